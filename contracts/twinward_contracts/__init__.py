@@ -1,0 +1,1 @@
+"""Compiled contract artefacts and their typed bindings. Running them needs neither node nor npm."""

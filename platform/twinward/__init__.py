@@ -1,0 +1,3 @@
+"""Twinward: a secure data platform for patients' digital twins."""
+
+__version__ = "0.1.0"

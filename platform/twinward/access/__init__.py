@@ -1,0 +1,1 @@
+"""Access: policy, consent and the permit without which nothing is opened."""

@@ -1,0 +1,45 @@
+"""Time, passed in. No other module of the platform reads the system clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A source of wall-clock time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        return time.time_ns() // 1_000_000
+
+
+@dataclass
+class FixedClock:
+    """A clock that stands still until it is moved: for tests and reproducible runs."""
+
+    at_ms: int = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+
+    def now_ms(self) -> int:
+        """The moment it was set to."""
+        return self.at_ms
+
+    def advance(self, milliseconds: int) -> None:
+        """Move on."""
+        self.at_ms += milliseconds
+
+
+def iso(at_ms: int) -> str:
+    """Milliseconds since the epoch as an RFC 3339 UTC instant, e.g. ``2026-01-01T00:00:00.000Z``."""
+    stamp = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+    return stamp.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"

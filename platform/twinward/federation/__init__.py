@@ -1,0 +1,1 @@
+"""Federation: anomaly detectors trained across hospitals under patient-level differential privacy."""

@@ -1,0 +1,1 @@
+"""Vault: twins' records sealed at rest, opened only against a permit."""

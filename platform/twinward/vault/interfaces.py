@@ -1,0 +1,106 @@
+"""What the vault stores, what its stores must do, and what other domains may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twinward.access.interfaces import Permit
+from twinward.vocabulary import Category, RecordId, TwinId
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One plaintext record, as a domain hands it in or gets it back. ``content`` keeps its exact bytes.
+
+    ``references`` are strings under which it is found again (``Patient/123``); only blind tags of them are stored.
+    """
+
+    twin: TwinId
+    record_type: str
+    category: Category
+    content: bytes
+    references: tuple[str, ...] = ()
+    record_id: RecordId | None = None
+    version: int = 0
+    committed_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """One row as storage sees it: opaque ids, blind tags, ciphertext. Nothing here is plaintext.
+
+    ``category_tag`` and ``type_tag`` are blind tags within one twin; ``previous_hash`` chains versions.
+    """
+
+    record_id: RecordId
+    version: int
+    twin: TwinId
+    category_tag: bytes
+    type_tag: bytes
+    generation: int
+    previous_hash: bytes
+    committed_at_ms: int
+    sealed: bytes
+    tags: tuple[bytes, ...] = ()
+
+
+class RecordStore(Protocol):
+    """Durable storage of sealed rows. ``put`` is all or nothing. Backends pass one conformance suite."""
+
+    def put(self, rows: Sequence[SealedRow]) -> None:
+        """Store new versions atomically and durably; raise ``VersionConflict`` if one of them exists."""
+        ...
+
+    def latest(self, record_id: RecordId) -> SealedRow | None:
+        """The newest version of a record."""
+        ...
+
+    def history(self, record_id: RecordId) -> list[SealedRow]:
+        """Every version, oldest first."""
+        ...
+
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[SealedRow]:
+        """The newest version of each of a twin's records, of the given categories or of all."""
+        ...
+
+    def find(self, tag: bytes) -> list[RecordId]:
+        """Records whose newest version carries a blind tag."""
+        ...
+
+    def twins(self) -> list[TwinId]:
+        """Every twin that has a row."""
+        ...
+
+    def count(self) -> int:
+        """How many rows there are, all versions."""
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        ...
+
+
+class RecordVault(Protocol):
+    """The vault as other domains see it. Every method wants the permit it acts under."""
+
+    def create_twin(self, permit: Permit) -> None:
+        """Make the key of the permit's twin (action ``write``), which must be new: ``TwinExists`` otherwise."""
+        ...
+
+    def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
+        """Seal records of the permit's twin and categories, all or none; return them with id and version."""
+        ...
+
+    def read(self, permit: Permit, record_id: RecordId) -> Record:
+        """Open the newest version of one record."""
+        ...
+
+    def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
+        """Open every record of the permit's twin and categories."""
+        ...
+
+    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
+        """Where a reference such as ``Patient/123`` is kept. Opens nothing."""
+        ...
