@@ -61,7 +61,7 @@ class Decision:
 
 
 class AccessControl(Protocol):
-    """The one gate. Raises ``AccessDenied`` (a ``Refused``) for a deny, ``Unavailable`` if the log cannot be written."""
+    """The one gate. A deny raises ``AccessDenied`` (a ``Refused``); a log that cannot be written, ``Unavailable``."""
 
     def decide(self, request: AccessRequest) -> Permit:
         """Decide one request, log it durably, then give the permit or raise ``AccessDenied``."""
