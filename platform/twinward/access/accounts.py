@@ -28,7 +28,6 @@ PASSWORD_MIN_LENGTH = 12
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret
 SESSION_LIFETIME_MS = 8 * 3600 * 1000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
-_ARGON2 = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS account (
@@ -164,4 +163,5 @@ def _digest(secret: str) -> bytes:
 
 
 def _stretch(password: str) -> str:
-    return Argon2id(salt=secrets.token_bytes(16), length=32, **_ARGON2).derive_phc_encoded(password.encode())
+    kdf = Argon2id(salt=secrets.token_bytes(16), length=32, iterations=3, lanes=4, memory_cost=64 * 1024)
+    return kdf.derive_phc_encoded(password.encode())

@@ -1,7 +1,8 @@
 """Permits: made and checked here, and nowhere else.
 
-A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process starts, over the RFC 8785 bytes of every
-field of the permit. It never leaves the process, so a permit cannot be forged, widened, prolonged or replayed elsewhere.
+A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process starts, over the RFC 8785 bytes of
+every field of the permit. The key never leaves the process, so a permit cannot be forged, widened, prolonged or
+replayed elsewhere.
 """
 
 from __future__ import annotations

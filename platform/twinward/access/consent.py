@@ -100,8 +100,8 @@ class ConsentStore:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA secure_delete=ON")
             self._db.execute(
-                "CREATE TABLE IF NOT EXISTS consent (twin TEXT NOT NULL, version INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
-                " sealed BLOB NOT NULL, PRIMARY KEY (twin, version)) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS consent (twin TEXT NOT NULL, version INTEGER NOT NULL,"
+                " at_ms INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (twin, version)) WITHOUT ROWID"
             )
         except sqlite3.Error as error:
             raise Unavailable(f"the consent store {path.name} cannot be opened: {error}") from error
