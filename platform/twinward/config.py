@@ -1,0 +1,123 @@
+"""Settings: where the node lives and which backends it uses. The one place that reads the environment.
+
+Later wins: defaults, then ``twinward.toml`` in the node's home, then ``TWINWARD_…`` in the environment, then what a
+command was given. Secrets are never settings: a passphrase comes from a file that ``TWINWARD_PASSPHRASE_FILE`` names.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from twinward.errors import BadInput
+
+DEFAULT_HOME = Path("twinward-home")
+FILE_NAME = "twinward.toml"
+
+
+class Settings(BaseSettings):
+    """One node's settings. Backends are named by URI; an empty one means the embedded default inside ``home``."""
+
+    model_config = SettingsConfigDict(env_prefix="TWINWARD_", extra="forbid", frozen=True)
+
+    home: Path = DEFAULT_HOME
+    """The folder that holds everything the embedded backends keep."""
+    tenant: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "st-anna"
+    """The hospital's short name: part of key names and of the log's origin."""
+    hospital: Annotated[str, Field(min_length=1, max_length=120)] = "St. Anna Hospital"
+    """The hospital's name, for people."""
+    keys: str = ""
+    """Key service, e.g. ``local:/var/lib/twinward/keys``."""
+    passphrase_file: Path | None = None
+    """A file with the passphrase of the local key service; without one a key file protects it."""
+    chain: str = ""
+    """Chain, e.g. ``embedded:/path/chain.db`` or ``http://127.0.0.1:8545``."""
+    policy: Path | None = None
+    """A Cedar policy file instead of the default one."""
+    witnesses: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = ("st-anna", "northgate", "lakeside")
+    """The hospitals whose witnesses co-sign checkpoints."""
+    quorum: Annotated[int, Field(ge=1)] = 2
+    """How many of them must."""
+    minimum_count: Annotated[int, Field(ge=1)] = 3
+    """Fewest matches a vendor may be told about."""
+    vendor_budget: Annotated[int, Field(ge=0)] = 12
+    """Queries a vendor may ask in one epoch. Below the number of features + 1, or distances would give rows away."""
+    listen_host: str = "127.0.0.1"
+    listen_port: Annotated[int, Field(ge=0, le=65535)] = 8040
+    secure_cookies: bool = False
+    """Set behind TLS: session cookies are then only ever sent over HTTPS."""
+
+    @classmethod
+    def load(cls, home: Path | None = None, **overrides: Any) -> Settings:
+        """Settings of the node in ``home``. Raises ``BadInput`` naming the setting that is wrong and where it stands."""
+        chosen = {} if home is None else {"home": home}
+        base = home or _environment_home() or DEFAULT_HOME
+        source = _from_file(base / FILE_NAME)
+        try:
+            return source(**chosen, **overrides)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            hint = f"look at TWINWARD_{name.upper()} and at {base / FILE_NAME}"
+            raise BadInput(f"setting {name}: {first['msg']}", hint=hint) from None
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"{base / FILE_NAME} is not valid TOML: {error}") from None
+
+    @property
+    def keys_uri(self) -> str:
+        """The key service to use."""
+        return self.keys or f"local:{self.home / 'keys'}"
+
+    @property
+    def chain_uri(self) -> str:
+        """The chain to use."""
+        return self.chain or f"embedded:{self.home / 'chain.db'}"
+
+    @property
+    def origin(self) -> str:
+        """The log's name in checkpoints (C2SP: a schema-less URL)."""
+        return f"twinward.example/{self.tenant}/access-log"
+
+    def to_toml(self) -> str:
+        """The settings a new node is written with: only what an operator will want to see."""
+        witnesses = ", ".join(f'"{name}"' for name in self.witnesses)
+        return (
+            "# Settings of this Twinward node. Every one can also be given as TWINWARD_<NAME> in the environment.\n"
+            f'tenant = "{self.tenant}"\nhospital = {_toml_string(self.hospital)}\n'
+            f"witnesses = [{witnesses}]\nquorum = {self.quorum}\n"
+            f"minimum_count = {self.minimum_count}\nvendor_budget = {self.vendor_budget}\n"
+            f'listen_host = "{self.listen_host}"\nlisten_port = {self.listen_port}\n'
+        )
+
+
+def _environment_home() -> Path | None:
+    class _Home(BaseSettings):
+        model_config = SettingsConfigDict(env_prefix="TWINWARD_", extra="ignore")
+        home: Path | None = None
+
+    return _Home().home
+
+
+def _from_file(path: Path) -> type[Settings]:
+    class _FileSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - fixed by pydantic-settings
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    return _FileSettings
+
+
+def _toml_string(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
