@@ -1,0 +1,63 @@
+"""Errors over HTTP: one JSON shape, the right status, no traceback, and never what the caller sent."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from twinward.errors import TwinwardError
+from twinward_crypto.errors import CryptoError, MalformedBundle, MalformedKey, ParameterError
+
+log = structlog.get_logger("twinward.api")
+
+_CALLERS_FAULT = (MalformedBundle, MalformedKey, ParameterError)
+
+
+def problem(status: int, kind: str, message: str, hint: str = "") -> JSONResponse:
+    """The one error body: ``{"error": {"kind", "message", "hint"}}``."""
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    body = {"error": {"kind": kind, "message": message, "hint": hint}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Give an app handlers for everything that can go wrong."""
+    app.add_exception_handler(TwinwardError, _expected)
+    app.add_exception_handler(CryptoError, _crypto)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _expected(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TwinwardError)  # noqa: S101 - narrows the type; registered for this class only
+    return problem(error.http_status, type(error).__name__, str(error), error.hint)
+
+
+async def _crypto(_: Request, error: Exception) -> Response:
+    if isinstance(error, _CALLERS_FAULT):
+        return problem(400, type(error).__name__, str(error))
+    log.error("crypto_error", kind=type(error).__name__)
+    return problem(500, "InternalError", "the node could not answer; nothing was changed")
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return problem(400, "BadInput", f"{where}: {first['msg']}", "see /docs for what this endpoint takes")
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    return problem(error.status_code, "HttpError", str(error.detail))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    # The exception's text may hold data, so only its type is logged.
+    log.error("defect", kind=type(error).__name__, method=request.method)
+    return problem(500, "InternalError", "the node could not answer; nothing was changed")
