@@ -1,0 +1,79 @@
+"""Signing in: one answer for every failure, nothing secret at rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts
+from twinward.access.errors import SignInRefused
+from twinward.access.interfaces import Principal
+from twinward.clock import FixedClock
+from twinward.errors import BadInput, Conflict
+from twinward.vocabulary import Role
+
+OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
+VENDOR = Principal("acme", Role.VENDOR, "Acme Diagnostics")
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> Accounts:
+    return Accounts(tmp_path / "accounts.db", FixedClock())
+
+
+def test_a_person_signs_in_and_out(accounts: Accounts) -> None:
+    accounts.add_person(OFFICER, PASSWORD)
+    session_id = accounts.sign_in("officer", PASSWORD)
+    assert accounts.session(session_id).principal == OFFICER
+    accounts.sign_out(session_id)
+    with pytest.raises(SignInRefused):
+        accounts.session(session_id)
+
+
+def test_every_failure_looks_the_same(accounts: Accounts) -> None:
+    accounts.add_person(OFFICER, PASSWORD)
+    accounts.add_system(VENDOR)
+    messages = set()
+    for account_id, password in [("officer", "wrong password!"), ("nobody", PASSWORD), ("acme", PASSWORD), ("", "")]:
+        with pytest.raises(SignInRefused) as refusal:
+            accounts.sign_in(account_id, password)
+        messages.add(str(refusal.value))
+    assert len(messages) == 1
+
+
+def test_a_session_ends(accounts: Accounts) -> None:
+    accounts.add_person(OFFICER, PASSWORD)
+    session_id = accounts.sign_in("officer", PASSWORD)
+    accounts._clock.advance(SESSION_LIFETIME_MS)  # type: ignore[attr-defined]
+    with pytest.raises(SignInRefused):
+        accounts.session(session_id)
+
+
+def test_a_token_opens_its_account_and_only_whole(accounts: Accounts) -> None:
+    token = accounts.add_system(VENDOR)
+    assert accounts.by_token(token) == VENDOR
+    for wrong in (token[:-1], token + "x", token.replace("acme", "officer"), "", "twk__", f"x{token}", "twk_acme_"):
+        with pytest.raises(SignInRefused):
+            accounts.by_token(wrong)
+
+
+def test_no_secret_is_at_rest(accounts: Accounts, tmp_path: Path) -> None:
+    accounts.add_person(OFFICER, PASSWORD)
+    secret = accounts.add_system(VENDOR).rsplit("_", 1)[-1]
+    session_id = accounts.sign_in("officer", PASSWORD)
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    for planted in (PASSWORD, secret, session_id):
+        assert planted.encode() not in on_disk
+
+
+def test_accounts_are_unique_and_well_named(accounts: Accounts) -> None:
+    accounts.add_person(OFFICER, PASSWORD)
+    with pytest.raises(Conflict):
+        accounts.add_system(OFFICER)
+    for bad in ("", "a b", "x" * 65, "../etc", "a_b"):
+        with pytest.raises(BadInput):
+            accounts.add_system(Principal(bad, Role.VENDOR))
+    with pytest.raises(BadInput, match="12"):
+        accounts.add_person(Principal("new", Role.OFFICER), "short")
