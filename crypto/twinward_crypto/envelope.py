@@ -1,0 +1,130 @@
+"""``TE1``: one record sealed under a key that is used once.
+
+    offset  bytes  field
+    0       1      version      0x01
+    1       1      suite        0x01: SP 800-108 counter KDF with HMAC-SHA512, AES-256-GCM
+    2       1      flags        0x00
+    3       1      reserved     0x00
+    4       4      generation   of the key, unsigned big-endian
+    8       24     nonce        random
+    32      32     commitment   to key, nonce and context
+    64      n      ciphertext   as long as the plaintext
+    64 + n  16     GCM tag
+
+The 64 bytes before the ciphertext are the *prelude*. With ``aad`` the caller's context (a ``RecordContext``, say):
+
+    okm = HMAC-SHA512(key, 0x00000001 ‖ "twinward/TE1" ‖ 0x00 ‖ nonce ‖ aad ‖ [512]32)
+    record key = okm[0:32], commitment = okm[32:64]
+    ciphertext ‖ tag = AES-256-GCM(record key, nonce = 0^12, associated data = prelude, plaintext)
+
+**Why a zero GCM nonce is safe.** GCM breaks when one (key, nonce) pair seals two messages. Here the GCM key itself is
+fresh: it is a pseudo-random function of a 192-bit random nonce, so two records share a record key only if their
+nonces collide, which after 2**64 records under one category key has a chance below 2**-64.
+
+**Why the commitment.** GCM does not commit to its key: one ciphertext can be made to open under two keys. The
+commitment is a 256-bit hash of (key, nonce, aad), compared in constant time *before* anything is decrypted, so a
+ciphertext opens under one key and one context only and no partitioning oracle exists.
+
+Order of checks on opening: lengths, fixed header bytes, commitment, GCM tag. All failures are one ``OpenError``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from twinward_crypto.errors import OpenError, ParameterError
+from twinward_crypto.kdf import KEY_BYTES, derive, require_key
+
+VERSION = 1
+SUITE_HMAC_SHA512_AES_256_GCM = 1
+
+LABEL = b"twinward/TE1"
+HEADER_BYTES = 8
+NONCE_BYTES = 24
+COMMITMENT_BYTES = 32
+TAG_BYTES = 16
+PRELUDE_BYTES = HEADER_BYTES + NONCE_BYTES + COMMITMENT_BYTES
+OVERHEAD_BYTES = PRELUDE_BYTES + TAG_BYTES
+
+MAX_PLAINTEXT_BYTES = 64 * 1024 * 1024
+"""Far below GCM's 2**36 - 32; keeps one record's memory bounded. Larger things are stored in parts."""
+
+MAX_AAD_BYTES = 64 * 1024
+MAX_GENERATION = 0xFFFFFFFF
+
+_FIXED = bytes((VERSION, SUITE_HMAC_SHA512_AES_256_GCM, 0, 0))
+_ZERO_NONCE = bytes(12)  # safe because the record key is used once: see the module docstring
+
+
+def seal(key: bytes, plaintext: bytes, aad: bytes, *, nonce: bytes | None = None, generation: int = 0) -> bytes:
+    """Seal a plaintext; the result is ``OVERHEAD_BYTES`` (80) longer.
+
+    Args:
+        key: 32 bytes.
+        plaintext: at most ``MAX_PLAINTEXT_BYTES``. Its length shows: see ``padding``.
+        aad: the context, at most ``MAX_AAD_BYTES``. It is not stored; opening needs the very same bytes.
+        nonce: 24 bytes, **for test vectors only**. Two plaintexts under one key, context and nonce reveal each other.
+        generation: which generation of the key this is, kept in the header in the clear.
+
+    Raises:
+        MalformedKey: the key is not 32 bytes.
+        ParameterError: a part of the wrong length or range.
+    """
+    if len(plaintext) > MAX_PLAINTEXT_BYTES:
+        raise ParameterError(f"at most {MAX_PLAINTEXT_BYTES} bytes are sealed at once", part="plaintext")
+    if len(aad) > MAX_AAD_BYTES:
+        raise ParameterError(f"at most {MAX_AAD_BYTES} bytes of context", part="aad")
+    if not 0 <= generation <= MAX_GENERATION:
+        raise ParameterError("a generation is an unsigned 32-bit number", part="generation")
+    if nonce is None:
+        nonce = os.urandom(NONCE_BYTES)
+    elif len(nonce) != NONCE_BYTES:
+        raise ParameterError(f"a nonce has {NONCE_BYTES} bytes", part="nonce")
+    record_key, commitment = _derive(key, nonce, aad)
+    prelude = _FIXED + generation.to_bytes(4, "big") + nonce + commitment
+    return prelude + AESGCM(record_key).encrypt(_ZERO_NONCE, plaintext, prelude)
+
+
+def open_sealed(key: bytes, sealed: bytes, aad: bytes) -> bytes:
+    """Open what ``seal`` made under the same key and context.
+
+    Raises:
+        MalformedKey: the key is not 32 bytes. This says nothing about ``sealed``.
+        OpenError: anything else: wrong key, wrong context, altered, truncated or foreign bytes.
+    """
+    require_key(key)
+    _check_shape(sealed)
+    if len(aad) > MAX_AAD_BYTES:
+        raise OpenError
+    record_key, commitment = _derive(key, sealed[HEADER_BYTES : HEADER_BYTES + NONCE_BYTES], aad)
+    if not hmac.compare_digest(commitment, sealed[HEADER_BYTES + NONCE_BYTES : PRELUDE_BYTES]):
+        raise OpenError
+    try:
+        return AESGCM(record_key).decrypt(_ZERO_NONCE, sealed[PRELUDE_BYTES:], sealed[:PRELUDE_BYTES])
+    except InvalidTag:
+        raise OpenError from None
+
+
+def generation_of(sealed: bytes) -> int:
+    """Read the key generation from a header: what to open with. It is authentic only once ``open_sealed`` returned.
+
+    Raises:
+        OpenError: not the shape of a ``TE1`` envelope.
+    """
+    _check_shape(sealed)
+    return int.from_bytes(sealed[4:HEADER_BYTES], "big")
+
+
+def _check_shape(sealed: bytes) -> None:
+    if not OVERHEAD_BYTES <= len(sealed) <= OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES or sealed[:4] != _FIXED:
+        raise OpenError
+
+
+def _derive(key: bytes, nonce: bytes, aad: bytes) -> tuple[bytes, bytes]:
+    # The nonce's length is fixed, so nonce ‖ aad splits in one way only.
+    okm = derive(key, LABEL, nonce + aad, length=KEY_BYTES + COMMITMENT_BYTES)
+    return okm[:KEY_BYTES], okm[KEY_BYTES:]
