@@ -1,0 +1,120 @@
+"""KEKs held in this process's memory: what the local and the in-memory providers share.
+
+A wrapped key is a ``TE1`` envelope (112 bytes) under the KEK, with the KEK's version in the header's generation field
+and the context below. Python cannot zero memory: keys stay in the heap until the interpreter reuses the pages.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from twinward_crypto.envelope import MAX_GENERATION, OVERHEAD_BYTES, open_sealed, seal
+from twinward_crypto.errors import KeyDestroyed, KeyNotFound, OpenError
+from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed, require_key
+from twinward_crypto.keys import KekId, TenantId
+
+KEK_WRAP = b"twinward/kek-wrap"
+TENANT_MAC = b"twinward/tenant-mac"
+WRAPPED_BYTES = OVERHEAD_BYTES + KEY_BYTES
+MAX_TENANT_BYTES = 128
+
+
+@dataclass(slots=True)
+class TenantKeys:
+    """One tenant's keys. ``destroyed`` remembers versions that are gone, so that none is made twice."""
+
+    mac_key: bytes = field(repr=False)
+    keks: dict[int, bytes] = field(default_factory=dict, repr=False)
+    destroyed: set[int] = field(default_factory=set)
+
+
+class SoftwareKeys:
+    """The work of a ``KeyProvider`` over a dictionary. A subclass says where the dictionary comes from and goes to.
+
+    A subclass overrides ``_load`` (called before every use) and ``_save`` (called inside every change, which must be
+    durable when it returns).
+    """
+
+    def __init__(self, random: RandomBytes = os.urandom) -> None:
+        self._random = random
+        self._tenants: dict[TenantId, TenantKeys] = {}
+
+    def create(self, key: KekId) -> None:
+        """Make a KEK, and the tenant's MAC key with its first one."""
+        name_bytes = len(key.tenant.encode("utf-8", "surrogatepass"))
+        if not 1 <= key.version <= MAX_GENERATION or not 1 <= name_bytes <= MAX_TENANT_BYTES:
+            raise KeyNotFound(f"{key} cannot exist: versions count from 1, tenants have 1 to {MAX_TENANT_BYTES} bytes")
+        self._load()
+        tenant = self._tenants.get(key.tenant) or TenantKeys(self._random(KEY_BYTES))
+        if key.version in tenant.destroyed:
+            raise KeyDestroyed(f"{key} was destroyed; make the next version instead")
+        if key.version not in tenant.keks:
+            tenant.keks[key.version] = self._random(KEY_BYTES)
+            self._tenants[key.tenant] = tenant
+            self._save()
+
+    def versions(self, tenant: TenantId) -> tuple[int, ...]:
+        """The live KEK versions of a tenant, ascending."""
+        self._load()
+        keys = self._tenants.get(tenant)
+        return tuple(sorted(keys.keks)) if keys else ()
+
+    def wrap(self, key: KekId, plaintext_key: bytes, context: bytes) -> bytes:
+        """Encrypt a 32-byte key under a KEK, bound to ``context``; 112 bytes."""
+        kek = self._kek(key)
+        require_key(plaintext_key)
+        return seal(kek, plaintext_key, _wrap_aad(key, context), generation=key.version)
+
+    def unwrap(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
+        """Decrypt a wrapped key."""
+        kek = self._kek(key)
+        if len(wrapped) != WRAPPED_BYTES:
+            raise OpenError
+        return open_sealed(kek, wrapped, _wrap_aad(key, context))
+
+    def rewrap(self, source: KekId, target: KekId, wrapped: bytes, context: bytes) -> bytes:
+        """Move a wrapped key to another KEK."""
+        return self.wrap(target, self.unwrap(source, wrapped, context), context)
+
+    def destroy(self, key: KekId) -> None:
+        """Forget a KEK for good and remember that it existed."""
+        self._load()
+        tenant = self._tenants.get(key.tenant)
+        if tenant is not None and key.version in tenant.destroyed:
+            return
+        if tenant is None or key.version not in tenant.keks:
+            raise KeyNotFound(f"{key} does not exist")
+        del tenant.keks[key.version]
+        tenant.destroyed.add(key.version)
+        self._save()
+
+    def mac(self, tenant: TenantId, label: bytes, message: bytes) -> bytes:
+        """32 pseudo-random bytes under the tenant's MAC key, which no rotation touches."""
+        self._load()
+        keys = self._tenants.get(tenant)
+        if keys is None:
+            raise KeyNotFound(f"tenant {tenant} has no keys yet; create its first KEK")
+        return derive(keys.mac_key, TENANT_MAC, length_prefixed(label, message))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key provider is not pickled: it holds keys")
+
+    def _load(self) -> None:
+        """Bring ``_tenants`` up to date."""
+
+    def _save(self) -> None:
+        """Make ``_tenants`` durable."""
+
+    def _kek(self, key: KekId) -> bytes:
+        self._load()
+        tenant = self._tenants.get(key.tenant)
+        if tenant is not None and key.version in tenant.keks:
+            return tenant.keks[key.version]
+        if tenant is not None and key.version in tenant.destroyed:
+            raise KeyDestroyed(f"{key} was destroyed; what it wrapped is gone for good")
+        raise KeyNotFound(f"{key} does not exist")
+
+
+def _wrap_aad(key: KekId, context: bytes) -> bytes:
+    return length_prefixed(KEK_WRAP, key.tenant.encode(), key.version.to_bytes(4, "big"), context)

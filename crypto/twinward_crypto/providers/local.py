@@ -1,0 +1,191 @@
+"""The embedded key service: KEKs in one sealed file beside a key file, or under a passphrase.
+
+    local:/var/lib/twinward/keys      a folder with ``keystore`` and, without a passphrase, ``master.key``
+
+It protects stolen databases and backups that do not include this folder. Whoever reads the folder (or, with a
+passphrase, the process's memory) has the keys: a real deployment takes an HSM or a cloud KMS instead. Destroying a KEK
+destroys it here; an old copy of this folder still holds it, so do not back the folder up together with the data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from twinward_crypto.errors import KeyProviderError, ProviderLocked
+from twinward_crypto.kdf import KEY_BYTES, RandomBytes
+from twinward_crypto.keys import KekId
+from twinward_crypto.providers._keystore_file import (
+    BY_KEY_FILE,
+    BY_PASSPHRASE,
+    SALT_BYTES,
+    Argon2Cost,
+    Header,
+    decode,
+    encode,
+    read_bounded,
+    write_atomically,
+)
+from twinward_crypto.providers._software_keys import SoftwareKeys
+
+KEYSTORE = "keystore"
+KEY_FILE = "master.key"
+LOCK = "lock"
+_Stamp = tuple[int, int, int]
+
+
+class LocalKeyProvider(SoftwareKeys):
+    """A ``KeyProvider`` on a local folder. Several processes may share it: changes take a file lock, uses notice them.
+
+    Attributes:
+        uri: ``local:`` and the folder's path.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        passphrase: str | None = None,
+        key_file: Path | None = None,
+        cost: Argon2Cost | None = None,
+        random: RandomBytes = os.urandom,
+    ) -> None:
+        """Open the folder's key store; make one where there is none.
+
+        Args:
+            folder: where the key store is.
+            passphrase: unlocks through Argon2id; without it a key file does.
+            key_file: 64 hexadecimal digits, mode 0600; ``folder/master.key`` unless given. Made if missing.
+            cost: Argon2id's price for a new key store.
+            random: source of keys and salts.
+
+        Raises:
+            ProviderLocked: wrong passphrase, missing, readable-by-others or wrong key file, altered key store.
+            KeyProviderError: the folder cannot be read or written.
+        """
+        super().__init__(random)
+        self._folder = folder
+        self._thread_lock = threading.RLock()
+        self._stamp: _Stamp | None = None
+        with _translated(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._exclusive():
+                if (folder / KEYSTORE).exists():
+                    self._header = Header.decode(read_bounded(folder / KEYSTORE))
+                    self._master = self._unlock(passphrase, key_file)
+                    self._load()
+                else:
+                    self._header = self._new_header(passphrase, cost)
+                    self._master = self._new_master(passphrase, key_file)
+                    self._save()
+
+    @property
+    def uri(self) -> str:
+        """``local:`` and the folder's path."""
+        return f"local:{self._folder}"
+
+    def __repr__(self) -> str:
+        return f"LocalKeyProvider({self.uri!r})"
+
+    def create(self, key: KekId) -> None:
+        """Make a KEK durably."""
+        with self._changing():
+            super().create(key)
+
+    def destroy(self, key: KekId) -> None:
+        """Destroy a KEK durably."""
+        with self._changing():
+            super().destroy(key)
+
+    def _load(self) -> None:
+        with self._thread_lock, _translated(self._folder):
+            stamp = _stamp(self._folder / KEYSTORE)
+            if stamp != self._stamp:
+                data = read_bounded(self._folder / KEYSTORE)
+                if Header.decode(data) != self._header:
+                    raise ProviderLocked("the key store was replaced by another one; restart with its passphrase")
+                self._tenants = decode(data, self._master)
+                self._stamp = stamp
+
+    def _save(self) -> None:
+        write_atomically(self._folder / KEYSTORE, encode(self._header, self._master, self._tenants))
+        self._stamp = _stamp(self._folder / KEYSTORE)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time, across threads and processes; a change that failed half-way is forgotten."""
+        with self._thread_lock, _translated(self._folder), self._exclusive():
+            try:
+                yield
+            except BaseException:
+                self._stamp = None  # whatever was changed in memory is read anew
+                raise
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        handle = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _new_header(self, passphrase: str | None, cost: Argon2Cost | None) -> Header:
+        salt = self._random(SALT_BYTES)
+        if passphrase is None:
+            return Header(BY_KEY_FILE, None, salt)
+        if not passphrase:
+            raise ProviderLocked("an empty passphrase protects nothing; leave it out to use a key file")
+        return Header(BY_PASSPHRASE, cost or Argon2Cost(), salt)
+
+    def _new_master(self, passphrase: str | None, key_file: Path | None) -> bytes:
+        if passphrase is not None:
+            return self._header.stretch(passphrase)
+        path = key_file or self._folder / KEY_FILE
+        if not path.exists():
+            write_atomically(path, self._random(KEY_BYTES).hex().encode() + b"\n")
+        return _read_key_file(path)
+
+    def _unlock(self, passphrase: str | None, key_file: Path | None) -> bytes:
+        if self._header.unlocking == BY_KEY_FILE:
+            if passphrase is not None:
+                raise ProviderLocked("this key store is unlocked by a key file, not by a passphrase")
+            return _read_key_file(key_file or self._folder / KEY_FILE)
+        if passphrase is None:
+            raise ProviderLocked("this key store is unlocked by a passphrase; none was given")
+        return self._header.stretch(passphrase)
+
+
+def _read_key_file(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ProviderLocked(f"the key file {path} is missing; restore it, or nothing opens") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ProviderLocked(f"the key file {path} can be read by others; run: chmod 600 {path}")
+    try:
+        key = bytes.fromhex(read_bounded(path).decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ProviderLocked(f"the key file {path} does not hold 64 hexadecimal digits")
+    return key
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Changes with every replacement of the file: an atomic rename brings a new inode."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise KeyProviderError(f"the key store in {folder} cannot be used: {error.strerror}") from error

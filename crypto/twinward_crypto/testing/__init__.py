@@ -1,0 +1,1 @@
+"""For tests only: an in-memory key provider and the suite that every provider must pass."""
