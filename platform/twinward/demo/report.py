@@ -1,0 +1,27 @@
+"""The run as one HTML file with its pictures inside: nothing is fetched when it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from twinward.demo import plots
+from twinward.demo.result import DemoResult
+
+
+def write_report(result: DemoResult, path: Path) -> None:
+    """Render the report of a finished run to ``path``."""
+    assert result.sealing and result.tampering and result.witnessed and result.training  # noqa: S101 - a finished run
+    threshold = result.queries[0].threshold if result.queries else 0.0
+    pictures = {
+        "sizes": plots.sizes(result.sealing.plain_bytes, result.sealing.stored_bytes),
+        "log": plots.log_strip(result.witnessed.size, result.tampering.altered_index),
+        "distances": plots.distances(result.distances, threshold),
+        "roc": plots.roc(result.training.curves),
+        "aurocs": plots.aurocs(result.training.curves),
+    }
+    environment = Environment(
+        loader=PackageLoader("twinward.demo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    path.write_text(environment.get_template("report.html").render(run=result, picture=pictures), encoding="utf-8")

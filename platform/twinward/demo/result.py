@@ -1,0 +1,136 @@
+"""What one run of the demo found out. The summary and the report draw from this and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """Step 2: records into the vault."""
+
+    source: str
+    patients: int
+    resources: int
+    plain_bytes: int
+    stored_bytes: int
+    seconds: float
+    rejected: tuple[str, ...]
+    needles: tuple[str, ...]
+    """Kinds of plaintext looked for in every file of the vault."""
+    needles_found: int
+    row_hex: str
+    """The first bytes of one sealed row, as storage sees it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One access of step 3."""
+
+    who: str
+    sentence: str
+    decision: str
+    log_index: int
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """The checkpoint of step 3 and what became of it."""
+
+    size: int
+    root_hex: str
+    witnesses: tuple[str, ...]
+    quorum: int
+    block: int
+    gas: int
+    contract: str
+    events_per_gas: float
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """The altered copy of the log of step 3."""
+
+    altered_index: int
+    reported_index: int | None
+    say: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """One vendor query of step 4."""
+
+    mode: str
+    title: str
+    cohort: int
+    dimension: int
+    threshold: float
+    matched: int
+    released: int
+    withheld: str
+    equals_brute_force: bool
+    seconds: float
+    upload_bytes: int
+    download_bytes: int
+    budget_left: int
+    learns: str
+    """Who learns what, in one sentence."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One detector's figures."""
+
+    name: str
+    auroc: float
+    low: float
+    high: float
+    false_positive_rate: tuple[float, ...] = ()
+    true_positive_rate: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """Step 5."""
+
+    hospitals: tuple[str, ...]
+    patients: int
+    source: str
+    detector: str
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    rounds: int
+    clip: float
+    curves: tuple[Curve, ...]
+    model_number: int
+    model_hash: str
+    seconds: float
+
+
+@dataclass
+class DemoResult:
+    """Everything, filled step by step."""
+
+    hospital: str
+    home: str
+    sealing: Sealing | None = None
+    readings: list[Reading] = field(default_factory=list)
+    witnessed: Witnessed | None = None
+    tampering: Tampering | None = None
+    queries: list[Query] = field(default_factory=list)
+    distances: tuple[float, ...] = ()
+    """Brute-force distances of the demo's query, for the picture only: no party to the protocol holds them all."""
+    training: Training | None = None
+    seconds: float = 0.0
+    officer_password: str = ""
+    vendor_token: str = ""
+    clinician_token: str = ""
+
+    def holds(self) -> bool:
+        """Whether every claim of the run was found true."""
+        sealed = self.sealing is not None and self.sealing.needles_found == 0
+        caught = self.tampering is not None and self.tampering.altered_index == self.tampering.reported_index
+        exact = bool(self.queries) and all(query.equals_brute_force for query in self.queries)
+        return sealed and caught and exact and self.witnessed is not None and self.training is not None

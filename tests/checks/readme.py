@@ -1,0 +1,81 @@
+"""README against reality: every `make` target, `twinward` command, option and linked file it names must exist.
+
+Run as ``python -m tests.checks.readme``; prints what does not hold and exits with 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+import typer.main
+
+from twinward.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "platform/THREAT_MODEL.md")
+
+
+def problems(text: str, folder: Path) -> list[str]:
+    """What a document promises and the project does not keep."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    found = [
+        f"make {name}: no such target"
+        for name in re.findall(r"\bmake ([a-z][a-z-]*)\b", _code(text))
+        if name not in targets
+    ]
+    for line in re.findall(
+        r"(?:^|[\s/`(])twinward ((?:[a-z-]+ ?)*(?:--?[^`\n#|)]*)?)", _code(text), flags=re.MULTILINE
+    ):
+        found += _command_problems(line.split())
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+        if "://" not in target and not (folder / target).exists():
+            found.append(f"link {target}: no such file")
+    for path in re.findall(r"`((?:tests|platform|ledger|contracts|crypto|deploy)/[\w./-]+)`", text):
+        if not (ROOT / path).exists():
+            found.append(f"path {path}: no such file or folder")
+    for path, name in re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", text):
+        if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
+            found.append(f"test {path}::{name}: no such test")
+    return found
+
+
+def _code(text: str) -> str:
+    """Only what stands in code spans and blocks: prose may say what it likes."""
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return "\n".join(blocks + spans)
+
+
+def _command_problems(words: list[str]) -> list[str]:
+    command: click.Command = typer.main.get_command(app)
+    shown = ["twinward"]
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name in ("…", "..."):
+            return []
+        if name not in command.commands:
+            return [f"{' '.join(shown)} {name}: no such command"]
+        command = command.commands[name]
+        shown.append(name)
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    options = [word.split("=")[0] for word in words if word.startswith("-") and len(word) > 1]
+    return [f"{' '.join(shown)} {option}: no such option" for option in options if option not in known]
+
+
+def main() -> int:
+    """Check every document; return the exit code."""
+    broken = 0
+    for name in DOCUMENTS:
+        path = ROOT / name
+        for line in problems(path.read_text(encoding="utf-8"), path.parent):
+            sys.stderr.write(f"{name}: {line}\n")
+            broken += 1
+    sys.stdout.write(f"{len(DOCUMENTS)} documents checked against the command line and the tree: {broken} problems\n")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
