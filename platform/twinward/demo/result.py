@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -109,28 +109,25 @@ class Training:
     seconds: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class DemoResult:
-    """Everything, filled step by step."""
+    """Everything a finished run found out."""
 
     hospital: str
     home: str
-    sealing: Sealing | None = None
-    readings: list[Reading] = field(default_factory=list)
-    witnessed: Witnessed | None = None
-    tampering: Tampering | None = None
-    queries: list[Query] = field(default_factory=list)
-    distances: tuple[float, ...] = ()
+    sealing: Sealing
+    readings: tuple[Reading, ...]
+    witnessed: Witnessed
+    tampering: Tampering
+    queries: tuple[Query, ...]
+    distances: tuple[float, ...]
     """Brute-force distances of the demo's query, for the picture only: no party to the protocol holds them all."""
-    training: Training | None = None
-    seconds: float = 0.0
-    officer_password: str = ""
-    vendor_token: str = ""
-    clinician_token: str = ""
+    training: Training
+    seconds: float
 
     def holds(self) -> bool:
         """Whether every claim of the run was found true."""
-        sealed = self.sealing is not None and self.sealing.needles_found == 0
-        caught = self.tampering is not None and self.tampering.altered_index == self.tampering.reported_index
+        sealed = self.sealing.needles_found == 0
+        caught = self.tampering.altered_index == self.tampering.reported_index
         exact = bool(self.queries) and all(query.equals_brute_force for query in self.queries)
-        return sealed and caught and exact and self.witnessed is not None and self.training is not None
+        return sealed and caught and exact
