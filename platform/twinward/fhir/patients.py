@@ -1,0 +1,87 @@
+"""A bundle sorted by whom it is about: the one place where FHIR becomes records and measurements.
+
+Whose a resource is: its ``subject``, ``patient``, ``beneficiary``, ``individual`` or ``for`` element; else, unless it is
+of a shared type, the only patient of the bundle. Shared types (organisations, practitioners, places …) go to the
+hospital's directory twin, where they are created once and never overwritten by a patient's bundle: two patients'
+bundles often carry differing copies, and importing one again must not undo the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twinward.fhir.bundle import Entry, ParsedBundle
+from twinward.fhir.categories import category_of
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.observations import measurements_of, person_of
+from twinward.fhir.resource_types import SHARED_TYPES
+from twinward.twins.measurements import Person
+from twinward.twins.models import DIRECTORY, ImportRecord, PatientImport
+from twinward.vocabulary import Category
+
+_OWNER_ELEMENTS = ("subject", "patient", "beneficiary", "individual", "for")
+
+
+def patient_imports(bundle: ParsedBundle, *, source: str = "") -> list[PatientImport]:
+    """One import per patient of a bundle, and one for the directory if it carries shared resources.
+
+    Raises:
+        InvalidResource: a resource of no patient, in a bundle that does not have exactly one.
+    """
+    patients = [entry.reference for entry in bundle.entries if entry.resource_type == "Patient"]
+    only = patients[0] if len(patients) == 1 else None
+    owned: dict[str, list[Entry]] = {}
+    for entry in bundle.entries:
+        owned.setdefault(_owner(bundle, entry, only), []).append(entry)
+    # The directory first: a patient's records may name what it holds.
+    order = sorted(owned, key=lambda reference: reference != DIRECTORY)
+    return [
+        _directory_import(owned[reference], source)
+        if reference == DIRECTORY
+        else _patient_import(reference, owned[reference], source)
+        for reference in order
+    ]
+
+
+def _owner(bundle: ParsedBundle, entry: Entry, only_patient: str | None) -> str:
+    if entry.resource_type == "Patient":
+        return entry.reference
+    for reference in _references(entry):
+        resolved = bundle.resolve(reference)
+        if resolved is not None and resolved.startswith("Patient/"):
+            return resolved
+    if entry.resource_type in SHARED_TYPES:
+        return DIRECTORY
+    if only_patient is not None:
+        return only_patient
+    issue = Issue("required", f"{entry.path}.subject", "names no patient, so nobody's consent could protect it")
+    raise InvalidResource(issue, hint="send it together with its one patient, or refer to the patient in subject")
+
+
+def _references(entry: Entry) -> Iterator[object]:
+    for name in _OWNER_ELEMENTS:
+        value = entry.body.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                yield one.get("reference")
+
+
+def _record(entry: Entry, category: Category) -> ImportRecord:
+    return ImportRecord(entry.reference, entry.resource_type, category, entry.content)
+
+
+def _patient_import(reference: str, entries: list[Entry], source: str) -> PatientImport:
+    person = next((person_of(entry.body) for entry in entries if entry.reference == reference), Person())
+    return PatientImport(
+        reference=reference,
+        records=tuple(_record(entry, category_of(entry.body)) for entry in entries),
+        measurements=tuple(number for entry in entries for number in measurements_of(entry.body)),
+        person=person,
+        source=source,
+    )
+
+
+def _directory_import(entries: list[Entry], source: str) -> PatientImport:
+    marker = ImportRecord(DIRECTORY, "Directory", Category.ADMINISTRATIVE, b"{}")
+    records = tuple(_record(entry, Category.ADMINISTRATIVE) for entry in entries)
+    return PatientImport(DIRECTORY, (marker, *records), keep_existing=True, source=source)

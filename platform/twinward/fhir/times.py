@@ -1,0 +1,52 @@
+"""FHIR's date and dateTime as moments. https://hl7.org/fhir/R4/datatypes.html#dateTime."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+
+_DATE_TIME = re.compile(
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2}))?)?)?"
+)
+
+
+def to_ms(text: object) -> int | None:
+    """A dateTime, date or instant in ms since the epoch; None for anything else. A partial date is its first day."""
+    match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        # A leap second (:60) is legal in FHIR and unknown to datetime: it counts as the second before.
+        moment = datetime(
+            int(year),
+            int(month or 1),
+            int(day or 1),
+            int(hour or 0),
+            int(minute or 0),
+            min(int(second or 0), 59),
+            tzinfo=_zone(zone),
+        )
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+
+
+def to_date(text: object) -> date | None:
+    """A full or partial FHIR date; a partial one is its middle, so that an age is off by the least."""
+    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?", text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    year, month, day = match.groups()
+    try:
+        return date(int(year), int(month or 7), int(day or (15 if month else 1)))
+    except ValueError:
+        return None
+
+
+def _zone(text: str | None) -> timezone:
+    if text is None or text == "Z":
+        return UTC
+    offset = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
+    return timezone(-offset if text[0] == "-" else offset)

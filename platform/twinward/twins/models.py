@@ -1,0 +1,76 @@
+"""What a twin is made of, in words that no source format owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from twinward.twins.features import FeatureVector
+from twinward.twins.measurements import Measurement, Person
+from twinward.vocabulary import Category, TwinId
+
+DIRECTORY = "Directory/hospital"
+"""The reference of the directory twin: it holds what belongs to no patient (organisations, practitioners, places), so
+that erasing a patient takes nothing from the others. It has no features and enters no cohort."""
+
+FEATURES_TYPE = "FeatureVector"
+"""Record type of a twin's feature vector; its category is ``features``."""
+
+STAY_TYPE = "Stay"
+"""Record type of a monitored stay (``twinward.monitoring``); its category is ``monitoring``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """One record as a source delivers it. ``content`` is kept byte for byte."""
+
+    reference: str
+    """Its name among the source's records, e.g. ``Observation/8b1f``: unique within the node."""
+    record_type: str
+    category: Category
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientImport:
+    """Everything one source says about one patient, or about the hospital itself (``DIRECTORY``).
+
+    Attributes:
+        reference: the patient's own record, e.g. ``Patient/123``; one of ``records`` has it, unless the twin exists.
+        records: the records, each reference once.
+        measurements: every number in them that a feature could be made of.
+        person: what features need to know of the person.
+        keep_existing: a record that is already kept is left as it is, even if its content differs.
+        source: where it came from, for reports; never stored.
+    """
+
+    reference: str
+    records: tuple[ImportRecord, ...]
+    measurements: tuple[Measurement, ...] = field(default=(), repr=False)
+    person: Person = field(default=Person(), repr=False)
+    keep_existing: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of one record of an import. ``version`` is 0 where nothing had to be written."""
+
+    reference: str
+    change: str
+    """``created``, ``updated`` or ``unchanged``."""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one import."""
+
+    twin: TwinId
+    created: bool
+    stored: tuple[Stored, ...]
+    features: FeatureVector | None = field(default=None, repr=False)
+    source: str = ""
+
+    def count(self, change: str) -> int:
+        """How many records were ``created``, ``updated`` or ``unchanged``."""
+        return sum(one.change == change for one in self.stored)
