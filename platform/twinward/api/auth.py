@@ -1,0 +1,26 @@
+"""Who is asking over HTTP. The API takes bearer tokens only; the console's cookie is good for the console only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from twinward.access.accounts import Accounts
+from twinward.access.errors import SignInRefused
+from twinward.access.interfaces import Principal
+
+_BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`.")
+
+
+def bearer_principal(accounts: Accounts) -> Callable[..., Principal]:
+    """A FastAPI dependency that turns a bearer token into its principal. Raises ``SignInRefused`` (401)."""
+
+    def principal(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Principal:
+        if credentials is None:
+            raise SignInRefused
+        return accounts.by_token(credentials.credentials)
+
+    return principal

@@ -1,0 +1,60 @@
+"""``twinward``: the command line. Subcommands import what they need when they run, so that ``--help`` is quick and a
+vendor's installation needs no server packages.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from twinward import __version__
+from twinward.cli import access, audit, demo, keys, node, study, twin, vendor
+from twinward.cli.screen import complain_about_defect, out
+
+app = typer.Typer(
+    name="twinward",
+    help="Patients' digital twins: sealed at rest, every access logged, queried and trained on without being shown.",
+    epilog="First time? `twinward demo` runs everything on this machine, then `twinward node serve` opens the console.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.add_typer(node.app, name="node")
+app.add_typer(twin.app, name="twin")
+app.add_typer(access.app, name="access")
+app.add_typer(audit.app, name="audit")
+app.add_typer(vendor.app, name="vendor")
+app.add_typer(study.app, name="study")
+app.add_typer(keys.app, name="keys")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Options before the subcommand."""
+
+
+def run() -> None:
+    """Entry point: the exit code says what went wrong (see twinward/errors.py), and nobody sees a traceback."""
+    try:
+        app(standalone_mode=True)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the last resort; TWINWARD_DEBUG=1 shows the traceback
+        complain_about_defect(error)
+        sys.exit(70)  # EX_SOFTWARE of sysexits.h
