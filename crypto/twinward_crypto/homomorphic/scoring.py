@@ -1,0 +1,118 @@
+"""Score an encrypted query against a database: exact squared distances, still under the vendor's key.
+
+Per block: ``sum_j Enc(-2 w_j q_j) x_j + sum_j Enc(w_j) x_j^2`` (``+ |x|^2`` in the clear where no weights are given).
+
+What it does not protect. The vendor holds the key, so it reads not only distances but also the ciphertexts' noise and
+masks, which are linear in the hospital's levels. The ``circuit-private`` profile adds a fresh encryption of zero
+multiplied by three random polynomials (heuristic smudging, some 45 bits) and drops a prime; ``fast`` and ``medium``
+do not. And nothing here proves that a query was formed honestly: one built by hand can read several features of every
+record in a single answer (tests/adversarial/similarity). Use vendor-key mode only with vendors bound by contract, and
+gated mode otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tenseal.sealapi as seal
+from numpy.typing import NDArray
+
+from twinward_crypto.errors import MalformedBundle, ParameterError
+from twinward_crypto.homomorphic import _seal
+from twinward_crypto.homomorphic.database import Block, Database
+from twinward_crypto.homomorphic.parameters import Plan, shrinks
+from twinward_crypto.homomorphic.query import random_levels
+from twinward_crypto.homomorphic.wire import Bundle, Kind
+
+_FLOOD_FACTORS = 3
+_FLOOD_BITS = 17
+
+Noise = NDArray[np.int64]
+
+
+def score(query: Bundle, database: Database, *, noise: Noise | None = None) -> Bundle:
+    """Squared distances of every record, encrypted under the query's key.
+
+    Args:
+        query: a decoded ``QUERY`` bundle.
+        database: the cohort it is asked of; plan and binding must be the query's.
+        noise: ``int64[rows]`` in ``0 .. noise_width - 1``, added to the distances; fresh for each query.
+
+    Raises:
+        MalformedBundle: the query's parts are no fresh ciphertexts of its plan, or it is bound to something else.
+        ParameterError: the noise does not fit the plan.
+    """
+    plan = database.plan
+    if query.kind is not Kind.QUERY or query.plan != plan or query.binding != database.binding:
+        raise MalformedBundle("the query was made for another cohort")
+    added = _padded_noise(database, noise)
+    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
+    evaluator = seal.Evaluator(context)
+    parts = list(query.parts)
+    flood = _Flood(plan, context, evaluator, parts.pop()) if plan.profile.floods else None
+    factors = [_load_factor(context, evaluator, part) for part in parts]
+    answers = []
+    for k, block in enumerate(database.blocks):
+        total = _sum_of_products(evaluator, factors, block)
+        clear = added[k * plan.profile.degree : (k + 1) * plan.profile.degree]
+        if not query.weighted:
+            clear = clear + block.norms
+        evaluator.add_plain_inplace(total, _seal.polynomial(context, (clear % plan.plain_modulus).astype(np.uint64)))
+        if flood:
+            flood.drown(total)
+        if shrinks(plan):
+            evaluator.mod_switch_to_next_inplace(total)
+        answers.append(_seal.save(total))
+    return Bundle(Kind.SCORES, plan, query.binding, tuple(answers), query.weighted, database.rows)
+
+
+def _sum_of_products(evaluator: Any, factors: list[Any], block: Block) -> Any:
+    polynomials = block.features + block.squares
+    total, product = seal.Ciphertext(), seal.Ciphertext()
+    evaluator.multiply_plain(factors[0], polynomials[0], total)
+    for factor, polynomial in zip(factors[1:], polynomials[1:], strict=False):
+        evaluator.multiply_plain(factor, polynomial, product)
+        evaluator.add_inplace(total, product)
+    evaluator.transform_from_ntt_inplace(total)
+    return total
+
+
+def _load_factor(context: Any, evaluator: Any, part: bytes) -> Any:
+    loaded = _seal.load(seal.Ciphertext, context, part)
+    fresh = loaded.size() == 2 and loaded.parms_id() == context.first_parms_id() and not loaded.is_ntt_form()
+    if not fresh or loaded.is_transparent():
+        raise MalformedBundle("a part that is not a freshly encrypted feature")
+    factor = seal.Ciphertext()
+    evaluator.transform_to_ntt(loaded, factor)
+    return factor
+
+
+def _padded_noise(database: Database, noise: Noise | None) -> Noise:
+    padded = np.zeros(len(database.blocks) * database.plan.profile.degree, dtype=np.int64)
+    if noise is None:
+        return padded
+    width = database.plan.noise_width
+    if noise.shape != (database.rows,) or (noise < 0).any() or (noise >= width).any():
+        raise ParameterError(f"one whole number from 0 to {width - 1} a record is expected", part="noise")
+    padded[: database.rows] = noise
+    return padded
+
+
+class _Flood:
+    """Fresh encryptions of zero, blown up by random factors, to hide a result's own noise and mask."""
+
+    def __init__(self, plan: Plan, context: Any, evaluator: Any, public_key: bytes) -> None:
+        self._degree, self._context, self._evaluator = plan.profile.degree, context, evaluator
+        try:
+            self._encryptor = seal.Encryptor(context, _seal.load(seal.PublicKey, context, public_key))
+        except _seal.SEAL_ERRORS as error:
+            raise MalformedBundle("not a public key for these parameters") from error
+
+    def drown(self, total: Any) -> None:
+        zero = seal.Ciphertext()
+        self._encryptor.encrypt_zero(zero)
+        for _ in range(_FLOOD_FACTORS):
+            factor = random_levels(self._degree, (1 << _FLOOD_BITS) - 1).astype(np.uint64)
+            self._evaluator.multiply_plain_inplace(zero, _seal.polynomial(self._context, factor))
+        self._evaluator.add_inplace(total, zero)
