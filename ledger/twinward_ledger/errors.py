@@ -8,6 +8,8 @@ LedgerError
 ├── WitnessRefused             a witness would not sign; the reason is in the message
 │   └── SplitView              two contradicting checkpoints of one log; carries both as evidence
 ├── LogUnavailable             the log could not be written durably (the access must be refused)
+├── NoSuchEntry                an index, node or checkpoint that the log does not hold
+├── Rollback                   a checkpoint smaller than one that is already held
 ├── LogCorrupt                 stored leaves and roots disagree; ``first_bad_index`` says where
 └── ChainError
     ├── ChainUnavailable       no answer from the chain
@@ -58,6 +60,14 @@ class SplitView(WitnessRefused):
 
 class LogUnavailable(LedgerError):
     """The log could not be written durably."""
+
+
+class NoSuchEntry(LedgerError):
+    """The log holds no such entry, node or checkpoint."""
+
+
+class Rollback(LedgerError):
+    """A checkpoint smaller than one that is already held, or larger than the log."""
 
 
 class LogCorrupt(LedgerError):

@@ -6,6 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from twinward_ledger.errors import MalformedLeaf
+
+MAX_LEAF_BYTES = 65_535
+"""What an entry bundle of c2sp.org/tlog-tiles can hold."""
+
+MAX_BODY_BYTES = 1 << 20
+TAG_BYTES = 16
+MAX_TAGS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -22,15 +31,29 @@ class Entry:
     tags: tuple[bytes, ...] = ()
 
 
+def check_entry(entry: Entry) -> None:
+    """Raise ``MalformedLeaf`` unless every store could hold the entry. Stores call it before they touch anything."""
+    if not 0 < len(entry.leaf) <= MAX_LEAF_BYTES:
+        raise MalformedLeaf(f"a leaf is 1 to {MAX_LEAF_BYTES} bytes, not {len(entry.leaf)}")
+    if len(entry.body) > MAX_BODY_BYTES:
+        raise MalformedLeaf(f"an event body is at most {MAX_BODY_BYTES} bytes, not {len(entry.body)}")
+    if len(entry.tags) > MAX_TAGS or any(len(tag) != TAG_BYTES for tag in entry.tags):
+        raise MalformedLeaf(f"an entry has at most {MAX_TAGS} tags of {TAG_BYTES} bytes each")
+
+
 class LogStore(Protocol):
     """Durable, append-only storage of entries, tree nodes and the latest signed checkpoint.
 
     ``append`` returns only once the entries would survive a power cut. Whatever goes wrong inside a backend
-    comes out as ``LogUnavailable``.
+    comes out as ``LogUnavailable``; an index outside the log is ``NoSuchEntry``; a row that must be there and is not,
+    ``LogCorrupt``. Safe to share between threads.
     """
 
     def append(self, entries: Sequence[Entry]) -> range:
-        """Append all entries in one durable step; return their indices."""
+        """Append all entries in one durable step, all or none; return their indices.
+
+        Raises ``MalformedLeaf`` for an entry beyond the bounds of ``check_entry``.
+        """
         ...
 
     def size(self) -> int:
@@ -46,7 +69,7 @@ class LogStore(Protocol):
         ...
 
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
-        """The exact leaf bytes of ``start <= index < stop``."""
+        """The exact leaf bytes of ``start <= index < stop``, as far as there are any."""
         ...
 
     def entry(self, index: int) -> Entry:
@@ -62,11 +85,18 @@ class LogStore(Protocol):
         ...
 
     def save_checkpoint(self, size: int, note: bytes) -> None:
-        """Keep a signed checkpoint. Saving a smaller size than the newest one is refused."""
+        """Keep a signed checkpoint; one of the same size replaces it (it gained cosignatures).
+
+        Raises ``Rollback`` for a smaller size than the newest one's, or a larger one than the log's.
+        """
         ...
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint, whole."""
+        ...
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """Every size a checkpoint was kept for, with its note, oldest first."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,303 @@
+"""The embedded log store: one SQLite file, WAL, ``synchronous=FULL``.
+
+Invariants:
+
+* Entries, tags, tiles and the size change in one transaction; ``append`` returns after its fsync.
+* Concurrent appends share an fsync: whoever holds the write lock commits everything that queued up meanwhile.
+* The size in ``head`` is compared inside the write transaction, so a second process may append to the same file.
+* Leaves and bodies lie in separate tables: re-hashing the log does not page through ciphertext, and a body can be
+  overwritten (``secure_delete``, then a truncated WAL) while its leaf stays.
+
+What erasing cannot reach: copies of the file made before, and blocks an SSD or a copy-on-write file system keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward_ledger import merkle
+from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
+from twinward_ledger.store import TAG_BYTES, Entry, check_entry
+from twinward_ledger.stores import tiles
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x54574C47  # "TWLG"
+BUSY_TIMEOUT_S = 10.0
+_CHUNK_ROWS = 4096
+_TILE_LEVEL_SHIFT = 56  # a tile's key is level << 56 | index: one integer key keeps the table a plain B-tree
+
+_SCHEMA = """
+PRAGMA application_id = 1415007303;
+PRAGMA user_version = 1;
+CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL);
+INSERT INTO head VALUES (1, 0);
+CREATE TABLE leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE bodies (idx INTEGER PRIMARY KEY, body BLOB NOT NULL, tags BLOB NOT NULL);
+CREATE TABLE tags (tag BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (tag, idx)) WITHOUT ROWID;
+CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
+"""
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One caller's entries on their way into a transaction, and what became of them."""
+
+    entries: Sequence[Entry]
+    indices: range | None = None
+    failure: str = ""
+
+
+class SqliteLogStore:
+    """A ``LogStore`` in one SQLite file."""
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open or create the file. Raises ``LogUnavailable`` if that cannot be done or it is another kind of file."""
+        self._path = Path(path)
+        self._read_only = read_only
+        self._queue: list[_Ticket] = []
+        self._queue_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._edge: tiles.RightEdge | None = None
+        with _translated(self._path):
+            self._reader = self._connect()
+            self._writer = self._reader if read_only else self._connect()
+            self._prepare()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+    def append(self, entries: Sequence[Entry]) -> range:
+        """Append all entries in one durable step, all or none; return their indices."""
+        for entry in entries:
+            check_entry(entry)
+        ticket = _Ticket(entries)
+        with self._queue_lock:
+            self._queue.append(ticket)
+        with self._write_lock:
+            if ticket.indices is None and not ticket.failure:  # nobody has taken it along: commit all that wait
+                with self._queue_lock:
+                    batch, self._queue = self._queue, []
+                self._commit(batch)
+        if ticket.indices is None:
+            raise LogUnavailable(ticket.failure)
+        return ticket.indices
+
+    def _commit(self, batch: Sequence[_Ticket]) -> None:
+        failure = "the append was interrupted"
+        try:
+            with self._transaction():
+                ranges = self._write([ticket.entries for ticket in batch])
+            for ticket, indices in zip(batch, ranges, strict=True):
+                ticket.indices = indices
+        except LogUnavailable as error:
+            failure = str(error)
+        finally:
+            for ticket in batch:
+                if ticket.indices is None:
+                    ticket.failure = failure
+                    self._edge = None  # it may have run ahead of the file
+
+    def _write(self, groups: Sequence[Sequence[Entry]]) -> list[range]:
+        edge = self._current_edge()
+        start = edge.size
+        ranges: list[range] = []
+        entries: list[Entry] = []
+        for group in groups:
+            ranges.append(range(start, start + len(group)))
+            entries.extend(group)
+            start += len(group)
+        if not entries:
+            return ranges
+        numbered = list(enumerate(entries, edge.size))
+        write = self._writer.executemany
+        write("INSERT INTO leaves VALUES (?, ?)", [(index, entry.leaf) for index, entry in numbered])
+        write("INSERT INTO bodies VALUES (?, ?, ?)", [(i, entry.body, b"".join(entry.tags)) for i, entry in numbered])
+        rows = sorted({(tag, index) for index, entry in numbered for tag in entry.tags})
+        write("INSERT INTO tags VALUES (?, ?)", rows)
+        changed = edge.extend(merkle.leaf_hash(entry.leaf) for entry in entries)
+        write("INSERT OR REPLACE INTO tiles VALUES (?, ?)", [(_tile_key(key), row) for key, row in changed.items()])
+        self._writer.execute("UPDATE head SET size = ?", (edge.size,))
+        return ranges
+
+    def _current_edge(self) -> tiles.RightEdge:
+        """The right edge of the tree as it is in this transaction; reloaded if another process has appended."""
+        size = self._writer.execute("SELECT size FROM head").fetchone()[0]
+        if self._edge is None or self._edge.size != size:
+            self._edge = tiles.RightEdge.load(size, lambda key: _read_tile(self._writer, key))
+        if self._edge is None:
+            raise LogUnavailable(f"{self._path.name}: tiles of the tree's right edge are missing; run fsck")
+        return self._edge
+
+    def erase_body(self, index: int) -> None:
+        """Overwrite one entry's body and cut it out of the WAL. The leaf, its tags and every proof stand."""
+        self._require(index)
+        with self._write_lock:
+            with self._transaction():
+                self._writer.execute("UPDATE bodies SET body = x'' WHERE idx = ?", (index,))
+            with _translated(self._path), self._read_lock:
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise LogUnavailable("erased, but another reader keeps the old page in the write-ahead log: try again")
+
+    def save_checkpoint(self, size: int, note: bytes) -> None:
+        """Keep a signed checkpoint; one of the same size replaces it."""
+        with self._write_lock, self._transaction():
+            newest = self._writer.execute("SELECT max(size) FROM checkpoints").fetchone()[0]
+            if newest is not None and size < newest:
+                raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
+            held = self._writer.execute("SELECT size FROM head").fetchone()[0]
+            if not 0 <= size <= held:
+                raise Rollback(f"a checkpoint of size {size}, the log has {held} entries")
+            self._writer.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
+
+    # --- reading -------------------------------------------------------------------------------------------------
+    def size(self) -> int:
+        """How many entries the log holds."""
+        return int(self._row("SELECT size FROM head")[0])
+
+    def root(self) -> bytes:
+        """The RFC 6962 root over all leaves (32 bytes)."""
+        return merkle.root_at(self.size(), self.node)
+
+    def node(self, level: int, index: int) -> bytes:
+        """The hash of a complete subtree. Raises ``NoSuchEntry`` where there is none."""
+        found = None
+        if 0 <= level < 64 and index >= 0 and (index + 1) << level <= merkle.MAX_SIZE:
+            with _translated(self._path), self._read_lock:
+                found = tiles.node(level, index, lambda key: _read_tile(self._reader, key))
+        if found is None:
+            raise NoSuchEntry(f"the tree has no complete node {index} at level {level}")
+        return found
+
+    def leaves(self, start: int, stop: int) -> Iterator[bytes]:
+        """The exact leaf bytes of ``start <= index < stop``, as far as there are any.
+
+        Raises ``LogCorrupt`` at a row below the log's size that is missing.
+        """
+        position, stop = max(0, start), min(stop, merkle.MAX_SIZE)
+        while position < stop:
+            rows = self._rows(
+                "SELECT idx, leaf FROM leaves WHERE idx >= ? AND idx < ? ORDER BY idx",
+                (position, min(stop, position + _CHUNK_ROWS)),
+            )
+            for index, leaf in rows:
+                if index != position:
+                    break
+                yield leaf
+                position += 1
+            if not rows or index != position - 1 or len(rows) < _CHUNK_ROWS:
+                break
+        if position < min(stop, self.size()):
+            raise LogCorrupt(f"leaf {position} is missing", first_bad_index=position)
+
+    def entry(self, index: int) -> Entry:
+        """One entry; its body is empty where it was erased."""
+        self._require(index)
+        sql = "SELECT leaf, body, tags FROM leaves LEFT JOIN bodies USING (idx) WHERE idx = ?"
+        row = self._rows(sql, (index,))
+        if not row:
+            raise LogCorrupt(f"leaf {index} is missing", first_bad_index=index)
+        leaf, body, tags = row[0][0], row[0][1] or b"", row[0][2] or b""
+        return Entry(leaf, body, tuple(tags[i : i + TAG_BYTES] for i in range(0, len(tags), TAG_BYTES)))
+
+    def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
+        """Indices that carry a tag, newest first, below ``before``."""
+        sql = "SELECT idx FROM tags WHERE tag = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
+        below = merkle.MAX_SIZE if before is None else max(0, min(before, merkle.MAX_SIZE))
+        return [index for (index,) in self._rows(sql, (tag, below, max(0, min(limit, merkle.MAX_SIZE))))]
+
+    def checkpoint(self) -> bytes | None:
+        """The newest signed checkpoint, whole."""
+        rows = self._rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return bytes(rows[0][0]) if rows else None
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """Every size a checkpoint was kept for, with its note, oldest first."""
+        return [(size, bytes(note)) for size, note in self._rows("SELECT size, note FROM checkpoints ORDER BY size")]
+
+    def close(self) -> None:
+        """Give back every file and connection; closing twice is harmless."""
+        with self._write_lock, self._read_lock, _translated(self._path):
+            self._writer.close()
+            self._reader.close()
+
+    # --- plumbing ------------------------------------------------------------------------------------------------
+    def _connect(self) -> sqlite3.Connection:
+        if not self._read_only:  # made here, so that nobody but the owner can ever read it
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rw'}"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA secure_delete = ON")
+        if not self._read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _prepare(self) -> None:
+        """Lay the schema into a new file; refuse another application's or a newer version's."""
+        if not self._read_only:
+            with self._transaction():
+                if not self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    for statement in _SCHEMA.strip().split(";\n"):
+                        self._writer.execute(statement)
+        application = self._reader.execute("PRAGMA application_id").fetchone()[0]
+        version = self._reader.execute("PRAGMA user_version").fetchone()[0]
+        if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+            self._reader.close()
+            self._writer.close()
+            raise LogUnavailable(f"{self._path.name} is not a log of version {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated(self._path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def _require(self, index: int) -> None:
+        size = self.size()
+        if not 0 <= index < size:
+            raise NoSuchEntry(f"there is no entry {index}: the log holds {size}")
+
+    def _row(self, sql: str) -> tuple[int, ...]:
+        rows = self._rows(sql)
+        if not rows:
+            raise LogCorrupt("the log's head is missing", first_bad_index=None)
+        row: tuple[int, ...] = rows[0]
+        return row
+
+    def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with _translated(self._path), self._read_lock:
+            return self._reader.execute(sql, parameters).fetchall()
+
+
+def _tile_key(tile: tiles.TileId) -> int:
+    level, index = tile
+    return level << _TILE_LEVEL_SHIFT | index
+
+
+def _read_tile(connection: sqlite3.Connection, tile: tiles.TileId) -> bytes:
+    row = connection.execute("SELECT hashes FROM tiles WHERE id = ?", (_tile_key(tile),)).fetchone()
+    return bytes(row[0]) if row else b""
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn whatever SQLite or the file system says into ``LogUnavailable``."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LogUnavailable(f"{path.name}: {error}") from error

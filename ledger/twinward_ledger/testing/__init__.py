@@ -1,0 +1,1 @@
+"""For tests only: the suites that every store and every chain must pass."""

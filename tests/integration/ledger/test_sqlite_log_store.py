@@ -1,0 +1,192 @@
+"""What is SQLite's own about the log store: its file, its errors, what erasing leaves on disk, and a killed writer."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from twinward_ledger import merkle
+from twinward_ledger.errors import LogCorrupt, LogUnavailable
+from twinward_ledger.store import Entry
+from twinward_ledger.stores.sqlite import SqliteLogStore
+
+
+def test_erased_bytes_are_gone_from_every_file(tmp_path: Path) -> None:
+    secrets = [os.urandom(40), os.urandom(9000)]  # within a page, and over several
+    with_files = SqliteLogStore(tmp_path / "log.db")
+    with_files.append([Entry(b"a", secrets[0]), Entry(b"b", secrets[1]), Entry(b"c", b"stays here")])
+    assert on_disk(tmp_path, secrets[0])
+    with_files.erase_body(0)
+    with_files.erase_body(1)
+    assert on_disk(tmp_path, b"stays here")
+    for secret in secrets:
+        assert not any(on_disk(tmp_path, secret[i : i + 16]) for i in range(0, len(secret) - 16, 16))
+    with_files.close()
+
+
+def on_disk(folder: Path, needle: bytes) -> bool:
+    return any(needle in file.read_bytes() for file in folder.iterdir())
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    SqliteLogStore(tmp_path / "log.db").close()
+    assert (tmp_path / "log.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, None])
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "log.db"
+    if content is None:
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE other (x)")
+        connection.close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(LogUnavailable):
+        SqliteLogStore(path)
+    if content is not None:
+        assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(LogUnavailable):
+        SqliteLogStore(tmp_path / "no" / "log.db")
+    with pytest.raises(LogUnavailable):
+        SqliteLogStore(tmp_path / "no.db", read_only=True)
+    assert not (tmp_path / "no.db").exists()
+
+
+def test_read_only_reads_and_refuses_to_write(tmp_path: Path) -> None:
+    writer = SqliteLogStore(tmp_path / "log.db")
+    writer.append([Entry(b"a", b"b")])
+    reader = SqliteLogStore(tmp_path / "log.db", read_only=True)
+    assert reader.entry(0) == Entry(b"a", b"b")
+    with pytest.raises(LogUnavailable):
+        reader.append([Entry(b"c", b"d")])
+    with pytest.raises(LogUnavailable):
+        reader.save_checkpoint(1, b"n")
+    reader.close()
+    writer.close()
+
+
+def test_a_locked_file_is_unavailable_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinward_ledger.stores.sqlite.BUSY_TIMEOUT_S", 0.05)
+    store = SqliteLogStore(tmp_path / "log.db")
+    store.append([Entry(b"a", b"")])
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LogUnavailable):
+        store.append([Entry(b"b", b"")])
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.append([Entry(b"b", b"")]) == range(1, 2)
+    assert store.root() == merkle.root([merkle.leaf_hash(b"a"), merkle.leaf_hash(b"b")])
+    store.close()
+
+
+def test_a_full_disk_is_unavailable_and_the_log_goes_on(tmp_path: Path) -> None:
+    store = SqliteLogStore(tmp_path / "log.db")
+    store.append([Entry(b"a", b"")])
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogUnavailable):
+        store.append([Entry(b"b", b"x" * 100_000)])
+    assert store.size() == 1
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    assert store.append([Entry(b"b", b"")]) == range(1, 2)
+    assert store.root() == merkle.root([merkle.leaf_hash(b"a"), merkle.leaf_hash(b"b")])
+    store.close()
+
+
+def test_a_missing_row_is_named(tmp_path: Path) -> None:
+    store = SqliteLogStore(tmp_path / "log.db")
+    store.append([Entry(b"%d" % n, b"") for n in range(10)])
+    store._writer.execute("DELETE FROM leaves WHERE idx = 4")
+    with pytest.raises(LogCorrupt) as caught:
+        list(store.leaves(0, 10))
+    assert caught.value.first_bad_index == 4
+    with pytest.raises(LogCorrupt) as caught:
+        store.entry(4)
+    assert caught.value.first_bad_index == 4
+    store.close()
+
+
+def test_concurrent_appends_share_transactions(tmp_path: Path) -> None:
+    store = SqliteLogStore(tmp_path / "log.db")
+    commits = 0
+
+    def count(statement: str) -> None:
+        nonlocal commits
+        commits += statement == "COMMIT"
+
+    store._writer.set_trace_callback(count)
+    threads = [threading.Thread(target=store.append, args=([Entry(b"%d" % n, b"")],)) for n in range(64)]
+    with store._write_lock:  # everyone queues up behind it
+        for thread in threads:
+            thread.start()
+        while len(store._queue) < 64:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert store.size() == 64
+    assert commits == 1
+    store.close()
+
+
+WRITER = """
+import sys, threading
+from twinward_ledger.store import Entry
+from twinward_ledger.stores.sqlite import SqliteLogStore
+
+store, lock = SqliteLogStore(sys.argv[1]), threading.Lock()
+
+def work(worker):
+    turn = 0
+    while True:
+        leaf = b"%s/%d/%d" % (sys.argv[2].encode(), worker, turn)
+        index = store.append([Entry(leaf, b"body of " + leaf, (b"t" * 16,))] * (1 + turn % 3))[0]
+        with lock:
+            sys.stdout.write(f"{index} {leaf.decode()}\\n")
+            sys.stdout.flush()
+        turn += 1
+
+for n in range(4):
+    threading.Thread(target=work, args=(n,)).start()
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """Fifty writers killed at random moments: each acknowledged entry is there, and the root is always the leaves'."""
+    dice, path = random.Random(20260101), tmp_path / "log.db"
+    acknowledged: dict[int, bytes] = {}
+    for kill in range(50):
+        report = tmp_path / "acknowledged"
+        with report.open("wb") as out:
+            writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(kill)], stdout=out)
+            deadline = time.monotonic() + 20
+            while report.stat().st_size == 0 and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(dice.uniform(0, 0.15))
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+        for line in report.read_bytes().split(b"\n")[:-1]:
+            index, leaf = line.split(b" ")
+            acknowledged[int(index)] = leaf
+        store = SqliteLogStore(path)
+        leaves = list(store.leaves(0, store.size()))
+        assert len(leaves) == store.size()
+        assert store.root() == merkle.root([merkle.leaf_hash(leaf) for leaf in leaves])
+        assert all(leaves[index] == leaf for index, leaf in acknowledged.items())
+        store.close()
+    assert len(acknowledged) > 50
