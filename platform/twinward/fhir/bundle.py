@@ -93,15 +93,15 @@ def read_bundle(data: bytes, *, limits: Limits = IMPORT_LIMITS, depth: Depth = "
         known = ", ".join(sorted(_READABLE_TYPES))
         raise InvalidResource(Issue("not-supported", "Bundle.type", f"only these are taken in: {known}"))
     found = _entries_of(tree)
-    for index, (entry, body) in found.items():
+    for index, (envelope, body) in found.items():
         path = f"Bundle.entry[{index}]"
         validate(body, depth=depth, path=f"{path}.resource")
-        _check_request(entry, path)
+        _check_request(envelope, path)
     raw = _slices(data)
     names = _names(found, raw)
     entries = tuple(
-        _entry(f"Bundle.entry[{index}].resource", body, raw[index], names, _full_url(entry))
-        for index, (entry, body) in found.items()
+        _entry(f"Bundle.entry[{index}].resource", body, raw[index], names, _full_url(envelope))
+        for index, (envelope, body) in found.items()
     )
     _check_unique(entries)
     return ParsedBundle(str(kind), entries, names)

@@ -17,6 +17,11 @@ from twinward.vocabulary import Category
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
 
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _BY_TYPE = {
     Category.DEMOGRAPHICS: "Patient RelatedPerson Person",
     Category.CONDITIONS: "Condition AllergyIntolerance AdverseEvent DetectedIssue FamilyMemberHistory Flag "
@@ -64,24 +69,24 @@ _REPORT = {
 }
 """HL7 v2 table 0074, and the LOINC parts US Core uses (radiology, pathology, cardiology)."""
 
-_VITALS = frozenset(
+_VITALS = _codes(
     "85353-1 85354-9 8480-6 8462-4 8478-0 8867-4 9279-1 8310-5 8331-1 8302-2 8306-3 29463-7 39156-5 2708-6 59408-5 "
-    "9843-4 8287-5 8289-8 77606-2 59576-9".split()
+    "9843-4 8287-5 8289-8 77606-2 59576-9"
 )
 """LOINC codes of FHIR's vital signs profile, for observations that name no category."""
 
-_GENOMIC = frozenset(
-    "48018-6 48004-6 48005-3 51958-7 51963-7 53037-8 55232-3 69547-8 69548-6 81247-9 81252-9 83005-9 84413-4".split()
+_GENOMIC = _codes(
+    "48018-6 48004-6 48005-3 51958-7 51963-7 53037-8 55232-3 69547-8 69548-6 81247-9 81252-9 83005-9 84413-4"
 )
 """LOINC: gene studied, DNA change, amino acid change, transcript, variant assessment, genetic panels and reports."""
 
-_PSYCHIATRIC_LOINC = frozenset("44249-1 44261-6 55758-7 69737-5 70274-6 75626-2 73831-0 93373-9".split())
+_PSYCHIATRIC_LOINC = _codes("44249-1 44261-6 55758-7 69737-5 70274-6 75626-2 73831-0 93373-9")
 """PHQ-9, PHQ-2, GAD-7, AUDIT-C, adolescent depression screen, C-SSRS."""
 
-_PSYCHIATRIC_SNOMED = frozenset(
+_PSYCHIATRIC_SNOMED = _codes(
     "74732009 35489007 370143000 36923009 66344007 78667006 197480006 21897009 371631005 231504006 13746004 58214004 "
     "69322001 47505003 191736004 72366004 192127007 406506008 408856003 35919005 7200002 66590003 15167005 5602001 "
-    "75544000 6525002 55680006 82313006 225444004 52448006 228557008 171207006".split()
+    "75544000 6525002 55680006 82313006 225444004 52448006 228557008 171207006"
 )
 """Mental disorder and its common children: depression, anxiety, panic, bipolar, schizophrenia, psychosis, PTSD, OCD,
 eating disorders, attention deficit, autism, alcohol and opioid abuse, overdose, suicidality, dementia, therapy and

@@ -1,7 +1,7 @@
 """A bundle sorted by whom it is about: the one place where FHIR becomes records and measurements.
 
-Whose a resource is: its ``subject``, ``patient``, ``beneficiary``, ``individual`` or ``for`` element; else, unless it is
-of a shared type, the only patient of the bundle. Shared types (organisations, practitioners, places …) go to the
+Whose a resource is: its ``subject``, ``patient``, ``beneficiary``, ``individual`` or ``for`` element; else, unless it
+is of a shared type, the only patient of the bundle. Shared types (organisations, practitioners, places …) go to the
 hospital's directory twin, where they are created once and never overwritten by a patient's bundle: two patients'
 bundles often carry differing copies, and importing one again must not undo the other.
 """

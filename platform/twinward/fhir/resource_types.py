@@ -5,19 +5,21 @@ https://hl7.org/fhir/R4/resourcelist.html. R4B removed some types and added othe
 
 from __future__ import annotations
 
-R4_ONLY = frozenset(
-    """
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+R4_ONLY = _names("""
     EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
     MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
     MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect RiskEvidenceSynthesis
     SubstanceNucleicAcid SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial
     SubstanceSpecification
-    """.split()
-)
+""")
 """Types that R4B dropped: the R4B models know nothing of them, so they are checked for structure only."""
 
-R4_TYPES = R4_ONLY | frozenset(
-    """
+R4_TYPES = R4_ONLY | _names("""
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
     BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
     ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest
@@ -36,12 +38,10 @@ R4_TYPES = R4_ONLY | frozenset(
     ServiceRequest Slot Specimen SpecimenDefinition StructureDefinition StructureMap Subscription Substance
     SupplyDelivery SupplyRequest Task TerminologyCapabilities TestReport TestScript ValueSet VerificationResult
     VisionPrescription
-    """.split()
-)
+""")
 """Every concrete resource type of R4."""
 
-SHARED_TYPES = R4_ONLY | frozenset(
-    """
+SHARED_TYPES = R4_ONLY | _names("""
     ActivityDefinition CapabilityStatement CatalogEntry ChargeItemDefinition CodeSystem CompartmentDefinition
     ConceptMap DeviceDefinition Endpoint EventDefinition Evidence EvidenceVariable ExampleScenario GraphDefinition
     HealthcareService ImplementationGuide InsurancePlan Library Location Measure Medication MedicationKnowledge
@@ -49,6 +49,5 @@ SHARED_TYPES = R4_ONLY | frozenset(
     PlanDefinition Practitioner PractitionerRole Questionnaire ResearchDefinition ResearchElementDefinition
     ResearchStudy SearchParameter SpecimenDefinition StructureDefinition StructureMap Substance
     TerminologyCapabilities TestScript ValueSet
-    """.split()
-)
+""")
 """Types that name no patient: kept once, in the hospital's directory twin (``twinward.twins.models.DIRECTORY``)."""

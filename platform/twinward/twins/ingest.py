@@ -1,0 +1,69 @@
+"""Taking imports in: what is new, what changed, what is already kept. Decides nothing about access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twinward.twins import references as names
+from twinward.twins.errors import BelongsToAnother
+from twinward.twins.features import FeatureVector, to_content
+from twinward.twins.interfaces import TwinVault
+from twinward.twins.models import FEATURES_TYPE, ImportRecord, PatientImport, Stored
+from twinward.vault.interfaces import Record
+from twinward.vocabulary import Category, RecordId, TwinId
+
+
+class Plan:
+    """What one import would write to one twin, found through blind tags only: nothing is opened to make it."""
+
+    def __init__(self, vault: TwinVault, twin: TwinId, source: PatientImport) -> None:
+        """Compare an import with what is kept.
+
+        Raises:
+            BelongsToAnother: one of its references is kept under another twin.
+        """
+        self.twin = twin
+        self.records: list[Record] = []
+        self._changes: list[tuple[str, str]] = []
+        for one in source.records:
+            kept = vault.locate(one.reference)
+            if kept is not None and kept[0] != twin:
+                raise BelongsToAnother(
+                    f"{one.reference} is already kept under another patient",
+                    hint="ids are unique within a node: give the resource another id",
+                )
+            self._plan(vault, one, None if kept is None else kept[1], keep=source.keep_existing)
+
+    @property
+    def categories(self) -> frozenset[Category]:
+        """What the permit to write must cover."""
+        return frozenset(record.category for record in self.records)
+
+    def add_features(self, vector: FeatureVector, existing: RecordId | None) -> None:
+        """Write the twin's feature vector along with the rest."""
+        reference = names.features_of(self.twin)
+        references = (reference, names.features_under(self.twin, vector.schema))
+        content = to_content(vector)
+        self.records.append(
+            Record(self.twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing)
+        )
+        self._changes.append((reference, "created" if existing is None else "updated"))
+
+    def stored(self, written: Iterable[Record]) -> tuple[Stored, ...]:
+        """The outcome per reference, in the order of the import."""
+        versions = iter(written)
+        return tuple(
+            Stored(reference, change, 0 if change == "unchanged" else next(versions).version)
+            for reference, change in self._changes
+        )
+
+    def _plan(self, vault: TwinVault, one: ImportRecord, existing: RecordId | None, *, keep: bool) -> None:
+        same = names.as_content(one.reference, one.category, one.content)
+        if existing is not None and (keep or vault.locate(same) is not None):
+            self._changes.append((one.reference, "unchanged"))
+            return
+        references = names.references_of(one.reference, one.category, one.content)
+        self.records.append(
+            Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
+        )
+        self._changes.append((one.reference, "created" if existing is None else "updated"))

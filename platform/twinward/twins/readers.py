@@ -1,0 +1,112 @@
+"""Bulk readers for cohorts and studies: each patient's read goes through its own permit.
+
+They satisfy ``similarity.interfaces.FeatureSource`` and ``federation.interfaces.StaySource`` by shape, without
+importing those domains: twins stand below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.errors import BadInput
+from twinward.monitoring import SIGNALS, decode_stay
+from twinward.twins.errors import FeaturesUnreadable
+from twinward.twins.interfaces import TwinVault
+from twinward.twins.models import STAY_TYPE
+from twinward.twins.service import Twins
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+_BATCH = 256
+"""Twins decided at once: one durable append of the log each, and permits are used before they expire."""
+
+
+class CohortReader:
+    """The feature vectors of every twin whose consent allows similarity search now."""
+
+    def __init__(self, twins: Twins, access: AccessControl, principal: Principal) -> None:
+        self._twins = twins
+        self._access = access
+        self._principal = principal
+
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
+        """Quantised vectors, in order of twin id. Twins without a vector under the present schema are left out."""
+        found: list[tuple[TwinId, Sequence[int]]] = []
+        for twin, permit in _permits(
+            self._access, self._principal, self._twins.all(), Action.COHORT, Purpose.SIMILARITY, Category.FEATURES
+        ):
+            try:
+                vector = self._twins.feature_vector(permit)
+            except FeaturesUnreadable:
+                continue
+            if vector is not None:
+                found.append((twin, vector.levels))
+        return found
+
+
+class StayReader:
+    """The first stay of every twin whose consent allows a study now, as one tensor.
+
+    Args:
+        twins, vault, access: the hospital's own.
+        principal: the researcher who trains.
+        hours: length of the tensor; a shorter stay is NaN to the end, a longer one is cut.
+    """
+
+    def __init__(
+        self, twins: Twins, vault: TwinVault, access: AccessControl, principal: Principal, *, hours: int = 48
+    ) -> None:
+        if hours < 1:
+            raise BadInput("a study looks at one hour at least")
+        self._twins = twins
+        self._vault = vault
+        self._access = access
+        self._principal = principal
+        self._hours = hours
+
+    def stays(self, study: str) -> NDArray[np.float32]:
+        """Float32 ``[patients, hours, signals]`` in clinical units, NaN where nothing was charted."""
+        rows: list[NDArray[np.float32]] = []
+        detail = (("study", study),)
+        for _, permit in _permits(
+            self._access,
+            self._principal,
+            self._twins.all(),
+            Action.TRAIN,
+            Purpose.RESEARCH,
+            Category.MONITORING,
+            detail,
+        ):
+            records = self._vault.read_twin(permit, record_type=STAY_TYPE)
+            if records:
+                rows.append(self._fitted(decode_stay(records[0].content)))
+        shape = (len(rows), self._hours, len(SIGNALS))
+        return np.stack(rows) if rows else np.empty(shape, np.float32)
+
+    def _fitted(self, stay: NDArray[np.float32]) -> NDArray[np.float32]:
+        row = np.full((self._hours, len(SIGNALS)), np.nan, np.float32)
+        row[: len(stay)] = stay[: self._hours]
+        return row
+
+
+def _permits(
+    access: AccessControl,
+    principal: Principal,
+    twins: Sequence[TwinId],
+    action: Action,
+    purpose: Purpose,
+    category: Category,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> Iterator[tuple[TwinId, Permit]]:
+    """A permit for each twin that may be read so; the others are passed over (and stand in the log as denied)."""
+    for start in range(0, len(twins), _BATCH):
+        requests = [
+            AccessRequest(principal, action, purpose, twin, frozenset({category}), detail=detail)
+            for twin in twins[start : start + _BATCH]
+        ]
+        for request, permit in zip(requests, access.decide_many(requests), strict=True):
+            if permit is not None and request.twin is not None:
+                yield request.twin, permit

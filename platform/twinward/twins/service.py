@@ -1,0 +1,236 @@
+"""Twins: the story of each walk. Every method asks the one gate first; the vault opens nothing without its permit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.clock import Clock
+from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
+from twinward.identifiers import new_twin_id
+from twinward.twins import references as names
+from twinward.twins.errors import FeaturesUnreadable, RecordNotFound, TwinNotFound
+from twinward.twins.features import FeatureVector, extract, from_content, merge
+from twinward.twins.ingest import Plan
+from twinward.twins.interfaces import Progress, TwinVault
+from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
+from twinward.vault.interfaces import Record
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+
+class Twins:
+    """The hospital's twins.
+
+    Args:
+        vault: where their records are sealed.
+        access: the gate.
+        clock: for new ids and for ages.
+        schema: the features derived at import.
+    """
+
+    def __init__(
+        self, vault: TwinVault, access: AccessControl, clock: Clock, schema: FeatureSchema = CARDIOMETABOLIC
+    ) -> None:
+        self._vault = vault
+        self._access = access
+        self._clock = clock
+        self.schema = schema
+
+    def ingest(
+        self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
+    ) -> Receipt:
+        """Take one import in, all or nothing: new records, and new versions of those that changed.
+
+        Importing the same again writes nothing. A patient's first import makes the twin.
+
+        Raises:
+            AccessDenied: the principal may not write here.
+            TwinNotFound: no twin yet, and the import does not carry the patient's own record.
+            BelongsToAnother: one of its references is kept under another twin.
+        """
+        kept = self._vault.locate(source.reference)
+        if kept is None and all(one.reference != source.reference for one in source.records):
+            raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
+        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
+        plan = Plan(self._vault, twin, source)
+        vector = self._features(principal, purpose, plan, source, is_new=kept is None)
+        if not plan.records:
+            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
+        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories))
+        if kept is None:
+            self._vault.create_twin(permit)
+        written = self._vault.write(permit, plan.records)
+        return Receipt(twin, kept is None, plan.stored(written), vector, source.source)
+
+    def ingest_all(
+        self,
+        principal: Principal,
+        sources: Iterable[PatientImport],
+        *,
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        progress: Progress | None = None,
+    ) -> list[Receipt]:
+        """Take many imports in, one after the other; what landed before an error stays."""
+        receipts: list[Receipt] = []
+        for source in sources:
+            receipt = self.ingest(principal, source, purpose=purpose)
+            receipts.append(receipt)
+            if progress is not None:
+                progress(receipt)
+        return receipts
+
+    def read(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        twin: TwinId,
+        categories: Iterable[Category],
+        *,
+        justification: str = "",
+        record_type: str | None = None,
+    ) -> list[Record]:
+        """Open a twin's records of these categories. All or none: one category that may not be read denies all."""
+        wanted = frozenset(categories)
+        permit = self._access.decide(
+            AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
+        )
+        return self._vault.read_twin(permit, record_type=record_type)
+
+    def read_permitted(
+        self, principal: Principal, purpose: Purpose, twin: TwinId, *, justification: str = ""
+    ) -> tuple[list[Record], frozenset[Category]]:
+        """Open what this principal may see of a twin; also say which categories were withheld."""
+        requests = {
+            category: AccessRequest(principal, Action.READ, purpose, twin, frozenset({category}), justification)
+            for category in Category
+        }
+        allowed = frozenset(c for c, request in requests.items() if self._access.check(request).permitted)
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        records = self.read(principal, purpose, twin, allowed or Category, justification=justification)
+        return records, frozenset(Category) - allowed
+
+    def read_reference(
+        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
+    ) -> Record:
+        """Open the newest version of one record.
+
+        Raises:
+            AccessDenied: the principal may not read it; also for a reference that is not kept, if the principal may
+                read nothing in general, so that a stranger cannot learn who is a patient here.
+            RecordNotFound: it is not kept.
+        """
+        kept = self._vault.locate(reference)
+        if kept is None:
+            anything = AccessRequest(principal, Action.READ, purpose, justification=justification)
+            if not self._access.check(anything).permitted:
+                self._access.decide(anything)
+            raise RecordNotFound("no record is kept under this reference")
+        twin, record_id = kept
+        category = self._category_of(reference)
+        wanted = frozenset(Category) if category is None else frozenset({category})
+        permit = self._access.decide(
+            AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
+        )
+        return self._vault.read(permit, record_id)
+
+    def find(self, reference: str) -> TwinId:
+        """The twin a reference is kept under. Opens nothing. Raises ``TwinNotFound``."""
+        kept = self._vault.locate(reference)
+        if kept is None:
+            raise TwinNotFound("there is no twin of this patient", hint="import the patient first")
+        return kept[0]
+
+    def all(self) -> list[TwinId]:
+        """Every patient's twin; the directory is not a patient."""
+        directory = self._vault.locate(DIRECTORY)
+        return [twin for twin in self._vault.twins() if directory is None or twin != directory[0]]
+
+    def feature_vector(self, permit: Permit) -> FeatureVector | None:
+        """The twin's features under a permit that covers them; None if it has none.
+
+        Raises:
+            FeaturesUnreadable: stored under another schema.
+        """
+        records = self._vault.read_twin(permit, record_type=FEATURES_TYPE)
+        return from_content(self.schema, records[0].content) if records else None
+
+    def keep_stay(
+        self,
+        principal: Principal,
+        twin: TwinId,
+        content: bytes,
+        *,
+        name: str = "1",
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+    ) -> Record:
+        """Seal one monitored stay (``twinward.monitoring.encode_stay``); the same name again is a new version."""
+        return self.keep_stays(principal, [(twin, content)], name=name, purpose=purpose)[0]
+
+    def keep_stays(
+        self,
+        principal: Principal,
+        stays: Sequence[tuple[TwinId, bytes]],
+        *,
+        name: str = "1",
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+    ) -> list[Record]:
+        """Seal many stays, one per twin. Raises ``AccessDenied`` before anything is written if one is refused."""
+        requests = [
+            AccessRequest(principal, Action.WRITE, purpose, twin, frozenset({Category.MONITORING})) for twin, _ in stays
+        ]
+        for request in requests:
+            if not self._access.check(request).permitted:
+                self._access.decide(request)
+        permits = self._access.decide_many(requests)
+        written: list[Record] = []
+        for permit, request, (twin, content) in zip(permits, requests, stays, strict=True):
+            reference = names.stay_of(twin, name)
+            kept = self._vault.locate(reference)
+            record_id = None if kept is None else kept[1]
+            record = Record(twin, STAY_TYPE, Category.MONITORING, content, (reference,), record_id=record_id)
+            # Consent may change between the two decisions: the refusal is then raised here, by the gate itself.
+            written += self._vault.write(permit or self._access.decide(request), [record])
+        return written
+
+    def read_stays(
+        self, principal: Principal, twin: TwinId, *, purpose: Purpose = Purpose.TREATMENT, justification: str = ""
+    ) -> list[Record]:
+        """Open a twin's monitored stays."""
+        wanted = {Category.MONITORING}
+        return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
+
+    def _category_of(self, reference: str) -> Category | None:
+        found = (c for c in Category if self._vault.locate(names.in_category(reference, c)) is not None)
+        return next(found, None)
+
+    def _features(
+        self, principal: Principal, purpose: Purpose, plan: Plan, source: PatientImport, *, is_new: bool
+    ) -> FeatureVector | None:
+        """Put the feature vector into the plan if the import says anything new about it."""
+        kept = None if is_new else self._vault.locate(names.features_of(plan.twin))
+        outdated = self._vault.locate(names.features_under(plan.twin, self.schema.fingerprint())) is None
+        if not (plan.records or outdated):
+            return None
+        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
+        vector = extract(self.schema, source.person, source.measurements, today)
+        if not vector.readings:
+            return None  # all defaults: such a twin would look like the average patient to every query
+        if kept is not None and not outdated:
+            older = self._older_features(principal, purpose, plan.twin)
+            if older is not None:
+                vector = merge(self.schema, older, vector)
+            if older is not None and older.readings == vector.readings:
+                return None
+        plan.add_features(vector, None if kept is None else kept[1])
+        return vector
+
+    def _older_features(self, principal: Principal, purpose: Purpose, twin: TwinId) -> FeatureVector | None:
+        """The features kept so far, if this principal may read them; else the import's own must do."""
+        request = AccessRequest(principal, Action.READ, purpose, twin, frozenset({Category.FEATURES}))
+        if not self._access.check(request).permitted:
+            return None
+        try:
+            return self.feature_vector(self._access.decide(request))
+        except FeaturesUnreadable:
+            return None
