@@ -24,7 +24,7 @@ Levels = NDArray[np.int64]
 """Quantised features, ``[records, features]``, each in ``0 .. levels - 1``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """N records: ``features`` and, for weighted queries, ``squares``, one transformed polynomial per feature."""
 
@@ -33,7 +33,7 @@ class Block:
     norms: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Database:
     """A cohort ready to be scored. It holds plaintext features: it never leaves the hospital.
 

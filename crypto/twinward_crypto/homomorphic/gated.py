@@ -70,9 +70,11 @@ class GateKey(RingKey):
             for part in scores.parts
         ]
         values = np.concatenate(blocks)[: scores.rows]
+        if not np.isfinite(values).all():
+            raise MalformedBundle("scores that no well-formed query gives")
         rounded = np.rint(values)
         off = np.abs(values - rounded).max() > error_bound(self.plan)
-        if off or not np.isfinite(values).all() or rounded.min() < 0 or rounded.max() > self.plan.max_distance:
+        if off or rounded.min() < 0 or rounded.max() > self.plan.max_distance:
             raise MalformedBundle("scores that no well-formed query gives")
         distances: NDArray[np.int64] = rounded.astype(np.int64)
         return distances
@@ -95,7 +97,7 @@ class GateKey(RingKey):
         return ciphertext
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IndexBlock:
     """One block of records, encrypted: levels, their squares (weighted plans), and squared norms."""
 
@@ -104,7 +106,7 @@ class IndexBlock:
     norms: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncryptedIndex:
     """A cohort under the gate's key, as the scoring side holds it. Nothing in it can be read without that key."""
 

@@ -1,0 +1,157 @@
+"""The plaintext partition tree: exact range search with few tests (hyperplane partition, Hilbert exclusion).
+
+Each inner node has a far pair of pivots p1, p2 at distance delta, ``u = (p2 - p1) / delta`` and
+``s(x) = (|x - p1|^2 - |x - p2|^2) / (2 delta) = <u, x> + c``, which is 1-Lipschitz (Connor et al., "Hilbert
+exclusion", 2016). Records are split at the median of s; ``left_max`` and ``right_min`` are s at either side's edge.
+A ball of radius r around q can hold records of the left side only where ``s(q) - r <= left_max``, of the right side
+only where ``s(q) + r >= right_min``. Ties are cut in the order they were sorted in, so leaves never exceed their size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward_crypto.errors import ParameterError
+
+Reals = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+LEAF_SIZE = 16
+SLACK = 1e-5
+"""Added to the radius in inner tests, in level units: rounding may cost a visit, never a result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A search's rows (ascending) and what it cost: how many inner and leaf tests were made."""
+
+    rows: Indices
+    inner_tests: int
+    leaf_tests: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionTree:
+    """A tree over n records of d features.
+
+    Attributes:
+        directions: u, ``[inner, d]``.
+        offsets: c, ``[inner]``.
+        left_max, right_min: the edges of either side, ``[inner]``.
+        children: ``[inner, 2]``: an inner node's number, or ``~leaf``.
+        leaf_starts: ``[leaves + 1]``: leaf k holds ``order[leaf_starts[k] : leaf_starts[k + 1]]``.
+        order: the rows in leaf order, ``[n]``.
+        root: the root's number, or ``~0`` where one leaf holds everything.
+    """
+
+    directions: Reals
+    offsets: Reals
+    left_max: Reals
+    right_min: Reals
+    children: Indices
+    leaf_starts: Indices
+    order: Indices
+    root: int
+
+    @classmethod
+    def build(cls, vectors: Reals, leaf_size: int = LEAF_SIZE) -> PartitionTree:
+        """Build from ``float64[n, d]``. Deterministic.
+
+        Raises:
+            ParameterError: no record, no feature, or a value that is not finite.
+        """
+        if vectors.ndim != 2 or 0 in vectors.shape or not np.isfinite(vectors).all():
+            raise ParameterError("at least one record of at least one finite feature is expected", part="vectors")
+        if leaf_size < 1:
+            raise ParameterError("at least one record a leaf", part="leaf_size")
+        return _Builder(vectors, leaf_size).tree()
+
+    def search(self, vectors: Reals, query: Reals, radius_squared: int) -> Found:
+        """Every row with ``|x - q|^2 <= radius_squared``, exactly, for the vectors the tree was built from."""
+        reach = math.sqrt(radius_squared) + SLACK
+        frontier, leaves, inner_tests = [self.root], [], 0
+        while frontier:
+            leaves += [~node for node in frontier if node < 0]
+            nodes = np.array([node for node in frontier if node >= 0], dtype=np.int64)
+            inner_tests += 2 * len(nodes)
+            place = self.directions[nodes] @ query + self.offsets[nodes]
+            left, right = place - reach <= self.left_max[nodes], place + reach >= self.right_min[nodes]
+            frontier = [*self.children[nodes[left], 0].tolist(), *self.children[nodes[right], 1].tolist()]
+        rows = self.rows_of(leaves)
+        near = ((vectors[rows] - query) ** 2).sum(axis=1) <= radius_squared
+        return Found(np.sort(rows[near]), inner_tests, len(rows))
+
+    def rows_of(self, leaves: list[int]) -> Indices:
+        """The rows in some leaves."""
+        parts = [self.order[self.leaf_starts[leaf] : self.leaf_starts[leaf + 1]] for leaf in leaves]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+class _Builder:
+    """Grows a tree from an explicit stack: depth is no matter of Python's recursion limit."""
+
+    def __init__(self, vectors: Reals, leaf_size: int) -> None:
+        self._vectors, self._leaf_size = vectors, leaf_size
+        self._inner: list[tuple[Reals, float, float, float]] = []
+        self._children: list[list[int]] = []
+        self._leaves: list[Indices] = []
+
+    def tree(self) -> PartitionTree:
+        stack: list[tuple[Indices, int, int]] = [(np.arange(len(self._vectors)), -1, 0)]
+        root = ~0
+        while stack:
+            rows, parent, side = stack.pop()
+            node = self._leaf(rows) if len(rows) <= self._leaf_size else self._split(rows, stack)
+            if parent >= 0:
+                self._children[parent][side] = node
+            else:
+                root = node
+        d = self._vectors.shape[1]
+        columns = list(zip(*self._inner, strict=True)) or [(), (), (), ()]
+        return PartitionTree(
+            directions=np.array(columns[0], dtype=np.float64).reshape(-1, d),
+            offsets=np.array(columns[1], dtype=np.float64),
+            left_max=np.array(columns[2], dtype=np.float64),
+            right_min=np.array(columns[3], dtype=np.float64),
+            children=np.array(self._children, dtype=np.int64).reshape(-1, 2),
+            leaf_starts=np.cumsum([0, *map(len, self._leaves)], dtype=np.int64),
+            order=np.concatenate(self._leaves),
+            root=root,
+        )
+
+    def _leaf(self, rows: Indices) -> int:
+        self._leaves.append(rows)
+        return ~(len(self._leaves) - 1)
+
+    def _split(self, rows: Indices, stack: list[tuple[Indices, int, int]]) -> int:
+        points = self._vectors[rows]
+        direction, offset = _hyperplane(points)
+        place = points @ direction + offset
+        sorted_by_place = np.argsort(place, kind="stable")
+        middle = len(rows) // 2
+        left, right = sorted_by_place[:middle], sorted_by_place[middle:]
+        self._inner.append((direction, offset, float(place[left[-1]]), float(place[right[0]])))
+        self._children.append([0, 0])
+        node = len(self._inner) - 1
+        stack += [(rows[right], node, 1), (rows[left], node, 0)]
+        return node
+
+
+def _hyperplane(points: Reals) -> tuple[Reals, float]:
+    """u and c of a far pair of pivots; any unit vector does where all points coincide."""
+    start = _farthest(points, points.mean(axis=0))
+    second = _farthest(points, start)
+    first = _farthest(points, second)
+    delta = float(np.linalg.norm(second - first))
+    if delta == 0.0:
+        return np.eye(points.shape[1])[0], -float(first[0])
+    return (second - first) / delta, float(first @ first - second @ second) / (2 * delta)
+
+
+def _farthest(points: Reals, origin: Reals) -> Reals:
+    farthest: Reals = points[np.argmax(((points - origin) ** 2).sum(axis=1))]
+    return farthest
