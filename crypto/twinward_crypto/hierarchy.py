@@ -5,7 +5,7 @@
         └── twin key                     32 random bytes, kept wrapped in the keyring
             ├── category key             one per category and generation: seals records
             ├── audit key                seals the bodies of events about this patient
-            └── tag key                  blind tags that mean something within this twin only
+            └── tag keys                 blind tags that mean something within this twin only
 
 A twin key is random, so destroying its wrapped copies destroys everything below it. Category keys are derived, so they
 need no storage of their own. All derivations are ``kdf.derive``; the labels below are wire constants.
@@ -21,6 +21,7 @@ from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed
 CATEGORY_KEY = b"twinward/category-key"
 AUDIT_KEY = b"twinward/audit-key"
 TAG_KEY = b"twinward/tag-key"
+NAME_TAG_KEY = b"twinward/name-tag-key"
 WRAP_CONTEXT = b"twinward/twin-key"
 
 FIRST_GENERATION = 1
@@ -43,8 +44,13 @@ def audit_key(twin_key: bytes) -> bytes:
 
 
 def tag_key(twin_key: bytes, kind: str) -> bytes:
-    """A 32-byte key for blind tags of one kind (``category``, ``record-type``) within this twin."""
+    """A 32-byte key for blind tags of one kind (``category``) within this twin."""
     return derive(twin_key, TAG_KEY, kind.encode())
+
+
+def name_tag_key(twin_key: bytes) -> bytes:
+    """A 64-byte AES-256-SIV key for ``name_tag.NameTagger``: record types within this twin."""
+    return derive(twin_key, NAME_TAG_KEY, b"", length=64)
 
 
 def wrap_context(tenant: str, twin: str, generation: int) -> bytes:

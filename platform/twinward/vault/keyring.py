@@ -1,0 +1,307 @@
+"""The keyring: every twin's key, wrapped by the key service, in a database apart from the records.
+
+Deleting a row here makes all of a twin's records unreadable, wherever copies of them are. Rotation rewraps the rows
+and touches no record. The order of locks: first this database's write lock, then the key service; a KEK is retired
+under the same lock that new keys are wrapped under, so no key is ever wrapped under a KEK that is about to go.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import delete as delete_from
+
+from twinward.clock import Clock
+from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
+from twinward.vault.models import KeyringBase, ShreddedTwin, WrappedTwinKey
+from twinward.vault.sqlite_engine import SqliteFile
+from twinward.vault.twin_keys import TwinKeys
+from twinward.vocabulary import TwinId
+from twinward_crypto import blind_index, hierarchy
+from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError
+from twinward_crypto.kdf import RandomBytes
+from twinward_crypto.keys import KekId, KeyProvider, TenantId
+
+APPLICATION_ID = 0x54574B52  # "TWKR"
+SCHEMA_VERSION = 1
+TENANT_AUDIT = b"twinward/tenant-audit-key"
+CACHE_TTL_MS = 60_000
+"""How long an unwrapped key stays in this process. A shredding in another process bites here after at most this."""
+CACHE_TWINS = 4_096
+ROTATION_BATCH = 1_000
+
+Progress = Callable[[int, int], None]
+"""Called with (twin keys done, twin keys in all)."""
+
+_keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
+_shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
+
+_MOVE = (
+    update(_keys)
+    .where(_keys.c.twin == bindparam("of_twin"), _keys.c.generation == bindparam("of_generation"))
+    .values(kek_version=bindparam("to"), wrapped=bindparam("moved"))
+)
+
+
+class Keyring:
+    """Twins' keys, one tenant's. Also the audit trail's ``EventKeys``. Safe to share between threads."""
+
+    def __init__(
+        self, path: Path, provider: KeyProvider, tenant: TenantId, clock: Clock, *, random: RandomBytes = os.urandom
+    ) -> None:
+        """Open or make the keyring's database, and the tenant's first KEK.
+
+        Raises:
+            VaultUnavailable: the database or the key service cannot be used, or they do not belong together.
+        """
+        self._provider = provider
+        self._tenant = tenant
+        self._clock = clock
+        self._random = random
+        self._lock = threading.Lock()
+        self._cache: dict[TwinId, tuple[int, TwinKeys]] = {}
+        self._shreds = 0
+        self._index_keys: dict[str, bytes] = {}
+        self._file = SqliteFile(
+            path, KeyringBase.metadata, application_id=APPLICATION_ID, schema_version=SCHEMA_VERSION
+        )
+        try:
+            with self._file.writing() as connection, _translated():
+                self._require_kek(connection)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def create(self, twin: TwinId) -> None:
+        """Make a new twin's key, durably.
+
+        Raises:
+            TwinExists: it was created before.
+            TwinShredded: it existed and was shredded.
+            VaultUnavailable: nothing was made.
+        """
+        with self._file.writing() as connection, _translated():
+            self._reserve(connection, [twin])
+            done = connection.execute(
+                update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
+            )
+            if done.rowcount == 0:
+                raise TwinExists(f"twin {twin} exists already")
+
+    def reserve(self, twins: Sequence[TwinId]) -> None:
+        """Make keys for many twins-to-be in one durable step, so that events about them can be sealed.
+
+        Raises:
+            TwinShredded: one of them was shredded; none was made.
+        """
+        with self._file.writing() as connection, _translated():
+            self._reserve(connection, twins)
+
+    def keys(self, twin: TwinId) -> TwinKeys:
+        """The unwrapped key of a twin that was created, from the cache for up to ``CACHE_TTL_MS``.
+
+        Raises:
+            TwinNotFound: it was never created.
+            TwinShredded: its key was destroyed.
+            RecordDamaged: the wrapped key was altered.
+            VaultUnavailable: the database or the key service does not answer.
+        """
+        cached = self._cached(twin)
+        return cached if cached is not None else self._unwrap(twin, created=True)
+
+    def audit_key(self, twin: TwinId | None) -> bytes:
+        """The 32-byte key for bodies of events about a twin, or about none (the tenant's own).
+
+        A twin that does not exist yet gets its key now, so that the event of its making is erasable too.
+        Raises ``TwinShredded`` (a ``NotFound``) once it was shredded.
+        """
+        if twin is None:
+            with _translated():
+                return self._provider.mac(self._tenant, TENANT_AUDIT, b"")
+        cached = self._cached(twin)
+        if cached is not None:
+            return cached.audit_key()
+        try:
+            return self._unwrap(twin, created=False).audit_key()
+        except TwinNotFound:
+            self.reserve([twin])
+            return self._unwrap(twin, created=False).audit_key()
+
+    def tag(self, label: str, value: str) -> bytes:
+        """A 16-byte blind-index tag, stable for this tenant over every rotation."""
+        key = self._index_keys.get(label)
+        if key is None:
+            with _translated():
+                key = self._index_keys[label] = blind_index.index_key(self._provider, self._tenant, label)
+        return blind_index.tag(key, value.encode("utf-8", "surrogatepass"))
+
+    def rotate(self, progress: Progress | None = None) -> int:
+        """Rewrap every twin key under a new KEK; no record is touched. Returns the KEK's version.
+
+        Interrupted, it goes on where it stopped the next time. The old KEK stays until ``retire``.
+        """
+        with self._file.writing() as connection, _translated():
+            target, remaining = self._rotation_target(connection)
+        done, total = 0, remaining
+        while remaining:
+            with self._file.writing() as connection, _translated():
+                done += self._rewrap_batch(connection, target)
+                remaining = self._behind(connection, target)
+            if progress is not None:
+                progress(done, done + remaining)
+        if progress is not None and total == 0:
+            progress(0, 0)
+        return target
+
+    def retire(self) -> list[int]:
+        """Destroy every KEK version that wraps no key any more, save the newest. Returns the versions.
+
+        From then on no backup of this database that is older than the rotation opens anything.
+        """
+        with self._file.writing() as connection, _translated():
+            used = set(connection.execute(select(_keys.c.kek_version).distinct()).scalars())
+            *older, _newest = self._provider.versions(self._tenant)
+            idle = [version for version in older if version not in used]
+            for version in idle:
+                self._provider.destroy(KekId(self._tenant, version))
+        return idle
+
+    def shred(self, twin: TwinId) -> None:
+        """Destroy a twin's key here and remember that it is gone. Idempotent.
+
+        Backups of this database still hold the wrapped key until ``rotate`` and ``retire`` have followed.
+
+        Raises:
+            TwinNotFound: there was never such a twin.
+        """
+        with self._file.writing() as connection:
+            deleted = connection.execute(delete_from(_keys).where(_keys.c.twin == twin)).rowcount
+            if deleted:
+                at_ms = self._clock.now_ms()
+                connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=at_ms))
+            elif not self._is_shredded(connection, twin):
+                raise TwinNotFound(f"no twin {twin}")
+        with self._lock:
+            self._shreds += 1
+            self._cache.pop(twin, None)
+        self._file.forget_deleted()
+
+    def count(self) -> int:
+        """How many twins were created and not shredded."""
+        with self._file.reading() as connection:
+            return connection.execute(select(func.count()).where(_keys.c.created)).scalar_one()
+
+    def close(self) -> None:
+        """Forget the cached keys and give back the database."""
+        with self._lock:
+            self._cache.clear()
+            self._index_keys.clear()
+        self._file.close()
+
+    def __reduce__(self) -> str:
+        raise TypeError("a keyring is not pickled")
+
+    def _cached(self, twin: TwinId) -> TwinKeys | None:
+        with self._lock:
+            entry = self._cache.get(twin)
+            if entry is not None and entry[0] > self._clock.now_ms():
+                return entry[1]
+            self._cache.pop(twin, None)
+        return None
+
+    def _unwrap(self, twin: TwinId, *, created: bool) -> TwinKeys:
+        shreds = self._shreds
+        with self._file.reading() as connection:
+            row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
+            if row is None and self._is_shredded(connection, twin):
+                raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+        if row is None or (created and not row.created):
+            raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
+        context = hierarchy.wrap_context(self._tenant, twin, row.generation)
+        with _translated():
+            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, context)
+        keys = TwinKeys(twin, row.generation, key)
+        if row.created:
+            self._remember(twin, keys, shreds)
+        return keys
+
+    def _remember(self, twin: TwinId, keys: TwinKeys, shreds: int) -> None:
+        with self._lock:
+            if shreds != self._shreds:
+                return  # a shredding came between reading the row and now: it may have been this twin's
+            while len(self._cache) >= CACHE_TWINS:
+                del self._cache[next(iter(self._cache))]
+            self._cache[twin] = (self._clock.now_ms() + CACHE_TTL_MS, keys)
+
+    def _reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
+        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
+        rows = []
+        for twin in dict.fromkeys(twins):
+            if self._is_shredded(connection, twin):
+                raise TwinShredded(f"twin {twin} was shredded; a new twin takes a new name")
+            if connection.execute(select(_keys.c.twin).where(_keys.c.twin == twin)).first() is None:
+                generation = hierarchy.FIRST_GENERATION
+                context = hierarchy.wrap_context(self._tenant, twin, generation)
+                wrapped = self._provider.wrap(kek, hierarchy.new_twin_key(self._random), context)
+                row = {"twin": twin, "generation": generation, "kek_version": kek.version, "wrapped": wrapped}
+                rows.append(row | {"created": False})
+        if rows:
+            connection.execute(insert(_keys), rows)
+
+    def _require_kek(self, connection: Connection) -> None:
+        if self._provider.versions(self._tenant):
+            return
+        wrapped = connection.execute(select(func.count()).select_from(_keys)).scalar_one()
+        if wrapped:
+            raise VaultUnavailable(
+                f"{self._provider.uri} holds no key of {self._tenant}, yet the keyring has {wrapped} wrapped keys",
+                hint="point the settings at the key service that wrapped them",
+            )
+        self._provider.create(KekId(self._tenant, 1))
+
+    def _rotation_target(self, connection: Connection) -> tuple[int, int]:
+        newest = self._provider.versions(self._tenant)[-1]
+        remaining = self._behind(connection, newest)
+        if remaining:
+            return newest, remaining
+        self._provider.create(KekId(self._tenant, newest + 1))
+        return newest + 1, self._behind(connection, newest + 1)
+
+    def _behind(self, connection: Connection, target: int) -> int:
+        statement = select(func.count()).select_from(_keys).where(_keys.c.kek_version < target)
+        return int(connection.execute(statement).scalar_one())
+
+    def _rewrap_batch(self, connection: Connection, target: int) -> int:
+        statement = select(_keys).where(_keys.c.kek_version < target).limit(ROTATION_BATCH)
+        rows = connection.execute(statement).all()
+        goal = KekId(self._tenant, target)
+        moved = []
+        for row in rows:
+            context = hierarchy.wrap_context(self._tenant, row.twin, row.generation)
+            source = KekId(self._tenant, row.kek_version)
+            wrapped = self._provider.rewrap(source, goal, row.wrapped, context)
+            moved.append({"of_twin": row.twin, "of_generation": row.generation, "to": target, "moved": wrapped})
+        connection.execute(_MOVE, moved)
+        return len(rows)
+
+    def _is_shredded(self, connection: Connection, twin: TwinId) -> bool:
+        return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except KeyDestroyed as error:
+        raise TwinShredded(
+            "the key that wrapped this twin's key was destroyed: nothing of it opens any more"
+        ) from error
+    except KeyProviderError as error:
+        raise VaultUnavailable(f"the key service refused: {error}", hint="check the key service") from error
+    except OpenError as error:
+        raise RecordDamaged("a wrapped twin key does not open: the keyring was altered, or is another's") from error

@@ -1,0 +1,116 @@
+"""Records to sealed rows and back. Knows keys and layouts; knows neither permits nor storage."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from twinward.vault.errors import MalformedRecord, RecordDamaged
+from twinward.vault.interfaces import Record, SealedRow
+from twinward.vault.payload import SCHEMA, Payload
+from twinward.vault.twin_keys import TwinKeys
+from twinward.vocabulary import Category, RecordId
+from twinward_crypto.envelope import generation_of, open_sealed, seal
+from twinward_crypto.errors import OpenError, ParameterError
+from twinward_crypto.keys import TenantId
+from twinward_crypto.padding import pad, unpad
+from twinward_crypto.record_context import RecordContext
+
+REFERENCE_INDEX = "record-reference"
+Tagger = Callable[[str, str], bytes]
+"""(index name, value) to a 16-byte blind tag; ``Keyring.tag``."""
+
+
+class Sealer:
+    """Seals and opens one tenant's records."""
+
+    def __init__(self, tenant: TenantId, tagger: Tagger) -> None:
+        self._tenant = tenant
+        self._tagger = tagger
+
+    def seal(self, record: Record, keys: TwinKeys, *, after: SealedRow | None, at_ms: int) -> SealedRow:
+        """The row of a record that has its id: version 1, or the one after ``after``.
+
+        Raises:
+            MalformedRecord: a part beyond its bound.
+        """
+        if record.record_id is None:
+            raise MalformedRecord("a record is sealed under an id")
+        version, previous_hash = (1, b"") if after is None else (after.version + 1, hash_of(after))
+        payload = Payload(at_ms, record.references, record.content).encode()
+        try:
+            type_tag = keys.type_tag(record.record_type)
+        except ParameterError as error:
+            raise MalformedRecord(f"the record's type cannot be stored: {error}") from None
+        row = SealedRow(
+            record_id=record.record_id,
+            version=version,
+            twin=record.twin,
+            category_tag=keys.category_tag(record.category),
+            type_tag=type_tag,
+            generation=keys.generation,
+            previous_hash=previous_hash,
+            committed_at_ms=at_ms,
+            sealed=b"",
+            tags=tuple(self.reference_tag(reference) for reference in record.references),
+        )
+        aad = self._context(row, record.record_type, record.category)
+        key = keys.category_key(record.category)
+        return replace(row, sealed=seal(key, pad(payload), aad, generation=keys.generation))
+
+    def open(self, row: SealedRow, keys: TwinKeys) -> Record:
+        """The record of a row, with the exact bytes that were sealed.
+
+        Raises:
+            RecordDamaged: it does not open in its place.
+        """
+        category = keys.category_of(row.category_tag)
+        try:
+            record_type = keys.type_of(row.type_tag)
+            if generation_of(row.sealed) != row.generation:
+                raise OpenError
+            aad = self._context(row, record_type, category)
+            payload = Payload.decode(unpad(open_sealed(keys.category_key(category), row.sealed, aad)))
+        except (OpenError, ParameterError):
+            raise _damaged(row.record_id, row.version) from None
+        if payload.committed_at_ms != row.committed_at_ms:
+            raise _damaged(row.record_id, row.version)
+        return Record(
+            twin=row.twin,
+            record_type=record_type,
+            category=category,
+            content=payload.content,
+            references=payload.references,
+            record_id=row.record_id,
+            version=row.version,
+            committed_at_ms=payload.committed_at_ms,
+        )
+
+    def reference_tag(self, reference: str) -> bytes:
+        """The blind tag under which a reference is found again."""
+        return self._tagger(REFERENCE_INDEX, reference)
+
+    def _context(self, row: SealedRow, record_type: str, category: Category) -> bytes:
+        return RecordContext(
+            tenant=self._tenant,
+            twin=row.twin,
+            record_type=record_type,
+            record_id=row.record_id,
+            version=row.version,
+            previous_hash=row.previous_hash,
+            category=category.value,
+            schema=SCHEMA,
+        ).encode()
+
+
+def hash_of(row: SealedRow) -> bytes:
+    """SHA-256 of a row's whole envelope: what its next version is chained to."""
+    return hashlib.sha256(row.sealed).digest()
+
+
+def _damaged(record_id: RecordId, version: int) -> RecordDamaged:
+    return RecordDamaged(
+        f"version {version} of record {record_id} does not open in its place",
+        hint="it was altered or moved, or the keyring is another's: compare with a backup",
+    )

@@ -1,0 +1,223 @@
+"""The vault: records sealed at rest, opened only against a permit.
+
+Order of checks on every walk: the permit (genuine, fresh, its action, its twin), then the row's twin, then the permit
+again for the row's category, and only then the envelope. A record of another twin than the permit's is "not found",
+so that a permit is no oracle for what else exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from twinward.access.interfaces import Permit, PermitVerifier
+from twinward.clock import Clock
+from twinward.identifiers import new_record_id
+from twinward.vault.errors import (
+    MalformedRecord,
+    PermitDoesNotOpen,
+    RecordDamaged,
+    RecordNotFound,
+    TwinNotFound,
+    VersionConflict,
+)
+from twinward.vault.interfaces import Record, RecordStore, SealedRow
+from twinward.vault.keyring import Keyring
+from twinward.vault.sealer import Sealer, hash_of
+from twinward.vault.twin_keys import TwinKeys
+from twinward.vocabulary import Action, Category, RecordId, TwinId
+from twinward_crypto.errors import OpenError, ParameterError
+from twinward_crypto.keys import TenantId
+
+OPENING_ACTIONS = frozenset(
+    {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.TRAIN, Action.QUERY, Action.BREAK_GLASS}
+)
+"""Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
+
+
+class Vault:
+    """A ``RecordVault`` over a store and a keyring. It holds no state of its own and may be shared between threads."""
+
+    def __init__(
+        self, store: RecordStore, keyring: Keyring, verifier: PermitVerifier, clock: Clock, tenant: TenantId
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._verifier = verifier
+        self._clock = clock
+        self._sealer = Sealer(tenant, keyring.tag)
+
+    def create_twin(self, permit: Permit) -> None:
+        """Make the key of the permit's twin.
+
+        Raises:
+            Refused: the permit is not one to write, or names no twin.
+            TwinExists, TwinShredded: its name was used before.
+            VaultUnavailable: nothing was made.
+        """
+        twin = self._twin_of(permit, Action.WRITE)
+        self._keyring.create(twin)
+
+    def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
+        """Seal records and store them in one durable step, all or none.
+
+        A record without an id is new. One with an id follows its newest version, which ``version`` must name unless
+        it is 0. Returned records carry id, version and time.
+
+        Raises:
+            Refused: the permit does not cover writing one of them, or the category a record would leave.
+            MalformedRecord: a part beyond its bound, or another type than the record had.
+            TwinNotFound, TwinShredded, RecordNotFound: nowhere to write to.
+            VersionConflict: somebody else wrote first.
+            VaultUnavailable: nothing was stored.
+        """
+        twin = self._twin_of(permit, Action.WRITE)
+        for of_twin, category in {(record.twin, record.category) for record in records}:
+            self._verifier.require(permit, action=Action.WRITE, twin=of_twin, category=category)
+        keys = self._keyring.keys(twin)
+        at_ms = self._clock.now_ms()
+        heads: dict[RecordId, SealedRow] = {}
+        rows: list[SealedRow] = []
+        written: list[Record] = []
+        for record in records:
+            head = None if record.record_id is None else self._head(permit, record, keys, heads)
+            named = record if record.record_id is not None else replace(record, record_id=new_record_id(at_ms))
+            row = self._sealer.seal(named, keys, after=head, at_ms=at_ms)
+            heads[row.record_id] = row
+            rows.append(row)
+            written.append(replace(named, version=row.version, committed_at_ms=at_ms))
+        self._store.put(rows)
+        return written
+
+    def read(self, permit: Permit, record_id: RecordId) -> Record:
+        """Open the newest version of one record of the permit's twin.
+
+        Raises:
+            Refused: the permit does not cover it.
+            RecordNotFound, TwinShredded: nothing to open.
+            RecordDamaged: it does not open in its place.
+        """
+        twin = self._twin_of_opening(permit)
+        row = self._store.latest(record_id)
+        if row is None or row.twin != twin:
+            raise _no_record(record_id)
+        return self._open_all(permit, [row], self._keys_for_opening(twin))[0]
+
+    def read_history(self, permit: Permit, record_id: RecordId) -> list[Record]:
+        """Open every version of a record, oldest first, and check that each is chained to the one before.
+
+        Raises:
+            Refused: the permit does not cover every version.
+            RecordNotFound, TwinShredded: nothing to open.
+            RecordDamaged: a version is missing or does not open in its place.
+        """
+        twin = self._twin_of_opening(permit)
+        rows = self._store.history(record_id)
+        if not rows or any(row.twin != twin for row in rows):
+            raise _no_record(record_id)
+        _require_chain(rows)
+        return self._open_all(permit, rows, self._keys_for_opening(twin))
+
+    def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
+        """Open every record of the permit's twin and categories, of one type or of all, by record id.
+
+        Raises:
+            Refused: the permit opens nothing.
+            TwinNotFound, TwinShredded: no such twin.
+            MalformedRecord: a record type that cannot be.
+            RecordDamaged: a record does not open in its place.
+        """
+        twin = self._twin_of_opening(permit)
+        keys = self._keyring.keys(twin)
+        tags = [keys.category_tag(category) for category in sorted(permit.request.categories)]
+        if not tags:
+            return []
+        rows = self._store.of_twin(twin, tags)
+        if record_type is not None:
+            wanted = _type_tag(keys, record_type)
+            rows = (row for row in rows if row.type_tag == wanted)
+        return self._open_all(permit, rows, keys)
+
+    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
+        """Where a reference such as ``Patient/123`` is kept; the newest record if several carry it. Opens nothing."""
+        found = self._store.find(self._sealer.reference_tag(reference))
+        row = self._store.latest(found[-1]) if found else None
+        return (row.twin, row.record_id) if row is not None else None
+
+    def close(self) -> None:
+        """Give back the databases and forget the cached keys."""
+        self._store.close()
+        self._keyring.close()
+
+    def _twin_of(self, permit: Permit, action: Action) -> TwinId:
+        twin = permit.request.twin
+        self._verifier.require(permit, action=action, twin=twin, category=None)
+        if twin is None:
+            raise PermitDoesNotOpen("this permit names no twin")
+        return twin
+
+    def _twin_of_opening(self, permit: Permit) -> TwinId:
+        action = permit.request.action
+        if action not in OPENING_ACTIONS:
+            raise PermitDoesNotOpen(f"a permit to {action.value} opens no record", hint="ask for a permit to read")
+        return self._twin_of(permit, action)
+
+    def _keys_for_opening(self, twin: TwinId) -> TwinKeys:
+        try:
+            return self._keyring.keys(twin)
+        except TwinNotFound:
+            raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
+
+    def _open_all(self, permit: Permit, rows: Iterable[SealedRow], keys: TwinKeys) -> list[Record]:
+        """Open rows, each only after the permit was checked for its category (once per category)."""
+        covered: set[Category] = set()
+        opened = []
+        for row in rows:
+            category = keys.category_of(row.category_tag)
+            if category not in covered:
+                self._verifier.require(permit, action=permit.request.action, twin=row.twin, category=category)
+                covered.add(category)
+            opened.append(self._sealer.open(row, keys))
+        return opened
+
+    def _head(self, permit: Permit, record: Record, keys: TwinKeys, heads: dict[RecordId, SealedRow]) -> SealedRow:
+        """The row a record's new version follows."""
+        record_id = record.record_id
+        if record_id is None:
+            raise MalformedRecord("only a record with an id has an earlier version")
+        head = heads.get(record_id) or self._store.latest(record_id)
+        if head is None or head.twin != record.twin:
+            raise _no_record(record_id)
+        if record.version not in (0, head.version):
+            raise VersionConflict(
+                f"record {record_id} is at version {head.version}, not {record.version}", hint="read it and write again"
+            )
+        left = keys.category_of(head.category_tag)
+        if left is not record.category:
+            self._verifier.require(permit, action=Action.WRITE, twin=record.twin, category=left)
+        try:
+            same_type = keys.type_of(head.type_tag) == record.record_type
+        except OpenError:
+            raise RecordDamaged(f"record {record_id} carries a type tag that is not its twin's") from None
+        if not same_type:
+            raise MalformedRecord(f"record {record_id} is of another type: write a new record instead")
+        return head
+
+
+def _type_tag(keys: TwinKeys, record_type: str) -> bytes:
+    try:
+        return keys.type_tag(record_type)
+    except ParameterError as error:
+        raise MalformedRecord(f"no record has such a type: {error}") from None
+
+
+def _require_chain(rows: Sequence[SealedRow]) -> None:
+    expected = b""
+    for version, row in enumerate(rows, start=1):
+        if row.version != version or row.previous_hash != expected:
+            raise RecordDamaged(f"the history of record {row.record_id} is broken at version {version}")
+        expected = hash_of(row)
+
+
+def _no_record(record_id: RecordId) -> RecordNotFound:
+    return RecordNotFound(f"no record {record_id} of this permit's twin")

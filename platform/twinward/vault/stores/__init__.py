@@ -1,0 +1,1 @@
+"""Stores of sealed rows, one file each; all pass ``tests/conformance``. SQLite is the embedded default."""

@@ -1,0 +1,180 @@
+"""Sealed rows in SQLite: write-ahead log, ``synchronous=FULL``, one transaction per ``put``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from twinward.vault.errors import VersionConflict
+from twinward.vault.interfaces import SealedRow
+from twinward.vault.models import RecordHead, RecordsBase, RecordTag, SealedRecord
+from twinward.vault.sqlite_engine import SqliteFile
+from twinward.vocabulary import RecordId, TwinId
+from twinward_crypto.blind_index import TAG_BYTES
+
+APPLICATION_ID = 0x54575652  # "TWVR"
+SCHEMA_VERSION = 1
+
+_head = RecordHead.__table__  # type: ignore[attr-defined]
+_sealed = SealedRecord.__table__  # type: ignore[attr-defined]
+_tag = RecordTag.__table__  # type: ignore[attr-defined]
+
+
+class SqliteRecordStore:
+    """A ``RecordStore`` in one file. Safe to share between threads; several processes may open the same file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises ``VaultUnavailable``."""
+        self._file = SqliteFile(
+            path, RecordsBase.metadata, application_id=APPLICATION_ID, schema_version=SCHEMA_VERSION
+        )
+
+    def put(self, rows: Sequence[SealedRow]) -> None:
+        """Store new versions durably, all or none.
+
+        Raises:
+            VersionConflict: a version exists, does not follow the newest one, or belongs to another twin.
+            VaultUnavailable: nothing was stored.
+        """
+        if not rows:
+            return
+        runs = _runs(rows)
+        with self._file.writing() as connection:
+            self._move_heads(connection, runs)
+            connection.execute(insert(_sealed), [_values(row) for row in rows])
+            tags = [{"tag": tag, "record_id": run[-1].record_id} for run in runs for tag in dict.fromkeys(run[-1].tags)]
+            if tags:
+                connection.execute(insert(_tag), tags)
+
+    def latest(self, record_id: RecordId) -> SealedRow | None:
+        """The newest version of a record."""
+        with self._file.reading() as connection:
+            row = connection.execute(_newest().where(_head.c.record_id == record_id)).first()
+        return _row(row) if row is not None else None
+
+    def history(self, record_id: RecordId) -> list[SealedRow]:
+        """Every version, oldest first."""
+        statement = select(_sealed).where(_sealed.c.record_id == record_id).order_by(_sealed.c.version)
+        with self._file.reading() as connection:
+            return [_row(row) for row in connection.execute(statement)]
+
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[SealedRow]:
+        """The newest version of each of a twin's records, of the given categories or of all, by record id."""
+        statement = _newest().where(_head.c.twin == twin).order_by(_head.c.record_id)
+        if category_tags:
+            statement = statement.where(_head.c.category_tag.in_(category_tags))
+        with self._file.reading() as connection:
+            rows = connection.execute(statement).all()  # all at once: a slow reader must not hold the snapshot open
+        return map(_row, rows)
+
+    def find(self, tag: bytes) -> list[RecordId]:
+        """Records whose newest version carries a blind tag, by record id."""
+        statement = select(_tag.c.record_id).where(_tag.c.tag == tag).order_by(_tag.c.record_id)
+        with self._file.reading() as connection:
+            return [RecordId(found) for found in connection.execute(statement).scalars()]
+
+    def twins(self) -> list[TwinId]:
+        """Every twin that has a row, by id."""
+        statement = select(_head.c.twin).distinct().order_by(_head.c.twin)
+        with self._file.reading() as connection:
+            return [TwinId(twin) for twin in connection.execute(statement).scalars()]
+
+    def count(self) -> int:
+        """How many rows there are, all versions."""
+        with self._file.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(_sealed)).scalar_one())
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._file.close()
+
+    def _move_heads(self, connection: Connection, runs: Sequence[Sequence[SealedRow]]) -> None:
+        fresh = [run for run in runs if run[0].version == 1]
+        if fresh:
+            try:
+                connection.execute(insert(_head), [_head_values(run[-1]) for run in fresh])
+            except IntegrityError:
+                raise VersionConflict("one of the records exists already", hint="read it and write again") from None
+        for run in runs:
+            if run[0].version != 1:
+                self._advance(connection, run[0], run[-1])
+
+    def _advance(self, connection: Connection, first: SealedRow, last: SealedRow) -> None:
+        moved = connection.execute(
+            update(_head)
+            .where(
+                _head.c.record_id == first.record_id,
+                _head.c.version == first.version - 1,
+                _head.c.twin == first.twin,
+            )
+            .values(version=last.version, category_tag=last.category_tag)
+        )
+        if moved.rowcount != 1:
+            raise VersionConflict(
+                f"version {first.version} of record {first.record_id} does not follow the newest one",
+                hint="read it and write again",
+            )
+        connection.execute(delete(_tag).where(_tag.c.record_id == first.record_id))
+
+
+def _runs(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
+    """The rows by record, each record's versions counting up by one."""
+    runs: dict[RecordId, list[SealedRow]] = {}
+    for row in rows:
+        if any(len(tag) != TAG_BYTES for tag in row.tags):
+            raise ValueError(f"blind tags have {TAG_BYTES} bytes")
+        run = runs.setdefault(row.record_id, [])
+        if run and (row.version != run[-1].version + 1 or row.twin != run[-1].twin):
+            raise VersionConflict(f"record {row.record_id} is given twice with versions that do not follow each other")
+        run.append(row)
+    return list(runs.values())
+
+
+def _newest() -> Select[Any]:
+    return select(_sealed).join(
+        _head, (_head.c.record_id == _sealed.c.record_id) & (_head.c.version == _sealed.c.version)
+    )
+
+
+def _head_values(row: SealedRow) -> dict[str, object]:
+    return {
+        "record_id": row.record_id,
+        "version": row.version,
+        "twin": row.twin,
+        "category_tag": row.category_tag,
+    }
+
+
+def _values(row: SealedRow) -> dict[str, object]:
+    return {
+        "record_id": row.record_id,
+        "version": row.version,
+        "twin": row.twin,
+        "category_tag": row.category_tag,
+        "type_tag": row.type_tag,
+        "generation": row.generation,
+        "previous_hash": row.previous_hash,
+        "committed_at_ms": row.committed_at_ms,
+        "tags": b"".join(row.tags),
+        "sealed": row.sealed,
+    }
+
+
+def _row(row: Row[Any]) -> SealedRow:
+    tags = row.tags
+    return SealedRow(
+        record_id=RecordId(row.record_id),
+        version=row.version,
+        twin=TwinId(row.twin),
+        category_tag=row.category_tag,
+        type_tag=row.type_tag,
+        generation=row.generation,
+        previous_hash=row.previous_hash,
+        committed_at_ms=row.committed_at_ms,
+        sealed=row.sealed,
+        tags=tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES)),
+    )
