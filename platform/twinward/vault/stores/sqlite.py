@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from twinward.vault.errors import VersionConflict
+from twinward.vault.errors import MalformedRecord, VersionConflict
 from twinward.vault.interfaces import SealedRow
 from twinward.vault.models import RecordHead, RecordsBase, RecordTag, SealedRecord
 from twinward.vault.sqlite_engine import SqliteFile
@@ -38,6 +38,7 @@ class SqliteRecordStore:
 
         Raises:
             VersionConflict: a version exists, does not follow the newest one, or belongs to another twin.
+            MalformedRecord: a blind tag of another length than 16 bytes.
             VaultUnavailable: nothing was stored.
         """
         if not rows:
@@ -126,7 +127,7 @@ def _runs(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
     runs: dict[RecordId, list[SealedRow]] = {}
     for row in rows:
         if any(len(tag) != TAG_BYTES for tag in row.tags):
-            raise ValueError(f"blind tags have {TAG_BYTES} bytes")
+            raise MalformedRecord(f"blind tags have {TAG_BYTES} bytes")
         run = runs.setdefault(row.record_id, [])
         if run and (row.version != run[-1].version + 1 or row.twin != run[-1].twin):
             raise VersionConflict(f"record {row.record_id} is given twice with versions that do not follow each other")
