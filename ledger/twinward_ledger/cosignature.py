@@ -26,8 +26,8 @@ from twinward_ledger.note import verify_ed25519 as _verify_ed25519
 TIMESTAMP_BYTES = 8
 ADDRESS_BYTES = 20
 
-ANCHOR_DOMAIN = hashlib.sha256(b"twinward/anchor/v1").digest()
-"""Keeps an anchor statement from being read as any other message signed with the same key."""
+ANCHOR_DOMAIN = b"twinward/access-anchor/v1".ljust(32, b"\0")
+"""``AccessAnchor.DOMAIN``: keeps an anchor statement from being read as another message under the same key."""
 
 
 def log_id(origin: str) -> bytes:

@@ -28,6 +28,9 @@ LEAF_BYTES = 38
 COMMITMENT_BYTES = 32
 MINUTE_MS = 60_000
 
+EVENT_DOMAIN = b"twinward/access-event/1"
+"""Domain of the commitments in leaves (``twinward_crypto.commitment``)."""
+
 _LAYOUT = struct.Struct(">BBI32s")
 
 

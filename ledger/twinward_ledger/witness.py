@@ -1,0 +1,203 @@
+"""A witness: a hospital that cosigns another's log after checking that it only ever grew (c2sp.org/tlog-witness).
+
+The order of checks in ``Witness.cosign``:
+
+1. the log is one it was configured with, and the log signed the checkpoint;
+2. the proposed time is within the allowed skew of its own clock, the anchor is on the chain it was configured with;
+3. nothing it cosigned before is contradicted (same size, another root: ``SplitView``, both notes are the evidence);
+4. the checkpoint is no smaller than the largest it cosigned, and a consistency proof from *that one* verifies;
+5. the checkpoint is durable in its own state; only then are signatures made.
+
+3 to 5 are one atomic step. A witness that cosigned nothing of a log yet trusts the first checkpoint it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twinward_crypto import bls
+from twinward_crypto.errors import InvalidSignature
+from twinward_ledger import merkle
+from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.clock import Clock
+from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign, cosign_bls
+from twinward_ledger.errors import InvalidProof, LogUnavailable, MalformedCheckpoint, SplitView, WitnessRefused
+from twinward_ledger.note import Note, NoteSigner, Signature, VerifierKey
+from twinward_ledger.stores.witness_state import WitnessState
+
+MAX_SKEW_S = 300
+"""How far a proposed time may be from a witness's own clock, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a log asks a witness to cosign.
+
+    Attributes:
+        note: the signed checkpoint, whole.
+        old_size: the size the consistency proof starts from: what the witness last cosigned, 0 for nothing.
+        consistency: the proof from ``old_size`` to the checkpoint; empty from 0.
+        time_s: the time the BLS signers put their name to, seconds since the Unix epoch.
+        domain: where the anchor will be sent; None asks for the Ed25519 cosignature alone.
+    """
+
+    note: bytes
+    old_size: int
+    consistency: tuple[bytes, ...]
+    time_s: int
+    domain: AnchorDomain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cosignature:
+    """A witness's answer: a line for the note and, for an anchor, its BLS signature (96 bytes, else empty)."""
+
+    line: Signature
+    bls_signature: bytes = b""
+
+
+class WitnessPeer(Protocol):
+    """A witness as a log sees it, in this process or far away. A ``cosign`` that fails raises ``WitnessRefused``."""
+
+    @property
+    def key(self) -> VerifierKey:
+        """What its Ed25519 cosignatures verify with."""
+        ...
+
+    @property
+    def bls_public_key(self) -> bytes:
+        """Its BLS public key (48 bytes), as the witness set registered it."""
+        ...
+
+    def last_size(self, origin: str) -> int:
+        """The largest size it cosigned of a log; 0 if none."""
+        ...
+
+    def cosign(self, proposal: Proposal) -> Cosignature:
+        """Check a proposal and sign it, or raise ``WitnessRefused``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKeys:
+    """A witness's secrets: its named Ed25519 key and its BLS secret key (32 bytes)."""
+
+    signer: NoteSigner
+    bls_secret_key: bytes = field(repr=False)
+
+
+class Witness:
+    """A witness in this process.
+
+    Args:
+        keys: what it signs with.
+        logs: the keys of the logs it cosigns for; any other log is refused.
+        state: where it remembers what it cosigned; its own, never the log's.
+        clock: its own clock.
+        chain_id, contract: the only anchor (EIP-155 id, 20-byte address) it gives BLS signatures for; None for none.
+    """
+
+    def __init__(
+        self,
+        keys: WitnessKeys,
+        logs: Iterable[VerifierKey],
+        state: WitnessState,
+        clock: Clock,
+        *,
+        chain_id: int | None = None,
+        contract: bytes | None = None,
+        max_skew_s: int = MAX_SKEW_S,
+    ) -> None:
+        self._keys = keys
+        self._logs = {key.name: key for key in logs}
+        self._state = state
+        self._clock = clock
+        self._anchor = (chain_id, contract)
+        self._max_skew_s = max_skew_s
+        self._bls_public_key = bls.public_key(keys.bls_secret_key)
+
+    @property
+    def key(self) -> VerifierKey:
+        """What its Ed25519 cosignatures verify with."""
+        return self._keys.signer.cosigner_key
+
+    @property
+    def bls_public_key(self) -> bytes:
+        """Its BLS public key (48 bytes)."""
+        return self._bls_public_key
+
+    def last_size(self, origin: str) -> int:
+        """The largest size it cosigned of a log; 0 if none."""
+        try:
+            newest = self._state.newest(origin)
+        except LogUnavailable as error:
+            raise WitnessRefused(str(error)) from error
+        return newest[0] if newest else 0
+
+    def cosign(self, proposal: Proposal) -> Cosignature:
+        """Check a proposal and sign it.
+
+        Raises:
+            SplitView: it contradicts a checkpoint cosigned before.
+            WitnessRefused: any other check failed, or its state could not be written.
+        """
+        checkpoint, note = self._open(proposal.note)
+        self._check_time(proposal.time_s)
+        self._check_domain(proposal.domain)
+        try:
+            self._state.advance(
+                checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, proposal)
+            )
+        except LogUnavailable as error:
+            raise WitnessRefused(str(error)) from error
+        line = cosign(note.text, self._clock.now_ms() // 1000, self._keys.signer)
+        if proposal.domain is None:
+            return Cosignature(line)
+        statement = AnchorStatement.of(proposal.domain, checkpoint, proposal.time_s)
+        return Cosignature(line, cosign_bls(statement, self._keys.bls_secret_key))
+
+    def _open(self, data: bytes) -> tuple[Checkpoint, Note]:
+        try:
+            origin = Checkpoint.parse(Note.parse(data).text).origin
+            if origin not in self._logs:
+                raise WitnessRefused(f"{origin} is not a log this witness knows")
+            return open_checkpoint(data, self._logs[origin])
+        except (MalformedCheckpoint, InvalidSignature) as error:
+            raise WitnessRefused(f"not a checkpoint signed by its log: {error}") from error
+
+    def _check_time(self, time_s: int) -> None:
+        skew = time_s - self._clock.now_ms() // 1000
+        if abs(skew) > self._max_skew_s:
+            raise WitnessRefused(f"the proposed time is {skew} s from this witness's clock, {self._max_skew_s} allowed")
+
+    def _check_domain(self, domain: AnchorDomain | None) -> None:
+        if domain is not None and (domain.chain_id, domain.contract) != self._anchor:
+            raise WitnessRefused("the anchor is on another chain or contract than this witness signs for")
+
+    def _check(self, checkpoint: Checkpoint, proposal: Proposal) -> None:
+        same = self._state.at(checkpoint.origin, checkpoint.size)
+        if same and Checkpoint.parse(Note.parse(same[1]).text).root != checkpoint.root:
+            message = f"{checkpoint.origin} has signed two roots for size {checkpoint.size}"
+            raise SplitView(message, seen=same[1], offered=proposal.note)
+        newest = self._state.newest(checkpoint.origin)
+        size = newest[0] if newest else 0
+        if checkpoint.size < size:
+            raise WitnessRefused(f"a checkpoint of size {checkpoint.size}, {size} was cosigned already (rollback)")
+        if proposal.old_size != size:
+            raise WitnessRefused(f"the proof starts at size {proposal.old_size}, the last one cosigned is {size}")
+        self._check_extends(newest[1] if newest and size else None, checkpoint, proposal)
+
+    def _check_extends(self, seen: bytes | None, checkpoint: Checkpoint, proposal: Proposal) -> None:
+        if seen is None:
+            if proposal.consistency:
+                raise WitnessRefused("a proof from size 0 is empty")
+            return
+        old = Checkpoint.parse(Note.parse(seen).text)
+        try:
+            merkle.verify_consistency(old.size, checkpoint.size, proposal.consistency, old.root, checkpoint.root)
+        except InvalidProof as error:
+            raise WitnessRefused(
+                f"size {checkpoint.size} is not shown to extend size {old.size}, which was cosigned: {error}"
+            ) from error
