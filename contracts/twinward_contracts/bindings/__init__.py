@@ -1,0 +1,37 @@
+"""Typed faces of the contracts, one class each, over anything that can call and transact.
+
+A binding holds no state but its address. What a contract refuses comes out as the client raises it
+(``TransactionReverted`` in the ledger), with the custom error's name and arguments.
+"""
+
+from twinward_contracts.bindings.access_anchor import AccessAnchor, Anchored, Head, QuorumSignature, cosigned_message
+from twinward_contracts.bindings.break_glass import BreakGlass, Declaration
+from twinward_contracts.bindings.budget_ledger import BudgetLedger, PrivacyAccount, Reservation, ReservationState
+from twinward_contracts.bindings.consent_registry import Consent, ConsentRegistry
+from twinward_contracts.bindings.model_registry import Model, ModelRegistry
+from twinward_contracts.bindings.names import name_id
+from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
+from twinward_contracts.bindings.witness_set import Witness, WitnessSet
+
+__all__ = [
+    "AccessAnchor",
+    "Anchored",
+    "BreakGlass",
+    "BudgetLedger",
+    "Consent",
+    "ConsentRegistry",
+    "Declaration",
+    "Head",
+    "Model",
+    "ModelRegistry",
+    "PrivacyAccount",
+    "QuorumSignature",
+    "Reservation",
+    "ReservationState",
+    "TransactionReceipt",
+    "Transactor",
+    "Witness",
+    "WitnessSet",
+    "cosigned_message",
+    "name_id",
+]
