@@ -10,7 +10,7 @@ from pathlib import Path
 from twinward.errors import BadInput
 from twinward.fhir.bundle import read_bundle
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.patients import patient_imports
+from twinward.fhir.patients import gather_directory, patient_imports
 from twinward.fhir.strict_json import IMPORT_LIMITS, Limits
 from twinward.fhir.validate import Depth
 from twinward.twins.models import PatientImport
@@ -52,7 +52,7 @@ def import_bundles(
     limits: Limits = IMPORT_LIMITS,
     on_bad_file: Callable[[BadFile], None] | None = None,
 ) -> Iterator[PatientImport]:
-    """The imports of every file, in order of name. Memory: one file at a time.
+    """The imports of every file, in order of name, then what they share. Memory: one file at a time.
 
     Args:
         paths: files or folders.
@@ -63,11 +63,17 @@ def import_bundles(
     Raises:
         BadInput: nothing to import, or a bad file and nobody to tell.
     """
-    for path in find_files(paths):
+    files = find_files(paths)
+    return gather_directory(_imports_of(files, depth, limits, on_bad_file))
+
+
+def _imports_of(
+    files: Iterable[Path], depth: Depth, limits: Limits, on_bad_file: Callable[[BadFile], None] | None
+) -> Iterator[PatientImport]:
+    for path in files:
         try:
-            imports = patient_imports(
-                read_bundle(read_file(path, limits), limits=limits, depth=depth), source=path.name
-            )
+            bundle = read_bundle(read_file(path, limits), limits=limits, depth=depth)
+            imports = patient_imports(bundle, source=path.name)
         except BadInput as error:
             if on_bad_file is None:
                 raise

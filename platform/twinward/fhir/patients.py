@@ -8,7 +8,7 @@ bundles often carry differing copies, and importing one again must not undo the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from twinward.fhir.bundle import Entry, ParsedBundle
 from twinward.fhir.categories import category_of
@@ -41,6 +41,19 @@ def patient_imports(bundle: ParsedBundle, *, source: str = "") -> list[PatientIm
         else _patient_import(reference, owned[reference], source)
         for reference in order
     ]
+
+
+def gather_directory(imports: Iterable[PatientImport]) -> Iterator[PatientImport]:
+    """Pass patients through; hold what is for the directory and give it at the end as one import, first copy first."""
+    held: dict[str, ImportRecord] = {}
+    for one in imports:
+        if one.reference == DIRECTORY:
+            for record in one.records:
+                held.setdefault(record.reference, record)
+        else:
+            yield one
+    if held:
+        yield PatientImport(DIRECTORY, tuple(held.values()), keep_existing=True, source="shared resources")
 
 
 def _owner(bundle: ParsedBundle, entry: Entry, only_patient: str | None) -> str:

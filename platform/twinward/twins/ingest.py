@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother
 from twinward.twins.features import FeatureVector, to_content
-from twinward.twins.interfaces import TwinVault
 from twinward.twins.models import FEATURES_TYPE, ImportRecord, PatientImport, Stored
-from twinward.vault.interfaces import Record
+from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Category, RecordId, TwinId
 
 
 class Plan:
     """What one import would write to one twin, found through blind tags only: nothing is opened to make it."""
 
-    def __init__(self, vault: TwinVault, twin: TwinId, source: PatientImport) -> None:
+    def __init__(self, vault: RecordVault, twin: TwinId, source: PatientImport) -> None:
         """Compare an import with what is kept.
 
         Raises:
@@ -57,7 +56,7 @@ class Plan:
             for reference, change in self._changes
         )
 
-    def _plan(self, vault: TwinVault, one: ImportRecord, existing: RecordId | None, *, keep: bool) -> None:
+    def _plan(self, vault: RecordVault, one: ImportRecord, existing: RecordId | None, *, keep: bool) -> None:
         same = names.as_content(one.reference, one.category, one.content)
         if existing is not None and (keep or vault.locate(same) is not None):
             self._changes.append((one.reference, "unchanged"))

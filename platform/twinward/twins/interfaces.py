@@ -1,4 +1,4 @@
-"""What twins ask of the vault beyond ``RecordVault``, and what they tell while a long import runs."""
+"""What twins ask of storage beyond the vault, and what they tell while a long import runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twinward.twins.models import Receipt
-from twinward.vault.interfaces import RecordVault
 from twinward.vocabulary import TwinId
 
 
-class TwinVault(RecordVault, Protocol):
-    """A vault that can list the twins it holds (opaque ids: nothing is opened)."""
+class TwinList(Protocol):
+    """Who can list the twins that are kept (opaque ids: nothing is opened). Every ``RecordStore`` can."""
 
     def twins(self) -> Sequence[TwinId]:
-        """Every twin that has a record."""
+        """Every twin that has a row."""
         ...
 
 

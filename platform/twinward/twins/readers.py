@@ -15,9 +15,9 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Pri
 from twinward.errors import BadInput
 from twinward.monitoring import SIGNALS, decode_stay
 from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.interfaces import TwinVault
 from twinward.twins.models import STAY_TYPE
 from twinward.twins.service import Twins
+from twinward.vault.interfaces import RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _BATCH = 256
@@ -57,7 +57,7 @@ class StayReader:
     """
 
     def __init__(
-        self, twins: Twins, vault: TwinVault, access: AccessControl, principal: Principal, *, hours: int = 48
+        self, twins: Twins, vault: RecordVault, access: AccessControl, principal: Principal, *, hours: int = 48
     ) -> None:
         if hours < 1:
             raise BadInput("a study looks at one hour at least")

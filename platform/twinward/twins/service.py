@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -13,10 +14,10 @@ from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, RecordNotFound, TwinNotFound
 from twinward.twins.features import FeatureVector, extract, from_content, merge
 from twinward.twins.ingest import Plan
-from twinward.twins.interfaces import Progress, TwinVault
+from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
-from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category, Purpose, TwinId
+from twinward.vault.interfaces import Record, RecordVault
+from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
 
 class Twins:
@@ -24,18 +25,26 @@ class Twins:
 
     Args:
         vault: where their records are sealed.
+        index: who knows which twins are kept: the vault's record store.
         access: the gate.
         clock: for new ids and for ages.
         schema: the features derived at import.
     """
 
     def __init__(
-        self, vault: TwinVault, access: AccessControl, clock: Clock, schema: FeatureSchema = CARDIOMETABOLIC
+        self,
+        vault: RecordVault,
+        index: TwinList,
+        access: AccessControl,
+        clock: Clock,
+        schema: FeatureSchema = CARDIOMETABOLIC,
     ) -> None:
         self._vault = vault
+        self._index = index
         self._access = access
         self._clock = clock
         self.schema = schema
+        self._ingesting = threading.Lock()
 
     def ingest(
         self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
@@ -49,19 +58,9 @@ class Twins:
             TwinNotFound: no twin yet, and the import does not carry the patient's own record.
             BelongsToAnother: one of its references is kept under another twin.
         """
-        kept = self._vault.locate(source.reference)
-        if kept is None and all(one.reference != source.reference for one in source.records):
-            raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
-        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
-        plan = Plan(self._vault, twin, source)
-        vector = self._features(principal, purpose, plan, source, is_new=kept is None)
-        if not plan.records:
-            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories))
-        if kept is None:
-            self._vault.create_twin(permit)
-        written = self._vault.write(permit, plan.records)
-        return Receipt(twin, kept is None, plan.stored(written), vector, source.source)
+        # One at a time: two first imports of one patient at once would make two twins.
+        with self._ingesting:
+            return self._ingest(principal, source, purpose)
 
     def ingest_all(
         self,
@@ -98,9 +97,14 @@ class Twins:
         return self._vault.read_twin(permit, record_type=record_type)
 
     def read_permitted(
-        self, principal: Principal, purpose: Purpose, twin: TwinId, *, justification: str = ""
+        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
     ) -> tuple[list[Record], frozenset[Category]]:
-        """Open what this principal may see of a twin; also say which categories were withheld."""
+        """Open what this principal may see of the twin that keeps a reference; also say which categories were withheld.
+
+        Raises:
+            AccessDenied, RecordNotFound: as ``read_reference``.
+        """
+        twin, _ = self._locate(principal, purpose, reference, justification)
         requests = {
             category: AccessRequest(principal, Action.READ, purpose, twin, frozenset({category}), justification)
             for category in Category
@@ -120,13 +124,7 @@ class Twins:
                 read nothing in general, so that a stranger cannot learn who is a patient here.
             RecordNotFound: it is not kept.
         """
-        kept = self._vault.locate(reference)
-        if kept is None:
-            anything = AccessRequest(principal, Action.READ, purpose, justification=justification)
-            if not self._access.check(anything).permitted:
-                self._access.decide(anything)
-            raise RecordNotFound("no record is kept under this reference")
-        twin, record_id = kept
+        twin, record_id = self._locate(principal, purpose, reference, justification)
         category = self._category_of(reference)
         wanted = frozenset(Category) if category is None else frozenset({category})
         permit = self._access.decide(
@@ -144,7 +142,7 @@ class Twins:
     def all(self) -> list[TwinId]:
         """Every patient's twin; the directory is not a patient."""
         directory = self._vault.locate(DIRECTORY)
-        return [twin for twin in self._vault.twins() if directory is None or twin != directory[0]]
+        return [twin for twin in self._index.twins() if directory is None or twin != directory[0]]
 
     def feature_vector(self, permit: Permit) -> FeatureVector | None:
         """The twin's features under a permit that covers them; None if it has none.
@@ -199,6 +197,32 @@ class Twins:
         """Open a twin's monitored stays."""
         wanted = {Category.MONITORING}
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
+
+    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
+        kept = self._vault.locate(source.reference)
+        if kept is None and all(one.reference != source.reference for one in source.records):
+            raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
+        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
+        plan = Plan(self._vault, twin, source)
+        vector = self._features(principal, purpose, plan, source, is_new=kept is None)
+        if not plan.records:
+            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
+        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories))
+        if kept is None:
+            self._vault.create_twin(permit)
+        written = self._vault.write(permit, plan.records)
+        return Receipt(twin, kept is None, plan.stored(written), vector, source.source)
+
+    def _locate(
+        self, principal: Principal, purpose: Purpose, reference: str, justification: str
+    ) -> tuple[TwinId, RecordId]:
+        kept = self._vault.locate(reference)
+        if kept is None:
+            anything = AccessRequest(principal, Action.READ, purpose, justification=justification)
+            if not self._access.check(anything).permitted:
+                self._access.decide(anything)
+            raise RecordNotFound("no record is kept under this reference")
+        return kept
 
     def _category_of(self, reference: str) -> Category | None:
         found = (c for c in Category if self._vault.locate(names.in_category(reference, c)) is not None)
