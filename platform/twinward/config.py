@@ -53,8 +53,8 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, home: Path | None = None, **overrides: Any) -> Settings:
-        """Settings of the node in ``home``. Raises ``BadInput`` naming the setting that is wrong and where it stands."""
-        chosen = {} if home is None else {"home": home}
+        """Settings of the node in ``home``. Raises ``BadInput`` naming the setting that is wrong."""
+        chosen: dict[str, Any] = {} if home is None else {"home": home}
         base = home or _environment_home() or DEFAULT_HOME
         source = _from_file(base / FILE_NAME)
         try:

@@ -1,0 +1,89 @@
+"""The consortium as one hospital sees it: the chain its hospitals share and the contracts they founded on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from twinward.errors import BadInput, Conflict
+from twinward_contracts.bindings import AccessAnchor, BudgetLedger, ModelRegistry, WitnessSet
+from twinward_crypto import bls
+from twinward_ledger.chain import ChainClient
+from twinward_ledger.witness import WitnessKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the contracts are: public facts that every hospital of a consortium shares."""
+
+    chain_id: int
+    witness_set: str
+    access_anchor: str
+    budget_ledger: str
+    model_registry: str
+
+
+class Consortium:
+    """The contracts, bound to a chain client."""
+
+    def __init__(self, chain: ChainClient, addresses: Addresses) -> None:
+        self.chain = chain
+        self.addresses = addresses
+        self.witness_set = WitnessSet(chain, addresses.witness_set)
+        self.anchor = AccessAnchor(chain, addresses.access_anchor)
+        self.budgets = BudgetLedger(chain, addresses.budget_ledger)
+        self.models = ModelRegistry(chain, addresses.model_registry)
+
+    @classmethod
+    def found(cls, chain: ChainClient, path: Path, witnesses: Mapping[str, WitnessKeys], quorum: int) -> Self:
+        """Deploy the contracts, register the witnesses with proof of possession, write the addresses to ``path``.
+
+        Raises:
+            Conflict: a consortium was founded here before.
+            BadInput: a quorum that the witnesses cannot reach.
+        """
+        if path.exists():
+            raise Conflict(f"{path} names a consortium already")
+        if not 0 < quorum <= len(witnesses):
+            raise BadInput(f"a quorum of {quorum} cannot be reached by {len(witnesses)} witnesses")
+        witness_set = WitnessSet.deploy(chain)
+        for name, keys in witnesses.items():
+            public_key = bls.public_key_to_eip2537(bls.public_key(keys.bls_secret_key))
+            possession = bls.signature_to_eip2537(bls.prove_possession(keys.bls_secret_key))
+            witness_set.register(name, public_key, possession)
+        witness_set.set_quorum(quorum)
+        addresses = Addresses(
+            chain_id=chain.chain_id,
+            witness_set=witness_set.address,
+            access_anchor=AccessAnchor.deploy(chain, witness_set.address).address,
+            budget_ledger=BudgetLedger.deploy(chain).address,
+            model_registry=ModelRegistry.deploy(chain).address,
+        )
+        _write(path, addresses)
+        return cls(chain, addresses)
+
+    @classmethod
+    def join(cls, chain: ChainClient, path: Path) -> Self:
+        """Use the contracts a consortium founded earlier. Raises ``BadInput`` if the file or the chain do not fit."""
+        try:
+            addresses = Addresses(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise BadInput(
+                f"{path} does not name a consortium: {error}", hint="copy it from a member hospital"
+            ) from error
+        if addresses.chain_id != chain.chain_id:
+            raise BadInput(f"the consortium lives on chain {addresses.chain_id}, this is chain {chain.chain_id}")
+        return cls(chain, addresses)
+
+
+def _write(path: Path, addresses: Addresses) -> None:
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(asdict(addresses), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
