@@ -43,7 +43,8 @@ library Rfc6962 {
             mstore8(input, 0x01)
             mstore(add(input, 1), left)
             mstore(add(input, 33), right)
-            ok := and(staticcall(gas(), 0x02, input, 65, 0x00, 32), eq(returndatasize(), 32))
+            ok := staticcall(gas(), 0x02, input, 65, 0x00, 32)
+            ok := and(ok, eq(returndatasize(), 32))
             digest := mload(0x00)
         }
         if (!ok) revert HashFailed();

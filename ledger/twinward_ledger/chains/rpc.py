@@ -1,0 +1,248 @@
+"""Any Ethereum chain behind a JSON-RPC endpoint (Besu, geth, anvil …) with the precompiles of Prague.
+
+Transactions are signed here; the endpoint never sees the key. Whatever web3 or the network raises comes out as a
+``ChainError``: no answer or nonsense is ``ChainUnavailable``, a contract's refusal ``TransactionReverted``. How final
+a block is, is the chain's affair: on one that reorganises, wait before trusting a receipt.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from eth_account import Account
+from eth_typing import ChecksumAddress
+from eth_utils.address import is_address, to_checksum_address
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.providers.rpc import HTTPProvider
+from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST, ExceptionRetryConfiguration
+from web3.types import TxParams, TxReceipt
+
+from twinward_contracts.artefacts import Artefact
+from twinward_ledger.chain import Receipt
+from twinward_ledger.chains import _codec
+from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, WrongChain
+
+_TRIES: Final = 3
+_BACKOFF_S: Final = 0.25
+_POLL_S: Final = 0.1
+_GAS_HEADROOM_PERCENT: Final = 20
+_LOG_PAGE_BLOCKS: Final = 10_000
+"""Endpoints refuse longer ranges."""
+
+
+class RpcChain:
+    """A ``ChainClient`` over HTTP. Safe to share between threads; requests go one at a time.
+
+    Nothing is asked before the first use, so a node starts while its chain is down. The first use checks the chain id.
+
+    Args:
+        url: ``http://…`` or ``https://…``; only its scheme, host and port ever appear in messages.
+        key: 32 bytes, the account's secret key.
+        chain_id: the EIP-155 chain id that the endpoint must have.
+        timeout_s: how long one request may take; it is tried three times.
+        receipt_timeout_s: how long a transaction may take into a block.
+    """
+
+    def __init__(
+        self, url: str, key: bytes, chain_id: int, *, timeout_s: float = 10.0, receipt_timeout_s: float = 120.0
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ChainError("a JSON-RPC endpoint is http://HOST:PORT or https://HOST")
+        self._name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        self._account = _account(key)
+        self._chain_id = chain_id
+        self._receipt_timeout_s = receipt_timeout_s
+        self._session = requests.Session()
+        retries = ExceptionRetryConfiguration(
+            errors=(requests.ConnectionError, requests.Timeout),
+            retries=_TRIES,
+            backoff_factor=_BACKOFF_S,
+            # Raw transactions are on this list: sending the same signed bytes twice does nothing twice.
+            method_allowlist=REQUEST_RETRY_ALLOWLIST,
+        )
+        provider = HTTPProvider(
+            url, {"timeout": timeout_s}, session=self._session, exception_retry_configuration=retries
+        )
+        self._web3 = Web3(provider)
+        self._lock = threading.RLock()
+        self._checked = False
+        self._contracts: set[str] = set()
+
+    @property
+    def chain_id(self) -> int:
+        """The EIP-155 chain id."""
+        return self._chain_id
+
+    @property
+    def sender(self) -> str:
+        """The checksummed address transactions come from."""
+        return str(self._account.address)
+
+    def block_number(self) -> int:
+        """The newest block's number."""
+        with self._connection() as eth:
+            return int(eth.block_number)
+
+    def deploy(self, artefact: Artefact, *arguments: Any) -> str:
+        """Create a contract; return its checksummed address."""
+        data = _codec.creation_data(artefact, arguments)
+        with self._connection(artefact):
+            receipt = self._send({"data": HexBytes(data)})
+        address = receipt["contractAddress"]
+        if address is None:
+            raise ChainUnavailable(f"{self._name} gave a receipt without the new contract's address")
+        return str(address)
+
+    def call(self, address: str, artefact: Artefact, function: str, *arguments: Any) -> Any:
+        """Ask a contract without changing anything, as of the newest block."""
+        data = _codec.call_data(artefact, function, arguments)
+        target = _address(address)
+        with self._connection(artefact) as eth:
+            self._require_contract(target)
+            answer = eth.call({"from": self._account.address, "to": target, "data": HexBytes(data)})
+        return _codec.output(artefact, function, bytes(answer))
+
+    def transact(self, address: str, artefact: Artefact, function: str, *arguments: Any) -> Receipt:
+        """Send a transaction and wait until it is in a block."""
+        data = _codec.call_data(artefact, function, arguments)
+        target = _address(address)
+        with self._connection(artefact):
+            self._require_contract(target)
+            receipt = self._send({"to": target, "data": HexBytes(data)})
+        return Receipt(bytes(receipt["transactionHash"]), int(receipt["blockNumber"]), int(receipt["gasUsed"]))
+
+    def events(
+        self, address: str, artefact: Artefact, event: str, *, from_block: int = 0
+    ) -> Sequence[Mapping[str, Any]]:
+        """A contract's past events of one name, oldest first; each a mapping of its arguments."""
+        topic = _codec.event_topic(artefact, event)
+        target = _address(address)
+        found: list[Mapping[str, Any]] = []
+        with self._connection(artefact) as eth:
+            newest = int(eth.block_number)
+            for start in range(from_block, newest + 1, _LOG_PAGE_BLOCKS):
+                stop = min(start + _LOG_PAGE_BLOCKS - 1, newest)
+                logs = eth.get_logs(
+                    {"address": target, "topics": [HexBytes(topic)], "fromBlock": start, "toBlock": stop}
+                )
+                found += [
+                    _codec.event(artefact, event, [bytes(part) for part in log["topics"]], bytes(log["data"]))
+                    for log in logs
+                ]
+        return found
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._session.close()
+
+    def _send(self, transaction: TxParams) -> TxReceipt:
+        """Sign, send and wait. What a contract refuses is found out before it costs anything, and raised."""
+        eth = self._web3.eth
+        priority_fee = eth.max_priority_fee
+        base_fee = eth.fee_history(1, "latest")["baseFeePerGas"][-1]
+        draft: TxParams = {
+            **transaction,
+            "from": self._account.address,
+            "chainId": self._chain_id,
+            "value": Web3.to_wei(0, "wei"),
+            "type": 2,
+            "maxPriorityFeePerGas": priority_fee,
+            "maxFeePerGas": Web3.to_wei(2 * base_fee + priority_fee, "wei"),
+        }
+        gas = eth.estimate_gas(draft)
+        signed = self._account.sign_transaction(
+            {
+                **draft,
+                "gas": gas + gas * _GAS_HEADROOM_PERCENT // 100,
+                "nonce": eth.get_transaction_count(self._account.address, "pending"),
+            }
+        )
+        self._submit(signed.raw_transaction, signed.hash)
+        receipt = eth.wait_for_transaction_receipt(signed.hash, timeout=self._receipt_timeout_s, poll_latency=_POLL_S)
+        if receipt["status"] != 1:
+            # The state changed between the estimate and the block; asking again at that block gives the reason.
+            eth.call(draft, receipt["blockNumber"])
+            raise TransactionReverted("NoReason")
+        return receipt
+
+    def _submit(self, raw: HexBytes, transaction_hash: HexBytes) -> None:
+        try:
+            self._web3.eth.send_raw_transaction(raw)
+        except Web3RPCError:
+            # After a lost answer a retry is told "already known" or "nonce too low", in every client's own words.
+            try:
+                self._web3.eth.get_transaction(transaction_hash)
+            except TransactionNotFound:
+                known = False
+            else:
+                known = True
+            if not known:
+                raise
+
+    def _require_contract(self, target: ChecksumAddress) -> None:
+        if target not in self._contracts:
+            if not self._web3.eth.get_code(target):
+                raise ChainError(f"there is no contract at {target} on chain {self._chain_id}")
+            self._contracts.add(target)
+
+    @contextmanager
+    def _connection(self, artefact: Artefact | None = None) -> Iterator[Any]:
+        """web3's ``eth`` of the right chain; every error it raises translated."""
+        with self._lock:
+            try:
+                if not self._checked:
+                    self._require_chain(int(self._web3.eth.chain_id))
+                yield self._web3.eth
+            except ContractLogicError as error:
+                raise _refusal(artefact, error) from None
+            except TimeExhausted:
+                raise ChainUnavailable(
+                    f"{self._name} took the transaction but no block within {self._receipt_timeout_s:g} s"
+                ) from None
+            except Web3RPCError as error:
+                raise ChainUnavailable(f"{self._name} refused: {_reason(error)}") from None
+            except (requests.RequestException, Web3Exception) as error:
+                # Neither chained nor quoted: their messages hold the URL, which may hold a password.
+                raise ChainUnavailable(f"{self._name} does not answer as a chain: {type(error).__name__}") from None
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ChainUnavailable(f"{self._name} answered what is no JSON-RPC: {type(error).__name__}") from None
+
+    def _require_chain(self, answered: int) -> None:
+        if answered != self._chain_id:
+            raise WrongChain(f"{self._name} is chain {answered}, configured is {self._chain_id}")
+        self._checked = True
+
+
+def _refusal(artefact: Artefact | None, error: ContractLogicError) -> TransactionReverted:
+    data = error.data if isinstance(error.data, str) and error.data.startswith("0x") else "0x"
+    if artefact is None:
+        return TransactionReverted("UnknownError", (data,))
+    return _codec.reverted(artefact, bytes.fromhex(data[2:]))
+
+
+def _reason(error: Web3RPCError) -> str:
+    """The endpoint's own words, e.g. that the account has no funds; bounded, for they are foreign."""
+    answer = (error.rpc_response or {}).get("error", {})
+    text = answer.get("message", "") if isinstance(answer, dict) else str(answer)
+    return ascii(text[:200])
+
+
+def _account(key: bytes) -> Any:
+    try:
+        return Account.from_key(key)
+    except Exception:  # noqa: BLE001 - eth_account raises several kinds; none may quote the key
+        raise ChainError("the account's key must be 32 bytes between 1 and the curve's order") from None
+
+
+def _address(text: str) -> ChecksumAddress:
+    if not is_address(text):
+        raise ChainError(f"{text!r} is not an address")
+    return to_checksum_address(text)
