@@ -38,3 +38,7 @@ class PrivacyBudget(Protocol):
     def commit(self, reservation: int) -> None:
         """Turn a reservation into a spend: the model was released."""
         ...
+
+    def burn(self, reservation: int) -> None:
+        """Settle a failed run's reservation: charged all the same, for noisy sums may have left."""
+        ...

@@ -1,0 +1,111 @@
+"""The LSTM autoencoder (after Gupta et al. 2021): encoder, repeat vector, decoder, time-distributed dense.
+
+Opacus' DPLSTM and GradSampleModule give each patient's own gradient exactly: one sample is one patient's whole stay.
+Only gradients are taken from Opacus. Its optimizer's noise is not: ours is discrete, from a cryptographic source,
+drawn by each hospital for itself (``private_sum``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus import GradSampleModule
+from opacus.layers import DPLSTM
+from torch import Tensor, nn
+
+from twinward.errors import BadInput
+from twinward.federation.descent import AdamDescent
+from twinward.federation.detector import Parameters
+from twinward.federation.normalise import Blocks
+from twinward.federation.study import StudyProtocol
+from twinward.monitoring import SIGNALS
+
+_CHUNK: Final = 256
+"""Patients whose gradients are in memory at once: 256 x 5,272 x 4 bytes at the default size."""
+_LOSS_SCALE: Final = 10.0
+
+
+class LstmAutoencoder(nn.Module):
+    """``[patients, bins, signals]`` to a reconstruction of the same shape, through ``hidden`` numbers."""
+
+    def __init__(self, signals: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder = DPLSTM(signals, hidden, batch_first=True)
+        self.decoder = DPLSTM(hidden, hidden, batch_first=True)
+        self.dense = nn.Linear(hidden, signals)
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        """Encode, repeat the last state for every bin, decode, map each step to signals."""
+        encoded, _ = self.encoder(blocks)
+        repeated = encoded[:, -1:, :].expand(-1, blocks.shape[1], -1).contiguous()
+        decoded, _ = self.decoder(repeated)
+        reconstruction: Tensor = self.dense(decoded)
+        return reconstruction
+
+
+class AutoencoderDetector:
+    """The autoencoder as a ``Detector``."""
+
+    def __init__(self, study: StudyProtocol) -> None:
+        self._study = study
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(study.seed)
+            self._module = GradSampleModule(LstmAutoencoder(len(SIGNALS), study.hidden), loss_reduction="sum")
+        self._weights = list(self._module.parameters())
+        self._untrained = np.concatenate([weight.detach().numpy().ravel() for weight in self._weights]).astype(
+            np.float64
+        )
+
+    @property
+    def dimension(self) -> int:
+        """One coordinate per weight."""
+        return len(self._untrained)
+
+    def untrained(self) -> Parameters:
+        """Initial weights, drawn from the protocol's seed."""
+        return self._untrained.copy()
+
+    def contributions(self, parameters: Parameters, blocks: Blocks) -> Iterator[NDArray[np.float32]]:
+        """Each patient's gradient of its own mean squared reconstruction error."""
+        self._load(parameters)
+        for start in range(0, len(blocks), _CHUNK):
+            # Opacus' hooks want an input that requires gradients; without one torch warns at every layer.
+            chunk = torch.tensor(blocks[start : start + _CHUNK], requires_grad=True)
+            error = (self._module(chunk) - chunk.detach()) ** 2
+            (error.mean((1, 2)).sum() * _LOSS_SCALE).backward()
+            yield np.concatenate([_take_gradient(weight, len(chunk)) for weight in self._weights], axis=1)
+
+    def learner(self) -> AdamDescent:
+        """Adam on the mean gradient, the cohort's size being the protocol's public guess."""
+        return AdamDescent(self.untrained(), self._study.learning_rate, self._study.expected_patients)
+
+    def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """Mean squared reconstruction error of each stay."""
+        self._load(parameters)
+        with torch.no_grad():
+            given = torch.from_numpy(blocks)
+            errors: NDArray[np.float64] = ((self._module(given) - given) ** 2).mean((1, 2)).double().numpy()
+        return errors
+
+    def _load(self, parameters: Parameters) -> None:
+        if parameters.shape != self._untrained.shape or not bool(np.isfinite(parameters).all()):
+            raise BadInput(f"this autoencoder has {self.dimension} finite parameters")
+        offset = 0
+        with torch.no_grad():
+            for weight in self._weights:
+                part = parameters[offset : offset + weight.numel()].astype(np.float32)
+                weight.copy_(torch.from_numpy(part).view_as(weight))
+                offset += weight.numel()
+
+
+def _take_gradient(weight: nn.Parameter, patients: int) -> NDArray[np.float32]:
+    """The per-patient gradients of one weight, ``[patients, size]``, cleared behind them."""
+    gradients: Tensor = weight.__dict__.pop("grad_sample")  # where Opacus' hooks leave them
+    weight.grad_sample = None  # type: ignore[attr-defined]  # and look for them on the next pass
+    weight.grad = None
+    taken: NDArray[np.float32] = gradients.reshape(patients, -1).numpy()
+    return taken

@@ -1,0 +1,44 @@
+"""From charted stays to what a detector sees: clinical ranges, time bins, forward fill. No data statistics.
+
+Whatever the stay, a block's entries lie in [-1, 1]: so does the sensitivity of everything computed from them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.errors import BadInput
+from twinward.monitoring import SIGNALS, Stays
+
+Blocks = NDArray[np.float32]
+"""Normalised stays ``[patients, bins, signals]`` in [-1, 1]; 0 is the middle of the reference range."""
+
+CLIP: Final = 4.0
+"""Half-ranges beyond which a value is as abnormal as it gets; a block's 1.0."""
+
+_MIDDLE: Final = np.array([signal.middle for signal in SIGNALS], np.float32)
+_HALF: Final = np.array([signal.half_range for signal in SIGNALS], np.float32)
+
+
+def normalise(stays: Stays, bins: int) -> Blocks:
+    """Blocks of ``bins`` equal spans: each the mean of what was charted, else the last span's, else 0.
+
+    Raises:
+        BadInput: not ``[patients, hours, signals]``, or hours that do not divide into ``bins``.
+    """
+    if stays.ndim != 3 or stays.shape[2] != len(SIGNALS):
+        raise BadInput(f"stays are [patients, hours, {len(SIGNALS)}], not {list(stays.shape)}")
+    patients, hours, signals = stays.shape
+    if bins < 1 or hours == 0 or hours % bins:
+        raise BadInput(f"{hours} hours do not divide into {bins} bins", hint="choose a divisor of the stay's hours")
+    scaled = np.clip((stays - _MIDDLE) / _HALF, -CLIP, CLIP).reshape(patients, bins, hours // bins, signals)
+    charted = ~np.isnan(scaled)
+    counts = charted.sum(2)
+    blocks = np.where(charted, scaled, 0).sum(2) / np.maximum(counts, 1)
+    for step in range(1, bins):
+        blocks[:, step] = np.where(counts[:, step] > 0, blocks[:, step], blocks[:, step - 1])
+    scaled_to_one: Blocks = (blocks / CLIP).astype(np.float32)
+    return scaled_to_one

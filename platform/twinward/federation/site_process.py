@@ -1,0 +1,199 @@
+"""A hospital's site in a process of its own: another address space, reached through one pipe of typed messages.
+
+Messages are MessagePack against fixed types, never pickles: a coordinator must not be able to run code at a hospital.
+(Starting the process does hand over its identity and source by pickle, from whoever owns the hospital.)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from twinward.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.federation.detector import Parameters
+from twinward.federation.errors import KeyRefused, NothingToTrainOn, RoundAborted, RoundRefused, StudyInvalid
+from twinward.federation.interfaces import StaySource
+from twinward.federation.secure_sum import HospitalIdentity, Masked, Roster, SignedRoundKey
+from twinward.federation.site import HospitalSite
+from twinward.federation.study import DetectorKind, StudyProtocol
+
+_MAX_MESSAGE_BYTES: Final = 64 << 20
+_ERRORS: Final = {
+    BadInput,
+    Conflict,
+    KeyRefused,
+    NotFound,
+    NothingToTrainOn,
+    Refused,
+    RoundAborted,
+    RoundRefused,
+    StudyInvalid,
+    Unavailable,
+}
+_ERROR_NAMED: Final = {kind.__name__: kind for kind in _ERRORS}
+
+
+class _Join(msgspec.Struct, tag="join"):
+    study: bytes
+
+
+class _Open(msgspec.Struct, tag="open"):
+    round_number: int
+
+
+class _Contribute(msgspec.Struct, tag="contribute"):
+    round_number: int
+    parameters: bytes
+    keys: list[SignedRoundKey]
+
+
+class _Done(msgspec.Struct, tag="done"):
+    pass
+
+
+class _Key(msgspec.Struct, tag="key"):
+    key: SignedRoundKey
+
+
+class _Update(msgspec.Struct, tag="update"):
+    masked: bytes
+
+
+class _Failed(msgspec.Struct, tag="failed"):
+    kind: str
+    message: str
+    hint: str
+
+
+_Request = _Join | _Open | _Contribute
+_Reply = _Done | _Key | _Update | _Failed
+_Answer = TypeVar("_Answer", _Done, _Key, _Update)
+_REQUESTS: Final[msgspec.msgpack.Decoder[_Request]] = msgspec.msgpack.Decoder(_Request)
+_REPLIES: Final[msgspec.msgpack.Decoder[_Reply]] = msgspec.msgpack.Decoder(_Reply)
+
+
+class SiteProcess:
+    """A ``Site`` that lives in its own process.
+
+    Args:
+        identity: the hospital's name and signing key.
+        roster: every hospital's public signing key.
+        source: where its stays come from; opened and read in the other process, so it must be picklable.
+        reply_timeout_s: how long a round may take before the hospital counts as dropped out.
+    """
+
+    def __init__(
+        self, identity: HospitalIdentity, roster: Roster, source: StaySource, *, reply_timeout_s: float = 120.0
+    ) -> None:
+        self._name = identity.name
+        self._timeout_s = reply_timeout_s
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, identity, dict(roster), source), name=f"site-{identity.name}", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    @property
+    def name(self) -> str:
+        """The hospital."""
+        return self._name
+
+    @property
+    def process_id(self) -> int | None:
+        """The operating system's number of the other process."""
+        return self._process.pid
+
+    def join(self, study: StudyProtocol) -> None:
+        """See ``HospitalSite.join``."""
+        self._ask(_Join(study.canonical()), _Done)
+
+    def open_round(self, round_number: int) -> SignedRoundKey:
+        """See ``HospitalSite.open_round``."""
+        return self._ask(_Open(round_number), _Key).key
+
+    def contribute(self, round_number: int, parameters: Parameters, keys: Sequence[SignedRoundKey]) -> Masked:
+        """See ``HospitalSite.contribute``."""
+        request = _Contribute(round_number, parameters.astype("<f8").tobytes(), list(keys))
+        masked = self._ask(request, _Update).masked
+        if len(masked) % 8:
+            raise RoundAborted(f"{self._name} sent a vector of a broken length")
+        return np.frombuffer(masked, "<u8").astype(np.uint64)
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()  # which it takes as its leave
+        self._process.join(timeout=10)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+    def _ask(self, request: _Request, expected: type[_Answer]) -> _Answer:
+        try:
+            self._pipe.send_bytes(msgspec.msgpack.encode(request))
+            if not self._pipe.poll(self._timeout_s):
+                raise RoundAborted(f"{self._name} did not answer within {self._timeout_s:g} s")
+            reply = _REPLIES.decode(self._pipe.recv_bytes(_MAX_MESSAGE_BYTES))
+        except (OSError, EOFError, msgspec.DecodeError) as error:
+            raise RoundAborted(
+                f"{self._name} dropped out: {type(error).__name__}", hint="see that hospital's own log"
+            ) from error
+        if isinstance(reply, _Failed):
+            raise _ERROR_NAMED.get(reply.kind, RoundAborted)(reply.message, hint=reply.hint)
+        if not isinstance(reply, expected):
+            raise RoundAborted(f"{self._name} answered out of turn")
+        return reply
+
+
+def _serve(pipe: Connection, identity: HospitalIdentity, roster: Roster, source: StaySource) -> None:
+    """The other process: answer until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator's Ctrl-C closes the pipe, which ends this cleanly
+    site = HospitalSite(identity, roster, source)
+    while True:
+        try:
+            message = pipe.recv_bytes(_MAX_MESSAGE_BYTES)
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(msgspec.msgpack.encode(_answer(site, message)))
+
+
+def _answer(site: HospitalSite, message: bytes) -> _Reply:
+    try:
+        request = _REQUESTS.decode(message)
+        if isinstance(request, _Join):
+            study = StudyProtocol.parse(_fields(request.study))
+            if study.detector is DetectorKind.AUTOENCODER:
+                _use_one_thread()
+            site.join(study)
+            return _Done()
+        if isinstance(request, _Open):
+            return _Key(site.open_round(request.round_number))
+        if len(request.parameters) % 8:
+            raise BadInput("parameters are 64-bit floats")
+        parameters = np.frombuffer(request.parameters, "<f8").astype(np.float64)
+        masked = site.contribute(request.round_number, parameters, request.keys)
+        return _Update(masked.astype("<u8").tobytes())
+    except msgspec.DecodeError:
+        return _Failed("BadInput", f"{site.name} was sent a message it does not know", "")
+    except TwinwardError as error:
+        nearest = next((kind.__name__ for kind in type(error).__mro__ if kind in _ERRORS), "")
+        return _Failed(nearest, str(error), error.hint)
+
+
+def _fields(canonical: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(canonical, type=dict[str, Any])
+
+
+def _use_one_thread() -> None:
+    """Hospitals run side by side here; each taking all cores would slow all of them."""
+    import torch
+
+    torch.set_num_threads(1)

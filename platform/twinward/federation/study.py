@@ -1,0 +1,135 @@
+"""A study's protocol: everything that hospitals agree on before anything is computed, and its fingerprint.
+
+Every site derives noise, rounds and clipping from the protocol by itself and never from what a coordinator says
+later, so the promise a hospital gives its patients is exactly the protocol it joined.
+
+The defaults were chosen once on simulated stays from seeds that nothing else uses (see ``simulated_stays``). They are
+constants, not tuned on any hospital's data: tuning on patients outside the budget would leak without being charged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from twinward.federation.errors import StudyInvalid
+from twinward_crypto.canonical import canonicalize
+
+HospitalName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class DetectorKind(StrEnum):
+    """What is trained."""
+
+    AUTOENCODER = "lstm-autoencoder"
+    """LSTM autoencoder by full-batch DP gradient descent."""
+    MOMENTS = "dp-var"
+    """Vector autoregression from one private sum of moments."""
+
+
+class StudyProtocol(BaseModel):
+    """What hospitals agree on. Immutable; made by ``for_autoencoder``, ``for_moments`` or ``parse``.
+
+    Attributes:
+        study_id: the study's name on the ledger.
+        hospitals: who takes part, in the order of the roster; at least three, so that no two of them together
+            with the sum learn a third's update.
+        detector: what is trained.
+        epsilon, delta: the whole study's privacy: one patient's whole stay added or removed, anywhere.
+        colluding: hospitals that may pool what they know (or lie about their noise) without breaking that promise.
+        clip: the L2 norm C that one patient's contribution to one round may have.
+        rounds: private sums; 1 for dp-var.
+        learning_rate: of Adam on the noisy mean gradient; unused by dp-var.
+        hidden: LSTM units; unused by dp-var.
+        bins: time steps a stay is cut into; divides its hours.
+        expected_patients: a public guess of the cohort's size that gradients are divided by. The true size is private.
+        seed: of the initial weights. Nothing secret depends on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    hospitals: Annotated[tuple[HospitalName, ...], Field(min_length=3, max_length=64)]
+    detector: DetectorKind
+    epsilon: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+    delta: Annotated[float, Field(gt=0, le=1e-4, allow_inf_nan=False)] = 1e-5
+    colluding: Annotated[int, Field(ge=0)] = 1
+    clip: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.03
+    hidden: Annotated[int, Field(ge=1, le=256)] = 16
+    bins: Annotated[int, Field(ge=2, le=96)] = 12
+    expected_patients: Annotated[int, Field(ge=1, le=10_000_000)] = 2700
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> StudyProtocol:
+        if len(set(self.hospitals)) != len(self.hospitals):
+            raise ValueError("hospitals: name each hospital once")
+        if self.colluding > len(self.hospitals) - 2:
+            raise ValueError(
+                f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude; "
+                "two honest ones must remain for a sum to hide either"
+            )
+        if self.detector is DetectorKind.MOMENTS and self.rounds != 1:
+            raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
+        if self.delta * self.expected_patients >= 1:
+            raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
+        return self
+
+    @classmethod
+    def for_autoencoder(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
+        """An LSTM autoencoder study with this module's defaults, ε = 3.
+
+        Raises:
+            StudyInvalid: a change that cannot be run.
+        """
+        return cls.parse(
+            {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.AUTOENCODER}
+            | {"epsilon": 3.0, "clip": 0.3, "rounds": 40}
+            | changes
+        )
+
+    @classmethod
+    def for_moments(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
+        """A DP-VAR study with this module's defaults, ε = 3.
+
+        Raises:
+            StudyInvalid: a change that cannot be run.
+        """
+        return cls.parse(
+            {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.MOMENTS}
+            | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
+            | changes
+        )
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> StudyProtocol:
+        """A protocol from plain fields, as read from a file.
+
+        Raises:
+            StudyInvalid: naming every field that is wrong and why.
+        """
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            faults = [
+                ".".join(map(str, fault["loc"])) + (": " if fault["loc"] else "") + fault["msg"]
+                for fault in error.errors()
+            ]
+            raise StudyInvalid(
+                "this study cannot be run as written: " + "; ".join(faults),
+                hint="correct these fields of the protocol; StudyProtocol documents each of them",
+            ) from error
+
+    def canonical(self) -> bytes:
+        """The protocol's RFC 8785 bytes."""
+        return canonicalize(self.model_dump(mode="json"))
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the canonical bytes: what sites sign, so that nobody takes part in another study."""
+        return hashlib.sha256(b"twinward/federation/study/v1\0" + self.canonical()).digest()

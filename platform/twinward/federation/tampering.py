@@ -1,0 +1,95 @@
+"""Labelled tampering with charted stays, in clinical units: what a detector is measured on.
+
+Four kinds, in the hours after a random start: a *shift* of three vitals (a miscalibrated or falsified sensor), a
+*freeze* at a fixed value (a stuck or replayed sensor), *noise* (a loose lead, a corrupted feed), and a *swap*: the
+rest of the stay is another patient's (mixed-up charts). Only charted cells change, so missingness gives nothing away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.errors import BadInput
+from twinward.monitoring import SIGNALS, Stay, Stays
+
+_VITALS: Final = 10
+"""The first columns: bedside monitor and nurse's chart."""
+
+_SPAN: Final = 1 / 3
+"""Share of the stay that a shift, a freeze or noise lasts."""
+
+
+class Tampering(StrEnum):
+    """What was done to a stay."""
+
+    NONE = "none"
+    SHIFT = "shift"
+    FREEZE = "freeze"
+    NOISE = "noise"
+    SWAP = "swap"
+
+
+KINDS: Final = (Tampering.SHIFT, Tampering.FREEZE, Tampering.NOISE, Tampering.SWAP)
+
+
+@dataclass(frozen=True)
+class TamperedStays:
+    """Stays of which some were tampered with.
+
+    Attributes:
+        stays: ``[patients, hours, signals]``.
+        kinds: what was done to each, in order.
+    """
+
+    stays: Stays
+    kinds: tuple[Tampering, ...]
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Which were tampered with, ``[patients]``."""
+        return np.array([kind is not Tampering.NONE for kind in self.kinds])
+
+
+def tamper(stays: Stays, seed: int, *, share: float = 0.2) -> TamperedStays:
+    """A copy of ``stays`` of which about ``share`` is tampered with; the same seed does the same.
+
+    Raises:
+        BadInput: fewer than two stays (a swap needs a donor), or a share outside (0, 1).
+    """
+    if len(stays) < 2 or not 0 < share < 1:
+        raise BadInput("tampering wants at least two stays and a share between 0 and 1")
+    random = np.random.default_rng(seed)
+    altered = stays.copy()
+    kinds = [Tampering.NONE] * len(stays)
+    for patient in np.flatnonzero(random.random(len(stays)) < share):
+        kind = KINDS[random.integers(len(KINDS))]
+        if kind is Tampering.SWAP:
+            donor = (patient + random.integers(1, len(stays))) % len(stays)
+            half = stays.shape[1] // 2
+            altered[patient, half:] = stays[donor, half:]
+        else:
+            _tamper_vitals(random, altered[patient], kind)
+        kinds[patient] = kind
+    return TamperedStays(stays=altered, kinds=tuple(kinds))
+
+
+def _tamper_vitals(random: np.random.Generator, stay: Stay, kind: Tampering) -> None:
+    """Alter three vitals of one stay in place, over one span."""
+    hours = stay.shape[0]
+    span = max(1, round(hours * _SPAN))
+    start = int(random.integers(0, hours - span + 1))
+    for index in random.choice(_VITALS, 3, replace=False):
+        signal = SIGNALS[index]
+        cells = stay[start : start + span, index]
+        charted = ~np.isnan(cells)
+        if kind is Tampering.SHIFT:
+            cells[charted] += random.choice([-1, 1]) * random.uniform(1.6, 3.2) * signal.half_range
+        elif kind is Tampering.FREEZE:
+            cells[charted] = signal.middle + random.uniform(-1, 1) * signal.half_range
+        else:
+            cells[charted] = signal.middle + random.uniform(-4, 4, int(charted.sum())) * signal.half_range
