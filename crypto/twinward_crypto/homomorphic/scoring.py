@@ -12,6 +12,7 @@ gated mode otherwise.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,16 @@ _FLOOD_BITS = 17
 Noise = NDArray[np.int64]
 
 
-def score(query: Bundle, database: Database, *, noise: Noise | None = None) -> Bundle:
+def score(
+    query: Bundle, database: Database, *, noise: Noise | None = None, hidden: NDArray[np.bool_] | None = None
+) -> Bundle:
     """Squared distances of every record, encrypted under the query's key.
 
     Args:
         query: a decoded ``QUERY`` bundle.
         database: the cohort it is asked of; plan and binding must be the query's.
         noise: ``int64[rows]`` in ``0 .. noise_width - 1``, added to the distances; fresh for each query.
+        hidden: rows whose result is replaced by a uniformly random one: their distances do not go out.
 
     Raises:
         MalformedBundle: the query's parts are no fresh ciphertexts of its plan, or it is bound to something else.
@@ -46,7 +50,7 @@ def score(query: Bundle, database: Database, *, noise: Noise | None = None) -> B
     plan = database.plan
     if query.kind is not Kind.QUERY or query.plan != plan or query.binding != database.binding:
         raise MalformedBundle("the query was made for another cohort")
-    added = _padded_noise(database, noise)
+    added = _added(database, noise, hidden)
     context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
     evaluator = seal.Evaluator(context)
     parts = list(query.parts)
@@ -88,14 +92,20 @@ def _load_factor(context: Any, evaluator: Any, part: bytes) -> Any:
     return factor
 
 
-def _padded_noise(database: Database, noise: Noise | None) -> Noise:
+def _added(database: Database, noise: Noise | None, hidden: NDArray[np.bool_] | None) -> Noise:
+    """What is added to each coefficient: noise, or a uniform value of Z_t where a row is hidden."""
+    t, width = database.plan.plain_modulus, database.plan.noise_width
     padded = np.zeros(len(database.blocks) * database.plan.profile.degree, dtype=np.int64)
-    if noise is None:
-        return padded
-    width = database.plan.noise_width
-    if noise.shape != (database.rows,) or (noise < 0).any() or (noise >= width).any():
-        raise ParameterError(f"one whole number from 0 to {width - 1} a record is expected", part="noise")
-    padded[: database.rows] = noise
+    if noise is not None:
+        if noise.shape != (database.rows,) or (noise < 0).any() or (noise >= width).any():
+            raise ParameterError(f"one whole number from 0 to {width - 1} a record is expected", part="noise")
+        padded[: database.rows] = noise
+    if hidden is not None:
+        if hidden.shape != (database.rows,):
+            raise ParameterError("one truth value a record is expected", part="hidden")
+        # t is a power of two of at most 2^40, so cutting 64 random bits leaves a uniform value.
+        random = np.frombuffer(os.urandom(8 * database.rows), dtype="<u8") & np.uint64(t - 1)
+        padded[: database.rows] = np.where(hidden, random.astype(np.int64), padded[: database.rows])
     return padded
 
 

@@ -11,10 +11,13 @@ from twinward.vocabulary import TwinId
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A twin within the threshold, as the gate sees it. ``squared_distance`` is in quantised units."""
+    """A twin within the threshold, as the gate sees it.
+
+    ``squared_distance`` is in quantised units; None where the mode tells membership only (matrix).
+    """
 
     twin: TwinId
-    squared_distance: int
+    squared_distance: int | None
 
 
 @dataclass(frozen=True, slots=True)

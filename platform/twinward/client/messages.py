@@ -1,0 +1,178 @@
+"""The HTTP contract of similarity search, in types both sides use. JSON; encrypted bundles as base64 strings.
+
+All under ``/api/1/similarity``, each with ``Authorization: Bearer <token>``; errors are
+``{"error": {"kind", "message", "hint"}}`` with a fitting status::
+
+    GET  /schema           -> Terms                 what may be asked, in which modes, and what each mode leaks
+    GET  /gate-key         -> GateKeyReply          gated: what queries are encrypted with
+    POST /gated            GatedQuery     -> MatchReply
+    POST /vendor-key       VendorKeyQuery -> DistanceReply
+    POST /matrix/token     TokenRequest   -> TokenReply       matrix: the hospital sees the query
+    POST /matrix           MatrixQuery    -> MatchReply
+    GET  /budget           -> BudgetReply
+    GET  /results          -> ResultsReply          what this vendor was released in the running epoch
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+
+from twinward.feature_schema import FeatureSchema
+from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
+from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
+
+PREFIX = "/api/1/similarity"
+
+_BINDING = b"twinward/similarity/binding/v1"
+
+Handle = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Epoch = Annotated[int, Field(ge=0, lt=1 << 63)]
+Squared = Annotated[int, Field(ge=0, lt=1 << 40)]
+"""A squared distance in squared levels, weights included."""
+Encoded = Annotated[Base64Bytes, Field(max_length=MAX_BUNDLE_BYTES)]
+
+
+class Mode(StrEnum):
+    """How a query is asked."""
+
+    GATED = "gated"
+    VENDOR_KEY = "vendor-key"
+    MATRIX = "matrix"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModeTerms(_Message):
+    """One mode as a hospital offers it: the parameters both sides derive the same plan from, and what it leaks."""
+
+    mode: Mode
+    profile: str = ""
+    max_weight: int = 1
+    weighted: bool = False
+    noise_width: int = 1
+    leakage: str
+
+    def plan(self, schema: FeatureSchema) -> Plan:
+        """The plan these terms mean for a schema. Raises ``ParameterError`` where they mean none."""
+        ring = PROFILES.get(self.profile)
+        if self.mode is Mode.GATED:
+            return plan_gated(schema.dimension, schema.levels, self.max_weight, weighted=self.weighted, profile=ring)
+        return plan(
+            schema.dimension,
+            schema.levels,
+            self.max_weight,
+            weighted=self.weighted,
+            noise_width=self.noise_width,
+            profile=ring,
+        )
+
+
+class Terms(_Message):
+    """What a hospital answers, now."""
+
+    hospital: str
+    epoch: Epoch
+    feature_schema: FeatureSchema
+    modes: tuple[ModeTerms, ...]
+    minimum_count: int
+
+    def binding(self) -> bytes:
+        """What every bundle of this hospital, schema and epoch carries."""
+        return binding_of(self.hospital, self.feature_schema, self.epoch)
+
+
+class GateKeyReply(_Message):
+    """The gate's public key (a ``GATE_PUBLIC_KEY`` bundle)."""
+
+    epoch: Epoch
+    bundle: Encoded
+
+
+class GatedQuery(_Message):
+    """An encrypted query (``GATED_QUERY``) and the threshold, which the gate sees."""
+
+    epoch: Epoch
+    threshold_squared: Squared
+    bundle: Encoded
+
+
+class VendorKeyQuery(_Message):
+    """An encrypted query (``QUERY``) under the vendor's own key."""
+
+    epoch: Epoch
+    bundle: Encoded
+
+
+class TokenRequest(_Message):
+    """Matrix mode: the query in the clear, for the hospital to make a token of."""
+
+    epoch: Epoch
+    levels: tuple[Annotated[int, Field(ge=0, le=1023)], ...]
+    threshold_squared: Squared
+
+
+class TokenReply(_Message):
+    """A token for the outsourced tree."""
+
+    epoch: Epoch
+    token: Encoded
+
+
+class MatrixQuery(_Message):
+    """A token to be searched with."""
+
+    epoch: Epoch
+    token: Encoded
+
+
+class MatchReply(_Message):
+    """What is released: handles that mean nothing to anyone else and change with every epoch."""
+
+    mode: Mode
+    epoch: Epoch
+    handles: tuple[Handle, ...]
+    count: int | None
+    withheld: str
+    budget_left: int
+
+
+class DistanceReply(_Message):
+    """Vendor-key mode: encrypted distances (``SCORES``) and each row's handle, empty where consent keeps it back."""
+
+    epoch: Epoch
+    bundle: Encoded
+    handles: tuple[Handle | Annotated[str, Field(max_length=0)], ...]
+    withheld: str
+    budget_left: int
+
+
+class BudgetReply(_Message):
+    """Queries left in an epoch."""
+
+    epoch: Epoch
+    remaining: int
+
+
+class ResultsReply(_Message):
+    """Earlier releases of the running epoch, oldest first."""
+
+    results: tuple[MatchReply, ...]
+
+
+def binding_of(hospital: str, schema: FeatureSchema, epoch: int) -> bytes:
+    """SHA-256 of a tag, the hospital's name (length first), the schema's fingerprint and the epoch: 32 bytes."""
+    name = hospital.encode()
+    parts = (
+        _BINDING,
+        len(name).to_bytes(4, "big"),
+        name,
+        bytes.fromhex(schema.fingerprint()),
+        epoch.to_bytes(8, "big"),
+    )
+    return hashlib.sha256(b"".join(parts)).digest()

@@ -1,0 +1,53 @@
+"""How near is near: a threshold that a person can think in, and the integer the encrypted test uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinward.errors import BadInput
+from twinward.feature_schema import FeatureSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Either a share of each feature's clinical range, or a squared distance in levels. Make it by name.
+
+    ``Threshold.share(0.05)``: the features that count may differ, on (root mean square) average, by up to 5 % of
+    their clinical range. A patient 2 % away in one and 7 % in another of two features is within; 8 % in both is not.
+
+    ``Threshold.squared_levels(645)``: the sum over features of weight times squared difference in levels, exactly.
+    """
+
+    fraction: float | None = None
+    squared: int | None = None
+
+    @classmethod
+    def share(cls, fraction: float) -> Threshold:
+        """Up to this share (0 to 1) of each feature's range, on root-mean-square average."""
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+            raise BadInput("a threshold is a share of each feature's range, from 0 to 1", hint="0.05 means 5 %")
+        return cls(fraction=float(fraction))
+
+    @classmethod
+    def squared_levels(cls, squared: int) -> Threshold:
+        """A squared distance in squared levels, weights included."""
+        if isinstance(squared, bool) or not isinstance(squared, int) or squared < 0:
+            raise BadInput("a squared distance in levels is a whole number from 0")
+        return cls(squared=squared)
+
+    def to_squared(self, schema: FeatureSchema, weights: Sequence[int] | None = None) -> int:
+        """The integer for a schema and weights (one each where None): ``floor(sum w * (fraction (levels - 1))^2)``."""
+        if self.squared is not None:
+            return self.squared
+        if self.fraction is None:
+            raise BadInput("an empty threshold", hint="use Threshold.share(0.05) or Threshold.squared_levels(645)")
+        total = schema.dimension if weights is None else sum(weights)
+        # The small term keeps a share such as 0.1 from falling below a level it meets exactly.
+        return math.floor(total * (self.fraction * (schema.levels - 1)) ** 2 + 1e-9)
+
+
+def as_threshold(value: float | Threshold) -> Threshold:
+    """A number is a share of range."""
+    return value if isinstance(value, Threshold) else Threshold.share(value)
