@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vectors.te1 import generate, reference
+from twinward_crypto import envelope
+from twinward_crypto.envelope import OVERHEAD_BYTES, generation_of, open_sealed, seal
+from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
+
+VECTORS: dict[str, list[dict[str, Any]]] = json.loads(generate.FILE.read_text())
+KEY, AAD = bytes(range(32)), b"st-anna/twin-1"
+
+
+def by_desc(vectors: list[dict[str, Any]]) -> Any:
+    return pytest.mark.parametrize("vector", vectors, ids=[vector["desc"] for vector in vectors])
+
+
+@by_desc(VECTORS["opens"])
+def test_vectors_seal_and_open(vector: dict[str, Any]) -> None:
+    key, nonce, aad, plaintext, sealed = (
+        bytes.fromhex(vector[name]) for name in ("key", "nonce", "aad", "plaintext", "sealed")
+    )
+    assert seal(key, plaintext, aad, nonce=nonce, generation=vector["generation"]) == sealed
+    assert open_sealed(key, sealed, aad) == plaintext
+    assert generation_of(sealed) == vector["generation"]
+
+
+@by_desc(VECTORS["fails"])
+def test_vectors_that_must_not_open(vector: dict[str, Any]) -> None:
+    with pytest.raises(OpenError) as caught:
+        open_sealed(bytes.fromhex(vector["key"]), bytes.fromhex(vector["sealed"]), bytes.fromhex(vector["aad"]))
+    assert str(caught.value) == str(OpenError())
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_the_vectors_are_what_their_generator_writes() -> None:
+    assert generate.vectors() == VECTORS
+
+
+def test_layout_field_by_field() -> None:
+    nonce = bytes(range(100, 124))
+    sealed = seal(KEY, b"plaintext", AAD, nonce=nonce, generation=0x01020304)
+    _, commitment = reference.keys(KEY, nonce, AAD)
+    assert sealed[:8] == bytes.fromhex("0101000001020304")
+    assert sealed[8:32] == nonce
+    assert sealed[32:64] == commitment
+    assert len(sealed) == len(b"plaintext") + OVERHEAD_BYTES == len(b"plaintext") + 80
+
+
+def test_every_envelope_is_fresh() -> None:
+    assert len({seal(KEY, b"same", AAD) for _ in range(50)}) == 50
+
+
+def test_a_ciphertext_commits_to_its_key() -> None:
+    """An envelope whose GCM part opens under another key must still not open: the commitment is checked first."""
+    other = bytes(32)
+    sealed = seal(other, b"attacker's text", AAD, nonce=bytes(24))
+    _, commitment = reference.keys(KEY, bytes(24), AAD)
+    grafted = sealed[:32] + commitment + sealed[64:]
+    for key in (KEY, other):
+        with pytest.raises(OpenError):
+            open_sealed(key, grafted, AAD)
+
+
+def test_nothing_is_decrypted_before_the_commitment_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = bytearray(seal(KEY, b"text", AAD))
+    sealed[40] ^= 1
+
+    def reached(*_: object) -> None:
+        raise AssertionError("decrypted before the commitment was checked")
+
+    monkeypatch.setattr(envelope, "AESGCM", reached)
+    with pytest.raises(OpenError):
+        open_sealed(KEY, bytes(sealed), AAD)
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
+def test_only_keys_of_32_bytes(length: int) -> None:
+    with pytest.raises(MalformedKey):
+        seal(bytes(length), b"", b"")
+    with pytest.raises(MalformedKey):
+        open_sealed(bytes(length), seal(KEY, b"", b""), b"")
+
+
+@pytest.mark.parametrize(
+    ("part", "arguments"),
+    [
+        ("nonce", {"nonce": bytes(12)}),
+        ("nonce", {"nonce": b""}),
+        ("generation", {"generation": -1}),
+        ("generation", {"generation": 2**32}),
+    ],
+)
+def test_parts_out_of_range_are_named(part: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError) as caught:
+        seal(KEY, b"", b"", **arguments)
+    assert caught.value.part == part
+
+
+def test_lengths_are_bounded_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "MAX_PLAINTEXT_BYTES", 10)
+    sealed = seal(KEY, bytes(10), AAD)
+    assert open_sealed(KEY, sealed, AAD) == bytes(10)
+    with pytest.raises(ParameterError, match="plaintext"):
+        seal(KEY, bytes(11), AAD)
+    with pytest.raises(OpenError):
+        open_sealed(KEY, sealed + b"\x00", AAD)
+    with pytest.raises(ParameterError, match="aad"):
+        seal(KEY, b"", bytes(envelope.MAX_AAD_BYTES + 1))
+    with pytest.raises(OpenError):
+        open_sealed(KEY, sealed, bytes(envelope.MAX_AAD_BYTES + 1))
+
+
+def test_a_generation_is_read_only_from_an_envelope() -> None:
+    for foreign in (b"", bytes(80), b"\x02" + bytes(100), seal(KEY, b"", b"")[:-1]):
+        with pytest.raises(OpenError):
+            generation_of(foreign)
+
+
+def test_the_specification_names_every_constant() -> None:
+    spec = (Path(__file__).parents[3] / "crypto" / "SPEC.md").read_text()
+    for constant in ("twinward/TE1", "twinward/category-key", "twinward/audit-key", "twinward/tag-key"):
+        assert f'"{constant}"' in spec
+    assert "0x00000200" in spec
