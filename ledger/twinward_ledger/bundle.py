@@ -1,9 +1,9 @@
 """A proof bundle: everything an auditor needs to check one event, in one text file (``.tlog-proof``).
 
-The file is a C2SP tlog-proof (c2sp.org/tlog-proof@v1): index, audit path, signed and cosigned checkpoint. Its ``extra``
-line, which that format leaves to applications, holds RFC 8785 JSON: the leaf, the anchor if there is one, and, if the
-event is disclosed, its *opening*. Nothing in ``extra`` is trusted: the leaf is hashed into the tree, the anchor is signed,
-and the opening is held against the leaf's commitment.
+The file is a C2SP tlog-proof (c2sp.org/tlog-proof@v1): index, audit path, signed and cosigned checkpoint. Its
+``extra`` line, which that format leaves to applications, holds RFC 8785 JSON: the leaf, the anchor if there is one,
+and, if the event is disclosed, its *opening*. Nothing in ``extra`` is trusted: the leaf is hashed into the tree, the
+anchor is signed, and the opening is held against the leaf's commitment.
 """
 
 from __future__ import annotations

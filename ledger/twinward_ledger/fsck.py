@@ -7,14 +7,15 @@ What can be known, and from what:
    after it, a swap moves two, so the first difference is the place of the deed. This needs no signature.
 2. If someone rewrote the stored hashes too, up to some level, the difference shows one level higher: the report then
    names the block in which it must lie.
-3. If every stored hash was rewritten to fit, the file is consistent in itself; only **signed checkpoints** contradict it.
-   Each one kept (and each the caller adds, from witnesses or the chain) is compared with the root of its size. The bad leaf
-   lies between the last size that fits and the first that does not: the report names that range. Checkpoints every
-   minute make it a minute's events.
+3. If every stored hash was rewritten to fit, the file agrees with itself; only **signed checkpoints** contradict it.
+   Each one kept (and each the caller adds, from witnesses or an auditor's last visit) is compared with the root of
+   its size. The bad leaf lies between the last size that fits and the first that does not: the report names that
+   range. A checkpoint every minute makes it a minute's events.
 4. Entries beyond the last checkpoint are held together by the stored hashes only. Nobody has signed them yet.
 
-``LogCorrupt.first_bad_index`` is the leaf itself in case 1 and the first leaf of the range in cases 2 and 3; ``exact``
-in the report's message says which.
+``LogCorrupt.first_bad_index`` is the leaf itself in case 1 and the first leaf of the range in cases 2 and 3; the
+message says which. In case 1 the stored hash may be what was changed, not the leaf: either way the log is not what it
+was there.
 """
 
 from __future__ import annotations
@@ -92,9 +93,13 @@ class _Scan:
         """Compare a block with the stored hashes and with the checkpoints whose size lies in it, then add it."""
         node = merkle.reader_over(block)
         whole = len(block) == BLOCK_LEAVES
-        self._compare_block(block, node)
+        differs = self._differs(len(block), node)
+        if differs:
+            self._name_the_leaf(block)
         while self._due and self._due[-1].size <= self.size + len(block):
             self._compare_checkpoint(self._due.pop(), node)
+        if differs:
+            self._name_the_block(len(block))
         if whole:
             self._push(node(BLOCK_LEVEL, 0))
         else:
@@ -106,22 +111,22 @@ class _Scan:
         """The root over everything taken."""
         return _fold([value for _, value in self._peaks]) if self._peaks else merkle.EMPTY_ROOT
 
-    def _compare_block(self, block: list[bytes], node: merkle.NodeReader) -> None:
-        differ = [
-            (level, index)
-            for level, index in _peaks_of(len(block))
-            if self._stored(level, (self.size >> level) + index) != node(level, index)
-        ]
-        if not differ:
-            return
-        for offset, computed in enumerate(block):
-            if self._stored(0, self.size + offset) != computed:
-                bad = self.size + offset
-                raise LogCorrupt(f"leaf {bad} is not the one whose hash was stored", first_bad_index=bad)
-        start, stop = self.size, self.size + len(block)
+    def _differs(self, width: int, node: merkle.NodeReader) -> bool:
+        """Whether the stored subtrees over this block are other than the leaves'."""
+        return any(
+            self._stored(level, (self.size >> level) + index) != node(level, index) for level, index in _peaks_of(width)
+        )
+
+    def _name_the_leaf(self, block: list[bytes]) -> None:
+        for index, computed in enumerate(block, self.size):
+            if self._stored(0, index) != computed:
+                raise LogCorrupt(f"leaf {index} is not the one whose hash was stored", first_bad_index=index)
+
+    def _name_the_block(self, width: int) -> None:
+        first, last = max(self.size, self.last_good), self.size + width - 1
         raise LogCorrupt(
-            f"a leaf in {start}..{stop - 1} and its stored hash were both changed: the block's root differs",
-            first_bad_index=start,
+            f"a leaf in {first}..{last} was changed together with its own stored hash: the block's root differs",
+            first_bad_index=first,
         )
 
     def _compare_checkpoint(self, checkpoint: Checkpoint, node: merkle.NodeReader) -> None:

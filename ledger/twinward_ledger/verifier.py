@@ -1,9 +1,9 @@
 """The auditor's checks, offline: leaf, inclusion, checkpoint, cosignatures, anchor. Needs nothing but public keys.
 
-The order in ``verify_bundle``: the leaf parses; the log signed the checkpoint; the audit path leads from the leaf to its
-root; every cosignature of a known witness verifies and there is a quorum of them; the anchor, if there is one, is of this
-very checkpoint, on the expected chain and contract, and its aggregate is a quorum's; the opening, if there is one, is
-what the leaf commits to. The first check that fails raises; nothing is returned that was not checked.
+The order in ``verify_bundle``: the leaf parses; the log signed the checkpoint; the audit path leads from the leaf to
+its root; every cosignature of a known witness verifies and there is a quorum of them; the anchor, if there is one, is
+of this very checkpoint, on the expected chain and contract, and its aggregate is a quorum's; the opening, if there is
+one, is what the leaf commits to. The first check that fails raises; nothing is returned that was not checked.
 """
 
 from __future__ import annotations

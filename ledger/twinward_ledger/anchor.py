@@ -1,0 +1,283 @@
+"""From a log to its anchor: sign a checkpoint, have the witnesses cosign it, send it to ``AccessAnchor``.
+
+One ``Anchorer.advance`` does the whole walk and may be called as often as one likes:
+
+* What is still to be anchored is not a queue that could be lost: it is the difference between the log and what the
+  contract says it holds. After an outage the newest checkpoint carries everything before it, by consistency.
+* What was sent but not confirmed (a crash, a broken connection) is in the journal; the chain is asked about it.
+* A chain that is down stops nothing: the checkpoint is cosigned and kept, ``AnchorOutcome.problem`` says why it waits.
+* If the chain or a witness holds another root than the log has now, the log was rewritten: that raises.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinward_contracts.bindings import AccessAnchor, Head, QuorumSignature, WitnessSet
+from twinward_crypto import bls
+from twinward_crypto.errors import InvalidSignature
+from twinward_ledger import merkle
+from twinward_ledger.anchor_record import AnchorRecord
+from twinward_ledger.chain import ChainClient
+from twinward_ledger.checkpoint import Checkpoint
+from twinward_ledger.clock import Clock
+from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, log_id, verify_cosignature
+from twinward_ledger.errors import ChainError, LogCorrupt, QuorumNotReached, SplitView, WitnessRefused
+from twinward_ledger.log import Log
+from twinward_ledger.note import Note, Signature
+from twinward_ledger.stores.anchor_journal import AnchorJournal
+from twinward_ledger.witness import Proposal, WitnessPeer
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """What the contracts say now.
+
+    Attributes:
+        domain: chain, contract and the epoch that must be signed for.
+        quorum: how many must sign.
+        places: place of each active witness's BLS public key (48 bytes).
+        head: the log's last anchor; None if it has none.
+    """
+
+    domain: AnchorDomain
+    quorum: int
+    places: dict[bytes, int]
+    head: Head | None
+
+
+class ChainAnchor:
+    """The ``AccessAnchor`` contract at one address, in the ledger's own terms. Raises ``ChainError``."""
+
+    def __init__(self, client: ChainClient, contract: str) -> None:
+        self._client = client
+        self._contract = AccessAnchor(client, contract)
+        self._witnesses: WitnessSet | None = None
+
+    @property
+    def contract(self) -> bytes:
+        """Its address, 20 bytes."""
+        return bytes.fromhex(self._contract.address.removeprefix("0x"))
+
+    def state(self, origin: str) -> ChainState:
+        """What the contracts say about a log and its witnesses."""
+        if self._witnesses is None:
+            self._witnesses = WitnessSet(self._client, self._contract.witness_set())
+        places = {
+            bls.public_key_from_eip2537(one.public_key): one.index for one in self._witnesses.witnesses() if one.active
+        }
+        domain = AnchorDomain(self._client.chain_id, self.contract, self._witnesses.epoch())
+        return ChainState(domain, self._witnesses.quorum(), places, self._contract.latest(log_id(origin)))
+
+    def anchored_root(self, origin: str, size: int) -> bytes | None:
+        """The root anchored for a log at one size; None if that size was never anchored."""
+        roots = (event.root for event in self._contract.history(log_id(origin)) if event.size == size)
+        return next(roots, None)
+
+    def block_number(self) -> int:
+        """The newest block."""
+        return self._client.block_number()
+
+    def send(self, record: AnchorRecord, consistency: Sequence[bytes]) -> AnchorRecord:
+        """Anchor a checkpoint; return the record with its block."""
+        said = record.statement
+        quorum = QuorumSignature(
+            record.bitmap,
+            tuple(bls.public_key_to_eip2537(key) for key in record.signers),
+            bls.signature_to_eip2537(record.aggregate),
+        )
+        receipt = self._contract.anchor(log_id(said.origin), said.size, said.root, said.time_s, consistency, quorum)
+        return record.confirmed(receipt.block_number, receipt.transaction_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorOutcome:
+    """What one ``advance`` came to.
+
+    Attributes:
+        checkpoint: the log as it was signed.
+        cosigned: names of the witnesses that signed it.
+        refusals: witness and reason, for those that did not.
+        anchor: the newest anchor on the chain; None if there is none yet.
+        problem: why the checkpoint is not anchored yet; empty if it is, or if no chain is configured.
+    """
+
+    checkpoint: Checkpoint
+    cosigned: tuple[str, ...]
+    refusals: tuple[tuple[str, str], ...]
+    anchor: AnchorRecord | None
+    problem: str = ""
+
+    @property
+    def pending(self) -> int:
+        """Entries that are signed but not anchored."""
+        return self.checkpoint.size - (self.anchor.statement.size if self.anchor else 0)
+
+
+class Anchorer:
+    """Takes one log to its witnesses and its chain.
+
+    Args:
+        log: the log.
+        witnesses: who is asked to cosign.
+        quorum: how many must, for a checkpoint to count as cosigned; the contract has its own, too.
+        journal: where anchors are kept.
+        clock: gives the time all BLS signers put their name to.
+        chain: where to anchor; None for a log that is only cosigned.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        witnesses: Sequence[WitnessPeer],
+        quorum: int,
+        journal: AnchorJournal,
+        clock: Clock,
+        chain: ChainAnchor | None = None,
+    ) -> None:
+        if not 1 <= quorum <= len(witnesses):
+            raise QuorumNotReached(len(witnesses), max(1, quorum))
+        self.log = log
+        self.witnesses = tuple(witnesses)
+        self.quorum = quorum
+        self.journal = journal
+        self._clock = clock
+        self._chain = chain
+
+    def advance(self) -> AnchorOutcome:
+        """Sign the log as it is, have it cosigned, anchor it if the chain answers.
+
+        Raises:
+            LogCorrupt: the log no longer extends what it signed or anchored.
+            SplitView: a witness holds a contradicting checkpoint that this log signed.
+            QuorumNotReached: too few witnesses cosigned; what was gathered is kept, and the next call tries again.
+            LogUnavailable: something could not be written durably.
+        """
+        checkpoint, note = self.log.checkpoint()
+        state, problem = self._state()
+        if checkpoint.size == 0:
+            return AnchorOutcome(checkpoint, (), (), None, problem)
+        if self._chain and state:
+            self._require_agreement(state.head)
+            self._settle(self._chain, state.head)
+        round_ = _Round(self, checkpoint, note, state)
+        round_.gather()
+        self.log.keep_cosignatures(round_.note)
+        if len(round_.cosigned) < self.quorum:
+            error = QuorumNotReached(len(round_.cosigned), self.quorum)
+            error.add_note("; ".join(f"{name}: {reason}" for name, reason in round_.refusals))
+            raise error
+        if self._chain and state:
+            problem = self._anchor(self._chain, round_, state)
+        newest = self.journal.newest()
+        anchor = newest[1] if newest else None
+        return AnchorOutcome(checkpoint, tuple(round_.cosigned), tuple(round_.refusals), anchor, problem)
+
+    def _state(self) -> tuple[ChainState | None, str]:
+        if self._chain is None:
+            return None, ""
+        try:
+            return self._chain.state(self.log.origin), ""
+        except ChainError as error:
+            return None, f"the chain does not answer: {error}"
+
+    def _require_agreement(self, head: Head | None) -> None:
+        """What was anchored must be a prefix of the log; otherwise the log was cut or rewritten."""
+        size = self.log.store.size()
+        if head and head.size > size:
+            raise LogCorrupt(f"{head.size} entries are anchored, the log has {size}", first_bad_index=size)
+        if head and not hmac.compare_digest(merkle.root_at(head.size, self.log.store.node), head.root):
+            raise LogCorrupt(
+                f"the first {head.size} entries no longer give the root that was anchored; run fsck",
+                first_bad_index=None,
+            )
+
+    def _settle(self, chain: ChainAnchor, head: Head | None) -> None:
+        """Find out what became of anchors that were sent and never confirmed."""
+        for _, record in self.journal.unconfirmed():
+            size = record.statement.size
+            if head is None or size > head.size:
+                continue  # it has not arrived; a newer checkpoint will take its place
+            try:
+                arrived = chain.anchored_root(self.log.origin, size) == record.statement.root
+                block = chain.block_number()
+            except ChainError:
+                return
+            if arrived:  # its own block is not known any more: this one is at or after it
+                self.journal.confirm(record.confirmed(block, b""))
+            else:
+                self.journal.drop(size)
+
+    def _anchor(self, chain: ChainAnchor, round_: _Round, state: ChainState) -> str:
+        """Send what was gathered; return what stands in the way, if anything."""
+        size, anchored = round_.checkpoint.size, state.head.size if state.head else 0
+        if size == anchored:
+            return ""
+        record = round_.record(state)
+        if len(record.signers) < state.quorum or not record.signers:
+            return f"the contract wants {state.quorum} of its witnesses, {len(record.signers)} of them signed"
+        self.journal.prepare(round_.note.encode(), record)
+        try:
+            consistency = self.log.prove_consistency(anchored, size) if anchored else []
+            self.journal.confirm(chain.send(record, consistency))
+        except ChainError as error:
+            return f"the anchor waits: {error}"
+        return ""
+
+
+class _Round:
+    """One checkpoint's way around the witnesses."""
+
+    def __init__(self, anchorer: Anchorer, checkpoint: Checkpoint, note: Note, state: ChainState | None) -> None:
+        self.checkpoint = checkpoint
+        self.note = note
+        self.cosigned: list[str] = []
+        self.refusals: list[tuple[str, str]] = []
+        self._anchorer = anchorer
+        self._state = state
+        self._signatures: dict[bytes, bytes] = {}
+        # A contract refuses a time before the last anchor's, so a clock that was set back waits.
+        earliest = state.head.time_s if state and state.head else 0
+        self._time_s = max(anchorer._clock.now_ms() // 1000, earliest)
+
+    def gather(self) -> None:
+        """Ask every witness; one that refuses or lies does not stop the others. A split view does."""
+        gained: list[Signature] = []
+        for peer in self._anchorer.witnesses:
+            try:
+                gained.append(self._ask(peer))
+                self.cosigned.append(peer.key.name)
+            except SplitView:
+                raise
+            except WitnessRefused as error:
+                self.refusals.append((peer.key.name, str(error)))
+            except InvalidSignature as error:
+                self.refusals.append((peer.key.name, f"answered with a signature that does not verify: {error}"))
+        self.note = self.note.with_signatures(*gained)
+
+    def record(self, state: ChainState) -> AnchorRecord:
+        """The anchor that the gathered BLS signatures make, by the places the contract gave the witnesses."""
+        places = state.places
+        signers = sorted((key for key in self._signatures if key in places), key=places.__getitem__)
+        aggregate = bls.aggregate([self._signatures[key] for key in signers]) if signers else b""
+        bitmap = sum(1 << places[key] for key in signers)
+        statement = AnchorStatement.of(state.domain, self.checkpoint, self._time_s)
+        return AnchorRecord(statement, bitmap, tuple(signers), aggregate)
+
+    def _ask(self, peer: WitnessPeer) -> Signature:
+        """One witness's signatures, verified: a wrong one in the aggregate would spoil everybody's."""
+        log, size = self._anchorer.log, self.checkpoint.size
+        old = peer.last_size(log.origin)
+        if old > size:
+            raise WitnessRefused(f"it has cosigned size {old} already, the log signs {size}")
+        proof = tuple(log.prove_consistency(old, size)) if old else ()
+        domain = self._state.domain if self._state else None
+        answer = peer.cosign(Proposal(self.note.encode(), old, proof, self._time_s, domain))
+        verify_cosignature(Note(self.note.text, (answer.line,)), peer.key)
+        if domain is not None:
+            statement = AnchorStatement.of(domain, self.checkpoint, self._time_s)
+            bls.verify(peer.bls_public_key, statement.message(), answer.bls_signature)
+            self._signatures[peer.bls_public_key] = answer.bls_signature
+        return answer.line

@@ -1,0 +1,85 @@
+"""The anchors one log has made or is about to make, in one SQLite file.
+
+An anchor is written here *before* it is sent and confirmed after, so a crash in between is found again: the next run
+asks the chain whether it arrived. The note is kept beside it, because a proof bundle needs the very checkpoint that
+was anchored.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+
+from twinward_crypto.canonical import canonicalize
+from twinward_ledger.anchor_record import AnchorRecord
+from twinward_ledger.errors import LogUnavailable
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS anchors (
+    size INTEGER PRIMARY KEY, note BLOB NOT NULL, record BLOB NOT NULL, confirmed INTEGER NOT NULL
+)
+"""
+
+Anchored = tuple[bytes, AnchorRecord]
+"""A whole signed checkpoint and its anchor."""
+
+
+class AnchorJournal:
+    """Durable record of one log's anchors. Safe to share between threads. Raises ``LogUnavailable``."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or create the file."""
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the anchor journal cannot be opened: {error}") from error
+        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _SCHEMA):
+            self._run(statement)
+
+    def prepare(self, note: bytes, record: AnchorRecord) -> None:
+        """Keep an anchor that is about to be sent."""
+        size, data = record.statement.size, canonicalize(record.to_json())
+        self._run("INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, 0)", size, note, data)
+
+    def confirm(self, record: AnchorRecord) -> None:
+        """An anchor is on the chain."""
+        size, data = record.statement.size, canonicalize(record.to_json())
+        self._run("UPDATE anchors SET record = ?, confirmed = 1 WHERE size = ?", data, size)
+
+    def drop(self, size: int) -> None:
+        """An anchor never arrived and a larger one has overtaken it."""
+        self._run("DELETE FROM anchors WHERE size = ? AND confirmed = 0", size)
+
+    def unconfirmed(self) -> list[Anchored]:
+        """Anchors that were or were not sent, smallest first."""
+        return self._anchors("SELECT note, record FROM anchors WHERE confirmed = 0 ORDER BY size")
+
+    def newest(self) -> Anchored | None:
+        """The largest confirmed anchor."""
+        found = self._anchors("SELECT note, record FROM anchors WHERE confirmed = 1 ORDER BY size DESC LIMIT 1")
+        return found[0] if found else None
+
+    def covering(self, index: int) -> Anchored | None:
+        """The first confirmed anchor whose tree holds an entry: its proof never changes again."""
+        sql = "SELECT note, record FROM anchors WHERE confirmed = 1 AND size > ? ORDER BY size LIMIT 1"
+        found = self._anchors(sql, index)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._connection.close()
+
+    def _anchors(self, sql: str, *parameters: object) -> list[Anchored]:
+        return [
+            (bytes(note), AnchorRecord.from_json(json.loads(record))) for note, record in self._run(sql, *parameters)
+        ]
+
+    def _run(self, sql: str, *parameters: object) -> list[tuple[bytes, bytes]]:
+        try:
+            with self._lock:
+                return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the anchor journal does not answer: {error}") from error

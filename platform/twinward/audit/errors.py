@@ -1,0 +1,55 @@
+"""The audit trail's errors.
+
+TwinwardError
+├── Unavailable
+│   ├── LogNotWritten       an event could not be made durable: the access must be refused
+│   └── NotCosigned         too few witnesses signed; the checkpoint is kept and tried again
+├── NotFound
+│   ├── NoSuchEvent         the log has no entry of that index
+│   └── EventErased         the event was erased with its patient's key; its proof stands
+├── BadInput
+│   └── EventNotLoggable    an event that has no canonical form
+└── LogTampered             the log is not what was signed; ``first_bad_index`` says where
+"""
+
+from __future__ import annotations
+
+from twinward.errors import BadInput, NotFound, TwinwardError, Unavailable
+
+
+class LogNotWritten(Unavailable):
+    """An event could not be made durable. Nothing was permitted."""
+
+
+class NotCosigned(Unavailable):
+    """Too few witnesses cosigned a checkpoint. It is kept, and the next attempt asks again."""
+
+
+class NoSuchEvent(NotFound):
+    """The log has no entry of that index."""
+
+
+class EventErased(NotFound):
+    """The event's body was erased, or its key was; the leaf and its proof stand."""
+
+
+class EventNotLoggable(BadInput):
+    """An event that cannot be written down: a lone surrogate, a number out of range, too long."""
+
+
+class LogTampered(TwinwardError):
+    """The log is not what was signed.
+
+    Attributes:
+        first_bad_index: the first bad entry, or the first of the smallest range it must lie in; None where the log's
+            own records of itself (its checkpoint, its head) are what was changed.
+    """
+
+    exit_code = 8
+    http_status = 500
+
+    def __init__(self, message: str, *, first_bad_index: int | None, hint: str = "") -> None:
+        super().__init__(
+            message, hint=hint or "keep this file as evidence, and compare it with the witnesses' checkpoints"
+        )
+        self.first_bad_index = first_bad_index

@@ -1,0 +1,119 @@
+"""Access events as RFC 8785 JSON in the shape of FHIR R4 AuditEvent (IHE BALP), and back.
+
+The bytes are what a leaf commits to, so there is one form only: ``decode`` refuses anything that ``encode`` would not
+have written. An exported event is a valid AuditEvent as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from twinward.audit.errors import EventNotLoggable
+from twinward.audit.interfaces import AccessEvent
+from twinward.clock import iso
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_crypto.canonical import canonicalize
+from twinward_crypto.errors import CanonicalizationError
+
+MAX_EVENT_BYTES = 64 * 1024
+
+TWIN_SYSTEM = "urn:twinward:twin"
+AGENT_SYSTEM = "urn:twinward:principal"
+ROLE_SYSTEM = "urn:twinward:role"
+ACTION_SYSTEM = "urn:twinward:action"
+SOURCE_SYSTEM = "urn:twinward:log"
+PURPOSE_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+TYPE = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"}
+
+_PERMIT, _DENY = "0", "8"  # audit-event-outcome: success, serious failure (the action was not carried out)
+_FHIR_ACTION = {
+    Action.WRITE: "U",
+    Action.READ: "R",
+    Action.EXPORT: "R",
+    Action.AUDIT: "R",
+    Action.COHORT: "R",
+    Action.SHRED: "D",
+    Action.CONSENT: "U",
+}  # everything else is E, execute
+_CATEGORY, _CONSENT = "category", "consent-version"
+
+
+def encode(event: AccessEvent, source: str) -> bytes:
+    """An event's canonical bytes. ``source`` is the origin of the log it goes into.
+
+    Raises:
+        EventNotLoggable: it has no canonical form or is too long.
+    """
+    agent: dict[str, Any] = {
+        "who": {"identifier": {"system": AGENT_SYSTEM, "value": event.agent}},
+        "role": [_concept(ROLE_SYSTEM, event.role)],
+        "requestor": True,
+    }
+    if event.unit:
+        agent["location"] = {"display": event.unit}
+    if event.policy_hash:
+        agent["policy"] = [f"urn:sha256:{event.policy_hash}"]
+    details = [(_CATEGORY, category.value) for category in event.categories]
+    details += [(_CONSENT, str(event.consent_version)), *((f"x-{name}", value) for name, value in event.detail)]
+    entity: dict[str, Any] = {"detail": [{"type": name, "valueString": value} for name, value in details]}
+    if event.twin is not None:
+        entity["what"] = {"identifier": {"system": TWIN_SYSTEM, "value": event.twin}}
+    resource = {
+        "resourceType": "AuditEvent",
+        "type": TYPE,
+        "subtype": [{"system": ACTION_SYSTEM, "code": event.action.value}],
+        "action": _FHIR_ACTION.get(event.action, "E"),
+        "recorded": iso(event.at_ms),
+        "outcome": _PERMIT if event.decision == "permit" else _DENY,
+        "outcomeDesc": event.reason,
+        "purposeOfEvent": [_concept(PURPOSE_SYSTEM, event.purpose)],
+        "agent": [agent],
+        "source": {"observer": {"identifier": {"system": SOURCE_SYSTEM, "value": source}}},
+        "entity": [entity],
+    }
+    try:
+        data = canonicalize(resource)
+    except CanonicalizationError as error:
+        raise EventNotLoggable(f"an event cannot be written down: {error}") from error
+    if event.decision not in ("permit", "deny") or len(data) > MAX_EVENT_BYTES:
+        raise EventNotLoggable(f"an event's decision is permit or deny, and it is at most {MAX_EVENT_BYTES} bytes")
+    return data
+
+
+def decode(data: bytes, source: str) -> AccessEvent:
+    """Read ``encode`` back. Raises ``EventNotLoggable`` for any other bytes."""
+    try:
+        event = _read(json.loads(data))
+        same = encode(event, source) == data
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise EventNotLoggable("not an access event") from error
+    if not same:
+        raise EventNotLoggable("an access event in another form than the canonical one")
+    return event
+
+
+def _read(resource: Any) -> AccessEvent:
+    agent, entity = resource["agent"][0], resource["entity"][0]
+    details = [(item["type"], item["valueString"]) for item in entity["detail"]]
+    moment = datetime.strptime(resource["recorded"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return AccessEvent(
+        at_ms=round(moment.timestamp() * 1000),
+        agent=agent["who"]["identifier"]["value"],
+        role=Role(agent["role"][0]["coding"][0]["code"]),
+        unit=agent.get("location", {}).get("display", ""),
+        action=Action(resource["subtype"][0]["code"]),
+        purpose=Purpose(resource["purposeOfEvent"][0]["coding"][0]["code"]),
+        twin=TwinId(entity["what"]["identifier"]["value"]) if "what" in entity else None,
+        categories=tuple(Category(value) for name, value in details if name == _CATEGORY),
+        decision="permit" if resource["outcome"] == _PERMIT else "deny",
+        reason=resource["outcomeDesc"],
+        policy_hash=agent["policy"][0].removeprefix("urn:sha256:") if "policy" in agent else "",
+        consent_version=next(int(value) for name, value in details if name == _CONSENT),
+        detail=tuple((name.removeprefix("x-"), value) for name, value in details if name.startswith("x-")),
+    )
+
+
+def _concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": str(code)}]}

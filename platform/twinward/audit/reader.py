@@ -1,0 +1,187 @@
+"""Reading the access log, which is an access itself: every method wants a permit for the action ``audit``.
+
+This domain stands below access control and imports nothing of it, so what checks a permit is handed in as a
+``ReadGuard``; access control's ``PermitAuthority`` is one. There is no way to read without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from twinward.audit import event_format
+from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchEvent
+from twinward.audit.interfaces import AccessEvent
+from twinward.audit.service import Audit
+from twinward.errors import BadInput, Unavailable
+from twinward.vocabulary import Action, Category, Role, TwinId
+from twinward_ledger.bundle import ProofBundle
+from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
+from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.store import Entry
+
+MAX_PAGE = 500
+MAX_SCANNED = 5000
+"""Entries looked at for one page where several filters must meet; the page then says where to go on."""
+
+PermitT = TypeVar("PermitT", contravariant=True)
+
+
+class ReadGuard(Protocol[PermitT]):
+    """What checks a permit: raises unless it is genuine, fresh and covers exactly this."""
+
+    def require(self, permit: PermitT, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
+        """Raise a ``Refused`` unless the permit allows it."""
+        ...
+
+
+class RowState(StrEnum):
+    """What became of an event's body."""
+
+    OPEN = "open"
+    ERASED = "erased"
+    """Shredded with its patient's key, or overwritten. Its proof stands."""
+    DAMAGED = "damaged"
+    """Not the body its leaf commits to: evidence of tampering."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One line of the log as an officer sees it. ``minute_ms`` is the leaf's time, known even for erased events."""
+
+    index: int
+    kind: LeafKind
+    minute_ms: int
+    state: RowState
+    twin: TwinId | None
+    event: AccessEvent | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first; ``before`` continues, None where the log ends."""
+
+    rows: tuple[AuditRow, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Exact values an event must have; None is any."""
+
+    twin: TwinId | None = None
+    agent: str | None = None
+    role: Role | None = None
+    action: Action | None = None
+    decision: str | None = None
+
+
+class AuditReader(Generic[PermitT]):
+    """What an officer, or a patient through one, reads from the log."""
+
+    def __init__(self, audit: Audit, guard: ReadGuard[PermitT]) -> None:
+        self._audit = audit
+        self._guard = guard
+
+    def events(
+        self, permit: PermitT, *, before: int | None = None, limit: int = 50, filters: Filters | None = None
+    ) -> Page:
+        """A page of events, newest first, over all patients. Wants a permit that names no twin."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        return self._page(before, limit, filters or Filters())
+
+    def of_twin(
+        self,
+        permit: PermitT,
+        twin: TwinId,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        filters: Filters | None = None,
+    ) -> Page:
+        """A page of the events about one twin. Wants a permit for that twin."""
+        self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
+        return self._page(before, limit, replace(filters or Filters(), twin=twin))
+
+    def event(self, permit: PermitT, index: int) -> AuditRow:
+        """One event. Wants a permit that names no twin. Raises ``NoSuchEvent``."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        return self._row(index, self._entry(index))
+
+    def disclose(self, permit: PermitT, index: int) -> ProofBundle:
+        """The proof of one event together with the event itself, for an auditor. Wants a permit that names no twin.
+
+        Raises:
+            NoSuchEvent: there is no such event, or no checkpoint covers it yet.
+            EventErased: it was erased; ``Audit.proof`` still proves that it happened.
+            LogTampered: its body is not the one its leaf commits to.
+        """
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        _, opening = self._audit.opened(index, self._entry(index))
+        if opening is None:
+            raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
+        return replace(self._audit.proof(index), opening=opening)
+
+    def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
+        if not 1 <= limit <= MAX_PAGE:
+            raise BadInput(f"a page is 1 to {MAX_PAGE} events, not {limit}")
+        tags = self._tags(filters)
+        rows: list[AuditRow] = []
+        try:
+            position = self._audit.log.store.size() if before is None else before
+            for scanned, (index, entry) in enumerate(self._candidates(position, tags), 1):
+                position = index
+                if tags <= set(entry.tags):
+                    rows.append(self._row(index, entry))
+                if len(rows) == limit or scanned == MAX_SCANNED:
+                    return Page(tuple(rows), position if position > 0 else None)
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except LedgerError as error:
+            raise Unavailable(f"the access log does not answer: {error}") from error
+        return Page(tuple(rows), None)
+
+    def _candidates(self, before: int, tags: frozenset[bytes]) -> Iterator[tuple[int, Entry]]:
+        """Entries below ``before``, newest first: those with one of the tags, or all where there is none."""
+        store = self._audit.log.store
+        if not tags:
+            for index in range(min(before, store.size()) - 1, -1, -1):
+                yield index, store.entry(index)
+            return
+        rarest = min(tags, key=lambda tag: len(store.find(tag, before=before, limit=MAX_PAGE)))
+        while found := store.find(rarest, before=before, limit=MAX_PAGE):
+            for index in found:
+                yield index, store.entry(index)
+            before = found[-1]
+
+    def _tags(self, filters: Filters) -> frozenset[bytes]:
+        named = {
+            "twin": filters.twin,
+            "agent": filters.agent,
+            "role": filters.role.value if filters.role else None,
+            "action": filters.action.value if filters.action else None,
+            "decision": filters.decision,
+        }
+        return frozenset(self._audit.tag(label, value) for label, value in named.items() if value is not None)
+
+    def _entry(self, index: int) -> Entry:
+        try:
+            return self._audit.log.store.entry(index)
+        except NoSuchEntry as error:
+            raise NoSuchEvent(str(error)) from error
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except LedgerError as error:
+            raise Unavailable(f"the access log does not answer: {error}") from error
+
+    def _row(self, index: int, entry: Entry) -> AuditRow:
+        try:
+            leaf = Leaf.decode(entry.leaf)
+            twin, opening = self._audit.opened(index, entry)
+            event = event_format.decode(opening.event, self._audit.log.origin) if opening else None
+        except (LedgerError, LogTampered, EventNotLoggable):
+            return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)
+        state = RowState.OPEN if event else RowState.ERASED
+        return AuditRow(index, leaf.kind, leaf.minute * MINUTE_MS, state, twin, event)

@@ -1,0 +1,297 @@
+"""The audit trail: events in, checkpoints and anchors out, tampering found.
+
+``Audit.record`` is what makes "every access is in the log" true: it returns only once the events are durable, and
+whatever goes wrong on the way is ``Unavailable``, upon which access control refuses. Reading events back is an access
+of its own and stands in ``reader.py``, behind a permit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from twinward.audit import body, event_format
+from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, NoSuchEvent, NotCosigned
+from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
+from twinward.errors import NotFound, TwinwardError, Unavailable
+from twinward.vocabulary import TwinId
+from twinward_crypto.errors import CryptoError, InvalidSignature, OpenError
+from twinward_ledger import merkle
+from twinward_ledger.anchor import Anchorer, AnchorOutcome
+from twinward_ledger.anchor_record import AnchorRecord
+from twinward_ledger.bundle import Opening, ProofBundle
+from twinward_ledger.checkpoint import open_checkpoint
+from twinward_ledger.errors import (
+    LedgerError,
+    LogCorrupt,
+    LogUnavailable,
+    NoSuchEntry,
+    QuorumNotReached,
+    SplitView,
+)
+from twinward_ledger.fsck import fsck
+from twinward_ledger.store import Entry, LogStore
+from twinward_ledger.stores.sqlite import SqliteLogStore
+from twinward_ledger.verifier import verify_quorum
+
+TAG_LABELS = ("twin", "agent", "role", "action", "decision")
+"""What events are found by. Tags of few-valued fields show whoever holds the file how often each value occurs."""
+
+_CACHED_TAGS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AuditStatus:
+    """The trail at a glance.
+
+    Attributes:
+        size: events in the log.
+        signed_size: how many of them the newest checkpoint covers.
+        witnesses: how many witnesses there are.
+        cosigned: how many of them signed the newest checkpoint.
+        quorum: how many must.
+        anchored_size: how many events the newest confirmed anchor covers.
+        anchored_block: the block it is in; None if nothing is anchored.
+    """
+
+    size: int
+    signed_size: int
+    witnesses: int
+    cosigned: int
+    quorum: int
+    anchored_size: int
+    anchored_block: int | None
+
+    @property
+    def pending(self) -> int:
+        """Events that are not anchored yet."""
+        return self.size - self.anchored_size
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """A log that was re-derived and is what was signed.
+
+    Attributes:
+        size: events whose leaves were hashed again.
+        root: the root over all of them.
+        signed_size: how many of them the newest checkpoint covers.
+        checkpoints: how many signed checkpoints agreed.
+        opened: bodies that were opened and held against their leaves (``deep`` only).
+        erased: bodies that are erased (``deep`` only).
+    """
+
+    size: int
+    root: bytes
+    signed_size: int
+    checkpoints: int
+    opened: int = 0
+    erased: int = 0
+
+
+class Audit:
+    """Implements ``AuditTrail``.
+
+    Args:
+        anchorer: the log, its witnesses and its chain.
+        keys: under which event bodies are sealed.
+    """
+
+    def __init__(self, anchorer: Anchorer, keys: EventKeys) -> None:
+        self.anchorer = anchorer
+        self.log = anchorer.log
+        self.keys = keys
+        self.tag = lru_cache(maxsize=_CACHED_TAGS)(self._tag)
+
+    def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
+        """Append events in one durable step, in order.
+
+        Raises:
+            EventNotLoggable: one of them has no canonical form; none was written.
+            LogNotWritten: they could not be made durable; the accesses must be refused.
+        """
+        if not events:
+            return []
+        try:
+            tenant_key = self.keys.audit_key(None)
+            entries = [self._entry(event, tenant_key) for event in events]
+            indices = self.log.append(entries)
+        except EventNotLoggable:
+            raise
+        except (LedgerError, CryptoError, TwinwardError) as error:
+            raise LogNotWritten(f"the access log cannot be written: {error}", hint="nothing was permitted") from error
+        return [
+            LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
+            for index, entry, event in zip(indices, entries, events, strict=True)
+        ]
+
+    def checkpoint_and_anchor(self) -> AnchorOutcome:
+        """Sign the log, have it cosigned, anchor it. A chain that is down is in ``problem``, not raised.
+
+        Raises:
+            LogTampered: the log no longer extends what was signed, cosigned or anchored.
+            NotCosigned: too few witnesses signed.
+            Unavailable: the store does not answer.
+        """
+        try:
+            return self.anchorer.advance()
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except SplitView as error:
+            raise LogTampered(str(error), first_bad_index=None) from error
+        except QuorumNotReached as error:
+            reasons = "; ".join(getattr(error, "__notes__", []))
+            raise NotCosigned(f"{error}. {reasons}", hint="see that the other hospitals' witnesses answer") from error
+        except LedgerError as error:
+            raise Unavailable(f"the checkpoint could not be made: {error}") from error
+
+    def status(self) -> AuditStatus:
+        """How far the trail is signed, cosigned and anchored."""
+        try:
+            latest, newest = self.log.latest(), self.anchorer.journal.newest()
+            anchor: AnchorRecord | None = newest[1] if newest else None
+            return AuditStatus(
+                size=self.log.store.size(),
+                signed_size=latest[0].size if latest else 0,
+                witnesses=len(self.anchorer.witnesses),
+                cosigned=len(verify_all(latest[1].encode(), self.anchorer)) if latest else 0,
+                quorum=self.anchorer.quorum,
+                anchored_size=anchor.statement.size if anchor else 0,
+                anchored_block=anchor.block_number if anchor else None,
+            )
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except LedgerError as error:
+            raise Unavailable(f"the access log does not answer: {error}") from error
+
+    def proof(self, index: int) -> ProofBundle:
+        """Everything that proves one event is in the log, without showing what it says.
+
+        The checkpoint is the first anchored one that covers it; failing that, the newest one signed.
+
+        Raises:
+            NoSuchEvent: there is no such entry, or no checkpoint covers it yet.
+        """
+        try:
+            leaf = self.log.store.entry(index).leaf
+            anchored = self.anchorer.journal.covering(index)
+            if anchored:
+                note, anchor = anchored
+                size = anchor.statement.size
+                return ProofBundle(index, leaf, tuple(self.log.prove_inclusion(index, size)), note, anchor)
+            latest = self.log.latest()
+            if not latest or latest[0].size <= index:
+                raise NoSuchEvent(
+                    f"event {index} is not under a checkpoint yet", hint="make a checkpoint, then ask again"
+                )
+            path = self.log.prove_inclusion(index, latest[0].size)
+            return ProofBundle(index, leaf, tuple(path), latest[1].encode())
+        except NoSuchEntry as error:
+            raise NoSuchEvent(str(error)) from error
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except LedgerError as error:
+            raise Unavailable(f"the access log does not answer: {error}") from error
+
+    def verify(self, copy: Path | LogStore | None = None, *, deep: bool = False) -> VerifyReport:
+        """Re-derive a log from its leaves: this node's own, or a copy of its file.
+
+        The copy is held against its own checkpoints and against those this node kept. ``deep`` also opens every body
+        and holds it against its leaf. Where leaves were rewritten with their hashes, bodies name the exact one.
+
+        Raises:
+            LogTampered: it is not what was signed; ``first_bad_index`` says where.
+            Unavailable: it cannot be read.
+        """
+        try:
+            store = SqliteLogStore(copy, read_only=True) if isinstance(copy, Path) else copy or self.log.store
+            try:
+                return self._verify(store, deep=deep)
+            finally:
+                if store is not copy and store is not self.log.store:
+                    store.close()
+        except LogUnavailable as error:
+            raise Unavailable(f"the log cannot be read: {error}") from error
+
+    def opened(self, index: int, entry: Entry) -> tuple[TwinId | None, Opening | None]:
+        """Whom an entry is about and its opening, None where it was erased. For ``AuditReader`` and ``verify`` only.
+
+        Raises:
+            LogTampered: the body is not this leaf's.
+        """
+        if not entry.body:
+            return None, None
+        try:
+            tenant_key = self.keys.audit_key(None)
+            twin = body.open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self.log.origin)
+            try:
+                key = tenant_key if twin is None else self.keys.audit_key(twin)
+            except NotFound:
+                return twin, None
+            return twin, body.open_event(entry.body, entry.leaf, key=key, origin=self.log.origin)
+        except (OpenError, LedgerError) as error:
+            message = f"the body of event {index} is not the one its leaf commits to"
+            raise LogTampered(message, first_bad_index=index) from error
+
+    def _verify(self, store: LogStore, *, deep: bool) -> VerifyReport:
+        try:
+            report = fsck(store, self.log.key, [note for _, note in self.log.store.checkpoints()])
+        except LogCorrupt as error:
+            exact = self._first_misfit(store, error.first_bad_index)
+            found = error.first_bad_index if exact is None else exact
+            raise LogTampered(str(error), first_bad_index=found) from error
+        except (InvalidSignature, LedgerError) as error:
+            if isinstance(error, LogUnavailable):
+                raise
+            raise LogTampered(str(error), first_bad_index=None) from error
+        opened, erased = self._open_all(store, range(report.size)) if deep else (0, 0)
+        return VerifyReport(report.size, report.root, report.signed_size, report.checkpoints, opened, erased)
+
+    def _open_all(self, store: LogStore, indices: Iterable[int]) -> tuple[int, int]:
+        opened = erased = 0
+        for index in indices:
+            if self.opened(index, store.entry(index))[1]:
+                opened += 1
+            else:
+                erased += 1
+        return opened, erased
+
+    def _first_misfit(self, store: LogStore, start: int | None) -> int | None:
+        """The first entry from ``start`` whose body does not belong to its leaf: bodies were sealed to their leaves."""
+        if start is None:
+            return None
+        try:
+            self._open_all(store, range(start, store.size()))
+        except LogTampered as error:
+            return error.first_bad_index
+        except LogCorrupt as error:
+            return error.first_bad_index
+        except LedgerError:
+            return None
+        return None
+
+    def _entry(self, event: AccessEvent, tenant_key: bytes) -> Entry:
+        data = event_format.encode(event, self.log.origin)
+        twin = event.twin
+        try:
+            key = tenant_key if twin is None else self.keys.audit_key(twin)
+        except NotFound:  # an attempt on a twin that was shredded is logged too, under the hospital's own key
+            twin, key = None, tenant_key
+        sealed = body.seal_event(data, event.at_ms, twin, key=key, tenant_key=tenant_key, origin=self.log.origin)
+        values = (event.twin, event.agent, event.role.value, event.action.value, event.decision)
+        tags = (self.tag(label, value) for label, value in zip(TAG_LABELS, values, strict=True) if value is not None)
+        return Entry(sealed.leaf, sealed.body, tuple(tags))
+
+    def _tag(self, label: str, value: str) -> bytes:
+        return self.keys.tag(f"audit/{label}", value)
+
+
+def verify_all(note: bytes, anchorer: Anchorer) -> tuple[tuple[str, int], ...]:
+    """The witnesses whose cosignatures on a note verify; none if there are none."""
+    _, opened = open_checkpoint(note, anchorer.log.key)
+    try:
+        return verify_quorum(opened, [peer.key for peer in anchorer.witnesses], 1)
+    except (QuorumNotReached, InvalidSignature):
+        return ()
