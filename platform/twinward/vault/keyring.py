@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from twinward.clock import Clock
@@ -23,7 +24,7 @@ from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import TwinId
 from twinward_crypto import blind_index, hierarchy
-from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError
+from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
@@ -222,9 +223,8 @@ class Keyring:
                 raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
         if row is None or (created and not row.created):
             raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
-        context = hierarchy.wrap_context(self._tenant, twin, row.generation)
         with _translated():
-            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, context)
+            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, self._place(row))
         keys = TwinKeys(twin, row.generation, key)
         if row.created:
             self._remember(twin, keys, shreds)
@@ -282,12 +282,17 @@ class Keyring:
         goal = KekId(self._tenant, target)
         moved = []
         for row in rows:
-            context = hierarchy.wrap_context(self._tenant, row.twin, row.generation)
             source = KekId(self._tenant, row.kek_version)
-            wrapped = self._provider.rewrap(source, goal, row.wrapped, context)
+            wrapped = self._provider.rewrap(source, goal, row.wrapped, self._place(row))
             moved.append({"of_twin": row.twin, "of_generation": row.generation, "to": target, "moved": wrapped})
         connection.execute(_MOVE, moved)
         return len(rows)
+
+    def _place(self, row: Row[Any]) -> bytes:
+        """What a stored key is bound to."""
+        if not isinstance(row.generation, int) or not isinstance(row.kek_version, int):
+            raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
+        return hierarchy.wrap_context(self._tenant, row.twin, row.generation)
 
     def _is_shredded(self, connection: Connection, twin: TwinId) -> bool:
         return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
@@ -303,5 +308,5 @@ def _translated() -> Iterator[None]:
         ) from error
     except KeyProviderError as error:
         raise VaultUnavailable(f"the key service refused: {error}", hint="check the key service") from error
-    except OpenError as error:
+    except (OpenError, ParameterError) as error:
         raise RecordDamaged("a wrapped twin key does not open: the keyring was altered, or is another's") from error

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from sqlalchemy import Index, MetaData
+from sqlalchemy import Index, LargeBinary, MetaData
 from sqlmodel import Field, SQLModel
+
+from twinward.vault.errors import RecordDamaged
+
+
+class Blob(LargeBinary):
+    """Bytes in, bytes out. SQLite lets an intruder store text in any column: that is damage, not a crash."""
+
+    def bind_processor(self, dialect: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Drivers take bytes as they are."""
+        return
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[object], bytes]:  # noqa: ARG002
+        """Refuse what is not bytes."""
+        return _require_bytes
+
+
+def _require_bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise RecordDamaged("a column of bytes holds something else: the database was altered")
+    return value
 
 
 class RecordsBase(SQLModel):
@@ -26,7 +47,7 @@ class RecordHead(RecordsBase, table=True):
     record_id: str = Field(primary_key=True)
     version: int
     twin: str
-    category_tag: bytes
+    category_tag: bytes = Field(sa_type=Blob)
 
 
 class SealedRecord(RecordsBase, table=True):
@@ -37,13 +58,13 @@ class SealedRecord(RecordsBase, table=True):
     record_id: str = Field(primary_key=True, foreign_key="record_head.record_id")
     version: int = Field(primary_key=True)
     twin: str
-    category_tag: bytes
-    type_tag: bytes
+    category_tag: bytes = Field(sa_type=Blob)
+    type_tag: bytes = Field(sa_type=Blob)
     generation: int
-    previous_hash: bytes
+    previous_hash: bytes = Field(sa_type=Blob)
     committed_at_ms: int
-    tags: bytes
-    sealed: bytes
+    tags: bytes = Field(sa_type=Blob)
+    sealed: bytes = Field(sa_type=Blob)
 
 
 class RecordTag(RecordsBase, table=True):
@@ -55,7 +76,7 @@ class RecordTag(RecordsBase, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    tag: bytes = Field(primary_key=True)
+    tag: bytes = Field(sa_type=Blob, primary_key=True)
     record_id: str = Field(primary_key=True, foreign_key="record_head.record_id")
 
 
@@ -78,7 +99,7 @@ class WrappedTwinKey(KeyringBase, table=True):
     generation: int = Field(primary_key=True)
     kek_version: int
     created: bool
-    wrapped: bytes
+    wrapped: bytes = Field(sa_type=Blob)
 
 
 class ShreddedTwin(KeyringBase, table=True):

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinward.vault.errors import VaultUnavailable
+from twinward.vault.errors import MalformedRecord, VaultUnavailable
 
 BUSY_TIMEOUT_S = 15
 _WRITING = "twinward_writing"
@@ -84,6 +84,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn a backend's errors into ``VaultUnavailable``; their parameters (ids, ciphertext) stay out of the message."""
     try:
         yield
+    except UnicodeEncodeError:
+        raise MalformedRecord("an id is not Unicode text: it holds a lone surrogate") from None
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         cause = getattr(error, "orig", None) or error
         reason = getattr(cause, "strerror", None) or (str(cause) if isinstance(cause, sqlite3.Error) else "")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from twinward.vault.errors import MalformedRecord, VersionConflict
+from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.interfaces import SealedRow
 from twinward.vault.models import RecordHead, RecordsBase, RecordTag, SealedRecord
 from twinward.vault.sqlite_engine import SqliteFile
@@ -167,6 +167,8 @@ def _values(row: SealedRow) -> dict[str, object]:
 
 def _row(row: Row[Any]) -> SealedRow:
     tags = row.tags
+    if not all(isinstance(number, int) for number in (row.version, row.generation, row.committed_at_ms)):
+        raise RecordDamaged("a column of numbers holds something else: the database was altered")
     return SealedRow(
         record_id=RecordId(row.record_id),
         version=row.version,

@@ -1,0 +1,175 @@
+"""The suite every ``RecordStore`` passes. A store's test subclasses it and gives ``reopen``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from twinward.vault.errors import MalformedRecord, VersionConflict
+from twinward.vault.interfaces import RecordStore, SealedRow
+from twinward.vocabulary import RecordId, TwinId
+
+ANNA, BERN = TwinId("0198-anna"), TwinId("0198-bern")
+LABS, VITALS, NOTES = b"L" * 16, b"V" * 16, b"N" * 16
+
+
+def tag(name: str) -> bytes:
+    return sha256(name.encode()).digest()[:16]
+
+
+def row(
+    name: str, version: int = 1, twin: TwinId = ANNA, category: bytes = LABS, tags: tuple[bytes, ...] = ()
+) -> SealedRow:
+    return SealedRow(
+        record_id=RecordId(name),
+        version=version,
+        twin=twin,
+        category_tag=category,
+        type_tag=b"T" * 64,
+        generation=1,
+        previous_hash=b"" if version == 1 else sha256(f"{name}{version - 1}".encode()).digest(),
+        committed_at_ms=1_767_225_600_000 + version,
+        sealed=f"sealed {name} {version}".encode() * 20,
+        tags=tags,
+    )
+
+
+class RecordStoreConformance:
+    @pytest.fixture
+    def reopen(self) -> Callable[[], RecordStore]:
+        """Opens the same storage anew each time it is called."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, reopen: Callable[[], RecordStore]) -> Iterator[RecordStore]:
+        store = reopen()
+        yield store
+        store.close()
+
+    def test_empty(self, store: RecordStore) -> None:
+        store.put([])
+        assert store.latest(RecordId("none")) is None
+        assert store.history(RecordId("none")) == []
+        assert list(store.of_twin(ANNA)) == []
+        assert store.find(tag("x")) == []
+        assert store.twins() == []
+        assert store.count() == 0
+
+    def test_rows_come_back_as_they_were_put(self, store: RecordStore, reopen: Callable[[], RecordStore]) -> None:
+        rows = [row("a", tags=(tag("x"), tag("y"))), row("b", twin=BERN, category=b"\x00\xff" * 8)]
+        store.put(rows)
+        store.close()
+        again = reopen()
+        assert [again.latest(each.record_id) for each in rows] == rows
+        assert again.twins() == [ANNA, BERN]
+        assert again.count() == 2
+        again.close()
+
+    def test_versions_follow_each_other(self, store: RecordStore) -> None:
+        versions = [row("a", version) for version in (1, 2, 3)]
+        for each in versions:
+            store.put([each])
+            assert store.latest(RecordId("a")) == each
+        assert store.history(RecordId("a")) == versions
+        assert store.count() == 3
+
+    def test_several_versions_in_one_put(self, store: RecordStore) -> None:
+        store.put([row("a", 1, tags=(tag("old"),)), row("b"), row("a", 2, tags=(tag("new"),))])
+        store.put([row("a", 3), row("a", 4)])
+        assert [each.version for each in store.history(RecordId("a"))] == [1, 2, 3, 4]
+        assert store.find(tag("old")) == []
+
+    @pytest.mark.parametrize(
+        "rejected",
+        [
+            [row("a", 1)],
+            [row("a", 2)],
+            [row("a", 4)],
+            [row("b", 2)],
+            [row("a", 3, twin=BERN)],
+            [row("b", 1), row("b", 1)],
+            [row("b", 1), row("b", 3)],
+            [row("b", 1), row("b", 2, twin=BERN)],
+        ],
+        ids=["v1 again", "v2 again", "gap", "v2 of nothing", "another twin", "twice", "gap inside", "twins mixed"],
+    )
+    def test_a_version_out_of_place_conflicts_and_nothing_is_stored(
+        self, store: RecordStore, rejected: list[SealedRow]
+    ) -> None:
+        store.put([row("a", 1, tags=(tag("one"),))])
+        store.put([row("a", 2, tags=(tag("two"),))])
+        for rows in ([*rejected], [row("new", tags=(tag("new"),)), *rejected], [*rejected, row("new")]):
+            with pytest.raises(VersionConflict):
+                store.put(rows)
+        assert store.count() == 2
+        assert store.latest(RecordId("new")) is None
+        assert store.find(tag("new")) == []
+        assert store.find(tag("two")) == [RecordId("a")]
+
+    def test_a_twins_rows_by_category(self, store: RecordStore) -> None:
+        store.put([row("a"), row("b", category=VITALS), row("c", category=NOTES), row("d", twin=BERN)])
+        store.put([row("a", 2)])
+
+        def ids(*categories: bytes) -> list[tuple[str, int]]:
+            return [(each.record_id, each.version) for each in store.of_twin(ANNA, categories)]
+
+        assert ids() == [("a", 2), ("b", 1), ("c", 1)]
+        assert ids(LABS) == [("a", 2)]
+        assert ids(VITALS, NOTES) == [("b", 1), ("c", 1)]
+        assert ids(b"?" * 16) == []
+
+    def test_a_record_may_change_category(self, store: RecordStore) -> None:
+        store.put([row("a", category=LABS)])
+        store.put([row("a", 2, category=NOTES)])
+        assert list(store.of_twin(ANNA, [LABS])) == []
+        assert [each.version for each in store.of_twin(ANNA, [NOTES])] == [2]
+
+    def test_tags_find_the_newest_version_only(self, store: RecordStore) -> None:
+        store.put([row("a", tags=(tag("x"), tag("old"), tag("x"))), row("b", tags=(tag("x"),))])
+        store.put([row("a", 2, tags=(tag("x"), tag("new")))])
+        assert store.find(tag("x")) == [RecordId("a"), RecordId("b")]
+        assert store.find(tag("old")) == []
+        assert store.find(tag("new")) == [RecordId("a")]
+
+    def test_tags_of_another_length_are_refused(self, store: RecordStore) -> None:
+        with pytest.raises(MalformedRecord):
+            store.put([row("a", tags=(b"short",))])
+        assert store.count() == 0
+
+    def test_of_twin_does_not_hold_up_writers(self, store: RecordStore) -> None:
+        store.put([row("a"), row("b")])
+        rows = store.of_twin(ANNA)
+        next(rows)
+        store.put([row("c")])
+        assert [each.record_id for each in rows] == ["b"]
+
+    def test_of_many_writers_of_one_version_one_wins(
+        self, store: RecordStore, reopen: Callable[[], RecordStore]
+    ) -> None:
+        store.put([row("a")])
+        stores = [store, reopen()]
+        won: list[int] = []
+        lost: list[int] = []
+
+        def write(number: int) -> None:
+            try:
+                stores[number % 2].put([replace(row("a", 2), sealed=b"%d" % number), row(f"extra-{number}")])
+                won.append(number)
+            except VersionConflict:
+                lost.append(number)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stores[1].close()
+        assert (len(won), len(lost)) == (1, 7)
+        newest = store.latest(RecordId("a"))
+        assert newest is not None
+        assert newest.sealed == b"%d" % won[0]
+        assert store.count() == 3
