@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -36,12 +36,18 @@ class Settings(BaseSettings):
     """A file with the passphrase of the local key service; without one a key file protects it."""
     chain: str = ""
     """Chain, e.g. ``embedded:/path/chain.db`` or ``http://127.0.0.1:8545``."""
+    chain_id: int | None = None
+    """The EIP-155 id a JSON-RPC endpoint must have."""
+    chain_key_file: Path | None = None
+    """A file with the 32-byte secret key (hex) of this hospital's account on a JSON-RPC chain."""
     policy: Path | None = None
     """A Cedar policy file instead of the default one."""
     witnesses: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = ("st-anna", "northgate", "lakeside")
     """The hospitals whose witnesses co-sign checkpoints."""
     quorum: Annotated[int, Field(ge=1)] = 2
     """How many of them must."""
+    modes: tuple[Literal["gated", "vendor-key", "matrix"], ...] = ("gated",)
+    """Similarity modes vendors may use. vendor-key and matrix leak more: read SIMILARITY in the threat model first."""
     minimum_count: Annotated[int, Field(ge=1)] = 3
     """Fewest matches a vendor may be told about."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12
@@ -79,19 +85,24 @@ class Settings(BaseSettings):
 
     @property
     def origin(self) -> str:
-        """The log's name in checkpoints (C2SP: a schema-less URL)."""
-        return f"twinward.example/{self.tenant}/access-log"
+        """The log's name in checkpoints."""
+        return origin_of(self.tenant)
 
     def to_toml(self) -> str:
         """The settings a new node is written with: only what an operator will want to see."""
-        witnesses = ", ".join(f'"{name}"' for name in self.witnesses)
+        witnesses, modes = (", ".join(f'"{name}"' for name in names) for names in (self.witnesses, self.modes))
         return (
             "# Settings of this Twinward node. Every one can also be given as TWINWARD_<NAME> in the environment.\n"
             f'tenant = "{self.tenant}"\nhospital = {_toml_string(self.hospital)}\n'
-            f"witnesses = [{witnesses}]\nquorum = {self.quorum}\n"
+            f"witnesses = [{witnesses}]\nquorum = {self.quorum}\nmodes = [{modes}]\n"
             f"minimum_count = {self.minimum_count}\nvendor_budget = {self.vendor_budget}\n"
             f'listen_host = "{self.listen_host}"\nlisten_port = {self.listen_port}\n'
         )
+
+
+def origin_of(tenant: str) -> str:
+    """A hospital's log in checkpoints (C2SP: a schema-less URL)."""
+    return f"twinward.example/{tenant}/access-log"
 
 
 def _environment_home() -> Path | None:
