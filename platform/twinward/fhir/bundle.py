@@ -89,7 +89,7 @@ def read_bundle(data: bytes, *, limits: Limits = IMPORT_LIMITS, depth: Depth = "
         entry = _entry(str(tree["resourceType"]), tree, data.strip(b" \t\n\r"), {}, "")
         return ParsedBundle("resource", (entry,), {})
     kind = tree.get("type")
-    if kind not in _READABLE_TYPES:
+    if not isinstance(kind, str) or kind not in _READABLE_TYPES:
         known = ", ".join(sorted(_READABLE_TYPES))
         raise InvalidResource(Issue("not-supported", "Bundle.type", f"only these are taken in: {known}"))
     found = _entries_of(tree)
@@ -104,7 +104,7 @@ def read_bundle(data: bytes, *, limits: Limits = IMPORT_LIMITS, depth: Depth = "
         for index, (envelope, body) in found.items()
     )
     _check_unique(entries)
-    return ParsedBundle(str(kind), entries, names)
+    return ParsedBundle(kind, entries, names)
 
 
 def _slices(data: bytes) -> list[bytes]:

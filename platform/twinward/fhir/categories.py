@@ -76,9 +76,11 @@ _VITALS = _codes(
 """LOINC codes of FHIR's vital signs profile, for observations that name no category."""
 
 _GENOMIC = _codes(
-    "48018-6 48004-6 48005-3 51958-7 51963-7 53037-8 55232-3 69547-8 69548-6 81247-9 81252-9 83005-9 84413-4"
+    "48018-6 48004-6 48005-3 51958-7 51963-7 53037-8 55232-3 69547-8 69548-6 81247-9 81252-9 83005-9 84413-4 "
+    "59041-4 79716-7 363779003"
 )
-"""LOINC: gene studied, DNA change, amino acid change, transcript, variant assessment, genetic panels and reports."""
+"""LOINC: gene studied, DNA change, amino acid change, transcript, variant assessment, genetic panels and reports, drug
+metabolism by gene product; SNOMED CT: genotype determination."""
 
 _PSYCHIATRIC_LOINC = _codes("44249-1 44261-6 55758-7 69737-5 70274-6 75626-2 73831-0 93373-9")
 """PHQ-9, PHQ-2, GAD-7, AUDIT-C, adolescent depression screen, C-SSRS."""
@@ -102,7 +104,7 @@ def category_of(resource: JsonObject) -> Category:
     codings = [coding for name in _CODED_ELEMENTS for coding in _codings(resource.get(name))]
     if any(_is_psychiatric(system, code) for system, code in codings):
         return Category.PSYCHIATRY
-    if any(system == LOINC and code in _GENOMIC for system, code in codings):
+    if any(system in (LOINC, SNOMED) and code in _GENOMIC for system, code in codings) or _has_genetics(resource):
         return Category.GENOMICS
     resource_type = resource.get("resourceType")
     stated = [code for _, code in _codings(resource.get("category"))]
@@ -138,6 +140,13 @@ def _is_psychiatric(system: str, code: str) -> bool:
     if "icd-10" in system:
         return _PSYCHIATRIC_ICD10.fullmatch(code) is not None
     return "icd-9" in system and _PSYCHIATRIC_ICD9.fullmatch(code) is not None
+
+
+def _has_genetics(resource: JsonObject) -> bool:
+    """Whether one of HL7's genetics extensions is used, e.g. ``…/observation-geneticsGene``."""
+    extensions = resource.get("extension")
+    urls = [one.get("url") for one in extensions if isinstance(one, dict)] if isinstance(extensions, list) else []
+    return any(isinstance(url, str) and "-genetics" in url for url in urls)
 
 
 def _codings(concepts: Any) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from twinward.fhir.times import to_date, to_ms
 from twinward.fhir.validate import element
 from twinward.twins.measurements import Measurement, Person
 
-_COUNTS = frozenset({"final", "amended", "corrected", "preliminary"})
+_COUNTS = ("final", "amended", "corrected", "preliminary")
 """Observation.status values whose number stands; not registered, cancelled, entered-in-error or unknown."""
 
 

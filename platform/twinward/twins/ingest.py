@@ -15,7 +15,7 @@ from twinward.vocabulary import Category, RecordId, TwinId
 class Plan:
     """What one import would write to one twin, found through blind tags only: nothing is opened to make it."""
 
-    def __init__(self, vault: RecordVault, twin: TwinId, source: PatientImport) -> None:
+    def __init__(self, vault: RecordVault, twin: TwinId, source: PatientImport, *, is_new: bool) -> None:
         """Compare an import with what is kept.
 
         Raises:
@@ -23,15 +23,10 @@ class Plan:
         """
         self.twin = twin
         self.records: list[Record] = []
+        self._vault = vault
         self._changes: list[tuple[str, str]] = []
         for one in source.records:
-            kept = vault.locate(one.reference)
-            if kept is not None and kept[0] != twin:
-                raise BelongsToAnother(
-                    f"{one.reference} is already kept under another patient",
-                    hint="ids are unique within a node: give the resource another id",
-                )
-            self._plan(vault, one, None if kept is None else kept[1], keep=source.keep_existing)
+            self._plan(one, is_new=is_new, keep=source.keep_existing)
 
     @property
     def categories(self) -> frozenset[Category]:
@@ -56,9 +51,13 @@ class Plan:
             for reference, change in self._changes
         )
 
-    def _plan(self, vault: RecordVault, one: ImportRecord, existing: RecordId | None, *, keep: bool) -> None:
-        same = names.as_content(one.reference, one.category, one.content)
-        if existing is not None and (keep or vault.locate(same) is not None):
+    def _plan(self, one: ImportRecord, *, is_new: bool, keep: bool) -> None:
+        # The likeliest answer first: most of what is imported again has not changed.
+        if not (is_new or keep) and self._locate(one, names.as_content(one.reference, one.category, one.content)):
+            self._changes.append((one.reference, "unchanged"))
+            return
+        existing = self._locate(one, one.reference)
+        if existing is not None and keep:
             self._changes.append((one.reference, "unchanged"))
             return
         references = names.references_of(one.reference, one.category, one.content)
@@ -66,3 +65,14 @@ class Plan:
             Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
         )
         self._changes.append((one.reference, "created" if existing is None else "updated"))
+
+    def _locate(self, one: ImportRecord, name: str) -> RecordId | None:
+        kept = self._vault.locate(name)
+        if kept is None:
+            return None
+        if kept[0] != self.twin:
+            raise BelongsToAnother(
+                f"{one.reference} is already kept under another patient",
+                hint="ids are unique within a node: give the resource another id",
+            )
+        return kept[1]
