@@ -49,7 +49,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return problem(400, "BadInput", f"{where}: {first['msg']}", "see /docs for what this endpoint takes")
+    return problem(400, "BadInput", f"{where}: {first['msg']}", "see /openapi.json for what this endpoint takes")
 
 
 async def _http(_: Request, error: Exception) -> Response:

@@ -1,0 +1,41 @@
+"""The FastAPI application over one node."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+from twinward import __version__
+from twinward.api import problems
+from twinward.api.audit import audit_router
+from twinward.api.auth import bearer_principal
+from twinward.api.fhir import fhir_router
+from twinward.api.guard import Guard
+from twinward.api.similarity import similarity_router
+from twinward.api.twins import twins_router
+from twinward.fhir.service import FhirService
+from twinward.node import Node
+
+
+def create_app(node: Node) -> FastAPI:
+    """Every route of the node's API. The console is mounted on top of it by ``twinward.console.mount``."""
+    app = FastAPI(
+        title="Twinward",
+        version=__version__,
+        summary=f"{node.settings.hospital}: sealed twins, a co-signed access log, encrypted similarity queries",
+        docs_url=None,  # the interactive pages load scripts from elsewhere; /openapi.json is there for any tool
+        redoc_url=None,
+    )
+    problems.install(app)
+    principal_of = bearer_principal(node.accounts)
+    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
+    app.include_router(twins_router(node.twins, node.access, principal_of))
+    app.include_router(similarity_router(node.similarity, principal_of))
+    app.include_router(audit_router(node.access, node.audit, node.audit_reader, principal_of))
+
+    @app.get("/health", tags=["Node"], summary="Whether the node answers", response_class=PlainTextResponse)
+    def health() -> str:
+        return "ok\n"
+
+    app.add_middleware(Guard, clock=node.clock)
+    return app

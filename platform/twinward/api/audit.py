@@ -1,0 +1,107 @@
+"""The access log over HTTP: checkpoint for everybody, events and proofs for officers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import PlainTextResponse
+
+from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.service import Access
+from twinward.audit.reader import AuditReader, AuditRow, Filters
+from twinward.audit.service import Audit
+from twinward.clock import iso
+from twinward.errors import NotFound
+from twinward.vocabulary import Action, Purpose, Role, TwinId
+
+MAX_INDEX = 2**53 - 1
+Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
+
+
+def officer_permit(access: Access, principal: Principal, detail: str) -> Permit:
+    """Leave to read the log, itself logged: who audits is audited."""
+    request = AccessRequest(principal, Action.AUDIT, Purpose.COMPLIANCE, detail=(("page", detail),))
+    return access.decide(request)
+
+
+def row_json(row: AuditRow) -> dict[str, Any]:
+    """One event as JSON. An erased one keeps its place and time only."""
+    shown: dict[str, Any] = {"index": row.index, "state": row.state.value, "minute": iso(row.minute_ms)}
+    event = row.event
+    if event is None:
+        return shown
+    return shown | {
+        "at": iso(event.at_ms),
+        "agent": event.agent,
+        "role": event.role.value,
+        "unit": event.unit,
+        "action": event.action.value,
+        "purpose": event.purpose.value,
+        "twin": event.twin,
+        "categories": [category.value for category in event.categories],
+        "decision": event.decision,
+        "reason": event.reason,
+        "policy_sha256": event.policy_hash,
+        "consent_version": event.consent_version,
+        "detail": dict(event.detail),
+    }
+
+
+def proof_json(audit: Audit, index: int) -> dict[str, Any]:
+    """What a browser needs to check one row by itself."""
+    bundle = audit.proof(index)
+    return {
+        "index": bundle.index,
+        "leaf": _base64(bundle.leaf),
+        "path": [_base64(node) for node in bundle.path],
+        "checkpoint": bundle.note.decode(),
+    }
+
+
+def audit_router(
+    access: Access, audit: Audit, reader: AuditReader[Permit], principal_of: Callable[..., Principal]
+) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api/1/audit", tags=["Audit"])
+    caller = Annotated[Principal, Depends(principal_of)]
+
+    @router.get("/checkpoint", summary="The newest signed checkpoint; public", response_class=PlainTextResponse)
+    def checkpoint() -> str:
+        latest = audit.log.latest()
+        if latest is None:
+            raise NotFound("no checkpoint is signed yet", hint="`twinward audit checkpoint` makes one")
+        return latest[1].encode().decode()
+
+    @router.get("/events", summary="Events, newest first; for officers")
+    def events(
+        principal: caller,
+        before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        twin: Annotated[str | None, Query(max_length=36)] = None,
+        agent: Annotated[str | None, Query(max_length=64)] = None,
+        role: Role | None = None,
+        action: Action | None = None,
+        decision: Annotated[str | None, Query(pattern="^(permit|deny)$")] = None,
+    ) -> dict[str, Any]:
+        permit = officer_permit(access, principal, "events")
+        filters = Filters(TwinId(twin) if twin else None, agent, role, action, decision)
+        page = reader.events(permit, before=before, limit=limit, filters=filters)
+        return {"events": [row_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
+
+    @router.get("/events/{index}", summary="One event; for officers")
+    def event(index: Index, principal: caller) -> dict[str, Any]:
+        return row_json(reader.event(officer_permit(access, principal, "event"), index))
+
+    @router.get("/events/{index}/proof", summary="The proof that an event is in the log; for officers")
+    def proof(index: Index, principal: caller) -> dict[str, Any]:
+        officer_permit(access, principal, "proof")
+        return proof_json(audit, index)
+
+    return router
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
