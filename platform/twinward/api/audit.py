@@ -66,7 +66,6 @@ def audit_router(
 ) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api/1/audit", tags=["Audit"])
-    caller = Annotated[Principal, Depends(principal_of)]
 
     @router.get("/checkpoint", summary="The newest signed checkpoint; public", response_class=PlainTextResponse)
     def checkpoint() -> str:
@@ -77,7 +76,7 @@ def audit_router(
 
     @router.get("/events", summary="Events, newest first; for officers")
     def events(
-        principal: caller,
+        principal: Principal = Depends(principal_of),
         before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         twin: Annotated[str | None, Query(max_length=36)] = None,
@@ -92,11 +91,11 @@ def audit_router(
         return {"events": [row_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
 
     @router.get("/events/{index}", summary="One event; for officers")
-    def event(index: Index, principal: caller) -> dict[str, Any]:
+    def event(index: Index, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
         return row_json(reader.event(officer_permit(access, principal, "event"), index))
 
     @router.get("/events/{index}/proof", summary="The proof that an event is in the log; for officers")
-    def proof(index: Index, principal: caller) -> dict[str, Any]:
+    def proof(index: Index, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
         officer_permit(access, principal, "proof")
         return proof_json(audit, index)
 

@@ -24,12 +24,14 @@ Justification = Annotated[str, Query(max_length=500)]
 def twins_router(twins: Twins, access: Access, principal_of: Callable[..., Principal]) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api/1/twins", tags=["Twins"])
-    caller = Annotated[Principal, Depends(principal_of)]
     units = {feature.name: feature.unit for feature in twins.schema.features}
 
     @router.get("/{twin}/features", summary="The twin's numeric features in clinical units")
     def features(
-        twin: TwinPath, principal: caller, purpose: Purpose = Purpose.TREATMENT, justification: Justification = ""
+        twin: TwinPath,
+        principal: Principal = Depends(principal_of),
+        purpose: Purpose = Purpose.TREATMENT,
+        justification: Justification = "",
     ) -> dict[str, Any]:
         wanted = frozenset({Category.FEATURES})
         request = AccessRequest(principal, Action.READ, purpose, TwinId(twin), wanted, justification)
@@ -45,8 +47,8 @@ def twins_router(twins: Twins, access: Access, principal_of: Callable[..., Princ
     @router.get("/{twin}/records", summary="The twin's records of the categories asked for")
     def records(
         twin: TwinPath,
-        principal: caller,
         category: Annotated[list[Category], Query(min_length=1, max_length=len(Category))],
+        principal: Principal = Depends(principal_of),
         purpose: Purpose = Purpose.TREATMENT,
         justification: Justification = "",
     ) -> dict[str, Any]:
@@ -67,12 +69,14 @@ def twins_router(twins: Twins, access: Access, principal_of: Callable[..., Princ
         }
 
     @router.get("/{twin}/consent", summary="The consent in force; for officers")
-    def consent(twin: TwinPath, principal: caller) -> dict[str, Any]:
+    def consent(twin: TwinPath, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
         access.decide(AccessRequest(principal, Action.CONSENT, Purpose.COMPLIANCE, TwinId(twin)))
         return access.consent_of(TwinId(twin)).model_dump(mode="json")
 
     @router.put("/{twin}/consent", summary="Set the consent; in force at the next decision; for officers")
-    async def put_consent(twin: TwinPath, request: Request, principal: caller) -> dict[str, Any]:
+    async def put_consent(
+        twin: TwinPath, request: Request, principal: Principal = Depends(principal_of)
+    ) -> dict[str, Any]:
         provisions = parse_provisions((await request.body())[: MAX_CONSENT_BYTES + 1])
         _require_kept(twins, twin)
         return access.set_consent(principal, TwinId(twin), provisions).model_dump(mode="json")
