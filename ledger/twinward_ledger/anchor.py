@@ -32,6 +32,15 @@ from twinward_ledger.witness import Proposal, WitnessPeer
 
 
 @dataclass(frozen=True, slots=True)
+class Founder:
+    """A hospital that joins a new consortium: its name, BLS public key (48 bytes) and proof of possession (96)."""
+
+    name: str
+    public_key: bytes
+    possession: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ChainState:
     """What the contracts say now.
 
@@ -55,6 +64,16 @@ class ChainAnchor:
         self._client = client
         self._contract = AccessAnchor(client, contract)
         self._witnesses: WitnessSet | None = None
+
+    @classmethod
+    def found(cls, client: ChainClient, founders: Sequence[Founder], quorum: int) -> ChainAnchor:
+        """Deploy a new consortium's contracts: the set of its witnesses, and the anchor over it."""
+        witnesses = WitnessSet.deploy(client)
+        for one in founders:
+            key, possession = bls.public_key_to_eip2537(one.public_key), bls.signature_to_eip2537(one.possession)
+            witnesses.register(one.name, key, possession)
+        witnesses.set_quorum(quorum)
+        return cls(client, AccessAnchor.deploy(client, witnesses.address).address)
 
     @property
     def contract(self) -> bytes:

@@ -87,6 +87,15 @@ class WitnessKeys:
     signer: NoteSigner
     bls_secret_key: bytes = field(repr=False)
 
+    @property
+    def bls_public_key(self) -> bytes:
+        """What its BLS signatures verify with (48 bytes)."""
+        return bls.public_key(self.bls_secret_key)
+
+    def prove_possession(self) -> bytes:
+        """The proof of possession (96 bytes) that a witness set demands before it registers the BLS key."""
+        return bls.prove_possession(self.bls_secret_key)
+
 
 class Witness:
     """A witness in this process.
@@ -116,7 +125,7 @@ class Witness:
         self._clock = clock
         self._anchor = (chain_id, contract)
         self._max_skew_s = max_skew_s
-        self._bls_public_key = bls.public_key(keys.bls_secret_key)
+        self._bls_public_key = keys.bls_public_key
 
     @property
     def key(self) -> VerifierKey:
