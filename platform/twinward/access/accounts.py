@@ -117,6 +117,14 @@ class Accounts:
             raise SignInRefused
         return _principal(row)
 
+    def of_role(self, role: Role) -> list[Principal]:
+        """Every account of a role, by id."""
+        try:
+            rows = self._db.execute("SELECT * FROM account WHERE role = ? ORDER BY id", (role.value,)).fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the account store cannot be read: {error}") from error
+        return [_principal(row) for row in rows]
+
     def visit(self, account_id: str, size: int) -> tuple[int, int]:
         """Note that an officer has seen the log up to ``size``; return (size, at_ms) of the visit before."""
         row = self._row(account_id)

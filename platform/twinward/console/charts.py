@@ -1,0 +1,78 @@
+"""The console's charts: inline SVG with presentation attributes only, because the content policy allows no styles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from twinward.audit.interfaces import AccessEvent
+from twinward.clock import iso
+
+_WIDTH, _HEIGHT, _BINS = 560, 150, 24
+_GOOD, _BAD, _INK, _SOFT = "#0b5c7a", "#a3201d", "#17212b", "#5a6875"
+
+
+def timeline(events: Sequence[AccessEvent]) -> Markup:
+    """How many accesses fell into each twenty-fourth of the time they span; refusals in red on top."""
+    if not events:
+        return Markup("<p>No events yet.</p>")
+    first, last = min(e.at_ms for e in events), max(e.at_ms for e in events)
+    span = max(last - first, 1)
+    bins: list[Counter[str]] = [Counter() for _ in range(_BINS)]
+    for event in events:
+        bins[min((event.at_ms - first) * _BINS // span, _BINS - 1)][event.decision] += 1
+    top = max(sum(counts.values()) for counts in bins)
+    step, floor = _WIDTH / _BINS, _HEIGHT - 22
+    marks = []
+    for place, counts in enumerate(bins):
+        good = counts["permit"] / top * (floor - 8)
+        bad = counts["deny"] / top * (floor - 8)
+        marks.append(_bar(place * step + 1, floor - good, step - 2, good, _GOOD))
+        marks.append(_bar(place * step + 1, floor - good - bad, step - 2, bad, _BAD))
+    labels = _text(0, _HEIGHT - 6, iso(first)[:16].replace("T", " ")) + _text(
+        _WIDTH, _HEIGHT - 6, iso(last)[:16].replace("T", " "), anchor="end"
+    )
+    refused = sum(e.decision == "deny" for e in events)
+    return _svg(
+        _HEIGHT, Markup("").join(marks) + labels, f"{len(events)} accesses over time, {refused} of them refused"
+    )
+
+
+def by_role(events: Sequence[AccessEvent]) -> Markup:
+    """Permitted and refused accesses of each role, as bars."""
+    if not events:
+        return Markup("<p>No events yet.</p>")
+    roles = Counter(e.role.value for e in events)
+    refused = Counter(e.role.value for e in events if e.decision == "deny")
+    top, row_height, left = max(roles.values()), 26, 120
+    marks = []
+    for place, (role, count) in enumerate(roles.most_common()):
+        y, scale = place * row_height + 6, (_WIDTH - left - 90) / top
+        good, bad = (count - refused[role]) * scale, refused[role] * scale
+        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _GOOD), _bar(left + good, y, bad, 16, _BAD)]
+        label = f"{count}" + (f", {refused[role]} refused" if refused[role] else "")
+        marks.append(_text(left + good + bad + 6, y + 13, label))
+    say = "; ".join(f"{role}: {count}, {refused[role]} refused" for role, count in roles.most_common())
+    return _svg(len(roles) * row_height + 10, Markup("").join(marks), say)
+
+
+def _svg(height: int, inside: Markup, say: str) -> Markup:
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _WIDTH, height, say, inside
+    )
+
+
+def _bar(x: float, y: float, width: float, height: float, colour: str) -> Markup:
+    if height <= 0 or width <= 0:
+        return Markup("")
+    return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}"/>').format(
+        x, y, width, height, colour
+    )
+
+
+def _text(x: float, y: float, words: str, *, anchor: str = "start") -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" font-size="12" fill="{}" text-anchor="{}">{}</text>').format(
+        x, y, _SOFT, anchor, escape(words)
+    )
