@@ -20,9 +20,7 @@ contract AccessAnchor {
     /// A log's first checkpoint extends nothing, so it has no consistency proof.
     error UnexpectedProof(uint256 nodes);
 
-    event Anchored(
-        bytes32 indexed logId, uint64 indexed size, bytes32 root, uint64 time, uint64 epoch, uint256 bitmap
-    );
+    event Anchored(bytes32 indexed logId, uint64 indexed size, bytes32 root, uint64 time, uint64 epoch, uint256 bitmap);
 
     struct Head {
         bytes32 root;

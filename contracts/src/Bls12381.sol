@@ -78,7 +78,8 @@ library Bls12381 {
     /// @notice Whether a point of 128 bytes is infinity.
     function isInfinityG1(bytes memory point) internal pure returns (bool infinity) {
         assembly ("memory-safe") {
-            let words := or(or(mload(add(point, 32)), mload(add(point, 64))), or(mload(add(point, 96)), mload(add(point, 128))))
+            let words :=
+                or(or(mload(add(point, 32)), mload(add(point, 64))), or(mload(add(point, 96)), mload(add(point, 128))))
             infinity := iszero(words)
         }
     }

@@ -78,7 +78,9 @@ contract WitnessSet is Ownable2Step {
         index = registered;
         if (index == MAX_WITNESSES) revert SetFull();
         bytes memory compressed = Bls12381.compressG1(key);
-        if (!Bls12381.isSignature(key, compressed, possession, Bls12381.POSSESSION_DST)) revert InvalidPossession(name);
+        if (!Bls12381.isSignature(key, compressed, possession, Bls12381.POSSESSION_DST)) {
+            revert InvalidPossession(name);
+        }
         _witnesses[index] = Witness({keyHash: keyHash, name: name});
         _places[keyHash] = index + 1;
         ++registered;
@@ -157,6 +159,8 @@ contract WitnessSet is Ownable2Step {
     }
 
     function _count(uint256 bits) private pure returns (uint256 count) {
-        for (; bits != 0; bits &= bits - 1) ++count;
+        for (; bits != 0; bits &= bits - 1) {
+            ++count;
+        }
     }
 }
