@@ -80,4 +80,60 @@ export async function verifyPage() {
   return { good, bad, waiting };
 }
 
+// RFC 9162, section 2.1.4.2. Throws unless the tree of `size1` leaves with `root1` is a prefix of the one of `size2`.
+export async function verifyConsistency(size1, size2, path, root1, root2) {
+  if (!(size1 > 0 && size1 <= size2)) throw new Error("the log has shrunk");
+  if (size1 === size2) {
+    if (path.length || !equal(root1, root2)) throw new Error("the log shows another root for the same size");
+    return;
+  }
+  let fn = BigInt(size1 - 1), sn = BigInt(size2 - 1);
+  const nodes = [...path];
+  if ((BigInt(size1) & BigInt(size1 - 1)) === 0n) nodes.unshift(root1);
+  while ((fn & 1n) === 1n) { fn >>= 1n; sn >>= 1n; }
+  if (!nodes.length) throw new Error("the path is empty");
+  let old = nodes[0], now = nodes[0];
+  for (const node of nodes.slice(1)) {
+    if (node.length !== 32 || sn === 0n) throw new Error("the path has the wrong shape");
+    if ((fn & 1n) === 1n || fn === sn) {
+      old = await nodeHash(node, old); now = await nodeHash(node, now);
+      while ((fn & 1n) === 0n && fn !== 0n) { fn >>= 1n; sn >>= 1n; }
+    } else {
+      now = await nodeHash(now, node);
+    }
+    fn >>= 1n; sn >>= 1n;
+  }
+  if (sn !== 0n || !equal(old, root1) || !equal(now, root2)) throw new Error("the log was rewritten since this browser saw it last");
+}
+
+const base64Of = (bytes) => btoa(String.fromCharCode(...bytes));
+
+// What this browser saw last is kept in this browser: the server cannot make it forget.
+export async function verifyGrowth(line) {
+  const page = document.body.dataset, slot = `twinward:${page.origin}:${page.logKey}`;
+  const seen = JSON.parse(localStorage.getItem(slot) || "null");
+  const answer = await fetch(`${line.dataset.consistency}?old=${seen ? seen.size : 1}`, { credentials: "same-origin" });
+  if (!answer.ok && !seen) return ["warn", "…", "nothing is signed yet that this browser could remember"];
+  if (!answer.ok) throw new Error(`this browser saw ${seen.size} signed events, the server shows fewer`);
+  const told = await answer.json();
+  const now = await openCheckpoint(told.checkpoint, page.origin, bytesOf(page.logKey));
+  if (seen) await verifyConsistency(seen.size, now.size, told.path.map(bytesOf), bytesOf(seen.root), now.root);
+  localStorage.setItem(slot, JSON.stringify({ size: now.size, root: base64Of(now.root) }));
+  const first = `this browser now remembers the log at ${now.size} events and will check that it only grows`;
+  return ["good", "✓", seen ? `append-only: this browser checked that the ${seen.size} events it saw last are the first of today's ${now.size}` : first];
+}
+
+async function showGrowth(line) {
+  const sign = document.querySelector("#append-only-sign");
+  let kind, mark, say;
+  try { [kind, mark, say] = await verifyGrowth(line); }
+  catch (error) { [kind, mark, say] = ["bad", "✗", `NOT append-only: ${error.message || error}`]; }
+  sign.className = `tick ${kind}`;
+  sign.textContent = mark;
+  line.textContent = say;
+  line.dataset.checked = kind;
+}
+
 if (document.querySelector("[data-proof]")) verifyPage();
+const growth = document.querySelector("[data-consistency]");
+if (growth) showGrowth(growth);
