@@ -40,11 +40,16 @@ class LstmAutoencoder(nn.Module):
 
     def forward(self, blocks: Tensor) -> Tensor:
         """Encode, repeat the last state for every bin, decode, map each step to signals."""
-        encoded, _ = self.encoder(blocks)
+        encoded, _ = self.encoder(blocks, self._start(blocks))
         repeated = encoded[:, -1:, :].expand(-1, blocks.shape[1], -1).contiguous()
-        decoded, _ = self.decoder(repeated)
+        decoded, _ = self.decoder(repeated, self._start(blocks))
         reconstruction: Tensor = self.dense(decoded)
         return reconstruction
+
+    def _start(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Zero states. Where ``blocks`` wants gradients they do too: torch warns of hooks on inputs that don't."""
+        zeros = torch.zeros(1, len(blocks), self.encoder.hidden_size, requires_grad=blocks.requires_grad)
+        return zeros, zeros.clone()
 
 
 class AutoencoderDetector:
@@ -73,11 +78,26 @@ class AutoencoderDetector:
         """Each patient's gradient of its own mean squared reconstruction error."""
         self._load(parameters)
         for start in range(0, len(blocks), _CHUNK):
-            # Opacus' hooks want an input that requires gradients; without one torch warns at every layer.
+            # An input that wants gradients: torch warns of Opacus' hooks on layers whose inputs do not.
             chunk = torch.tensor(blocks[start : start + _CHUNK], requires_grad=True)
             error = (self._module(chunk) - chunk.detach()) ** 2
             (error.mean((1, 2)).sum() * _LOSS_SCALE).backward()
             yield np.concatenate([_take_gradient(weight, len(chunk)) for weight in self._weights], axis=1)
+
+    def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """The plain sum of all gradients, by one ordinary backward pass: for training in the open."""
+        self._load(parameters)
+        self._module.disable_hooks()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # matrices this small lose more to waiting on each other than they gain
+        try:
+            given = torch.from_numpy(blocks)
+            error = ((self._module(given) - given) ** 2).mean((1, 2)).sum() * _LOSS_SCALE
+            gradients = torch.autograd.grad(error, self._weights)
+        finally:
+            torch.set_num_threads(threads)
+            self._module.enable_hooks()
+        return np.concatenate([gradient.numpy().ravel() for gradient in gradients]).astype(np.float64)
 
     def learner(self) -> AdamDescent:
         """Adam on the mean gradient, the cohort's size being the protocol's public guess."""

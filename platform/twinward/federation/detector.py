@@ -48,6 +48,10 @@ class Detector(Protocol):
         """Chunks ``[patients, dimension]``, a row for each patient in order, not yet clipped."""
         ...
 
+    def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """The sum of all contributions ``[dimension]``, unclipped and without noise: for training in the open."""
+        ...
+
     def learner(self) -> Learner:
         """A fresh start."""
         ...

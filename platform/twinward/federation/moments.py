@@ -68,6 +68,11 @@ class MomentsDetector:
             steps = np.concatenate([levels[:, :-1], _KAPPA * np.diff(levels, axis=1), ones], axis=2)
             yield np.einsum("nti,ntj->nij", steps, steps)[:, _UPPER[0], _UPPER[1]].astype(np.float32)
 
+    def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """The plain sum of all moments: for training in the open."""
+        chunks = [chunk.sum(0, dtype=np.float64) for chunk in self.contributions(parameters, blocks)]
+        return np.sum(chunks, axis=0, dtype=np.float64)
+
     def learner(self) -> MomentsLearner:
         """A fresh start."""
         return MomentsLearner(self.untrained())

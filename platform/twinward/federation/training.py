@@ -1,0 +1,189 @@
+"""A study, run from its coordinator: reserve, train, evaluate, write the card, register.
+
+The coordinator never sees a hospital's own update: only masked vectors, and their sum, which carries the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from twinward.clock import Clock
+from twinward.errors import BadInput, Conflict, Unavailable
+from twinward.federation.accountant import PrivacyPlan, plan_for
+from twinward.federation.baselines import train_without_privacy
+from twinward.federation.card import ModelCard, write_card
+from twinward.federation.detector import Detector, Parameters, build_detector
+from twinward.federation.errors import RoundAborted
+from twinward.federation.evaluation import Benchmark, Comparison, measure_detector, measure_isolation_forest
+from twinward.federation.interfaces import ModelRegistry, PrivacyBudget
+from twinward.federation.model_file import Model
+from twinward.federation.normalise import normalise
+from twinward.federation.private_sum import decode
+from twinward.federation.secure_sum import open_sum
+from twinward.federation.site import Site
+from twinward.federation.study import StudyProtocol
+
+PRIVATE: Final = "private"
+UNTRAINED: Final = "untrained"
+WITHOUT_PRIVACY: Final = "without privacy"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        stage: ``joining``, ``training``, ``comparing`` or ``registering``.
+        done, total: steps of this stage.
+        epsilon: privacy spent so far by the sums released.
+    """
+
+    stage: str
+    done: int
+    total: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class TrainedStudy:
+    """What a study leaves behind.
+
+    Attributes:
+        model: protocol and parameters; ``model.to_bytes()`` is the model file.
+        card: the model card whose hash is on the ledger.
+        plan: the privacy charged.
+        comparison: AUROCs.
+        model_number: the model's number on the ledger.
+        reservation: the budget reservation that paid for it.
+    """
+
+    model: Model
+    card: ModelCard
+    plan: PrivacyPlan
+    comparison: Comparison
+    model_number: int
+    reservation: int
+
+
+class Coordinator:
+    """Runs studies over sites that it can reach. Holds no patient data.
+
+    Args:
+        sites: the hospitals, each named as in the protocols.
+        budget: where privacy is reserved and spent.
+        registry: where models are registered.
+        clock: for the model card.
+        progress: told of every step, on the calling thread.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        budget: PrivacyBudget,
+        registry: ModelRegistry,
+        clock: Clock,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._sites = list(sites)
+        self._budget = budget
+        self._registry = registry
+        self._clock = clock
+        self._progress = progress or (lambda _: None)
+
+    def run(self, study: StudyProtocol, benchmark: Benchmark) -> TrainedStudy:
+        """Train under the protocol's privacy and register what came of it.
+
+        Raises:
+            BudgetExhausted: a hospital's budget does not pay for this; nothing was computed.
+            RoundAborted: a hospital dropped out. The reservation is burned: sums may have been released.
+            RoundRefused, KeyRefused, NothingToTrainOn: a hospital would not take part; burned likewise.
+            Unavailable: the ledger does not answer.
+        """
+        self._require_sites(study)
+        plan = plan_for(study)
+        detector = build_detector(study)
+        reservation = self._budget.reserve(study.study_id, study.hospitals, plan.inverse_variance_micros)
+        try:
+            parameters = self._train(study, plan, detector)
+        except BaseException as error:
+            self._burn(reservation, error)
+            raise
+        self._budget.commit(reservation)
+        comparison = self._compare(study, plan, detector, parameters, benchmark)
+        model = Model(study, parameters)
+        card = write_card(model, plan, comparison, benchmark, self._clock.now_ms())
+        number = self._registry.register(study.study_id, model.hash(), card.hash(), plan.epsilon_micros, plan.delta_e12)
+        self._progress(Progress("registering", 1, 1, plan.epsilon))
+        return TrainedStudy(model, card, plan, comparison, number, reservation)
+
+    def _train(self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector) -> Parameters:
+        """All rounds; what is learnt from their sums."""
+        learner = detector.learner()
+        with ThreadPoolExecutor(len(self._sites), thread_name_prefix="site") as pool:
+            _of_each(pool, self._sites, lambda site: site.join(study))
+            self._progress(Progress("joining", len(self._sites), len(self._sites), 0.0))
+            for round_number in range(1, study.rounds + 1):
+                learner.learn(self._round(pool, study, round_number, learner.parameters, detector.dimension))
+                spent = plan.epsilon_after(round_number)
+                self._progress(Progress("training", round_number, study.rounds, spent))
+        return learner.parameters
+
+    def _round(
+        self, pool: ThreadPoolExecutor, study: StudyProtocol, number: int, parameters: Parameters, dimension: int
+    ) -> Parameters:
+        """One secure sum: keys from all, keys to all, masked vectors from all, their sum."""
+        keys = list(_of_each(pool, self._sites, lambda site: site.open_round(number)).values())
+        masked = _of_each(pool, self._sites, lambda site: site.contribute(number, parameters, keys))
+        for name, vector in masked.items():
+            if vector.shape != (dimension,):
+                raise RoundAborted(f"{name} sent {len(vector)} numbers where {dimension} were due")
+        return decode(open_sum(masked, study.hospitals), study.clip)
+
+    def _compare(
+        self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector, parameters: Parameters, benchmark: Benchmark
+    ) -> Comparison:
+        """The trained detector, the untrained one and, on open stays, those that privacy is given up for."""
+        test, bins = benchmark.test, study.bins
+        private = measure_detector(PRIVATE, detector, parameters, test, bins)
+        untrained = measure_detector(UNTRAINED, detector, detector.untrained(), test, bins)
+        if benchmark.open_stays is None:
+            return Comparison(private, untrained)
+        blocks = normalise(benchmark.open_stays, bins)
+
+        def after_round(done: int) -> None:
+            self._progress(Progress("comparing", done, study.rounds, plan.epsilon))
+
+        openly = train_without_privacy(detector, blocks, study.rounds, after_round=after_round)
+        return Comparison(
+            private,
+            untrained,
+            measure_detector(WITHOUT_PRIVACY, detector, openly, test, bins),
+            measure_isolation_forest(blocks, test, bins),
+        )
+
+    def _burn(self, reservation: int, cause: BaseException) -> None:
+        """Settle a failed run. A reservation that cannot be settled now stays reserved, which charges the same."""
+        try:
+            self._budget.burn(reservation)
+        except (Unavailable, Conflict) as error:
+            cause.add_note(f"reservation {reservation} could not be settled and stays reserved: {error}")
+
+    def _require_sites(self, study: StudyProtocol) -> None:
+        names = [site.name for site in self._sites]
+        if sorted(names) != sorted(study.hospitals):
+            raise BadInput(
+                f"study {study.study_id} is of {', '.join(study.hospitals)}; the sites here are {', '.join(names)}",
+                hint="connect exactly the protocol's hospitals",
+            )
+
+
+def _of_each(pool: ThreadPoolExecutor, sites: Sequence[Site], ask: Callable[[Site], Answer]) -> Mapping[str, Answer]:
+    """Ask all sites at once; wait for all, then raise the first error there was."""
+    futures = {site.name: pool.submit(ask, site) for site in sites}
+    return {name: future.result() for name, future in futures.items()}
