@@ -119,7 +119,7 @@ def _of_person(schema: FeatureSchema, person: Person, on: date, at_ms: int) -> d
 def _latest(feature: Feature, by_code: Mapping[str, list[Measurement]]) -> Reading | None:
     for code in feature.loinc:
         usable = [
-            Reading(value, measurement.at_ms)
+            Reading(float(value), measurement.at_ms)
             for measurement in by_code.get(code, ())
             if (value := convert(measurement, feature.unit)) is not None and math.isfinite(value)
         ]

@@ -25,23 +25,27 @@ class Plan:
         self.records: list[Record] = []
         self._vault = vault
         self._changes: list[tuple[str, str]] = []
+        self._left: set[Category] = set()
         for one in source.records:
             self._plan(one, is_new=is_new, keep=source.keep_existing)
 
     @property
     def categories(self) -> frozenset[Category]:
-        """What the permit to write must cover."""
-        return frozenset(record.category for record in self.records)
+        """What the permit to write must cover: what the records are, and what they were."""
+        return frozenset(record.category for record in self.records) | self._left
 
-    def add_features(self, vector: FeatureVector, existing: RecordId | None) -> None:
-        """Write the twin's feature vector along with the rest."""
-        reference = names.features_of(self.twin)
-        references = (reference, names.features_under(self.twin, vector.schema))
-        content = to_content(vector)
+    def add_features(self, vector: FeatureVector, existing: RecordId | None) -> bool:
+        """Write the twin's feature vector along with the rest; False if this very vector is kept already."""
+        reference, content = names.features_of(self.twin), to_content(vector)
+        same = names.as_content(reference, Category.FEATURES, content)
+        if existing is not None and self._vault.locate(same) is not None:
+            return False
+        references = (reference, names.features_under(self.twin, vector.schema), same)
         self.records.append(
             Record(self.twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing)
         )
         self._changes.append((reference, "created" if existing is None else "updated"))
+        return True
 
     def stored(self, written: Iterable[Record]) -> tuple[Stored, ...]:
         """The outcome per reference, in the order of the import."""
@@ -60,6 +64,8 @@ class Plan:
         if existing is not None and keep:
             self._changes.append((one.reference, "unchanged"))
             return
+        if existing is not None:
+            self._left |= kept_categories(self._vault, one.reference)
         references = names.references_of(one.reference, one.category, one.content)
         self.records.append(
             Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
@@ -76,3 +82,11 @@ class Plan:
                 hint="ids are unique within a node: give the resource another id",
             )
         return kept[1]
+
+
+def kept_categories(vault: RecordVault, reference: str) -> frozenset[Category]:
+    """The category a record has now, found without opening it; every category for one that was not imported."""
+    for category in Category:
+        if vault.locate(names.in_category(reference, category)) is not None:
+            return frozenset({category})
+    return frozenset(Category)

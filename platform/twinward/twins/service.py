@@ -13,7 +13,7 @@ from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, RecordNotFound, TwinNotFound
 from twinward.twins.features import FeatureVector, extract, from_content, merge
-from twinward.twins.ingest import Plan
+from twinward.twins.ingest import Plan, kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
 from twinward.vault.interfaces import Record, RecordVault
@@ -125,8 +125,7 @@ class Twins:
             RecordNotFound: it is not kept.
         """
         twin, record_id = self._locate(principal, purpose, reference, justification)
-        category = self._category_of(reference)
-        wanted = frozenset(Category) if category is None else frozenset({category})
+        wanted = kept_categories(self._vault, reference)
         permit = self._access.decide(
             AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
         )
@@ -224,10 +223,6 @@ class Twins:
             raise RecordNotFound("no record is kept under this reference")
         return kept
 
-    def _category_of(self, reference: str) -> Category | None:
-        found = (c for c in Category if self._vault.locate(names.in_category(reference, c)) is not None)
-        return next(found, None)
-
     def _features(
         self, principal: Principal, purpose: Purpose, plan: Plan, source: PatientImport, *, is_new: bool
     ) -> FeatureVector | None:
@@ -240,14 +235,12 @@ class Twins:
         vector = extract(self.schema, source.person, source.measurements, today)
         if not vector.readings:
             return None  # all defaults: such a twin would look like the average patient to every query
-        if kept is not None and not outdated:
-            older = self._older_features(principal, purpose, plan.twin)
-            if older is not None:
-                vector = merge(self.schema, older, vector)
-            if older is not None and older.readings == vector.readings:
-                return None
-        plan.add_features(vector, None if kept is None else kept[1])
-        return vector
+        older = None if kept is None or outdated else self._older_features(principal, purpose, plan.twin)
+        if older is not None:
+            vector = merge(self.schema, older, vector)
+        elif kept is not None and all(one.reference != source.reference for one in source.records):
+            return None  # a part of the record must not displace what was derived from all of it
+        return vector if plan.add_features(vector, None if kept is None else kept[1]) else None
 
     def _older_features(self, principal: Principal, purpose: Purpose, twin: TwinId) -> FeatureVector | None:
         """The features kept so far, if this principal may read them; else the import's own must do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
@@ -11,6 +12,7 @@ from twinward.access.interfaces import Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.audit.service import Audit
 from twinward.clock import FixedClock
 from twinward.fhir.service import FhirService
 from twinward.twins.service import Twins
@@ -20,6 +22,12 @@ from twinward.vault.stores.sqlite import SqliteRecordStore
 from twinward.vocabulary import Category, Purpose, Role, TwinId
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
+from twinward_ledger.anchor import Anchorer
+from twinward_ledger.log import Log
+from twinward_ledger.note import NoteSigner
+from twinward_ledger.stores.anchor_journal import AnchorJournal
+from twinward_ledger.stores.sqlite import SqliteLogStore
+from twinward_ledger.witness import WitnessPeer
 
 SYSTEM = Principal("node", Role.SYSTEM)
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")
@@ -32,20 +40,22 @@ TENANT = TenantId("st-anna")
 
 
 class Trail:
-    """Events in a list, in order: what these tests ask of the log."""
+    """The real audit trail on the real log, remembering in the clear what it was told."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, folder: Path, keyring: Keyring, clock: FixedClock) -> None:
         self.events: list[AccessEvent] = []
-        self._keyring = keyring
+        self.log = Log(SqliteLogStore(folder / "log.db"), NoteSigner("test.example/log", bytes(32)))
+        nobody = cast(WitnessPeer, None)  # no checkpoint is made in these tests, so no witness is ever asked
+        self._audit = Audit(Anchorer(self.log, [nobody], 1, AnchorJournal(folder / "anchors.db"), clock), keyring)
 
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
-        for event in events:
-            self._keyring.audit_key(
-                event.twin
-            )  # as the real trail does: a twin-to-be gets its key with its first event
-        first = len(self.events)
+        logged = self._audit.record(events)
         self.events += events
-        return [LoggedEvent(first + i, bytes(32), event) for i, event in enumerate(events)]
+        return logged
+
+    def close(self) -> None:
+        self._audit.anchorer.journal.close()
+        self.log.store.close()
 
 
 class Hospital:
@@ -57,7 +67,7 @@ class Hospital:
         self.clock = FixedClock()
         self.keyring = Keyring(folder / "keyring.db", self.provider, TENANT, self.clock)
         self.store = SqliteRecordStore(folder / "records.db")
-        self.trail = Trail(self.keyring)
+        self.trail = Trail(folder, self.keyring, self.clock)
         self.authority = PermitAuthority(self.clock)
         consents = ConsentStore(folder / "consents.db", self.keyring, self.clock)
         self.access = Access(Policy.load(), consents, self.trail, self.authority, self.clock)
@@ -71,6 +81,7 @@ class Hospital:
 
     def close(self) -> None:
         self._consents.close()
+        self.trail.close()
         self.vault.close()
 
     def reopen(self) -> Hospital:

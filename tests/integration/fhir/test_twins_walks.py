@@ -1,0 +1,286 @@
+"""The walks of ``Twins`` on the real vault, gate and log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.integration.fhir.hospital import (
+    CLINICIAN,
+    RESEARCH_YES,
+    RESEARCHER,
+    SIMILARITY_YES,
+    SYSTEM,
+    VENDOR,
+    Hospital,
+)
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied, PermitInvalid
+from twinward.access.interfaces import AccessRequest
+from twinward.errors import NotFound
+from twinward.federation.interfaces import StaySource
+from twinward.fhir.cohort import generate_cohort
+from twinward.monitoring import SIGNALS, encode_stay
+from twinward.similarity.interfaces import FeatureSource
+from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
+from twinward.twins.measurements import Measurement, Person
+from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
+from twinward.twins.readers import CohortReader, StayReader
+from twinward.twins.service import Twins
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+DAY_MS = 86_400_000
+
+
+def record(reference: str, content: bytes = b"{}", category: Category = Category.LABS) -> ImportRecord:
+    return ImportRecord(reference, reference.partition("/")[0], category, content)
+
+
+def patient(name: str = "p", *more: ImportRecord, measured: Sequence[Measurement] = ()) -> PatientImport:
+    own = record(f"Patient/{name}", b'{"name":"' + name.encode() + b'"}', Category.DEMOGRAPHICS)
+    return PatientImport(f"Patient/{name}", (own, *more), tuple(measured), Person(female=True))
+
+
+def test_a_first_import_makes_a_twin_and_logs_the_write_first(hospital: Hospital) -> None:
+    receipt = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"1.10")))
+    assert receipt.created
+    assert [(one.reference, one.change, one.version) for one in receipt.stored] == [
+        ("Patient/p", "created", 1),
+        ("Observation/o", "created", 1),
+        (f"FeatureVector/{receipt.twin}", "created", 1),
+    ]
+    event = hospital.trail.events[0]
+    assert (event.action, event.twin, event.agent) == (Action.WRITE, receipt.twin, "node")
+    assert set(event.categories) == {Category.DEMOGRAPHICS, Category.LABS, Category.FEATURES}
+    assert len(hospital.trail.events) == hospital.trail.log.store.size() == 1
+    assert hospital.twins.all() == [receipt.twin]
+    assert hospital.twins.find("Observation/o") == receipt.twin
+
+
+def test_a_changed_record_is_a_new_version_and_the_rest_stays(hospital: Hospital) -> None:
+    first = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"old"), record("Observation/q")))
+    changed = patient("p", record("Observation/o", b"new"), record("Observation/q"), record("Observation/r"))
+    second = hospital.twins.ingest(SYSTEM, changed)
+    assert (second.twin, second.created) == (first.twin, False)
+    changes = {one.reference: (one.change, one.version) for one in second.stored}
+    assert changes["Patient/p"] == ("unchanged", 0)
+    assert changes["Observation/o"] == ("updated", 2)
+    assert changes["Observation/q"] == ("unchanged", 0)
+    assert changes["Observation/r"] == ("created", 1)
+    opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/o")
+    assert (opened.content, opened.version) == (b"new", 2)
+    back = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"old"), record("Observation/q")))
+    assert {one.reference: one.version for one in back.stored}["Observation/o"] == 3
+
+
+def test_a_changed_category_moves_the_record_under_another_key(hospital: Hospital) -> None:
+    hospital.twins.ingest(SYSTEM, patient("p", record("Condition/c", b"x", Category.CONDITIONS)))
+    moved = patient("p", record("Condition/c", b"x", Category.PSYCHIATRY))
+    assert hospital.twins.ingest(SYSTEM, moved).count("updated") == 1
+    # Leaving a category is a write to it as well, and the log says so.
+    assert set(hospital.trail.events[-1].categories) >= {Category.PSYCHIATRY, Category.CONDITIONS}
+    with pytest.raises(AccessDenied):
+        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Condition/c")
+
+
+def test_an_id_of_another_patient_is_refused_and_nothing_is_written(hospital: Hospital) -> None:
+    hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"of p")))
+    rows = hospital.store.count()
+    for thief in (patient("thief", record("Observation/o", b"of p")), patient("thief", record("Patient/p"))):
+        with pytest.raises(BelongsToAnother):
+            hospital.twins.ingest(SYSTEM, thief)
+    assert hospital.store.count() == rows
+    assert hospital.vault.locate("Patient/thief") is None
+
+
+def test_a_delta_needs_its_twin(hospital: Hospital) -> None:
+    delta = PatientImport("Patient/p", (record("Observation/o"),))
+    with pytest.raises(TwinNotFound):
+        hospital.twins.ingest(SYSTEM, delta)
+    hospital.twins.ingest(SYSTEM, patient("p"))
+    assert hospital.twins.ingest(SYSTEM, delta).count("created") == 1
+
+
+def test_who_may_not_write_writes_nothing(hospital: Hospital) -> None:
+    for principal in (VENDOR, RESEARCHER):
+        with pytest.raises(AccessDenied):
+            hospital.twins.ingest(principal, patient())
+    assert hospital.store.count() == 0
+    assert [event.decision for event in hospital.trail.events] == ["deny", "deny"]
+    assert hospital.vault.locate("Patient/p") is None
+
+
+def test_nothing_is_opened_or_written_when_the_log_cannot_be_written(hospital: Hospital) -> None:
+    hospital.twins.ingest(SYSTEM, patient("p"))
+    hospital.trail.log.store.close()
+    rows = hospital.store.count()
+    with pytest.raises(Exception, match="log") as caught:
+        hospital.twins.ingest(SYSTEM, patient("q"))
+    assert getattr(caught.value, "http_status", 0) == 503
+    with pytest.raises(Exception, match="log"):
+        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Patient/p")
+    assert hospital.store.count() == rows
+
+
+def test_two_first_imports_at_once_make_one_twin(hospital: Hospital) -> None:
+    threads = [threading.Thread(target=hospital.twins.ingest, args=(SYSTEM, patient("p"))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(hospital.twins.all()) == 1
+
+
+def test_the_directory_keeps_the_first_copy_and_is_no_patient(hospital: Hospital) -> None:
+    def shared(content: bytes) -> PatientImport:
+        records = (record(DIRECTORY), record("Organization/o", content, Category.ADMINISTRATIVE))
+        return PatientImport(DIRECTORY, records, keep_existing=True)
+
+    assert hospital.twins.ingest(SYSTEM, shared(b"first")).created
+    assert hospital.twins.ingest(SYSTEM, shared(b"second")).count("unchanged") == 2
+    opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Organization/o")
+    assert opened.content == b"first"
+    assert hospital.twins.all() == []
+
+
+def glucose(value: float, day: int) -> Measurement:
+    return Measurement("2345-7", value, "mg/dL", hospital_day(day))
+
+
+def hospital_day(day: int) -> int:
+    return 1_767_225_600_000 - 1000 * DAY_MS + day * DAY_MS
+
+
+def test_features_follow_what_was_measured_last(hospital: Hospital) -> None:
+    twins = hospital.twins
+    created = twins.ingest(SYSTEM, patient("p", measured=[glucose(100, 1), glucose(140, 3), glucose(120, 2)]))
+    assert created.features is not None
+    assert created.features.readings["glucose_mg_dl"].value == 140
+    # A clinician may read the features, so a later delta is merged with what is kept.
+    delta = PatientImport("Patient/p", (record("Observation/x", b"1"),), (glucose(90, 2),))
+    merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
+    assert merged.features is None  # older than what is kept, so nothing changed
+    delta = PatientImport("Patient/p", (record("Observation/y", b"1"),), (glucose(90, 5),))
+    merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
+    assert merged.features is not None
+    assert merged.features.readings["glucose_mg_dl"].value == 90
+    assert merged.features.readings["sex_female"].value == 1
+    # Who may not read them does not displace them by a part of the record.
+    delta = PatientImport("Patient/p", (record("Observation/z", b"1"),), (glucose(80, 6),))
+    assert twins.ingest(SYSTEM, delta).features is None
+
+
+def test_a_new_feature_schema_rederives_features_of_unchanged_records(hospital: Hospital) -> None:
+    source = patient("p", measured=[glucose(100, 1)])
+    hospital.twins.ingest(SYSTEM, source)
+    assert hospital.twins.ingest(SYSTEM, source).features is None
+    schema = hospital.twins.schema.model_copy(update={"version": 2})
+    newer = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, schema)
+    receipt = newer.ingest(SYSTEM, source)
+    assert receipt.features is not None
+    assert receipt.features.schema == schema.fingerprint()
+    assert newer.ingest(SYSTEM, source).features is None
+
+
+def test_a_patient_without_any_feature_has_no_vector(hospital: Hospital) -> None:
+    unknown = replace(patient("p"), person=Person())
+    receipt = hospital.twins.ingest(SYSTEM, unknown)
+    assert receipt.features is None
+    assert hospital.vault.locate(f"FeatureVector/{receipt.twin}") is None
+
+
+def test_strangers_cannot_tell_who_is_a_patient(hospital: Hospital) -> None:
+    hospital.twins.ingest(SYSTEM, patient("p"))
+    refusals = []
+    for reference in ("Patient/p", "Patient/nobody"):
+        with pytest.raises(AccessDenied) as caught:
+            hospital.twins.read_reference(VENDOR, Purpose.SIMILARITY, reference)
+        refusals.append((type(caught.value), str(caught.value)))
+    assert refusals[0] == refusals[1]
+    with pytest.raises(RecordNotFound):
+        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Patient/nobody")
+
+
+def test_a_permit_for_one_category_opens_no_other(hospital: Hospital) -> None:
+    twin = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"))).twin
+    opened = hospital.twins.read(CLINICIAN, Purpose.TREATMENT, twin, {Category.LABS})
+    assert [one.references[0] for one in opened] == ["Observation/o"]
+    request = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, twin, frozenset({Category.LABS}))
+    permit = hospital.access.decide(request)
+    widened = replace(permit, request=replace(request, categories=frozenset(Category)))
+    with pytest.raises(PermitInvalid):
+        hospital.vault.read_twin(widened)
+    assert hospital.twins.feature_vector(permit) is None  # the permit does not cover features
+
+
+def test_what_consent_forbids_is_withheld_and_said_so(hospital: Hospital) -> None:
+    twin = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"))).twin
+    hospital.consent(twin, Provision(effect="deny", categories=(Category.LABS,)))
+    records, withheld = hospital.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, "Patient/p")
+    assert "Observation/o" not in {one.references[0] for one in records}
+    assert {Category.LABS, Category.PSYCHIATRY, Category.GENOMICS} == withheld
+    with pytest.raises(AccessDenied):
+        hospital.twins.read_permitted(VENDOR, Purpose.SIMILARITY, "Patient/p")
+
+
+def test_a_cohort_is_who_consents_and_revocation_bites_at_once(hospital: Hospital) -> None:
+    receipts = hospital.twins.ingest_all(SYSTEM, generate_cohort(6, 5))
+    twins = [one.twin for one in receipts if one.features is not None]
+    assert len(twins) == 6
+    reader: FeatureSource = CohortReader(hospital.twins, hospital.access, SYSTEM)
+    assert reader.consenting() == []
+    for twin in twins[:4]:
+        hospital.consent(twin, SIMILARITY_YES)
+    found = dict(reader.consenting())
+    assert found.keys() == set(twins[:4])
+    assert all(found[one.twin] == one.features.levels for one in receipts[:4] if one.features)
+    hospital.consent(twins[0], Provision(effect="deny"))
+    before = len(hospital.trail.events)
+    assert dict(reader.consenting()).keys() == set(twins[1:4])
+    asked = hospital.trail.events[before:]
+    assert [event.decision for event in asked].count("permit") == 3
+    assert len(asked) == 6  # every twin was decided on its own; the directory was not asked for
+    assert {event.action for event in asked} == {Action.COHORT}
+
+
+def stay(hours: int, value: float) -> bytes:
+    tensor = np.full((hours, len(SIGNALS)), np.nan, np.float32)
+    tensor[0, 0] = value
+    return encode_stay(tensor)
+
+
+def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
+    twins = [hospital.twins.ingest(SYSTEM, patient(name)).twin for name in ("a", "b", "c", "d")]
+    hospital.twins.keep_stays(SYSTEM, [(twins[0], stay(3, 80)), (twins[1], stay(60, 90)), (twins[2], stay(3, 70))])
+    for twin in (twins[0], twins[1], twins[3]):
+        hospital.consent(twin, RESEARCH_YES)
+    source: StaySource = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER, hours=48)
+    tensor = source.stays("study-7")
+    assert tensor.shape == (2, 48, len(SIGNALS))
+    assert tensor.dtype == np.float32
+    assert sorted(tensor[:, 0, 0]) == [80, 90]
+    assert np.isnan(tensor[:, 1:]).all()
+    assert hospital.trail.events[-1].detail == (("study", "study-7"),)
+    nobody = StayReader(hospital.twins, hospital.vault, hospital.access, CLINICIAN)
+    assert nobody.stays("study-7").shape == (0, 48, len(SIGNALS))
+
+
+def test_a_stay_is_kept_in_versions_and_read_by_clinicians(hospital: Hospital) -> None:
+    twin = hospital.twins.ingest(SYSTEM, patient("p")).twin
+    assert hospital.twins.keep_stay(SYSTEM, twin, stay(2, 1)).version == 1
+    assert hospital.twins.keep_stay(SYSTEM, twin, stay(2, 2)).version == 2
+    assert [one.content for one in hospital.twins.read_stays(CLINICIAN, twin)] == [stay(2, 2)]
+    with pytest.raises(AccessDenied):
+        hospital.twins.keep_stay(VENDOR, twin, stay(2, 3))
+    with pytest.raises(NotFound):
+        hospital.twins.keep_stay(SYSTEM, TwinId("0199e0c2-0000-7000-8000-00000000000a"), stay(2, 3))
+
+
+def test_a_stored_vector_is_a_record_of_its_own_type(hospital: Hospital) -> None:
+    receipt = hospital.twins.ingest(SYSTEM, patient("p"))
+    opened = hospital.twins.read(CLINICIAN, Purpose.TREATMENT, receipt.twin, {Category.FEATURES})
+    assert [one.record_type for one in opened] == [FEATURES_TYPE]
