@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from sqlalchemy import delete as delete_from
 
 from twinward.clock import Clock
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
+from twinward.vault.key_service import translated_keys
 from twinward.vault.models import KeyringBase, ShreddedTwin, WrappedTwinKey
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import TwinId
 from twinward_crypto import blind_index, hierarchy
-from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
@@ -72,7 +71,7 @@ class Keyring:
             path, KeyringBase.metadata, application_id=APPLICATION_ID, schema_version=SCHEMA_VERSION
         )
         try:
-            with self._file.writing() as connection, _translated():
+            with self._file.writing() as connection, translated_keys():
                 self._require_kek(connection)
         except BaseException:
             self._file.close()
@@ -86,7 +85,7 @@ class Keyring:
             TwinShredded: it existed and was shredded.
             VaultUnavailable: nothing was made.
         """
-        with self._file.writing() as connection, _translated():
+        with self._file.writing() as connection, translated_keys():
             self._reserve(connection, [twin])
             done = connection.execute(
                 update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
@@ -100,7 +99,7 @@ class Keyring:
         Raises:
             TwinShredded: one of them was shredded; none was made.
         """
-        with self._file.writing() as connection, _translated():
+        with self._file.writing() as connection, translated_keys():
             self._reserve(connection, twins)
 
     def keys(self, twin: TwinId) -> TwinKeys:
@@ -122,7 +121,7 @@ class Keyring:
         Raises ``TwinShredded`` (a ``NotFound``) once it was shredded.
         """
         if twin is None:
-            with _translated():
+            with translated_keys():
                 return self._provider.mac(self._tenant, TENANT_AUDIT, b"")
         cached = self._cached(twin)
         if cached is not None:
@@ -137,7 +136,7 @@ class Keyring:
         """A 16-byte blind-index tag, stable for this tenant over every rotation."""
         key = self._index_keys.get(label)
         if key is None:
-            with _translated():
+            with translated_keys():
                 key = self._index_keys[label] = blind_index.index_key(self._provider, self._tenant, label)
         return blind_index.tag(key, value.encode("utf-8", "surrogatepass"))
 
@@ -146,11 +145,11 @@ class Keyring:
 
         Interrupted, it goes on where it stopped the next time. The old KEK stays until ``retire``.
         """
-        with self._file.writing() as connection, _translated():
+        with self._file.writing() as connection, translated_keys():
             target, remaining = self._rotation_target(connection)
         done, total = 0, remaining
         while remaining:
-            with self._file.writing() as connection, _translated():
+            with self._file.writing() as connection, translated_keys():
                 done += self._rewrap_batch(connection, target)
                 remaining = self._behind(connection, target)
             if progress is not None:
@@ -164,7 +163,7 @@ class Keyring:
 
         From then on no backup of this database that is older than the rotation opens anything.
         """
-        with self._file.writing() as connection, _translated():
+        with self._file.writing() as connection, translated_keys():
             used = set(connection.execute(select(_keys.c.kek_version).distinct()).scalars())
             *older, _newest = self._provider.versions(self._tenant)
             idle = [version for version in older if version not in used]
@@ -223,7 +222,7 @@ class Keyring:
                 raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
         if row is None or (created and not row.created):
             raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
-        with _translated():
+        with translated_keys():
             key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, self._place(row))
         keys = TwinKeys(twin, row.generation, key)
         if row.created:
@@ -296,17 +295,3 @@ class Keyring:
 
     def _is_shredded(self, connection: Connection, twin: TwinId) -> bool:
         return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except KeyDestroyed as error:
-        raise TwinShredded(
-            "the key that wrapped this twin's key was destroyed: nothing of it opens any more"
-        ) from error
-    except KeyProviderError as error:
-        raise VaultUnavailable(f"the key service refused: {error}", hint="check the key service") from error
-    except (OpenError, ParameterError) as error:
-        raise RecordDamaged("a wrapped twin key does not open: the keyring was altered, or is another's") from error

@@ -21,6 +21,7 @@ from twinward.vault.errors import (
     VersionConflict,
 )
 from twinward.vault.interfaces import Record
+from twinward.vault.sealer import Sealer
 from twinward.vault.service import OPENING_ACTIONS, Vault
 from twinward.vault.stores.sqlite import SqliteRecordStore
 from twinward.vocabulary import Action, Category, RecordId, TwinId
@@ -303,6 +304,20 @@ def test_a_version_cut_out_of_a_history_shows(house: House) -> None:
         house.write(replace(record, content=content, version=0))
     assert record.record_id is not None
     tamper(house, "DELETE FROM sealed_record WHERE version = 2")
+    with pytest.raises(RecordDamaged, match="broken at version 2"):
+        house.vault.read_history(house.permit(twin), record.record_id)
+
+
+def test_a_version_exchanged_for_another_genuine_one_shows(house: House) -> None:
+    """A fork: version 1 as another copy of this node sealed it. It opens; version 2 does not follow from it."""
+    twin = house.twin()
+    (record,) = house.write(observation(twin, b"one"))
+    house.write(replace(record, content=b"two"))
+    assert record.record_id is not None
+    fork = Sealer(TENANT, house.keyring.tag).seal(
+        replace(record, content=b"another one"), house.keyring.keys(twin), after=None, at_ms=house.clock.now_ms()
+    )
+    tamper(house, "UPDATE sealed_record SET sealed = ? WHERE version = 1", fork.sealed)
     with pytest.raises(RecordDamaged, match="broken at version 2"):
         house.vault.read_history(house.permit(twin), record.record_id)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -85,6 +87,19 @@ contexts = st.builds(
 @given(contexts, contexts)
 def test_contexts_are_equal_only_when_their_bytes_are(one: RecordContext, other: RecordContext) -> None:
     assert (one == other) == (one.encode() == other.encode())
+
+
+@given(contexts, st.sampled_from([field.name for field in fields(RecordContext)]), st.data())
+def test_every_part_counts(context: RecordContext, name: str, data: st.DataObject) -> None:
+    if name == "version":
+        assume(context.version > 1)
+        changed = replace(context, version=data.draw(st.integers(2, 2**64 - 1)))
+    elif name == "previous_hash":
+        assume(context.version > 1)
+        changed = replace(context, previous_hash=data.draw(st.binary(min_size=32, max_size=32)))
+    else:
+        changed = replace(context, **{name: data.draw(texts)})
+    assert (changed.encode() == context.encode()) == (changed == context)
 
 
 @given(contexts, texts)

@@ -10,6 +10,7 @@ from tests.vectors.te1 import generate, reference
 from twinward_crypto import envelope
 from twinward_crypto.envelope import OVERHEAD_BYTES, generation_of, open_sealed, seal
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
+from twinward_crypto.record_context import RecordContext
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(generate.FILE.read_text())
 KEY, AAD = bytes(range(32)), b"st-anna/twin-1"
@@ -127,3 +128,20 @@ def test_the_specification_names_every_constant() -> None:
     for constant in ("twinward/TE1", "twinward/category-key", "twinward/audit-key", "twinward/tag-key"):
         assert f'"{constant}"' in spec
     assert "0x00000200" in spec
+
+
+def test_a_record_context_is_eight_parts_in_order() -> None:
+    context = RecordContext("st-anna", "twin", "Observation", "id", 258, b"\xaa" * 32, "labs", "s/1")
+    assert context.encode() == (
+        b"\0\0\0\x07st-anna\0\0\0\x04twin\0\0\0\x0bObservation\0\0\0\x02id"
+        b"\0\0\0\x08\0\0\0\0\0\0\x01\x02\0\0\0\x20" + b"\xaa" * 32 + b"\0\0\0\x04labs\0\0\0\x03s/1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "previous", "tenant"),
+    [(0, b"", "t"), (-1, b"", "t"), (2**64, bytes(32), "t"), (1, bytes(32), "t"), (2, b"", "t"), (1, b"", "\ud800")],
+)
+def test_impossible_contexts_are_refused(version: int, previous: bytes, tenant: str) -> None:
+    with pytest.raises(ParameterError):
+        RecordContext(tenant, "twin", "type", "id", version, previous, "labs", "s/1").encode()
