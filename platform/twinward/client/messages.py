@@ -21,6 +21,7 @@ from typing import Annotated
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
+from twinward.errors import BadInput
 from twinward.feature_schema import FeatureSchema
 from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
 from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
@@ -59,7 +60,9 @@ class ModeTerms(_Message):
     leakage: str
 
     def plan(self, schema: FeatureSchema) -> Plan:
-        """The plan these terms mean for a schema. Raises ``ParameterError`` where they mean none."""
+        """The plan these terms mean for a schema. Raises ``ParameterError`` or ``BadInput`` where they mean none."""
+        if self.profile and self.profile not in PROFILES:
+            raise BadInput("a hospital offers a ring this build does not know", hint="update twinward")
         ring = PROFILES.get(self.profile)
         if self.mode is Mode.GATED:
             return plan_gated(schema.dimension, schema.levels, self.max_weight, weighted=self.weighted, profile=ring)

@@ -202,6 +202,10 @@ class VendorClient:
     def _gate_key(self, terms: Terms, plan: Plan) -> wire.Bundle:
         if self._gate is None or self._gate[0] != terms.epoch:
             reply = self._get("/gate-key", GateKeyReply)
+            if reply.epoch != terms.epoch:
+                self._terms = None
+                message = f"made for another schema or epoch; epoch {reply.epoch} is answered now"
+                raise HospitalRefused(message, status=409, hint="ask again: the new terms will be fetched")
             kind = wire.Kind.GATE_PUBLIC_KEY
             bundle = _reading(lambda: wire.decode(reply.bundle, kind=kind, plan=plan, binding=terms.binding()))
             self._gate = (terms.epoch, bundle)

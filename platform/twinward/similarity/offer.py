@@ -22,7 +22,7 @@ LEAKAGE: Mapping[Mode, str] = {
     ),
     Mode.MATRIX: (
         "Obfuscation-grade. The hospital sees the query. Whoever holds the outsourced tree sees its shape, each "
-        "query's path and result size, and with one record it knows can work out the others."
+        "query's path and result size, and with one record it knows and one token works out the others."
     ),
 }
 

@@ -1,0 +1,193 @@
+"""A hospital small enough for tests: real policy, consents and log order; feature vectors from a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+from twinward.access.capability import PermitAuthority
+from twinward.access.consent import ConsentStore, Provision
+from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.policy import Policy
+from twinward.access.service import Access
+from twinward.api import problems
+from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.client import messages
+from twinward.client.messages import Mode
+from twinward.client.vendor import VendorClient
+from twinward.clock import FixedClock
+from twinward.errors import Unavailable
+from twinward.feature_schema import Feature, FeatureSchema
+from twinward.similarity.errors import BudgetExhausted
+from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.offer import Offer
+from twinward.similarity.service import Similarity
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+
+EPOCH = 20_454
+HOSPITAL = "St. Anna Hospital"
+VENDOR = Principal("acme", Role.VENDOR)
+SYSTEM = Principal("node", Role.SYSTEM)
+YES = (Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(Category.FEATURES,)),)
+ALL_MODES = (Mode.GATED, Mode.VENDOR_KEY, Mode.MATRIX)
+
+
+def schema_of(ranges: Mapping[str, tuple[float, float]], *, levels: int = 128) -> FeatureSchema:
+    """A schema with these features; each default is its range's middle."""
+    return FeatureSchema(
+        name="test",
+        levels=levels,
+        features=tuple(
+            Feature(name=name, title=name, unit="1", low=low, high=high, default=(low + high) / 2)
+            for name, (low, high) in ranges.items()
+        ),
+    )
+
+
+class Trail:
+    """The access log as a list; refuses when told that its disk is full."""
+
+    def __init__(self) -> None:
+        self.events: list[AccessEvent] = []
+        self.full = False
+
+    def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
+        if self.full:
+            raise Unavailable("no space left")
+        first = len(self.events)
+        self.events += events
+        return [LoggedEvent(first + i, bytes(32), event) for i, event in enumerate(events)]
+
+
+class Keys:
+    """A fixed key per twin."""
+
+    def audit_key(self, twin: TwinId | None) -> bytes:
+        return (twin or "tenant").encode().ljust(32, b"\0")[-32:]
+
+    def tag(self, label: str, value: str) -> bytes:
+        return f"{label}{value}".encode().ljust(16, b"\0")[:16]
+
+
+class CountedBudget:
+    """A budget in memory, with the contract's behaviour."""
+
+    def __init__(self, allowance: int) -> None:
+        self.left: dict[str, int] = {VENDOR.id: allowance}
+
+    def spend(self, vendor: str, epoch: int, amount: int = 1) -> int:
+        if amount > self.left.get(vendor, 0):
+            raise BudgetExhausted(vendor, epoch, self.left.get(vendor, 0))
+        self.left[vendor] -= amount
+        return self.left[vendor]
+
+    def remaining(self, vendor: str, epoch: int) -> int:
+        return self.left.get(vendor, 0)
+
+
+class House:
+    """One hospital with one patient per row of ``levels``; all consent unless a test says otherwise."""
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: FeatureSchema,
+        levels: NDArray[np.int64],
+        *,
+        modes: tuple[Mode, ...] = ALL_MODES,
+        minimum_count: int = 3,
+        noise_width: int = 1,
+        allowance: int = 5,
+        budget: QueryBudget | None = None,
+        refusing: Sequence[int] = (),
+        weighted: bool = True,
+    ) -> None:
+        self.schema, self.levels = schema, levels
+        self.twins = [TwinId(f"0199e0c2-0000-7000-8000-{row:012x}") for row in range(len(levels))]
+        clock = FixedClock()
+        self.trail = Trail()
+        consents = ConsentStore(folder / "consents.db", Keys(), clock)
+        self.access = Access(Policy.load(), consents, self.trail, PermitAuthority(clock), clock)
+        consents.put_many([(twin, YES) for row, twin in enumerate(self.twins) if row not in refusing])
+        self.consents = consents
+        self.budget = budget or CountedBudget(allowance)
+        self.offer = Offer(modes=modes, minimum_count=minimum_count, noise_width=noise_width, weighted=weighted)
+        self.service = self.open()
+
+    def open(self, epoch: int = EPOCH) -> Similarity:
+        return Similarity.open(
+            self,
+            hospital=HOSPITAL,
+            schema=self.schema,
+            epoch=epoch,
+            offer=self.offer,
+            access=self.access,
+            budget=self.budget,
+        )
+
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
+        requests = [
+            AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, twin, frozenset({Category.FEATURES}))
+            for twin in self.twins
+        ]
+        permits = self.access.decide_many(requests)
+        rows = zip(self.twins, self.levels.tolist(), permits, strict=True)
+        return [(twin, vector) for twin, vector, permit in rows if permit is not None]
+
+    def handles_within(
+        self, query: Sequence[int], threshold_squared: int, weights: Sequence[int] | None = None
+    ) -> tuple[str, ...]:
+        """Brute force over the plaintext: the handles that should come back, sorted."""
+        weighing = np.ones(len(query), dtype=np.int64) if weights is None else np.array(weights)
+        distances = ((self.levels - np.array(query)) ** 2 * weighing).sum(axis=1)
+        twins = [self.twins[row] for row in np.flatnonzero(distances <= threshold_squared)]
+        return tuple(sorted(self.service.secrets.handle(VENDOR.id, twin) for twin in twins))
+
+    def vendor(self) -> VendorClient:
+        """A client of this hospital over HTTP, as the vendor."""
+        return VendorClient("http://testserver", "token", http=TestClient(app_of(self.service)))
+
+
+def app_of(service: Similarity) -> FastAPI:
+    """The routes that ``messages`` promises, for one vendor."""
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get(messages.PREFIX + "/schema")
+    def schema() -> messages.Terms:
+        return service.terms()
+
+    @app.get(messages.PREFIX + "/gate-key")
+    def gate_key() -> messages.GateKeyReply:
+        return service.gate_key()
+
+    @app.post(messages.PREFIX + "/gated")
+    def gated(query: messages.GatedQuery) -> messages.MatchReply:
+        return service.answer_gated(VENDOR, query)
+
+    @app.post(messages.PREFIX + "/vendor-key")
+    def vendor_key(query: messages.VendorKeyQuery) -> messages.DistanceReply:
+        return service.answer_vendor_key(VENDOR, query)
+
+    @app.post(messages.PREFIX + "/matrix/token")
+    def token(request: messages.TokenRequest) -> messages.TokenReply:
+        return service.issue_token(VENDOR, request)
+
+    @app.post(messages.PREFIX + "/matrix")
+    def matrix(query: messages.MatrixQuery) -> messages.MatchReply:
+        return service.answer_matrix(VENDOR, query)
+
+    @app.get(messages.PREFIX + "/budget")
+    def budget() -> messages.BudgetReply:
+        return service.budget(VENDOR)
+
+    @app.get(messages.PREFIX + "/results")
+    def results() -> messages.ResultsReply:
+        return service.results(VENDOR)
+
+    return app

@@ -1,0 +1,239 @@
+"""Exact scoring under encryption: plans, keys that do not slip, hostile parts, and what each profile must carry."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import tenseal.sealapi as seal
+
+from twinward_crypto.errors import MalformedBundle, MalformedKey, ParameterError
+from twinward_crypto.homomorphic import _seal, wire
+from twinward_crypto.homomorphic.database import Database
+from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
+from twinward_crypto.homomorphic.parameters import (
+    CIRCUIT_PRIVATE,
+    FAST,
+    GATED,
+    GATED_COMPACT,
+    GATED_WIDE,
+    MEDIUM,
+    PROFILES,
+    Plan,
+    error_bound,
+    plan,
+    plan_gated,
+)
+from twinward_crypto.homomorphic.query import QueryKey
+from twinward_crypto.homomorphic.scoring import score
+
+LEVELS = 128
+
+
+def worst_rows(made: Plan, extra: int = 3) -> np.ndarray:
+    """More rows than one block holds: all smallest, all largest, a feature that is zero throughout, random ones."""
+    rng = np.random.default_rng(made.dimension)
+    rows = rng.integers(0, made.levels, (made.profile.slots + extra, made.dimension))
+    rows[:, 0] = 0
+    rows[1], rows[-1], rows[2] = 0, made.levels - 1, made.levels - 1
+    return rows
+
+
+def brute(rows: np.ndarray, query: list[int], weights: list[int] | None) -> np.ndarray:
+    return ((rows - np.array(query)) ** 2 * (1 if weights is None else np.array(weights))).sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("profile", "dimension", "max_weight", "weighted"),
+    [(FAST, 16, 1, False), (FAST, 32, 1, False), (MEDIUM, 16, 8, True), (CIRCUIT_PRIVATE, 4, 8, True)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_bfv_is_exact_at_its_extremes(profile, dimension: int, max_weight: int, weighted: bool) -> None:
+    made = plan(dimension, LEVELS, max_weight, weighted=weighted, profile=profile)
+    rows, key = worst_rows(made), QueryKey.generate(made)
+    database = Database.build(made, rows)
+    for query in ([LEVELS - 1] * dimension, [0] * dimension):
+        weights = [max_weight] * dimension if weighted else None
+        asked = key.encrypt_query(query, weights)
+        answer = score(wire.decode(asked.bundle.encode(), kind=wire.Kind.QUERY, plan=made), database)
+        back = wire.decode(answer.encode(), kind=wire.Kind.SCORES, plan=made)
+        assert np.array_equal(key.decrypt_distances(asked, back), brute(rows, query, weights))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "levels", "max_weight", "weighted", "profile"),
+    [
+        (16, 128, 1, False, GATED),
+        (16, 128, 1, True, GATED),
+        (32, 128, 1, True, GATED),
+        (8, 128, 8, True, GATED_WIDE),
+        (4, 8, 1, False, GATED_COMPACT),
+    ],
+)
+def test_gated_rounds_to_the_exact_distance_within_its_bound(dimension, levels, max_weight, weighted, profile) -> None:
+    made = plan_gated(dimension, levels, max_weight, weighted=weighted)
+    assert made.profile is profile
+    rows, key = worst_rows(made), GateKey.generate(made)
+    index = key.encrypt_index(rows)
+    gate = wire.decode(key.public_bundle().encode(), kind=wire.Kind.GATE_PUBLIC_KEY, plan=made)
+    query, weights = [levels - 1] * dimension, [max_weight] * dimension if weighted else None
+    answer = score_gated(encrypt_gated_query(gate, query, weights), index)
+    expected = brute(rows, query, weights)
+    assert np.array_equal(key.open_distances(answer), expected)
+    encoder = seal.CKKSEncoder(_seal.context(profile.degree, profile.modulus_bits, 0))
+    raw = [
+        encoder.decode_double(key._decrypt(_seal.load(seal.Ciphertext, key._context, part))) for part in answer.parts
+    ]
+    error = np.abs(np.concatenate(raw)[: len(rows)] - expected).max()
+    assert 0 < error < error_bound(made) < 0.5
+
+
+def test_noise_is_added_and_hidden_rows_say_nothing() -> None:
+    made = plan(2, 16, noise_width=8, profile=FAST)
+    rows, key = np.array([[1, 2], [3, 4], [15, 15]]), QueryKey.generate(made)
+    asked = key.encrypt_query([3, 4])
+    noise, hidden = np.array([7, 0, 3]), np.array([False, False, True])
+    seen = set()
+    for _ in range(8):
+        got = key.decrypt_distances(asked, score(asked.bundle, Database.build(made, rows), noise=noise, hidden=hidden))
+        assert got[:2].tolist() == [8 + 7, 0]
+        seen.add(int(got[2]))
+    assert len(seen) > 4  # uniform over t >= 512: eight draws rarely coincide
+    with pytest.raises(ParameterError, match="noise"):
+        score(asked.bundle, Database.build(made, rows), noise=np.array([8, 0, 0]))
+
+
+def test_every_profile_is_128_bit_secure() -> None:
+    for profile in PROFILES.values():
+        bound = seal.CoeffModulus.MaxBitCount(profile.degree, seal.SEC_LEVEL_TYPE.TC128)
+        assert sum(profile.modulus_bits) <= bound
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ((0, 128), "dimension"),
+        ((257, 128), "dimension"),
+        ((16, 1), "levels"),
+        ((16, 1025), "levels"),
+        ((16, 128, 0), "max_weight"),
+        ((64, 1024, 1024), "max_weight"),
+    ],
+)
+def test_the_planner_names_what_cannot_work(arguments: tuple[int, ...], part: str) -> None:
+    with pytest.raises(ParameterError) as refusal:
+        plan(*arguments)
+    assert refusal.value.part == part
+
+
+def test_the_planner_refuses_what_a_given_profile_cannot_carry() -> None:
+    with pytest.raises(ParameterError) as refusal:
+        plan(16, 128, weighted=True, profile=FAST)
+    assert "fast" in str(refusal.value)
+    with pytest.raises(ParameterError) as refusal:
+        plan_gated(16, 128, profile=GATED_COMPACT)
+    assert refusal.value.part
+    with pytest.raises(ParameterError, match="not a BFV profile"):
+        plan(16, 128, profile=GATED)
+
+
+def test_the_plain_modulus_is_above_every_distance() -> None:
+    for dimension, levels, weight, noise in ((1, 2, 1, 1), (16, 128, 1, 64), (7, 1024, 3, 5)):
+        made = plan(dimension, levels, weight, noise_width=noise)
+        assert made.plain_modulus > made.max_distance + noise - 1
+
+
+@pytest.mark.parametrize("kind", [QueryKey, GateKey])
+def test_a_secret_key_does_not_slip(kind: type[QueryKey] | type[GateKey]) -> None:
+    made = plan(2, 16) if kind is QueryKey else plan_gated(2, 16)
+    key = kind.generate(made)
+    secret = key.dangerously_export_secret()
+    assert repr(key) == f"{kind.__name__}({made.profile.name}, secret withheld)"
+    for slip in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="does not serialise"):
+            slip(key)
+    assert kind.restore(made, secret).dangerously_export_secret() != b""
+    for bad in (b"", secret[:-1], b"\0" * len(secret), bytes(2 << 20)):
+        with pytest.raises(MalformedKey):
+            kind.restore(made, bad)
+
+
+def test_a_restored_key_reads_what_the_first_one_asked() -> None:
+    made = plan(2, 16)
+    key = QueryKey.generate(made)
+    asked = key.encrypt_query([3, 4])
+    answer = score(asked.bundle, Database.build(made, np.array([[3, 5]])))
+    again = QueryKey.restore(made, key.dangerously_export_secret())
+    assert again.decrypt_distances(asked, answer).tolist() == [1]
+
+
+def test_an_encrypted_query_does_not_show_its_offset() -> None:
+    asked = QueryKey.generate(plan(2, 16)).encrypt_query([3, 4])
+    assert str(asked.offset) not in repr(asked).replace(str(asked.bundle), "")
+
+
+@pytest.mark.parametrize("bad", [[1], [1, 2, 3], [-1, 0], [16, 0], [1.0, 2], [True, 0]])
+def test_levels_outside_the_plan_are_refused(bad: list[int]) -> None:
+    made = plan(2, 16)
+    with pytest.raises(ParameterError) as refusal:
+        QueryKey.generate(made).encrypt_query(bad)
+    assert refusal.value.part == "levels"
+
+
+@pytest.mark.parametrize("bad", [[[1]], [[-1, 0]], [[16, 0]], [[0.5, 1]], np.empty((0, 2), dtype=int)])
+def test_records_outside_the_plan_are_refused(bad: object) -> None:
+    with pytest.raises(ParameterError):
+        Database.build(plan(2, 16), np.array(bad))
+    with pytest.raises(ParameterError):
+        GateKey.generate(plan_gated(2, 16)).encrypt_index(np.array(bad))
+
+
+def test_weights_need_a_plan_that_takes_them() -> None:
+    with pytest.raises(ParameterError) as refusal:
+        QueryKey.generate(plan(2, 16)).encrypt_query([1, 2], [1, 1])
+    assert refusal.value.part == "weights"
+
+
+def test_a_query_for_another_cohort_is_refused() -> None:
+    made = plan(2, 16)
+    asked = QueryKey.generate(made).encrypt_query([1, 2], binding=bytes([1]) * 32)
+    with pytest.raises(MalformedBundle, match="another cohort"):
+        score(asked.bundle, Database.build(made, np.array([[1, 2]])))
+
+
+def test_ciphertexts_of_another_shape_are_refused() -> None:
+    """Well-framed parts that are not fresh: an answer, a plaintext, a ciphertext of another scheme."""
+    made = plan(1, 16)
+    key, database = QueryKey.generate(made), Database.build(made, np.array([[1]]))
+    asked = key.encrypt_query([3]).bundle
+    context = _seal.context(made.profile.degree, made.profile.modulus_bits, made.plain_modulus)
+    evaluator, ciphertext = seal.Evaluator(context), _seal.load(seal.Ciphertext, context, asked.parts[0])
+    evaluator.multiply_inplace(ciphertext, ciphertext)
+    size_three = _seal.save(ciphertext)
+    gated = GateKey.generate(plan_gated(1, 16))
+    other = encrypt_gated_query(gated.public_bundle(), [3]).parts[0]
+    for part in (size_three, _seal.save(seal.Plaintext("5")), other):
+        forged = wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, (part,))
+        with pytest.raises(MalformedBundle):
+            score(forged, database)
+
+
+def test_the_gate_refuses_scores_no_honest_query_gives() -> None:
+    """A query whose constant is off by a half, or that reaches outside the range, is not answered."""
+    made = plan_gated(1, 16)
+    key = GateKey.generate(made)
+    index, gate = key.encrypt_index(np.array([[3], [5]])), key.public_bundle()
+    honest = encrypt_gated_query(gate, [3])
+    context = _seal.context(made.profile.degree, made.profile.modulus_bits, 0)
+    for constant in (9.5, 400.0, -50.0, 9.0):
+        plaintext, ciphertext = seal.Plaintext(), seal.Ciphertext()
+        seal.CKKSEncoder(context).encode(constant, 2.0**made.scale_bits, plaintext)
+        seal.Encryptor(context, _seal.load(seal.PublicKey, context, gate.parts[0])).encrypt(plaintext, ciphertext)
+        query = wire.Bundle(wire.Kind.GATED_QUERY, made, wire.UNBOUND, (honest.parts[0], _seal.save(ciphertext)))
+        if constant == 9.0:
+            assert key.open_distances(score_gated(query, index)).tolist() == [0, 4]
+        else:
+            with pytest.raises(MalformedBundle, match="no well-formed query"):
+                key.open_distances(score_gated(query, index))
