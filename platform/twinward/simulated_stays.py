@@ -163,11 +163,10 @@ def _chart(random: np.random.Generator, illness: NDArray[np.float64]) -> NDArray
     charted[:, :, column("SaO2")] &= often(0.5)
     charted[:, :, column("FiO2")] = gases | (line & often(0.08))
     charted[:, :, column("Lactate")] = gases & often(0.4)
-    panel = often(0.05)
-    first = random.integers(0, min(4, hours), count)
-    panel[np.arange(count), first] = True
+    panel, admission = often(0.05), np.zeros((count, hours), np.bool_)
+    admission[np.arange(count), random.integers(0, min(4, hours), count)] = True
     for name in _LABS:
-        charted[:, :, column(name)] = panel & often(0.96)
+        charted[:, :, column(name)] = admission | (panel & often(0.96))
     return charted
 
 

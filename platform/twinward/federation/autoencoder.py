@@ -91,8 +91,8 @@ class AutoencoderDetector:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # matrices this small lose more to waiting on each other than they gain
         try:
-            given = torch.from_numpy(blocks)
-            error = ((self._module(given) - given) ** 2).mean((1, 2)).sum() * _LOSS_SCALE
+            given = torch.tensor(blocks, requires_grad=True)  # for torch's sake, as above
+            error = ((self._module(given) - given.detach()) ** 2).mean((1, 2)).sum() * _LOSS_SCALE
             gradients = torch.autograd.grad(error, self._weights)
         finally:
             torch.set_num_threads(threads)

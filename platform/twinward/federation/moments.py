@@ -71,7 +71,8 @@ class MomentsDetector:
     def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """The plain sum of all moments: for training in the open."""
         chunks = [chunk.sum(0, dtype=np.float64) for chunk in self.contributions(parameters, blocks)]
-        return np.sum(chunks, axis=0, dtype=np.float64)
+        total: NDArray[np.float64] = np.sum(chunks, axis=0, dtype=np.float64)
+        return total
 
     def learner(self) -> MomentsLearner:
         """A fresh start."""

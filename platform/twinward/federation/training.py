@@ -156,8 +156,8 @@ class Coordinator:
             return Comparison(private, untrained)
         blocks = normalise(benchmark.open_stays, bins)
 
-        def after_round(done: int) -> None:
-            self._progress(Progress("comparing", done, study.rounds, plan.epsilon))
+        def after_round(done: int, total: int) -> None:
+            self._progress(Progress("comparing", done, total, plan.epsilon))
 
         openly = train_without_privacy(detector, blocks, study.rounds, after_round=after_round)
         return Comparison(

@@ -1,0 +1,91 @@
+"""What is charged is an upper bound, tight, monotone, and adds up."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import integrate, stats
+
+from tests.integration.federation.kit import HOSPITALS
+from twinward.errors import BadInput
+from twinward.federation.accountant import (
+    calibrate,
+    charged_epsilon,
+    gaussian_delta,
+    gaussian_epsilon,
+    plan_for,
+    spent_epsilon,
+)
+from twinward.federation.study import StudyProtocol
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 4.0])
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0])
+def test_delta_is_the_hockey_stick_divergence(sigma: float, epsilon: float) -> None:
+    shifted, still = stats.norm(1, sigma).pdf, stats.norm(0, sigma).pdf
+    integral, _ = integrate.quad(
+        lambda x: max(shifted(x) - math.exp(epsilon) * still(x), 0), -20 * sigma, 20 * sigma, limit=500
+    )
+    assert gaussian_delta(sigma, epsilon) == pytest.approx(integral, abs=1e-7)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.39, 5.0, 30.0])
+@pytest.mark.parametrize("delta", [1e-6, 1e-5])
+def test_the_charge_agrees_with_the_closed_form_and_never_undercuts_it(sigma: float, delta: float) -> None:
+    exact = gaussian_epsilon(sigma, delta)
+    assert exact * (1 - 1e-9) <= charged_epsilon(sigma, 1, delta) <= exact * 1.0001
+
+
+def test_rounds_compose_as_dp_accounting_composes_them() -> None:
+    from dp_accounting.pld import privacy_loss_distribution
+
+    step = privacy_loss_distribution.from_gaussian_mechanism(6.0, value_discretization_interval=1e-4)
+    composed = step.self_compose(20).get_epsilon_for_delta(1e-5)
+    assert charged_epsilon(6.0, 20, 1e-5) == pytest.approx(composed, rel=2e-3)
+
+
+@pytest.mark.parametrize("rounds", [1, 40])
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0, 8.0])
+def test_calibration_reaches_the_promise_and_wastes_nothing(epsilon: float, rounds: int) -> None:
+    charged = charged_epsilon(calibrate(epsilon, 1e-5, rounds), rounds, 1e-5)
+    assert epsilon * 0.9999 < charged <= epsilon
+
+
+def test_epsilon_falls_with_noise_and_grows_with_rounds() -> None:
+    by_noise = [charged_epsilon(sigma, 10, 1e-5) for sigma in (2.0, 4.0, 8.0, 16.0)]
+    assert by_noise == sorted(by_noise, reverse=True)
+    by_rounds = [charged_epsilon(8.0, rounds, 1e-5) for rounds in (1, 2, 10, 40)]
+    assert by_rounds == sorted(by_rounds)
+
+
+def test_a_plan_is_integers_rounded_up() -> None:
+    plan = plan_for(StudyProtocol.for_autoencoder("s", HOSPITALS, rounds=40))
+    assert plan.inverse_variance_micros == math.ceil(40 / plan.noise_multiplier**2 * 1e6)
+    assert plan.epsilon_micros >= plan.epsilon * 1e6
+    assert plan.delta_e12 == 10_000_000
+    assert plan.epsilon_after(0) == 0
+    assert plan.epsilon_after(40) == pytest.approx(plan.epsilon, rel=1e-4)
+    assert plan.epsilon_after(10) < plan.epsilon_after(20)
+    with pytest.raises(BadInput):
+        plan.epsilon_after(41)
+
+
+def test_spends_add_up_in_inverse_variance() -> None:
+    plan = plan_for(StudyProtocol.for_moments("s", HOSPITALS))
+    once, twice = plan.inverse_variance_micros, 2 * plan.inverse_variance_micros
+    assert spent_epsilon(once, 1e-5) == pytest.approx(3.0, rel=1e-5)
+    assert spent_epsilon(twice, 1e-5) == pytest.approx(charged_epsilon(plan.noise_multiplier, 2, 1e-5), rel=1e-5)
+    assert spent_epsilon(0, 1e-5) == 0
+    with pytest.raises(BadInput):
+        spent_epsilon(-1, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epsilon": 0}, {"epsilon": math.nan}, {"epsilon": 51}, {"delta": 0}, {"delta": 1}, {"rounds": 0}]
+)
+def test_what_has_no_meaning_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BadInput):
+        calibrate(**({"epsilon": 1.0, "delta": 1e-5, "rounds": 1} | wrong))
+    with pytest.raises(BadInput):
+        charged_epsilon(math.inf, 1, 1e-5)
