@@ -18,7 +18,7 @@ from typing import Any, Final
 from eth.abc import ComputationAPI, ReceiptAPI, SignedTransactionAPI
 from eth.exceptions import PyEVMError, Revert
 from eth.vm.spoof import SpoofTransaction
-from eth_typing import Address
+from eth_typing import Address, BlockNumber
 from eth_utils.address import is_address, to_canonical_address, to_checksum_address
 from eth_utils.exceptions import ValidationError
 
@@ -107,6 +107,11 @@ class EmbeddedChain:
         with self._chain(write=False) as chain:
             return int(chain.get_canonical_head().block_number)
 
+    def gas_used(self, block_number: int) -> int:
+        """The gas that all transactions of a block used together."""
+        with self._chain(write=False) as chain:
+            return int(chain.get_canonical_block_header_by_number(BlockNumber(block_number)).gas_used)
+
     def deploy(self, artefact: Artefact, *arguments: Any) -> str:
         """Create a contract; return its checksummed address."""
         data = _codec.creation_data(artefact, arguments)
@@ -187,14 +192,17 @@ class EmbeddedChain:
             self._db.add_log(block, position, log.address, topics, log.data)
 
     def _simulate(self, chain: EmbeddedRules, target: Address, data: bytes) -> ComputationAPI:
-        vm = chain.get_vm(chain.header)
+        """Run a call as the next block would, and keep nothing of it.
+
+        Not py-evm's ``in_costless_state``: that makes up a block after the next, at the machine's own time.
+        """
+        vm = chain.get_vm(chain.header.copy(base_fee_per_gas=0))
         account = Address(self._key.public_key.to_canonical_address())
         unsigned = vm.get_transaction_builder().create_unsigned_transaction(
             nonce=vm.state.get_nonce(account), gas_price=0, gas=BLOCK_GAS_LIMIT, to=target, value=0, data=data
         )
         spoofed: Any = SpoofTransaction(unsigned, from_=account)  # unsigned, but runs as one signed by us
-        with vm.in_costless_state() as state:
-            return state.costless_execute_transaction(spoofed)
+        return vm.state.costless_execute_transaction(spoofed)
 
     @staticmethod
     def _require_contract(chain: EmbeddedRules, target: Address) -> None:

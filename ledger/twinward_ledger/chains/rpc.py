@@ -91,6 +91,11 @@ class RpcChain:
         with self._connection() as eth:
             return int(eth.block_number)
 
+    def gas_used(self, block_number: int) -> int:
+        """The gas that all transactions of a block used together."""
+        with self._connection() as eth:
+            return int(eth.get_block(block_number)["gasUsed"])
+
     def deploy(self, artefact: Artefact, *arguments: Any) -> str:
         """Create a contract; return its checksummed address."""
         data = _codec.creation_data(artefact, arguments)
