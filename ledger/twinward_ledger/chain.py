@@ -39,6 +39,10 @@ class ChainClient(Protocol):
         """The newest block's number."""
         ...
 
+    def gas_used(self, block_number: int) -> int:
+        """The gas that all transactions of a block used together."""
+        ...
+
     def deploy(self, artefact: Artefact, *arguments: Any) -> str:
         """Create a contract; return its checksummed address."""
         ...

@@ -59,6 +59,7 @@ class ChainConformance:
         receipt = budget.grant_queries("vendor", 7)
         assert len(receipt.transaction_hash) == 32
         assert receipt.block_number > before
+        assert chain.gas_used(receipt.block_number) >= receipt.gas_used
         assert chain.block_number() >= receipt.block_number
         assert receipt.gas_used > 21_000
         assert budget.remaining_queries("vendor", budget.current_epoch()) == 7
