@@ -6,15 +6,37 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import Any
 
+from eth.abc import SignedTransactionAPI
 from eth_keys.datatypes import PrivateKey
+from eth_typing import Address
 
 from twinward_ledger.errors import ChainUnavailable
 
 _KEY_SIZE_BYTES = 32
 
 
-def create(path: Path, key: bytes | None = None) -> PrivateKey:
+class Account:
+    """Signs transactions. eth_keys shows a private key in its repr; this keeps it out of any."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    @property
+    def address(self) -> Address:
+        """20 bytes."""
+        return Address(self._key.public_key.to_canonical_address())
+
+    def sign(self, transaction: Any, chain_id: int) -> SignedTransactionAPI:
+        """Sign one of py-evm's unsigned transactions."""
+        signed: SignedTransactionAPI = transaction.as_signed_transaction(self._key, chain_id=chain_id)
+        return signed
+
+
+def create(path: Path, key: bytes | None = None) -> Account:
     """Write a new key, readable by its owner only and durable before this returns; keep one that is there already."""
     if path.exists():
         return read(path)
@@ -35,7 +57,7 @@ def create(path: Path, key: bytes | None = None) -> PrivateKey:
     return read(path)
 
 
-def read(path: Path) -> PrivateKey:
+def read(path: Path) -> Account:
     """Read the key. Raises ``ChainUnavailable`` if it is missing, malformed or readable by others."""
     try:
         mode = path.stat().st_mode
@@ -47,7 +69,7 @@ def read(path: Path) -> PrivateKey:
     if stat.S_IMODE(mode) & 0o077:
         raise ChainUnavailable(f"the chain's key {path} is readable by others: chmod 600 it")
     try:
-        return PrivateKey(bytes.fromhex(text.strip()))
+        return Account(PrivateKey(bytes.fromhex(text.strip())))
     except Exception:  # noqa: BLE001 - eth_keys raises its own and ValueError; none may quote the key
         raise ChainUnavailable(f"the chain's key {path} is not a key of 64 hexadecimal digits") from None
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from eth.abc import ComputationAPI, ReceiptAPI, SignedTransactionAPI
+from eth.abc import ComputationAPI, ReceiptAPI
 from eth.exceptions import PyEVMError, Revert
 from eth.vm.spoof import SpoofTransaction
 from eth_typing import Address, BlockNumber
@@ -82,12 +82,12 @@ class EmbeddedChain:
             stored = self._db.meta("chain_id")
             if stored is None:
                 self._chain_id = DEFAULT_CHAIN_ID if chain_id is None else chain_id
-                self._key = _account.create(key_path, key)
+                self._account = _account.create(key_path, key)
                 self._db.set_meta("chain_id", str(self._chain_id).encode())
                 write_genesis(self._db, self._chain_id, self.sender, self._now_s())
             else:
                 self._chain_id = int(stored)
-                self._key = _account.read(key_path)
+                self._account = _account.read(key_path)
         if chain_id is not None and chain_id != self._chain_id:
             raise WrongChain(f"{self._path} is chain {self._chain_id}, configured is {chain_id}")
         self._rules = rules(self._chain_id)
@@ -100,7 +100,7 @@ class EmbeddedChain:
     @property
     def sender(self) -> str:
         """The checksummed address transactions come from."""
-        return str(self._key.public_key.to_checksum_address())
+        return str(to_checksum_address(self._account.address))
 
     def block_number(self) -> int:
         """The newest block's number."""
@@ -168,9 +168,9 @@ class EmbeddedChain:
         vm = chain.get_vm(header)
         # Prague's builder, which the interface that py-evm declares here is older than.
         builder: Any = vm.get_transaction_builder()
-        transaction: SignedTransactionAPI = builder.new_unsigned_dynamic_fee_transaction(
+        unsigned = builder.new_unsigned_dynamic_fee_transaction(
             chain_id=self._chain_id,
-            nonce=vm.state.get_nonce(Address(self._key.public_key.to_canonical_address())),
+            nonce=vm.state.get_nonce(self._account.address),
             max_priority_fee_per_gas=_PRIORITY_FEE_WEI,
             max_fee_per_gas=2 * (header.base_fee_per_gas or 0) + _PRIORITY_FEE_WEI,
             gas=BLOCK_GAS_LIMIT,
@@ -178,7 +178,8 @@ class EmbeddedChain:
             value=0,
             data=data,
             access_list=(),
-        ).as_signed_transaction(self._key, chain_id=self._chain_id)
+        )
+        transaction = self._account.sign(unsigned, self._chain_id)
         _, receipt, computation = chain.apply_transaction(transaction)
         if computation.is_error:
             raise _refusal(artefact, computation)
@@ -197,11 +198,15 @@ class EmbeddedChain:
         Not py-evm's ``in_costless_state``: that makes up a block after the next, at the machine's own time.
         """
         vm = chain.get_vm(chain.header.copy(base_fee_per_gas=0))
-        account = Address(self._key.public_key.to_canonical_address())
         unsigned = vm.get_transaction_builder().create_unsigned_transaction(
-            nonce=vm.state.get_nonce(account), gas_price=0, gas=BLOCK_GAS_LIMIT, to=target, value=0, data=data
+            nonce=vm.state.get_nonce(self._account.address),
+            gas_price=0,
+            gas=BLOCK_GAS_LIMIT,
+            to=target,
+            value=0,
+            data=data,
         )
-        spoofed: Any = SpoofTransaction(unsigned, from_=account)  # unsigned, but runs as one signed by us
+        spoofed: Any = SpoofTransaction(unsigned, from_=self._account.address)  # unsigned, but runs as one signed by us
         return vm.state.costless_execute_transaction(spoofed)
 
     @staticmethod

@@ -32,6 +32,7 @@ from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReve
 _TRIES: Final = 3
 _BACKOFF_S: Final = 0.25
 _POLL_S: Final = 0.1
+_PRIORITY_FEE_WEI: Final = 1_000_000_000
 _GAS_HEADROOM_PERCENT: Final = 20
 _LOG_PAGE_BLOCKS: Final = 10_000
 """Endpoints refuse longer ranges."""
@@ -48,10 +49,18 @@ class RpcChain:
         chain_id: the EIP-155 chain id that the endpoint must have.
         timeout_s: how long one request may take; it is tried three times.
         receipt_timeout_s: how long a transaction may take into a block.
+        priority_fee_wei: what the block's maker is offered for each gas; 0 on a network without fees.
     """
 
     def __init__(
-        self, url: str, key: bytes, chain_id: int, *, timeout_s: float = 10.0, receipt_timeout_s: float = 120.0
+        self,
+        url: str,
+        key: bytes,
+        chain_id: int,
+        *,
+        timeout_s: float = 10.0,
+        receipt_timeout_s: float = 120.0,
+        priority_fee_wei: int = _PRIORITY_FEE_WEI,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -60,6 +69,7 @@ class RpcChain:
         self._account = _account(key)
         self._chain_id = chain_id
         self._receipt_timeout_s = receipt_timeout_s
+        self._priority_fee_wei = Web3.to_wei(priority_fee_wei, "wei")
         self._session = requests.Session()
         retries = ExceptionRetryConfiguration(
             errors=(requests.ConnectionError, requests.Timeout),
@@ -151,16 +161,15 @@ class RpcChain:
     def _send(self, transaction: TxParams) -> TxReceipt:
         """Sign, send and wait. What a contract refuses is found out before it costs anything, and raised."""
         eth = self._web3.eth
-        priority_fee = eth.max_priority_fee
-        base_fee = eth.fee_history(1, "latest")["baseFeePerGas"][-1]
+        base_fee = int(eth.fee_history(1, "latest")["baseFeePerGas"][-1])
         draft: TxParams = {
             **transaction,
             "from": self._account.address,
             "chainId": self._chain_id,
             "value": Web3.to_wei(0, "wei"),
             "type": 2,
-            "maxPriorityFeePerGas": priority_fee,
-            "maxFeePerGas": Web3.to_wei(2 * base_fee + priority_fee, "wei"),
+            "maxPriorityFeePerGas": self._priority_fee_wei,
+            "maxFeePerGas": Web3.to_wei(2 * base_fee + self._priority_fee_wei, "wei"),
         }
         gas = eth.estimate_gas(draft)
         signed = self._account.sign_transaction(
