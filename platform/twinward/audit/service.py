@@ -7,7 +7,8 @@ of its own and stands in ``reader.py``, behind a permit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -115,8 +116,8 @@ class Audit:
         if not events:
             return []
         try:
-            tenant_key = self.keys.audit_key(None)
-            entries = [self._entry(event, tenant_key) for event in events]
+            keys = self._keys_for(events)
+            entries = [self._entry(event, keys) for event in events]
             indices = self.log.append(entries)
         except EventNotLoggable:
             raise
@@ -272,14 +273,19 @@ class Audit:
             return None
         return None
 
-    def _entry(self, event: AccessEvent, tenant_key: bytes) -> Entry:
+    def _keys_for(self, events: Sequence[AccessEvent]) -> dict[TwinId | None, bytes]:
+        """The audit key of every twin the events are about, and the hospital's own under None."""
+        keys: dict[TwinId | None, bytes] = {None: self.keys.audit_key(None)}
+        for twin in {event.twin for event in events if event.twin is not None}:
+            # an attempt on a twin that was shredded is logged too, under the hospital's own key
+            with suppress(NotFound):
+                keys[twin] = self.keys.audit_key(twin)
+        return keys
+
+    def _entry(self, event: AccessEvent, keys: Mapping[TwinId | None, bytes]) -> Entry:
         data = event_format.encode(event, self.log.origin)
-        twin = event.twin
-        try:
-            key = tenant_key if twin is None else self.keys.audit_key(twin)
-        except NotFound:  # an attempt on a twin that was shredded is logged too, under the hospital's own key
-            twin, key = None, tenant_key
-        sealed = body.seal_event(data, event.at_ms, twin, key=key, tenant_key=tenant_key, origin=self.log.origin)
+        twin = event.twin if event.twin in keys else None
+        sealed = body.seal_event(data, event.at_ms, twin, key=keys[twin], tenant_key=keys[None], origin=self.log.origin)
         values = (event.twin, event.agent, event.role.value, event.action.value, event.decision)
         tags = (self.tag(label, value) for label, value in zip(TAG_LABELS, values, strict=True) if value is not None)
         return Entry(sealed.leaf, sealed.body, tuple(tags))

@@ -34,6 +34,7 @@ from twinward.clock import FixedClock
 from twinward.errors import BadInput, TwinwardError, Unavailable
 from twinward.vault.keyring import Keyring
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
@@ -164,8 +165,10 @@ def test_keys_that_do_not_answer_refuse(house: House, error: Exception) -> None:
         replace(EVENT, reason="x" * 70_000),
         replace(EVENT, decision="maybe"),
         replace(EVENT, twin=TwinId("x" * 65)),
+        replace(EVENT, at_ms=10**15),
+        replace(EVENT, at_ms=-60_000),
     ],
-    ids=["lone surrogate", "too long", "no decision", "long twin id"],
+    ids=["lone surrogate", "too long", "no decision", "long twin id", "far future", "before the epoch"],
 )
 def test_one_event_that_has_no_form_and_none_is_written(house: House, bad: AccessEvent) -> None:
     with pytest.raises((EventNotLoggable, LogNotWritten)):
@@ -450,6 +453,12 @@ events = st.builds(
     consent_version=st.integers(0, 2**31),
     detail=st.lists(st.tuples(text, text), max_size=3).map(tuple),
 )
+
+
+@given(events)
+def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
+    """The quick writer against the general one."""
+    assert event_format.encode(event, "log.example") == canonicalize(event_format.as_fhir(event, "log.example"))
 
 
 @given(events)
