@@ -50,6 +50,13 @@ def test_none_one_and_two_look_alike() -> None:
     assert "fewer than 3" in release(0).withheld
 
 
+def test_exactly_the_minimum_is_enough() -> None:
+    out = release(3)
+    assert (out.count, len(out.handles), out.withheld) == (3, 3, "")
+    out = release(4, releasable=TWINS[:3])
+    assert (out.count, len(out.handles)) == (4, 3)
+
+
 def test_enough_matches_are_released_without_order_or_distance() -> None:
     out = release(4)
     assert out.count == 4
