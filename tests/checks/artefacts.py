@@ -13,12 +13,13 @@ from pathlib import Path
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 
 
-def main() -> int:
+def main(contracts: Path = CONTRACTS) -> int:
+    """0 if fresh; 1, with what differs on stderr, if not or if it can't be told."""
     node = shutil.which("node")
-    if node is None or not (CONTRACTS / "node_modules" / "solc").is_dir():
+    if node is None or not (contracts / "node_modules" / "solc").is_dir():
         sys.stderr.write("contract artefacts can't be checked: install node, then run npm ci in contracts/\n")
         return 1
-    done = subprocess.run([node, "build.mjs", "--check"], cwd=CONTRACTS, capture_output=True, text=True, check=False)
+    done = subprocess.run([node, "build.mjs", "--check"], cwd=contracts, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.stderr.write(done.stderr)
         sys.stderr.write("contract artefacts are stale: run npm run build in contracts/ and commit the result\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.checks import artefacts as freshness
 from tests.tools import require
 from twinward_contracts import artefacts
 
@@ -73,23 +73,27 @@ def test_solidity_vectors_are_what_their_generator_writes() -> None:
 
 
 @pytest.mark.slow
-def test_the_freshness_check_passes_and_notices_a_changed_artefact() -> None:
+def test_the_freshness_check_passes_and_notices_a_changed_artefact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     require("node")
     require("solcjs", install="cd contracts && npm ci")
-    command = [sys.executable, "-m", "tests.checks.artefacts"]
-    fresh = subprocess.run(command, cwd=CONTRACTS.parent, capture_output=True, text=True, check=False)
-    assert fresh.returncode == 0, fresh.stderr
-    victim = COMPILED / "ConsentRegistry.json"
-    extra = COMPILED / "Stray.json"
-    original = victim.read_bytes()
-    try:
-        victim.write_bytes(original.replace(b"ConsentGranted", b"ConsentGrinted"))
-        extra.write_text("{}", encoding="utf-8")
-        stale = subprocess.run(command, cwd=CONTRACTS.parent, capture_output=True, text=True, check=False)
-    finally:
-        victim.write_bytes(original)
-        extra.unlink()
-    assert stale.returncode == 1
-    assert "ConsentRegistry.json is not what src/ compiles to" in stale.stderr
-    assert "Stray.json has no source" in stale.stderr
-    assert "AccessAnchor" not in stale.stderr
+    shutil.copy(CONTRACTS / "build.mjs", tmp_path)
+    shutil.copytree(CONTRACTS / "src", tmp_path / "src")
+    shutil.copytree(COMPILED, tmp_path / "twinward_contracts" / "compiled")
+    (tmp_path / "node_modules").symlink_to(CONTRACTS / "node_modules")
+    assert freshness.main(tmp_path) == 0, capsys.readouterr().err
+    compiled = tmp_path / "twinward_contracts" / "compiled"
+    victim = compiled / "ConsentRegistry.json"
+    victim.write_bytes(victim.read_bytes().replace(b"ConsentGranted", b"ConsentGrinted"))
+    (compiled / "Stray.json").write_text("{}", encoding="utf-8")
+    assert freshness.main(tmp_path) == 1
+    said = capsys.readouterr().err
+    assert "ConsentRegistry.json is not what src/ compiles to" in said
+    assert "Stray.json has no source" in said
+    assert "AccessAnchor" not in said
+
+
+def test_the_freshness_check_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert freshness.main(tmp_path) == 1
+    assert "npm ci" in capsys.readouterr().err
