@@ -167,6 +167,10 @@ class Witness:
         statement = AnchorStatement.of(proposal.domain, checkpoint, proposal.time_s)
         return Cosignature(line, cosign_bls(statement, self._keys.bls_secret_key))
 
+    def close(self) -> None:
+        """Give back its state's file."""
+        self._state.close()
+
     def _open(self, data: bytes) -> tuple[Checkpoint, Note]:
         try:
             origin = Checkpoint.parse(Note.parse(data).text).origin

@@ -144,8 +144,16 @@ class Node:
         return self.similarity()
 
     def close(self) -> None:
-        """Give back every file."""
-        for part in (self.accounts, self.consents, self.store, self.keyring, self.log.store, self.consortium.chain):
+        """Give back every file, the chain's and the witnesses' too."""
+        self.close_own()
+        self.consortium.chain.close()
+        for witness in self.witnesses:
+            witness.close()
+
+    def close_own(self) -> None:
+        """Give back this node's own files; what it shares with the consortium stays open."""
+        journal = self.audit.anchorer.journal
+        for part in (self.accounts, self.consents, self.store, self.keyring, journal, self.log.store):
             part.close()
 
     def _open_cohort(self, epoch: int, budget: LedgerBudget) -> Similarity:

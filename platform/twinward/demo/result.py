@@ -44,7 +44,7 @@ class Witnessed:
     block: int
     gas: int
     contract: str
-    events_per_gas: float
+    gas_per_event: float
 
 
 @dataclass(frozen=True)

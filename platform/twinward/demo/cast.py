@@ -1,0 +1,35 @@
+"""Who plays in the demo: accounts, with secrets that are drawn anew in every run and shown once."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from twinward.access.interfaces import Principal
+from twinward.node import Node
+from twinward.vocabulary import Role
+
+OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")
+VENDOR = Principal("acme", Role.VENDOR, "Acme Diagnostics")
+RESEARCHER = Principal("marie", Role.RESEARCHER, "Marie Research", "consortium study office")
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The secrets of the demo's accounts."""
+
+    officer_password: str = field(repr=False)
+    clinician_token: str = field(repr=False)
+    vendor_token: str = field(repr=False)
+
+
+def hire(node: Node) -> Cast:
+    """Give everybody an account."""
+    password = "-".join(secrets.token_hex(2) for _ in range(4))
+    node.accounts.add_person(OFFICER, password)
+    return Cast(
+        officer_password=password,
+        clinician_token=node.accounts.add_system(CLINICIAN),
+        vendor_token=node.accounts.add_system(VENDOR),
+    )

@@ -1,0 +1,97 @@
+"""Steps 1 and 2: patients become sealed twins, and nothing of them can be found in the files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.demo.display import Display
+from twinward.demo.result import Sealing
+from twinward.fhir.cohort import generate_cohort
+from twinward.fhir.importer import BadFile, find_files, import_bundles
+from twinward.node import SYSTEM, Node
+from twinward.twins.models import DIRECTORY, PatientImport
+from twinward.vocabulary import TwinId
+
+NEEDLE_MIN_BYTES = 6
+"""Shorter words would turn up in ciphertext by chance."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The patients' twins and what was found out while sealing them."""
+
+    twins: tuple[TwinId, ...]
+    sealing: Sealing
+
+
+def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: int, seed: int) -> Admitted:
+    """Bring patients in, from files or made up, and search every file of the node for what they are about."""
+    rejected: list[str] = []
+    if bundles is None:
+        source, expected = "made up by carebundle, US Core R4", count
+        imports: Iterable[PatientImport] = generate_cohort(count, seed)
+    else:
+        source, expected = f"bundles of {bundles.name}", len(find_files([bundles]))
+
+        def note(bad: BadFile) -> None:
+            rejected.append(f"{bad.path.name}: {bad.error}")
+
+        imports = import_bundles([bundles], on_bad_file=note)
+    display.begin("1-2 · patients become sealed twins", expected)
+    started = time.perf_counter()
+    twins: list[TwinId] = []
+    needles: dict[str, set[bytes]] = {"family names": set(), "birth dates": set(), "FHIR ids": set()}
+    resources = plain_bytes = 0
+    for one in imports:
+        receipt = node.twins.ingest(SYSTEM, one)
+        resources += len(one.records)
+        plain_bytes += sum(len(record.content) for record in one.records)
+        if one.reference != DIRECTORY:
+            twins.append(receipt.twin)
+            _collect(needles, one)
+            display.advance()
+    seconds = time.perf_counter() - started
+    found = search_files(node.settings.home, set().union(*needles.values(), _COMMON))
+    stored = sum(path.stat().st_size for path in node.settings.home.glob("vault.db*"))
+    row = next(iter(node.store.of_twin(twins[0])))
+    display.finish(f"{resources} resources of {len(twins)} patients sealed; {found} of their words found in the files")
+    sealing = Sealing(
+        source=source,
+        patients=len(twins),
+        resources=resources,
+        plain_bytes=plain_bytes,
+        stored_bytes=stored,
+        seconds=seconds,
+        rejected=tuple(rejected),
+        needles=(*(f"{len(words)} {kind}" for kind, words in needles.items()), "FHIR type names and LOINC codes"),
+        needles_found=found,
+        row_hex=row.sealed[:96].hex(" ", 2),
+    )
+    return Admitted(tuple(twins), sealing)
+
+
+_COMMON = frozenset({b"Observation", b"MedicationRequest", b"resourceType", b"4548-4", b"valueQuantity", b"birthDate"})
+
+
+def search_files(home: Path, needles: Iterable[bytes]) -> int:
+    """How many of the words occur in any file below ``home``, write-ahead logs included."""
+    words = {needle for needle in needles if len(needle) >= NEEDLE_MIN_BYTES}
+    found: set[bytes] = set()
+    for path in home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            found |= {word for word in words if word in content}
+    return len(found)
+
+
+def _collect(needles: dict[str, set[bytes]], one: PatientImport) -> None:
+    for record in one.records:
+        needles["FHIR ids"].add(record.reference.partition("/")[2].encode())
+        if record.record_type == "Patient":
+            patient = json.loads(record.content)
+            needles["family names"] |= {name["family"].encode() for name in patient.get("name", []) if "family" in name}
+            needles["birth dates"].add(patient.get("birthDate", "").encode())

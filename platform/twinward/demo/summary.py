@@ -1,0 +1,81 @@
+"""The run on one terminal page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from twinward.demo.cast import OFFICER, Cast
+from twinward.demo.result import DemoResult
+
+
+def summary(result: DemoResult, cast: Cast, report: Path) -> RenderableType:
+    """What was shown, what holds, and what to do next."""
+    table = Table(show_header=False, box=None, padding=(0, 1), expand=True)
+    table.add_column(width=2)
+    table.add_column(width=20, style="bold")
+    table.add_column(ratio=1)
+    for right, name, words in _rows(result):
+        table.add_row(Text("✓", style="bold green") if right else Text("✗", style="bold red"), name, words)
+    next_steps = Text.assemble(
+        ("report     ", "dim"), f"{report}\n",
+        ("next       ", "dim"), (f"twinward node serve --home {result.home}", "bold"), "   then open http://127.0.0.1:8040\n",
+        ("sign in    ", "dim"), OFFICER.id, "  ", (cast.officer_password, "bold"), "   (shown this once)\n",
+        ("tokens     ", "dim"), "clinician ", cast.clinician_token, "\n           vendor    ", cast.vendor_token,
+    )  # fmt: skip
+    title = f"{result.hospital}, end to end in {result.seconds:.0f} s"
+    return Panel(Group(table, Text(), next_steps), title=title, border_style="green" if result.holds() else "red")
+
+
+def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
+    sealing, witnessed, training = result.sealing, result.witnessed, result.training
+    by_name = {curve.name: curve.auroc for curve in training.curves}
+    others = ", ".join(f"{name} {auroc:.3f}" for name, auroc in by_name.items() if name != training.curves[0].name)
+    rows = [
+        (
+            sealing.needles_found == 0,
+            "sealed at rest",
+            f"{sealing.resources} resources of {sealing.patients} patients in {sealing.seconds:.1f} s; "
+            f"{sealing.needles_found} of {', '.join(sealing.needles)} found in any file",
+        ),
+        (
+            True,
+            "logged first",
+            f"{sum(r.decision == 'permit' for r in result.readings)} reads permitted, "
+            f"{sum(r.decision == 'deny' for r in result.readings)} refused; {witnessed.size} events under one root",
+        ),
+        (
+            len(witnessed.witnesses) >= witnessed.quorum,
+            "co-signed, anchored",
+            f"{', '.join(witnessed.witnesses)} signed; block {witnessed.block}, {witnessed.gas:,} gas "
+            f"({witnessed.gas_per_event:.0f} an event)",
+        ),
+        (
+            result.tampering.altered_index == result.tampering.reported_index,
+            "tampering caught",
+            f"leaf {result.tampering.altered_index} of a copy altered, leaf {result.tampering.reported_index} named",
+        ),
+    ]
+    rows += [
+        (
+            query.equals_brute_force,
+            f"query, {query.mode}",
+            f"{query.released} of {query.cohort} released in {query.seconds:.2f} s, as brute force says; "
+            f"{query.budget_left} queries left on the ledger",
+        )
+        for query in result.queries
+    ]
+    rows.append(
+        (
+            True,
+            "private training",
+            f"{training.patients} patients at {len(training.hospitals)} hospitals, ε = {training.epsilon:.2f}, "
+            f"δ = {training.delta:g}: AUROC {training.curves[0].auroc:.3f} ({others}); model {training.model_number} "
+            "on the ledger",
+        )
+    )
+    return rows

@@ -1,0 +1,164 @@
+"""Step 5: three hospitals train one anomaly detector under patient-level differential privacy."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from twinward.demo.cast import OFFICER, RESEARCHER
+from twinward.demo.display import Display
+from twinward.demo.querying import RESEARCH_YES
+from twinward.demo.result import Curve, Training
+from twinward.federation.evaluation import Benchmark, Measured
+from twinward.federation.ledger_adapters import COHORT, LedgerModelRegistry, LedgerPrivacyBudget
+from twinward.federation.secure_sum import HospitalIdentity
+from twinward.federation.site_process import SiteProcess
+from twinward.federation.stay_sources import deal_stays
+from twinward.federation.study import StudyProtocol
+from twinward.federation.tampering import tamper
+from twinward.federation.training import Coordinator, Progress
+from twinward.identifiers import uuid7
+from twinward.monitoring import Stays, encode_stay, load_stays
+from twinward.node import SYSTEM, Node, join_as_peer, open_node, write_private
+from twinward.simulated_stays import simulate_stays
+from twinward.twins.models import ImportRecord, PatientImport
+from twinward.twins.readers import StayReader
+from twinward.vocabulary import Category, TwinId
+
+STAYS_PER_HOSPITAL: Final = 900
+TEST_STAYS: Final = 1200
+TRAINING_SEED: Final = 2026
+TEST_SEED: Final = 4052
+PRIVACY_CAP_MICROS: Final = 20_000_000
+"""What all studies together may learn of a hospital's stays: 20 in units of 1/sigma^2."""
+BATCH: Final = 100
+
+
+@dataclass(frozen=True)
+class VaultStays:
+    """A hospital's stays, read in its own process from its own vault, each through its own permit."""
+
+    home: Path
+    name: str
+
+    def stays(self, study: str) -> Stays:
+        """The stays of every patient of this hospital whose consent allows research now."""
+        with open_node(self.home) as first, ExitStack() as stack:
+            node = first
+            if self.name != first.settings.tenant:
+                node = join_as_peer(first, self.name)
+                stack.callback(node.close_own)
+            return StayReader(node.twins, node.vault, node.access, RESEARCHER).stays(study)
+
+
+def train_across_hospitals(
+    node: Node, display: Display, twins: tuple[TwinId, ...], *, stays_file: Path | None, epsilon: float
+) -> Training:
+    """Fill three vaults with monitored stays, train over them, register the model."""
+    started = time.perf_counter()
+    source, shares, test = _stays(len(node.settings.witnesses), stays_file)
+    names = node.settings.witnesses
+    display.begin("5 · monitored stays into three vaults", sum(len(share) for share in shares))
+    for name, share in zip(names, shares, strict=True):
+        _fill(node, name, share, twins, display)
+        node.consortium.budgets.cap_privacy(name, COHORT, PRIVACY_CAP_MICROS)
+    display.finish(f"{sum(len(share) for share in shares)} stays sealed at {', '.join(names)}")
+
+    study = StudyProtocol.for_autoencoder(f"demo-{uuid7(node.clock.now_ms())[:13]}", tuple(names), epsilon=epsilon)
+    display.begin("5 · private training, then the same without privacy", 2 * study.rounds)
+
+    def show(progress: Progress) -> None:
+        if progress.stage in ("training", "comparing"):
+            display.advance()
+
+    identities = {name: HospitalIdentity.generate(name) for name in names}
+    roster = {name: identity.public_key for name, identity in identities.items()}
+    home = node.settings.home.resolve()
+    with ExitStack() as stack:
+        sites = [SiteProcess(identities[name], roster, VaultStays(home, name)) for name in names]
+        for site in sites:
+            stack.callback(site.close)
+        budget = LedgerPrivacyBudget(node.consortium.budgets)
+        registry = LedgerModelRegistry(node.consortium.models)
+        coordinator = Coordinator(sites, budget, registry, node.clock, progress=show)
+        benchmark = Benchmark(source, tamper(test, TEST_SEED), np.concatenate(shares))
+        trained = coordinator.run(study, benchmark)
+    folder = node.settings.home / "models"
+    folder.mkdir(exist_ok=True)
+    write_private(folder / f"{study.study_id}.model", trained.model.to_bytes())
+    write_private(folder / f"{study.study_id}.card.json", trained.card.content)
+    private = trained.comparison.private
+    display.finish(
+        f"ε = {trained.plan.epsilon:.2f}: AUROC {private.auroc:.3f}, model {trained.model_number} registered"
+    )
+    return Training(
+        hospitals=tuple(names),
+        patients=sum(len(share) for share in shares),
+        source=source,
+        detector="LSTM autoencoder (Opacus)",
+        epsilon=trained.plan.epsilon,
+        delta=trained.plan.delta,
+        noise_multiplier=trained.plan.noise_multiplier,
+        rounds=study.rounds,
+        clip=study.clip,
+        curves=tuple(_curve(measured) for measured in trained.comparison.all()),
+        model_number=trained.model_number,
+        model_hash=trained.model.hash().hex(),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _stays(hospitals: int, stays_file: Path | None) -> tuple[str, list[Stays], Stays]:
+    """Where the stays come from, each hospital's share, and test stays that nobody trains on."""
+    if stays_file is None:
+        training = simulate_stays(hospitals * STAYS_PER_HOSPITAL, TRAINING_SEED)
+        return "SYNTHETIC stays", deal_stays(training, hospitals, 0), simulate_stays(TEST_STAYS, TEST_SEED)
+    loaded = load_stays(stays_file)
+    wanted = min(len(loaded), hospitals * STAYS_PER_HOSPITAL + TEST_STAYS)
+    order = np.random.default_rng(0).permutation(len(loaded))[:wanted]
+    held_out = order[: min(TEST_STAYS, wanted // 3)]
+    training = loaded[order[len(held_out) :]]
+    return f"stays of {stays_file.name}", deal_stays(training, hospitals, 0), loaded[held_out]
+
+
+def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:
+    """One hospital takes its share in: known patients first, then new admissions; all consent to research."""
+    hospital = node if name == node.settings.tenant else join_as_peer(node, name)
+    try:
+        known = list(twins) if hospital is node else []
+        for start in range(0, len(share), BATCH):
+            batch = share[start : start + BATCH]
+            while len(known) < len(batch):
+                known.append(_admit(hospital, len(known) + start))
+            chosen, known = known[: len(batch)], known[len(batch) :]
+            contents = [(twin, encode_stay(stay)) for twin, stay in zip(chosen, batch, strict=True)]
+            hospital.twins.keep_stays(SYSTEM, contents)
+            hospital.access.set_consents(OFFICER, [(twin, (RESEARCH_YES,)) for twin in chosen if twin not in twins])
+            display.advance(len(batch))
+    finally:
+        if hospital is not node:
+            hospital.close_own()
+
+
+def _admit(hospital: Node, number: int) -> TwinId:
+    """A new intensive-care admission of which nothing is known yet but a number."""
+    reference = f"Patient/icu-{uuid7(hospital.clock.now_ms())}"
+    content = f'{{"resourceType":"Patient","id":"{reference.removeprefix("Patient/")}","active":true}}'.encode()
+    record = ImportRecord(reference, "Patient", Category.DEMOGRAPHICS, content)
+    return hospital.twins.ingest(SYSTEM, PatientImport(reference, (record,), source=f"admission {number}")).twin
+
+
+def _curve(measured: Measured) -> Curve:
+    return Curve(
+        measured.name,
+        measured.auroc,
+        measured.low,
+        measured.high,
+        measured.false_positive_rate,
+        measured.true_positive_rate,
+    )
