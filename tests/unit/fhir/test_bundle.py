@@ -51,6 +51,13 @@ def test_references_are_resolved_and_ids_given_with_every_other_byte_kept() -> N
     )
 
 
+def test_a_key_that_only_ends_like_reference_is_no_reference() -> None:
+    url = "urn:uuid:0454d86b-2620-5063-b614-b2ccf7593f6e"
+    odd = {"resourceType": "Basic", "id": "b", 'a"reference': url}
+    parsed = read(entry({"resourceType": "Patient", "id": "p"}, url), entry(odd))
+    assert json.loads(parsed.entries[1].content) == odd
+
+
 def test_a_resource_without_a_name_is_named_after_its_bytes() -> None:
     one, same, other = (
         read_bundle(data).entries[0]

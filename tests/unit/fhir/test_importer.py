@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,16 @@ def test_a_path_that_is_not_there_is_told_before_anything_is_read(folder: Path) 
 
 def test_a_gzip_bomb_is_noticed_and_not_unpacked(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.json.gz"
-    bomb.write_bytes(gzip.compress(b" " * 10_000_000) * 3)
-    with pytest.raises(InvalidResource, match="more than 1000 bytes"):
-        read_file(bomb, Limits(size_bytes=1000))
+    bomb.write_bytes(gzip.compress(bytes(30_000_000)) * 2)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidResource, match="more than 1000 bytes"):
+            read_file(bomb, Limits(size_bytes=1000))
+        with pytest.raises(InvalidResource, match="more than 100000 bytes"):
+            read_file(bomb, Limits(size_bytes=100_000))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_gzip_members_may_be_concatenated(tmp_path: Path) -> None:
