@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReve
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
 NOBODY = "0x000000000000000000000000000000000000dEaD"
+NO_ANSWER = 0
 POOR_KEY = b"\x42" * 32
 
 
@@ -33,12 +35,15 @@ def result(request: dict[str, Any], value: Any) -> tuple[int, bytes]:
 
 @contextmanager
 def endpoint(answer: Answer) -> Iterator[str]:
-    """A real HTTP server that answers as told."""
+    """A real HTTP server that answers as told, or hangs up."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, body = answer(request)
+            if status == NO_ANSWER:
+                self.close_connection = True
+                return
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -218,3 +223,32 @@ def test_a_node_that_went_away_is_unavailable() -> None:
     with pytest.raises(ChainUnavailable):
         chain.block_number()
     chain.close()
+
+
+@pytest.mark.slow
+def test_a_lost_answer_sends_nothing_twice() -> None:
+    """The node takes a transaction but its answer is lost: the retry is told "already known", and that is success."""
+    sent: list[str] = []
+
+    with running_anvil() as node:
+
+        def forward(request: dict[str, Any]) -> tuple[int, bytes]:
+            body = json.dumps(request).encode()
+            post = urllib.request.Request(node.url, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(post, timeout=10) as answer:
+                data = answer.read()
+            if request["method"] == "eth_sendRawTransaction":
+                sent.append(request["params"][0])
+                if len(sent) == 1:
+                    return NO_ANSWER, b""
+            return 200, data
+
+        with endpoint(forward) as url:
+            chain = RpcChain(url, FUNDED_KEY, node.chain_id)
+            budget = BudgetLedger.deploy(chain)
+            assert len(sent) == 2
+            assert sent[0] == sent[1]
+            assert chain.block_number() == 1
+            budget.grant_queries("vendor", 1)
+            assert chain.block_number() == 2
+            chain.close()
