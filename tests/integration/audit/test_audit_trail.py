@@ -419,6 +419,15 @@ def test_a_damaged_row_is_shown_as_such(house: House, tmp_path: Path) -> None:
         house.reader.disclose(house.permit(), 1)
 
 
+def test_an_erased_events_body_cannot_hide_another_event(house: House, tmp_path: Path) -> None:
+    """An attacker lays a shredded patient's body over an event: it must not pass for erased."""
+    house.audit.record([EVENT, replace(EVENT, twin=BERT)])
+    house.keyring.shred(ANNA)
+    tamper(tmp_path / "log.db", "UPDATE bodies SET body = (SELECT body FROM bodies WHERE idx = 0) WHERE idx = 1")
+    states = [row.state for row in house.reader.events(house.permit()).rows]
+    assert states == [RowState.DAMAGED, RowState.ERASED]
+
+
 def test_a_file_that_is_no_log_is_unavailable(house: House, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"x" * 5000)
     with pytest.raises(Unavailable):

@@ -256,6 +256,8 @@ def test_a_first_checkpoint_has_no_proof(log: Log, witness: Witness) -> None:
     grow(log, 5)
     with pytest.raises(WitnessRefused):
         witness.cosign(replace(proposal(log), consistency=(bytes(32),)))
+    with pytest.raises(WitnessRefused):
+        witness.cosign(replace(proposal(log), old_size=3))
 
 
 @pytest.mark.parametrize("skew", [-MAX_SKEW_S - 1, MAX_SKEW_S + 1, 2**60])

@@ -108,6 +108,21 @@ def test_a_full_disk_is_unavailable_and_the_log_goes_on(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_failed_append_is_forgotten_even_if_another_process_fills_its_place(tmp_path: Path) -> None:
+    store, other = SqliteLogStore(tmp_path / "log.db"), SqliteLogStore(tmp_path / "log.db")
+    store.append([Entry(b"a", b"")])
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogUnavailable):
+        store.append([Entry(b"lost", b"x" * 100_000)])
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    other.append([Entry(b"b", b"")])
+    store.append([Entry(b"c", b"")])
+    assert store.root() == merkle.root([merkle.leaf_hash(leaf) for leaf in (b"a", b"b", b"c")])
+    store.close()
+    other.close()
+
+
 def test_a_missing_row_is_named(tmp_path: Path) -> None:
     store = SqliteLogStore(tmp_path / "log.db")
     store.append([Entry(b"%d" % n, b"") for n in range(10)])
