@@ -25,7 +25,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.monitoring import SIGNALS
 
 _CHUNK: Final = 256
-"""Patients whose gradients are in memory at once: 256 x 5,272 x 4 bytes at the default size."""
+"""Patients whose gradients are in memory at once: 256 x 10,200 x 4 bytes at the default size."""
 _LOSS_SCALE: Final = 10.0
 
 

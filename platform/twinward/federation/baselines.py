@@ -8,7 +8,6 @@ from typing import Final
 from twinward.federation.detector import Detector, Parameters
 from twinward.federation.normalise import Blocks
 
-
 OPEN_ROUNDS: Final = 3
 """Times the protocol's rounds: without privacy a round costs time only, so a fair rival takes more of them."""
 

@@ -34,11 +34,12 @@ def normalise(stays: Stays, bins: int) -> Blocks:
     patients, hours, signals = stays.shape
     if bins < 1 or hours == 0 or hours % bins:
         raise BadInput(f"{hours} hours do not divide into {bins} bins", hint="choose a divisor of the stay's hours")
-    scaled = np.clip((stays - _MIDDLE) / _HALF, -CLIP, CLIP).reshape(patients, bins, hours // bins, signals)
+    within = np.clip(stays, _MIDDLE - CLIP * _HALF, _MIDDLE + CLIP * _HALF)  # before dividing, which could overflow
+    scaled = ((within - _MIDDLE) / _HALF).reshape(patients, bins, hours // bins, signals)
     charted = ~np.isnan(scaled)
     counts = charted.sum(2)
     blocks = np.where(charted, scaled, 0).sum(2) / np.maximum(counts, 1)
     for step in range(1, bins):
         blocks[:, step] = np.where(counts[:, step] > 0, blocks[:, step], blocks[:, step - 1])
-    scaled_to_one: Blocks = (blocks / CLIP).astype(np.float32)
-    return scaled_to_one
+    in_range: Blocks = np.clip(blocks / CLIP, -1, 1).astype(np.float32)  # clipped again: division rounds
+    return in_range

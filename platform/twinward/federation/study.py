@@ -61,7 +61,7 @@ class StudyProtocol(BaseModel):
     clip: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.03
-    hidden: Annotated[int, Field(ge=1, le=256)] = 16
+    hidden: Annotated[int, Field(ge=1, le=256)] = 24
     bins: Annotated[int, Field(ge=2, le=96)] = 12
     expected_patients: Annotated[int, Field(ge=1, le=10_000_000)] = 2700
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

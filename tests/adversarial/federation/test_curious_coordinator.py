@@ -1,0 +1,178 @@
+"""A coordinator that looks at, replays, forks and forges: what it sees is uniform, what it asks is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER, simulated, sites
+from twinward.errors import BadInput
+from twinward.federation.accountant import plan_for
+from twinward.federation.detector import build_detector
+from twinward.federation.errors import KeyRefused, RoundRefused
+from twinward.federation.moments import MomentsDetector
+from twinward.federation.normalise import normalise
+from twinward.federation.private_sum import clipped_sum, noise_variance
+from twinward.federation.secure_sum import HospitalIdentity, Masked, RoundSecret, SignedRoundKey, open_sum
+from twinward.federation.site import HospitalSite
+from twinward.federation.stay_sources import HeldStays
+from twinward.federation.study import StudyProtocol
+
+STAYS = simulated(60, seed=9)
+VAR = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180)
+AE = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=3, hidden=4, expected_patients=180)
+NOTHING = np.zeros(MomentsDetector.dimension)
+
+
+def joined(study: StudyProtocol) -> list[HospitalSite]:
+    made = sites(STAYS)
+    for site in made:
+        site.join(study)
+    return made
+
+
+def one_round(made: list[HospitalSite], number: int, parameters: np.ndarray) -> dict[str, Masked]:
+    keys = [site.open_round(number) for site in made]
+    return {site.name: site.contribute(number, parameters, keys) for site in made}
+
+
+def own_sum(name: str) -> np.ndarray:
+    detector = MomentsDetector()
+    blocks = normalise(STAYS[name], VAR.bins)
+    return clipped_sum(detector.contributions(NOTHING, blocks), VAR.clip, detector.dimension)
+
+
+def test_a_masked_update_looks_uniform_and_tells_nothing_of_the_update() -> None:
+    masked = one_round(joined(VAR), 1, NOTHING)
+    for name, vector in masked.items():
+        view = vector.view(np.uint8)
+        assert stats.chisquare(np.bincount(view, minlength=256)).pvalue > 1e-4
+        truth = own_sum(name).astype(float)
+        assert abs(stats.spearmanr(vector.view(np.int64), truth).statistic) < 0.12  # 4 standard deviations
+    two = masked["east"] + masked["north"]
+    assert abs(stats.spearmanr(two.view(np.int64), own_sum("east") + own_sum("north")).statistic) < 0.12
+    everybody = open_sum(masked, HOSPITALS).astype(float)
+    assert stats.spearmanr(everybody, sum(own_sum(name) for name in HOSPITALS)).statistic > 0.3  # the sum does tell
+
+
+def test_a_colluding_hospital_still_faces_the_whole_promised_noise() -> None:
+    """Coordinator and south pool everything south knows: what remains hides east and north behind σ²Δ²."""
+    honest = 2
+    share = noise_variance(plan_for(VAR).noise_multiplier, MomentsDetector.dimension, honest)
+    noise = open_sum(one_round(joined(VAR), 1, NOTHING), HOSPITALS) - sum(own_sum(name) for name in HOSPITALS)
+    assert noise.astype(float).std() == pytest.approx(np.sqrt(3 * share), rel=0.08)
+    assert honest * share >= (plan_for(VAR).noise_multiplier * 2**24) ** 2
+
+
+def test_the_same_question_twice_is_refused_so_noise_cannot_be_averaged_away() -> None:
+    made = joined(AE)
+    start = build_detector(AE).untrained()
+    one_round(made, 1, start)
+    with pytest.raises(RoundRefused):
+        made[0].open_round(1)
+    keys = [site.open_round(2) for site in made]
+    made[0].contribute(2, start, keys)
+    with pytest.raises(RoundRefused):
+        made[0].contribute(2, start, keys)
+    with pytest.raises(RoundRefused):
+        made[0].join(AE)
+
+
+def test_no_round_beyond_the_protocol() -> None:
+    made = joined(VAR)
+    one_round(made, 1, NOTHING)
+    for number in (0, 1, 2, 10**6):
+        with pytest.raises(RoundRefused):
+            made[0].open_round(number)
+
+
+def test_a_coordinator_that_plays_two_hospitals_gets_nothing() -> None:
+    """It answers for north and south with keys of its own, which would unmask east."""
+    made = joined(VAR)
+    own = made[0].open_round(1)
+    mine = HospitalIdentity.generate("x").signing_key
+    forged = [
+        RoundSecret(
+            HospitalIdentity(name, mine), {name: HospitalIdentity(name, mine).public_key}, own.study, 1
+        ).signed_key
+        for name in ("north", "south")
+    ]
+    with pytest.raises(KeyRefused, match="did not sign"):
+        made[0].contribute(1, NOTHING, [own, *forged])
+
+
+def test_keys_of_another_run_cannot_be_replayed() -> None:
+    old = [site.open_round(1) for site in joined(VAR)]
+    made = joined(StudyProtocol.for_moments("var-2", HOSPITALS, expected_patients=180))
+    own = made[0].open_round(1)
+    with pytest.raises(KeyRefused, match="another study"):
+        made[0].contribute(1, NOTHING, [own, old[1], old[2]])
+
+
+def test_two_protocols_under_one_name_do_not_mix() -> None:
+    """East is told ε = 3, the others ε = 10: they do not even accept each other's keys."""
+    east, north, south = sites(STAYS)
+    east.join(VAR)
+    for site in (north, south):
+        site.join(StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180, epsilon=10.0))
+    keys = [site.open_round(1) for site in (east, north, south)]
+    for site in (east, north, south):
+        with pytest.raises(KeyRefused):
+            site.contribute(1, NOTHING, keys)
+
+
+def test_a_forked_model_opens_to_noise() -> None:
+    made = joined(VAR)
+    keys = [site.open_round(1) for site in made]
+    masked = {site.name: site.contribute(1, NOTHING + (site.name == "east"), keys) for site in made}
+    assert np.abs(open_sum(masked, HOSPITALS).astype(float)).mean() > 2**60
+
+
+def test_a_shuffled_or_relabelled_key_set_is_refused() -> None:
+    made = joined(VAR)
+    east, north, south = (site.open_round(1) for site in made)
+    swapped: list[SignedRoundKey] = [east, replace(north, hospital="south"), replace(south, hospital="north")]
+    with pytest.raises(KeyRefused):
+        made[0].contribute(1, NOTHING, swapped)
+
+
+@pytest.mark.parametrize("crafted", [np.full(1, np.nan), np.zeros(3), np.full(4, np.inf)])
+def test_crafted_parameters_are_refused_or_harmless(crafted: np.ndarray) -> None:
+    made = joined(AE)
+    keys = [site.open_round(1) for site in made]
+    with pytest.raises(BadInput):
+        made[0].contribute(1, crafted, keys)
+
+
+def test_enormous_parameters_do_not_lift_the_bound() -> None:
+    """Weights that make gradients overflow: contributions count as zero, the noise stays what it was."""
+    made = joined(AE)
+    enormous = np.full_like(build_detector(AE).untrained(), 1e30)
+    total = open_sum(one_round(made, 1, enormous), HOSPITALS).astype(float)
+    sigma = plan_for(AE).noise_multiplier * 2**24 * np.sqrt(1.5)
+    assert total.std() == pytest.approx(sigma, rel=0.35)  # at most 180 clipped patients on top of the noise
+
+
+def test_a_poisoned_record_weighs_no_more_than_any_other() -> None:
+    """One patient's chart full of absurd values moves the exact sum by at most one clipped contribution."""
+    poisoned = STAYS["east"].copy()
+    poisoned[0] = 3e38
+    detector = MomentsDetector()
+    clean, dirty = (
+        clipped_sum(detector.contributions(NOTHING, normalise(held, VAR.bins)), VAR.clip, detector.dimension)
+        for held in (STAYS["east"], poisoned)
+    )
+    assert np.linalg.norm((clean - dirty).astype(float)) <= 2 * 2**24 * 1.001
+
+
+def test_sites_and_errors_show_no_stay() -> None:
+    site = HospitalSite(IDENTITIES["east"], ROSTER, HeldStays(STAYS["east"]))
+    site.join(VAR)
+    value = f"{float(np.nanmax(STAYS['east'])):.3f}"
+    assert value not in repr(site)
+    with pytest.raises(RoundRefused) as caught:
+        site.open_round(5)
+    assert value not in str(caught.value)

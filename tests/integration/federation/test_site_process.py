@@ -1,0 +1,104 @@
+"""Hospitals in processes of their own: the same sums, real dropouts, and nothing executable on the wire."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER, MemoryBudget, MemoryRegistry
+from twinward.clock import FixedClock
+from twinward.errors import BadInput
+from twinward.federation import site_process
+from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
+from twinward.federation.evaluation import Benchmark
+from twinward.federation.secure_sum import open_sum
+from twinward.federation.site_process import SiteProcess
+from twinward.federation.stay_sources import HeldStays, SimulatedStays
+from twinward.federation.study import StudyProtocol
+from twinward.federation.tampering import tamper
+from twinward.federation.training import Coordinator
+from twinward.simulated_stays import simulate_stays
+
+STUDY = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=300)
+BENCHMARK = Benchmark("simulated", tamper(simulate_stays(200, 41), 42))
+
+
+@pytest.fixture
+def processes() -> Iterator[list[SiteProcess]]:
+    made = [
+        SiteProcess(IDENTITIES[name], ROSTER, SimulatedStays(100, seed=index), reply_timeout_s=60)
+        for index, name in enumerate(HOSPITALS)
+    ]
+    yield made
+    for site in made:
+        site.close()
+
+
+def test_a_study_over_three_processes(processes: list[SiteProcess]) -> None:
+    assert len({os.getpid(), *(site.process_id for site in processes)}) == 4
+    budget, registry = MemoryBudget(), MemoryRegistry()
+    trained = Coordinator(processes, budget, registry, FixedClock()).run(STUDY, BENCHMARK)
+    assert budget.settled == {1: "committed"}
+    assert len(registry.entries) == 1
+    assert 0.5 < trained.comparison.private.auroc < 1
+    # What a site refuses crosses the pipe as the error it was.
+    with pytest.raises(RoundRefused, match="took part in this study before"):
+        processes[0].join(STUDY)
+    with pytest.raises(RoundRefused, match="refuses round 2"):
+        processes[0].open_round(2)
+
+
+def test_masks_cancel_across_processes(processes: list[SiteProcess]) -> None:
+    for site in processes:
+        site.join(STUDY)
+    keys = [site.open_round(1) for site in processes]
+    zero = np.zeros(1225)
+    masked = {site.name: site.contribute(1, zero, keys) for site in processes}
+    total = open_sum(masked, HOSPITALS)
+    assert np.abs(total.astype(float)).max() < 2**45  # 300 patients of 2^24 and noise, far below 2^63
+    with pytest.raises(RoundRefused):
+        processes[0].contribute(1, zero, keys)
+
+
+def test_a_killed_hospital_aborts_the_study(processes: list[SiteProcess]) -> None:
+    for site in processes:
+        site.join(STUDY)
+    keys = [site.open_round(1) for site in processes]
+    assert processes[2].process_id is not None
+    os.kill(processes[2].process_id, signal.SIGKILL)
+    processes[0].contribute(1, np.zeros(1225), keys)
+    with pytest.raises(RoundAborted, match="south dropped out"):
+        processes[2].contribute(1, np.zeros(1225), keys)
+
+
+def test_what_is_no_message_is_refused_and_never_unpickled(processes: list[SiteProcess], tmp_path: object) -> None:
+    trap = f"{tmp_path}/ran"
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (open, (trap, "w"))
+
+    for content in (pickle.dumps(Trap()), b"", b"\x81\xa4type\xa5leave", os.urandom(100)):
+        processes[0]._pipe.send_bytes(content)
+        reply = site_process._REPLIES.decode(processes[0]._pipe.recv_bytes())
+        assert isinstance(reply, site_process._Failed)
+        assert reply.kind == "BadInput"
+    assert not os.path.exists(trap)  # noqa: PTH110
+    processes[0].join(STUDY)  # and it still serves
+
+
+def test_errors_keep_their_type_across_the_pipe(processes: list[SiteProcess]) -> None:
+    with pytest.raises(BadInput, match="has not joined"):
+        processes[0].open_round(1)
+    with pytest.raises(KeyRefused, match="not of the hospitals whose keys"):
+        processes[0].join(StudyProtocol.for_moments("var-1", ("a", "b", "c")))
+
+
+def test_stays_sent_at_the_start_do_not_show_in_the_coordinator() -> None:
+    held = HeldStays(simulate_stays(2, 1))
+    assert "array" not in repr(held)

@@ -1,0 +1,81 @@
+"""A protocol teaches what is wrong with it, and has one fingerprint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.federation.kit import HOSPITALS
+from twinward.errors import BadInput
+from twinward.federation.errors import StudyInvalid
+from twinward.federation.study import DetectorKind, StudyProtocol
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hospitals": ("east", "north")}, "hospitals"),
+        ({"hospitals": ("east", "north", "east")}, "each hospital once"),
+        ({"hospitals": ("east", "north", "South Ward")}, "hospitals.2"),
+        ({"epsilon": 0}, "epsilon"),
+        ({"epsilon": float("nan")}, "epsilon"),
+        ({"epsilon": 30}, "epsilon"),
+        ({"delta": 1e-3}, "delta"),
+        ({"delta": 1e-5, "expected_patients": 200_000}, "1/expected_patients"),
+        ({"colluding": 2}, "at most 1 of 3"),
+        ({"clip": -1}, "clip"),
+        ({"rounds": 0}, "rounds"),
+        ({"study_id": "Not A Name"}, "study_id"),
+        ({"detector": "oracle"}, "detector"),
+        ({"speed": 3}, "speed"),
+    ],
+)
+def test_each_fault_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(StudyInvalid, match=said) as caught:
+        StudyProtocol.parse(StudyProtocol.for_autoencoder("icu-1", HOSPITALS).model_dump() | changes)
+    assert caught.value.hint
+    assert isinstance(caught.value, BadInput)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(StudyInvalid, match=r"(?s)clip.*rounds"):
+        StudyProtocol.for_autoencoder("icu-1", HOSPITALS, clip=0, rounds=0)
+
+
+def test_dp_var_has_one_round() -> None:
+    assert StudyProtocol.for_moments("icu-1", HOSPITALS).rounds == 1
+    with pytest.raises(StudyInvalid, match="rounds must be 1"):
+        StudyProtocol.for_moments("icu-1", HOSPITALS, rounds=2)
+
+
+def test_fingerprint_follows_every_field() -> None:
+    base = StudyProtocol.for_autoencoder("icu-1", HOSPITALS)
+    assert base.fingerprint() == StudyProtocol.for_autoencoder("icu-1", HOSPITALS).fingerprint()
+    changes: dict[str, Any] = {
+        "study_id": "icu-2",
+        "hospitals": ("a", "b", "c", "d"),
+        "detector": DetectorKind.MOMENTS,
+        "epsilon": 2.0,
+        "delta": 1e-6,
+        "colluding": 0,
+        "clip": 0.5,
+        "rounds": 1,
+        "learning_rate": 0.01,
+        "hidden": 8,
+        "bins": 6,
+        "expected_patients": 100,
+        "seed": 9,
+    }
+    assert set(changes) == set(StudyProtocol.model_fields)
+    for name, value in changes.items():
+        extra = {"rounds": 1} if name == "detector" else {}
+        changed = StudyProtocol.parse(base.model_dump() | extra | {name: value})
+        assert changed.fingerprint() != base.fingerprint(), name
+
+
+def test_a_protocol_survives_its_canonical_form() -> None:
+    import json
+
+    study = StudyProtocol.for_autoencoder("icu-1", HOSPITALS, epsilon=1.5)
+    assert StudyProtocol.parse(json.loads(study.canonical())) == study
