@@ -18,6 +18,8 @@ from twinward.vocabulary import TwinId
 
 NEEDLE_MIN_BYTES = 6
 """Shorter words would turn up in ciphertext by chance."""
+_MAX_IDS = 200
+"""Looking for more takes longer than sealing them did."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def search_files(home: Path, needles: Iterable[bytes]) -> int:
 
 def _collect(needles: dict[str, set[bytes]], one: PatientImport) -> None:
     for record in one.records:
-        needles["FHIR ids"].add(record.reference.partition("/")[2].encode())
+        if len(needles["FHIR ids"]) < _MAX_IDS:
+            needles["FHIR ids"].add(record.reference.partition("/")[2].encode())
         if record.record_type == "Patient":
             patient = json.loads(record.content)
             needles["family names"] |= {name["family"].encode() for name in patient.get("name", []) if "family" in name}

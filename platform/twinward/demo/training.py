@@ -26,7 +26,8 @@ from twinward.identifiers import uuid7
 from twinward.monitoring import Stays, encode_stay, load_stays
 from twinward.node import SYSTEM, Node, join_as_peer, open_node, write_private
 from twinward.simulated_stays import simulate_stays
-from twinward.twins.models import ImportRecord, PatientImport
+from twinward.twins.admission import Admission, admit
+from twinward.twins.models import ImportRecord
 from twinward.twins.readers import StayReader
 from twinward.vocabulary import Category, TwinId
 
@@ -127,30 +128,28 @@ def _stays(hospitals: int, stays_file: Path | None) -> tuple[str, list[Stays], S
 
 
 def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:
-    """One hospital takes its share in: known patients first, then new admissions; all consent to research."""
+    """One hospital takes its share in: stays of known patients first, then new admissions, who consent to research."""
     hospital = node if name == node.settings.tenant else join_as_peer(node, name)
     try:
-        known = list(twins) if hospital is node else []
-        for start in range(0, len(share), BATCH):
+        known = twins[: len(share)] if hospital is node else ()
+        hospital.twins.keep_stays(SYSTEM, [(twin, encode_stay(stay)) for twin, stay in zip(known, share, strict=False)])
+        display.advance(len(known))
+        for start in range(len(known), len(share), BATCH):
             batch = share[start : start + BATCH]
-            while len(known) < len(batch):
-                known.append(_admit(hospital, len(known) + start))
-            chosen, known = known[: len(batch)], known[len(batch) :]
-            contents = [(twin, encode_stay(stay)) for twin, stay in zip(chosen, batch, strict=True)]
-            hospital.twins.keep_stays(SYSTEM, contents)
-            hospital.access.set_consents(OFFICER, [(twin, (RESEARCH_YES,)) for twin in chosen if twin not in twins])
+            admissions = [Admission(_new_patient(node), encode_stay(stay)) for stay in batch]
+            admitted = admit(hospital.vault, hospital.access, hospital.clock, SYSTEM, admissions)
+            hospital.access.set_consents(OFFICER, [(twin, (RESEARCH_YES,)) for twin in admitted])
             display.advance(len(batch))
     finally:
         if hospital is not node:
             hospital.close_own()
 
 
-def _admit(hospital: Node, number: int) -> TwinId:
-    """A new intensive-care admission of which nothing is known yet but a number."""
-    reference = f"Patient/icu-{uuid7(hospital.clock.now_ms())}"
-    content = f'{{"resourceType":"Patient","id":"{reference.removeprefix("Patient/")}","active":true}}'.encode()
-    record = ImportRecord(reference, "Patient", Category.DEMOGRAPHICS, content)
-    return hospital.twins.ingest(SYSTEM, PatientImport(reference, (record,), source=f"admission {number}")).twin
+def _new_patient(node: Node) -> ImportRecord:
+    """A new intensive-care admission of which nothing is known yet but an id."""
+    patient_id = uuid7(node.clock.now_ms())
+    content = f'{{"resourceType":"Patient","id":"{patient_id}","active":true}}'.encode()
+    return ImportRecord(f"Patient/{patient_id}", "Patient", Category.DEMOGRAPHICS, content)
 
 
 def _curve(measured: Measured) -> Curve:

@@ -89,6 +89,18 @@ class RecordVault(Protocol):
         """Make the key of the permit's twin (action ``write``), which must be new: ``TwinExists`` otherwise."""
         ...
 
+    def create_twins(self, permits: Sequence[Permit]) -> None:
+        """``create_twin`` for many, in one durable step."""
+        ...
+
+    def expect_twins(self, twins: Sequence[TwinId]) -> None:
+        """Make keys for twins about to be created, so that the events of their making can be sealed: bulk only."""
+        ...
+
+    def write_many(self, batch: Sequence[tuple[Permit, Sequence[Record]]]) -> list[list[Record]]:
+        """``write`` for many permits, all or none in one durable step."""
+        ...
+
     def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
         ...

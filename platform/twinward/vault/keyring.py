@@ -85,13 +85,18 @@ class Keyring:
             TwinShredded: it existed and was shredded.
             VaultUnavailable: nothing was made.
         """
+        self.create_all([twin])
+
+    def create_all(self, twins: Sequence[TwinId]) -> None:
+        """Make many new twins' keys in one durable step, all or none. Raises as ``create``."""
         with self._file.writing() as connection, translated_keys():
-            self._reserve(connection, [twin])
-            done = connection.execute(
-                update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
-            )
-            if done.rowcount == 0:
-                raise TwinExists(f"twin {twin} exists already")
+            self._reserve(connection, twins)
+            for twin in twins:
+                done = connection.execute(
+                    update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
+                )
+                if done.rowcount == 0:
+                    raise TwinExists(f"twin {twin} exists already")
 
     def reserve(self, twins: Sequence[TwinId]) -> None:
         """Make keys for many twins-to-be in one durable step, so that events about them can be sealed.

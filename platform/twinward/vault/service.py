@@ -55,8 +55,20 @@ class Vault:
             TwinExists, TwinShredded: its name was used before.
             VaultUnavailable: nothing was made.
         """
-        twin = self._twin_of(permit, Action.WRITE)
-        self._keyring.create(twin)
+        self.create_twins([permit])
+
+    def create_twins(self, permits: Sequence[Permit]) -> None:
+        """Make the keys of many permits' twins in one durable step, all or none. Raises as ``create_twin``."""
+        self._keyring.create_all([self._twin_of(permit, Action.WRITE) for permit in permits])
+
+    def expect_twins(self, twins: Sequence[TwinId]) -> None:
+        """Make keys for twins about to be created, so that the events of their making can be sealed: bulk only.
+
+        Raises:
+            TwinShredded: one of these names was used before.
+            VaultUnavailable: nothing was made.
+        """
+        self._keyring.reserve(twins)
 
     def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
         """Seal records and store them in one durable step, all or none.
@@ -71,13 +83,23 @@ class Vault:
             VersionConflict: somebody else wrote first.
             VaultUnavailable: nothing was stored.
         """
+        return self.write_many([(permit, records)])[0]
+
+    def write_many(self, batch: Sequence[tuple[Permit, Sequence[Record]]]) -> list[list[Record]]:
+        """Seal many twins' records and store them all in one durable step, all or none. Raises as ``write``."""
+        rows: list[SealedRow] = []
+        written = [self._seal(permit, records, rows) for permit, records in batch]
+        self._store.put(rows)
+        return written
+
+    def _seal(self, permit: Permit, records: Sequence[Record], rows: list[SealedRow]) -> list[Record]:
+        """Seal one permit's records onto ``rows``; nothing is stored yet."""
         twin = self._twin_of(permit, Action.WRITE)
         for of_twin, category in {(record.twin, record.category) for record in records}:
             self._verifier.require(permit, action=Action.WRITE, twin=of_twin, category=category)
         keys = self._keyring.keys(twin)
         at_ms = self._clock.now_ms()
         heads: dict[RecordId, SealedRow] = {}
-        rows: list[SealedRow] = []
         written: list[Record] = []
         for record in records:
             head = None if record.record_id is None else self._head(permit, record, keys, heads)
@@ -86,7 +108,6 @@ class Vault:
             heads[row.record_id] = row
             rows.append(row)
             written.append(replace(named, version=row.version, committed_at_ms=at_ms))
-        self._store.put(rows)
         return written
 
     def read(self, permit: Permit, record_id: RecordId) -> Record:

@@ -1,0 +1,72 @@
+"""Admitting many new patients at once: four durable steps a batch, however many patients are in it.
+
+The order is that of ``Twins.ingest``: the events of writing are in the log before any twin exists. A batch that fails
+on the way leaves reserved keys and logged intentions, but no record: it can be admitted again under new names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.clock import Clock
+from twinward.identifiers import new_twin_id
+from twinward.twins import references as names
+from twinward.twins.errors import BelongsToAnother
+from twinward.twins.models import STAY_TYPE, ImportRecord
+from twinward.vault.interfaces import Record, RecordVault
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A new patient: the patient's own record, and the first monitored stay (``twinward.monitoring.encode_stay``)."""
+
+    patient: ImportRecord
+    stay: bytes
+
+
+def admit(
+    vault: RecordVault,
+    access: AccessControl,
+    clock: Clock,
+    principal: Principal,
+    admissions: Sequence[Admission],
+    *,
+    purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+) -> list[TwinId]:
+    """Make the twins of new patients and seal what is known of them; return the twins in order.
+
+    Raises:
+        BelongsToAnother: one of the patients is kept already; nothing was written.
+        AccessDenied: the principal may not write here; nothing was written.
+    """
+    for admission in admissions:
+        if vault.locate(admission.patient.reference) is not None:
+            raise BelongsToAnother("one of these patients is kept already", hint="import changes of known patients")
+    twins = [new_twin_id(clock.now_ms()) for _ in admissions]
+    requests = [_request(principal, purpose, twin, one) for twin, one in zip(twins, admissions, strict=True)]
+    if requests and not access.check(requests[0]).permitted:
+        access.decide(requests[0])
+    vault.expect_twins(twins)
+    # New twins have no consent yet, so one that is refused now is refused by a policy changed this very moment.
+    permits = [p or access.decide(r) for p, r in zip(access.decide_many(requests), requests, strict=True)]
+    vault.create_twins(permits)
+    vault.write_many(
+        [_records(permit, twin, one) for permit, twin, one in zip(permits, twins, admissions, strict=True)]
+    )
+    return twins
+
+
+def _request(principal: Principal, purpose: Purpose, twin: TwinId, admission: Admission) -> AccessRequest:
+    wanted = frozenset({admission.patient.category, Category.MONITORING})
+    return AccessRequest(principal, Action.WRITE, purpose, twin, wanted)
+
+
+def _records(permit: Permit, twin: TwinId, admission: Admission) -> tuple[Permit, list[Record]]:
+    patient = admission.patient
+    references = names.references_of(patient.reference, patient.category, patient.content)
+    record = Record(twin, patient.record_type, patient.category, patient.content, references)
+    stay = Record(twin, STAY_TYPE, Category.MONITORING, admission.stay, (names.stay_of(twin, "1"),))
+    return permit, [record, stay]

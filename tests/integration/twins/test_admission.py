@@ -1,0 +1,70 @@
+"""Admitting in bulk keeps every promise of admitting one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import Principal
+from twinward.clock import FixedClock
+from twinward.config import Settings
+from twinward.monitoring import decode_stay, encode_stay
+from twinward.node import SYSTEM, Node, create_node
+from twinward.simulated_stays import simulate_stays
+from twinward.twins.admission import Admission, admit
+from twinward.twins.errors import BelongsToAnother
+from twinward.twins.models import ImportRecord
+from twinward.vocabulary import Category, Role
+
+STAYS = simulate_stays(3, seed=5)
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
+
+
+def admissions(first: int = 0) -> list[Admission]:
+    return [
+        Admission(
+            ImportRecord(f"Patient/icu-{first + n}", "Patient", Category.DEMOGRAPHICS, b'{"resourceType":"Patient"}'),
+            encode_stay(stay),
+        )
+        for n, stay in enumerate(STAYS)
+    ]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return create_node(Settings.load(tmp_path / "home"), clock=FixedClock())
+
+
+def test_a_batch_is_admitted_logged_and_found_again(node: Node) -> None:
+    twins = admit(node.vault, node.access, node.clock, SYSTEM, admissions())
+    assert len(set(twins)) == 3
+    assert node.audit.status().size == 3
+    for twin, stay, one in zip(twins, STAYS, admissions(), strict=True):
+        assert node.twins.find(one.patient.reference) == twin
+        (record,) = node.twins.read_stays(CLINICIAN, twin)
+        np.testing.assert_array_equal(decode_stay(record.content), stay)
+
+
+def test_a_known_patient_stops_the_batch_before_anything_is_written(node: Node) -> None:
+    admit(node.vault, node.access, node.clock, SYSTEM, admissions()[:1])
+    with pytest.raises(BelongsToAnother):
+        admit(node.vault, node.access, node.clock, SYSTEM, [*admissions(7), *admissions()[:1]])
+    assert len(node.twins.all()) == 1
+
+
+def test_who_may_not_write_admits_nobody_and_the_attempt_is_logged(node: Node) -> None:
+    with pytest.raises(AccessDenied):
+        admit(node.vault, node.access, node.clock, Principal("acme", Role.VENDOR), admissions())
+    assert node.twins.all() == []
+    assert node.audit.status().size == 1
+
+
+def test_a_later_stay_is_a_new_version_of_the_first(node: Node) -> None:
+    (twin, *_) = admit(node.vault, node.access, node.clock, SYSTEM, admissions())
+    (record,) = node.twins.keep_stays(SYSTEM, [(twin, encode_stay(STAYS[1]))])
+    assert record.version == 2
+    (newest,) = node.twins.read_stays(CLINICIAN, twin)
+    np.testing.assert_array_equal(decode_stay(newest.content), STAYS[1])
