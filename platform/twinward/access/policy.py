@@ -21,6 +21,8 @@ from twinward.access.interfaces import AccessRequest
 from twinward.vocabulary import Category
 
 SENSITIVE = frozenset({Category.PSYCHIATRY, Category.GENOMICS})
+DERIVED = frozenset({Category.FEATURES})
+"""What the node itself made from records, and has to read again to bring up to date."""
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
 
@@ -36,6 +38,7 @@ class Facts:
     sensitive: bool
     justified: bool
     own: bool
+    derived: bool
 
     @classmethod
     def of(cls, request: AccessRequest, consent: ConsentOutcome) -> Facts:
@@ -48,6 +51,7 @@ class Facts:
             sensitive=bool(SENSITIVE & request.categories),
             justified=len(request.justification.strip()) >= 10,
             own=request.twin is not None and request.principal.id == f"patient:{request.twin}",
+            derived=request.categories == DERIVED,
         )
 
 
@@ -108,6 +112,7 @@ class Policy:
                 "sensitive": facts.sensitive,
                 "justified": facts.justified,
                 "own": facts.own,
+                "derived": facts.derived,
             },
         }
         entities = [

@@ -262,7 +262,8 @@ def tamper(house: House, statement: str, *values: object) -> None:
         "UPDATE sealed_record SET sealed = 'text where bytes belong'",
         "UPDATE sealed_record SET committed_at_ms = 'text'",
         "UPDATE sealed_record SET generation = 'text'",
-        "UPDATE sealed_record SET sealed = (SELECT o.sealed FROM sealed_record o WHERE o.record_id <> sealed_record.record_id)",
+        "UPDATE sealed_record SET sealed ="
+        " (SELECT o.sealed FROM sealed_record o WHERE o.record_id <> sealed_record.record_id)",
         "UPDATE sealed_record SET category_tag = zeroblob(16)",
         "UPDATE sealed_record SET type_tag = zeroblob(64)",
         "UPDATE sealed_record SET previous_hash = zeroblob(32)",
