@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from eth_utils.address import to_checksum_address
+
 from twinward.errors import BadInput, Conflict
 from twinward_contracts.bindings import AccessAnchor, BudgetLedger, ModelRegistry, WitnessSet
-from twinward_crypto import bls
+from twinward_ledger.anchor import ChainAnchor, Founder
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.witness import WitnessKeys
 
@@ -50,16 +52,12 @@ class Consortium:
             raise Conflict(f"{path} names a consortium already")
         if not 0 < quorum <= len(witnesses):
             raise BadInput(f"a quorum of {quorum} cannot be reached by {len(witnesses)} witnesses")
-        witness_set = WitnessSet.deploy(chain)
-        for name, keys in witnesses.items():
-            public_key = bls.public_key_to_eip2537(bls.public_key(keys.bls_secret_key))
-            possession = bls.signature_to_eip2537(bls.prove_possession(keys.bls_secret_key))
-            witness_set.register(name, public_key, possession)
-        witness_set.set_quorum(quorum)
+        founders = [Founder(name, keys.bls_public_key, keys.prove_possession()) for name, keys in witnesses.items()]
+        anchor = to_checksum_address(ChainAnchor.found(chain, founders, quorum).contract)
         addresses = Addresses(
             chain_id=chain.chain_id,
-            witness_set=witness_set.address,
-            access_anchor=AccessAnchor.deploy(chain, witness_set.address).address,
+            witness_set=AccessAnchor(chain, anchor).witness_set(),
+            access_anchor=anchor,
             budget_ledger=BudgetLedger.deploy(chain).address,
             model_registry=ModelRegistry.deploy(chain).address,
         )
