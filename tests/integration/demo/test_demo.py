@@ -1,0 +1,122 @@
+"""The main job, as `make run` does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from twinward.clock import SystemClock
+from twinward.config import Settings
+from twinward.demo.cast import Cast, hire
+from twinward.demo.display import Silent
+from twinward.demo.querying import ABSTAINS_EVERY, give_consent, query_as_vendor
+from twinward.demo.reading import read_as_clinician, tamper_with_copy, witness_and_anchor
+from twinward.demo.sealing import Admitted, seal_patients, search_files
+from twinward.demo.story import ALL_MODES, Plan
+from twinward.errors import BadInput, Conflict
+from twinward.node import Node, create_node, remove_node
+
+PATIENTS = 14
+SEEN: dict[str, object] = {}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    made = create_node(Settings.load(tmp_path_factory.mktemp("demo") / "home", modes=ALL_MODES), clock=SystemClock())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def cast(node: Node) -> Cast:
+    return hire(node)
+
+
+@pytest.fixture(scope="module")
+def admitted(node: Node) -> Admitted:
+    return seal_patients(node, Silent(), bundles=None, count=PATIENTS, seed=3)
+
+
+def test_no_word_of_any_patient_is_in_any_file(node: Node, admitted: Admitted) -> None:
+    assert len(admitted.twins) == admitted.sealing.patients == PATIENTS
+    assert admitted.sealing.resources > 40 * PATIENTS
+    assert admitted.sealing.needles_found == 0
+
+
+def test_the_search_would_find_what_is_there(node: Node) -> None:
+    planted = node.settings.home / "planted.txt"
+    planted.write_bytes(b"xx Abernathy xx")
+    try:
+        assert search_files(node.settings.home, {b"Abernathy", b"nobody at all"}) == 1
+    finally:
+        planted.unlink()
+
+
+def test_accesses_are_logged_co_signed_and_anchored_and_a_tampered_copy_is_named(
+    node: Node, admitted: Admitted
+) -> None:
+    readings = read_as_clinician(node, Silent(), admitted.twins)
+    assert [r.decision for r in readings] == ["permit", "permit", "permit", "deny", "permit", "deny"]
+    assert [r.log_index for r in readings] == sorted({r.log_index for r in readings})
+    witnessed = witness_and_anchor(node, Silent())
+    assert witnessed.size > readings[-1].log_index
+    assert len(witnessed.witnesses) == 3
+    assert witnessed.gas > 0
+    tampering = tamper_with_copy(node, Silent())
+    assert tampering.reported_index == tampering.altered_index
+    node.audit.verify(deep=True)  # the node's own log was not touched
+
+
+def test_every_mode_agrees_with_brute_force_and_costs_budget(node: Node, cast: Cast, admitted: Admitted) -> None:
+    willing = give_consent(node, admitted.twins)
+    assert willing == PATIENTS - PATIENTS // ABSTAINS_EVERY
+    answered = query_as_vendor(node, Silent(), cast.vendor_token)
+    assert [query.mode for query in answered.queries] == list(ALL_MODES)
+    assert all(query.equals_brute_force for query in answered.queries)
+    assert {query.cohort for query in answered.queries} == {willing}
+    left = [query.budget_left for query in answered.queries]
+    assert left == [node.settings.vendor_budget - spent for spent in (1, 2, 3)]
+
+
+def test_a_home_that_is_no_node_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(Conflict, match="not a node's home"):
+        remove_node(tmp_path)
+    with pytest.raises(Conflict, match="not empty"):
+        create_node(Settings.load(tmp_path))
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [Plan(Path("x"), bundles=Path("nowhere")), Plan(Path("x"), stays=Path("nowhere")), Plan(Path("x"), patients=3)],
+)
+def test_a_plan_that_cannot_run_makes_nothing(plan: Plan) -> None:
+    with pytest.raises(BadInput):
+        plan.require_sound()
+    assert not plan.home.exists()
+
+
+@pytest.mark.slow
+def test_the_whole_run_on_real_bundles(tmp_path: Path, shared_data: Path) -> None:
+    """`twinward demo --bundles` on 27 Synthea patients: every claim holds and the report is written."""
+    command = [sys.executable, "-m", "twinward.cli.main", "demo", "--json", "--home", str(tmp_path / "home")]
+    command += ["--bundles", str(shared_data / "synthea-r4")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["holds"]
+    assert result["sealing"]["patients"] == 27
+    assert result["sealing"]["rejected"] == []
+    curves = {curve["name"]: curve["auroc"] for curve in result["training"]["curves"]}
+    assert curves["untrained"] < curves["private"] < curves["without privacy"]
+    report = (tmp_path / "home" / "report.html").read_text(encoding="utf-8")
+    assert report.count("<svg") == 5
+    assert "http://" not in report.replace("http://www.w3.org", "")
+    assert "https://" not in report
