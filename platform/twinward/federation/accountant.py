@@ -11,6 +11,7 @@ Gaussian mechanisms add up in 1/σ²: the ledger keeps that, in integer milliont
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -90,6 +91,7 @@ def calibrate(epsilon: float, delta: float, rounds: int) -> float:
     return high * math.sqrt(rounds)
 
 
+@functools.lru_cache(maxsize=256)
 def charged_epsilon(noise_multiplier: float, rounds: int, delta: float) -> float:
     """An upper bound of ε for ``rounds`` sums at σ = ``noise_multiplier``, by privacy loss distribution.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twinward.errors import BadInput
-from twinward.federation.accountant import plan_for
+from twinward.federation.accountant import calibrate
 from twinward.federation.detector import Detector, Parameters, build_detector
 from twinward.federation.discrete_gaussian import RandomBytes
 from twinward.federation.errors import KeyRefused, NothingToTrainOn, RoundRefused
@@ -107,8 +107,9 @@ class HospitalSite:
                 f"{self.name} has no stay that {study.study_id} may use", hint="check research consents"
             )
         detector = build_detector(study)
+        multiplier = calibrate(study.epsilon, study.delta, study.rounds)
         honest = len(study.hospitals) - study.colluding
-        variance = noise_variance(plan_for(study).noise_multiplier, detector.dimension, honest)
+        variance = noise_variance(multiplier, detector.dimension, honest)
         self._joined.add(study.fingerprint())
         self._participation = _Participation(study, detector, normalise(stays, study.bins), variance)
 
