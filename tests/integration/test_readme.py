@@ -1,0 +1,59 @@
+"""What the README shows runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.checks.readme import DOCUMENTS, problems
+from twinward.config import Settings
+from twinward.demo.cast import hire
+from twinward.demo.display import Silent
+from twinward.demo.querying import give_consent
+from twinward.demo.sealing import seal_patients
+from twinward.demo.serving import served
+from twinward.node import create_node
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A served node with a cohort; its address and a vendor's token."""
+    node = create_node(Settings.load(tmp_path / "home"))
+    try:
+        cast = hire(node)
+        admitted = seal_patients(node, Silent(), bundles=None, count=8, seed=1)
+        give_consent(node, admitted.twins)
+        node.consortium.budgets.grant_queries("acme", 5)
+        with served(node) as url:
+            yield url, cast.vendor_token
+    finally:
+        node.close()
+
+
+def test_the_python_example_runs(hospital: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    url, token = hospital
+    exec(compile(example.replace("http://127.0.0.1:8040", url), "README.md", "exec"), {"token": token})
+    handles, _, left = capsys.readouterr().out.strip().splitlines()[-1].rpartition(" ")
+    assert left == "4"
+    assert handles
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_promise_only_what_exists(document: str) -> None:
+    path = ROOT / document
+    assert problems(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+def test_the_check_would_notice() -> None:
+    text = "```\nmake fly\ntwinward levitate --now\ntwinward demo --gravity\n```\n[x](nowhere.md)"
+    text += " `tests/nothing.py::test_x`"
+    found = problems(text, ROOT)
+    for word in ("make fly", "levitate", "--gravity", "nowhere.md", "tests/nothing.py"):
+        assert any(word in line for line in found), (word, found)
