@@ -6,6 +6,7 @@ command was given. Secrets are never settings: a passphrase comes from a file th
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,15 +90,21 @@ class Settings(BaseSettings):
         return origin_of(self.tenant)
 
     def to_toml(self) -> str:
-        """The settings a new node is written with: only what an operator will want to see."""
-        witnesses, modes = (", ".join(f'"{name}"' for name in names) for names in (self.witnesses, self.modes))
-        return (
-            "# Settings of this Twinward node. Every one can also be given as TWINWARD_<NAME> in the environment.\n"
-            f'tenant = "{self.tenant}"\nhospital = {_toml_string(self.hospital)}\n'
-            f"witnesses = [{witnesses}]\nquorum = {self.quorum}\nmodes = [{modes}]\n"
-            f"minimum_count = {self.minimum_count}\nvendor_budget = {self.vendor_budget}\n"
-            f'listen_host = "{self.listen_host}"\nlisten_port = {self.listen_port}\n'
-        )
+        """What a new node is written with: what an operator will want to see, and whatever is not the default."""
+        lines = ["# Settings of this Twinward node. Each can also be given as TWINWARD_<NAME> in the environment."]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name != "home" and (name in _ALWAYS_WRITTEN or value != field.default):
+                lines.append(f"{name} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+
+_ALWAYS_WRITTEN = frozenset(
+    {
+        *("tenant", "hospital", "witnesses", "quorum", "modes"),
+        *("minimum_count", "vendor_budget", "listen_host", "listen_port"),
+    }
+)
 
 
 def origin_of(tenant: str) -> str:
@@ -129,6 +136,6 @@ def _from_file(path: Path) -> type[Settings]:
     return _FileSettings
 
 
-def _toml_string(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _toml(value: Any) -> str:
+    """A setting as a TOML value; JSON's strings, numbers, booleans and arrays are TOML's too."""
+    return json.dumps(str(value.absolute()) if isinstance(value, Path) else value, ensure_ascii=False)

@@ -200,12 +200,17 @@ def create_node(settings: Settings, *, clock: Clock | None = None) -> Node:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(home.iterdir()):
-            raise Conflict(f"{home} is not empty", hint="give another --home, or delete this one")
+            raise Conflict(f"{home} is not empty", hint="give another --home; `twinward demo --force` replaces a node")
     except OSError as error:
         raise BadInput(f"{home} cannot be a node's home: {error.strerror}") from None
-    with translated():
-        write_private(home / FILE_NAME, settings.to_toml().encode())
-        return _assemble(settings, clock or SystemClock())
+    try:
+        with translated():
+            node = _assemble(settings, clock or SystemClock(), found=True)
+            write_private(home / FILE_NAME, settings.to_toml().encode())
+    except BaseException:
+        _empty(home)  # it was empty before, so a home is whole or not there
+        raise
+    return node
 
 
 @contextmanager
@@ -222,7 +227,7 @@ def open_node(home: Path | None = None, *, clock: Clock | None = None) -> Iterat
         hint = "`twinward demo` makes one and fills it, `twinward node init` makes an empty one"
         raise NotFound(f"there is no node in {settings.home}", hint=hint)
     with translated():
-        node = _assemble(settings, clock or SystemClock())
+        node = _assemble(settings, clock or SystemClock(), found=False)
         try:
             yield node
         finally:
@@ -272,7 +277,15 @@ def write_private(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _assemble(settings: Settings, clock: Clock) -> Node:
+def _empty(folder: Path) -> None:
+    for one in folder.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
+
+
+def _assemble(settings: Settings, clock: Clock, *, found: bool) -> Node:
     identities = {name: _identity(settings, name) for name in {*settings.witnesses, settings.tenant}}
     chain = open_chain(
         settings.chain_uri,
@@ -281,11 +294,11 @@ def _assemble(settings: Settings, clock: Clock) -> Node:
         now_s=lambda: clock.now_ms() // 1000,
     )
     path = settings.home / "consortium.json"
-    if path.exists():
-        consortium = Consortium.join(chain, path)
-    else:
+    if found:
         members = {name: identities[name].witness_keys() for name in settings.witnesses}
         consortium = Consortium.found(chain, path, members, settings.quorum)
+    else:
+        consortium = Consortium.join(chain, path)
     logs = [identity.log_key(origin_of(name)) for name, identity in identities.items()]
     witnesses = tuple(
         _witness(settings, name, identities[name], logs, consortium, clock) for name in settings.witnesses
