@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,11 +19,23 @@ log = structlog.get_logger("twinward.api")
 _CALLERS_FAULT = (MalformedBundle, MalformedKey, ParameterError)
 
 
-def problem(status: int, kind: str, message: str, hint: str = "") -> JSONResponse:
+_MAX_NAME_CHARS = 40
+
+
+def problem(
+    status: int, kind: str, message: str, hint: str = "", *, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """The one error body: ``{"error": {"kind", "message", "hint"}}``."""
-    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    more = dict(headers or {}) | ({"www-authenticate": "Bearer"} if status == 401 else {})
     body = {"error": {"kind": kind, "message": message, "hint": hint}}
-    return JSONResponse(body, status_code=status, headers=headers)
+    return JSONResponse(body, status_code=status, headers=more)
+
+
+def first_fault(error: RequestValidationError) -> str:
+    """What is wrong with a request, in one line. Names of fields are cut: an unknown one is the caller's own text."""
+    first = error.errors()[0]
+    where = ".".join(str(part)[:_MAX_NAME_CHARS] for part in first["loc"])
+    return f"{where}: {first['msg']}"
 
 
 def install(app: FastAPI) -> None:
@@ -47,14 +61,12 @@ async def _crypto(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return problem(400, "BadInput", f"{where}: {first['msg']}", "see /openapi.json for what this endpoint takes")
+    return problem(400, "BadInput", first_fault(error), "see /openapi.json for what this endpoint takes")
 
 
 async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    return problem(error.status_code, "HttpError", str(error.detail))
+    return problem(error.status_code, "HttpError", str(error.detail), headers=error.headers)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

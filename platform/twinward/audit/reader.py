@@ -17,7 +17,7 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
 from twinward.errors import BadInput, Unavailable
 from twinward.vocabulary import Action, Category, Role, TwinId
-from twinward_ledger.bundle import ProofBundle
+from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.store import Entry
@@ -57,6 +57,8 @@ class AuditRow:
     state: RowState
     twin: TwinId | None
     event: AccessEvent | None = field(repr=False)
+    opening: Opening | None = field(default=None, repr=False)
+    """What lets a reader hold the event against its leaf without trusting this node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +186,4 @@ class AuditReader(Generic[PermitT]):
         except (LedgerError, LogTampered, EventNotLoggable):
             return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)
         state = RowState.OPEN if event else RowState.ERASED
-        return AuditRow(index, leaf.kind, leaf.minute * MINUTE_MS, state, twin, event)
+        return AuditRow(index, leaf.kind, leaf.minute * MINUTE_MS, state, twin, event, opening)

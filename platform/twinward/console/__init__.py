@@ -1,5 +1,5 @@
-"""The officer's console: server-rendered pages and one script, no assets from elsewhere."""
+"""The officer's console: server-rendered pages and two scripts, no assets from elsewhere."""
 
-from twinward.console.pages import mount
+from twinward.console.routes import mount
 
 __all__ = ["mount"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.reader import AuditRow, RowState
-from twinward.audit.service import AuditStatus, VerifyReport
+from twinward.audit.service import AuditStatus, VerifyReport, verify_all
 from twinward.clock import iso
 from twinward.errors import NotFound
+from twinward.federation.ledger_adapters import COHORT
 from twinward.node import Node, translated
 from twinward.vocabulary import Role
 
@@ -37,20 +40,26 @@ def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[
         f"Since your last visit ({iso(seen_at_ms)[:16].replace('T', ' ')} UTC) the signed log grew from "
         f"{seen_size} to {status.signed_size} events"
         if seen_at_ms
-        else f"This is your first visit; the signed log has {status.signed_size} events"
+        else f"This is your first visit. The signed log has {status.signed_size} events"
     )
     enough = status.cosigned >= status.quorum
     anchored = status.anchored_block is not None
     return [
         _fact(True, since),
-        _fact(enough, f"{status.cosigned} of {status.witnesses} witnesses co-signed, {status.quorum} are needed"),
+        _fact(
+            enough,
+            f"{status.cosigned} of {status.witnesses} witnesses co-signed the newest checkpoint; {status.quorum} are needed",
+        ),
         _fact(
             anchored,
-            f"{status.anchored_size} events are anchored, the newest at block {status.anchored_block}"
+            f"{status.anchored_size} events are anchored on the chain, the newest at block {status.anchored_block}"
             if anchored
-            else "nothing is anchored on the chain yet",
+            else "Nothing is anchored on the chain yet",
         ),
-        _fact(status.pending <= LAGGING, f"{status.pending} newer events wait for the next checkpoint"),
+        _fact(
+            status.pending <= LAGGING,
+            f"{status.pending} newer {'event waits' if status.pending == 1 else 'events wait'} for the next anchor",
+        ),
     ]
 
 
@@ -74,29 +83,64 @@ def tampered(error: LogTampered) -> dict[str, Any]:
     return {"bad": True, "say": f"{error}.", "pairs": [("First bad leaf", where)]}
 
 
+def alarm(error: LogTampered) -> dict[str, Any]:
+    """What the home page says when the log cannot even be read without a contradiction."""
+    lamp = {"kind": "bad", "sign": "✗", "say": "No. The stored log contradicts what was signed. Open Verify now."}
+    return {"lamp": lamp, "facts": [{"kind": "bad", "sign": "✗", "say": f"{error}"}]}
+
+
+def witnesses(node: Node) -> list[dict[str, Any]]:
+    """Every witness, and whether its cosignature on the newest checkpoint verifies."""
+    latest = node.log.latest()
+    signed = dict(verify_all(latest[1].encode(), node.audit.anchorer)) if latest else {}
+    return [
+        {"name": peer.key.name, "signed": peer.key.name in signed, "key": str(peer.key).rpartition("+")[2]}
+        for peer in node.witnesses
+    ]
+
+
 def vendors(node: Node) -> tuple[int, list[dict[str, Any]]]:
     """The running epoch and each vendor's budget in it, from the chain."""
     with translated():
-        epoch = node.consortium.budgets.current_epoch()
+        budgets = node.consortium.budgets
+        epoch = budgets.current_epoch()
         rows = []
         for principal in node.accounts.of_role(Role.VENDOR):
-            left = node.consortium.budgets.remaining_queries(principal.id, epoch)
-            granted = node.settings.vendor_budget
-            rows.append(
-                {"name": principal.name or principal.id, "granted": granted, "spent": granted - left, "left": left}
-            )
+            granted = budgets.remaining_queries(principal.id, epoch + 1)  # nothing is spent yet in an epoch to come
+            left = min(budgets.remaining_queries(principal.id, epoch), granted)
+            name = principal.name or principal.id
+            rows.append({"name": name, "granted": granted, "spent": granted - left, "left": left})
         return epoch, rows
 
 
+def privacy(node: Node) -> list[dict[str, Any]]:
+    """What studies have spent of each member hospital's privacy budget, from the chain; shares in whole per cent."""
+    with translated():
+        accounts = [(name, node.consortium.budgets.privacy(name, COHORT)) for name in node.settings.witnesses]
+    return [
+        {
+            "name": name,
+            "cap": f"{account.cap_micros / 1e6:.3f}",
+            "spent": f"{account.spent_micros / 1e6:.3f}",
+            "reserved": f"{account.reserved_micros / 1e6:.3f}",
+            "share": round(100 * (account.spent_micros + account.reserved_micros) / account.cap_micros),
+        }
+        for name, account in accounts
+        if account.cap_micros
+    ]
+
+
 def models(node: Node) -> list[dict[str, Any]]:
-    """Registered models, newest first, from the chain. A study is named where this node knows its name."""
+    """Registered models, newest first, from the chain. A study is named where this node keeps the model's card."""
+    cards = _cards(node)
     with translated():
         registry = node.consortium.models
         found = [registry.model(number) for number in range(registry.count(), 0, -1)]
     return [
         {
             "number": model.number,
-            "study": model.study_id.hex()[:16] + "…",
+            "study": cards.get(model.card_hash) or f"{model.study_id.hex()[:16]}…",
+            "at": iso(model.registered_at_s * 1000)[:16].replace("T", " "),
             "epsilon": f"{model.epsilon_micros / 1e6:.3f}",
             "delta": f"{model.delta_e12 / 1e12:.0e}",
             "hash": model.model_hash.hex(),
@@ -105,17 +149,36 @@ def models(node: Node) -> list[dict[str, Any]]:
     ]
 
 
-def consistency(node: Node, old: int) -> dict[str, Any]:
-    """What a browser needs to check that the log it saw at ``old`` entries is a prefix of the newest checkpoint."""
+def consistency(node: Node, old: int, new: int | None = None) -> dict[str, Any]:
+    """What a browser needs to check that the log at ``old`` entries is a prefix of the log at ``new``.
+
+    ``new`` None is the newest checkpoint, which comes along.
+
+    Raises:
+        NotFound: no checkpoint of that size or larger is signed.
+    """
     latest = node.log.latest()
-    if latest is None or old > latest[0].size:
+    target = (new or latest[0].size) if latest else 0
+    if latest is None or not old <= target <= latest[0].size:
         raise NotFound("no checkpoint of that size or larger is signed")
     with translated():
-        path = node.log.prove_consistency(old, latest[0].size)
+        path = node.log.prove_consistency(old, target)
     return {
         "checkpoint": latest[1].encode().decode(),
         "path": [base64.b64encode(one).decode() for one in path],
     }
+
+
+def _cards(node: Node) -> dict[bytes, str]:
+    """The studies of the model cards this node keeps, by the hash under which the chain knows the card."""
+    named: dict[bytes, str] = {}
+    for path in sorted((node.settings.home / "models").glob("*.card.json")):
+        try:
+            content = path.read_bytes()
+            named[hashlib.sha256(content).digest()] = str(json.loads(content)["study"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not a card; the model is then shown by its hash
+    return named
 
 
 def _fact(good: bool, say: str) -> dict[str, str]:

@@ -32,13 +32,24 @@ class Sessions:
         if not session_id:
             raise SignInRefused
         session = self.accounts.session(session_id)
-        if session.principal.role is not Role.OFFICER:
-            raise Refused("the console is for data officers", hint="sign in with an officer's account")
+        _require_officer(session)
         return session
 
-    def start(self, response: Response, account: str, password: str) -> None:
-        """Sign in and set the cookie. Raises ``SignInRefused``."""
-        self._set(response, SESSION_COOKIE, self.accounts.sign_in(account, password), SESSION_LIFETIME_MS // 1000)
+    def start(self, request: Request, response: Response, account: str, password: str) -> None:
+        """Sign in and set the cookie; a session this browser had before ends.
+
+        Raises:
+            SignInRefused: wrong name or password.
+            Refused: right, but not an officer's; no session stays behind.
+        """
+        session_id = self.accounts.sign_in(account, password)
+        try:
+            _require_officer(self.accounts.session(session_id))
+        except Refused:
+            self.accounts.sign_out(session_id)
+            raise
+        self.accounts.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+        self._set(response, SESSION_COOKIE, session_id, SESSION_LIFETIME_MS // 1000)
         response.delete_cookie(FORM_COOKIE, path=PATH)
 
     def end(self, request: Request, response: Response) -> None:
@@ -64,6 +75,11 @@ class Sessions:
         response.set_cookie(
             name, value, max_age=max_age_s, path=PATH, secure=self.secure, httponly=True, samesite="strict"
         )
+
+
+def _require_officer(session: Session) -> None:
+    if session.principal.role is not Role.OFFICER:
+        raise Refused("the console is for data officers", hint="sign in with an officer's account")
 
 
 def require_csrf(session: Session, token: str) -> None:

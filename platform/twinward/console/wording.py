@@ -48,8 +48,12 @@ MANY_CATEGORIES = 5
 def sentence(event: AccessEvent) -> str:
     """One event as a sentence: who, what, of whom, why."""
     who = f"{event.agent} ({event.role.value}{', ' + event.unit if event.unit else ''})"
-    did = _DONE[event.action] if event.decision == "permit" else f"tried to {_TRIED[event.action]}"
-    return " ".join(part for part in (who, did, _object(event), f"for {PURPOSES[event.purpose]}") if part)
+    return " ".join(part for part in (who, deed(event), _object(event), f"for {PURPOSES[event.purpose]}") if part)
+
+
+def deed(event: AccessEvent) -> str:
+    """What was done, or tried and refused."""
+    return _DONE[event.action] if event.decision == "permit" else f"tried to {_TRIED[event.action]}"
 
 
 def row_sentence(row: AuditRow) -> str:

@@ -1,61 +1,93 @@
-// The officer's own browser checks each row: SHA-256 and Ed25519 by WebCrypto, RFC 6962 by the few lines below.
-// Nothing here asks the server whether a row is right; the server only hands over the leaf, the path and the checkpoint.
+// The page's side of proof.js: fetches proofs, checks them, writes the badges. Nothing here asks the server whether a
+// row is right; the server only hands over leaf, path and checkpoint, and the row itself carries what opens its leaf.
+// What this browser saw last is kept in this browser: the server cannot make it forget.
 "use strict";
 
-const bytesOf = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-const equal = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
+import { base64Of, bytesOf, equal, openCheckpoint, verifyConsistency, verifyInclusion, verifyOpening } from "./proof.js";
 
-async function sha256(...parts) {
-  const whole = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) { whole.set(part, at); at += part.length; }
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", whole));
-}
+const AT_ONCE = 6;          // requests under way, as many as a browser opens to one host anyway
+const SLOT = "twinward:log";
 
-const leafHash = (leaf) => sha256(Uint8Array.of(0), leaf);          // RFC 6962, section 2.1
-const nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
+const page = document.body.dataset;
 
-// RFC 9162, section 2.1.3.2. Throws unless the path leads from the leaf to the root.
-export async function verifyInclusion(index, size, leaf, path, root) {
-  if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) throw new Error("index is outside the tree");
-  let fn = BigInt(index), sn = BigInt(size - 1), hash = await leafHash(leaf);
-  for (const sibling of path) {
-    if (sibling.length !== 32 || sn === 0n) throw new Error("the path has the wrong shape");
-    if ((fn & 1n) === 1n || fn === sn) {
-      hash = await nodeHash(sibling, hash);
-      while ((fn & 1n) === 0n && fn !== 0n) { fn >>= 1n; sn >>= 1n; }
-    } else {
-      hash = await nodeHash(hash, sibling);
-    }
-    fn >>= 1n; sn >>= 1n;
+class AnotherLog extends Error {}
+
+function remembered() {
+  const seen = JSON.parse(localStorage.getItem(SLOT) || "null");
+  if (seen && (seen.origin !== page.origin || seen.key !== page.logKey)) {
+    throw new AnotherLog("this is another log, or signed with another key, than the one this browser remembers");
   }
-  if (sn !== 0n || !equal(hash, root)) throw new Error("the row is not under the signed root");
+  return seen;
 }
 
-// C2SP signed note: body, blank line, signature lines. Returns size and root after checking the log's own signature.
-export async function openCheckpoint(note, origin, key) {
-  const split = note.indexOf("\n\n");
-  if (split < 0) throw new Error("the checkpoint is not a signed note");
-  const body = note.slice(0, split + 1);
-  const [name, size, root] = body.split("\n");
-  if (name !== origin) throw new Error("the checkpoint is of another log");
-  const line = note.slice(split + 2).split("\n").find((l) => l.startsWith(`\u2014 ${origin} `));
-  if (!line) throw new Error("the log has not signed the checkpoint");
-  const signature = bytesOf(line.slice(line.lastIndexOf(" ") + 1)).slice(4);
-  const publicKey = await crypto.subtle.importKey("raw", key, { name: "Ed25519" }, false, ["verify"]);
-  const good = await crypto.subtle.verify({ name: "Ed25519" }, publicKey, signature, new TextEncoder().encode(body));
-  if (!good) throw new Error("the log's signature does not fit the checkpoint");
-  return { size: Number(size), root: bytesOf(root) };
+function remember({ size, root }) {
+  localStorage.setItem(SLOT, JSON.stringify({ origin: page.origin, key: page.logKey, size, root: base64Of(root) }));
 }
 
-async function verifyRow(badge) {
-  const answer = await fetch(badge.dataset.proof, { credentials: "same-origin", headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error("the server gave no proof");
-  const proof = await answer.json();
-  const page = document.body.dataset;
-  const checkpoint = await openCheckpoint(proof.checkpoint, page.origin, bytesOf(page.logKey));
-  const path = proof.path.map(bytesOf);
-  await verifyInclusion(Number(badge.dataset.index), checkpoint.size, bytesOf(proof.leaf), path, checkpoint.root);
+async function ask(address) {
+  const answer = await fetch(address, { credentials: "same-origin", headers: { accept: "application/json" } });
+  if (answer.status === 401) throw new Error("you are signed out; sign in again");
+  return { found: answer.ok, told: await answer.json() };
+}
+
+// The newest checkpoint, held against what this browser saw before. Resolves to null where nothing is signed yet.
+export async function checkGrowth() {
+  const seen = remembered();
+  const { found, told } = await ask(`/console/consistency?old=${seen ? seen.size : 1}`);
+  if (!found && !seen) return null;
+  if (!found) throw new Error(`this browser saw ${seen.size} signed events; the server shows no log that continues them`);
+  const now = await openCheckpoint(told.checkpoint, page.origin, bytesOf(page.logKey));
+  if (seen) await verifyConsistency(seen.size, now.size, told.path.map(bytesOf), bytesOf(seen.root), now.root);
+  remember(now);
+  return { seen, now };
+}
+
+// A proof may come under an older, anchored checkpoint: that one must be a prefix of the log this browser remembers.
+async function checkSameLog(checkpoint, head) {
+  if (!head || (checkpoint.size === head.size && equal(checkpoint.root, head.root))) return;
+  const { found, told } = await ask(`/console/consistency?old=${checkpoint.size}&new=${head.size}`);
+  if (!found) throw new Error("the proof's checkpoint is not part of the log this browser remembers");
+  await verifyConsistency(checkpoint.size, head.size, told.path.map(bytesOf), checkpoint.root, head.root);
+}
+
+const detail = (event, type) => event.entity[0].detail.filter((one) => one.type === type).map((one) => one.valueString);
+
+// What each marked cell must show, read from the event's own bytes (an AuditEvent, audit/event_format.py).
+const SAYS = {
+  at: (event) => event.recorded.slice(0, 19).replace("T", " "),
+  agent: (event) => event.agent[0].who.identifier.value,
+  role: (event) => event.agent[0].role[0].coding[0].code,
+  unit: (event) => event.agent[0].location?.display ?? "",
+  action: (event) => event.subtype[0].code,
+  purpose: (event) => event.purposeOfEvent[0].coding[0].code,
+  twin: (event) => event.entity[0].what?.identifier.value ?? "",
+  categories: (event) => detail(event, "category").join(", "),
+  consent: (event) => detail(event, "consent-version").join(),
+  decision: (event) => (event.outcome === "0" ? "permit" : "deny"),
+  reason: (event) => event.outcomeDesc,
+  justification: (event) => detail(event, "x-justification").join(),
+};
+
+// A cell shows its value, or names it in data-code and shows it in words; both are the cell's claim about the event.
+function checkCells(row, event) {
+  for (const cell of row.querySelectorAll("[data-field]")) {
+    const claimed = cell.dataset.code ?? cell.textContent.trim();
+    if (claimed !== SAYS[cell.dataset.field](event)) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
+  }
+}
+
+async function verifyRow(badge, checkpoints) {
+  const { found, told } = await ask(badge.dataset.proof);
+  if (!found) throw new Error("the server gave no proof");
+  if (!checkpoints.has(told.checkpoint)) checkpoints.set(told.checkpoint, checkpoints.open(told.checkpoint));
+  const checkpoint = await checkpoints.get(told.checkpoint);
+  const leaf = bytesOf(told.leaf);
+  await verifyInclusion(Number(badge.dataset.index), checkpoint.size, leaf, told.path.map(bytesOf), checkpoint.root);
+  if (!badge.dataset.event) return "erased";
+  const opening = { key: bytesOf(badge.dataset.key), salt: bytesOf(badge.dataset.salt), event: bytesOf(badge.dataset.event) };
+  await verifyOpening(leaf, opening);
+  checkCells(badge.closest("tr"), JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(opening.event)));
+  return "proven";
 }
 
 function show(badge, kind, text, title) {
@@ -64,76 +96,74 @@ function show(badge, kind, text, title) {
   badge.title = title;
 }
 
-export async function verifyPage() {
-  const badges = [...document.querySelectorAll("[data-proof]")];
-  let good = 0, bad = 0, waiting = 0;
-  for (const badge of badges) {
-    if (badge.dataset.sealed === "no") { waiting += 1; show(badge, "warn", "not signed yet", "newer than the newest signed checkpoint"); continue; }
-    try { await verifyRow(badge); good += 1; show(badge, "good", "✓ proven", "your browser checked leaf, path and signature"); }
-    catch (error) { bad += 1; show(badge, "bad", "✗ refused", String(error.message || error)); }
-  }
-  const summary = document.querySelector("#verified");
-  if (summary) {
-    summary.textContent = bad ? `${bad} of ${badges.length} rows do NOT verify` : `${good} rows proven by this browser` + (waiting ? `, ${waiting} wait for the next checkpoint` : "");
-    summary.className = `badge ${bad ? "bad" : waiting ? "warn" : "good"}`;
-  }
-  return { good, bad, waiting };
+async function settle(badge, checkpoints) {
+  if (badge.dataset.state === "damaged") { show(badge, "bad", "✗ damaged", "what is stored for this row is not what the log committed to"); return "bad"; }
+  if (badge.dataset.sealed === "no") { show(badge, "plain", "not signed yet", "newer than the newest signed checkpoint"); return "waiting"; }
+  try {
+    const outcome = await verifyRow(badge, checkpoints);
+    if (outcome === "erased") show(badge, "good", "✓ in the log", "the content was erased; your browser checked leaf, path and signature");
+    else show(badge, "good", "✓ proven", "your browser checked this row's words against its leaf, the leaf's path and the log's signature");
+    return "good";
+  } catch (error) { show(badge, "bad", "✗ refused", String(error.message || error)); return "bad"; }
 }
 
-// RFC 9162, section 2.1.4.2. Throws unless the tree of `size1` leaves with `root1` is a prefix of the one of `size2`.
-export async function verifyConsistency(size1, size2, path, root1, root2) {
-  if (!(size1 > 0 && size1 <= size2)) throw new Error("the log has shrunk");
-  if (size1 === size2) {
-    if (path.length || !equal(root1, root2)) throw new Error("the log shows another root for the same size");
-    return;
-  }
-  let fn = BigInt(size1 - 1), sn = BigInt(size2 - 1);
-  const nodes = [...path];
-  if ((BigInt(size1) & BigInt(size1 - 1)) === 0n) nodes.unshift(root1);
-  while ((fn & 1n) === 1n) { fn >>= 1n; sn >>= 1n; }
-  if (!nodes.length) throw new Error("the path is empty");
-  let old = nodes[0], now = nodes[0];
-  for (const node of nodes.slice(1)) {
-    if (node.length !== 32 || sn === 0n) throw new Error("the path has the wrong shape");
-    if ((fn & 1n) === 1n || fn === sn) {
-      old = await nodeHash(node, old); now = await nodeHash(node, now);
-      while ((fn & 1n) === 0n && fn !== 0n) { fn >>= 1n; sn >>= 1n; }
-    } else {
-      now = await nodeHash(now, node);
-    }
-    fn >>= 1n; sn >>= 1n;
-  }
-  if (sn !== 0n || !equal(old, root1) || !equal(now, root2)) throw new Error("the log was rewritten since this browser saw it last");
+function sum(counts, total) {
+  if (counts.bad) return ["bad", `✗ ${counts.bad} of ${total} rows do NOT verify`];
+  const waiting = counts.waiting ? `${counts.waiting} not signed yet` : "";
+  if (!counts.good) return ["plain", waiting || "no rows to prove"];
+  return ["good", [`✓ ${counts.good} ${counts.good === 1 ? "row" : "rows"} proven by this browser`, waiting].filter(Boolean).join(", ")];
 }
 
-const base64Of = (bytes) => btoa(String.fromCharCode(...bytes));
+export async function verifyTable(summary) {
+  const badges = [...document.querySelectorAll("[data-proof]")], counts = { good: 0, bad: 0, waiting: 0 };
+  let kind, text;
+  try {
+    const growth = badges.length ? await checkGrowth() : null;
+    const checkpoints = new Map();
+    checkpoints.open = async (note) => {
+      const checkpoint = await openCheckpoint(note, page.origin, bytesOf(page.logKey));
+      await checkSameLog(checkpoint, growth && growth.now);
+      return checkpoint;
+    };
+    const queue = badges.slice();
+    const work = async () => { for (let badge; (badge = queue.shift());) counts[await settle(badge, checkpoints)] += 1; };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    [kind, text] = sum(counts, badges.length);
+  } catch (error) {
+    for (const badge of badges) show(badge, "bad", "✗ refused", String(error.message || error));
+    [kind, text] = ["bad", `✗ NOT verified: ${error.message || error}`];
+  }
+  summary.textContent = text;
+  summary.className = `badge ${kind}`;
+  summary.dataset.checked = kind;
+}
 
-// What this browser saw last is kept in this browser: the server cannot make it forget.
-export async function verifyGrowth(line) {
-  const page = document.body.dataset, slot = `twinward:${page.origin}:${page.logKey}`;
-  const seen = JSON.parse(localStorage.getItem(slot) || "null");
-  const answer = await fetch(`${line.dataset.consistency}?old=${seen ? seen.size : 1}`, { credentials: "same-origin" });
-  if (!answer.ok && !seen) return ["warn", "…", "nothing is signed yet that this browser could remember"];
-  if (!answer.ok) throw new Error(`this browser saw ${seen.size} signed events, the server shows fewer`);
-  const told = await answer.json();
-  const now = await openCheckpoint(told.checkpoint, page.origin, bytesOf(page.logKey));
-  if (seen) await verifyConsistency(seen.size, now.size, told.path.map(bytesOf), bytesOf(seen.root), now.root);
-  localStorage.setItem(slot, JSON.stringify({ size: now.size, root: base64Of(now.root) }));
-  const first = `this browser now remembers the log at ${now.size} events and will check that it only grows`;
-  return ["good", "✓", seen ? `append-only: this browser checked that the ${seen.size} events it saw last are the first of today's ${now.size}` : first];
+function alarm(message) {
+  document.querySelector("#light").className = "card light bad";
+  document.querySelector("#light .lamp").textContent = "✗";
+  document.querySelector("#lamp").textContent = "No. Your own browser contradicts this server. Keep this page and call the data office.";
+  return `NOT append-only: ${message}`;
 }
 
 async function showGrowth(line) {
   const sign = document.querySelector("#append-only-sign");
-  let kind, mark, say;
-  try { [kind, mark, say] = await verifyGrowth(line); }
-  catch (error) { [kind, mark, say] = ["bad", "✗", `NOT append-only: ${error.message || error}`]; }
+  let kind = "good", mark = "✓", say;
+  try {
+    const growth = await checkGrowth();
+    if (!growth) [kind, mark, say] = ["warn", "!", "nothing is signed yet that this browser could remember"];
+    else if (!growth.seen) say = `This browser now remembers the log at ${growth.now.size} events, and will check that it only grows`;
+    else say = `Append-only: this browser checked that the ${growth.seen.size} events it saw last are the first of today's ${growth.now.size}`;
+  } catch (error) {
+    [kind, mark, say] = ["bad", "✗", alarm(error.message || error)];
+    if (error instanceof AnotherLog) document.querySelector("#another-log").hidden = false;
+  }
   sign.className = `tick ${kind}`;
   sign.textContent = mark;
   line.textContent = say;
   line.dataset.checked = kind;
 }
 
-if (document.querySelector("[data-proof]")) verifyPage();
-const growth = document.querySelector("[data-consistency]");
-if (growth) showGrowth(growth);
+const summary = document.querySelector("#verified"), line = document.querySelector("#append-only");
+if (summary) verifyTable(summary);
+if (line) showGrowth(line);
+document.querySelector("#forget-log")?.addEventListener("click", () => { localStorage.removeItem(SLOT); location.reload(); });

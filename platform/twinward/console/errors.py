@@ -1,0 +1,44 @@
+"""Errors on the console's pages: a page that says what happened and what to do, never JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from twinward.access.errors import SignInRefused
+from twinward.api.problems import first_fault
+from twinward.console.sessions import PATH
+from twinward.errors import TwinwardError
+
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+ShowProblem = Callable[[Request, int, str, str], Response]
+
+
+def page_route(show: ShowProblem) -> type[APIRoute]:
+    """A route class for pages. ``show`` renders (request, status, message, hint)."""
+
+    class PageRoute(APIRoute):
+        """Whoever is not signed in is sent to sign in; every other error becomes a page."""
+
+        def get_route_handler(self) -> _Handler:
+            """FastAPI's hook around one route."""
+            handle = super().get_route_handler()
+
+            async def handled(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except SignInRefused:
+                    return RedirectResponse(f"{PATH}/sign-in", status_code=303)
+                except TwinwardError as error:
+                    return show(request, error.http_status, str(error), error.hint)
+                except RequestValidationError as error:
+                    return show(request, 400, first_fault(error), "go back and change what you entered")
+
+            return handled
+
+    return PageRoute

@@ -1,0 +1,82 @@
+"""One hospital's real node with a handful of patients, a day of accesses and an anchored log: for console and API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessRequest, Principal
+from twinward.clock import Clock
+from twinward.config import Settings
+from twinward.fhir.cohort import generate_cohort
+from twinward.node import SYSTEM, Node, create_node
+from twinward.twins.models import DIRECTORY
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+
+OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")
+SYSTEMS = {
+    "clinician": CLINICIAN,
+    "officer": Principal("officer-api", Role.OFFICER, "Officer's scripts", "data office"),
+    "vendor": Principal("acme", Role.VENDOR, "Acme Diagnostics"),
+    "researcher": Principal("marie", Role.RESEARCHER, "Marie Research", "study office"),
+    "system": Principal("ward-3", Role.SYSTEM, "Ward 3"),
+    "operator": Principal("ops", Role.OPERATOR, "Operator"),
+    "peer": Principal("northgate-node", Role.PEER_HOSPITAL, "Northgate"),
+}
+PASSWORD = "correct horse battery"
+NIGHT_PASSWORD = "another long password"
+SIMILARITY_YES = Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(Category.FEATURES,))
+
+
+@dataclass(frozen=True)
+class House:
+    """A node, its twins and the bearer token of one account of each role."""
+
+    node: Node
+    twins: tuple[TwinId, ...]
+    tokens: dict[str, str]
+
+    def size(self) -> int:
+        return self.node.log.store.size()
+
+    def read(self, who: Principal, twin: TwinId, *categories: Category, **why: object) -> None:
+        purpose = why.get("purpose", Purpose.TREATMENT)
+        assert isinstance(purpose, Purpose)
+        said = str(why.get("justification", ""))
+        try:
+            self.node.access.decide(AccessRequest(who, Action.READ, purpose, twin, frozenset(categories), said))
+        except AccessDenied:
+            pass
+
+    def a_day(self) -> None:
+        """Reads that are permitted, refused, and made in an emergency."""
+        for twin in self.twins:
+            self.read(CLINICIAN, twin, Category.LABS)
+            self.read(CLINICIAN, twin, Category.VITALS, Category.CONDITIONS)
+            self.read(CLINICIAN, twin, Category.PSYCHIATRY)
+        self.read(SYSTEMS["vendor"], self.twins[0], Category.LABS, purpose=Purpose.SIMILARITY)
+        self.read(
+            CLINICIAN,
+            self.twins[0],
+            Category.PSYCHIATRY,
+            purpose=Purpose.EMERGENCY,
+            justification='patient found <unconscious> & "cold"',
+        )
+
+
+def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House:
+    """Make the node and let a day pass; its log is signed, co-signed and anchored once."""
+    node = create_node(Settings(home=home), clock=clock)
+    node.accounts.add_person(OFFICER, PASSWORD)
+    node.accounts.add_person(Principal("nurse", Role.CLINICIAN, "Night Nurse", "ward 3"), NIGHT_PASSWORD)
+    tokens = {name: node.accounts.add_system(principal) for name, principal in SYSTEMS.items()}
+    node.consortium.budgets.grant_queries("acme", node.settings.vendor_budget)
+    twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(patients, 7) if one.reference != DIRECTORY]
+    house = House(node, tuple(dict.fromkeys(twins)), tokens)
+    node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in house.twins[:-1]])
+    house.a_day()
+    node.audit.checkpoint_and_anchor()
+    return house
