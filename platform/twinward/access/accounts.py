@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.clock import Clock
-from twinward.errors import BadInput, Conflict, Unavailable
+from twinward.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.vocabulary import Role
 
 PASSWORD_MIN_LENGTH = 12
@@ -115,6 +115,15 @@ class Accounts:
         stored = row[5] if row is not None and row[5] else bytes(32)
         if not hmac.compare_digest(stored, _digest(secret)) or row is None or prefix != TOKEN_PREFIX:
             raise SignInRefused
+        return _principal(row)
+
+    def named(self, account_id: str) -> Principal:
+        """The principal of an account, whoever asks: for the node's own command line. Raises ``NotFound``."""
+        row = self._row(account_id)
+        if row is None:
+            raise NotFound(
+                f"there is no account {account_id!r}", hint="`twinward node add-person` and `add-system` make accounts"
+            )
         return _principal(row)
 
     def of_role(self, role: Role) -> list[Principal]:

@@ -9,6 +9,7 @@ TwinwardError
 │   └── EventErased         the event was erased with its patient's key; its proof stands
 ├── BadInput
 │   └── EventNotLoggable    an event that has no canonical form
+├── ProofRefused            a proof file that does not prove what it says
 └── LogTampered             the log is not what was signed; ``first_bad_index`` says where
 """
 
@@ -35,6 +36,13 @@ class EventErased(NotFound):
 
 class EventNotLoggable(BadInput):
     """An event that cannot be written down: a lone surrogate, a number out of range, too long."""
+
+
+class ProofRefused(TwinwardError):
+    """A well-formed proof that does not hold: forged, altered, of another log, or signed by too few."""
+
+    exit_code = 8
+    http_status = 400
 
 
 class LogTampered(TwinwardError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, show_json
+from twinward.cli.opening import node_at
+from twinward.cli.screen import HomeOption, JsonOption, out, show_json
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 app = typer.Typer(help="Explain decisions of policy and consent.", no_args_is_help=True)
@@ -31,12 +33,13 @@ def check(
 ) -> None:
     """Dry-run one decision and explain it. Nothing is logged and nothing can be opened with the answer.
 
+    Exit codes: 0 it would be permitted, 6 it would be refused, 3 no node in the home.
+
     Example: twinward access check --role vendor --action query --purpose CLINTRCH
     """
-    from twinward.access.interfaces import AccessRequest, Principal
-    from twinward.node import open_node
+    with node_at(home, as_json=as_json) as node:
+        from twinward.access.interfaces import AccessRequest, Principal
 
-    with errors_taught(as_json=as_json), open_node(home) as node:
         asked = frozenset(category or ())
         subject = TwinId(twin) if twin else None
         request = AccessRequest(Principal(principal, role), action, purpose, subject, asked, justification)
@@ -52,7 +55,7 @@ def check(
             )
         else:
             verdict = "[green]permitted[/]" if decision.permitted else "[red]refused[/]"
-            out.print(f"{verdict}: {decision.reason}")
+            out.print(f"{verdict}: {escape(decision.reason)}", soft_wrap=True)
             out.print(
                 f"[dim]policy {decision.policy_hash[:16]}…, consent version {decision.consent_version or 'none'}[/]"
             )

@@ -1,12 +1,275 @@
-"""``twinward audit``: The access log: read, verify, export, check proofs."""
+"""``twinward audit``: read the access log, sign it, verify it, take proofs out and check them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="The access log: read, verify, export, check proofs.", no_args_is_help=True)
+from twinward.cli.opening import AsOption, audit_permit, node_at
+from twinward.cli.screen import HomeOption, JsonOption, err, errors_taught, out, read_input, say, show_json, table
+from twinward.errors import BadInput, Conflict, NotFound
+from twinward.vocabulary import Action, Role, TwinId
+
+if TYPE_CHECKING:
+    from twinward.audit.errors import LogTampered
+    from twinward.audit.trust import Proven, Trust
+    from twinward.node import Node
+
+app = typer.Typer(help="The access log: read, sign, verify, prove.", no_args_is_help=True)
+
+MAX_INDEX = 2**53 - 1
 
 
 @app.callback()
-def _group() -> None:
-    """The access log: read, verify, export, check proofs."""
+def _audit() -> None:
+    """The access log: read, sign, verify, prove."""
+
+
+@app.command("list")
+def list_(
+    account: AsOption,
+    twin: Annotated[str | None, typer.Option(help="Only this twin's.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
+    role: Annotated[Role | None, typer.Option(help="Only this role's.")] = None,
+    action: Annotated[Action | None, typer.Option(help="Only this action.")] = None,
+    decision: Annotated[str | None, typer.Option(help="Only permit, or only deny.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=0, max=MAX_INDEX, help="Go on below this index.", show_default="the newest")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Events on a page.")] = 50,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print events, newest first, as sentences. Reading the log is an access and is logged, too.
+
+    Exit codes: 0, 2 a bad filter, 3 no such account, 6 the account is no officer's.
+
+    Example: twinward audit list --as olga --decision deny --limit 20
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.api.audit import row_json
+        from twinward.audit.reader import Filters
+        from twinward.clock import iso
+        from twinward.console.wording import row_sentence
+
+        if decision not in (None, "permit", "deny"):
+            raise BadInput("a decision is permit or deny")
+        filters = Filters(TwinId(twin) if twin else None, agent, role, action, decision)
+        permit = audit_permit(node, account, "events")
+        page = node.audit_reader.events(permit, before=before, limit=limit, filters=filters)
+        if as_json:
+            show_json({"events": [row_json(row) for row in page.rows], "before": page.before})
+            return
+        shown = table("#", "when (UTC)", "decision", "what")
+        for row in page.rows:
+            verdict = row.event.decision if row.event else row.state.value
+            shown.add_row(str(row.index), iso(row.minute_ms)[:16].replace("T", " "), verdict, _plain(row_sentence(row)))
+        out.print(shown)
+        if page.before is not None:
+            err.print(f"older ones: --before {page.before}", markup=False)
+
+
+@app.command()
+def checkpoint(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Sign the log as it is, have the other hospitals co-sign it, anchor it on the chain.
+
+    A chain that is down stops nothing: the checkpoint is kept and anchored later. Exit codes: 0, 7 too few witnesses
+    signed, 8 the log is not what was signed before.
+
+    Example: twinward audit checkpoint
+    """
+    with node_at(home, as_json=as_json) as node:
+        done = node.audit.checkpoint_and_anchor()
+        block = None if done.anchor is None else done.anchor.block_number
+        if as_json:
+            shown = {"size": done.checkpoint.size, "root": done.checkpoint.root.hex(), "cosigned": done.cosigned}
+            rest = {"refusals": dict(done.refusals), "block": block, "pending": done.pending, "problem": done.problem}
+            show_json(shown | rest)
+            return
+        say(f"{done.checkpoint.size} events under root {done.checkpoint.root.hex()}")
+        say(f"co-signed by {', '.join(done.cosigned) or 'nobody'}")
+        for name, reason in done.refusals:
+            say(f"{name} refused: {reason}")
+        say(f"not anchored yet: {done.problem}" if done.problem else f"anchored, block {block}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path | None, typer.Option(help="A copy of log.db instead of the node's own.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also open every event and hold it against its leaf.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hash every leaf again and hold the log against everything that was ever signed. Shows no event.
+
+    Exit codes: 0 sound, 3 no such file, 7 it cannot be read, 8 tampered with: the first bad index is named.
+
+    Example: twinward audit verify --file ./backup/log.db --deep
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.audit.errors import LogTampered
+
+        if file is not None and not file.is_file():
+            raise NotFound(f"there is no file {file}")
+        try:
+            report = node.audit.verify(file, deep=deep)
+        except LogTampered as error:
+            _tampered(error, as_json=as_json)
+            raise typer.Exit(error.exit_code) from None
+        if as_json:
+            shown = {"sound": True, "size": report.size, "root": report.root.hex(), "signed": report.signed_size}
+            opened = {"opened": report.opened, "erased": report.erased} if deep else {}
+            show_json(shown | {"checkpoints": report.checkpoints} | opened)
+            return
+        say(f"sound: {report.size} leaves hashed again, {report.signed_size} of them signed")
+        say(f"root {report.root.hex()}; {report.checkpoints} signed checkpoints agree")
+        if deep:
+            say(f"{report.opened} events opened and held against their leaves, {report.erased} erased")
+
+
+@app.command()
+def export(
+    index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX, help="The event's place in the log.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist.")],
+    disclose: Annotated[
+        bool, typer.Option("--disclose", help="Put the event itself into the file; needs --as.")
+    ] = False,
+    account: Annotated[str | None, typer.Option("--as", help="The officer who discloses it.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the proof that one event is in the log: for an auditor, who needs this file and `audit trust`, no node.
+
+    Exit codes: 0, 2 --disclose without --as, 3 no such event, or no checkpoint covers it, 4 the file exists, 6 the
+    account is no officer's.
+
+    Example: twinward audit export 17 --out event-17.proof --disclose --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        if target.exists():
+            raise Conflict(f"{target} exists", hint="give another --out")
+        if disclose and account is None:
+            raise BadInput("whoever discloses an event says who: --as is missing")
+        if disclose and account is not None:
+            bundle = node.audit_reader.disclose(audit_permit(node, account, f"disclose {index}"), index)
+        else:
+            bundle = node.audit.proof(index)
+        _write(target, bundle.encode())
+        if as_json:
+            shown = {"index": index, "file": str(target), "disclosed": disclose, "anchored": bundle.anchor is not None}
+            show_json(shown)
+        else:
+            say(f"event {index} proven in {target}" + (", the event itself included" if disclose else ""))
+
+
+@app.command()
+def trust(
+    target: Annotated[Path | None, typer.Option("--out", help="Where to write it instead of printing it.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Print whom an auditor of this log believes: its key, the witnesses', the contract. All of it is public.
+
+    Hand it over some other way than the proofs: who could swap both could prove anything. Exit codes: 0, 3 no node in
+    the home, 4 the file exists.
+
+    Example: twinward audit trust --out st-anna.trust.json
+    """
+    with node_at(home, as_json=False) as node:
+        content = _trust_of(node).model_dump(mode="json")
+        if target is None:
+            show_json(content)
+            return
+        if target.exists():
+            raise Conflict(f"{target} exists", hint="give another --out")
+        import json
+
+        _write(target, (json.dumps(content, indent=2) + "\n").encode())
+        say(f"trust file written to {target}")
+
+
+@app.command("check-proof")
+def check_proof(
+    file: Annotated[Path, typer.Argument(help="What `audit export` wrote.")],
+    trust_file: Annotated[
+        Path | None, typer.Option("--trust", help="What `audit trust` wrote.", show_default="the node in the home")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check an exported proof offline: leaf, path, signatures of the log and its witnesses, anchor, disclosed event.
+
+    Exit codes: 0 it holds, 2 not a proof or trust file, 8 it does not hold.
+
+    Example: twinward audit check-proof event-17.proof --trust st-anna.trust.json
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.audit import trust as trusting
+
+        raw = read_input(file, most=4 << 20)
+        if trust_file is not None:
+            believed = trusting.Trust.parse(read_input(trust_file))
+        else:
+            with node_at(home, as_json=as_json) as node:
+                believed = _trust_of(node)
+        _show_proven(trusting.check_proof(raw, believed), as_json=as_json)
+
+
+def _trust_of(node: Node) -> Trust:
+    from twinward.audit.trust import Trust
+
+    addresses = node.consortium.addresses
+    return Trust.of(
+        node.log.key,
+        node.witnesses,
+        node.settings.quorum,
+        chain_id=addresses.chain_id,
+        contract=bytes.fromhex(addresses.access_anchor.removeprefix("0x")),
+    )
+
+
+def _show_proven(proven: Proven, *, as_json: bool) -> None:
+    from twinward.clock import iso
+    from twinward.console.wording import sentence
+    from twinward_ledger.leaf import MINUTE_MS
+
+    verdict, anchor = proven.verdict, proven.verdict.anchor
+    minute = iso(verdict.leaf.minute * MINUTE_MS)[:16].replace("T", " ")
+    names = [name for name, _ in verdict.cosigned]
+    said = None if proven.event is None else f"{sentence(proven.event)} ({proven.event.decision})"
+    block = None if anchor is None else anchor.block_number
+    if as_json:
+        shown: dict[str, Any] = {"holds": True, "index": verdict.index, "minute": minute, "cosigned": names}
+        show_json(shown | {"size": verdict.checkpoint.size, "block": block, "event": said})
+        return
+    say(f"holds: event {verdict.index} of {verdict.checkpoint.origin}, logged {minute} UTC")
+    say(f"under a checkpoint of {verdict.checkpoint.size} events, co-signed by {', '.join(names)}")
+    say("not anchored when it was exported" if anchor is None else f"a quorum signed its anchor; block {block}")
+    say(f"it says: {said}" if said else "the event itself is not disclosed")
+
+
+def _tampered(error: LogTampered, *, as_json: bool) -> None:
+    if as_json:
+        shown = {"sound": False, "first_bad_index": error.first_bad_index, "message": str(error)}
+        show_json(shown | {"hint": error.hint})
+        return
+    where = "unknown: its own records of itself were changed"
+    err.print(f"[bold red]tampered with[/]: {_plain(str(error))}", soft_wrap=True)
+    err.print(f"first bad index: {where if error.first_bad_index is None else error.first_bad_index}", soft_wrap=True)
+    err.print(f"[dim]what to do[/]: {_plain(error.hint)}", soft_wrap=True)
+
+
+def _write(target: Path, content: bytes) -> None:
+    from twinward.node import write_private
+
+    try:
+        write_private(target, content)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -4,6 +4,7 @@ vendor's installation needs no server packages.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from twinward import __version__
 from twinward.cli import access, audit, demo, keys, node, study, twin, vendor
+from twinward.cli.logs import configure_logs
 from twinward.cli.screen import complain_about_defect, out
 
 app = typer.Typer(
@@ -49,6 +51,8 @@ def _root(
 
 def run() -> None:
     """Entry point: the exit code says what went wrong (see twinward/errors.py), and nobody sees a traceback."""
+    os.umask(0o077)  # whatever a command writes is for this user alone
+    configure_logs()
     try:
         app(standalone_mode=True)
     except (KeyboardInterrupt, click.Abort):

@@ -1,12 +1,254 @@
-"""``twinward node``: Make and run a hospital's node."""
+"""``twinward node``: make a hospital's node, run it, see how it is, give accounts."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Make and run a hospital's node.", no_args_is_help=True)
+from twinward.cli.opening import node_at
+from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json
+from twinward.config import Settings
+from twinward.errors import BadInput, Conflict, NotFound
+from twinward.vocabulary import Role
+
+if TYPE_CHECKING:
+    from twinward.node import Node
+
+app = typer.Typer(help="Make, run and look after a hospital's node.", no_args_is_help=True)
+
+PASSWORD_MAX_BYTES = 1024
+IdArgument = Annotated[str, typer.Argument(help="The account's id: letters, digits, '.', ':', '@', '-'.")]
+NameOption = Annotated[str, typer.Option(help="Whose account it is, for people.")]
+UnitOption = Annotated[str, typer.Option(help="The organisational unit, e.g. cardiology.")]
 
 
 @app.callback()
-def _group() -> None:
-    """Make and run a hospital's node."""
+def _node() -> None:
+    """Make, run and look after a hospital's node."""
+
+
+@app.command()
+def init(
+    hospital: Annotated[str | None, typer.Option(help="The hospital's name, for people.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Its short name: in key names and on the ledger.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an empty node: keys, vault, access log, and an embedded consortium of three hospitals.
+
+    A passphrase for the keys comes from the file that TWINWARD_PASSPHRASE_FILE names; without one a key file in the
+    home protects them. Exit codes: 0 made, 2 bad settings, 4 the home is not empty, 7 a backend does not answer.
+
+    Example: twinward node init --home ./mercy --tenant mercy --hospital "Mercy Hospital"
+    """
+    with errors_taught(as_json=as_json):
+        settings = _settings(home, {"hospital": hospital, "tenant": tenant})
+        node = _made(settings)
+        log_key = str(node.log.key)
+        node.close()
+        if as_json:
+            shown = {"home": str(settings.home), "tenant": settings.tenant, "hospital": settings.hospital}
+            show_json(shown | {"log_key": log_key, "passphrase": settings.passphrase_file is not None})
+            return
+        at = "" if home is None else f" --home {settings.home}"
+        say(f"{settings.hospital}: a new node in {settings.home}")
+        say(f"log key (tell your auditors): {log_key}")
+        if settings.passphrase_file is None:
+            say("the keys are protected by a key file in the home; TWINWARD_PASSPHRASE_FILE would name a passphrase's")
+        else:
+            say("every command on this node needs TWINWARD_PASSPHRASE_FILE from now on")
+        out.print("[bold]next[/]")
+        say(f"  twinward node add-person olga --role officer{at}")
+        say(f"  twinward twin import ./bundles{at}")
+        say(f"  twinward node serve{at}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="of the settings")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="of the settings")
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds between checkpoints; 0 makes none.")
+    ] = 30.0,
+    home: HomeOption = None,
+) -> None:
+    """Serve the API and the officer's console, and sign the log as it grows, until Ctrl-C or SIGTERM.
+
+    One line per request goes to standard error; none carries an id. Exit codes: 0 stopped, 2 an address that cannot be
+    listened on, 3 no node in the home, 4 the port is taken.
+
+    Example: twinward node serve --port 8040
+    """
+    with node_at(home, as_json=False) as node:
+        from twinward.cli.serving import serve_node
+
+        chosen_port = node.settings.listen_port if port is None else port
+        serve_node(node, host or node.settings.listen_host, chosen_port, checkpoint_every)
+
+
+@app.command()
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """How large the log is, how far it is signed and anchored, how many twins, who may still ask.
+
+    Exit codes: 0, 3 no node in the home, 7 the chain does not answer, 8 the log is not what was signed.
+
+    Example: twinward node status --json
+    """
+    with node_at(home, as_json=as_json) as node:
+        shown = _status(node)
+        if as_json:
+            show_json(shown)
+            return
+        log = shown["log"]
+        say(f"{shown['hospital']} ({shown['tenant']})")
+        say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
+        say(f"log       {log['size']} events, {log['signed']} signed")
+        say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
+        anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
+        say(f"anchored  {log['anchored']} events, {anchored}")
+        say(f"epoch     {shown['epoch']}")
+        for vendor in shown["vendors"]:
+            say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
+
+
+@app.command("add-person")
+def add_person(
+    account: IdArgument,
+    role: Annotated[Role, typer.Option(help="What the person is to the hospital.")],
+    name: NameOption = "",
+    unit: UnitOption = "",
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file with the password, '-' for standard input; else it is asked for.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a person an account with a password (12 characters at least), asked for twice.
+
+    Exit codes: 0 added, 2 a bad id or password, 4 the id is taken.
+
+    Example: twinward node add-person olga --role officer --name "Olga Officer"
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.access.interfaces import Principal
+
+        principal = Principal(account, role, name, unit)
+        node.accounts.add_person(principal, _password(password_file))
+        if as_json:
+            show_json({"account": account, "role": role.value})
+        else:
+            say(f"{account} may sign in as {role.value}")
+
+
+@app.command("add-system")
+def add_system(
+    account: IdArgument,
+    role: Annotated[Role, typer.Option(help="What the system is to the hospital.")],
+    name: NameOption = "",
+    unit: UnitOption = "",
+    queries: Annotated[
+        int | None,
+        typer.Option(min=0, max=1_000_000, help="A vendor's queries per epoch.", show_default="of the settings"),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a system or a vendor an account; prints its bearer token, this once.
+
+    A vendor's query budget is granted on the ledger. Exit codes: 0 added, 2 a bad id, 4 the id is taken, 7 the chain
+    does not answer (no account is made).
+
+    Example: twinward node add-system acme --role vendor --name "Acme Diagnostics"
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.access.interfaces import Principal
+
+        granted = _grant(node, account, role, queries)
+        token = node.accounts.add_system(Principal(account, role, name, unit))
+        if as_json:
+            show_json({"account": account, "role": role.value, "token": token, "queries_per_epoch": granted})
+            return
+        say(token)
+        say("This token is shown once and not kept. Whoever has it is this account.")
+        if granted is not None:
+            say(f"{account} may ask {granted} queries per epoch")
+
+
+def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
+    settings = Settings.load(home, **{name: value for name, value in given.items() if value is not None})
+    defaults: tuple[str, ...] = Settings.model_fields["witnesses"].default
+    if settings.tenant not in settings.witnesses and settings.witnesses == defaults:
+        # The embedded consortium's first hospital is this one, whatever it is called.
+        settings = settings.model_copy(update={"witnesses": (settings.tenant, *defaults[1:])})
+    return settings
+
+
+def _made(settings: Settings) -> Node:
+    """A new node, or none: what was begun in an empty home is taken away again if it cannot be finished."""
+    from twinward.node import create_node, remove_node
+
+    try:
+        return create_node(settings)
+    except Conflict:
+        raise
+    except BaseException:
+        if settings.home.is_dir() and (settings.home / "twinward.toml").is_file():
+            remove_node(settings.home)
+        raise
+
+
+def _status(node: Node) -> dict[str, Any]:
+    audit, census = node.audit.status(), node.keyring.census()
+    epoch = node.consortium.budgets.current_epoch()
+    vendors = [
+        {"id": vendor.id, "queries_left": node.consortium.budgets.remaining_queries(vendor.id, epoch)}
+        for vendor in node.accounts.of_role(Role.VENDOR)
+    ]
+    return {
+        "hospital": node.settings.hospital,
+        "tenant": node.settings.tenant,
+        "home": str(node.settings.home),
+        "twins": len(set(node.twins.all()) - census.shredded),
+        "shredded": len(census.shredded),
+        "log": {
+            "size": audit.size,
+            "signed": audit.signed_size,
+            "witnesses": audit.witnesses,
+            "cosigned": audit.cosigned,
+            "quorum": audit.quorum,
+            "anchored": audit.anchored_size,
+            "anchored_block": audit.anchored_block,
+            "pending": audit.pending,
+        },
+        "epoch": epoch,
+        "vendors": vendors,
+    }
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    try:
+        return read_input(file, most=PASSWORD_MAX_BYTES).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadInput("the password is not UTF-8 text") from None
+
+
+def _grant(node: Node, account: str, role: Role, queries: int | None) -> int | None:
+    """Grant a vendor's budget before the account exists, so that a chain that is down leaves no half-made vendor."""
+    if role is not Role.VENDOR:
+        if queries is not None:
+            raise BadInput("only vendors have a budget of queries", hint="leave --queries out")
+        return None
+    try:
+        node.accounts.named(account)
+    except NotFound:
+        granted = node.settings.vendor_budget if queries is None else queries
+        node.consortium.budgets.grant_queries(account, granted)
+        return granted
+    raise Conflict(f"there is an account {account!r} already")

@@ -13,16 +13,27 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from twinward.errors import TwinwardError
+from twinward.errors import BadInput, TwinwardError
 from twinward_crypto.errors import CryptoError
+from twinward_ledger.errors import LedgerError
 
 HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="The node's folder. Default: TWINWARD_HOME, else ./twinward-home.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+MAX_INPUT_BYTES = 1 << 20
+"""Of a small file a command is given: a consent, a protocol, a query, a proof. Imports have bounds of their own."""
+_EXTRAS = {
+    "vendor": ("numpy", "tenseal"),
+    "research": ("dp_accounting", "opacus", "sklearn", "torch"),
+}
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -55,9 +66,56 @@ def errors_taught(*, as_json: bool = False) -> Iterator[None]:
     except TwinwardError as error:
         _complain(str(error), error.hint, kind=type(error).__name__, as_json=as_json)
         raise typer.Exit(error.exit_code) from None
-    except (CryptoError, ValidationError, OSError) as error:
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package.startswith("twinward"):
+            raise
+        extra = next((name for name, packages in _EXTRAS.items() if package in packages), "node")
+        hint = f"pip install 'twinward[{extra}]'"
+        _complain(f"this command needs the package {package}", hint, kind="NotInstalled", as_json=as_json)
+        raise typer.Exit(7) from None
+    except (CryptoError, LedgerError, ValidationError, OSError) as error:
         _complain(_first_line(error), "", kind=type(error).__name__, as_json=as_json)
         raise typer.Exit(1) from None
+
+
+def table(*columns: str) -> Table:
+    """An empty table in the style of every command."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for number, column in enumerate(columns):
+        made.add_column(column, no_wrap=number == 0, overflow="fold")
+    return made
+
+
+def say(text: str) -> None:
+    """Print text in which nothing is markup: ids, names and sentences that came from elsewhere."""
+    out.print(escape(text), soft_wrap=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone. Raises ``BadInput`` where nobody can answer, exits 1 on a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{question} Nobody is there to answer.", hint="give --yes if you mean it")
+    if not typer.confirm(question, err=True):
+        err.print("nothing was done")
+        raise typer.Exit(1)
+
+
+def read_input(path: Path, *, most: int = MAX_INPUT_BYTES) -> bytes:
+    """A small file, ``-`` for standard input. Raises ``BadInput`` if it cannot be read or is too long."""
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(most + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise BadInput(f"{path} is longer than {most} bytes")
+    return content
 
 
 def _first_line(error: BaseException) -> str:
@@ -79,10 +137,6 @@ def _complain(message: str, hint: str, *, kind: str, as_json: bool) -> None:
     if as_json:
         show_json({"error": {"kind": kind, "message": message, "hint": hint}})
         return
-    err.print(f"[bold red]error[/]: {_plain(message)}")
+    err.print(f"[bold red]error[/]: {escape(message)}", soft_wrap=True)
     if hint:
-        err.print(f"[dim]what to do[/]: {_plain(hint)}")
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+        err.print(f"[dim]what to do[/]: {escape(hint)}", soft_wrap=True)

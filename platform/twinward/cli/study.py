@@ -1,12 +1,214 @@
-"""``twinward study``: Private studies across hospitals: models, protocols, cards."""
+"""``twinward study``: registered models, what a protocol would cost, model cards held against the ledger."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from twinward.cli.opening import node_at
+from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json, table
+from twinward.config import FILE_NAME, Settings
+from twinward.errors import BadInput, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from twinward.federation.accountant import PrivacyPlan
+    from twinward.federation.study import StudyProtocol
+    from twinward.node import Node
+    from twinward_contracts.bindings.model_registry import Model
 
 app = typer.Typer(help="Private studies across hospitals: models, protocols, cards.", no_args_is_help=True)
 
+_STUDY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_MICROS = 1_000_000
+
 
 @app.callback()
-def _group() -> None:
+def _study() -> None:
     """Private studies across hospitals: models, protocols, cards."""
+
+
+@app.command()
+def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Every model on the ledger and the privacy it cost, newest first.
+
+    Exit codes: 0, 3 no node in the home, 7 the chain does not answer.
+
+    Example: twinward study models --json
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.clock import iso
+
+        found = _registered(node)
+        if as_json:
+            show_json({"models": [_model_json(model) for model in found]})
+            return
+        shown = table("#", "registered (UTC)", "epsilon", "delta", "model SHA-256")
+        for model in found:
+            when = iso(model.registered_at_s * 1000)[:16].replace("T", " ")
+            privacy = f"{model.epsilon_micros / _MICROS:.3f}", f"{model.delta_e12 / 1e12:.0e}"
+            shown.add_row(str(model.number), when, *privacy, model.model_hash.hex())
+        out.print(shown)
+        if not found:
+            say("no model is registered")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A protocol: .toml or .json, the fields of StudyProtocol.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Can a study run as written, what would it cost every patient, and do the hospitals' budgets reach?
+
+    Nothing is reserved. Without a node the budgets are left out. Exit codes: 0 it could run, 2 not a protocol, 6 a
+    hospital's budget does not reach, 7 the chain does not answer.
+
+    Example: twinward study check study.toml
+
+    Example file: study_id = "sepsis-1"; hospitals = ["st-anna", "northgate", "lakeside"];
+    detector = "lstm-autoencoder"; epsilon = 3.0; clip = 0.3; rounds = 40 (each on a line of its own)
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.federation.accountant import plan_for
+        from twinward.federation.study import StudyProtocol
+
+        study = StudyProtocol.parse(_fields(file))
+        plan = plan_for(study)
+        budgets: list[_Budget] | None = None
+        if home is not None or (Settings.load().home / FILE_NAME).is_file():
+            with node_at(home, as_json=as_json) as node:
+                budgets = _budgets(node, study, plan)
+        _show_check(study, plan, budgets, as_json=as_json)
+        if budgets is not None and not all(one.reaches for one in budgets):
+            raise typer.Exit(6)
+
+
+@app.command()
+def card(
+    study: Annotated[str, typer.Argument(help="The study's id, as its protocol names it.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a model card kept here, once it and its model are what the ledger registered.
+
+    Exit codes: 0, 2 not a study's id, 3 no such card, 4 the ledger does not know this card, or it was altered.
+
+    Example: twinward study card demo-0198c4a2-1f0e
+    """
+    with node_at(home, as_json=as_json) as node:
+        if not _STUDY_ID.fullmatch(study):
+            raise BadInput("a study's id is lower-case letters, digits and dashes")
+        folder = node.settings.home / "models"
+        path = folder / f"{study}.card.json"
+        if not path.is_file():
+            raise NotFound(f"there is no card of {study} here", hint="`twinward study models` lists what is registered")
+        content = read_input(path)
+        model = _entry_of(node, study, content, folder / f"{study}.model")
+        shown = json.loads(content)
+        if as_json:
+            show_json({"registered": _model_json(model), "card": shown})
+            return
+        say(json.dumps(shown, indent=2, ensure_ascii=False))
+        say(f"this card is model {model.number} on the ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """One hospital's privacy budget, in millionths of 1/σ²."""
+
+    hospital: str
+    left: int
+    cost: int
+
+    @property
+    def reaches(self) -> bool:
+        return self.left >= self.cost
+
+
+def _registered(node: Node) -> list[Model]:
+    registry = node.consortium.models
+    return [registry.model(number) for number in range(registry.count(), 0, -1)]
+
+
+def _model_json(model: Model) -> dict[str, Any]:
+    return {
+        "number": model.number,
+        "study_id_hash": model.study_id.hex(),
+        "model_sha256": model.model_hash.hex(),
+        "card_sha256": model.card_hash.hex(),
+        "epsilon": model.epsilon_micros / _MICROS,
+        "delta": model.delta_e12 / 1e12,
+        "registered_at_s": model.registered_at_s,
+    }
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    raw = read_input(path)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(raw.decode())
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise BadInput(f"{path} is not {kind}", hint="a protocol is a .toml or .json file") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    return found
+
+
+def _budgets(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[_Budget]:
+    from twinward.federation.ledger_adapters import COHORT
+
+    left = node.consortium.budgets.remaining_privacy
+    return [_Budget(name, left(name, COHORT), plan.inverse_variance_micros) for name in study.hospitals]
+
+
+def _show_check(study: StudyProtocol, plan: PrivacyPlan, budgets: list[_Budget] | None, *, as_json: bool) -> None:
+    if as_json:
+        shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "epsilon": plan.epsilon}
+        rest = {"delta": plan.delta, "noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
+        cost = {"cost_micros": plan.inverse_variance_micros}
+        found = (
+            None
+            if budgets is None
+            else [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in budgets]
+        )
+        show_json(shown | rest | cost | {"budgets": found})
+        return
+    say(f"{study.study_id}: {study.detector.value} at {', '.join(study.hospitals)}")
+    say(f"fingerprint {study.fingerprint().hex()}")
+    say(f"ε = {plan.epsilon:.4f} at δ = {plan.delta:g} for one patient's whole stay")
+    say(f"noise multiplier σ = {plan.noise_multiplier:.3f}, {plan.rounds} rounds, clip {study.clip:g}")
+    say(f"cost: {plan.inverse_variance_micros / _MICROS:.6f} of each hospital's budget, in 1/σ²")
+    if budgets is None:
+        say("no node here: the hospitals' budgets were not looked at")
+        return
+    for one in budgets:
+        after = f"{(one.left - one.cost) / _MICROS:.6f} after it" if one.reaches else "not enough"
+        say(f"  {one.hospital}: {one.left / _MICROS:.6f} left, {after}")
+
+
+def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Model:
+    """The ledger's entry of a card kept here. Raises ``Conflict`` unless card and model are what was registered."""
+    from twinward_contracts.bindings.names import name_id
+
+    digest = hashlib.sha256(card).digest()
+    for model in _registered(node):
+        if model.study_id == name_id(study) and hmac.compare_digest(model.card_hash, digest):
+            if model_path.is_file() and not _is_model(model, model_path):
+                raise Conflict(f"{model_path.name} is not the model that was registered", hint="do not use it")
+            return model
+    raise Conflict("the ledger does not know this card: it was altered, or never registered", hint="do not rely on it")
+
+
+def _is_model(model: Model, path: Path) -> bool:
+    with path.open("rb") as file:
+        return hmac.compare_digest(hashlib.file_digest(file, "sha256").digest(), model.model_hash)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ _MOVE = (
     .where(_keys.c.twin == bindparam("of_twin"), _keys.c.generation == bindparam("of_generation"))
     .values(kek_version=bindparam("to"), wrapped=bindparam("moved"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCensus:
+    """The keyring at a glance.
+
+    Attributes:
+        shredded: twins whose keys were destroyed.
+        keks: versions of the tenant's KEK that the key service holds, oldest first.
+        wrapped: twin keys under each KEK version.
+    """
+
+    shredded: frozenset[TwinId]
+    keks: tuple[int, ...]
+    wrapped: Mapping[int, int]
 
 
 class Keyring:
@@ -195,6 +211,15 @@ class Keyring:
             self._shreds += 1
             self._cache.pop(twin, None)
         self._file.forget_deleted()
+
+    def census(self) -> KeyCensus:
+        """What the keyring holds, counted. Opens nothing."""
+        with self._file.reading() as connection, translated_keys():
+            counted = connection.execute(select(_keys.c.kek_version, func.count()).group_by(_keys.c.kek_version)).all()
+            shredded = connection.execute(select(_shredded.c.twin)).scalars().all()
+            versions = tuple(self._provider.versions(self._tenant))
+        wrapped = {int(version): int(number) for version, number in counted}
+        return KeyCensus(frozenset(map(TwinId, shredded)), versions, wrapped)
 
     def count(self) -> int:
         """How many twins were created and not shredded."""

@@ -1,0 +1,5 @@
+"""``python -m twinward``."""
+
+from twinward.cli.main import run
+
+run()

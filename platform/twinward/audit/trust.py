@@ -1,0 +1,114 @@
+"""Whom an auditor believes, as a file, and the check of a proof file against it. Needs no node, no log, no network.
+
+The trust file must reach the auditor some other way than the proof does: whoever could swap both could prove anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twinward.audit import event_format
+from twinward.audit.errors import EventNotLoggable, ProofRefused
+from twinward.audit.interfaces import AccessEvent
+from twinward.errors import BadInput
+from twinward_crypto.errors import CryptoError
+from twinward_ledger.bundle import ProofBundle
+from twinward_ledger.errors import LedgerError
+from twinward_ledger.note import VerifierKey
+from twinward_ledger.verifier import TrustPolicy, Verdict, verify_bundle
+from twinward_ledger.witness import WitnessPeer
+
+
+class Trust(BaseModel):
+    """Public keys of a log and its witnesses, and where its anchors must be.
+
+    Attributes:
+        log: the log's key as ``name+id+base64``.
+        witnesses: the witnesses' cosigner keys, likewise.
+        quorum: how many of them must have signed.
+        bls_keys: the witnesses' BLS public keys, 48 bytes in hexadecimal each.
+        chain_id, contract: the chain and the 20-byte address of the anchoring contract.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log: str
+    witnesses: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    quorum: Annotated[int, Field(ge=1, le=64)]
+    bls_keys: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")], ...], Field(max_length=64)] = ()
+    chain_id: int | None = None
+    contract: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+    @classmethod
+    def of(
+        cls, log: VerifierKey, witnesses: Sequence[WitnessPeer], quorum: int, *, chain_id: int, contract: bytes
+    ) -> Self:
+        """What a node can tell of itself and its consortium."""
+        return cls(
+            log=str(log),
+            witnesses=tuple(str(peer.key) for peer in witnesses),
+            quorum=quorum,
+            bls_keys=tuple(peer.bls_public_key.hex() for peer in witnesses),
+            chain_id=chain_id,
+            contract=contract.hex(),
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """A trust file. Raises ``BadInput`` naming the field that is wrong."""
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise BadInput(
+                f"not a trust file: {where}: {first['msg']}", hint="`twinward audit trust` writes one"
+            ) from None
+
+    def policy(self) -> TrustPolicy:
+        """The verifier's terms. Raises ``BadInput`` for a key that is none."""
+        try:
+            return TrustPolicy(
+                log=VerifierKey.parse(self.log),
+                witnesses=tuple(map(VerifierKey.parse, self.witnesses)),
+                quorum=self.quorum,
+                bls_keys=tuple(map(bytes.fromhex, self.bls_keys)),
+                chain_id=self.chain_id,
+                contract=None if self.contract is None else bytes.fromhex(self.contract),
+            )
+        except CryptoError as error:
+            raise BadInput(f"not a trust file: {error}", hint="`twinward audit trust` writes one") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a proof file proves, and the event in it where it was disclosed."""
+
+    verdict: Verdict
+    event: AccessEvent | None = field(repr=False)
+
+
+def check_proof(raw: bytes, trust: Trust) -> Proven:
+    """Check a proof file from end to end.
+
+    Raises:
+        BadInput: not a proof file at all.
+        ProofRefused: it does not prove what it says.
+    """
+    try:
+        bundle = ProofBundle.parse(raw)
+    except LedgerError as error:
+        raise BadInput(f"not a proof file: {error}", hint="`twinward audit export` writes one") from None
+    policy = trust.policy()
+    try:
+        verdict = verify_bundle(bundle, policy)
+        event = None if verdict.event is None else event_format.decode(verdict.event, policy.log.name)
+    except (LedgerError, CryptoError, EventNotLoggable) as error:
+        raise ProofRefused(
+            f"this proof does not hold: {error}", hint="was it made by the log this trust file is of?"
+        ) from None
+    return Proven(verdict, event)

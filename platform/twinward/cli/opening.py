@@ -1,0 +1,77 @@
+"""How a command comes to a node, an account, a twin and a permit. Imports the node only when it runs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twinward.cli.screen import errors_taught
+from twinward.errors import BadInput, NotFound
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+if TYPE_CHECKING:
+    from twinward.access.interfaces import AccessRequest, Permit, Principal
+    from twinward.node import Node
+
+AsOption = Annotated[
+    str,
+    typer.Option("--as", help="The account in whose name this is done. The log also says who typed it."),
+]
+TwinArgument = Annotated[str, typer.Argument(help="A twin's opaque id, as `twinward twin list` prints it.")]
+JUSTIFICATION_MAX = 500
+
+
+@contextmanager
+def node_at(home: Path | None, *, as_json: bool) -> Iterator[Node]:
+    """The node in a home, with every expected error turned into a message."""
+    with errors_taught(as_json=as_json):
+        from twinward.node import open_node
+
+        with open_node(home) as node:
+            yield node
+
+
+def twin_of(node: Node, text: str) -> TwinId:
+    """A twin that is kept here. Raises ``NotFound``."""
+    twin = TwinId(text)
+    if twin not in node.twins.all():
+        raise NotFound("there is no such twin", hint="`twinward twin list` prints the ids of all")
+    return twin
+
+
+def request_of(
+    principal: Principal,
+    action: Action,
+    purpose: Purpose,
+    twin: TwinId | None = None,
+    categories: Iterable[Category] = (),
+    justification: str = "",
+) -> AccessRequest:
+    """A request that says in the log that it was typed on the node's own machine, and by which user of it."""
+    from twinward.access.interfaces import AccessRequest
+
+    if len(justification) > JUSTIFICATION_MAX:
+        raise BadInput(f"a justification has at most {JUSTIFICATION_MAX} characters")
+    typed_by = (("via", "command line"), ("os_user", _os_user()))
+    return AccessRequest(principal, action, purpose, twin, frozenset(categories), justification, typed_by)
+
+
+def audit_permit(node: Node, account: str, what: str) -> Permit:
+    """Leave to read the log, itself logged: who audits is audited."""
+    from dataclasses import replace
+
+    request = request_of(node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE)
+    return node.access.decide(replace(request, detail=(*request.detail, ("page", what))))
+
+
+def _os_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
