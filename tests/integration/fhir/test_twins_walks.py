@@ -169,8 +169,14 @@ def test_features_follow_what_was_measured_last(hospital: Hospital) -> None:
     assert merged.features is not None
     assert merged.features.readings["glucose_mg_dl"].value == 90
     assert merged.features.readings["sex_female"].value == 1
-    # Who may not read them does not displace them by a part of the record.
+    # So may the node itself, until the patient says no; then it does not displace them by a part of the record.
     delta = PatientImport("Patient/p", (record("Observation/z", b"1"),), (glucose(80, 6),))
+    merged = twins.ingest(SYSTEM, delta)
+    assert merged.features is not None
+    assert merged.features.readings["sex_female"].value == 1
+    no = Provision(effect="deny", roles=(Role.SYSTEM,), categories=(Category.FEATURES,))
+    hospital.access.set_consent(OFFICER, merged.twin, (no,))
+    delta = PatientImport("Patient/p", (record("Observation/w", b"1"),), (glucose(70, 7),))
     assert twins.ingest(SYSTEM, delta).features is None
 
 

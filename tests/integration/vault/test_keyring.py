@@ -189,7 +189,7 @@ def test_unwrapped_keys_are_forgotten_after_a_while(house: House) -> None:
     "statement",
     [
         "UPDATE wrapped_twin_key SET wrapped = zeroblob(112)",
-        "UPDATE wrapped_twin_key SET wrapped = (SELECT wrapped FROM wrapped_twin_key WHERE twin <> ?1)",
+        "UPDATE wrapped_twin_key SET wrapped = (SELECT wrapped FROM wrapped_twin_key WHERE twin <> :twin)",
         "UPDATE wrapped_twin_key SET wrapped = 'text where bytes belong'",
         "UPDATE wrapped_twin_key SET generation = 2",
         "UPDATE wrapped_twin_key SET generation = 'text'",
@@ -200,7 +200,7 @@ def test_unwrapped_keys_are_forgotten_after_a_while(house: House) -> None:
 def test_an_altered_keyring_is_noticed(house: House, statement: str) -> None:
     twin, _other = house.twin(), house.twin()
     with sqlite3.connect(house.folder / "keyring.db") as connection:
-        connection.execute(f"{statement} WHERE twin = ?1", (twin,))
+        connection.execute(f"{statement} WHERE twin = :twin", {"twin": twin})
     connection.close()
     with pytest.raises(RecordDamaged):
         house.keyring.keys(twin)

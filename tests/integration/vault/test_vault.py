@@ -292,8 +292,8 @@ def test_rows_moved_between_twins_or_versions_do_not_open(house: House) -> None:
     tamper(house, "UPDATE record_head SET twin = ? WHERE record_id = ?", twin, theirs.record_id)
     with pytest.raises(RecordDamaged):
         house.vault.read(house.permit(twin), theirs.record_id)
-    copy = "UPDATE sealed_record SET sealed = (SELECT sealed FROM sealed_record WHERE record_id = ?1 AND version = 1)"
-    tamper(house, f"{copy} WHERE record_id = ?1 AND version = 2", mine.record_id)
+    copy = "UPDATE sealed_record SET sealed = (SELECT sealed FROM sealed_record WHERE record_id = ? AND version = 1)"
+    tamper(house, f"{copy} WHERE record_id = ? AND version = 2", mine.record_id, mine.record_id)
     with pytest.raises(RecordDamaged):
         house.vault.read(house.permit(twin), mine.record_id)
 
