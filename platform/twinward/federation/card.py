@@ -66,7 +66,7 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
             },
         },
         "inputs": "24 charted ICU signals, normalised by published reference ranges",
-        "hyperparameters": "fixed defaults chosen on synthetic and public stays; none was tuned on a hospital's patients",
+        "hyperparameters": "fixed defaults from synthetic and public stays; none tuned on a hospital's patients",
         "limits": [
             "measured on injected tampering, not on clinical outcomes; not a medical device",
             "a patient recorded at several hospitals is protected at each of them, not jointly",

@@ -145,6 +145,8 @@ def test_crafted_parameters_are_refused_or_harmless(crafted: np.ndarray) -> None
     keys = [site.open_round(1) for site in made]
     with pytest.raises(BadInput):
         made[0].contribute(1, crafted, keys)
+    with pytest.raises(RoundRefused):  # and the round is over: no second try with the same key
+        made[0].contribute(1, build_detector(AE).untrained(), keys)
 
 
 def test_enormous_parameters_do_not_lift_the_bound() -> None:

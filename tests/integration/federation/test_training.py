@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
 from twinward.clock import FixedClock
@@ -116,6 +117,7 @@ def test_dp_var_learns_something_under_privacy() -> None:
 
 @pytest.mark.slow
 def test_the_autoencoder_learns_something_under_privacy() -> None:
+    torch.set_num_threads(1)  # three sites share this process's cores
     stays = simulated(800, seed=5)
     benchmark = Benchmark("simulated", tamper(simulate_stays(800, 51), 52), np.concatenate(list(stays.values())))
     study = StudyProtocol.for_autoencoder("ae-2", HOSPITALS)
