@@ -20,7 +20,7 @@ from tests.integration.fhir.hospital import (
 )
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, PermitInvalid
-from twinward.access.interfaces import AccessRequest
+from twinward.access.interfaces import AccessRequest, Principal
 from twinward.errors import NotFound
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.cohort import generate_cohort
@@ -31,7 +31,7 @@ from twinward.twins.measurements import Measurement, Person
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
 from twinward.twins.readers import CohortReader, StayReader
 from twinward.twins.service import Twins
-from twinward.vocabulary import Action, Category, Purpose, TwinId
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 DAY_MS = 86_400_000
 
@@ -175,7 +175,7 @@ def test_features_follow_what_was_measured_last(hospital: Hospital) -> None:
     assert merged.features is not None
     assert merged.features.readings["sex_female"].value == 1
     no = Provision(effect="deny", roles=(Role.SYSTEM,), categories=(Category.FEATURES,))
-    hospital.access.set_consent(OFFICER, merged.twin, (no,))
+    hospital.access.set_consent(Principal("officer", Role.OFFICER), merged.twin, (no,))
     delta = PatientImport("Patient/p", (record("Observation/w", b"1"),), (glucose(70, 7),))
     assert twins.ingest(SYSTEM, delta).features is None
 
