@@ -1,0 +1,307 @@
+"""The ledger: events made durable, signed, cosigned, anchored, and audited again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from py_ecc.bls import G2ProofOfPossession
+
+from tests.benchmarks.harness import (
+    Arm,
+    Benchmark,
+    Figure,
+    Ratio,
+    Row,
+    Samples,
+    Scale,
+    Target,
+    percentile,
+    race,
+    raw_of,
+    versus,
+)
+from twinward.audit.interfaces import AccessEvent
+from twinward.audit.service import Audit
+from twinward.clock import FixedClock
+from twinward.identifiers import new_twin_id
+from twinward.vault.keyring import Keyring
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_contracts.bindings import ConsentRegistry
+from twinward_crypto import bls
+from twinward_crypto.keys import TenantId
+from twinward_crypto.testing.memory_provider import MemoryKeyProvider
+from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.fsck import fsck
+from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.store import Entry
+from twinward_ledger.testing.consortium import Consortium, StillClock, open_consortium
+
+TWINS = 100
+BODY_BYTES = 800
+"""About what a sealed event takes; the plain insert writes as much."""
+
+
+def event(twin: TwinId) -> AccessEvent:
+    """A clinician reads a twin."""
+    return AccessEvent(
+        at_ms=1_767_225_612_345,
+        agent="dr-osei",
+        role=Role.CLINICIAN,
+        unit="ward 4",
+        action=Action.READ,
+        purpose=Purpose.TREATMENT,
+        twin=twin,
+        categories=(Category.LABS, Category.VITALS),
+        decision="permit",
+        reason="clinicians may read for treatment",
+        policy_hash="ab" * 32,
+        consent_version=3,
+        detail=(("route", "fhir"),),
+    )
+
+
+def plain_log(path: Path) -> sqlite3.Connection:
+    """A log that is a table: one row an event, WAL, every commit on the disk."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE log (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, body BLOB NOT NULL)")
+    return connection
+
+
+def insert(connection: sqlite3.Connection, count: int) -> None:
+    """Rows of an event's size in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    rows = [(b"l" * 38, b"b" * BODY_BYTES)] * count
+    connection.executemany("INSERT INTO log (leaf, body) VALUES (?, ?)", rows)
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def trail(folder: Path) -> Iterator[tuple[Consortium, Audit, list[AccessEvent]]]:
+    """The audit trail over a log with three witnesses, and an event about each of some twins."""
+    consortium = open_consortium(folder)
+    clock = FixedClock()
+    keyring = Keyring(folder / "keyring.db", MemoryKeyProvider(), TenantId("st-anna"), clock)
+    twins = [new_twin_id(clock.now_ms()) for _ in range(TWINS)]
+    keyring.create_all(twins)
+    audit = Audit(consortium.anchorer, keyring)
+    events = [event(twin) for twin in twins]
+    audit.record(events)  # every twin's key is cached now, as on a node that is up
+    yield consortium, audit, events
+    keyring.close()
+    consortium.close()
+
+
+def recording(scale: Scale) -> list[Row]:
+    sizes = [1, 1000] if scale.quick else [1, 1000, 10_000]
+    rows: list[Row] = []
+    with trail(scale.folder) as (_, audit, events), closing(plain_log(scale.folder / "plain.db")) as plain:
+        for size in sizes:
+            batch = [events[number % TWINS] for number in range(size)]
+            calls = scale.pick(200, 50) if size == 1 else 1
+
+            def ours(batch: list[AccessEvent] = batch, calls: int = calls) -> None:
+                for _ in range(calls):
+                    audit.record(batch)
+
+            def theirs(size: int = size, calls: int = calls) -> None:
+                for _ in range(calls):
+                    insert(plain, size)
+
+            arms = [Arm("Audit.record", ours, size * calls), Arm("plain SQLite insert", theirs, size * calls)]
+            timed_arms = race(arms, scale.pick(7, 3))
+            rows += _recorded(size, timed_arms)
+    return rows
+
+
+def _recorded(size: int, samples: dict[str, Samples]) -> list[Row]:
+    pair = ("Audit.record", "plain SQLite insert")
+    target = Target("≥20k events/s (≤50 µs each)", "value", "most", 50) if size > 1 else None
+    work = f"an event made durable, {size} a batch"
+    common: dict[str, Any] = {"unit": "µs", "scale": 1e6, "kind": "times"}
+    return [
+        versus(f"{work}, wall", samples, *pair, clock="wall", target=target, **common),
+        versus(f"{work}, CPU", samples, *pair, clock="cpu", **common),
+    ]
+
+
+def signing(scale: Scale) -> list[Row]:
+    count, behind = scale.pick(500, 60), scale.pick(10_000, 1000)
+    with trail(scale.folder) as (consortium, audit, events), closing(plain_log(scale.folder / "plain.db")) as plain:
+        audit.record([events[number % TWINS] for number in range(behind)])
+
+        def signed() -> None:
+            audit.record(events[:1])
+            consortium.log.checkpoint()
+
+        def cosigned() -> None:
+            audit.record(events[:1])
+            audit.checkpoint_and_anchor()
+
+        arms = [
+            Arm("record and sign", signed),
+            Arm("record, sign, three cosign", cosigned),
+            Arm("plain SQLite insert", lambda: insert(plain, 1)),
+        ]
+        samples = race(arms, count, collect=False)
+    target = Target("p99 ≤100 ms", "value", "most", 100)
+    rows = []
+    for arm in ("record and sign", "record, sign, three cosign"):
+        for share, wanted in ((0.5, None), (0.99, target)):
+            ours, base = (percentile(samples[name].wall_s, share) for name in (arm, "plain SQLite insert"))
+            rows.append(
+                Row(
+                    f"event → {'signed' if arm == 'record and sign' else 'cosigned'} checkpoint, p{100 * share:.0f},"
+                    f" {behind:,} events before it, n={count}",
+                    Figure(ours * 1e3, "ms"),
+                    Figure(base * 1e3, "ms"),
+                    f"plain SQLite insert, p{100 * share:.0f}",
+                    Ratio(ours / base, "times"),
+                    wanted,
+                    raw_of(samples[arm], samples["plain SQLite insert"]),
+                )
+            )
+    return rows
+
+
+def _grow(consortium: Consortium, count: int) -> None:
+    leaves = [Leaf.at(0, LeafKind.ACCESS, hashlib.sha256(b"%d" % number).digest()) for number in range(count)]
+    consortium.log.append([Entry(leaf.encode(), b"sealed") for leaf in leaves])
+
+
+def anchoring(scale: Scale) -> list[Row]:
+    """Gas is no time: the same count in any run, so one anchor after the first tells."""
+    per_anchor = 10_000
+    chain = EmbeddedChain(scale.folder / "chain.db", now_s=lambda: StillClock().now_ms() // 1000)
+    with closing(chain):
+        consortium = open_consortium(scale.folder, chain=chain)
+        gas, wall = [], []
+        for _ in range(scale.pick(4, 2)):
+            _grow(consortium, per_anchor)
+            started = time.perf_counter()
+            outcome = consortium.anchorer.advance()
+            wall.append(time.perf_counter() - started)
+            if outcome.anchor is None or outcome.pending or outcome.anchor.block_number is None:
+                raise RuntimeError(f"the checkpoint was not anchored: {outcome.problem}")
+            gas.append(chain.gas_used(outcome.anchor.block_number))
+        registry = ConsentRegistry.deploy(chain)
+        alone = [registry.grant(os.urandom(32)).gas_used for _ in range(3)]
+        consortium.close()
+    later = [used / per_anchor for used in gas[1:]]  # the first anchor proves no consistency
+    target = Target("≤30 gas an event", "value", "most", 30)
+    return [
+        Row(
+            f"gas an event, {per_anchor:,} events an anchor, consistency proof and BLS quorum of 3 on chain",
+            Figure.of(later, "gas"),
+            Figure.of(alone, "gas"),
+            "one transaction and slot an event (ConsentRegistry.grant, same chain)",
+            Ratio(Figure.of(alone, "gas").value / Figure.of(later, "gas").value, "fewer"),
+            target,
+            {"gas_per_anchor": gas, "gas_per_grant": alone, "advance_wall_s": wall},
+        )
+    ]
+
+
+def cosigning(scale: Scale) -> list[Row]:
+    message = b"checkpoint" * 20
+    secrets = [bls.secret_key_from_seed(bytes([number + 1]) * 32) for number in range(3)]
+    keys = [bls.public_key(secret) for secret in secrets]
+    signatures = [bls.sign(secret, message) for secret in secrets]
+    together = bls.aggregate(signatures)
+    integers = [int.from_bytes(secret, "big") for secret in secrets]
+    if not G2ProofOfPossession.FastAggregateVerify(keys, message, together):
+        raise RuntimeError("py_ecc refuses what this library signed")
+    ours, theirs = scale.pick(20, 10), 1
+
+    def many(one: Callable[..., object], *arguments: object, count: int) -> Callable[[], object]:
+        return lambda: [one(*arguments) for _ in range(count)]
+
+    reference = G2ProofOfPossession.FastAggregateVerify
+    arms = [
+        Arm("fast_aggregate_verify(3)", many(bls.fast_aggregate_verify, keys, message, together, count=ours), ours),
+        Arm("py_ecc verify", many(reference, keys, message, together, count=theirs), theirs),
+        Arm("sign", many(bls.sign, secrets[0], message, count=ours), ours),
+        Arm("py_ecc sign", many(G2ProofOfPossession.Sign, integers[0], message, count=theirs), theirs),
+    ]
+    samples = race(arms, scale.pick(7, 2), warm_up=not scale.quick)
+    target = Target("≥75× py_ecc", "ratio", "least", 75)
+    common: dict[str, Any] = {"clock": "cpu", "unit": "ms", "scale": 1e3, "target": target}
+    return [
+        versus("BLS: verify an aggregate of 3", samples, "fast_aggregate_verify(3)", "py_ecc verify", **common),
+        versus("BLS: cosign", samples, "sign", "py_ecc sign", **common),
+    ]
+
+
+def auditing(scale: Scale) -> list[Row]:
+    count = scale.pick(100_000, 20_000)
+    consortium = open_consortium(scale.folder)
+    for _ in range(count // 10_000):
+        _grow(consortium, 10_000)
+        consortium.log.checkpoint()
+    leaves = list(consortium.log.store.leaves(0, count))
+
+    def hashing() -> bytes:
+        level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
+        while len(level) > 1:
+            odd = level[-1:] if len(level) % 2 else []
+            pairs = zip(level[::2], level[1::2], strict=False)
+            level = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs] + odd
+        return level[0]
+
+    report = fsck(consortium.log.store, consortium.log.key)
+    if report.root != hashing():
+        raise RuntimeError("fsck and plain hashing disagree")
+    arms = [
+        Arm("fsck", lambda: fsck(consortium.log.store, consortium.log.key), count),
+        Arm("hashing alone", hashing, count),
+    ]
+    samples = race(arms, scale.pick(7, 3))
+    consortium.close()
+    target = Target("1M events ≤10 s", "value", "most", 10, f"extrapolated from {count:,} leaves")
+    work = f"re-audit of 1M stored events, extrapolated from {count:,} (linear)"
+    common: dict[str, Any] = {"unit": "s", "scale": 1e6, "kind": "times", "target": target}
+    return [versus(work, samples, "fsck", "hashing alone", clock="wall", **common)]
+
+
+BENCHMARKS = (
+    Benchmark(
+        "ledger.record",
+        f"Audit.record of events about {TWINS} twins (canonical form, seal, commitment, blind tags, tree, one"
+        f" synchronous commit a batch) against inserting rows of 38 and {BODY_BYTES} bytes in SQLite, as"
+        " durably",
+        recording,
+    ),
+    Benchmark(
+        "ledger.checkpoint",
+        "one event recorded and the log signed (and cosigned by three in-process witnesses, each with its own durable"
+        " state), no chain, against one durable SQLite insert; wall time of single calls",
+        signing,
+    ),
+    Benchmark(
+        "ledger.gas", "anchors of a growing log by three witnesses on the embedded chain; gas of the block", anchoring
+    ),
+    Benchmark(
+        "ledger.bls", "an aggregate of three over 200 bytes, against py_ecc's G2ProofOfPossession; CPU", cosigning
+    ),
+    Benchmark(
+        "ledger.fsck",
+        "fsck of a SQLite log with a checkpoint every 10,000 leaves, against an RFC 6962 tree over the same leaves"
+        " already in memory; wall",
+        auditing,
+    ),
+)
+
+NOT_BUILT = (
+    ("durable events/s on PostgreSQL", "only the SQLite log store is built"),
+    ("durable events/s against Tessera, Fabric, Besu", "not installed; a plain durable insert stands in"),
+    ("1,000 random kill -9 under load", "a test, not a benchmark; no timing to print"),
+    ("completeness proofs per patient", "the sparse Merkle map is not built yet"),
+)
