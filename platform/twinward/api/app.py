@@ -29,8 +29,8 @@ def create_app(node: Node) -> FastAPI:
     problems.install(app)
     principal_of = bearer_principal(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
-    app.include_router(twins_router(node.twins, node.access, principal_of))
-    app.include_router(similarity_router(node.similarity, principal_of))
+    app.include_router(twins_router(node.twins, node.access, node.store, principal_of))
+    app.include_router(similarity_router(node.similarity, node.access, principal_of))
     app.include_router(audit_router(node.access, node.audit, node.audit_reader, principal_of))
 
     @app.get("/health", tags=["Node"], summary="Whether the node answers", response_class=PlainTextResponse)

@@ -11,7 +11,7 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.clock import iso
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24
-_GOOD, _BAD, _INK, _SOFT = "#0b5c7a", "#a3201d", "#17212b", "#5a6875"
+_GOOD, _REFUSED, _SOFT = "#0b5c7a", "#b87503", "#5a6875"  # red is kept for tampering
 
 
 def timeline(events: Sequence[AccessEvent]) -> Markup:
@@ -30,10 +30,9 @@ def timeline(events: Sequence[AccessEvent]) -> Markup:
         good = counts["permit"] / top * (floor - 8)
         bad = counts["deny"] / top * (floor - 8)
         marks.append(_bar(place * step + 1, floor - good, step - 2, good, _GOOD))
-        marks.append(_bar(place * step + 1, floor - good - bad, step - 2, bad, _BAD))
-    labels = _text(0, _HEIGHT - 6, iso(first)[:16].replace("T", " ")) + _text(
-        _WIDTH, _HEIGHT - 6, iso(last)[:16].replace("T", " "), anchor="end"
-    )
+        marks.append(_bar(place * step + 1, floor - good - bad, step - 2, bad, _REFUSED))
+    start, end = _span_labels(first, last)
+    labels = _text(0, _HEIGHT - 6, start) + _text(_WIDTH, _HEIGHT - 6, end, anchor="end")
     refused = sum(e.decision == "deny" for e in events)
     return _svg(
         _HEIGHT, Markup("").join(marks) + labels, f"{len(events)} accesses over time, {refused} of them refused"
@@ -49,13 +48,19 @@ def by_role(events: Sequence[AccessEvent]) -> Markup:
     top, row_height, left = max(roles.values()), 26, 120
     marks = []
     for place, (role, count) in enumerate(roles.most_common()):
-        y, scale = place * row_height + 6, (_WIDTH - left - 90) / top
+        y, scale = place * row_height + 6, (_WIDTH - left - 130) / top
         good, bad = (count - refused[role]) * scale, refused[role] * scale
-        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _GOOD), _bar(left + good, y, bad, 16, _BAD)]
+        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _GOOD), _bar(left + good, y, bad, 16, _REFUSED)]
         label = f"{count}" + (f", {refused[role]} refused" if refused[role] else "")
         marks.append(_text(left + good + bad + 6, y + 13, label))
     say = "; ".join(f"{role}: {count}, {refused[role]} refused" for role, count in roles.most_common())
     return _svg(len(roles) * row_height + 10, Markup("").join(marks), say)
+
+
+def _span_labels(first_ms: int, last_ms: int) -> tuple[str, str]:
+    """Both ends of the time axis (UTC): seconds only where minutes would not tell them apart."""
+    start, end = (iso(at_ms).replace("T", " ") for at_ms in (first_ms, last_ms))
+    return (start[:16], end[:16]) if start[:16] != end[:16] else (start[:19], end[11:19])
 
 
 def _svg(height: int, inside: Markup, say: str) -> Markup:

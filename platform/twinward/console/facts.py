@@ -48,7 +48,8 @@ def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[
         _fact(True, since),
         _fact(
             enough,
-            f"{status.cosigned} of {status.witnesses} witnesses co-signed the newest checkpoint; {status.quorum} are needed",
+            f"{status.cosigned} of {status.witnesses} witnesses co-signed the newest checkpoint, "
+            f"{status.quorum} are needed",
         ),
         _fact(
             anchored,

@@ -124,5 +124,5 @@ def _proof_routes(router: APIRouter, console: Console) -> None:
 
 def _nowhere(router: APIRouter) -> None:
     @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    def nowhere(rest: str) -> Response:
+    def nowhere() -> Response:
         raise NotFound("there is no such page", hint="use the navigation above, or sign in")

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.house import House, build
+from twinward.api.app import create_app
+from twinward.console import mount
+
+
+@pytest.fixture(scope="session")
+def api_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One node for the whole session: tests compare the log's size before and after, never its absolute size."""
+    built = build(tmp_path_factory.mktemp("api") / "home")
+    yield built
+    built.node.close()
+
+
+@pytest.fixture(scope="session")
+def web(api_house: House) -> Iterator[TestClient]:
+    app = create_app(api_house.node)
+    mount(app, api_house.node)
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+        yield client
