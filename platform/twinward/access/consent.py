@@ -186,7 +186,8 @@ def parse_provisions(raw: bytes) -> tuple[Provision, ...]:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConsentInvalid(
-            f"{where}: {first['msg']}", hint="see `twinward twin consent --help` for an example"
+            f"{where}: {first['msg']}" if where else "a consent is a JSON list of provisions, and this is not JSON",
+            hint="see `twinward twin consent --help` for an example",
         ) from None
 
 

@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Patients' digital twins: sealed at rest, every access logged, queried and trained on without being shown.",
     epilog="First time? `twinward demo` runs everything on this machine, then `twinward node serve` opens the console.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -44,8 +44,10 @@ def init(
     Example: twinward node init --home ./mercy --tenant mercy --hospital "Mercy Hospital"
     """
     with errors_taught(as_json=as_json):
+        from twinward.node import create_node
+
         settings = _settings(home, {"hospital": hospital, "tenant": tenant})
-        node = _made(settings)
+        node = create_node(settings)
         log_key = str(node.log.key)
         node.close()
         if as_json:
@@ -185,20 +187,6 @@ def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
         # The embedded consortium's first hospital is this one, whatever it is called.
         settings = settings.model_copy(update={"witnesses": (settings.tenant, *defaults[1:])})
     return settings
-
-
-def _made(settings: Settings) -> Node:
-    """A new node, or none: what was begun in an empty home is taken away again if it cannot be finished."""
-    from twinward.node import create_node, remove_node
-
-    try:
-        return create_node(settings)
-    except Conflict:
-        raise
-    except BaseException:
-        if settings.home.is_dir() and (settings.home / "twinward.toml").is_file():
-            remove_node(settings.home)
-        raise
 
 
 def _status(node: Node) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def query(
     Exit codes: 0, 1 you said no, 2 a bad question, 5 no token, 6 refused or no budget left, 7 no answer.
 
     Example: twinward vendor query https://twinward.st-anna.example --mode gated --feature hba1c_percent=8.2
-    --feature age_years=61 --threshold 0.1
+    --feature age=61 --threshold 0.1
     """
     with errors_taught(as_json=as_json):
         if mode not in MODES:
@@ -252,7 +252,7 @@ def _values_of(raw: bytes) -> dict[str, float]:
     try:
         pairs = json.loads(raw, object_pairs_hook=list, parse_constant=lambda name: name)
     except (ValueError, RecursionError):
-        raise BadInput("the values are not JSON", hint='for instance {"hba1c_percent": 8.2, "age_years": 61}') from None
+        raise BadInput("the values are not JSON", hint='for instance {"hba1c_percent": 8.2, "age": 61}') from None
     found: dict[str, float] = {}
     for pair in pairs if isinstance(pairs, list) else [None]:
         if not isinstance(pair, tuple) or isinstance(pair[1], bool) or not isinstance(pair[1], int | float):

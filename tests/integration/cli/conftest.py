@@ -1,0 +1,81 @@
+"""One real node with six made-up patients, and the real command line over it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from twinward.access.consent import Provision
+from twinward.access.interfaces import Principal
+from twinward.cli.main import app
+from twinward.config import Settings
+from twinward.fhir.cohort import generate_cohort
+from twinward.node import SYSTEM, create_node
+from twinward.twins.models import DIRECTORY
+from twinward.vocabulary import Category, Purpose, Role
+
+PASSWORD = "correct horse battery"
+OFFICER = Principal("olga", Role.OFFICER, "Olga Officer", "data office")
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """A node's home and whom it knows."""
+
+    home: Path
+    twins: tuple[str, ...]
+    vendor_token: str
+
+    def run(self, *arguments: str, **options: Any) -> Result:
+        """One command on this node. Whatever happens, nobody sees a traceback."""
+        return run(*arguments, "--home", str(self.home), **options)
+
+    def asked(self, *arguments: str, code: int = 0) -> Any:
+        """One command with --json; its answer."""
+        done = self.run(*arguments, "--json")
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout)
+
+
+def run(*arguments: str, **options: Any) -> Result:
+    """One command. It ends by itself, with an exit code and without a traceback."""
+    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, list(arguments), **options)
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    assert "Traceback" not in done.output
+    return done
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    home = tmp_path_factory.mktemp("cli") / "node"
+    node = create_node(Settings.load(home))
+    try:
+        imported = [(one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(6, 1)]
+        twins = [receipt.twin for one, receipt in imported if one.reference != DIRECTORY]
+        yes = Provision(
+            effect="permit",
+            roles=(Role.SYSTEM, Role.VENDOR),
+            purposes=(Purpose.SIMILARITY,),
+            categories=(Category.FEATURES,),
+        )
+        node.access.set_consents(OFFICER, [(twin, (yes,)) for twin in twins])
+        node.accounts.add_person(OFFICER, PASSWORD)
+        node.accounts.add_system(Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology"))
+        token = node.accounts.add_system(Principal("acme", Role.VENDOR, "Acme Diagnostics"))
+        node.consortium.budgets.grant_queries("acme", node.settings.vendor_budget)
+        node.audit.checkpoint_and_anchor()
+    finally:
+        node.close()
+    return Hospital(home, tuple(twins), token)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "TOKEN", "PASSPHRASE_FILE", "DEBUG", "TENANT"):
+        monkeypatch.delenv(f"TWINWARD_{name}", raising=False)

@@ -1,0 +1,241 @@
+"""What each command does, on a real node."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import PASSWORD, Hospital, run
+from twinward.fhir.cohort import patient_bundle
+from twinward.vocabulary import Category
+
+
+def test_a_new_node_is_made_and_says_what_to_do_next(tmp_path: Path) -> None:
+    home = tmp_path / "mercy"
+    done = run("node", "init", "--home", str(home), "--tenant", "mercy", "--hospital", "Mercy Hospital")
+    assert done.exit_code == 0, done.output
+    assert "Mercy Hospital" in done.stdout
+    assert f"twinward node serve --home {home}" in done.stdout
+    status = run("node", "status", "--home", str(home), "--json")
+    shown = json.loads(status.stdout)
+    assert (shown["tenant"], shown["twins"], shown["log"]["size"], shown["log"]["witnesses"]) == ("mercy", 0, 0, 3)
+    again = run("node", "init", "--home", str(home))
+    assert again.exit_code == 4
+    assert "not empty" in again.stderr
+
+
+def test_a_node_whose_passphrase_file_is_missing_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINWARD_PASSPHRASE_FILE", str(tmp_path / "absent"))
+    home = tmp_path / "node"
+    done = run("node", "init", "--home", str(home))
+    assert done.exit_code == 2
+    assert "passphrase" in done.stderr
+    assert not home.exists() or not any(home.iterdir())
+
+
+def test_a_passphrase_protects_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passphrase, home = tmp_path / "passphrase", tmp_path / "node"
+    passphrase.write_text("six words nobody would ever guess")
+    monkeypatch.setenv("TWINWARD_PASSPHRASE_FILE", str(passphrase))
+    assert run("node", "init", "--home", str(home)).exit_code == 0
+    assert run("keys", "status", "--home", str(home)).exit_code == 0
+    passphrase.write_text("something else altogether")
+    refused = run("keys", "status", "--home", str(home))
+    assert refused.exit_code == 7
+    assert "TWINWARD_PASSPHRASE_FILE" in refused.stderr
+    assert "something else" not in refused.output
+
+
+def test_status_counts_what_is_there(hospital: Hospital) -> None:
+    shown = hospital.asked("node", "status")
+    log = shown["log"]
+    assert shown["twins"] + shown["shredded"] == 6
+    assert log["signed"] == log["size"] - log["pending"] or log["signed"] >= log["anchored"]
+    assert log["cosigned"] == 3
+    assert isinstance(log["anchored_block"], int)
+    assert {"id": "acme", "queries_left": 12} in shown["vendors"] or shown["vendors"][0]["queries_left"] <= 12
+    text = hospital.run("node", "status").stdout
+    assert f"{log['signed']} signed" in text
+
+
+def test_people_and_systems_get_accounts(hospital: Hospital, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    person = ("node", "add-person", "petra", "--role", "clinician", "--password-file", str(password))
+    assert hospital.run(*person).exit_code == 0
+    assert hospital.run(*person).exit_code == 4
+    typed = hospital.run("node", "add-person", "paul", "--role", "officer", input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert typed.exit_code == 0, typed.output
+    assert PASSWORD not in typed.output
+    made = hospital.asked("node", "add-system", "beta", "--role", "vendor", "--queries", "5")
+    assert made["token"].startswith("twk_beta_")
+    vendors = {one["id"]: one["queries_left"] for one in hospital.asked("node", "status")["vendors"]}
+    assert vendors["beta"] == 5
+    again = hospital.run("node", "add-system", "beta", "--role", "vendor", "--queries", "999")
+    assert again.exit_code == 4
+    vendors = {one["id"]: one["queries_left"] for one in hospital.asked("node", "status")["vendors"]}
+    assert vendors["beta"] == 5  # a refused account changes nobody's budget
+
+
+def test_good_files_land_and_bad_ones_are_named(tmp_path: Path) -> None:
+    home, bundles = tmp_path / "node", tmp_path / "bundles"
+    assert run("node", "init", "--home", str(home)).exit_code == 0
+    bundles.mkdir()
+    (bundles / "a-good.json").write_bytes(patient_bundle(0, 5))
+    (bundles / "b-bad.json").write_text('{"resourceType": "Bundle", ')
+    (bundles / "c-good.json").write_bytes(patient_bundle(1, 5))
+    done = run("twin", "import", str(bundles), "--home", str(home))
+    assert done.exit_code == 2
+    assert "2 patients, 2 of them new" in done.stdout
+    assert "b-bad.json" in done.stderr
+    assert "a-good.json" not in done.stderr
+    again = run("twin", "import", str(bundles / "a-good.json"), "--home", str(home), "--json")
+    assert again.exit_code == 0
+    shown = json.loads(again.stdout)
+    assert (shown["patients"], shown["new_twins"], shown["records"]["created"]) == (1, 0, 0)
+    assert run("twin", "list", "--count", "--home", str(home)).stdout.strip() == "2"
+
+
+def test_a_twin_is_read_through_the_gate(hospital: Hospital) -> None:
+    before = hospital.asked("node", "status")["log"]["size"]
+    shown = hospital.asked("twin", "show", hospital.twins[0], "--as", "dr-lee", "--category", "labs")
+    assert shown["log_index"] == before
+    assert {record["category"] for record in shown["records"]} == {Category.LABS.value}
+    assert all(record["content"]["resourceType"] for record in shown["records"])
+    refused = hospital.run("twin", "show", hospital.twins[0], "--as", "dr-lee", "--category", "psychiatry")
+    assert refused.exit_code == 6
+    assert "psychiatric" in refused.stderr
+    assert "resourceType" not in refused.output
+    assert hospital.asked("node", "status")["log"]["size"] == before + 2  # the refusal is in the log as well
+    newest = hospital.asked("audit", "list", "--as", "olga", "--agent", "dr-lee", "--limit", "2")["events"]
+    assert [event["decision"] for event in newest] == ["deny", "permit"]
+    assert newest[1]["detail"]["via"] == "command line"
+
+
+def test_consent_is_set_and_bites(hospital: Hospital, tmp_path: Path) -> None:
+    twin = hospital.twins[1]
+    no = tmp_path / "no.json"
+    no.write_text('[{"effect": "deny", "roles": ["clinician"], "categories": ["labs"]}]')
+    set_ = hospital.asked("twin", "consent", twin, "--as", "olga", "--file", str(no))
+    assert set_["version"] == 2
+    assert hospital.asked("twin", "consent", twin, "--as", "olga")["provisions"] == set_["provisions"]
+    refused = hospital.run("twin", "show", twin, "--as", "dr-lee", "--category", "labs")
+    assert refused.exit_code == 6
+    assert "consent forbids" in refused.stderr
+    assert hospital.run("twin", "consent", twin, "--as", "dr-lee").exit_code == 6
+
+
+def test_the_log_is_listed_in_pages_of_sentences(hospital: Hospital) -> None:
+    first = hospital.asked("audit", "list", "--as", "olga", "--limit", "2")
+    assert len(first["events"]) == 2
+    rest = hospital.asked("audit", "list", "--as", "olga", "--limit", "2", "--before", str(first["before"]))
+    assert rest["events"][0]["index"] == first["events"][1]["index"] - 1
+    text = hospital.run("audit", "list", "--as", "olga", "--action", "audit", "--limit", "1").stdout
+    assert "olga (officer, data office) looked at the access log for compliance" in text
+    assert hospital.run("audit", "list", "--as", "dr-lee").exit_code == 6
+
+
+def test_a_proof_holds_anywhere_and_a_forged_one_nowhere(hospital: Hospital, tmp_path: Path) -> None:
+    assert hospital.run("audit", "checkpoint").exit_code == 0
+    proof, trust = tmp_path / "event.proof", tmp_path / "trust.json"
+    export = ("audit", "export", "2", "--out", str(proof), "--disclose", "--as", "olga")
+    assert hospital.run(*export).exit_code == 0
+    assert stat.S_IMODE(proof.stat().st_mode) == 0o600
+    assert hospital.run(*export).exit_code == 4
+    assert hospital.run("audit", "trust", "--out", str(trust)).exit_code == 0
+
+    held = run("audit", "check-proof", str(proof), "--trust", str(trust), "--json")
+    shown = json.loads(held.stdout)
+    assert (held.exit_code, shown["index"], len(shown["cosigned"])) == (0, 2, 3)
+    assert shown["event"].startswith("node (system) wrote")
+
+    whole = proof.read_text()
+    proof.write_text(whole.replace("index 2\n", "index 3\n"))
+    forged = run("audit", "check-proof", str(proof), "--trust", str(trust))
+    assert forged.exit_code == 8
+    assert "does not hold" in forged.stderr
+    proof.write_text("not a proof")
+    assert run("audit", "check-proof", str(proof), "--trust", str(trust)).exit_code == 2
+    proof.write_text(whole)
+    other = json.loads(trust.read_text())
+    trust.write_text(json.dumps(other | {"quorum": 4}))
+    assert run("audit", "check-proof", str(proof), "--trust", str(trust)).exit_code == 8
+    trust.write_text(json.dumps(other | {"log": "nonsense"}))
+    assert run("audit", "check-proof", str(proof), "--trust", str(trust)).exit_code == 2
+
+
+def test_an_undisclosed_proof_says_nothing_of_the_event(hospital: Hospital, tmp_path: Path) -> None:
+    proof = tmp_path / "event.proof"
+    assert hospital.run("audit", "export", "1", "--out", str(proof)).exit_code == 0
+    done = hospital.run("audit", "check-proof", str(proof))
+    assert done.exit_code == 0
+    assert "not disclosed" in done.stdout
+    assert "system" not in done.stdout
+
+
+def test_tampering_with_a_copy_is_named(hospital: Hospital, tmp_path: Path) -> None:
+    assert hospital.asked("audit", "verify", "--deep")["sound"] is True
+    copy = tmp_path / "log.db"
+    shutil.copy(hospital.home / "log.db", copy)
+    with sqlite3.connect(copy) as database:
+        leaf = bytearray(database.execute("SELECT leaf FROM leaves WHERE idx = 3").fetchone()[0])
+        leaf[-1] ^= 1
+        database.execute("UPDATE leaves SET leaf = ? WHERE idx = 3", (bytes(leaf),))
+    database.close()
+    done = hospital.run("audit", "verify", "--file", str(copy))
+    assert done.exit_code == 8
+    assert "first bad index: 3" in done.stderr
+    shown = hospital.asked("audit", "verify", "--file", str(copy), code=8)
+    assert (shown["sound"], shown["first_bad_index"]) == (False, 3)
+
+
+def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital) -> None:
+    twin = hospital.twins[-1]
+    shred = ("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT")
+    size = hospital.asked("node", "status")["log"]["size"]
+    assert "would be permitted" in hospital.run(*shred, "--dry-run").stdout
+    assert hospital.asked("node", "status")["log"]["size"] == size
+    assert hospital.run(*shred).exit_code == 2  # nobody to ask, and no --yes
+    denied = hospital.run("keys", "shred", twin, "--as", "dr-lee", "--purpose", "PATRQT", "--yes")
+    assert denied.exit_code == 6
+    assert twin in hospital.asked("twin", "list")["twins"]
+
+    receipt = hospital.asked(*shred, "--yes")
+    assert "rotate --retire" in receipt["still_needed"]
+    assert twin not in hospital.asked("twin", "list")["twins"]
+    gone = hospital.run("twin", "show", twin, "--as", "dr-lee", "--category", "labs")
+    assert gone.exit_code == 3
+    assert "shredded" in gone.stderr
+    events = {one["index"]: one for one in hospital.asked("audit", "list", "--as", "olga", "--limit", "10")["events"]}
+    assert events[receipt["decided_at_index"]]["state"] == "erased"
+    deed = events[receipt["done_at_index"]]
+    assert (deed["agent"], deed["action"], deed["twin"]) == ("olga", "shred", twin)
+    assert deed["detail"]["decided_at_index"] == str(receipt["decided_at_index"])
+
+
+def test_rotation_wraps_every_key_anew(hospital: Hospital) -> None:
+    before = hospital.asked("keys", "status")
+    assert hospital.run("keys", "rotate", "--retire").exit_code == 2
+    done = hospital.asked("keys", "rotate", "--retire", "--yes")
+    after = hospital.asked("keys", "status")
+    assert after["keks"] == {str(done["kek"]): sum(before["keks"].values())}
+    assert hospital.run("twin", "show", hospital.twins[0], "--as", "dr-lee", "--category", "labs").exit_code == 0
+
+
+def test_a_protocol_is_weighed_against_the_budgets(hospital: Hospital, tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'study_id = "s-1"\nhospitals = ["st-anna", "northgate", "lakeside"]\ndetector = "lstm-autoencoder"\n'
+        "epsilon = 3.0\nclip = 0.3\nrounds = 40\n"
+    )
+    shown = hospital.asked("study", "check", str(study), code=6)  # no hospital has a cap yet
+    assert shown["epsilon"] == pytest.approx(3.0, abs=1e-3)
+    assert [one["reaches"] for one in shown["budgets"]] == [False] * 3
+    alone = run("study", "check", str(study), "--json")
+    assert (alone.exit_code, json.loads(alone.stdout)["budgets"]) == (0, None)
+    assert hospital.asked("study", "models") == {"models": []}

@@ -1,0 +1,75 @@
+"""The heartbeat: acts only when there is something new, and survives whatever happens."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from twinward.pulse import Pulse
+
+
+@dataclass(frozen=True)
+class _State:
+    pending: int
+    problem: str = ""
+
+
+class _Trail:
+    """Anchors everything at once; may be told to fail."""
+
+    def __init__(self, pending: int, *, failures: int = 0, problem: str = "") -> None:
+        self.pending, self.failures, self.problem = pending, failures, problem
+        self.beats = 0
+        self.done = threading.Event()
+
+    def status(self) -> _State:
+        return _State(self.pending)
+
+    def checkpoint_and_anchor(self) -> _State:
+        self.beats += 1
+        if self.beats <= self.failures:
+            raise RuntimeError("Mrs Example, born 1950")
+        if not self.problem:
+            self.pending = 0
+        self.done.set()
+        return _State(self.pending, self.problem)
+
+
+def test_nothing_new_is_not_signed_again() -> None:
+    trail = _Trail(3)
+    pulse = Pulse(trail, 60)
+    with capture_logs() as lines:
+        pulse.beat()
+        pulse.beat()
+    assert trail.beats == 1
+    assert [line["event"] for line in lines] == ["anchored"]
+
+
+def test_a_chain_that_is_down_is_tried_again() -> None:
+    trail = _Trail(3, problem="the chain does not answer: secret")
+    pulse = Pulse(trail, 60)
+    with capture_logs() as lines:
+        pulse.beat()
+        pulse.beat()
+    assert trail.beats == 2
+    assert [line["event"] for line in lines] == ["anchor_waits", "anchor_waits"]
+    assert "secret" not in str(lines)
+
+
+def test_failures_are_logged_by_type_and_survived() -> None:
+    trail = _Trail(1, failures=3)
+    with capture_logs() as lines, Pulse(trail, 0.001):
+        assert trail.done.wait(20)
+    assert [line.get("kind") for line in lines[:3]] == ["RuntimeError"] * 3
+    assert "Mrs Example" not in str(lines)
+
+
+@pytest.mark.parametrize("interval_s", [0.001, 3600])
+def test_it_stops_when_told(interval_s: float) -> None:
+    before = threading.active_count()
+    with Pulse(_Trail(0), interval_s):
+        pass
+    assert threading.active_count() == before
