@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
-    from tests.benchmarks import federation, ledger, similarity, vault
+    from tests.benchmarks import federation, http, ledger, similarity, vault
 
-    return [*vault.BENCHMARKS, *ledger.BENCHMARKS, *similarity.BENCHMARKS, *federation.BENCHMARKS]
+    return [*vault.BENCHMARKS, *http.BENCHMARKS, *ledger.BENCHMARKS, *similarity.BENCHMARKS, *federation.BENCHMARKS]
 
 
 def not_built() -> list[tuple[str, str]]:

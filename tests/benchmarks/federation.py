@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t as student_t
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
@@ -126,8 +127,10 @@ def _usefulness_row(kind: str, epsilon: float, private: list[float], openly: lis
         0.98,
         f"1 simulated data set, {_seeds(private)}",
     )
-    half = 1.96 * stdev(private) / math.sqrt(len(private)) if len(private) > 1 else math.nan
-    interval = f", mean {mean(private):.3f} ± {half:.3f} (95%)" if len(private) > 1 else ""
+    interval = ""
+    if len(private) > 2:  # of two seeds an interval says nothing
+        half = float(student_t.ppf(0.975, len(private) - 1)) * stdev(private) / math.sqrt(len(private))
+        interval = f", mean {mean(private):.3f} ± {half:.3f} (95%, Student)"
     return Row(
         f"{kind}: AUROC on tampered stays at patient-level ε={epsilon:.0f}, 3 × 900 stays, {_seeds(private)}{interval}",
         Figure.of(private, "AUROC"),

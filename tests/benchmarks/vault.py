@@ -297,7 +297,6 @@ BENCHMARKS = (
 NOT_BUILT = (
     ("ingest on the segment path, ≥100×", "append-only sealed segments are not built yet"),
     ("stored bytes ≤0.15× (segments)", "not built yet; rows are measured above and judged by the same bound"),
-    ("durable create over HTTP ≤2.5× a no-op handler's CPU", "the API exists; its benchmark is not written yet"),
     ("the vault on PostgreSQL", "only the SQLite store is built"),
     ("seal against aws-encryption-sdk and tink", f"{NO_RIVALS}; Fernet and raw AES-GCM stand in"),
 )
