@@ -349,7 +349,7 @@ def run(visit: Visit, function: str, cases: list[list[Any]]) -> list[bool]:
     accepted = visit.page.evaluate(
         """async ([name, cases]) => {
             const proof = await import("/console/static/proof.js"), outcomes = [];
-            const read = (one) => 
+            const read = (one) =>
                 Array.isArray(one) ? one.map(read) : typeof one === "string" ? proof.bytesOf(one) : one;
             for (const one of cases) {
                 try { await proof[name](...one.map(read)); outcomes.push(true); } catch { outcomes.push(false); }

@@ -50,12 +50,12 @@ class Sessions:
             raise
         self.accounts.sign_out(request.cookies.get(SESSION_COOKIE, ""))
         self._set(response, SESSION_COOKIE, session_id, SESSION_LIFETIME_MS // 1000)
-        response.delete_cookie(FORM_COOKIE, path=PATH)
+        self._drop(response, FORM_COOKIE)
 
     def end(self, request: Request, response: Response) -> None:
         """Sign out and drop the cookie."""
         self.accounts.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        response.delete_cookie(SESSION_COOKIE, path=PATH)
+        self._drop(response, SESSION_COOKIE)
 
     def new_form(self) -> str:
         """A token for the sign-in form, before there is a session."""
@@ -75,6 +75,9 @@ class Sessions:
         response.set_cookie(
             name, value, max_age=max_age_s, path=PATH, secure=self.secure, httponly=True, samesite="strict"
         )
+
+    def _drop(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path=PATH, secure=self.secure, httponly=True, samesite="strict")
 
 
 def _require_officer(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,8 @@ class House:
         purpose = why.get("purpose", Purpose.TREATMENT)
         assert isinstance(purpose, Purpose)
         said = str(why.get("justification", ""))
-        try:
+        with contextlib.suppress(AccessDenied):
             self.node.access.decide(AccessRequest(who, Action.READ, purpose, twin, frozenset(categories), said))
-        except AccessDenied:
-            pass
 
     def a_day(self) -> None:
         """Reads that are permitted, refused, and made in an emergency."""

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.house import House, build
+from twinward.api.app import create_app
+from twinward.clock import FixedClock
+from twinward.console import mount
+
+
+@pytest.fixture(scope="session")
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture(scope="session")
+def console_house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator[House]:
+    built = build(tmp_path_factory.mktemp("console") / "home", patients=3, clock=clock)
+    yield built
+    built.node.close()
+
+
+@pytest.fixture
+def web(console_house: House, clock: FixedClock) -> Iterator[TestClient]:
+    """A new browser's cookies on a fresh app; a minute has passed, so that no earlier sign-in counts."""
+    clock.advance(60_001)
+    app = create_app(console_house.node)
+    mount(app, console_house.node)
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+        yield client
