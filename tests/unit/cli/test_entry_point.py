@@ -90,7 +90,7 @@ main.run()
 @pytest.mark.parametrize(
     ("package", "extra", "arguments"),
     [
-        ("web3", "node", ("node", "status")),
+        ("sqlalchemy", "node", ("node", "status")),
         ("cedarpy", "node", ("access", "check", "--role", "vendor", "--action", "query")),
         ("tenseal", "vendor", ("vendor", "budget", "https://x.example")),
         ("dp_accounting", "research", ("study", "check", "pyproject.toml")),

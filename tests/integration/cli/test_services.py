@@ -1,0 +1,45 @@
+"""What the command line needed of the services."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.cli.conftest import OFFICER, Hospital
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessRequest
+from twinward.errors import BadInput, NotFound
+from twinward.node import SYSTEM, open_node
+from twinward.vault.erasure import erase
+from twinward.vocabulary import Action, Purpose, TwinId
+
+
+def test_an_account_is_found_by_its_id_or_not_at_all(hospital: Hospital) -> None:
+    with open_node(hospital.home) as node:
+        assert node.accounts.named("olga") == OFFICER
+        with pytest.raises(NotFound):
+            node.accounts.named("Olga")
+
+
+def test_an_erasure_is_of_one_twin_by_leave_and_may_be_repeated(hospital: Hospital) -> None:
+    twin = TwinId(hospital.twins[-2])
+    request = AccessRequest(OFFICER, Action.SHRED, Purpose.COMPLIANCE, twin)
+    with open_node(hospital.home) as node:
+        parts = (node.access, node.keyring, node.consents)
+        for wrong in (
+            AccessRequest(OFFICER, Action.SHRED, Purpose.COMPLIANCE),
+            AccessRequest(OFFICER, Action.AUDIT, Purpose.COMPLIANCE, twin),
+        ):
+            with pytest.raises(BadInput):
+                erase(*parts, wrong)
+        with pytest.raises(AccessDenied):
+            erase(*parts, AccessRequest(SYSTEM, Action.SHRED, Purpose.COMPLIANCE, twin))
+        before = node.keyring.census()
+        assert twin not in before.shredded
+        assert node.consents.current(twin).version > 0
+        first = erase(*parts, request)
+        again = erase(*parts, request)
+        after = node.keyring.census()
+        assert first.decided_at_index < first.done_at_index < again.decided_at_index
+        assert after.shredded - before.shredded == {twin}
+        assert sum(after.wrapped.values()) == sum(before.wrapped.values()) - 1
+        assert node.consents.current(twin).version == 0
