@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Route
 from tests.browser.conftest import Visit, served
 from tests.integration.console.house import CLINICIAN, House, build
 from twinward_ledger import merkle
+from twinward_ledger.note import Note
 
 pytestmark = pytest.mark.slow
 
@@ -234,6 +235,8 @@ def test_a_changed_proof_turns_every_row_red(officer: Visit, change: Change) -> 
         ('data-field="role">clinician<', 'data-field="role">officer<'),
         ("psychiatric and genomic records", "all records"),
         (" 1", " 2"),
+        (" data-event=", " data-nothing="),
+        ('data-field="decision"', 'data-nothing="decision"'),
     ],
 )
 def test_a_row_that_says_something_else_than_the_log_turns_red(officer: Visit, old: str, new: str) -> None:
@@ -249,6 +252,23 @@ def test_a_row_that_says_something_else_than_the_log_turns_red(officer: Visit, o
     officer.go(FIRST_DAY)
     assert officer.verdict() == "bad"
     assert "✗ refused" in officer.page.locator("[data-sealed=yes]").all_inner_texts()
+
+
+def test_a_row_of_another_log_under_the_same_key_turns_red(officer: Visit, house: House) -> None:
+    """A split view: leaf, path and signature are right, but the checkpoint is not of the log this browser remembers."""
+    signer = house.node.identity.log_signer(house.node.log.origin)
+
+    def of_a_fork(proof: dict[str, Any]) -> None:
+        sibling = merkle.leaf_hash(b"an event that never was")
+        root = merkle.node_hash(merkle.leaf_hash(base64.b64decode(proof["leaf"])), sibling)
+        text = f"{house.node.log.origin}\n2\n{base64.b64encode(root).decode()}\n"
+        proof["path"] = [base64.b64encode(sibling).decode()]
+        proof["checkpoint"] = Note(text, (signer.sign(text),)).encode().decode()
+
+    answer_with(officer, r"/console/proofs/\d+", of_a_fork)
+    officer.go("/console/accesses?before=1")
+    assert officer.verdict() == "bad"
+    assert officer.page.get_attribute("[data-index='0']", "title") == "the log was rewritten"
 
 
 def test_an_event_other_than_the_committed_one_turns_its_row_red(officer: Visit) -> None:

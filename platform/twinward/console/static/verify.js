@@ -68,8 +68,11 @@ const SAYS = {
   justification: (event) => detail(event, "x-justification").join(),
 };
 
+const ALWAYS = ["at", "agent", "role", "action", "purpose", "decision", "reason"];
+
 // A cell shows its value, or names it in data-code and shows it in words; both are the cell's claim about the event.
 function checkCells(row, event) {
+  for (const name of ALWAYS) if (!row.querySelector(`[data-field="${name}"]`)) throw new Error(`the row does not show the ${name}`);
   for (const cell of row.querySelectorAll("[data-field]")) {
     const claimed = cell.dataset.code ?? cell.textContent.trim();
     if (claimed !== SAYS[cell.dataset.field](event)) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
@@ -83,7 +86,10 @@ async function verifyRow(badge, checkpoints) {
   const checkpoint = await checkpoints.get(told.checkpoint);
   const leaf = bytesOf(told.leaf);
   await verifyInclusion(Number(badge.dataset.index), checkpoint.size, leaf, told.path.map(bytesOf), checkpoint.root);
-  if (!badge.dataset.event) return "erased";
+  if (!badge.dataset.event) {
+    if (badge.closest("tr").querySelector("[data-field]")) throw new Error("the row shows an event, but not what opens its leaf");
+    return "erased";
+  }
   const opening = { key: bytesOf(badge.dataset.key), salt: bytesOf(badge.dataset.salt), event: bytesOf(badge.dataset.event) };
   await verifyOpening(leaf, opening);
   checkCells(badge.closest("tr"), JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(opening.event)));

@@ -1,0 +1,76 @@
+"""Every action and purpose has words; charts say in text what they show in colour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from twinward.audit.interfaces import AccessEvent
+from twinward.audit.reader import AuditRow, RowState
+from twinward.console import charts
+from twinward.console.rows import shown
+from twinward.console.wording import PURPOSES, deed, row_sentence, sentence
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_ledger.bundle import Opening
+from twinward_ledger.leaf import LeafKind
+
+EVENT = AccessEvent(
+    at_ms=1_767_225_600_000,
+    agent="dr-lee",
+    role=Role.CLINICIAN,
+    unit="cardiology",
+    action=Action.READ,
+    purpose=Purpose.TREATMENT,
+    twin=TwinId("00000000-0000-7000-8000-000000000001"),
+    categories=(Category.LABS, Category.VITALS),
+    decision="permit",
+    reason="clinicians may",
+    policy_hash="",
+    consent_version=2,
+)
+
+
+def test_a_sentence_says_who_did_what_of_whom_and_why() -> None:
+    assert sentence(EVENT) == "dr-lee (clinician, cardiology) read labs, vitals of one twin for treatment"
+    refused = replace(EVENT, decision="deny", unit="", twin=None, categories=())
+    assert sentence(refused) == "dr-lee (clinician) tried to read for treatment"
+
+
+@pytest.mark.parametrize("decision", ["permit", "deny"])
+def test_every_action_and_purpose_has_words(decision: str) -> None:
+    assert set(PURPOSES) == set(Purpose)
+    for action in Action:
+        assert deed(replace(EVENT, action=action, decision=decision))
+
+
+def test_a_row_without_content_still_says_what_became_of_it() -> None:
+    for state in (RowState.ERASED, RowState.DAMAGED):
+        row = AuditRow(3, LeafKind.ACCESS, 1_767_225_600_000, state, None, None)
+        assert row_sentence(row)
+        assert shown(row)["event"] is None
+        assert shown(row)["opening"] == {}
+
+
+def test_an_opening_never_shows_in_a_repr() -> None:
+    opening = Opening(b"k" * 32, b"s" * 32, b"event of Jane")
+    row = AuditRow(3, LeafKind.ACCESS, 0, RowState.OPEN, None, EVENT, opening)
+    assert "Jane" not in repr(row)
+    assert "dr-lee" not in repr(row)
+
+
+def test_charts_are_well_formed_and_say_their_numbers() -> None:
+    events = [
+        replace(EVENT, at_ms=EVENT.at_ms + n * 60_000, decision="deny" if n % 3 == 0 else "permit") for n in range(9)
+    ]
+    for chart in (charts.timeline(events), charts.by_role(events), charts.timeline(events[:1])):
+        ElementTree.fromstring(chart)
+        assert "style=" not in chart
+    assert "9 accesses over time, 3 of them refused" in charts.timeline(events)
+    assert "clinician: 9, 3 refused" in charts.by_role(events)
+    assert charts.timeline([]) == charts.by_role([]) == "<p>No events yet.</p>"
+
+
+def test_chart_labels_are_escaped() -> None:
+    assert "<script>" not in charts._text(0, 0, "<script>")
