@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,7 +230,10 @@ class SqliteLogStore:
     # --- plumbing ------------------------------------------------------------------------------------------------
     def _connect(self) -> sqlite3.Connection:
         if not self._read_only:  # made here, so that nobody but the owner can ever read it
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            # A file that exists is SQLite's alone to open: closing a descriptor of it here would drop the locks that
+            # other connections of this process hold (sqlite.org/howtocorrupt.html, 2.2).
+            with suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rw'}"
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False

@@ -16,8 +16,8 @@ def write_report(result: DemoResult, path: Path) -> None:
         "sizes": plots.sizes(result.sealing.plain_bytes, result.sealing.stored_bytes),
         "log": plots.log_strip(result.witnessed.size, result.tampering.altered_index),
         "distances": plots.distances(result.distances, result.queries[0].threshold),
-        "roc": plots.roc(result.training.curves),
-        "aurocs": plots.aurocs(result.training.curves),
+        "rocs": [plots.roc(model.curves) for model in result.training.models],
+        "aurocs": [plots.aurocs(model.curves) for model in result.training.models],
     }
     environment = Environment(
         loader=PackageLoader("twinward.demo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -91,21 +91,31 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Training:
-    """Step 5."""
+class TrainedModel:
+    """One detector of step 5. ``curves`` begins with the private one."""
 
-    hospitals: tuple[str, ...]
-    patients: int
-    source: str
     detector: str
     epsilon: float
-    delta: float
     noise_multiplier: float
     rounds: int
     clip: float
     curves: tuple[Curve, ...]
     model_number: int
     model_hash: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Step 5."""
+
+    hospitals: tuple[str, ...]
+    patients: int
+    source: str
+    delta: float
+    spent_epsilon: float
+    """What all of the step's studies together cost each patient, from the ledger's sum of 1/sigma^2."""
+    models: tuple[TrainedModel, ...]
     seconds: float
 
 

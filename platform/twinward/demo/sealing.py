@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.demo.display import Display
+from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
 from twinward.fhir.cohort import generate_cohort
 from twinward.fhir.importer import BadFile, find_files, import_bundles
@@ -16,8 +17,6 @@ from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport
 from twinward.vocabulary import TwinId
 
-NEEDLE_MIN_BYTES = 6
-"""Shorter words would turn up in ciphertext by chance."""
 _MAX_IDS = 200
 """Looking for more takes longer than sealing them did."""
 
@@ -77,17 +76,6 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
 
 
 _COMMON = frozenset({b"Observation", b"MedicationRequest", b"resourceType", b"4548-4", b"valueQuantity", b"birthDate"})
-
-
-def search_files(home: Path, needles: Iterable[bytes]) -> int:
-    """How many of the words occur in any file below ``home``, write-ahead logs included."""
-    words = {needle for needle in needles if len(needle) >= NEEDLE_MIN_BYTES}
-    found: set[bytes] = set()
-    for path in home.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            found |= {word for word in words if word in content}
-    return len(found)
 
 
 def _collect(needles: dict[str, set[bytes]], one: PatientImport) -> None:

@@ -33,8 +33,6 @@ def summary(result: DemoResult, cast: Cast, report: Path) -> RenderableType:
 
 def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
     sealing, witnessed, training = result.sealing, result.witnessed, result.training
-    by_name = {curve.name: curve.auroc for curve in training.curves}
-    others = ", ".join(f"{name} {auroc:.3f}" for name, auroc in by_name.items() if name != training.curves[0].name)
     rows = [
         (
             sealing.needles_found == 0,
@@ -69,13 +67,15 @@ def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
         )
         for query in result.queries
     ]
-    rows.append(
+    rows += [
         (
             True,
             "private training",
-            f"{training.patients} patients at {len(training.hospitals)} hospitals, ε = {training.epsilon:.2f}, "
-            f"δ = {training.delta:g}: AUROC {training.curves[0].auroc:.3f} ({others}); model {training.model_number} "
-            "on the ledger",
+            f"{model.detector}: {training.patients} patients at {len(training.hospitals)} hospitals, "
+            f"ε = {model.epsilon:.2f}, δ = {training.delta:g}: AUROC {model.curves[0].auroc:.3f} "
+            f"({', '.join(f'{curve.name} {curve.auroc:.3f}' for curve in model.curves[1:])}); "
+            f"model {model.model_number} on the ledger",
         )
-    )
+        for model in training.models
+    ]
     return rows

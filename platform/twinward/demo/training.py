@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,8 @@ import numpy as np
 from twinward.demo.cast import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
-from twinward.demo.result import Curve, Training
+from twinward.demo.result import Curve, TrainedModel, Training
+from twinward.federation.accountant import spent_epsilon
 from twinward.federation.evaluation import Benchmark, Measured
 from twinward.federation.ledger_adapters import COHORT, LedgerModelRegistry, LedgerPrivacyBudget
 from twinward.federation.secure_sum import HospitalIdentity
@@ -35,8 +37,8 @@ STAYS_PER_HOSPITAL: Final = 900
 TEST_STAYS: Final = 1200
 TRAINING_SEED: Final = 2026
 TEST_SEED: Final = 4052
-PRIVACY_CAP_MICROS: Final = 20_000_000
-"""What all studies together may learn of a hospital's stays: 20 in units of 1/sigma^2."""
+PRIVACY_CAP_MICROS: Final = 1_200_000
+"""What all studies together may learn of a hospital's stays, in millionths of 1/sigma^2: two studies at epsilon 3."""
 BATCH: Final = 100
 
 
@@ -70,13 +72,30 @@ def train_across_hospitals(
         node.consortium.budgets.cap_privacy(name, COHORT, PRIVACY_CAP_MICROS)
     display.finish(f"{sum(len(share) for share in shares)} stays sealed at {', '.join(names)}")
 
-    study = StudyProtocol.for_autoencoder(f"demo-{uuid7(node.clock.now_ms())[:13]}", tuple(names), epsilon=epsilon)
-    display.begin("5 · private training, then the same without privacy", 2 * study.rounds)
+    label = f"demo-{uuid7(node.clock.now_ms())[:13]}"
+    studies = (
+        ("DP-VAR", StudyProtocol.for_moments(f"{label}-var", tuple(names), epsilon=epsilon)),
+        ("LSTM autoencoder (Opacus)", StudyProtocol.for_autoencoder(f"{label}-lstm", tuple(names), epsilon=epsilon)),
+    )
+    benchmark = Benchmark(source, tamper(test, TEST_SEED), np.concatenate(shares))
+    with _sites(node) as sites:
+        models = tuple(_train(node, display, sites, title, study, benchmark) for title, study in studies)
+    account = node.consortium.budgets.privacy(names[0], COHORT)
+    return Training(
+        hospitals=tuple(names),
+        patients=sum(len(share) for share in shares),
+        source=source,
+        delta=studies[0][1].delta,
+        spent_epsilon=spent_epsilon(account.spent_micros, studies[0][1].delta),
+        models=models,
+        seconds=time.perf_counter() - started,
+    )
 
-    def show(progress: Progress) -> None:
-        if progress.stage in ("training", "comparing"):
-            display.advance()
 
+@contextmanager
+def _sites(node: Node) -> Iterator[list[SiteProcess]]:
+    """Every hospital in a process of its own, reading from its own vault."""
+    names = node.settings.witnesses
     identities = {name: HospitalIdentity.generate(name) for name in names}
     roster = {name: identity.public_key for name, identity in identities.items()}
     home = node.settings.home.resolve()
@@ -84,31 +103,37 @@ def train_across_hospitals(
         sites = [SiteProcess(identities[name], roster, VaultStays(home, name)) for name in names]
         for site in sites:
             stack.callback(site.close)
-        budget = LedgerPrivacyBudget(node.consortium.budgets)
-        registry = LedgerModelRegistry(node.consortium.models)
-        coordinator = Coordinator(sites, budget, registry, node.clock, progress=show)
-        benchmark = Benchmark(source, tamper(test, TEST_SEED), np.concatenate(shares))
-        trained = coordinator.run(study, benchmark)
+        yield sites
+
+
+def _train(
+    node: Node, display: Display, sites: list[SiteProcess], title: str, study: StudyProtocol, benchmark: Benchmark
+) -> TrainedModel:
+    """One study: train, compare, register, keep model and card."""
+    started = time.perf_counter()
+    display.begin(f"5 · {title}: private training, then the same without privacy", 2 * study.rounds)
+
+    def show(progress: Progress) -> None:
+        if progress.stage in ("training", "comparing"):
+            display.advance()
+
+    budget = LedgerPrivacyBudget(node.consortium.budgets)
+    registry = LedgerModelRegistry(node.consortium.models)
+    trained = Coordinator(sites, budget, registry, node.clock, progress=show).run(study, benchmark)
     folder = node.settings.home / "models"
     folder.mkdir(exist_ok=True)
     write_private(folder / f"{study.study_id}.model", trained.model.to_bytes())
     write_private(folder / f"{study.study_id}.card.json", trained.card.content)
-    private = trained.comparison.private
-    display.finish(
-        f"ε = {trained.plan.epsilon:.2f}: AUROC {private.auroc:.3f}, model {trained.model_number} registered"
-    )
-    return Training(
-        hospitals=tuple(names),
-        patients=sum(len(share) for share in shares),
-        source=source,
-        detector="LSTM autoencoder (Opacus)",
+    auroc, number = trained.comparison.private.auroc, trained.model_number
+    display.finish(f"{title}: ε = {trained.plan.epsilon:.2f}, AUROC {auroc:.3f}, registered as model {number}")
+    return TrainedModel(
+        detector=title,
         epsilon=trained.plan.epsilon,
-        delta=trained.plan.delta,
         noise_multiplier=trained.plan.noise_multiplier,
         rounds=study.rounds,
         clip=study.clip,
         curves=tuple(_curve(measured) for measured in trained.comparison.all()),
-        model_number=trained.model_number,
+        model_number=number,
         model_hash=trained.model.hash().hex(),
         seconds=time.perf_counter() - started,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,10 @@ class SqliteFile:
         self._engine = _engine(path)
         with translated(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            # A file that exists is SQLite's alone to open: closing a descriptor of it here would drop the locks that
+            # other connections of this process hold (sqlite.org/howtocorrupt.html, 2.2).
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             with self.writing() as connection:
                 stamped = (_pragma(connection, "application_id"), _pragma(connection, "user_version"))
                 if stamped == (0, 0):
