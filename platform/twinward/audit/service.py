@@ -277,7 +277,7 @@ class Audit:
         """The audit key of every twin the events are about, and the hospital's own under None."""
         keys: dict[TwinId | None, bytes] = {None: self.keys.audit_key(None)}
         for twin in {event.twin for event in events if event.twin is not None}:
-            # an attempt on a twin that was shredded is logged too, under the hospital's own key
+            # an attempt on a twin that was shredded or never was is logged too, under the hospital's own key
             with suppress(NotFound):
                 keys[twin] = self.keys.audit_key(twin)
         return keys

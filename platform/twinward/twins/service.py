@@ -206,7 +206,10 @@ class Twins:
         vector = self._features(principal, purpose, plan, source, is_new=kept is None)
         if not plan.records:
             return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories))
+        request = AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories)
+        if kept is None and self._access.check(request).permitted:
+            self._vault.expect_twins([twin])
+        permit = self._access.decide(request)
         if kept is None:
             self._vault.create_twin(permit)
         written = self._vault.write(permit, plan.records)

@@ -138,8 +138,8 @@ class Keyring:
     def audit_key(self, twin: TwinId | None) -> bytes:
         """The 32-byte key for bodies of events about a twin, or about none (the tenant's own).
 
-        A twin that does not exist yet gets its key now, so that the event of its making is erasable too.
-        Raises ``TwinShredded`` (a ``NotFound``) once it was shredded.
+        A twin that is about to be made has one once it was reserved, so that the event of its making is erasable too.
+        Raises ``TwinNotFound``, or ``TwinShredded`` once it was shredded (both are ``NotFound``).
         """
         if twin is None:
             with translated_keys():
@@ -147,11 +147,7 @@ class Keyring:
         cached = self._cached(twin)
         if cached is not None:
             return cached.audit_key()
-        try:
-            return self._unwrap(twin, created=False).audit_key()
-        except TwinNotFound:
-            self.reserve([twin])
-            return self._unwrap(twin, created=False).audit_key()
+        return self._unwrap(twin, created=False).audit_key()
 
     def tag(self, label: str, value: str) -> bytes:
         """A 16-byte blind-index tag, stable for this tenant over every rotation."""

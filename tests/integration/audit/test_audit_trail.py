@@ -32,6 +32,7 @@ from twinward.audit.reader import AuditReader, Filters, RowState
 from twinward.audit.service import Audit
 from twinward.clock import FixedClock
 from twinward.errors import BadInput, TwinwardError, Unavailable
+from twinward.vault.errors import TwinNotFound
 from twinward.vault.keyring import Keyring
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.canonical import canonicalize
@@ -102,6 +103,7 @@ def open_house(tmp_path: Path, chain: ChainClient | None) -> Iterator[House]:
     clock = FixedClock()
     consortium = open_consortium(tmp_path, chain=chain)
     keyring = Keyring(tmp_path / "keyring.db", MemoryKeyProvider(), TenantId("st-anna"), clock)
+    keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
     audit = Audit(consortium.anchorer, keyring)
     yield House(consortium, keyring, audit, AuditReader(audit, authority), authority)
@@ -164,16 +166,25 @@ def test_keys_that_do_not_answer_refuse(house: House, error: Exception) -> None:
         replace(EVENT, reason="\ud800"),
         replace(EVENT, reason="x" * 70_000),
         replace(EVENT, decision="maybe"),
-        replace(EVENT, twin=TwinId("x" * 65)),
         replace(EVENT, at_ms=10**15),
         replace(EVENT, at_ms=-60_000),
     ],
-    ids=["lone surrogate", "too long", "no decision", "long twin id", "far future", "before the epoch"],
+    ids=["lone surrogate", "too long", "no decision", "far future", "before the epoch"],
 )
 def test_one_event_that_has_no_form_and_none_is_written(house: House, bad: AccessEvent) -> None:
     with pytest.raises((EventNotLoggable, LogNotWritten)):
         house.audit.record([EVENT, bad])
     assert house.consortium.log.store.size() == 0
+
+
+def test_an_attempt_on_a_twin_that_never_was_is_logged_and_makes_no_key(house: House) -> None:
+    nobody = TwinId("01941f29-7c00-7000-8000-0000000000ff")
+    house.audit.record([replace(EVENT, twin=nobody, decision="deny")])
+    (row,) = house.reader.events(house.permit()).rows
+    assert row.event is not None
+    assert row.event.twin == nobody
+    with pytest.raises(TwinNotFound):
+        house.keyring.audit_key(nobody)
 
 
 def test_an_attempt_on_a_shredded_twin_is_logged_too(house: House) -> None:
