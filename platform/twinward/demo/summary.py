@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twinward.demo.cast import OFFICER, Cast
-from twinward.demo.result import DemoResult
+from twinward.demo.result import DemoResult, Query
 
 
 def summary(result: DemoResult, cast: Cast, report: Path) -> RenderableType:
@@ -62,7 +62,7 @@ def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
         (
             query.equals_brute_force,
             f"query, {query.mode}",
-            f"{query.released} of {query.cohort} released in {query.seconds:.2f} s, as brute force says; "
+            f"{query.released} of {query.cohort} released in {query.seconds:.2f} s, {_agrees(query)}; "
             f"{query.budget_left} queries left on the ledger",
         )
         for query in result.queries
@@ -79,3 +79,9 @@ def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
         for model in training.models
     ]
     return rows
+
+
+def _agrees(query: Query) -> str:
+    if not query.equals_brute_force:
+        return "NOT what brute force says"
+    return "distances right within the agreed noise" if query.note else "exactly as brute force says"
