@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres import Postgres, running_postgres
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -20,3 +23,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the repository: real patient bundles and conformance vectors are absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server, shared by the tests that ask for a database of it."""
+    with running_postgres() as server:
+        yield server

@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def require(program: str, *, install: str = "") -> str:
-    """The path of a program, looked up on PATH and among contracts/node_modules/.bin."""
-    local = ROOT / "contracts" / "node_modules" / ".bin" / program
-    found = str(local) if local.exists() else shutil.which(program)
+def require(program: str, *, install: str = "", beside: Path | None = None) -> str:
+    """The path of a program, looked up on PATH, among contracts/node_modules/.bin and in one folder more."""
+    folders = (ROOT / "contracts" / "node_modules" / ".bin", *([beside] if beside else []))
+    local = next((folder / program for folder in folders if (folder / program).exists()), None)
+    found = str(local) if local else shutil.which(program)
     if found:
         return found
     reason = f"{program} is not installed" + (f" ({install})" if install else "")

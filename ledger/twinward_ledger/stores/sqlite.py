@@ -18,13 +18,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
-from twinward_ledger.store import TAG_BYTES, Entry, check_entry
+from twinward_ledger.store import TAG_BYTES, Entry
 from twinward_ledger.stores import tiles
+from twinward_ledger.stores.group_commit import GroupCommit
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x54574C47  # "TWLG"
@@ -45,15 +45,6 @@ CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
 """
 
 
-@dataclass(eq=False, slots=True)
-class _Ticket:
-    """One caller's entries on their way into a transaction, and what became of them."""
-
-    entries: Sequence[Entry]
-    indices: range | None = None
-    failure: str = ""
-
-
 class SqliteLogStore:
     """A ``LogStore`` in one SQLite file."""
 
@@ -61,9 +52,7 @@ class SqliteLogStore:
         """Open or create the file. Raises ``LogUnavailable`` if that cannot be done or it is another kind of file."""
         self._path = Path(path)
         self._read_only = read_only
-        self._queue: list[_Ticket] = []
-        self._queue_lock = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._group = GroupCommit(self._append_durably)
         self._read_lock = threading.Lock()
         self._edge: tiles.RightEdge | None = None
         with _translated(self._path):
@@ -74,34 +63,15 @@ class SqliteLogStore:
     # --- writing -------------------------------------------------------------------------------------------------
     def append(self, entries: Sequence[Entry]) -> range:
         """Append all entries in one durable step, all or none; return their indices."""
-        for entry in entries:
-            check_entry(entry)
-        ticket = _Ticket(entries)
-        with self._queue_lock:
-            self._queue.append(ticket)
-        with self._write_lock:
-            if ticket.indices is None and not ticket.failure:  # nobody has taken it along: commit all that wait
-                with self._queue_lock:
-                    batch, self._queue = self._queue, []
-                self._commit(batch)
-        if ticket.indices is None:
-            raise LogUnavailable(ticket.failure)
-        return ticket.indices
+        return self._group.append(entries)
 
-    def _commit(self, batch: Sequence[_Ticket]) -> None:
-        failure = "the append was interrupted"
+    def _append_durably(self, groups: Sequence[Sequence[Entry]]) -> list[range]:
         try:
             with self._transaction():
-                ranges = self._write([ticket.entries for ticket in batch])
-            for ticket, indices in zip(batch, ranges, strict=True):
-                ticket.indices = indices
-        except LogUnavailable as error:
-            failure = str(error)
-        finally:
-            for ticket in batch:
-                if ticket.indices is None:
-                    ticket.failure = failure
-                    self._edge = None  # it may have run ahead of the file
+                return self._write(groups)
+        except BaseException:
+            self._edge = None  # it may have run ahead of the file
+            raise
 
     def _write(self, groups: Sequence[Sequence[Entry]]) -> list[range]:
         edge = self._current_edge()
@@ -137,7 +107,7 @@ class SqliteLogStore:
     def erase_body(self, index: int) -> None:
         """Overwrite one entry's body and cut it out of the WAL. The leaf, its tags and every proof stand."""
         self._require(index)
-        with self._write_lock:
+        with self._group.lock:
             with self._transaction():
                 self._writer.execute("UPDATE bodies SET body = x'' WHERE idx = ?", (index,))
             with _translated(self._path), self._read_lock:
@@ -147,7 +117,7 @@ class SqliteLogStore:
 
     def save_checkpoint(self, size: int, note: bytes) -> None:
         """Keep a signed checkpoint; one of the same size replaces it."""
-        with self._write_lock, self._transaction():
+        with self._group.lock, self._transaction():
             newest = self._writer.execute("SELECT max(size) FROM checkpoints").fetchone()[0]
             if newest is not None and size < newest:
                 raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
@@ -223,7 +193,7 @@ class SqliteLogStore:
 
     def close(self) -> None:
         """Give back every file and connection; closing twice is harmless."""
-        with self._write_lock, self._read_lock, _translated(self._path):
+        with self._group.lock, self._read_lock, _translated(self._path):
             self._writer.close()
             self._reader.close()
 
