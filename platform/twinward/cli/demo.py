@@ -60,7 +60,7 @@ def demo(
 ) -> None:
     """Run everything on this machine: seal patients, read through the gate, anchor, query encrypted, train privately.
 
-    Takes two to three minutes on two cores and leaves a node ready for `twinward node serve`.
+    Takes about a minute on two cores and leaves a node ready for `twinward node serve`.
 
     Examples: twinward demo --patients 30
     · twinward demo --bundles ./my-bundles --home ./my-node
