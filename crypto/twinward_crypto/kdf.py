@@ -41,12 +41,20 @@ def derive(key: bytes, label: bytes, context: bytes, *, length: int = KEY_BYTES)
         ParameterError: a label with a zero byte, or a length out of range.
     """
     require_key(key)
+    return hmac.digest(key, block_input(label, context, length), "sha512")[:length]
+
+
+def block_input(label: bytes, context: bytes, length: int) -> bytes:
+    """What HMAC-SHA512 sees in ``derive``: for a key service that holds the key and computes the HMAC itself.
+
+    Raises:
+        ParameterError: a label with a zero byte, or a length out of range.
+    """
     if not label or 0 in label:
         raise ParameterError("a label is non-empty and holds no zero byte", part="label")
     if not 1 <= length <= BLOCK_BYTES:
         raise ParameterError(f"between 1 and {BLOCK_BYTES} bytes can be derived", part="length")
-    bits = (8 * length).to_bytes(4, "big")
-    return hmac.digest(key, _FIRST_BLOCK + label + b"\x00" + context + bits, "sha512")[:length]
+    return _FIRST_BLOCK + label + b"\x00" + context + (8 * length).to_bytes(4, "big")
 
 
 def length_prefixed(*parts: bytes) -> bytes:

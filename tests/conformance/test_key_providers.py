@@ -177,7 +177,7 @@ def test_an_unusable_folder_is_a_provider_error(tmp_path: Path) -> None:
         open_provider(f"local:{tmp_path / 'file'}")
 
 
-@pytest.mark.parametrize("uri", ["", "local", "local:", "memory:", "pkcs11:token=x", "https://kms.example"])
+@pytest.mark.parametrize("uri", ["", "local", "local:", "memory:", "kms:alias/x", "https://kms.example"])
 def test_unknown_uris_name_what_exists(uri: str) -> None:
     with pytest.raises(UnknownProvider, match="local:FOLDER"):
         open_provider(uri)

@@ -7,19 +7,21 @@ from pathlib import Path
 from twinward_crypto.errors import UnknownProvider
 from twinward_crypto.keys import KeyProvider
 from twinward_crypto.providers.local import LocalKeyProvider
+from twinward_crypto.providers.pkcs11 import Pkcs11KeyProvider
 
 
 def open_provider(uri: str, *, passphrase: str | None = None, key_file: Path | None = None) -> KeyProvider:
     """Open the key service a URI names.
 
     Args:
-        uri: ``local:FOLDER``.
-        passphrase: for ``local``: unlocks the key store; without it a key file does.
+        uri: ``local:FOLDER``, or ``pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE`` (RFC 7512).
+        passphrase: what unlocks the service, read from a file by the caller: for ``local`` a passphrase (without one a
+            key file does), for ``pkcs11`` the token's PIN instead of ``pin-source``.
         key_file: for ``local``: where the key file is, ``FOLDER/master.key`` unless given.
 
     Raises:
         UnknownProvider: no provider for this scheme; the message names those that exist.
-        KeyProviderError: the service refused or failed.
+        KeyProviderError: the service refused or failed, or its extra is not installed.
     """
     scheme, separator, rest = uri.partition(":")
     opener = _SCHEMES.get(scheme)
@@ -32,5 +34,9 @@ def _open_local(rest: str, passphrase: str | None, key_file: Path | None) -> Key
     return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file)
 
 
-_SCHEMES = {"local": _open_local}
-_USAGE = {"local": "local:FOLDER"}
+def _open_pkcs11(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+    return Pkcs11KeyProvider.from_uri(rest, pin=passphrase)
+
+
+_SCHEMES = {"local": _open_local, "pkcs11": _open_pkcs11}
+_USAGE = {"local": "local:FOLDER", "pkcs11": "pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE"}

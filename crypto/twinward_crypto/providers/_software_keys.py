@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from twinward_crypto.envelope import MAX_GENERATION, OVERHEAD_BYTES, open_sealed, seal
+from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import KeyDestroyed, KeyNotFound, OpenError
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed, require_key
 from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.providers._key_names import TENANT_MAC, require_possible, wrap_aad
 
-KEK_WRAP = b"twinward/kek-wrap"
-TENANT_MAC = b"twinward/tenant-mac"
 WRAPPED_BYTES = OVERHEAD_BYTES + KEY_BYTES
-MAX_TENANT_BYTES = 128
 
 
 @dataclass(slots=True)
@@ -42,9 +40,7 @@ class SoftwareKeys:
 
     def create(self, key: KekId) -> None:
         """Make a KEK, and the tenant's MAC key with its first one."""
-        name_bytes = len(key.tenant.encode("utf-8", "surrogatepass"))
-        if not 1 <= key.version <= MAX_GENERATION or not 1 <= name_bytes <= MAX_TENANT_BYTES:
-            raise KeyNotFound(f"{key} cannot exist: versions count from 1, tenants have 1 to {MAX_TENANT_BYTES} bytes")
+        require_possible(key)
         self._load()
         tenant = self._tenants.get(key.tenant) or TenantKeys(self._random(KEY_BYTES))
         if key.version in tenant.destroyed:
@@ -64,14 +60,14 @@ class SoftwareKeys:
         """Encrypt a 32-byte key under a KEK, bound to ``context``; 112 bytes."""
         kek = self._kek(key)
         require_key(plaintext_key)
-        return seal(kek, plaintext_key, _wrap_aad(key, context), generation=key.version)
+        return seal(kek, plaintext_key, wrap_aad(key, context), generation=key.version)
 
     def unwrap(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt a wrapped key."""
         kek = self._kek(key)
         if len(wrapped) != WRAPPED_BYTES:
             raise OpenError
-        return open_sealed(kek, wrapped, _wrap_aad(key, context))
+        return open_sealed(kek, wrapped, wrap_aad(key, context))
 
     def rewrap(self, source: KekId, target: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Move a wrapped key to another KEK."""
@@ -114,7 +110,3 @@ class SoftwareKeys:
         if tenant is not None and key.version in tenant.destroyed:
             raise KeyDestroyed(f"{key} was destroyed; what it wrapped is gone for good")
         raise KeyNotFound(f"{key} does not exist")
-
-
-def _wrap_aad(key: KekId, context: bytes) -> bytes:
-    return length_prefixed(KEK_WRAP, key.tenant.encode(), key.version.to_bytes(4, "big"), context)
