@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.record_store_suite import RecordStoreConformance, row, tag
+from tests.postgres import Postgres
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.interfaces import RecordStore
+from twinward.vault.stores.postgres import PostgresRecordStore
 from twinward.vault.stores.sqlite import SqliteRecordStore
 from twinward.vocabulary import RecordId
+
+
+@pytest.mark.slow
+class TestPostgresStore(RecordStoreConformance):
+    @pytest.fixture
+    def reopen(self, postgres: Postgres) -> Callable[[], RecordStore]:
+        uri = postgres.database()
+        return lambda: PostgresRecordStore(uri)
 
 
 class TestSqliteStore(RecordStoreConformance):

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from twinward.clock import Clock
+from twinward.vault.database import Database, Schema
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.key_service import translated_keys
-from twinward.vault.models import KeyringBase, ShreddedTwin, WrappedTwinKey
+from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import TwinId
@@ -28,8 +29,6 @@ from twinward_crypto import blind_index, hierarchy
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
-APPLICATION_ID = 0x54574B52  # "TWKR"
-SCHEMA_VERSION = 1
 TENANT_AUDIT = b"twinward/tenant-audit-key"
 CACHE_TTL_MS = 60_000
 """How long an unwrapped key stays in this process. A shredding in another process bites here after at most this."""
@@ -68,9 +67,15 @@ class Keyring:
     """Twins' keys, one tenant's. Also the audit trail's ``EventKeys``. Safe to share between threads."""
 
     def __init__(
-        self, path: Path, provider: KeyProvider, tenant: TenantId, clock: Clock, *, random: RandomBytes = os.urandom
+        self,
+        place: Path | Database,
+        provider: KeyProvider,
+        tenant: TenantId,
+        clock: Clock,
+        *,
+        random: RandomBytes = os.urandom,
     ) -> None:
-        """Open or make the keyring's database, and the tenant's first KEK.
+        """Open or make the keyring's database (a SQLite file, or one already open), and the tenant's first KEK.
 
         Raises:
             VaultUnavailable: the database or the key service cannot be used, or they do not belong together.
@@ -83,9 +88,7 @@ class Keyring:
         self._cache: dict[TwinId, tuple[int, TwinKeys]] = {}
         self._shreds = 0
         self._index_keys: dict[str, bytes] = {}
-        self._file = SqliteFile(
-            path, KeyringBase.metadata, application_id=APPLICATION_ID, schema_version=SCHEMA_VERSION
-        )
+        self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
         try:
             with self._file.writing() as connection, translated_keys():
                 self._require_kek(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sqlalchemy import Index, LargeBinary, MetaData
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, MetaData, String
 from sqlmodel import Field, SQLModel
 
 from twinward.vault.errors import RecordDamaged
@@ -29,6 +29,13 @@ def _require_bytes(value: object) -> bytes:
     return value
 
 
+Name = String().with_variant(String(collation="C"), "postgresql")
+"""An id. Compared byte by byte on every backend, so that lists have one order."""
+
+Milliseconds = BigInteger().with_variant(Integer(), "sqlite")
+"""Since 1970. SQLite's INTEGER has 64 bits already."""
+
+
 class RecordsBase(SQLModel):
     """Tables of the record store."""
 
@@ -44,9 +51,9 @@ class RecordHead(RecordsBase, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    record_id: str = Field(primary_key=True)
+    record_id: str = Field(sa_type=Name, primary_key=True)
     version: int
-    twin: str
+    twin: str = Field(sa_type=Name)
     category_tag: bytes = Field(sa_type=Blob)
 
 
@@ -55,14 +62,14 @@ class SealedRecord(RecordsBase, table=True):
 
     __tablename__ = "sealed_record"
 
-    record_id: str = Field(primary_key=True, foreign_key="record_head.record_id")
+    record_id: str = Field(sa_type=Name, primary_key=True, foreign_key="record_head.record_id")
     version: int = Field(primary_key=True)
-    twin: str
+    twin: str = Field(sa_type=Name)
     category_tag: bytes = Field(sa_type=Blob)
     type_tag: bytes = Field(sa_type=Blob)
     generation: int
     previous_hash: bytes = Field(sa_type=Blob)
-    committed_at_ms: int
+    committed_at_ms: int = Field(sa_type=Milliseconds)
     tags: bytes = Field(sa_type=Blob)
     sealed: bytes = Field(sa_type=Blob)
 
@@ -77,7 +84,7 @@ class RecordTag(RecordsBase, table=True):
     )
 
     tag: bytes = Field(sa_type=Blob, primary_key=True)
-    record_id: str = Field(primary_key=True, foreign_key="record_head.record_id")
+    record_id: str = Field(sa_type=Name, primary_key=True, foreign_key="record_head.record_id")
 
 
 class KeyringBase(SQLModel):
@@ -95,7 +102,7 @@ class WrappedTwinKey(KeyringBase, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    twin: str = Field(primary_key=True)
+    twin: str = Field(sa_type=Name, primary_key=True)
     generation: int = Field(primary_key=True)
     kek_version: int
     created: bool
@@ -108,5 +115,5 @@ class ShreddedTwin(KeyringBase, table=True):
     __tablename__ = "shredded_twin"
     __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
 
-    twin: str = Field(primary_key=True)
-    shredded_at_ms: int
+    twin: str = Field(sa_type=Name, primary_key=True)
+    shredded_at_ms: int = Field(sa_type=Milliseconds)

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from twinward.vault.database import Schema
 from twinward.vault.errors import MalformedRecord, VaultUnavailable
 
 BUSY_TIMEOUT_S = 15
@@ -28,7 +29,7 @@ _PRAGMAS = (
 class SqliteFile:
     """One database file, its tables made on first use. Several threads and processes may share it."""
 
-    def __init__(self, path: Path, metadata: MetaData, *, application_id: int, schema_version: int) -> None:
+    def __init__(self, path: Path, schema: Schema) -> None:
         """Open or make the file.
 
         Raises:
@@ -45,10 +46,10 @@ class SqliteFile:
             with self.writing() as connection:
                 stamped = (_pragma(connection, "application_id"), _pragma(connection, "user_version"))
                 if stamped == (0, 0):
-                    metadata.create_all(connection)
-                    connection.exec_driver_sql(f"PRAGMA application_id = {application_id:d}")
-                    connection.exec_driver_sql(f"PRAGMA user_version = {schema_version:d}")
-                elif stamped != (application_id, schema_version):
+                    schema.metadata.create_all(connection)
+                    connection.exec_driver_sql(f"PRAGMA application_id = {schema.application_id:d}")
+                    connection.exec_driver_sql(f"PRAGMA user_version = {schema.version:d}")
+                elif stamped != (schema.application_id, schema.version):
                     raise VaultUnavailable(
                         f"{path} is another kind of database, or of another version of Twinward",
                         hint="check the path in the settings",
