@@ -15,9 +15,11 @@ from twinward.errors import (
     Unavailable,
 )
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.twins.errors import RecordDeleted
 
 _CODES: tuple[tuple[type[TwinwardError], str], ...] = (
     (BadInput, "invalid"),
+    (RecordDeleted, "deleted"),
     (NotFound, "not-found"),
     (Conflict, "conflict"),
     (NotAuthenticated, "login"),

@@ -8,6 +8,7 @@ bundles often carry differing copies, and importing one again must not undo the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from twinward.fhir.bundle import Entry, ParsedBundle
@@ -17,7 +18,11 @@ from twinward.fhir.observations import measurements_of, person_of
 from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.twins.measurements import Person
 from twinward.twins.models import DIRECTORY, ImportRecord, PatientImport
+from twinward.vault.payload import MAX_REFERENCE_BYTES
 from twinward.vocabulary import Category
+
+_MAX_IDENTIFIERS = 24
+"""Of one patient, that it is found by: each takes two of the references a record may have."""
 
 _OWNER_ELEMENTS = ("subject", "patient", "beneficiary", "individual", "for")
 
@@ -80,7 +85,23 @@ def _references(entry: Entry) -> Iterator[object]:
 
 
 def _record(entry: Entry, category: Category) -> ImportRecord:
-    return ImportRecord(entry.reference, entry.resource_type, category, entry.content)
+    return ImportRecord(entry.reference, entry.resource_type, category, entry.content, tuple(_found_by(entry)))
+
+
+def identifier_key(system: str | None, value: str) -> str:
+    """What a patient is found by: an identifier with its system, or (None) whatever its system."""
+    return json.dumps(["Patient?identifier", system, value], ensure_ascii=False)
+
+
+def _found_by(entry: Entry) -> Iterator[str]:
+    if entry.resource_type != "Patient":
+        return
+    identifiers = entry.body.get("identifier")
+    for one in (identifiers if isinstance(identifiers, list) else [])[:_MAX_IDENTIFIERS]:
+        value = one.get("value") if isinstance(one, dict) else None
+        if isinstance(value, str):
+            keys = (identifier_key(str(one.get("system", "")), value), identifier_key(None, value))
+            yield from (key for key in keys if len(key.encode()) <= MAX_REFERENCE_BYTES)
 
 
 def _patient_import(reference: str, entries: list[Entry], source: str) -> PatientImport:

@@ -7,7 +7,7 @@ and a signature over a resource still holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twinward.clock import iso
@@ -31,18 +31,27 @@ def reference_of(record: Record) -> str:
     return record.references[0]
 
 
-def etag(record: Record) -> str:
+def etag(version: int) -> str:
     """The weak entity tag of a version, https://hl7.org/fhir/R4/http.html#versioning."""
-    return f'W/"{record.version}"'
+    return f'W/"{version}"'
 
 
-def searchset(records: Sequence[Record], *, base: str, withheld: Iterable[Category] = ()) -> bytes:
-    """A searchset of records as stored; an OperationOutcome entry says which categories were withheld.
+def searchset(
+    records: Sequence[Record],
+    *,
+    base: str,
+    total: int | None,
+    links: Mapping[str, str] | None = None,
+    issues: Sequence[Issue] = (),
+) -> bytes:
+    """A searchset of records as stored.
 
     Args:
         records: FHIR resources.
         base: the service's base URL, without a slash at the end.
-        withheld: categories that policy or consent kept back.
+        total: how many there are on all pages; None where nobody knows.
+        links: relation to URL (``self``, ``next``).
+        issues: what the caller should know beside the matches: an OperationOutcome entry.
     """
     entries = [
         b'{"fullUrl":'
@@ -52,13 +61,47 @@ def searchset(records: Sequence[Record], *, base: str, withheld: Iterable[Catego
         + b',"search":{"mode":"match"}}'
         for record in records
     ]
-    kept_back = ", ".join(sorted(withheld))
-    if kept_back:
-        issue = Issue("suppressed", "", f"withheld by policy or consent: {kept_back}", severity="warning")
-        entries.append(b'{"resource":' + _json(operation_outcome([issue])) + b',"search":{"mode":"outcome"}}')
-    head = b'{"resourceType":"Bundle","type":"searchset","total":' + str(len(records)).encode() + b',"entry":['
+    if issues:
+        entries.append(b'{"resource":' + _json(operation_outcome(issues)) + b',"search":{"mode":"outcome"}}')
+    head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+    if total is not None:
+        head["total"] = total
+    if links:
+        head["link"] = [{"relation": name, "url": url} for name, url in links.items()]
+    return _bundle(head, entries)
+
+
+def withheld_issues(categories: Iterable[Category]) -> list[Issue]:
+    """The warning that says which categories policy or consent kept back; nothing where none was."""
+    named = ", ".join(sorted(categories))
+    return [Issue("suppressed", "", f"withheld by policy or consent: {named}", severity="warning")] if named else []
+
+
+def history(versions: Sequence[Record], *, base: str) -> bytes:
+    """A history Bundle, newest first. A deletion is an entry without a resource."""
+    return _bundle({"resourceType": "Bundle", "type": "history", "total": len(versions)}, _history(versions, base))
+
+
+def _history(versions: Sequence[Record], base: str) -> list[bytes]:
+    entries = []
+    oldest = min((one.version for one in versions), default=0)
+    for one in versions:
+        reference = reference_of(one)
+        method, status = ("PUT", "200 OK") if one.content else ("DELETE", "204 No Content")
+        if one.content and one.version == oldest == 1:
+            status = "201 Created"
+        rest = {
+            "request": {"method": method, "url": reference},
+            "response": {"status": status, "etag": etag(one.version), "lastModified": iso(one.committed_at_ms)},
+        }
+        resource = b'"resource":' + one.content + b"," if one.content else b""
+        entries.append(b'{"fullUrl":' + _json(f"{base}/{reference}") + b"," + resource + _json(rest)[1:])
+    return entries
+
+
+def _bundle(head: dict[str, Any], entries: Sequence[bytes]) -> bytes:
     # R4 forbids empty arrays: a bundle of nothing has no entry element.
-    return head + b",".join(entries) + b"]}" if entries else head.removesuffix(b',"entry":[') + b"}"
+    return _json(head)[:-1] + (b',"entry":[' + b",".join(entries) + b"]}" if entries else b"}")
 
 
 def transaction_response(stored: Sequence[Stored], *, at_ms: int) -> bytes:
@@ -70,38 +113,6 @@ def transaction_response(stored: Sequence[Stored], *, at_ms: int) -> bytes:
     ]
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "transaction-response"}
     return _json(bundle | ({"entry": entries} if entries else {}))
-
-
-def capability_statement(*, base: str, software_version: str, at_ms: int) -> bytes:
-    """What this endpoint serves today, and nothing more. https://hl7.org/fhir/R4/capabilitystatement.html."""
-    resources = [
-        {"type": name, "interaction": [{"code": "read"}], "versioning": "versioned", "readHistory": False}
-        | ({"operation": [_EVERYTHING]} if name == "Patient" else {})
-        for name in sorted(R4_TYPES)
-    ]
-    return _json(
-        {
-            "resourceType": "CapabilityStatement",
-            "status": "active",
-            "date": iso(at_ms),
-            "kind": "instance",
-            "software": {"name": "Twinward", "version": software_version},
-            "implementation": {"description": "Twinward FHIR R4 endpoint", "url": base},
-            "fhirVersion": "4.0.1",
-            "format": ["json", MEDIA_TYPE],
-            "rest": [
-                {
-                    "mode": "server",
-                    "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
-                    "resource": resources,
-                    "interaction": [{"code": "transaction"}],
-                }
-            ],
-        }
-    )
-
-
-_EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
 
 
 def _location(one: Stored) -> str:

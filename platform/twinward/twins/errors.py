@@ -5,9 +5,11 @@ TwinwardError
 │   └── FeaturesUnreadable     a stored feature vector that this version cannot read
 ├── NotFound
 │   ├── TwinNotFound           no twin for this patient
-│   └── RecordNotFound         no record under this reference
+│   ├── RecordNotFound         no record under this reference
+│   └── RecordDeleted          there was one; its newest version is a deletion (HTTP 410)
 └── Conflict
-    └── BelongsToAnother       a reference is already kept under another twin
+    ├── BelongsToAnother       a reference is already kept under another twin
+    └── VersionMismatch        the newest version is not the one the change was made to (HTTP 412)
 """
 
 from __future__ import annotations
@@ -29,3 +31,15 @@ class RecordNotFound(NotFound):
 
 class BelongsToAnother(Conflict):
     """The reference is already kept under another twin. Nothing was written."""
+
+
+class RecordDeleted(NotFound):
+    """The newest version of the record is a deletion; its history is still there."""
+
+    http_status = 410
+
+
+class VersionMismatch(Conflict):
+    """The newest version is not the one the change was made to. Nothing was written."""
+
+    http_status = 412

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from twinward.twins import references as names
-from twinward.twins.errors import BelongsToAnother
+from twinward.twins.errors import BelongsToAnother, VersionMismatch
 from twinward.twins.features import FeatureVector, to_content
 from twinward.twins.models import FEATURES_TYPE, ImportRecord, PatientImport, Stored
 from twinward.vault.interfaces import Record, RecordVault
@@ -56,6 +57,8 @@ class Plan:
         )
 
     def _plan(self, one: ImportRecord, *, is_new: bool, keep: bool) -> None:
+        if one.follows is not None:
+            require_version(self._vault, one.reference, one.follows)
         # The likeliest answer first: most of what is imported again has not changed.
         if not (is_new or keep) and self._locate(one, names.as_content(one.reference, one.category, one.content)):
             self._changes.append((one.reference, "unchanged"))
@@ -66,10 +69,10 @@ class Plan:
             return
         if existing is not None:
             self._left |= kept_categories(self._vault, one.reference)
-        references = names.references_of(one.reference, one.category, one.content)
-        self.records.append(
-            Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
-        )
+        references = names.references_of(one.reference, one.category, one.content, one.found_by)
+        record = Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
+        # Whoever writes between the check and the write makes the vault refuse this version.
+        self.records.append(replace(record, version=one.follows or 0))
         self._changes.append((one.reference, "created" if existing is None else "updated"))
 
     def _locate(self, one: ImportRecord, name: str) -> RecordId | None:
@@ -82,6 +85,17 @@ class Plan:
                 hint="ids are unique within a node: give the resource another id",
             )
         return kept[1]
+
+
+def require_version(vault: RecordVault, reference: str, version: int) -> None:
+    """Raise ``VersionMismatch`` unless this is the newest version of the record; 0 is that there is none."""
+    heads = vault.heads(reference)
+    newest = heads[-1].version if heads else 0
+    if newest != version:
+        raise VersionMismatch(
+            f"{reference} is at version {newest}, not {version}" if newest else f"{reference} does not exist",
+            hint="read it again and repeat the change on what is there now",
+        )
 
 
 def kept_categories(vault: RecordVault, reference: str) -> frozenset[Category]:

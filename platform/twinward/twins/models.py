@@ -28,6 +28,10 @@ class ImportRecord:
     record_type: str
     category: Category
     content: bytes = field(repr=False)
+    found_by: tuple[str, ...] = field(default=(), repr=False)
+    """Further strings it is found by, e.g. an identifier. Only blind tags of them are stored beside it."""
+    follows: int | None = None
+    """The version it must follow, 0 for none; None takes any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,20 @@ import hashlib
 
 from twinward.vocabulary import Category, TwinId
 
+DELETED = b""
+"""The content of a deletion: it is a version like any other, so the record keeps its name, its chain and its key."""
 
-def references_of(reference: str, category: Category, content: bytes) -> tuple[str, ...]:
+
+def references_of(
+    reference: str, category: Category, content: bytes, found_by: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """What a record is stored under."""
-    return (reference, in_category(reference, category), as_content(reference, category, content))
+    return (reference, in_category(reference, category), as_content(reference, category, content), *found_by)
+
+
+def deleted(reference: str, category: Category) -> str:
+    """Found only while the record's newest version is a deletion."""
+    return as_content(reference, category, DELETED)
 
 
 def in_category(reference: str, category: Category) -> str:

@@ -11,11 +11,13 @@ from twinward.clock import Clock
 from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
-from twinward.twins.errors import FeaturesUnreadable, RecordNotFound, TwinNotFound
+from twinward.twins.errors import FeaturesUnreadable, RecordDeleted, RecordNotFound, TwinNotFound
 from twinward.twins.features import FeatureVector, extract, from_content, merge
+from twinward.twins.finding import Finding
 from twinward.twins.ingest import Plan, kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
+from twinward.twins.versions import Versions, require_in_general
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
@@ -45,6 +47,8 @@ class Twins:
         self._clock = clock
         self.schema = schema
         self._ingesting = threading.Lock()
+        self.versions = Versions(vault, access)
+        self.finding = Finding(vault, access)
 
     def ingest(
         self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
@@ -57,6 +61,7 @@ class Twins:
             AccessDenied: the principal may not write here.
             TwinNotFound: no twin yet, and the import does not carry the patient's own record.
             BelongsToAnother: one of its references is kept under another twin.
+            VersionMismatch: one of them does not follow the version it was made to follow.
         """
         # One at a time: two first imports of one patient at once would make two twins.
         with self._ingesting:
@@ -94,7 +99,8 @@ class Twins:
         permit = self._access.decide(
             AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
         )
-        return self._vault.read_twin(permit, record_type=record_type)
+        records = self._vault.read_twin(permit, record_type=record_type)
+        return [record for record in records if record.content != names.DELETED]
 
     def read_permitted(
         self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
@@ -123,13 +129,26 @@ class Twins:
             AccessDenied: the principal may not read it; also for a reference that is not kept, if the principal may
                 read nothing in general, so that a stranger cannot learn who is a patient here.
             RecordNotFound: it is not kept.
+            RecordDeleted: its newest version is a deletion.
         """
         twin, record_id = self._locate(principal, purpose, reference, justification)
         wanted = kept_categories(self._vault, reference)
         permit = self._access.decide(
             AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
         )
-        return self._vault.read(permit, record_id)
+        record = self._vault.read(permit, record_id)
+        if record.content == names.DELETED:
+            raise RecordDeleted("this record was deleted", hint="its earlier versions are in its history")
+        return record
+
+    def directory(self) -> TwinId | None:
+        """The twin of what belongs to no patient; None before anything is in it."""
+        kept = self._vault.locate(DIRECTORY)
+        return None if kept is None else kept[0]
+
+    def require(self, principal: Principal, action: Action, purpose: Purpose) -> None:
+        """Refuse, and log it, whoever may not do this to any twin: before what they send is looked at."""
+        require_in_general(self._access, principal, action, purpose)
 
     def find(self, reference: str) -> TwinId:
         """The twin a reference is kept under. Opens nothing. Raises ``TwinNotFound``."""
@@ -140,8 +159,8 @@ class Twins:
 
     def all(self) -> list[TwinId]:
         """Every patient's twin; the directory is not a patient."""
-        directory = self._vault.locate(DIRECTORY)
-        return [twin for twin in self._index.twins() if directory is None or twin != directory[0]]
+        directory = self.directory()
+        return [twin for twin in self._index.twins() if twin != directory]
 
     def feature_vector(self, permit: Permit) -> FeatureVector | None:
         """The twin's features under a permit that covers them; None if it has none.
@@ -200,6 +219,7 @@ class Twins:
     def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
         kept = self._vault.locate(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
+            require_in_general(self._access, principal, Action.WRITE, purpose)
             raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
         plan = Plan(self._vault, twin, source, is_new=kept is None)
@@ -220,9 +240,7 @@ class Twins:
     ) -> tuple[TwinId, RecordId]:
         kept = self._vault.locate(reference)
         if kept is None:
-            anything = AccessRequest(principal, Action.READ, purpose, justification=justification)
-            if not self._access.check(anything).permitted:
-                self._access.decide(anything)
+            require_in_general(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no record is kept under this reference")
         return kept
 

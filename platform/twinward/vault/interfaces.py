@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,20 @@ class SealedRow:
     committed_at_ms: int
     sealed: bytes
     tags: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHead:
+    """What may be known of one version of a record without opening it.
+
+    ``category`` is None where the twin's key is gone.
+    """
+
+    twin: TwinId
+    record_id: RecordId
+    version: int
+    category: Category | None
+    committed_at_ms: int
 
 
 class RecordStore(Protocol):
@@ -113,6 +127,20 @@ class RecordVault(Protocol):
         """Open every record of the permit's twin and categories."""
         ...
 
+    def read_history(
+        self, permit: Permit, record_id: RecordId, *, versions: Collection[int] | None = None
+    ) -> list[Record]:
+        """Open every version of a record, or some of them, oldest first."""
+        ...
+
     def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
         """Where a reference such as ``Patient/123`` is kept. Opens nothing."""
+        ...
+
+    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
+        """Every record whose newest version carries a reference. Opens nothing."""
+        ...
+
+    def heads(self, reference: str) -> list[RecordHead]:
+        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
         ...

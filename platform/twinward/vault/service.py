@@ -7,11 +7,13 @@ so that a permit is no oracle for what else exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.clock import Clock
+from twinward.errors import NotFound
 from twinward.identifiers import new_record_id
 from twinward.vault.errors import (
     MalformedRecord,
@@ -21,7 +23,7 @@ from twinward.vault.errors import (
     TwinNotFound,
     VersionConflict,
 )
-from twinward.vault.interfaces import Record, RecordStore, SealedRow
+from twinward.vault.interfaces import Record, RecordHead, RecordStore, SealedRow
 from twinward.vault.keyring import Keyring
 from twinward.vault.sealer import Sealer, hash_of
 from twinward.vault.twin_keys import TwinKeys
@@ -124,8 +126,12 @@ class Vault:
             raise _no_record(record_id)
         return self._open_all(permit, [row], self._keys_for_opening(twin))[0]
 
-    def read_history(self, permit: Permit, record_id: RecordId) -> list[Record]:
+    def read_history(
+        self, permit: Permit, record_id: RecordId, *, versions: Collection[int] | None = None
+    ) -> list[Record]:
         """Open every version of a record, oldest first, and check that each is chained to the one before.
+
+        With ``versions`` only those are opened, so that the permit need not cover what the others are about.
 
         Raises:
             Refused: the permit does not cover every version.
@@ -137,7 +143,8 @@ class Vault:
         if not rows or any(row.twin != twin for row in rows):
             raise _no_record(record_id)
         _require_chain(rows)
-        return self._open_all(permit, rows, self._keys_for_opening(twin))
+        wanted = rows if versions is None else [row for row in rows if row.version in versions]
+        return self._open_all(permit, wanted, self._keys_for_opening(twin))
 
     def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
         """Open every record of the permit's twin and categories, of one type or of all, by record id.
@@ -164,6 +171,28 @@ class Vault:
         found = self._store.find(self._sealer.reference_tag(reference))
         row = self._store.latest(found[-1]) if found else None
         return (row.twin, row.record_id) if row is not None else None
+
+    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
+        """Every record whose newest version carries a reference, by record id. Opens nothing."""
+        found = self._store.find(self._sealer.reference_tag(reference))
+        rows = [self._store.latest(record_id) for record_id in found]
+        return [(row.twin, row.record_id) for row in rows if row is not None]
+
+    def heads(self, reference: str) -> list[RecordHead]:
+        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
+        kept = self.locate(reference)
+        if kept is None:
+            return []
+        twin, record_id = kept
+        keys: TwinKeys | None = None
+        with contextlib.suppress(NotFound):
+            keys = self._keyring.keys(twin)  # shredded, or damaged: whoever goes on to open it is told which
+        rows = self._store.history(record_id)
+        categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
+        return [
+            RecordHead(twin, record_id, row.version, category, row.committed_at_ms)
+            for row, category in zip(rows, categories, strict=True)
+        ]
 
     def close(self) -> None:
         """Give back the databases and forget the cached keys."""

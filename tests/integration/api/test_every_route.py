@@ -19,6 +19,11 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir"): {"system", "operator", "clinician"},
     ("GET", "/fhir/Patient/{patient_id}/$everything"): {"clinician"},
     ("GET", "/fhir/{resource_type}/{resource_id}"): {"clinician"},
+    ("GET", "/fhir/{resource_type}/{resource_id}/_history"): {"clinician"},
+    ("GET", "/fhir/{resource_type}/{resource_id}/_history/{version_id}"): {"clinician"},
+    ("POST", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
+    ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
+    ("DELETE", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("GET", "/api/1/twins/{twin}/features"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/records"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/consent"): {"officer"},
@@ -50,7 +55,7 @@ def routes(web: TestClient) -> set[tuple[str, str]]:
 
 def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
-    filled_path = path.format(**values)
+    filled_path = path.format(**values, version_id="1")
     return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
 
 
@@ -59,6 +64,9 @@ def body(method: str, path: str) -> dict[str, Any]:
         patient = {"resourceType": "Patient", "id": "role-walk"}
         entry = {"resource": patient, "request": {"method": "PUT", "url": "Patient/role-walk"}}
         content = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+        return {"json": content, "headers": {"content-type": "application/fhir+json"}}
+    if path.startswith("/fhir/") and method in ("POST", "PUT"):
+        content = {"resourceType": "Patient", "id": "p"}
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}
     if method == "PUT":
         return {"json": []}
@@ -259,12 +267,12 @@ def test_no_junk_makes_a_server_error(
 ) -> None:
     method, path = route
     keep = quote(parts[0].encode("utf-8", "surrogatepass"), safe="") or "x"
-    names = dict.fromkeys(("twin", "index", "patient_id", "resource_type", "resource_id"), keep)
+    names = dict.fromkeys(("twin", "index", "patient_id", "resource_type", "resource_id", "version_id"), keep)
     known = {"before": parts[0], "category": parts[1], "purpose": parts[1], "limit": parts[0], "twin": parts[1]}
     asked = urlencode({**known, **query}, errors="surrogatepass")
     content: dict[str, Any] = {"content": sent} if isinstance(sent, bytes) else {"json": sent}
     for who in RIGHT_ROLE.get(route, {"vendor"}):
-        headers = {"content-type": "application/fhir+json" if path == "/fhir" else "application/json"}
+        headers = {"content-type": "application/fhir+json" if path.startswith("/fhir") else "application/json"}
         answer = ask(web, method, f"{path.format(**names)}?{asked}", api_house.tokens[who], headers=headers, **content)
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:

@@ -5,60 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header
 from fastapi.testclient import TestClient
 
-from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, VENDOR, Hospital
-from twinward.access.errors import SignInRefused
-from twinward.access.interfaces import Principal
-from twinward.api.fhir import fhir_router
+from tests.integration.fhir.hospital import Hospital
+from tests.integration.fhir.web import FHIR, PATIENT, outcome, send, transaction
 from twinward.fhir.cohort import patient_bundle
 from twinward.fhir.validate import validate
-from twinward.vocabulary import Role
-
-PEOPLE = {"clinician": CLINICIAN, "system": SYSTEM, "vendor": VENDOR, "marie": Principal("marie", Role.RESEARCHER)}
-FHIR = "application/fhir+json"
-
-
-def principal_of(authorization: Annotated[str, Header()] = "") -> Principal:
-    person = PEOPLE.get(authorization.removeprefix("Bearer "))
-    if person is None:
-        raise SignInRefused
-    return person
-
-
-@pytest.fixture
-def web(hospital: Hospital) -> TestClient:
-    app = FastAPI()
-    app.include_router(fhir_router(hospital.fhir, principal_of))
-    return TestClient(app, raise_server_exceptions=False)
-
-
-def send(web: TestClient, method: str, path: str, who: str = "clinician", **more: Any) -> Any:
-    headers = {"authorization": f"Bearer {who}", "content-type": FHIR} | more.pop("headers", {})
-    return web.request(method, f"/fhir{path}", headers=headers, **more)
-
-
-def outcome(response: Any) -> dict[str, Any]:
-    assert response.headers["content-type"] == FHIR
-    body: dict[str, Any] = response.json()
-    assert body["resourceType"] == "OperationOutcome"
-    validate(body)
-    return body["issue"][0]
-
-
-def transaction(*resources: dict[str, Any], kind: str = "transaction") -> bytes:
-    entries = [
-        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
-        for one in resources
-    ]
-    return json.dumps({"resourceType": "Bundle", "type": kind, "entry": entries}).encode()
-
-
-PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female"}
 
 
 def test_a_transaction_goes_in_and_its_resources_come_out_as_they_were(web: TestClient, hospital: Hospital) -> None:
@@ -108,7 +62,8 @@ def test_the_capability_statement_is_valid_and_promises_what_is_served(web: Test
     validate(statement)
     assert statement["fhirVersion"] == "4.0.1"
     rest = statement["rest"][0]
-    assert {code["code"] for one in rest["resource"] for code in one["interaction"]} == {"read"}
+    served = {"read", "vread", "update", "delete", "history-instance", "create"}
+    assert all({code["code"] for code in one["interaction"]} == served for one in rest["resource"])
     assert [one["code"] for one in rest["interaction"]] == ["transaction"]
 
 

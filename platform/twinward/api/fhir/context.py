@@ -1,4 +1,4 @@
-"""The FHIR R4 routes: parse, call ``FhirService``, render. Mount them under ``/fhir``.
+"""What every FHIR route shares: the purpose of an access, errors as OperationOutcomes, bodies and media types.
 
 Every answer is ``application/fhir+json``; every refusal is an OperationOutcome with the error's own status. The
 purpose of use may come in the ``X-Purpose-Of-Use`` header (an HL7 v3 ActReason code; else the usual one of the
@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
 from twinward.errors import BadInput, TwinwardError
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.outcome import operation_outcome, outcome_of
 from twinward.fhir.render import MEDIA_TYPE, etag
-from twinward.fhir.service import FhirService
 from twinward.vocabulary import Purpose, Role
 
+PREFIX = "/fhir"
 _TAKEN = frozenset({MEDIA_TYPE, "application/json"})
 _MAX_JUSTIFICATION_CHARS = 1000
 _USUAL = {
@@ -34,14 +33,6 @@ _USUAL = {
     Role.PATIENT: Purpose.PATIENT_REQUEST,
 }
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-_BUNDLE_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {MEDIA_TYPE: {"schema": {"type": "object", "properties": {"resourceType": {"const": "Bundle"}}}}},
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,68 +81,31 @@ class FhirRoute(APIRoute):
         return handled
 
 
-def fhir_router(service: FhirService, principal_of: Callable[..., Principal], *, prefix: str = "/fhir") -> APIRouter:
-    """The routes.
-
-    Args:
-        service: what they call.
-        principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
-        prefix: where they stand.
-    """
-    router = APIRouter(prefix=prefix, tags=["FHIR R4"], route_class=FhirRoute)
-
-    @router.get("/metadata", summary="CapabilityStatement")
-    def metadata(request: Request) -> Response:
-        return _fhir(service.metadata(base=_base(request, prefix)))
-
-    @router.post("", summary="Take in a transaction Bundle", openapi_extra=_BUNDLE_BODY)
-    async def transaction(
-        request: Request,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
-    ) -> Response:
-        _check_media_type(request)
-        body = await request.body()
-        return _fhir(await run_in_threadpool(service.transaction, principal, body, purpose=context.purpose(principal)))
-
-    @router.get("/Patient/{patient_id}/$everything", summary="All that the caller may see of a patient")
-    def everything(
-        request: Request,
-        patient_id: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
-    ) -> Response:
-        base, why = _base(request, prefix), context.justification
-        return _fhir(
-            service.everything(principal, patient_id, base=base, purpose=context.purpose(principal), justification=why)
-        )
-
-    @router.get("/{resource_type}/{resource_id}", summary="Read one resource, byte for byte as it was taken in")
-    def read(
-        resource_type: str,
-        resource_id: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
-    ) -> Response:
-        why = context.justification
-        record = service.read(
-            principal, resource_type, resource_id, purpose=context.purpose(principal), justification=why
-        )
-        return _fhir(record.content, version=etag(record), at_ms=record.committed_at_ms)
-
-    return router
+def body_of(resource_type: str = "") -> dict[str, Any]:
+    """What OpenAPI says of a request body: a resource, of one type or of any."""
+    kind = {"const": resource_type} if resource_type else {"type": "string"}
+    schema = {"type": "object", "properties": {"resourceType": kind}, "required": ["resourceType"]}
+    return {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": schema}}}}
 
 
-def _fhir(content: bytes, *, version: str = "", at_ms: int = 0) -> Response:
-    headers = {"etag": version, "last-modified": formatdate(at_ms / 1000, usegmt=True)} if version else None
-    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+def fhir(content: bytes, status: int = 200, *, version: int = 0, at_ms: int = 0, location: str = "") -> Response:
+    """A FHIR answer; with a version, its entity tag and moment."""
+    headers: dict[str, str] = {}
+    if version:
+        headers = {"etag": etag(version), "last-modified": formatdate(at_ms / 1000, usegmt=True)}
+    if location:
+        headers["location"] = location
+    return Response(content, status, headers, MEDIA_TYPE if content else None)
 
 
-def _base(request: Request, prefix: str) -> str:
-    return str(request.base_url).rstrip("/") + prefix
+def base_of(request: Request) -> str:
+    """The service's base URL, without a slash at the end."""
+    return str(request.base_url).rstrip("/") + PREFIX
 
 
-def _check_media_type(request: Request) -> None:
+async def resource_body(request: Request) -> bytes:
+    """The body of a request that carries a resource. Raises ``InvalidResource`` for another media type."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in _TAKEN:
         raise InvalidResource(Issue("not-supported", "", f"the content type is {MEDIA_TYPE} or application/json here"))
+    return await request.body()

@@ -1,0 +1,26 @@
+"""The FHIR R4 routes: parse, call ``FhirService``, render."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from twinward.access.interfaces import Principal
+from twinward.api.fhir.bundles import add_bundles
+from twinward.api.fhir.context import PREFIX, FhirRoute
+from twinward.api.fhir.resources import add_resources
+from twinward.fhir.service import FhirService
+
+
+def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) -> APIRouter:
+    """The routes, under ``/fhir``.
+
+    Args:
+        service: what they call.
+        principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
+    """
+    router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute)
+    add_bundles(router, service, principal_of)
+    add_resources(router, service, principal_of)
+    return router

@@ -1,0 +1,42 @@
+"""The routes of the whole endpoint: its capabilities, bundles, and all of one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from twinward.access.interfaces import Principal
+from twinward.api.fhir.context import AccessContext, access_context, base_of, body_of, fhir, resource_body
+from twinward.fhir.service import FhirService
+
+
+def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+    """Add them to a router."""
+
+    @router.get("/metadata", summary="CapabilityStatement")
+    def metadata(request: Request) -> Response:
+        return fhir(service.metadata(base=base_of(request)))
+
+    @router.post("", summary="Take in a transaction Bundle", openapi_extra=body_of("Bundle"))
+    async def transaction(
+        request: Request,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        body = await resource_body(request)
+        return fhir(await run_in_threadpool(service.transaction, principal, body, purpose=context.purpose(principal)))
+
+    @router.get("/Patient/{patient_id}/$everything", summary="All that the caller may see of a patient")
+    def everything(
+        request: Request,
+        patient_id: str,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        base, why = base_of(request), context.justification
+        return fhir(
+            service.everything(principal, patient_id, base=base, purpose=context.purpose(principal), justification=why)
+        )

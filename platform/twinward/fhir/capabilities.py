@@ -1,0 +1,51 @@
+"""The CapabilityStatement: what this endpoint serves today, and nothing more.
+
+https://hl7.org/fhir/R4/capabilitystatement.html.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twinward.clock import iso
+from twinward.fhir.render import MEDIA_TYPE
+from twinward.fhir.resource_types import R4_TYPES
+
+_INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create")
+_EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
+
+
+def capability_statement(*, base: str, software_version: str, at_ms: int) -> bytes:
+    """The statement of the endpoint at a base URL."""
+    rest = {
+        "mode": "server",
+        "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
+        "resource": [_resource(name) for name in sorted(R4_TYPES)],
+        "interaction": [{"code": "transaction"}],
+    }
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": iso(at_ms),
+        "kind": "instance",
+        "software": {"name": "Twinward", "version": software_version},
+        "implementation": {"description": "Twinward FHIR R4 endpoint", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": ["json", MEDIA_TYPE],
+        "rest": [rest],
+    }
+    return json.dumps(statement, separators=(",", ":")).encode()
+
+
+def _resource(name: str) -> dict[str, Any]:
+    served: dict[str, Any] = {
+        "type": name,
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+    }
+    if name == "Patient":
+        served["operation"] = [_EVERYTHING]
+    return served

@@ -1,0 +1,86 @@
+"""Finding records of one type: within named twins, or across all of them. Each twin opened is an access of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.twins import references as names
+from twinward.twins.versions import require_in_general
+from twinward.vault.errors import TwinShredded
+from twinward.vault.interfaces import Record, RecordVault
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+
+class Finding:
+    """The walks of a search. What a record must look like is the caller's business: nothing here reads content."""
+
+    def __init__(self, vault: RecordVault, access: AccessControl) -> None:
+        self._vault = vault
+        self._access = access
+
+    def twins_of(self, reference: str) -> set[TwinId]:
+        """The twins that keep a record under this string. Opens nothing."""
+        return {twin for twin, _ in self._vault.locate_all(reference)}
+
+    def require(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
+        """Refuse, and log it, whoever may not do this to any twin."""
+        require_in_general(self._access, principal, action, purpose, justification)
+
+    def within(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        twin: TwinId,
+        record_type: str,
+        categories: frozenset[Category],
+        *,
+        justification: str = "",
+    ) -> tuple[list[Record], frozenset[Category]]:
+        """Open a named twin's records of one type, by record id; also say which categories were withheld.
+
+        Raises:
+            AccessDenied: nothing of it may be read.
+        """
+        request = AccessRequest(
+            principal, Action.READ, purpose, twin, categories, justification, (("search", record_type),)
+        )
+        allowed = self._allowed(request)
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        permit = self._access.decide(_narrowed(request, allowed or categories))
+        return self._opened(permit, record_type), categories - allowed
+
+    def across(
+        self,
+        principal: Principal,
+        action: Action,
+        purpose: Purpose,
+        twins: Sequence[TwinId],
+        record_type: str,
+        categories: frozenset[Category],
+    ) -> Iterator[tuple[TwinId, list[Record]]]:
+        """Open what may be opened of each twin, in order; twins that are refused are passed over (and logged so).
+
+        All are decided at once, in one durable step, before the first is opened.
+        """
+        detail = (("search", record_type),)
+        requests = [AccessRequest(principal, action, purpose, twin, categories, detail=detail) for twin in twins]
+        narrowed = [_narrowed(one, self._allowed(one) or categories) for one in requests]
+        for twin, permit in zip(twins, self._access.decide_many(narrowed), strict=True):
+            yield twin, [] if permit is None else self._opened(permit, record_type)
+
+    def _allowed(self, request: AccessRequest) -> frozenset[Category]:
+        one = {category: _narrowed(request, frozenset({category})) for category in request.categories}
+        return frozenset(category for category, asked in one.items() if self._access.check(asked).permitted)
+
+    def _opened(self, permit: Permit, record_type: str) -> list[Record]:
+        try:
+            records = self._vault.read_twin(permit, record_type=record_type)
+        except TwinShredded:
+            return []  # there is nothing left to find
+        return [record for record in records if record.content != names.DELETED]
+
+
+def _narrowed(request: AccessRequest, categories: frozenset[Category]) -> AccessRequest:
+    return replace(request, categories=categories)

@@ -1,0 +1,134 @@
+"""The versions of one record: each read, the whole history, and the version that says it was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.twins import references as names
+from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
+from twinward.vault.interfaces import Record, RecordHead, RecordVault
+from twinward.vocabulary import Action, Category, Purpose
+
+
+class Versions:
+    """What was, as far as the principal may see it. Every method asks the gate before anything is opened."""
+
+    def __init__(self, vault: RecordVault, access: AccessControl) -> None:
+        self._vault = vault
+        self._access = access
+
+    def newest(self, reference: str) -> RecordHead | None:
+        """What may be known of the newest version without opening it; None where the reference is not kept."""
+        heads = self._vault.heads(reference)
+        return heads[-1] if heads else None
+
+    def is_deleted(self, reference: str, head: RecordHead) -> bool:
+        """Whether the newest version is a deletion. Opens nothing."""
+        return any(self._vault.locate(names.deleted(reference, one)) is not None for one in _categories([head]))
+
+    def read(
+        self, principal: Principal, purpose: Purpose, reference: str, version: int, *, justification: str = ""
+    ) -> Record:
+        """Open one version.
+
+        Raises:
+            AccessDenied: as ``Twins.read_reference``.
+            RecordNotFound: no such record or version.
+            RecordDeleted: this version is the deletion.
+        """
+        found = [head for head in self._vault.heads(reference) if head.version == version]
+        if not found:
+            require_in_general(self._access, principal, Action.READ, purpose, justification)
+            raise RecordNotFound("no such version is kept under this reference")
+        record = self._open(principal, purpose, found, frozenset(_categories(found)), justification)[0]
+        if record.content == names.DELETED:
+            raise RecordDeleted("this version is the deletion of the record", hint="an earlier one can be read")
+        return record
+
+    def history(
+        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
+    ) -> list[Record]:
+        """Open the versions this principal may see, newest first. A deletion has no content.
+
+        Raises:
+            AccessDenied: none of them may be seen.
+            RecordNotFound: there never was such a record.
+        """
+        heads = self._vault.heads(reference)
+        if not heads:
+            require_in_general(self._access, principal, Action.READ, purpose, justification)
+            raise RecordNotFound("no record was ever kept under this reference")
+        twin, wanted = heads[0].twin, _categories(heads)
+        request = {
+            category: AccessRequest(principal, Action.READ, purpose, twin, frozenset({category}), justification)
+            for category in wanted
+        }
+        allowed = frozenset(category for category in wanted if self._access.check(request[category]).permitted)
+        seen = [head for head in heads if head.category in allowed]
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        return self._open(principal, purpose, seen or heads, allowed or wanted, justification)[::-1]
+
+    def delete(
+        self, principal: Principal, purpose: Purpose, reference: str, *, follows: int | None = None
+    ) -> RecordHead:
+        """Write the version that says it was deleted; what is deleted already stays as it is. Its history remains.
+
+        A twin's feature vector is not derived anew: it keeps the values it took from the record.
+
+        Raises:
+            AccessDenied: the principal may not write it.
+            RecordNotFound: there never was such a record.
+            VersionMismatch: ``follows`` is not its newest version.
+        """
+        require_in_general(self._access, principal, Action.WRITE, purpose)
+        head = self.newest(reference)
+        if head is None:
+            raise RecordNotFound("no record is kept under this reference")
+        if follows not in (None, head.version):
+            raise VersionMismatch(
+                f"{reference} is at version {head.version}, not {follows}", hint="read it again, then decide"
+            )
+        if self.is_deleted(reference, head):
+            return head
+        categories = frozenset(_categories([head]))
+        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, head.twin, categories))
+        category = min(categories) if head.category is None else head.category
+        tombstone = Record(
+            twin=head.twin,
+            record_type=reference.partition("/")[0],
+            category=category,
+            content=names.DELETED,
+            references=names.references_of(reference, category, names.DELETED),
+            record_id=head.record_id,
+            version=head.version,
+        )
+        written = self._vault.write(permit, [tombstone])[0]
+        return RecordHead(head.twin, head.record_id, written.version, category, written.committed_at_ms)
+
+    def _open(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        heads: list[RecordHead],
+        categories: frozenset[Category],
+        justification: str,
+    ) -> list[Record]:
+        twin, record_id = heads[0].twin, heads[0].record_id
+        permit = self._access.decide(AccessRequest(principal, Action.READ, purpose, twin, categories, justification))
+        return self._vault.read_history(permit, record_id, versions={head.version for head in heads})
+
+
+def require_in_general(
+    access: AccessControl, principal: Principal, action: Action, purpose: Purpose, justification: str = ""
+) -> None:
+    """Refuse, and log it, whoever may not do this to any twin: so a stranger cannot learn who is a patient here."""
+    anything = AccessRequest(principal, action, purpose, justification=justification)
+    if not access.check(anything).permitted:
+        access.decide(anything)
+
+
+def _categories(heads: Iterable[RecordHead]) -> frozenset[Category]:
+    """What a permit for these versions must cover: everything where the twin's key is gone and nobody can tell."""
+    found = frozenset(head.category for head in heads)
+    return frozenset(Category) if None in found else frozenset(one for one in found if one is not None)
