@@ -95,7 +95,7 @@ def witnesses(node: Node) -> list[dict[str, Any]]:
     latest = node.log.latest()
     signed = dict(verify_all(latest[1].encode(), node.audit.anchorer)) if latest else {}
     return [
-        {"name": peer.key.name, "signed": peer.key.name in signed, "key": str(peer.key).rpartition("+")[2]}
+        {"name": peer.key.name, "signed": peer.key.name in signed, "key": str(peer.key).split("+", 2)[2]}
         for peer in node.witnesses
     ]
 

@@ -101,12 +101,17 @@ def _permits(
     category: Category,
     detail: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[tuple[TwinId, Permit]]:
-    """A permit for each twin that may be read so; the others are passed over (and stand in the log as denied)."""
+    """A permit for each twin that may be read so.
+
+    The others are passed over by a dry run: nobody tries to read them, so there is nothing to log. Whoever loses
+    consent between the dry run and the decision is refused by the decision, and that is in the log.
+    """
     for start in range(0, len(twins), _BATCH):
         requests = [
             AccessRequest(principal, action, purpose, twin, frozenset({category}), detail=detail)
             for twin in twins[start : start + _BATCH]
         ]
+        requests = [request for request in requests if access.check(request).permitted]
         for request, permit in zip(requests, access.decide_many(requests), strict=True):
             if permit is not None and request.twin is not None:
                 yield request.twin, permit
