@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -24,6 +25,8 @@ from tests.tools import require
 
 DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
 START_S = 60
+GUARDED = "guarded"
+"""A user whom the server asks for a password when he comes over TCP. A test makes him."""
 
 
 @dataclass
@@ -40,9 +43,13 @@ class Postgres:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def uri(self, database: str, *, tcp: bool = False) -> str:
-        host = "127.0.0.1" if tcp else str(self.folder).replace("/", "%2F")
+    def uri(self, database: str) -> str:
+        host = str(self.folder).replace("/", "%2F")
         return f"postgresql://twinward@{host}:{self.port}/{database}"
+
+    def guarded_uri(self, database: str) -> str:
+        """Over TCP, as a user whom the server asks for a password."""
+        return f"postgresql://{GUARDED}@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
         """The URI of a new, empty database."""
@@ -70,13 +77,17 @@ class Postgres:
         pytest.fail(f"postgres did not answer within {START_S} s")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: fast shutdown; SIGQUIT: at once, without a checkpoint; SIGKILL: a crash of the postmaster."""
+        """SIGINT: fast shutdown; SIGQUIT: at once, without a checkpoint; SIGKILL: every process dies."""
         assert self.process is not None
         children = _children(self.process.pid)
         self.process.send_signal(how)
+        if how is signal.SIGKILL:  # as a power cut would: everything at once
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), how)
         self.process.wait(60)
         self.process = None
-        # After a kill the backends notice by themselves that their postmaster is gone; a new one waits for them.
+        # A new postmaster does not start beside what is left of the old one.
         deadline = time.monotonic() + 30
         while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -93,6 +104,8 @@ def running_postgres() -> Iterator[Postgres]:
         initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "twinward", "--auth=trust"]
         options = ["--encoding=UTF8", "--locale=C.UTF-8"]
         subprocess.run([*initdb, *options], check=True, stdout=subprocess.DEVNULL, cwd="/", **account)
+        rules = folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         server = Postgres(programs, folder, _free_port())
         server.start()
         try:

@@ -10,14 +10,30 @@ import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from twinward.errors import BadInput
 
 DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
+
+
+def _without_password(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        carries = parts.password is not None or "password" in parse_qs(parts.query)
+    except ValueError:
+        raise ValueError("it is not a URI") from None
+    if carries:
+        raise ValueError("a database's URI must not carry its password: put it into the file PGPASSFILE names")
+    return uri
+
+
+StoreUri = Annotated[str, AfterValidator(_without_password)]
+"""``sqlite:PATH`` or ``postgresql://user@host/database``; empty for a file in ``home``. Never with a password."""
 
 
 class Settings(BaseSettings):
@@ -33,6 +49,12 @@ class Settings(BaseSettings):
     """The hospital's name, for people."""
     keys: str = ""
     """Key service, e.g. ``local:/var/lib/twinward/keys``."""
+    records: StoreUri = ""
+    """Sealed records, e.g. ``postgresql://twinward@db.example/records``. The password comes from ``PGPASSFILE``."""
+    keyring: StoreUri = ""
+    """Wrapped twin keys: on a server, best another one than the records'."""
+    log: StoreUri = ""
+    """The access log, one database for each hospital."""
     passphrase_file: Path | None = None
     """A file with the passphrase of the local key service; without one a key file protects it."""
     chain: str = ""
@@ -78,6 +100,21 @@ class Settings(BaseSettings):
     def keys_uri(self) -> str:
         """The key service to use."""
         return self.keys or f"local:{self.home / 'keys'}"
+
+    @property
+    def records_uri(self) -> str:
+        """Where sealed records are."""
+        return self.records or f"sqlite:{self.home / 'vault.db'}"
+
+    @property
+    def keyring_uri(self) -> str:
+        """Where wrapped twin keys are."""
+        return self.keyring or f"sqlite:{self.home / 'keyring.db'}"
+
+    @property
+    def log_uri(self) -> str:
+        """Where the access log is."""
+        return self.log or f"sqlite:{self.home / 'log.db'}"
 
     @property
     def chain_uri(self) -> str:

@@ -50,9 +50,10 @@ from twinward.similarity.offer import Offer
 from twinward.similarity.service import Similarity, gated_plan_of
 from twinward.twins.readers import CohortReader
 from twinward.twins.service import Twins
+from twinward.vault.database import Schema, open_database
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
-from twinward.vault.stores.sqlite import SqliteRecordStore
+from twinward.vault.stores import open_record_store
 from twinward.vocabulary import Role
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import CryptoError, KeyProviderError, OpenError
@@ -63,8 +64,8 @@ from twinward_ledger.chains import open_chain
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.log import Log
 from twinward_ledger.note import VerifierKey
+from twinward_ledger.stores import open_store
 from twinward_ledger.stores.anchor_journal import AnchorJournal
-from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.witness import Witness
 
@@ -103,9 +104,9 @@ class Node:
         self._cohort_lock = threading.Lock()
         self._similarity: Similarity | None = None
 
-        self.keyring = Keyring(home / "keyring.db", identity.provider, tenant, clock)
-        self.store = SqliteRecordStore(home / "vault.db")
-        self.log = Log(SqliteLogStore(home / "log.db"), identity.log_signer(settings.origin))
+        self.keyring = Keyring(open_database(settings.keyring_uri, Schema.KEYRING), identity.provider, tenant, clock)
+        self.store = open_record_store(settings.records_uri)
+        self.log = Log(open_store(settings.log_uri), identity.log_signer(settings.origin))
         anchorer = Anchorer(
             self.log,
             self.witnesses,
@@ -192,7 +193,7 @@ def create_node(settings: Settings, *, clock: Clock | None = None) -> Node:
     """Make a new node in an empty or absent home, its keys first, and found its embedded consortium.
 
     Raises:
-        Conflict: there is something in the home already.
+        Conflict: there is something in the home already, or in a database that the settings name.
         BadInput: the home is a file, or cannot be made.
         Unavailable: a key service, store or chain does not answer.
     """
@@ -206,6 +207,7 @@ def create_node(settings: Settings, *, clock: Clock | None = None) -> Node:
     try:
         with translated():
             node = _assemble(settings, clock or SystemClock(), found=True)
+            _require_new(node)
             write_private(home / FILE_NAME, settings.to_toml().encode())
     except BaseException:
         _empty(home)  # it was empty before, so a home is whole or not there
@@ -246,7 +248,9 @@ def remove_node(home: Path) -> None:
 def join_as_peer(node: Node, name: str) -> Node:
     """The node of another member of an embedded consortium, on this machine: its own keys, vault and log."""
     home = _home_of(node.settings, name)
-    settings = node.settings.model_copy(update={"home": home, "tenant": name, "hospital": name.title(), "keys": ""})
+    embedded = {"keys": "", "records": "", "keyring": "", "log": ""}  # what those settings name is the node's own
+    update = {"home": home, "tenant": name, "hospital": name.title(), **embedded}
+    settings = node.settings.model_copy(update=update)
     neighbourhood = Neighbourhood(node.consortium, node.witnesses)
     with translated():
         return Node(settings, _identity(settings, name), neighbourhood, node.clock)
@@ -283,6 +287,15 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(one)
         else:
             one.unlink()
+
+
+def _require_new(node: Node) -> None:
+    """A new node must not adopt another one's records or log: their keys are not its own."""
+    if node.store.count() or node.log.store.size():
+        node.close()
+        raise Conflict(
+            "a database that the settings name holds another node's records or log", hint="give an empty one"
+        )
 
 
 def _assemble(settings: Settings, clock: Clock, *, found: bool) -> Node:

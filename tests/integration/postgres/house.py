@@ -1,0 +1,62 @@
+"""A hospital's vault and log on a PostgreSQL server: real keys, real permits, one database for each part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.access.capability import PermitAuthority
+from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.clock import FixedClock
+from twinward.identifiers import new_twin_id
+from twinward.vault.database import Schema, open_database
+from twinward.vault.interfaces import Record, RecordStore
+from twinward.vault.keyring import Keyring
+from twinward.vault.service import Vault
+from twinward.vault.stores import open_record_store
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_crypto.keys import TenantId
+from twinward_crypto.providers.local import LocalKeyProvider
+from twinward_ledger.store import LogStore
+from twinward_ledger.stores import open_store
+
+TENANT = TenantId("st-anna")
+
+
+@dataclass
+class House:
+    clock: FixedClock
+    authority: PermitAuthority
+    keyring: Keyring
+    store: RecordStore
+    vault: Vault
+    log: LogStore
+
+    def permit(self, twin: TwinId, action: Action = Action.READ) -> Permit:
+        principal = Principal("dr-weber", Role.CLINICIAN)
+        request = AccessRequest(principal, action, Purpose.TREATMENT, twin, frozenset(Category))
+        return self.authority.issue(request, log_index=0)
+
+    def twin(self) -> TwinId:
+        twin = new_twin_id(self.clock.now_ms())
+        self.vault.create_twin(self.permit(twin, Action.WRITE))
+        return twin
+
+    def write(self, twin: TwinId, *contents: bytes) -> list[Record]:
+        records = [
+            Record(twin, "Observation", Category.LABS, content, (content.decode(errors="replace"),))
+            for content in contents
+        ]
+        return self.vault.write(self.permit(twin, Action.WRITE), records)
+
+    def close(self) -> None:
+        self.vault.close()
+        self.log.close()
+
+
+def build(keys: Path, records: str, keyring: str, log: str) -> House:
+    clock = FixedClock()
+    authority = PermitAuthority(clock)
+    ring = Keyring(open_database(keyring, Schema.KEYRING), LocalKeyProvider(keys), TENANT, clock)
+    store = open_record_store(records)
+    return House(clock, authority, ring, store, Vault(store, ring, authority, clock, TENANT), open_store(log))
