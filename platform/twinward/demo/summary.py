@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -23,7 +26,8 @@ def summary(result: DemoResult, cast: Cast, report: Path) -> RenderableType:
         table.add_row(Text("✓", style="bold green") if right else Text("✗", style="bold red"), name, words)
     next_steps = Text.assemble(
         ("report     ", "dim"), f"{report}\n",
-        ("next       ", "dim"), (f"twinward node serve --home {result.home}", "bold"), "   then open http://127.0.0.1:8040\n",
+        ("next       ", "dim"), (f"{_command()} node serve --home {result.home}", "bold"), "\n",
+        "           then open http://127.0.0.1:8040\n",
         ("sign in    ", "dim"), OFFICER.id, "  ", (cast.officer_password, "bold"), "   (shown this once)\n",
         ("tokens     ", "dim"), "clinician ", cast.clinician_token, "\n           vendor    ", cast.vendor_token,
     )  # fmt: skip
@@ -85,3 +89,8 @@ def _agrees(query: Query) -> str:
     if not query.equals_brute_force:
         return "NOT what brute force says"
     return "distances right within the agreed noise" if query.note else "exactly as brute force says"
+
+
+def _command() -> str:
+    """How this very command line is called again: by name, or by path where it is not on PATH."""
+    return "twinward" if shutil.which("twinward") else os.path.relpath(sys.argv[0])
