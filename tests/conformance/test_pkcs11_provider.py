@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pkcs11
 import pytest
 
 from tests.tools import require
@@ -14,10 +15,6 @@ from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_crypto.providers.pkcs11 import WRAPPED_BYTES, Pkcs11KeyProvider
 from twinward_crypto.testing.provider_conformance import ANNA, CONTEXT, FIRST, SECOND, TWIN_KEY, KeyProviderConformance
-
-pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
-if os.environ.get("TWINWARD_TEST_REQUIRE_ALL"):
-    import pkcs11  # a failure rather than a skip
 
 PIN, OFFICER_PIN = "pin-4711", "officer-0815"
 _MODULES = (
@@ -250,3 +247,10 @@ def test_a_uri_that_is_not_understood_opens_nothing(uri: str, reason: str) -> No
     with pytest.raises(KeyProviderError, match=reason) as caught:
         open_provider(uri)
     assert "1234" not in str(caught.value)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "twinward_crypto.providers._pkcs11_token", raising=False)
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(KeyProviderError, match=r"twinward\[pkcs11\]"):
+        open_provider("pkcs11:token=x;module-path=/x.so", passphrase=PIN)

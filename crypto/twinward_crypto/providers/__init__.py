@@ -8,15 +8,18 @@ from twinward_crypto.errors import UnknownProvider
 from twinward_crypto.keys import KeyProvider
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.providers.pkcs11 import Pkcs11KeyProvider
+from twinward_crypto.providers.vault_transit import TransitKeyProvider
 
 
 def open_provider(uri: str, *, passphrase: str | None = None, key_file: Path | None = None) -> KeyProvider:
     """Open the key service a URI names.
 
     Args:
-        uri: ``local:FOLDER``, or ``pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE`` (RFC 7512).
+        uri: ``local:FOLDER``, ``pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE`` (RFC 7512), or
+            ``transit:https://HOST:PORT/MOUNT?token-file=FILE&ca-file=FILE``.
         passphrase: what unlocks the service, read from a file by the caller: for ``local`` a passphrase (without one a
-            key file does), for ``pkcs11`` the token's PIN instead of ``pin-source``.
+            key file does), for ``pkcs11`` the token's PIN instead of ``pin-source``, for ``transit`` the server's token
+            instead of ``token-file``.
         key_file: for ``local``: where the key file is, ``FOLDER/master.key`` unless given.
 
     Raises:
@@ -38,5 +41,13 @@ def _open_pkcs11(rest: str, passphrase: str | None, _: Path | None) -> KeyProvid
     return Pkcs11KeyProvider.from_uri(rest, pin=passphrase)
 
 
-_SCHEMES = {"local": _open_local, "pkcs11": _open_pkcs11}
-_USAGE = {"local": "local:FOLDER", "pkcs11": "pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE"}
+def _open_transit(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+    return TransitKeyProvider.from_uri(rest, token=passphrase)
+
+
+_SCHEMES = {"local": _open_local, "pkcs11": _open_pkcs11, "transit": _open_transit}
+_USAGE = {
+    "local": "local:FOLDER",
+    "pkcs11": "pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE",
+    "transit": "transit:https://HOST:PORT/MOUNT?token-file=FILE",
+}
