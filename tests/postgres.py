@@ -36,6 +36,7 @@ class Postgres:
     programs: Path
     folder: Path
     port: int
+    fsync: str = "on"
     process: subprocess.Popen[bytes] | None = None
     _names: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -61,7 +62,7 @@ class Postgres:
     def start(self) -> None:
         command = [
             *(str(self.programs / "postgres"), "-D", str(self.data), "-k", str(self.folder), "-p", str(self.port)),
-            *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=60"),
+            *("-c", "listen_addresses=127.0.0.1", "-c", f"fsync={self.fsync}", "-c", "max_connections=60"),
         ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **_account())
@@ -94,7 +95,7 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(*, fsync: str = "on") -> Iterator[Postgres]:
     programs = Path(require("postgres", install="Debian package postgresql", beside=DEBIAN_BIN)).parent
     account = _account()
     folder = Path(tempfile.mkdtemp(prefix="twpg-"))
@@ -106,7 +107,7 @@ def running_postgres() -> Iterator[Postgres]:
         subprocess.run([*initdb, *options], check=True, stdout=subprocess.DEVNULL, cwd="/", **account)
         rules = folder / "data" / "pg_hba.conf"
         rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
-        server = Postgres(programs, folder, _free_port())
+        server = Postgres(programs, folder, _free_port(), fsync)
         server.start()
         try:
             yield server

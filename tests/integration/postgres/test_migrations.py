@@ -1,0 +1,161 @@
+"""The vault's schema goes up, down and up again on both backends, and is then the one that the models declare."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
+
+from tests.conformance.record_store_suite import row
+from tests.postgres import Postgres
+from twinward.vault import migrations
+from twinward.vault.database import Schema, open_database
+from twinward.vault.errors import VaultUnavailable
+from twinward.vault.sqlite_engine import SqliteFile
+from twinward.vault.stores import open_record_store
+from twinward.vocabulary import RecordId
+
+SCHEMAS = pytest.mark.parametrize("schema", Schema, ids=lambda schema: schema.value)
+
+
+def engine_of(uri: str) -> Engine:
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(uri))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        made = engine_of(server.database())
+    yield made
+    made.dispose()
+
+
+def differences(engine: Engine, schema: Schema, metadata: MetaData | None = None) -> list[object]:
+    """What autogenerate would write into a new revision."""
+    table = migrations.version_table(schema)
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": table, "compare_type": True})
+        found: list[object] = compare_metadata(context, metadata or schema.metadata)
+        return found
+
+
+@SCHEMAS
+def test_up_down_and_up_again(engine: Engine, schema: Schema) -> None:
+    with engine.begin() as connection:
+        assert migrations.revision(connection, schema) == migrations.NOTHING
+        migrations.upgrade(connection, schema, "head")
+        assert migrations.revision(connection, schema) == migrations.newest(schema)
+    assert differences(engine, schema) == []
+    with engine.begin() as connection:
+        migrations.downgrade(connection, schema, migrations.NOTHING)
+        assert set(inspect(connection).get_table_names()) == {migrations.version_table(schema)}
+        assert migrations.revision(connection, schema) == migrations.NOTHING
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, schema)
+        migrations.bring_up_to_date(connection, schema)
+    assert differences(engine, schema) == []
+
+
+def test_a_difference_would_be_seen(engine: Engine) -> None:
+    with engine.begin() as connection:
+        migrations.upgrade(connection, Schema.RECORDS, "head")
+    grown = MetaData()
+    for table in Schema.RECORDS.metadata.tables.values():
+        table.to_metadata(grown)
+    Table("record_head", grown, Column("added", Integer), extend_existing=True)
+    assert "added" in str(differences(engine, Schema.RECORDS, grown))
+
+
+def test_both_schemas_share_a_database(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for schema in Schema:
+            migrations.bring_up_to_date(connection, schema)
+        migrations.downgrade(connection, Schema.KEYRING, migrations.NOTHING)
+        assert migrations.revision(connection, Schema.RECORDS) == migrations.newest(Schema.RECORDS)
+        assert {"record_head", "record_tag", "sealed_record"} <= set(inspect(connection).get_table_names())
+
+
+@SCHEMAS
+def test_versions_are_the_numbers_of_revisions(schema: Schema) -> None:
+    with create_engine("sqlite://").connect() as connection:
+        scripts = ScriptDirectory.from_config(migrations.config(connection, schema))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert revisions == [f"{number:04d}" for number in range(schema.version, 0, -1)]
+    assert scripts.get_current_head() == migrations.newest(schema)
+
+
+@SCHEMAS
+def test_a_sqlite_file_is_what_its_revisions_make(tmp_path: Path, schema: Schema) -> None:
+    """New files are laid from the models and stamped with the number; that must come to the same."""
+    SqliteFile(tmp_path / "laid.db", schema).close()
+    migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with migrated.begin() as connection:
+        migrations.upgrade(connection, schema, "head")
+    migrated.dispose()
+
+    def shape(name: str) -> dict[str, object]:
+        with sqlite3.connect(tmp_path / name) as connection:
+            names = sorted(schema.metadata.tables)
+            columns = {table: connection.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in names}
+            listed = connection.execute("PRAGMA table_list").fetchall()
+            rowid = {entry[1]: entry[4] for entry in listed if entry[1] in names}
+            indices = connection.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+            ).fetchall()
+            keys = {table: connection.execute(f"PRAGMA foreign_key_list({table})").fetchall() for table in names}
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.close()
+        if name == "laid.db":
+            assert version == schema.version
+        return {"columns": columns, "without rowid": rowid, "indices": indices, "keys": keys}
+
+    assert shape("laid.db") == shape("migrated.db")
+
+
+@pytest.mark.slow
+def test_opening_lays_the_tables_once_and_keeps_what_is_there(postgres: Postgres) -> None:
+    uri = postgres.database()
+    store = open_record_store(uri)
+    store.put([row("a")])
+    store.close()
+    open_database(uri, Schema.KEYRING).close()
+    again = open_record_store(uri)
+    assert again.latest(RecordId("a")) == row("a")
+    again.close()
+
+
+@pytest.mark.slow
+def test_a_newer_versions_database_is_refused_and_left_alone(postgres: Postgres) -> None:
+    uri = postgres.database()
+    open_record_store(uri).close()
+    engine = engine_of(uri)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE records_schema_version SET version_num = '0099'"))
+    with pytest.raises(VaultUnavailable, match="revision 0099"):
+        open_record_store(uri)
+    with engine.begin() as connection:
+        assert migrations.revision(connection, Schema.RECORDS) == "0099"
+    engine.dispose()
+
+
+@pytest.mark.slow
+def test_a_database_that_holds_something_else_is_refused_and_nothing_is_laid(postgres: Postgres) -> None:
+    uri = postgres.database()
+    engine = engine_of(uri)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE record_tag (somebodys int)"))
+    with pytest.raises(VaultUnavailable, match="already exists"):
+        open_record_store(uri)
+    with engine.begin() as connection:
+        assert inspect(connection).get_table_names() == ["record_tag"]
+    engine.dispose()

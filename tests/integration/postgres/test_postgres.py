@@ -1,0 +1,353 @@
+"""What PostgreSQL brings that SQLite has not: a server that must be durable, passwords, several writers, restarts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conformance.record_store_suite import row, tag
+from tests.integration.postgres.house import House, build
+from tests.postgres import GUARDED, Postgres, running_postgres
+from twinward.access.interfaces import Principal
+from twinward.config import Settings
+from twinward.errors import BadInput, Conflict, TwinwardError
+from twinward.fhir.cohort import generate_cohort
+from twinward.node import SYSTEM, create_node, open_node
+from twinward.vault.database import Schema, open_database
+from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
+from twinward.vault.stores import open_record_store
+from twinward.vault.stores.postgres import PostgresRecordStore
+from twinward.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
+from twinward_ledger.errors import LedgerError, LogUnavailable
+from twinward_ledger.postgres import PostgresAddress
+from twinward_ledger.store import Entry
+from twinward_ledger.stores import open_store
+from twinward_ledger.stores.postgres import PostgresLogStore
+
+PASSWORD = "a-password-nobody-may-see"
+
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
+
+needs_server = pytest.mark.slow
+
+
+# --- addresses -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"postgresql://u:{PASSWORD}@host/db",
+        f"postgresql://u@host/db?password={PASSWORD}",
+        f"postgres://u:{PASSWORD}%ZZ@host/db",
+        f"mysql://u:{PASSWORD}@host/db",
+        f"{PASSWORD}",
+        "postgresql://u@host",
+        "sqlite:",
+        "",
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_refused_without_being_repeated(uri: str) -> None:
+    for opened, kind in (
+        (lambda: open_store(uri), LogUnavailable),
+        (lambda: open_record_store(uri), VaultUnavailable),
+        (lambda: open_database(uri, Schema.KEYRING), VaultUnavailable),
+    ):
+        with pytest.raises(kind) as refusal:
+            opened()
+        assert PASSWORD not in str(refusal.value) + repr(refusal.value)
+
+
+@pytest.mark.parametrize("setting", ["records", "keyring", "log"])
+@pytest.mark.parametrize("uri", [f"postgresql://u:{PASSWORD}@h/db", f"postgresql://u@h/db?password={PASSWORD}"])
+def test_a_setting_never_carries_a_password(tmp_path: Path, setting: str, uri: str) -> None:
+    with pytest.raises(BadInput, match="PGPASSFILE") as refusal:
+        Settings.load(tmp_path, **{setting: uri})
+    assert PASSWORD not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "mode"),
+    [
+        ("postgresql://u@db.example/x", "verify-full"),
+        ("postgresql://u@db.example/x?sslmode=require", "require"),
+        ("postgresql://u@localhost/x", None),
+        ("postgresql://u@%2Frun%2Fpg/x", None),
+    ],
+)
+def test_another_machine_is_reached_over_verified_tls(uri: str, mode: str | None) -> None:
+    assert PostgresAddress(uri)._parts.get("sslmode") == mode
+
+
+def test_nobody_there_is_unavailable() -> None:
+    uri = "postgresql://u@127.0.0.1:9/none"
+    with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1"):
+        open_store(uri)
+    with pytest.raises(VaultUnavailable, match=r"127\.0\.0\.1"):
+        open_record_store(uri)
+
+
+@needs_server
+def test_the_password_comes_from_a_passfile(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = postgres.database().rpartition("/")[2]
+    with psycopg.connect(postgres.uri(name), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {GUARDED} LOGIN PASSWORD '{PASSWORD}'")  # type: ignore[call-overload]
+        connection.execute(f"GRANT ALL ON SCHEMA public TO {GUARDED}")  # type: ignore[call-overload]
+    uri = postgres.guarded_uri(name)
+    passfile = tmp_path / "passfile"
+    passfile.write_text(f"*:*:*:{GUARDED}:not-{PASSWORD}\n")
+    passfile.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passfile))
+    refusals: list[TwinwardError | LedgerError] = []
+    for opened in (open_store, open_record_store):
+        with pytest.raises((LogUnavailable, VaultUnavailable)) as refusal:
+            opened(uri)
+        refusals.append(refusal.value)
+    passfile.write_text(f"*:*:*:{GUARDED}:{PASSWORD}\n")
+    log = open_store(uri)
+    store = open_record_store(uri)
+    assert log.append([Entry(b"leaf", b"")]) == range(1)
+    store.put([row("a")])
+    store.close()
+    log.close()
+    assert PASSWORD not in caplog.text + "".join(map(repr, refusals)) + "".join(map(str, refusals))
+
+
+# --- durability ------------------------------------------------------------------------------------------------------
+@needs_server
+def test_every_session_commits_durably(postgres: Postgres) -> None:
+    """Even where the operator has made asynchronous commit the database's default."""
+    uri = postgres.database()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {uri.rpartition('/')[2]} SET synchronous_commit = off")  # type: ignore[call-overload]
+    store = PostgresRecordStore(uri)
+    log = PostgresLogStore(uri)
+    with store._file.writing() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    with log._writer.transaction() as cursor:
+        assert cursor.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    store.close()
+    log.close()
+
+
+@needs_server
+def test_a_server_that_does_not_sync_is_refused() -> None:
+    with running_postgres(fsync="off") as server:
+        uri = server.database()
+        with pytest.raises(LogUnavailable, match="fsync"):
+            open_store(uri)
+        with pytest.raises(VaultUnavailable, match="fsync"):
+            open_record_store(uri)
+
+
+@needs_server
+def test_a_restarted_server_is_found_again() -> None:
+    with running_postgres() as server:
+        uri = server.database()
+        store, log = open_record_store(uri), open_store(uri)
+        store.put([row("a")])
+        log.append([Entry(b"one", b"")])
+        server.stop()
+        for use in (lambda: store.put([row("b")]), lambda: store.latest(RecordId("a"))):
+            with pytest.raises(VaultUnavailable):
+                use()
+        for use in (lambda: log.append([Entry(b"two", b"")]), log.size):
+            with pytest.raises(LogUnavailable):
+                use()
+        server.start()
+        store.put([row("b")])
+        assert store.count() == 2
+        assert log.size() == 1
+        assert log.append([Entry(b"two", b"")]) == range(1, 2)
+        server.stop()
+        server.start()
+        assert log.append([Entry(b"three", b"")]) == range(2, 3)  # the very first call after a restart
+        assert store.latest(RecordId("b")) == row("b")
+        store.close()
+        log.close()
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+@needs_server
+def test_what_a_column_cannot_hold_is_a_malformed_record(postgres: Postgres) -> None:
+    store = PostgresRecordStore(postgres.database())
+    for wrong in (row("nul\0"), replace(row("a"), record_id=RecordId("lone \udc80")), row("a", twin=TwinId("\0"))):
+        with pytest.raises(MalformedRecord):
+            store.put([row("good"), wrong])
+    with pytest.raises(MalformedRecord):
+        store.latest(RecordId("nul\0"))
+    assert store.count() == 0
+    store.close()
+
+
+@needs_server
+def test_a_servers_error_is_translated_and_shows_no_row(postgres: Postgres) -> None:
+    uri = postgres.database()
+    store = PostgresRecordStore(uri)
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("ALTER TABLE sealed_record ADD CHECK (record_id <> 'secret-id')")
+    with pytest.raises(VaultUnavailable) as caught:
+        store.put([row("secret-id", tags=(tag("x"),))])
+    assert "secret-id" not in str(caught.value)
+    assert "violates check constraint" in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert store.latest(RecordId("secret-id")) is None
+    assert store.find(tag("x")) == []
+    store.close()
+
+
+@needs_server
+def test_writers_in_opposite_orders_never_lock_each_other_out(postgres: Postgres) -> None:
+    """Each put moves the same ten records and makes the same new one: every round, one wins and the rest conflict."""
+    store = PostgresRecordStore(postgres.database())
+    names = [f"r{number}" for number in range(10)]
+    store.put([row(name) for name in names])
+    outcomes: list[str] = []
+
+    def write(worker: int, version: int) -> None:
+        order = names if worker % 2 else names[::-1]
+        try:
+            store.put([*(row(name, version) for name in order), row(f"new-{version}")])
+            outcomes.append("won")
+        except VersionConflict:
+            outcomes.append("lost")
+
+    for version in range(2, 12):
+        threads = [threading.Thread(target=write, args=(worker, version)) for worker in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(outcomes) == ["lost"] * 50 + ["won"] * 10
+    assert store.count() == 10 + 10 * 11
+    store.close()
+
+
+@needs_server
+def test_lists_have_one_order_whatever_the_databases_language(postgres: Postgres) -> None:
+    """In a language's own order ``B`` follows ``a``, and a hyphen may not count."""
+    store = PostgresRecordStore(postgres.database())
+    names = ["b", "B", "a-c", "ab", "Ä"]
+    store.put([row(name, tags=(tag("x"),)) for name in names])
+    assert store.find(tag("x")) == sorted(names)
+    with store._file.reading() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT DISTINCT collation_name FROM information_schema.columns WHERE column_name IN ('record_id', 'twin')"
+            " AND table_schema = 'public'"
+        )
+        assert found.scalars().all() == ["C"]
+    store.close()
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def house(postgres: Postgres, tmp_path: Path) -> House:
+    return build(tmp_path / "keys", postgres.database(), postgres.database(), postgres.database())
+
+
+@needs_server
+def test_the_keyring_creates_rotates_and_shreds(house: House) -> None:
+    anna, bern = house.twin(), house.twin()
+    house.write(anna, b"one")
+    (kept,) = house.write(bern, b"two")
+    with pytest.raises(TwinExists):
+        house.keyring.create(anna)
+    assert house.keyring.rotate() == 2
+    house.keyring.shred(anna)
+    assert house.keyring.retire() == [1]
+    with pytest.raises(TwinShredded):
+        house.write(anna, b"three")
+    assert house.vault.read(house.permit(bern), kept.record_id).content == b"two"
+    census = house.keyring.census()
+    assert (census.shredded, census.keks, dict(census.wrapped)) == ({anna}, (2,), {2: 1})
+    house.close()
+
+
+@needs_server
+def test_one_twin_is_made_once_by_many(house: House) -> None:
+    made: list[int] = []
+
+    def create(worker: int) -> None:
+        try:
+            house.keyring.create(TwinId("0198-anna"))
+            made.append(worker)
+        except TwinExists:
+            pass
+
+    threads = [threading.Thread(target=create, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert house.keyring.count() == 1
+    house.close()
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+@needs_server
+def test_a_read_only_log_reads_and_cannot_write(postgres: Postgres) -> None:
+    uri = postgres.database()
+    with pytest.raises(LogUnavailable):
+        PostgresLogStore(uri, read_only=True)
+    writing = PostgresLogStore(uri)
+    writing.append([Entry(b"leaf", b"body")])
+    reading = PostgresLogStore(uri, read_only=True)
+    assert (reading.size(), reading.root(), reading.entry(0)) == (1, writing.root(), Entry(b"leaf", b"body"))
+    for use in (
+        lambda: reading.append([Entry(b"x", b"")]),
+        lambda: reading.erase_body(0),
+        lambda: reading.save_checkpoint(1, b"note"),
+    ):
+        with pytest.raises(LogUnavailable, match="read-only"):
+            use()
+    assert writing.size() == 1
+    reading.close()
+    writing.close()
+
+
+@needs_server
+def test_another_versions_log_is_refused(postgres: Postgres) -> None:
+    uri = postgres.database()
+    PostgresLogStore(uri).close()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("UPDATE log_head SET schema_version = 99")
+    with pytest.raises(LogUnavailable, match="version"):
+        PostgresLogStore(uri)
+
+
+# --- the node --------------------------------------------------------------------------------------------------------
+@needs_server
+def test_a_node_lives_on_postgres(postgres: Postgres, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    places = {name: postgres.database() for name in ("records", "keyring", "log")}
+    node = create_node(Settings.load(home, **places))
+    receipts = node.twins.ingest_all(SYSTEM, generate_cohort(2, 1))
+    assert node.audit.checkpoint_and_anchor().problem == ""
+    twins, size = node.store.twins(), node.log.store.size()
+    node.close()
+    assert not {"vault.db", "keyring.db", "log.db"} & {path.name for path in home.iterdir()}
+    with open_node(home) as again:
+        assert again.settings.records == places["records"]
+        assert again.store.twins() == twins
+        assert again.log.store.size() == size > 0
+        again.audit.verify(deep=True)
+        records = again.twins.read(CLINICIAN, Purpose.TREATMENT, receipts[0].twin, [Category.LABS, Category.VITALS])
+        assert records
+    with pytest.raises(Conflict, match="another node"):
+        create_node(Settings.load(tmp_path / "second", records=places["records"]))
+    assert list((tmp_path / "second").iterdir()) == []
+
+
+@needs_server
+def test_permits_open_what_was_sealed_before(house: House) -> None:
+    twin = house.twin()
+    written = house.write(twin, b"1.10", b"2")
+    opened = house.vault.read_twin(house.permit(twin, Action.READ))
+    assert sorted(record.content for record in opened) == [b"1.10", b"2"]
+    assert {record.record_id for record in opened} == {record.record_id for record in written}
+    house.close()
