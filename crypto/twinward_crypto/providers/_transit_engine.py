@@ -15,7 +15,6 @@ from typing import Any
 
 import hvac
 import hvac.exceptions
-import requests
 
 from twinward_crypto.errors import KeyProviderError, OpenError, ProviderLocked
 
@@ -157,9 +156,10 @@ def _translated() -> Iterator[None]:
         raise TokenRefused("the transit engine refuses the token, or its policy does not allow this") from None
     except (hvac.exceptions.VaultDown, hvac.exceptions.VaultNotInitialized):
         raise ProviderLocked("the transit engine's server is sealed or down") from None
-    except requests.exceptions.SSLError:
-        raise ProviderLocked("the transit engine's certificate does not verify; give ca-file=FILE") from None
-    except requests.exceptions.RequestException as error:
-        raise ProviderLocked(f"the transit engine cannot be reached: {type(error).__name__}") from None
+    except OSError as error:  # the root of what the HTTP client raises
+        reason = type(error).__name__
+        if reason == "SSLError":
+            raise ProviderLocked("the transit engine's certificate does not verify; give ca-file=FILE") from None
+        raise ProviderLocked(f"the transit engine cannot be reached: {reason}") from None
     except hvac.exceptions.VaultError as error:
         raise KeyProviderError(f"the transit engine refused or failed: {type(error).__name__}") from None
