@@ -11,6 +11,7 @@ from typing import Any
 from twinward.clock import iso
 from twinward.fhir.render import MEDIA_TYPE
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.search_parameters import parameters_of
 
 _INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create")
 _EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
@@ -41,10 +42,11 @@ def capability_statement(*, base: str, software_version: str, at_ms: int) -> byt
 def _resource(name: str) -> dict[str, Any]:
     served: dict[str, Any] = {
         "type": name,
-        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "interaction": [{"code": code} for code in (*_INTERACTIONS, "search-type")],
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
+        "searchParam": [{"name": each, "type": one.kind} for each, one in sorted(parameters_of(name).items())],
     }
     if name == "Patient":
         served["operation"] = [_EVERYTHING]

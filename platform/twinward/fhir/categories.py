@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.strict_json import JsonObject
 from twinward.vocabulary import Category
 
@@ -113,6 +114,18 @@ def category_of(resource: JsonObject) -> Category:
     if resource_type == "DiagnosticReport":
         return _report_category(resource, stated)
     return _TYPE_CATEGORY.get(str(resource_type), Category.ADMINISTRATIVE)
+
+
+def categories_of_type(resource_type: str) -> frozenset[Category]:
+    """Every category that resources of a type may fall under: what a search of the type has to ask leave for."""
+    if resource_type in ("Patient", *SHARED_TYPES):
+        return frozenset({_TYPE_CATEGORY.get(resource_type, Category.ADMINISTRATIVE), Category.ADMINISTRATIVE})
+    found = {_TYPE_CATEGORY.get(resource_type, Category.ADMINISTRATIVE), Category.PSYCHIATRY, Category.GENOMICS}
+    if resource_type == "Observation":
+        found |= {*_OBSERVATION.values(), Category.VITALS, Category.LABS}
+    if resource_type == "DiagnosticReport":
+        found |= {*_REPORT.values(), Category.IMAGING, Category.LABS, Category.NOTES}
+    return frozenset(found)
 
 
 def _observation_category(stated: list[str], codings: list[tuple[str, str]]) -> Category:

@@ -6,11 +6,12 @@ https://hl7.org/fhir/R4/resourcelist.html. R4B removed some types and added othe
 from __future__ import annotations
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
-R4_ONLY = _names("""
+R4_ONLY = names("""
     EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
     MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
     MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect RiskEvidenceSynthesis
@@ -19,7 +20,7 @@ R4_ONLY = _names("""
 """)
 """Types that R4B dropped: the R4B models know nothing of them, so they are checked for structure only."""
 
-R4_TYPES = R4_ONLY | _names("""
+R4_TYPES = R4_ONLY | names("""
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
     BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
     ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest
@@ -41,7 +42,7 @@ R4_TYPES = R4_ONLY | _names("""
 """)
 """Every concrete resource type of R4."""
 
-SHARED_TYPES = R4_ONLY | _names("""
+SHARED_TYPES = R4_ONLY | names("""
     ActivityDefinition CapabilityStatement CatalogEntry ChargeItemDefinition CodeSystem CompartmentDefinition
     ConceptMap DeviceDefinition Endpoint EventDefinition Evidence EvidenceVariable ExampleScenario GraphDefinition
     HealthcareService ImplementationGuide InsurancePlan Library Location Measure Medication MedicationKnowledge

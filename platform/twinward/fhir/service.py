@@ -22,6 +22,7 @@ from twinward.fhir.render import (
     withheld_issues,
 )
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.search import Search
 from twinward.fhir.strict_json import REQUEST_LIMITS
 from twinward.fhir.validate import ID
 from twinward.twins.errors import RecordNotFound
@@ -44,6 +45,11 @@ class FhirService:
     def editing(self) -> Editing:
         """Create, update, delete."""
         return Editing(self.twins, self.clock)
+
+    @property
+    def search(self) -> Search:
+        """Search within patients and across them."""
+        return Search(self.twins)
 
     def transaction(self, principal: Principal, body: bytes, *, purpose: Purpose) -> bytes:
         """Take a transaction Bundle in and answer with a transaction-response.

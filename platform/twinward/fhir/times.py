@@ -10,6 +10,9 @@ _DATE_TIME = re.compile(
     r"(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2}))?)?)?"
 )
 
+_DAY_MS = 86_400_000
+_END_OF_TIME_MS = 253_402_300_800_000  # 10000-01-01, which a datetime cannot say
+
 
 def to_ms(text: object) -> int | None:
     """A dateTime, date or instant in ms since the epoch; None for anything else. A partial date is its first day."""
@@ -31,6 +34,22 @@ def to_ms(text: object) -> int | None:
     except ValueError:
         return None
     return int(moment.timestamp()) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+
+
+def interval(text: object) -> tuple[int, int] | None:
+    """What a date, dateTime or instant covers, in ms since the epoch, the end excluded: a year, a day, a second …"""
+    start = to_ms(text)
+    match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
+    if start is None or match is None:
+        return None
+    year, month, day, hour, _, _, fraction, _ = match.groups()
+    if hour is not None:
+        return start, start + (1 if fraction else 1000)
+    if day is not None:
+        return start, start + _DAY_MS
+    years = int(year) + (month in (None, "12"))
+    following = to_ms(f"{years:04d}-{1 if month is None else int(month) % 12 + 1:02d}")
+    return start, _END_OF_TIME_MS if following is None else following
 
 
 def to_date(text: object) -> date | None:

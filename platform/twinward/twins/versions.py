@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.twins import references as names
@@ -41,7 +42,7 @@ class Versions:
         if not found:
             require_in_general(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no such version is kept under this reference")
-        record = self._open(principal, purpose, found, frozenset(_categories(found)), justification)[0]
+        record = self._open(principal, purpose, found, justification)[0]
         if record.content == names.DELETED:
             raise RecordDeleted("this version is the deletion of the record", hint="an earlier one can be read")
         return record
@@ -59,15 +60,7 @@ class Versions:
         if not heads:
             require_in_general(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no record was ever kept under this reference")
-        twin, wanted = heads[0].twin, _categories(heads)
-        request = {
-            category: AccessRequest(principal, Action.READ, purpose, twin, frozenset({category}), justification)
-            for category in wanted
-        }
-        allowed = frozenset(category for category in wanted if self._access.check(request[category]).permitted)
-        seen = [head for head in heads if head.category in allowed]
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        return self._open(principal, purpose, seen or heads, allowed or wanted, justification)[::-1]
+        return self._open(principal, purpose, heads, justification)[::-1]
 
     def delete(
         self, principal: Principal, purpose: Purpose, reference: str, *, follows: int | None = None
@@ -107,16 +100,18 @@ class Versions:
         return RecordHead(head.twin, head.record_id, written.version, category, written.committed_at_ms)
 
     def _open(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        heads: list[RecordHead],
-        categories: frozenset[Category],
-        justification: str,
+        self, principal: Principal, purpose: Purpose, heads: list[RecordHead], justification: str
     ) -> list[Record]:
-        twin, record_id = heads[0].twin, heads[0].record_id
-        permit = self._access.decide(AccessRequest(principal, Action.READ, purpose, twin, categories, justification))
-        return self._vault.read_history(permit, record_id, versions={head.version for head in heads})
+        """Open those of one record's versions that may be seen, at least one."""
+        twin, wanted = heads[0].twin, _categories(heads)
+        request = AccessRequest(principal, Action.READ, purpose, twin, wanted, justification)
+        allowed = frozenset(
+            one for one in wanted if self._access.check(replace(request, categories=frozenset({one}))).permitted
+        )
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        permit = self._access.decide(replace(request, categories=allowed or wanted))
+        seen = {head.version for head in heads if head.category in allowed}
+        return self._vault.read_history(permit, heads[0].record_id, versions=seen)
 
 
 def require_in_general(

@@ -22,6 +22,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/fhir/{resource_type}/{resource_id}/_history"): {"clinician"},
     ("GET", "/fhir/{resource_type}/{resource_id}/_history/{version_id}"): {"clinician"},
     ("POST", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
+    ("GET", "/fhir/{resource_type}"): {"clinician"},
+    ("POST", "/fhir/{resource_type}/_search"): {"clinician"},
     ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("DELETE", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("GET", "/api/1/twins/{twin}/features"): {"clinician"},
@@ -65,6 +67,8 @@ def body(method: str, path: str) -> dict[str, Any]:
         entry = {"resource": patient, "request": {"method": "PUT", "url": "Patient/role-walk"}}
         content = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}
+    if path.endswith("/_search"):
+        return {"headers": {"content-type": "application/x-www-form-urlencoded"}}
     if path.startswith("/fhir/") and method in ("POST", "PUT"):
         content = {"resourceType": "Patient", "id": "p"}
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}

@@ -62,7 +62,7 @@ def test_the_capability_statement_is_valid_and_promises_what_is_served(web: Test
     validate(statement)
     assert statement["fhirVersion"] == "4.0.1"
     rest = statement["rest"][0]
-    served = {"read", "vread", "update", "delete", "history-instance", "create"}
+    served = {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
     assert all({code["code"] for code in one["interaction"]} == served for one in rest["resource"])
     assert [one["code"] for one in rest["interaction"]] == ["transaction"]
 

@@ -10,6 +10,7 @@ from twinward.access.interfaces import Principal
 from twinward.api.fhir.bundles import add_bundles
 from twinward.api.fhir.context import PREFIX, FhirRoute
 from twinward.api.fhir.resources import add_resources
+from twinward.api.fhir.searching import add_searching
 from twinward.fhir.service import FhirService
 
 
@@ -22,5 +23,6 @@ def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) ->
     """
     router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute)
     add_bundles(router, service, principal_of)
+    add_searching(router, service, principal_of)
     add_resources(router, service, principal_of)
     return router

@@ -32,6 +32,9 @@ _USUAL = {
     Role.OPERATOR: Purpose.RECORD_MANAGEMENT,
     Role.PATIENT: Purpose.PATIENT_REQUEST,
 }
+Prefer = Annotated[str, Header(max_length=256)]
+"""What the caller would rather have: ``return=minimal``, ``handling=lenient``, ``respond-async``."""
+
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 

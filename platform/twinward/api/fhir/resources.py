@@ -10,13 +10,12 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.fhir.context import AccessContext, access_context, base_of, body_of, fhir, resource_body
+from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of, body_of, fhir, resource_body
 from twinward.fhir.editing import Written
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.vault.interfaces import Record
 
 IfMatch = Annotated[str, Header(max_length=64)]
-Prefer = Annotated[str, Header(max_length=256)]
 
 
 def add_resources(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
