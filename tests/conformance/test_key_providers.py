@@ -5,6 +5,7 @@ import stat
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,57 @@ def test_an_unusable_folder_is_a_provider_error(tmp_path: Path) -> None:
 def test_unknown_uris_name_what_exists(uri: str) -> None:
     with pytest.raises(UnknownProvider, match="local:FOLDER"):
         open_provider(uri)
+
+
+def test_officers_seal_and_unseal_the_store(folder: Path) -> None:
+    provider = LocalKeyProvider(folder)
+    provider.create(FIRST)
+    wrapped = provider.wrap(FIRST, TWIN_KEY, CONTEXT)
+    shares = provider.split_master_key(shares=5, threshold=3)
+    with pytest.raises(ProviderLocked, match="3 different shares"):
+        provider.discard_key_file(shares[:2])
+    assert (folder / "master.key").exists()
+    provider.discard_key_file(shares[:3])
+    assert not (folder / "master.key").exists()
+    provider.create(SECOND)  # who is in stays in
+    with pytest.raises(ProviderLocked, match="missing"):
+        LocalKeyProvider(folder)
+    for too_few in (shares[:1], shares[3:], [*shares[:2], shares[0]]):
+        with pytest.raises(ProviderLocked, match="3 different shares"):
+            LocalKeyProvider(folder, shares=too_few)
+    unsealed = LocalKeyProvider(folder, shares=[shares[4], shares[0], shares[2]])
+    assert unsealed.unwrap(FIRST, wrapped, CONTEXT) == TWIN_KEY
+    assert not (folder / "master.key").exists()
+    unsealed.restore_key_file(shares[1:4])
+    assert stat.S_IMODE((folder / "master.key").stat().st_mode) == 0o600
+    assert LocalKeyProvider(folder).versions(FIRST.tenant) == (1, 2)
+
+
+def test_shares_of_another_store_and_altered_ones_do_not_open(folder: Path, tmp_path: Path) -> None:
+    provider, other = LocalKeyProvider(folder), LocalKeyProvider(tmp_path / "other")
+    strange = other.split_master_key(shares=2, threshold=2)
+    right = provider.split_master_key(shares=2, threshold=2)
+    altered = replace(right[1], value=right[1].value[:-1] + bytes((right[1].value[-1] ^ 1,)))
+    for wrong in (strange, (right[0], altered), (right[0], strange[1])):
+        with pytest.raises(ProviderLocked):
+            LocalKeyProvider(folder, shares=wrong)
+        with pytest.raises(ProviderLocked):
+            provider.discard_key_file(wrong)
+    assert (folder / "master.key").exists()
+    with pytest.raises(ProviderLocked, match="no key store"):
+        LocalKeyProvider(tmp_path / "fresh", shares=right)
+    assert not (tmp_path / "fresh" / "keystore").exists()
+
+
+def test_shares_open_a_store_whose_passphrase_was_forgotten(folder: Path) -> None:
+    provider = LocalKeyProvider(folder, passphrase="correct horse", cost=CHEAP)
+    provider.create(FIRST)
+    shares = provider.split_master_key(shares=3, threshold=2)
+    assert LocalKeyProvider(folder, shares=shares[1:]).versions(FIRST.tenant) == (1,)
+    for change in (provider.discard_key_file, provider.restore_key_file):
+        with pytest.raises(ProviderLocked, match="no key file"):
+            change(shares)
+    assert not (folder / "master.key").exists()
 
 
 @pytest.mark.slow

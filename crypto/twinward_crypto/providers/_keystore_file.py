@@ -113,7 +113,7 @@ def decode(data: bytes, master: bytes) -> dict[TenantId, TenantKeys]:
     try:
         plain = json.loads(open_sealed(master, data[_HEADER.size :], data[: _HEADER.size]))
     except OpenError:
-        raise ProviderLocked("wrong passphrase or key file, or the key store was altered") from None
+        raise ProviderLocked("wrong passphrase, key file or shares, or the key store was altered") from None
     return {
         TenantId(tenant): TenantKeys(
             mac_key=bytes.fromhex(keys["mac"]),

@@ -2,6 +2,10 @@
 
     local:/var/lib/twinward/keys      a folder with ``keystore`` and, without a passphrase, ``master.key``
 
+The master key can be split among officers, k of n of whom open the store: ``split_master_key``, and, once they hold
+their shares, ``discard_key_file`` ("sealed"). ``shares=`` opens a sealed store; ``restore_key_file`` unseals it until
+the file is discarded again, for instance as soon as the node has started. New shares do not outdate old ones.
+
 It protects stolen databases and backups that do not include this folder. Whoever reads the folder (or, with a
 passphrase, the process's memory) has the keys: a real deployment takes an HSM or a cloud KMS instead. Destroying a KEK
 destroys it here; an old copy of this folder still holds it, so do not back the folder up together with the data.
@@ -10,14 +14,15 @@ destroys it here; an old copy of this folder still holds it, so do not back the 
 from __future__ import annotations
 
 import fcntl
+import hmac
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from twinward_crypto.errors import KeyProviderError, ProviderLocked
+from twinward_crypto.errors import KeyProviderError, MalformedKey, ProviderLocked
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes
 from twinward_crypto.keys import KekId
 from twinward_crypto.providers._keystore_file import (
@@ -32,6 +37,7 @@ from twinward_crypto.providers._keystore_file import (
     write_atomically,
 )
 from twinward_crypto.providers._software_keys import SoftwareKeys
+from twinward_crypto.secret_sharing import Share, join_shares, split_secret
 
 KEYSTORE = "keystore"
 KEY_FILE = "master.key"
@@ -52,6 +58,7 @@ class LocalKeyProvider(SoftwareKeys):
         *,
         passphrase: str | None = None,
         key_file: Path | None = None,
+        shares: Sequence[Share] = (),
         cost: Argon2Cost | None = None,
         random: RandomBytes = os.urandom,
     ) -> None:
@@ -61,15 +68,18 @@ class LocalKeyProvider(SoftwareKeys):
             folder: where the key store is.
             passphrase: unlocks through Argon2id; without it a key file does.
             key_file: 64 hexadecimal digits, mode 0600; ``folder/master.key`` unless given. Made if missing.
+            shares: of the master key, at least as many as the split asked for; open an existing store without either.
             cost: Argon2id's price for a new key store.
             random: source of keys and salts.
 
         Raises:
-            ProviderLocked: wrong passphrase, missing, readable-by-others or wrong key file, altered key store.
+            ProviderLocked: wrong passphrase, missing, readable-by-others or wrong key file, too few or wrong shares,
+                altered key store.
             KeyProviderError: the folder cannot be read or written.
         """
         super().__init__(random)
         self._folder = folder
+        self._key_file = key_file or folder / KEY_FILE
         self._thread_lock = threading.RLock()
         self._stamp: _Stamp | None = None
         with _translated(folder):
@@ -77,11 +87,13 @@ class LocalKeyProvider(SoftwareKeys):
             with self._exclusive():
                 if (folder / KEYSTORE).exists():
                     self._header = Header.decode(read_bounded(folder / KEYSTORE))
-                    self._master = self._unlock(passphrase, key_file)
+                    self._master = _joined(shares) if shares else self._unlock(passphrase)
                     self._load()
+                elif shares:
+                    raise ProviderLocked(f"there is no key store in {folder} that shares could open")
                 else:
                     self._header = self._new_header(passphrase, cost)
-                    self._master = self._new_master(passphrase, key_file)
+                    self._master = self._new_master(passphrase)
                     self._save()
 
     @property
@@ -101,6 +113,42 @@ class LocalKeyProvider(SoftwareKeys):
         """Destroy a KEK durably."""
         with self._changing():
             super().destroy(key)
+
+    def split_master_key(self, *, shares: int, threshold: int) -> tuple[Share, ...]:
+        """Shares of the master key, any ``threshold`` of which open this store. Changes nothing.
+
+        Raises:
+            ParameterError: 2 ≤ threshold ≤ shares ≤ 32 does not hold.
+        """
+        return split_secret(self._master, shares=shares, threshold=threshold, random=self._random)
+
+    def discard_key_file(self, shares: Sequence[Share]) -> None:
+        """Seal the store: remove the key file, once ``shares`` have shown that they open the store without it.
+
+        What was on a disk can outlive its removal there (snapshots, flash cells): keep key files on encrypted disks.
+
+        Raises:
+            ProviderLocked: the shares do not open this store, or a passphrase does.
+        """
+        self._require_shares(shares)
+        with _translated(self._folder):
+            self._key_file.unlink(missing_ok=True)
+
+    def restore_key_file(self, shares: Sequence[Share]) -> None:
+        """Unseal the store: write the key file again.
+
+        Raises:
+            ProviderLocked: the shares do not open this store, or a passphrase does.
+        """
+        self._require_shares(shares)
+        with _translated(self._folder):
+            _write_key_file(self._key_file, self._master)
+
+    def _require_shares(self, shares: Sequence[Share]) -> None:
+        if self._header.unlocking != BY_KEY_FILE:
+            raise ProviderLocked("this key store is unlocked by a passphrase: it has no key file")
+        if not hmac.compare_digest(_joined(shares), self._master):
+            raise ProviderLocked("these shares do not open this key store")
 
     def _load(self) -> None:
         with self._thread_lock, _translated(self._folder):
@@ -143,29 +191,41 @@ class LocalKeyProvider(SoftwareKeys):
             raise ProviderLocked("an empty passphrase protects nothing; leave it out to use a key file")
         return Header(BY_PASSPHRASE, cost or Argon2Cost(), salt)
 
-    def _new_master(self, passphrase: str | None, key_file: Path | None) -> bytes:
+    def _new_master(self, passphrase: str | None) -> bytes:
         if passphrase is not None:
             return self._header.stretch(passphrase)
-        path = key_file or self._folder / KEY_FILE
-        if not path.exists():
-            write_atomically(path, self._random(KEY_BYTES).hex().encode() + b"\n")
-        return _read_key_file(path)
+        if not self._key_file.exists():
+            _write_key_file(self._key_file, self._random(KEY_BYTES))
+        return _read_key_file(self._key_file)
 
-    def _unlock(self, passphrase: str | None, key_file: Path | None) -> bytes:
+    def _unlock(self, passphrase: str | None) -> bytes:
         if self._header.unlocking == BY_KEY_FILE:
             if passphrase is not None:
                 raise ProviderLocked("this key store is unlocked by a key file, not by a passphrase")
-            return _read_key_file(key_file or self._folder / KEY_FILE)
+            return _read_key_file(self._key_file)
         if passphrase is None:
             raise ProviderLocked("this key store is unlocked by a passphrase; none was given")
         return self._header.stretch(passphrase)
+
+
+def _joined(shares: Sequence[Share]) -> bytes:
+    try:
+        return join_shares(shares)
+    except MalformedKey as error:
+        raise ProviderLocked(str(error)) from None
+
+
+def _write_key_file(path: Path, key: bytes) -> None:
+    write_atomically(path, key.hex().encode() + b"\n")
 
 
 def _read_key_file(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise ProviderLocked(f"the key file {path} is missing; restore it, or nothing opens") from None
+        raise ProviderLocked(
+            f"the key file {path} is missing; restore it or open with shares, or nothing opens"
+        ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise ProviderLocked(f"the key file {path} can be read by others; run: chmod 600 {path}")
     try:
