@@ -23,7 +23,7 @@ def capability_statement(*, base: str, software_version: str, at_ms: int) -> byt
         "mode": "server",
         "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
         "resource": [_resource(name) for name in sorted(R4_TYPES)],
-        "interaction": [{"code": "transaction"}],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}],
     }
     statement = {
         "resourceType": "CapabilityStatement",

@@ -64,7 +64,7 @@ def test_the_capability_statement_is_valid_and_promises_what_is_served(web: Test
     rest = statement["rest"][0]
     served = {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
     assert all({code["code"] for code in one["interaction"]} == served for one in rest["resource"])
-    assert [one["code"] for one in rest["interaction"]] == ["transaction"]
+    assert [one["code"] for one in rest["interaction"]] == ["transaction", "batch"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_refusals_are_operation_outcomes(
         (b'{"resourceType":"Bundle","type":"transaction","type":"batch"}', "Bundle.type"),
         (transaction(PATIENT | {"birthDate": "1999-13-45"}), "Bundle.entry[0].resource.birthDate"),
         (transaction(PATIENT, PATIENT | {"id": "q"}), "Bundle.entry"),
-        (transaction(PATIENT, kind="batch"), "Bundle.type"),
+        (b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":{}}]}', "Bundle.entry[0].request"),
         (transaction(PATIENT, kind="collection"), "Bundle.type"),
         (json.dumps(PATIENT).encode(), "Bundle.type"),
         (

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.context import AccessContext, access_context, base_of, body_of, fhir, resource_body
+from twinward.fhir.batch import Batch, is_batch
 from twinward.fhir.service import FhirService
 
 
@@ -20,14 +21,18 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
     def metadata(request: Request) -> Response:
         return fhir(service.metadata(base=base_of(request)))
 
-    @router.post("", summary="Take in a transaction Bundle", openapi_extra=body_of("Bundle"))
-    async def transaction(
+    @router.post("", summary="Take in a transaction Bundle, or do a batch", openapi_extra=body_of("Bundle"))
+    async def bundle(
         request: Request,
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
         body = await resource_body(request)
-        return fhir(await run_in_threadpool(service.transaction, principal, body, purpose=context.purpose(principal)))
+        purpose = context.purpose(principal)
+        if is_batch(body):
+            batch = Batch(service, principal, purpose, base_of(request), context.justification)
+            return fhir(await run_in_threadpool(batch.run, body))
+        return fhir(await run_in_threadpool(service.transaction, principal, body, purpose=purpose))
 
     @router.get("/Patient/{patient_id}/$everything", summary="All that the caller may see of a patient")
     def everything(
