@@ -55,6 +55,9 @@ def test_a_home_that_is_not_there_says_what_would_make_one(tmp_path: Path) -> No
     [
         ({"keys": "cloud:somewhere"}, Unavailable),
         ({"chain": "carrier-pigeon:x"}, Unavailable),
+        ({"records": "carrier-pigeon:x"}, Unavailable),
+        ({"keyring": "sqlite:"}, Unavailable),
+        ({"log": "postgresql://nobody@127.0.0.1:9/none"}, Unavailable),
         ({"quorum": 9}, BadInput),
         ({"passphrase_file": Path("nowhere")}, BadInput),
         ({"policy": Path("nowhere")}, BadInput),

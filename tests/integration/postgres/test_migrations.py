@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -21,6 +22,7 @@ from twinward.vault.errors import VaultUnavailable
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.stores import open_record_store
 from twinward.vocabulary import RecordId
+from twinward_ledger.stores import open_store
 
 SCHEMAS = pytest.mark.parametrize("schema", Schema, ids=lambda schema: schema.value)
 
@@ -135,16 +137,17 @@ def test_opening_lays_the_tables_once_and_keeps_what_is_there(postgres: Postgres
 
 
 @pytest.mark.slow
-def test_a_newer_versions_database_is_refused_and_left_alone(postgres: Postgres) -> None:
+@pytest.mark.parametrize("theirs", ["0099", "0002", "4a1c0ffee000"])
+def test_a_revision_that_is_not_ours_is_refused_and_left_alone(postgres: Postgres, theirs: str) -> None:
     uri = postgres.database()
     open_record_store(uri).close()
     engine = engine_of(uri)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE records_schema_version SET version_num = '0099'"))
-    with pytest.raises(VaultUnavailable, match="revision 0099"):
+        connection.execute(text("UPDATE records_schema_version SET version_num = :theirs"), {"theirs": theirs})
+    with pytest.raises(VaultUnavailable, match=f"revision {theirs}"):
         open_record_store(uri)
     with engine.begin() as connection:
-        assert migrations.revision(connection, Schema.RECORDS) == "0099"
+        assert migrations.revision(connection, Schema.RECORDS) == theirs
     engine.dispose()
 
 
@@ -159,3 +162,12 @@ def test_a_database_that_holds_something_else_is_refused_and_nothing_is_laid(pos
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == ["record_tag"]
     engine.dispose()
+
+
+@pytest.mark.slow
+def test_of_many_who_open_an_empty_database_one_lays_the_tables(postgres: Postgres) -> None:
+    uri = postgres.database()
+    openers = (open_record_store, open_store, lambda uri: open_database(uri, Schema.KEYRING))
+    with ThreadPoolExecutor(9) as pool:
+        for opened in pool.map(lambda number: openers[number % 3](uri), range(9)):
+            opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from twinward_ledger.stores.postgres import PostgresLogStore
 
 PASSWORD = "a-password-nobody-may-see"
 
+ROOT = Path(__file__).parents[3]
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
 
 needs_server = pytest.mark.slow
@@ -178,8 +180,9 @@ def test_what_a_column_cannot_hold_is_a_malformed_record(postgres: Postgres) -> 
     for wrong in (row("nul\0"), replace(row("a"), record_id=RecordId("lone \udc80")), row("a", twin=TwinId("\0"))):
         with pytest.raises(MalformedRecord):
             store.put([row("good"), wrong])
-    with pytest.raises(MalformedRecord):
-        store.latest(RecordId("nul\0"))
+    for wrong_id in ("nul\0", "lone \udc80"):
+        with pytest.raises(MalformedRecord):
+            store.latest(RecordId(wrong_id))
     assert store.count() == 0
     store.close()
 
@@ -318,6 +321,56 @@ def test_another_versions_log_is_refused(postgres: Postgres) -> None:
         connection.execute("UPDATE log_head SET schema_version = 99")
     with pytest.raises(LogUnavailable, match="version"):
         PostgresLogStore(uri)
+
+
+@needs_server
+def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
+    """The grants of the operator's page are enough for every use, and leave no way to alter what was written."""
+    page = (ROOT / "platform" / "docs" / "postgresql.md").read_text()
+    blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    uri = postgres.database()
+    open_record_store(uri).close()
+    open_database(uri, Schema.KEYRING).close()
+    open_store(uri).close()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE ROLE twinward_node LOGIN")
+        connection.execute(blocks[1])
+    mine = uri.replace("twinward@", "twinward_node@")
+    store, log, keyring = open_record_store(mine), open_store(mine), open_database(mine, Schema.KEYRING)
+    store.put([row("a", tags=(tag("x"),))])
+    store.put([row("a", 2, tags=(tag("y"),))])
+    log.append([Entry(bytes([number]), b"body", (bytes(16),)) for number in range(1, 4)])
+    log.append([Entry(b"four", b"body")])
+    log.erase_body(1)
+    log.save_checkpoint(4, b"note")
+    log.save_checkpoint(4, b"note, cosigned")
+    with keyring.writing() as connection:
+        for statement in (
+            "INSERT INTO wrapped_twin_key VALUES ('t', 1, 1, false, 'x')",
+            "UPDATE wrapped_twin_key SET kek_version = 2, created = true",
+            "INSERT INTO shredded_twin VALUES ('u', 1)",
+            "DELETE FROM wrapped_twin_key",
+        ):
+            connection.exec_driver_sql(statement)
+    for each in (store, log, keyring):
+        each.close()
+    with psycopg.connect(mine, autocommit=True) as connection:
+        for statement in (
+            "UPDATE log_leaves SET leaf = ''",
+            "DELETE FROM log_leaves",
+            "DELETE FROM log_checkpoints",
+            "TRUNCATE log_tiles",
+            "UPDATE sealed_record SET sealed = ''",
+            "DELETE FROM sealed_record",
+            "DELETE FROM record_head",
+            "DELETE FROM shredded_twin",
+            "UPDATE records_schema_version SET version_num = '0000'",
+            "CREATE TABLE public.more (x int)",
+            "DROP TABLE log_head",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
 
 
 # --- the node --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ of alembic's, a SQLite file in ``user_version`` (see ADR 6). On a server an upgr
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from twinward.vault.errors import VaultUnavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+_ALEMBIC = threading.Lock()
+"""Alembic's ``op`` and ``context`` are one for the whole process."""
 
 NOTHING = "base"
 """The revision before the first one: no tables."""
@@ -45,12 +49,12 @@ def bring_up_to_date(connection: Connection, schema: Schema) -> None:
     """Lay or upgrade the tables, within the caller's transaction.
 
     Raises:
-        VaultUnavailable: a newer version of Twinward has upgraded this database.
+        VaultUnavailable: a newer version of Twinward has upgraded this database, or something else has been there.
     """
     found = revision(connection, schema)
     if found == newest(schema):
         return
-    if found > newest(schema) and found != NOTHING:
+    if found != NOTHING and not (found.isdecimal() and found < newest(schema)):
         raise VaultUnavailable(
             f"the {schema.value} database is at revision {found}, this version of Twinward knows {newest(schema)}",
             hint="run the version of Twinward that upgraded it, or a newer one",
@@ -62,14 +66,16 @@ def upgrade(connection: Connection, schema: Schema, to: str) -> None:
     """Apply every revision up to one."""
     from alembic import command  # a third of a second, needed once in a database's life
 
-    command.upgrade(config(connection, schema), to)
+    with _ALEMBIC:
+        command.upgrade(config(connection, schema), to)
 
 
 def downgrade(connection: Connection, schema: Schema, to: str) -> None:
     """Take back every revision after one. Whatever only newer tables hold is deleted."""
     from alembic import command
 
-    command.downgrade(config(connection, schema), to)
+    with _ALEMBIC:
+        command.downgrade(config(connection, schema), to)
 
 
 def config(connection: Connection, schema: Schema) -> Config:
