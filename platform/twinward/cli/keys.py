@@ -1,22 +1,29 @@
-"""``twinward keys``: the keyring's state, rotation, and erasing a person."""
+"""``twinward keys``: the keyring's state, rotation, erasing a person, officers' shares of the local master key."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, progress, say, show_json
+from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, errors_taught, progress, say, show_json
+from twinward.cli.shares import local_store, read_shares
 from twinward.errors import BadInput
 from twinward.vocabulary import Action, Purpose
 
-app = typer.Typer(help="The keyring: state, rotation, erasing a person.", no_args_is_help=True)
+app = typer.Typer(help="The keyring: state, rotation, erasing a person, officers' shares.", no_args_is_help=True)
+
+SharesOption = Annotated[
+    Path | None,
+    typer.Option("--shares-from", help="A file with the shares, one a line; - for standard input. Else you are asked."),
+]
 
 
 @app.callback()
 def _keys() -> None:
-    """The keyring: state, rotation, erasing a person."""
+    """The keyring: state, rotation, erasing a person, officers' shares."""
 
 
 @app.command()
@@ -119,3 +126,64 @@ def _show_dry_run(twin: str, *, permitted: bool, reason: str, as_json: bool) -> 
         show_json({"twin": twin, "permitted": permitted, "reason": reason, "done": False})
     else:
         say(f"{'would be permitted' if permitted else 'would be refused'}: {reason}; nothing was done or logged")
+
+
+@app.command()
+def split(
+    shares: Annotated[int, typer.Option("--shares", help="How many there are, at most 32.")] = 5,
+    threshold: Annotated[int, typer.Option("--threshold", help="How many of them open the key store.")] = 3,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split the local key store's master key into shares, and print them once. Changes nothing by itself.
+
+    Give each to one officer, then `twinward keys seal`. Shares of earlier splits stay valid. Exit codes: 0, 2 a
+    threshold that protects nothing or a key service that has no shares, 3 no key store, 7 it does not open.
+
+    Example: twinward keys split --shares 5 --threshold 3
+    """
+    with errors_taught(as_json=as_json):
+        if not 2 <= threshold <= shares <= 32:
+            raise BadInput("2 ≤ threshold ≤ shares ≤ 32 must hold: with a threshold of 1, each share is the key")
+        made = local_store(home).split_master_key(shares=shares, threshold=threshold)
+        if as_json:
+            show_json({"threshold": threshold, "shares": [share.encode() for share in made]})
+            return
+        for share in made:
+            say(f"share {share.index}: {share.encode()}")
+        say(f"any {threshold} of these open this node's keys; they are not shown again")
+
+
+@app.command()
+def seal(
+    shares_from: SharesOption = None, yes: YesOption = False, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove the key file, once enough shares have shown that they open the key store. A running node keeps running.
+
+    Afterwards no command opens this node until `twinward keys unseal`. Exit codes: 0, 1 you said no, 2 no shares or
+    nobody to ask, 3 no key store, 7 it does not open or the shares are not its own.
+
+    Example: twinward keys seal --shares-from - --yes < shares.txt
+    """
+    with errors_taught(as_json=as_json):
+        given = read_shares(shares_from)
+        store = local_store(home, given)
+        confirm("Remove the key file? Only enough shares then open this node.", yes=yes)
+        store.discard_key_file(given)
+        show_json({"sealed": True}) if as_json else say("sealed: the key file is gone")
+
+
+@app.command()
+def unseal(shares_from: SharesOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Write the key file again from enough shares, so that the node can start. `twinward keys seal` removes it again.
+
+    Exit codes: 0, 2 no shares or nobody to ask, 3 no key store, 7 the shares do not open it.
+
+    Example: twinward keys unseal
+    """
+    with errors_taught(as_json=as_json):
+        given = read_shares(shares_from)
+        local_store(home, given).restore_key_file(given)
+        show_json({"sealed": False}) if as_json else say(
+            "unsealed: the key file is back; seal again once the node runs"
+        )

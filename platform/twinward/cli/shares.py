@@ -1,0 +1,73 @@
+"""Officers' shares of the local master key, for ``twinward keys split``, ``seal`` and ``unseal``.
+
+They open the key store alone, never the node: a sealed node has nothing that could open it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from twinward.cli.screen import MAX_INPUT_BYTES, read_input
+from twinward.errors import BadInput, NotFound, Unavailable
+from twinward_crypto.errors import KeyProviderError, MalformedKey
+
+if TYPE_CHECKING:
+    from twinward_crypto.providers.local import LocalKeyProvider
+    from twinward_crypto.secret_sharing import Share
+
+
+def local_store(home: Path | None, shares: list[Share] | None = None) -> LocalKeyProvider:
+    """The local key store of a home, opened as its settings say or with shares.
+
+    Raises:
+        NotFound: no key store in the home.
+        BadInput: the home uses another key service.
+        Unavailable: it does not open.
+    """
+    from twinward.config import Settings
+    from twinward_crypto.providers.local import KEYSTORE, LocalKeyProvider
+
+    settings = Settings.load(home)
+    scheme, _, folder = settings.keys_uri.partition(":")
+    if scheme != "local":
+        raise BadInput(f"only the local key store has shares; this node's keys are in {scheme}")
+    if settings.passphrase_file is not None:
+        raise BadInput("this node's keys are under a passphrase; shares stand in for a key file")
+    if not (Path(folder) / KEYSTORE).is_file():
+        raise NotFound(f"there is no key store in {folder}", hint="`twinward node init` makes a node and its keys")
+    try:
+        return LocalKeyProvider(Path(folder), shares=shares or ())
+    except KeyProviderError as error:
+        hint = "a sealed node: `twinward keys unseal` with enough shares"
+        raise Unavailable(f"the key store does not open: {error}", hint=hint) from None
+
+
+def read_shares(path: Path | None) -> list[Share]:
+    """Shares from a file, one a line, or asked for one by one without showing them, until there are enough.
+
+    Raises:
+        BadInput: something is no share, or nobody is there to ask.
+    """
+    if path is not None:
+        text = read_input(path, most=MAX_INPUT_BYTES).decode("utf-8", "replace")
+        return [_share(line) for line in text.splitlines() if line.strip()]
+    if not sys.stdin.isatty():
+        raise BadInput("nobody is there to type shares", hint="give them with --shares-from FILE, - for standard input")
+    found: dict[int, Share] = {}
+    while not found or len(found) < next(iter(found.values())).threshold:
+        share = _share(typer.prompt(f"share {len(found) + 1}", hide_input=True, err=True))
+        found[share.index] = share
+    return list(found.values())
+
+
+def _share(text: str) -> Share:
+    from twinward_crypto.secret_sharing import Share
+
+    try:
+        return Share.decode(text)
+    except MalformedKey as error:
+        raise BadInput(str(error)) from None
