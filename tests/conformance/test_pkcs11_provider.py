@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,6 +248,17 @@ def test_a_uri_that_is_not_understood_opens_nothing(uri: str, reason: str) -> No
     with pytest.raises(KeyProviderError, match=reason) as caught:
         open_provider(uri)
     assert "1234" not in str(caught.value)
+
+
+def test_threads_share_a_provider(provider: Pkcs11KeyProvider) -> None:
+    provider.create(FIRST)
+
+    def work(number: int) -> bool:
+        key, context = bytes((number,)) * 32, bytes((number,))
+        return all(provider.unwrap(FIRST, provider.wrap(FIRST, key, context), context) == key for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import itertools
 import ssl
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -286,6 +287,17 @@ def test_ciphertexts_of_two_wraps_share_nothing(provider: TransitKeyProvider) ->
     wraps = [provider.wrap(FIRST, TWIN_KEY, CONTEXT)[6:] for _ in range(4)]
     for one, other in itertools.combinations(wraps, 2):
         assert one[:12] != other[:12]
+
+
+def test_threads_share_a_provider(provider: TransitKeyProvider) -> None:
+    provider.create(FIRST)
+
+    def work(number: int) -> bool:
+        key, context = bytes((number,)) * 32, bytes((number,))
+        return all(provider.unwrap(FIRST, provider.wrap(FIRST, key, context), context) == key for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
