@@ -191,6 +191,27 @@ class LogStoreConformance:
         assert list(store.leaves(0, 240)) == [told[index] for index in range(240)]
         assert store.root() == merkle.root([merkle.leaf_hash(told[index]) for index in range(240)])
 
+    def test_openers_append_side_by_side(self, open_store: Callable[[], LogStore]) -> None:
+        """As processes would that share one log: nobody's entries are lost, refused or put where another's are."""
+        stores = [open_store() for _ in range(3)]
+        told: dict[int, bytes] = {}
+
+        def work(worker: int) -> None:
+            for turn in range(10):
+                leaves = [b"%d/%d/%d" % (worker, turn, n) for n in range(3)]
+                told.update(zip(stores[worker].append([Entry(leaf, b"") for leaf in leaves]), leaves, strict=True))
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(told) == list(range(90))
+        assert list(stores[0].leaves(0, 90)) == [told[index] for index in range(90)]
+        assert stores[0].root() == merkle.root([merkle.leaf_hash(told[index]) for index in range(90)])
+        for store in stores:
+            store.close()
+
     def test_a_closed_store_is_unavailable(self, store: LogStore) -> None:
         """Never a backend's own error."""
         store.append(numbered(1))

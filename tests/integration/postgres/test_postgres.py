@@ -23,6 +23,7 @@ from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, Vau
 from twinward.vault.stores import open_record_store
 from twinward.vault.stores.postgres import PostgresRecordStore
 from twinward.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
+from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.postgres import PostgresAddress
 from twinward_ledger.store import Entry
@@ -205,7 +206,7 @@ def test_a_servers_error_is_translated_and_shows_no_row(postgres: Postgres) -> N
 
 @needs_server
 def test_writers_in_opposite_orders_never_lock_each_other_out(postgres: Postgres) -> None:
-    """Each put moves the same ten records and makes the same new one: every round, one wins and the rest conflict."""
+    """Each put moves the same ten records: every round, one wins and the rest conflict, and none is a deadlock."""
     store = PostgresRecordStore(postgres.database())
     names = [f"r{number}" for number in range(10)]
     store.put([row(name) for name in names])
@@ -214,7 +215,7 @@ def test_writers_in_opposite_orders_never_lock_each_other_out(postgres: Postgres
     def write(worker: int, version: int) -> None:
         order = names if worker % 2 else names[::-1]
         try:
-            store.put([*(row(name, version) for name in order), row(f"new-{version}")])
+            store.put([*(row(name, version) for name in order), row(f"new-{version}-{worker}")])
             outcomes.append("won")
         except VersionConflict:
             outcomes.append("lost")
@@ -311,6 +312,26 @@ def test_a_read_only_log_reads_and_cannot_write(postgres: Postgres) -> None:
     assert writing.size() == 1
     reading.close()
     writing.close()
+
+
+@needs_server
+def test_what_failed_halfway_leaves_no_trace_in_the_tree(postgres: Postgres) -> None:
+    """The tree's edge is kept in memory: a failed append must not leave it where another's append then fits."""
+    uri = postgres.database()
+    one, other = PostgresLogStore(uri), PostgresLogStore(uri)
+    one.append([Entry(b"a", b""), Entry(b"b", b"")])
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("ALTER TABLE log_head ADD CONSTRAINT full_up CHECK (size < 4)")
+        with pytest.raises(LogUnavailable, match="full_up"):
+            one.append([Entry(b"lost", b""), Entry(b"lost too", b"")])
+        connection.execute("ALTER TABLE log_head DROP CONSTRAINT full_up")
+    assert one.size() == 2
+    assert other.append([Entry(b"c", b""), Entry(b"d", b"")]) == range(2, 4)
+    assert one.append([Entry(b"e", b"")]) == range(4, 5)
+    assert list(one.leaves(0, 9)) == [b"a", b"b", b"c", b"d", b"e"]
+    assert one.root() == merkle.root([merkle.leaf_hash(leaf) for leaf in (b"a", b"b", b"c", b"d", b"e")])
+    one.close()
+    other.close()
 
 
 @needs_server
