@@ -14,6 +14,7 @@ from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.search_parameters import parameters_of
 
 _INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create")
+_BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
 _EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
 
 
@@ -24,6 +25,7 @@ def capability_statement(*, base: str, software_version: str, at_ms: int) -> byt
         "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
         "resource": [_resource(name) for name in sorted(R4_TYPES)],
         "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "operation": [{"name": "export", "definition": f"{_BULK}/export"}],
     }
     statement = {
         "resourceType": "CapabilityStatement",
@@ -49,5 +51,5 @@ def _resource(name: str) -> dict[str, Any]:
         "searchParam": [{"name": each, "type": one.kind} for each, one in sorted(parameters_of(name).items())],
     }
     if name == "Patient":
-        served["operation"] = [_EVERYTHING]
+        served["operation"] = [_EVERYTHING, {"name": "export", "definition": f"{_BULK}/patient-export"}]
     return served

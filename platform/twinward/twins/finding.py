@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.twins import references as names
-from twinward.twins.versions import require_in_general
+from twinward.twins.gate import categories_in, permitted, require_in_general
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
@@ -23,6 +22,13 @@ class Finding:
     def twins_of(self, reference: str) -> set[TwinId]:
         """The twins that keep a record under this string. Opens nothing."""
         return {twin for twin, _ in self._vault.locate_all(reference)}
+
+    def types_of(self, twin: TwinId) -> frozenset[str]:
+        """The types of a twin's records; none where its key is gone. Opens nothing."""
+        try:
+            return self._vault.record_types(twin)
+        except TwinShredded:
+            return frozenset()
 
     def require(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
         """Refuse, and log it, whoever may not do this to any twin."""
@@ -46,10 +52,10 @@ class Finding:
         request = AccessRequest(
             principal, Action.READ, purpose, twin, categories, justification, (("search", record_type),)
         )
-        allowed = self._allowed(request)
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        permit = self._access.decide(_narrowed(request, allowed or categories))
-        return self._opened(permit, record_type), categories - allowed
+        requests = permitted(self._access, request) or [request]
+        records = [one for each in requests for one in self._opened(self._access.decide(each), record_type)]
+        return sorted(records, key=_by_id), categories - categories_in(requests)
 
     def across(
         self,
@@ -66,13 +72,13 @@ class Finding:
         """
         detail = (("search", record_type),)
         requests = [AccessRequest(principal, action, purpose, twin, categories, detail=detail) for twin in twins]
-        narrowed = [_narrowed(one, self._allowed(one) or categories) for one in requests]
-        for twin, permit in zip(twins, self._access.decide_many(narrowed), strict=True):
-            yield twin, [] if permit is None else self._opened(permit, record_type)
-
-    def _allowed(self, request: AccessRequest) -> frozenset[Category]:
-        one = {category: _narrowed(request, frozenset({category})) for category in request.categories}
-        return frozenset(category for category, asked in one.items() if self._access.check(asked).permitted)
+        narrowed = [one for request in requests for one in permitted(self._access, request) or [request]]
+        permits: dict[TwinId, list[Permit]] = {twin: [] for twin in twins}
+        for permit in self._access.decide_many(narrowed):
+            if permit is not None and permit.request.twin is not None:
+                permits[permit.request.twin].append(permit)
+        for twin, granted in permits.items():
+            yield twin, sorted((one for permit in granted for one in self._opened(permit, record_type)), key=_by_id)
 
     def _opened(self, permit: Permit, record_type: str) -> list[Record]:
         try:
@@ -82,5 +88,5 @@ class Finding:
         return [record for record in records if record.content != names.DELETED]
 
 
-def _narrowed(request: AccessRequest, categories: frozenset[Category]) -> AccessRequest:
-    return replace(request, categories=categories)
+def _by_id(record: Record) -> str:
+    return str(record.record_id)

@@ -14,10 +14,11 @@ from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, RecordDeleted, RecordNotFound, TwinNotFound
 from twinward.twins.features import FeatureVector, extract, from_content, merge
 from twinward.twins.finding import Finding
+from twinward.twins.gate import categories_in, permitted, require_in_general
 from twinward.twins.ingest import Plan, kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
-from twinward.twins.versions import Versions, require_in_general
+from twinward.twins.versions import Versions
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
@@ -111,14 +112,12 @@ class Twins:
             AccessDenied, RecordNotFound: as ``read_reference``.
         """
         twin, _ = self._locate(principal, purpose, reference, justification)
-        requests = {
-            category: AccessRequest(principal, Action.READ, purpose, twin, frozenset({category}), justification)
-            for category in Category
-        }
-        allowed = frozenset(c for c, request in requests.items() if self._access.check(request).permitted)
+        request = AccessRequest(principal, Action.READ, purpose, twin, frozenset(Category), justification)
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        records = self.read(principal, purpose, twin, allowed or Category, justification=justification)
-        return records, frozenset(Category) - allowed
+        requests = permitted(self._access, request) or [request]
+        records = [one for each in requests for one in self._vault.read_twin(self._access.decide(each))]
+        kept = [record for record in records if record.content != names.DELETED]
+        return kept, frozenset(Category) - categories_in(requests)
 
     def read_reference(
         self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.twins import references as names
 from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
+from twinward.twins.gate import permitted, require_in_general
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 from twinward.vocabulary import Action, Category, Purpose
 
@@ -105,22 +105,13 @@ class Versions:
         """Open those of one record's versions that may be seen, at least one."""
         twin, wanted = heads[0].twin, _categories(heads)
         request = AccessRequest(principal, Action.READ, purpose, twin, wanted, justification)
-        allowed = frozenset(
-            one for one in wanted if self._access.check(replace(request, categories=frozenset({one}))).permitted
-        )
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        permit = self._access.decide(replace(request, categories=allowed or wanted))
-        seen = {head.version for head in heads if head.category in allowed}
-        return self._vault.read_history(permit, heads[0].record_id, versions=seen)
-
-
-def require_in_general(
-    access: AccessControl, principal: Principal, action: Action, purpose: Purpose, justification: str = ""
-) -> None:
-    """Refuse, and log it, whoever may not do this to any twin: so a stranger cannot learn who is a patient here."""
-    anything = AccessRequest(principal, action, purpose, justification=justification)
-    if not access.check(anything).permitted:
-        access.decide(anything)
+        requests = permitted(self._access, request) or [request]
+        opened: list[Record] = []
+        for one in requests:
+            seen = {head.version for head in heads if head.category in one.categories}
+            opened += self._vault.read_history(self._access.decide(one), heads[0].record_id, versions=seen)
+        return sorted(opened, key=lambda record: record.version)
 
 
 def _categories(heads: Iterable[RecordHead]) -> frozenset[Category]:

@@ -144,3 +144,7 @@ class RecordVault(Protocol):
     def heads(self, reference: str) -> list[RecordHead]:
         """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
         ...
+
+    def record_types(self, twin: TwinId) -> frozenset[str]:
+        """The types of a twin's records. Opens nothing."""
+        ...

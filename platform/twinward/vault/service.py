@@ -194,6 +194,19 @@ class Vault:
             for row, category in zip(rows, categories, strict=True)
         ]
 
+    def record_types(self, twin: TwinId) -> frozenset[str]:
+        """The types of a twin's records, read off their tags. Opens nothing.
+
+        Raises:
+            TwinNotFound, TwinShredded: no such twin.
+            RecordDamaged: a tag is not this twin's.
+        """
+        keys = self._keyring.keys(twin)
+        try:
+            return frozenset(keys.type_of(row.type_tag) for row in self._store.of_twin(twin))
+        except OpenError:
+            raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
+
     def close(self) -> None:
         """Give back the databases and forget the cached keys."""
         self._store.close()

@@ -26,6 +26,11 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir/{resource_type}/_search"): {"clinician"},
     ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("DELETE", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
+    ("GET", "/fhir/$export"): {"officer"},
+    ("GET", "/fhir/Patient/$export"): {"officer"},
+    ("GET", "/fhir/$export-jobs/{job}"): {"officer"},
+    ("DELETE", "/fhir/$export-jobs/{job}"): {"officer"},
+    ("GET", "/fhir/$export-jobs/{job}/{file}"): {"officer"},
     ("GET", "/api/1/twins/{twin}/features"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/records"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/consent"): {"officer"},
@@ -57,7 +62,7 @@ def routes(web: TestClient) -> set[tuple[str, str]]:
 
 def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
-    filled_path = path.format(**values, version_id="1")
+    filled_path = path.format(**values, version_id="1", job="j", file="Patient.ndjson")
     return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
 
 
@@ -271,7 +276,9 @@ def test_no_junk_makes_a_server_error(
 ) -> None:
     method, path = route
     keep = quote(parts[0].encode("utf-8", "surrogatepass"), safe="") or "x"
-    names = dict.fromkeys(("twin", "index", "patient_id", "resource_type", "resource_id", "version_id"), keep)
+    names = dict.fromkeys(
+        ("job", "file", "twin", "index", "patient_id", "resource_type", "resource_id", "version_id"), keep
+    )
     known = {"before": parts[0], "category": parts[1], "purpose": parts[1], "limit": parts[0], "twin": parts[1]}
     asked = urlencode({**known, **query}, errors="surrogatepass")
     content: dict[str, Any] = {"content": sent} if isinstance(sent, bytes) else {"json": sent}

@@ -30,6 +30,7 @@ _MAX_JUSTIFICATION_CHARS = 1000
 _USUAL = {
     Role.SYSTEM: Purpose.RECORD_MANAGEMENT,
     Role.OPERATOR: Purpose.RECORD_MANAGEMENT,
+    Role.OFFICER: Purpose.RECORD_MANAGEMENT,
     Role.PATIENT: Purpose.PATIENT_REQUEST,
 }
 Prefer = Annotated[str, Header(max_length=256)]

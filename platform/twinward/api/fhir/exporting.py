@@ -1,0 +1,90 @@
+"""The routes of bulk export: kick off, ask, fetch, forget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response, StreamingResponse
+
+from twinward.access.interfaces import Principal
+from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
+from twinward.fhir.export import MEDIA_TYPE, Exports
+
+_JOBS = "$export-jobs"
+
+
+def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..., Principal]) -> None:
+    """Add them to a router."""
+
+    def start(
+        request: Request, prefer: str, principal: Principal, context: AccessContext, *, patients_only: bool
+    ) -> Response:
+        name = exports.start(
+            principal,
+            context.purpose(principal),
+            request.query_params.multi_items(),
+            request=str(request.url),
+            patients_only=patients_only,
+            asynchronous="respond-async" in prefer,
+        )
+        return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
+
+    @router.get("/$export", status_code=202, summary="Export everything kept, in the background")
+    def export_all(
+        request: Request,
+        prefer: Prefer = "",
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        return start(request, prefer, principal, context, patients_only=False)
+
+    @router.get("/Patient/$export", status_code=202, summary="Export every patient, in the background")
+    def export_patients(
+        request: Request,
+        prefer: Prefer = "",
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        return start(request, prefer, principal, context, patients_only=True)
+
+    @router.get(f"/{_JOBS}/{{job}}", summary="How far an export is, and where its files are")
+    def status(
+        request: Request,
+        job: str,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        found = exports.job(principal, context.purpose(principal), job)
+        if found.types is None:
+            progress = f"{found.looked_at} of {len(found.twins)} patients looked at"
+            return Response(status_code=202, headers={"x-progress": progress, "retry-after": "1"})
+        manifest = found.manifest(f"{base_of(request)}/{_JOBS}/{job}")
+        return Response(json.dumps(manifest), media_type="application/json")
+
+    @router.delete(f"/{_JOBS}/{{job}}", status_code=202, summary="Forget an export")
+    def cancel(
+        job: str,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        exports.cancel(principal, context.purpose(principal), job)
+        return Response(status_code=202)
+
+    @router.get(f"/{_JOBS}/{{job}}/{{file}}", summary="One file of an export: each patient's part is an access")
+    def fetch(
+        job: str,
+        file: str,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        return StreamingResponse(
+            _started(exports.file(principal, context.purpose(principal), job, file)), media_type=MEDIA_TYPE
+        )
+
+
+def _started(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The same lines, the first fetched already: what fails at once is an error and not a broken answer."""
+    return chain([next(lines, b"")], lines)

@@ -1,0 +1,182 @@
+"""Bulk export: a job that is prepared in the background, then files that are streamed out of the vault.
+
+The asynchronous pattern of https://hl7.org/fhir/uv/bulkdata/export.html. Preparing looks only at which types are
+kept, through blind tags: nothing is opened and nothing is written down. A patient's records are opened while a file
+is being fetched, so that each fetch is an access of its own, decided and logged patient by patient at the moment the
+records leave, and a consent taken back between the two is respected. Jobs live in memory: a restart forgets them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinward.access.interfaces import Principal
+from twinward.clock import Clock, iso
+from twinward.errors import NotFound, TwinwardError
+from twinward.fhir.categories import categories_of_type
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.times import to_ms
+from twinward.twins.service import Twins
+from twinward.vocabulary import Action, Purpose, TwinId
+
+MAX_JOBS = 32
+MEDIA_TYPE = "application/fhir+ndjson"
+_TWINS_AT_ONCE = 16
+_FORMATS = frozenset({MEDIA_TYPE, "application/ndjson", "ndjson"})
+
+
+class ExportNotFound(NotFound):
+    """There is no such job or file, or it is another principal's."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One export. ``types`` is None until it is prepared; ``error`` says why it could not be."""
+
+    owner: str
+    request: str
+    twins: Sequence[TwinId] = field(repr=False)
+    asked: frozenset[str]
+    since_ms: int
+    at_ms: int
+    types: list[str] | None = None
+    error: TwinwardError | None = None
+    looked_at: int = 0
+
+    def manifest(self, address: str) -> dict[str, Any]:
+        """Where the files are. ``address`` is the job's own."""
+        output = [{"type": name, "url": f"{address}/{name}.ndjson"} for name in self.types or []]
+        return {
+            "transactionTime": iso(self.at_ms),
+            "request": self.request,
+            "requiresAccessToken": True,
+            "output": output,
+            "error": [],
+        }
+
+
+class Exports:
+    """The jobs of one node. Whoever may not export at all is refused, and logged, by every method."""
+
+    def __init__(self, twins: Twins, clock: Clock) -> None:
+        self._twins = twins
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+
+    def start(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        request: str,
+        patients_only: bool,
+        asynchronous: bool,
+    ) -> str:
+        """Begin a job; return its secret name.
+
+        Args:
+            principal, purpose: who exports, and why.
+            pairs: the parameters: ``_type``, ``_since``, ``_outputFormat``.
+            request: the address that was asked, for the manifest.
+            patients_only: leave out what belongs to no patient.
+            asynchronous: whether the caller said ``Prefer: respond-async``.
+
+        Raises:
+            AccessDenied: the principal may export nobody.
+            InvalidResource: a parameter that is not served.
+        """
+        self._twins.require(principal, Action.EXPORT, purpose)
+        if not asynchronous:
+            raise InvalidResource(Issue("not-supported", "", "an export is asynchronous: send Prefer: respond-async"))
+        asked, since_ms = _parameters(pairs)
+        directory = None if patients_only else self._twins.directory()
+        twins = [*sorted(self._twins.all()), *([] if directory is None else [directory])]
+        job = Job(principal.id, request, twins, asked, since_ms, self._clock.now_ms())
+        name = secrets.token_urlsafe(24)
+        with self._lock:
+            self._jobs[name] = job
+            while len(self._jobs) > MAX_JOBS:
+                self._jobs.popitem(last=False)
+        threading.Thread(target=self._prepare, args=(job,), name="fhir-export", daemon=True).start()
+        return name
+
+    def job(self, principal: Principal, purpose: Purpose, name: str) -> Job:
+        """A job of this principal's.
+
+        Raises:
+            AccessDenied: the principal may export nobody.
+            ExportNotFound: no such job of its.
+            TwinwardError: the job could not be prepared, for this reason.
+        """
+        self._twins.require(principal, Action.EXPORT, purpose)
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is None or job.owner != principal.id:
+            raise ExportNotFound("there is no such export", hint="start it again: a restart of the node forgets jobs")
+        if job.error is not None:
+            raise job.error
+        return job
+
+    def cancel(self, principal: Principal, purpose: Purpose, name: str) -> None:
+        """Forget a job. Raises as ``job``."""
+        self.job(principal, purpose, name)
+        with self._lock:
+            self._jobs.pop(name, None)
+
+    def file(self, principal: Principal, purpose: Purpose, name: str, file: str) -> Iterator[bytes]:
+        """The lines of one file, patient after patient; who may not be exported now is left out (and logged so).
+
+        Raises:
+            AccessDenied, ExportNotFound: as ``job``; also for a file that the job does not have.
+        """
+        job = self.job(principal, purpose, name)
+        resource_type = file.removesuffix(".ndjson")
+        if resource_type not in (job.types or []) or not file.endswith(".ndjson"):
+            raise ExportNotFound("this export has no such file", hint="its manifest lists them")
+        return self._lines(principal, purpose, job, resource_type)
+
+    def _lines(self, principal: Principal, purpose: Purpose, job: Job, resource_type: str) -> Iterator[bytes]:
+        wanted = categories_of_type(resource_type)
+        for start in range(0, len(job.twins), _TWINS_AT_ONCE):
+            some = job.twins[start : start + _TWINS_AT_ONCE]
+            for _, records in self._twins.finding.across(
+                principal, Action.EXPORT, purpose, some, resource_type, wanted
+            ):
+                for record in records:
+                    if record.committed_at_ms >= job.since_ms:
+                        # A line break in JSON is never inside a string, so leaving it out changes no value.
+                        yield record.content.translate(None, b"\r\n") + b"\n"
+
+    def _prepare(self, job: Job) -> None:
+        found: set[str] = set()
+        try:
+            for twin in job.twins:
+                found |= self._twins.finding.types_of(twin)
+                job.looked_at += 1
+        except TwinwardError as error:
+            job.error = error
+            return
+        served = found & R4_TYPES
+        job.types = sorted(served & job.asked if job.asked else served)
+
+
+def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[frozenset[str], int]:
+    asked: set[str] = set()
+    since_ms = 0
+    for name, value in pairs:
+        if name == "_type" and (types := set(value.split(","))) <= R4_TYPES:
+            asked |= types
+        elif name == "_since" and (found := to_ms(value.replace(" ", "+"))) is not None:
+            since_ms = found
+        elif name != "_outputFormat" or value not in _FORMATS:
+            issue = Issue("not-supported", "", f"{name[:40]!r} with this value is not served by $export")
+            raise InvalidResource(issue, hint="_type takes types of R4, _since an instant, _outputFormat ndjson")
+    return frozenset(asked), since_ms
