@@ -146,10 +146,10 @@ def test_concurrent_appends_share_transactions(tmp_path: Path) -> None:
 
     store._writer.set_trace_callback(count)
     threads = [threading.Thread(target=store.append, args=([Entry(b"%d" % n, b"")],)) for n in range(64)]
-    with store._write_lock:  # everyone queues up behind it
+    with store._group.lock:  # everyone queues up behind it
         for thread in threads:
             thread.start()
-        while len(store._queue) < 64:
+        while len(store._group._queue) < 64:
             time.sleep(0.001)
     for thread in threads:
         thread.join()
