@@ -135,6 +135,19 @@ class RecordStoreConformance:
         assert store.find(tag("old")) == []
         assert store.find(tag("new")) == [RecordId("a")]
 
+    def test_many_tags_are_found_as_one_by_one(self, store: RecordStore) -> None:
+        many = [row(f"r{number:04}", twin=BERN, tags=(tag(f"t{number}"),)) for number in range(1200)]
+        store.put([*many, row("a", tags=(tag("x"), tag("old"))), row("b", tags=(tag("x"),))])
+        store.put([row("a", 2, tags=(tag("x"), tag("new")))])
+        asked = [tag("x"), tag("old"), tag("new"), tag("none"), *(tag(f"t{number}") for number in range(1200))]
+        found = store.find_many(asked)
+        assert {each: record_id for each, (_, record_id) in found.items()} == {
+            each: store.find(each)[-1] for each in asked if store.find(each)
+        }
+        assert found[tag("x")] == (ANNA, RecordId("b"))
+        assert found[tag("t7")] == (BERN, RecordId("r0007"))
+        assert store.find_many([]) == {}
+
     def test_tags_of_another_length_are_refused(self, store: RecordStore) -> None:
         with pytest.raises(MalformedRecord):
             store.put([row("a", tags=(b"short",))])

@@ -27,6 +27,7 @@ class Plan:
         self._vault = vault
         self._changes: list[tuple[str, str]] = []
         self._left: set[Category] = set()
+        self._kept = self._find(source, is_new=is_new)
         for one in source.records:
             self._plan(one, is_new=is_new, keep=source.keep_existing)
 
@@ -75,8 +76,18 @@ class Plan:
         self.records.append(replace(record, version=one.follows or 0))
         self._changes.append((one.reference, "created" if existing is None else "updated"))
 
+    def _find(self, source: PatientImport, *, is_new: bool) -> dict[str, tuple[TwinId, RecordId]]:
+        """Where the records are kept that the plan will ask for; in two queries, however many there are."""
+        same: dict[str, ImportRecord] = {}
+        if not (is_new or source.keep_existing):
+            same = {names.as_content(one.reference, one.category, one.content): one for one in source.records}
+        kept = self._vault.locate_many(list(same))
+        unchanged = {same[name].reference for name in kept}
+        others = [one.reference for one in source.records if one.reference not in unchanged]
+        return kept | self._vault.locate_many(others)
+
     def _locate(self, one: ImportRecord, name: str) -> RecordId | None:
-        kept = self._vault.locate(name)
+        kept = self._kept.get(name)
         if kept is None:
             return None
         if kept[0] != self.twin:

@@ -83,6 +83,10 @@ class RecordStore(Protocol):
         """Records whose newest version carries a blind tag."""
         ...
 
+    def find_many(self, tags: Sequence[bytes]) -> dict[bytes, tuple[TwinId, RecordId]]:
+        """For each tag that is found, the last by id of the records whose newest version carries it."""
+        ...
+
     def twins(self) -> list[TwinId]:
         """Every twin that has a row."""
         ...
@@ -135,6 +139,10 @@ class RecordVault(Protocol):
 
     def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
         """Where a reference such as ``Patient/123`` is kept. Opens nothing."""
+        ...
+
+    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
+        """``locate`` for many; those that are not kept are left out. Opens nothing."""
         ...
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:

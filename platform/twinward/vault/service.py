@@ -172,6 +172,12 @@ class Vault:
         row = self._store.latest(found[-1]) if found else None
         return (row.twin, row.record_id) if row is not None else None
 
+    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
+        """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
+        tags = {reference: self._sealer.reference_tag(reference) for reference in references}
+        found = self._store.find_many(list(tags.values()))
+        return {reference: found[tag] for reference, tag in tags.items() if tag in found}
+
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
         """Every record whose newest version carries a reference, by record id. Opens nothing."""
         found = self._store.find(self._sealer.reference_tag(reference))

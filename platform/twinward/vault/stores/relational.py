@@ -19,6 +19,9 @@ from twinward.vault.models import RecordHead, RecordTag, SealedRecord
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
+_TAGS_AT_ONCE = 500
+"""Well below the parameters one statement may have."""
+
 _head = RecordHead.__table__  # type: ignore[attr-defined]
 _sealed = SealedRecord.__table__  # type: ignore[attr-defined]
 _tag = RecordTag.__table__  # type: ignore[attr-defined]
@@ -77,6 +80,19 @@ class RelationalRecordStore:
         statement = select(_tag.c.record_id).where(_tag.c.tag == tag).order_by(_tag.c.record_id)
         with self._file.reading() as connection:
             return [RecordId(found) for found in connection.execute(statement).scalars()]
+
+    def find_many(self, tags: Sequence[bytes]) -> dict[bytes, tuple[TwinId, RecordId]]:
+        """For each tag that is found, the last by id of the records whose newest version carries it."""
+        statement = select(_tag.c.tag, _head.c.twin, _tag.c.record_id).join(
+            _head, _head.c.record_id == _tag.c.record_id
+        )
+        found: dict[bytes, tuple[TwinId, RecordId]] = {}
+        with self._file.reading() as connection:
+            for start in range(0, len(tags), _TAGS_AT_ONCE):
+                some = statement.where(_tag.c.tag.in_(tags[start : start + _TAGS_AT_ONCE])).order_by(_tag.c.record_id)
+                for tag, twin, record_id in connection.execute(some):
+                    found[tag] = TwinId(twin), RecordId(record_id)
+        return found
 
     def twins(self) -> list[TwinId]:
         """Every twin that has a row, by id."""
