@@ -122,11 +122,13 @@ def show(
 
     Example: twinward twin show 0198… --as dr-lee --category labs --category vitals --purpose TREAT
     """
+    from twinward.twins import references
+
     with node_at(home, as_json=as_json) as node:
         principal = node.accounts.named(account)
         request = request_of(principal, Action.READ, purpose, twin_of(node, twin), category, justification)
         permit = node.access.decide(request)
-        records = node.vault.read_twin(permit)
+        records = [record for record in node.vault.read_twin(permit) if record.content != references.DELETED]
         if as_json:
             show_json({"twin": twin, "log_index": permit.log_index, "records": [_shown(one) for one in records]})
             return
