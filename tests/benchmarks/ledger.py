@@ -300,7 +300,7 @@ BENCHMARKS = (
 )
 
 NOT_BUILT = (
-    ("durable events/s on PostgreSQL", "only the SQLite log store is built"),
+    ("durable events/s on PostgreSQL", "it needs a server of its own; not part of this run"),
     ("durable events/s against Tessera, Fabric, Besu", "not installed; a plain durable insert stands in"),
     ("1,000 random kill -9 under load", "a test, not a benchmark; no timing to print"),
     ("completeness proofs per patient", "the sparse Merkle map is not built yet"),
