@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     quorum: Annotated[int, Field(ge=1)] = 2
     """How many of them must."""
     modes: tuple[Literal["gated", "vendor-key", "matrix"], ...] = ("gated",)
-    """Similarity modes vendors may use. vendor-key and matrix leak more: read SIMILARITY in the threat model first."""
+    """Similarity modes vendors may use. vendor-key and matrix leak more: read the threat model first."""
     minimum_count: Annotated[int, Field(ge=1)] = 3
     """Fewest matches a vendor may be told about."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12

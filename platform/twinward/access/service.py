@@ -74,7 +74,9 @@ class Access:
         for request in requests:
             if not self.check(request).permitted:
                 self.decide(request)  # logs the refusal and raises: nothing of the batch is set
-        self.decide_many(requests)
+        for request, permit in zip(requests, self.decide_many(requests), strict=True):
+            if permit is None:  # something changed since the dry run: the gate has the last word
+                self.decide(request)
         return self._consents.put_many(consents)
 
     def consent_of(self, twin: TwinId) -> Consent:

@@ -10,7 +10,7 @@ from pathlib import Path
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.errors import LogTampered
-from twinward.demo.cast import CLINICIAN, OFFICER, VENDOR
+from twinward.demo.cast import CLINICIAN, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Reading, Tampering, Witnessed
 from twinward.node import Node
@@ -112,12 +112,6 @@ def tamper_with_copy(node: Node, display: Display) -> Tampering:
     display.advance()
     display.finish(f"leaf {victim} altered; the check names leaf {found}")
     return Tampering(victim, found, say)
-
-
-def audit_as_officer(node: Node) -> int:
-    """The officer reads the log, which is an access too; returns how many rows a first page shows."""
-    request = AccessRequest(OFFICER, Action.AUDIT, Purpose.COMPLIANCE)
-    return len(node.audit_reader.events(node.access.decide(request), limit=50).rows)
 
 
 def _copy_database(source: Path, target: Path) -> None:
