@@ -54,7 +54,9 @@ def demo(
     patients: Annotated[int, typer.Option(help="How many patients to make up.")] = 60,
     seed: Annotated[int, typer.Option(help="Of everything that is made up.")] = 7,
     epsilon: Annotated[float, typer.Option(help="Privacy of the training, per patient.")] = 3.0,
-    force: Annotated[bool, typer.Option("--force", help="Replace the node that is in the home already.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what an earlier demo left in the home; never a node of your own.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,14 +68,13 @@ def demo(
     · twinward demo --bundles ./my-bundles --home ./my-node
     """
     with errors_taught(as_json=as_json):
-        from twinward.demo.story import REPORT_NAME, Plan, run_demo
+        from twinward.demo.story import REPORT_NAME, Plan, clear_home, run_demo
         from twinward.demo.summary import summary
-        from twinward.node import remove_node
 
         plan = Plan(home or DEFAULT_HOME, bundles, stays, patients, seed, epsilon)
         plan.require_sound()
         if force:
-            remove_node(plan.home)
+            clear_home(plan.home)
         with _display(as_json=as_json) as display:
             result, cast = run_demo(plan, display)
         if as_json:

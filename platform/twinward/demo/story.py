@@ -15,10 +15,12 @@ from twinward.demo.report import write_report
 from twinward.demo.result import DemoResult
 from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
-from twinward.errors import BadInput
-from twinward.node import create_node
+from twinward.errors import BadInput, Conflict
+from twinward.node import create_node, remove_node
 
 REPORT_NAME = "report.html"
+MARKER = "made-by-demo"
+"""A file that says a home is the demo's own, so that the next demo may replace it."""
 ALL_MODES = ("gated", "vendor-key", "matrix")
 
 
@@ -51,6 +53,13 @@ class Plan:
             raise BadInput("make up 12 to 5000 patients", hint="fewer show no cohort, more take long")
 
 
+def clear_home(home: Path) -> None:
+    """Delete what an earlier demo left in a home. Raises ``Conflict`` for anything that the demo did not make."""
+    if home.exists() and any(home.iterdir()) and not (home / MARKER).is_file():
+        raise Conflict(f"{home} was not made by the demo and is not touched", hint="give another --home")
+    remove_node(home)
+
+
 def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
     """The whole main job on a new node. What it leaves behind is ready to be served."""
     plan.require_sound()
@@ -58,6 +67,7 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
     # The demo's hospital has decided in writing to offer the modes that leak more; a new node offers `gated` alone.
     embedded = {"records": "", "keyring": "", "log": ""}  # the story searches these files, and tampers with a copy
     node = create_node(Settings.load(plan.home, modes=ALL_MODES, **embedded))
+    (plan.home / MARKER).touch()
     try:
         cast = hire(node)
         admitted = seal_patients(node, display, bundles=plan.bundles, count=plan.patients, seed=plan.seed)

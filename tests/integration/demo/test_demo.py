@@ -20,7 +20,7 @@ from twinward.demo.plaintext_search import search_files
 from twinward.demo.querying import ABSTAINS_EVERY, give_consent, query_as_vendor
 from twinward.demo.reading import read_as_clinician, tamper_with_copy, witness_and_anchor
 from twinward.demo.sealing import Admitted, seal_patients
-from twinward.demo.story import ALL_MODES, Plan
+from twinward.demo.story import ALL_MODES, MARKER, Plan, clear_home
 from twinward.errors import BadInput, Conflict
 from twinward.node import Node, create_node, remove_node
 
@@ -93,6 +93,18 @@ def test_a_home_that_is_no_node_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="not empty"):
         create_node(Settings.load(tmp_path))
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_force_replaces_an_earlier_demo_and_never_a_node_of_ones_own(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    create_node(Settings.load(home)).close()
+    with pytest.raises(Conflict, match="not made by the demo"):
+        clear_home(home)
+    assert (home / "vault.db").exists()
+    (home / MARKER).touch()
+    clear_home(home)
+    assert not home.exists()
+    clear_home(home)  # nothing there: nothing to do
 
 
 @pytest.mark.parametrize(
