@@ -1,0 +1,40 @@
+"""The composition root: the only place that picks backends and wires domains together.
+
+A node's home holds, on the embedded defaults:
+
+======================  ========================================================================
+``twinward.toml``       settings
+``keys/``               the local key service (its KEKs are encrypted under a key file or passphrase)
+``keyring.db``          wrapped twin keys; apart from the records, so that shredding is deleting here
+``vault.db``            sealed records
+``log.db``              the access log: leaves, tree, sealed event bodies, checkpoints
+``anchors.db``          what was anchored, and what was on its way
+``witness.db``          what this hospital's own witness has co-signed
+``consents.db``         sealed consents
+``accounts.db``         accounts: names, stretched passwords, hashed tokens
+``chain.db``            the embedded chain
+``consortium.json``     where the contracts are
+``cohort.sealed``       the running epoch's similarity secrets, sealed
+``peers/<name>/``       the other hospitals of an embedded consortium, each with keys and a witness of its own
+======================  ========================================================================
+"""
+
+from __future__ import annotations
+
+from twinward.node.errors import translated
+from twinward.node.homes import remove_node, write_private
+from twinward.node.node import Neighbourhood, Node
+from twinward.node.opening import create_node, join_as_peer, open_node
+from twinward.node.system import SYSTEM
+
+__all__ = [
+    "SYSTEM",
+    "Neighbourhood",
+    "Node",
+    "create_node",
+    "join_as_peer",
+    "open_node",
+    "remove_node",
+    "translated",
+    "write_private",
+]

@@ -1,0 +1,96 @@
+"""The running epoch's cohort: opened when first asked for, its secrets sealed in the home to outlive the process."""
+
+from __future__ import annotations
+
+import threading
+
+from twinward.access.service import Access
+from twinward.client.messages import Mode
+from twinward.config import Settings
+from twinward.consortium import Consortium
+from twinward.identity import Identity
+from twinward.node.homes import write_private
+from twinward.node.system import SYSTEM
+from twinward.similarity.budget import LedgerBudget
+from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.offer import Offer
+from twinward.similarity.service import Similarity, gated_plan_of
+from twinward.twins.readers import CohortReader
+from twinward.twins.service import Twins
+from twinward_crypto.envelope import open_sealed, seal
+from twinward_crypto.errors import OpenError
+
+COHORT_FILE = "cohort.sealed"
+
+
+class RunningCohort:
+    """Holds the similarity service of the running epoch.
+
+    Args:
+        settings: what is offered, and where the sealed secrets lie.
+        identity: whose key seals them.
+        consortium: whose chain says what epoch it is.
+        twins: whose feature vectors the snapshot takes.
+        access: the gate every one of them passes.
+    """
+
+    def __init__(
+        self, settings: Settings, identity: Identity, consortium: Consortium, twins: Twins, access: Access
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._consortium = consortium
+        self._twins = twins
+        self._access = access
+        self._lock = threading.Lock()
+        self._similarity: Similarity | None = None
+
+    def current(self) -> Similarity:
+        """The running epoch's; a new epoch takes a new snapshot. Raises ``Unavailable``: the chain does not answer."""
+        budget = LedgerBudget(self._consortium.budgets)
+        epoch = budget.current_epoch()
+        with self._lock:
+            if self._similarity is None or self._similarity.cohort.epoch != epoch:
+                self._similarity = self._open(epoch, budget)
+            return self._similarity
+
+    def refresh(self) -> Similarity:
+        """A new snapshot within the running epoch, under the same secrets."""
+        with self._lock:
+            self._similarity = None
+        return self.current()
+
+    def _open(self, epoch: int, budget: LedgerBudget) -> Similarity:
+        offer = Offer(
+            modes=tuple(Mode(name) for name in self._settings.modes), minimum_count=self._settings.minimum_count
+        )
+        secrets = self._sealed_secrets(epoch, offer)
+        similarity = Similarity.open(
+            CohortReader(self._twins, self._access, SYSTEM),
+            hospital=self._settings.hospital,
+            schema=self._twins.schema,
+            epoch=epoch,
+            offer=offer,
+            access=self._access,
+            budget=budget,
+            secrets=secrets,
+        )
+        if secrets is None:
+            sealed = seal(self._identity.sealing_key(), similarity.secrets.dangerously_export(), _aad(epoch))
+            write_private(self._settings.home / COHORT_FILE, sealed)
+        return similarity
+
+    def _sealed_secrets(self, epoch: int, offer: Offer) -> CohortSecrets | None:
+        """The running epoch's secrets from an earlier process, so that handles stay the same; None to begin anew."""
+        path = self._settings.home / COHORT_FILE
+        if not path.exists():
+            return None
+        try:
+            opened = open_sealed(self._identity.sealing_key(), path.read_bytes(), _aad(epoch))
+        except OpenError:
+            return None  # sealed for another epoch: it is over
+        return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, offer))
+
+
+def _aad(epoch: int) -> bytes:
+    return b"twinward/cohort-secrets/1" + epoch.to_bytes(8, "big")
