@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench check clean
+.PHONY: help setup run serve test test-all bench check slither clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -49,9 +49,21 @@ check: $(READY) contracts/node_modules/.ready
 	$(BIN)/python -m tests.checks.readme
 	$(BIN)/python -m tests.checks.artefacts
 
+# slither-analyzer wants an older web3 than the product: an environment of its own.
+.venv-slither/.ready: contracts/tools/slither-requirements.txt
+	$(PYTHON) -m venv .venv-slither
+	.venv-slither/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+## make slither   static analysis of the contracts, in an environment of its own
+slither: .venv-slither/.ready contracts/node_modules/.ready
+	cd contracts && FOUNDRY_DISABLE_NIGHTLY_WARNING=1 node_modules/.bin/forge build src --force --quiet --build-info \
+	  --out out/slither --build-info-path out/slither/build-info --cache-path cache/slither
+	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" ../.venv-slither/bin/slither .
+
 ## make bench     ratios against baselines measured in the same run -> bench-results.json
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-slither contracts/node_modules contracts/out contracts/cache

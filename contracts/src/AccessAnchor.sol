@@ -86,6 +86,8 @@ contract AccessAnchor {
         return _message(logId, witnesses.epoch(), size, root, time);
     }
 
+    // A block's maker may shift its time by seconds; the bound it is held against is a quarter of an hour.
+    // slither-disable-next-line timestamp
     function _requireExtension(
         Head storage head,
         uint64 size,

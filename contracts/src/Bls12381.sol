@@ -31,6 +31,8 @@ library Bls12381 {
     address private constant MAP_FP2_TO_G2 = address(0x11);
 
     /// The field's prime, 64 bytes.
+    // Coordinates of 381 bits in 64 bytes each: the digits are the curve's own.
+    // slither-disable-next-line too-many-digits
     bytes private constant PRIME =
         hex"000000000000000000000000000000001a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab";
     /// (p - 1) / 2 in two words: a y above it has the sign flag in compressed form.
@@ -38,12 +40,18 @@ library Bls12381 {
     uint256 private constant HALF_PRIME_LOW = 0xb23ba5c279c2895fb39869507b587b120f55ffff58a9ffffdcff7fffffffd555;
 
     /// The generator of G1, negated.
+    // Coordinates of 381 bits in 64 bytes each: the digits are the curve's own.
+    // slither-disable-next-line too-many-digits
     bytes private constant MINUS_G1 =
         hex"0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb00000000000000000000000000000000114d1d6855d545a8aa7d76c8cf2e21f267816aef1db507c96655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca";
 
     /// The key and signature of the seed of 32 zero bytes over PROBE_MESSAGE, made by an independent implementation.
+    // Coordinates of 381 bits in 64 bytes each: the digits are the curve's own.
+    // slither-disable-next-line too-many-digits
     bytes private constant PROBE_KEY =
         hex"000000000000000000000000000000000695ad325dfc7e1191fbc9f186f58eff42a634029731b18380ff89bf42c464a42cb8ca55b200f051f57f1e1893c687590000000000000000000000000000000010ea7912ef7a227c01298a7c7a96b1851b23021741c71938f39638b1d368aaa621452426b5d8199773a2cb5b2743a5da";
+    // Coordinates of 381 bits in 64 bytes each: the digits are the curve's own.
+    // slither-disable-next-line too-many-digits
     bytes private constant PROBE_SIGNATURE =
         hex"00000000000000000000000000000000107b88e6d4c16257065736484a92e1b4a042eed4fce9294984ef454adbbc0090c66e0a164b448e82cfad41d6dd7e69a50000000000000000000000000000000006ab8618c8ba029acd3d1c6ad137ea92ac22d103dee716629d3f9bae0e3cdac5a64fb20633fa948a1f8c15935ae43496000000000000000000000000000000000cae91c14a8f3943bd22b4e39e1fab6b3eaad007e12468f1ea7225f040a4a6944a73434f88a001da705861f4a6bef2a0000000000000000000000000000000001353224d673b7fa013f379c9a45ec27819edcaaed7cb63a8caaf34f6e6a6cf635e6d0150e2c2e3f8aef0756fbc51a4c1";
     bytes private constant PROBE_MESSAGE = "twinward precompile probe";
@@ -76,6 +84,8 @@ library Bls12381 {
     }
 
     /// @notice Whether a point of 128 bytes is infinity.
+    // Assembly: four words of a `bytes` are read where they lie; its length is the caller's to check.
+    // slither-disable-next-line assembly
     function isInfinityG1(bytes memory point) internal pure returns (bool infinity) {
         assembly ("memory-safe") {
             let words :=
@@ -108,6 +118,8 @@ library Bls12381 {
     }
 
     /// @notice RFC 9380's expand_message_xmd with SHA-256 to 256 bytes (two elements of Fp2).
+    // Assembly: each digest is written into place; `uniform` has room for all eight.
+    // slither-disable-next-line assembly
     function expandMessage(bytes memory message, string memory dst) internal pure returns (bytes memory uniform) {
         // Only this library's two tags and the vectors' come here: all shorter than the 256 bytes that need hashing.
         bytes memory dstPrime = abi.encodePacked(dst, uint8(bytes(dst).length));
@@ -135,6 +147,8 @@ library Bls12381 {
     }
 
     /// 64 bytes of `data` modulo the prime, by raising them to the power of one.
+    // Assembly: copies 64 of the 256 bytes that `expandMessage` made; every offset is a constant here.
+    // slither-disable-next-line assembly
     function _reduce(bytes memory data, uint256 offset) private view returns (bytes memory) {
         bytes memory base = new bytes(64);
         assembly ("memory-safe") {
@@ -143,6 +157,8 @@ library Bls12381 {
         return _call(MODEXP, abi.encodePacked(uint256(64), uint256(1), uint256(64), base, uint8(1), PRIME), 64);
     }
 
+    // Precompiles have no interface to call through; success and the exact length are both required here.
+    // slither-disable-next-line low-level-calls
     function _call(address precompile, bytes memory input, uint256 expected) private view returns (bytes memory) {
         (bool ok, bytes memory output) = precompile.staticcall(input);
         if (!ok || output.length != expected) revert PrecompileFailed(precompile, output.length);
@@ -153,6 +169,8 @@ library Bls12381 {
         return abi.decode(point, (uint256, uint256, uint256, uint256));
     }
 
+    // Assembly: reads the second word of `PRIME`, which has 64 bytes.
+    // slither-disable-next-line assembly
     function _secondWord(bytes memory data) private pure returns (uint256 word) {
         assembly ("memory-safe") {
             word := mload(add(data, 64))

@@ -90,6 +90,8 @@ contract BudgetLedger is Members {
     }
 
     /// @notice Spends queries before they are answered.
+    // Epochs are hours or days; what a block's maker can shift are seconds.
+    // slither-disable-next-line timestamp
     function spendQueries(bytes32 vendor, uint64 epoch, uint64 amount, bytes32 request) external onlyMember {
         if (amount == 0) revert ZeroAmount();
         if (epoch != currentEpoch()) revert WrongEpoch(currentEpoch(), epoch);

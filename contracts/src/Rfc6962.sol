@@ -35,6 +35,8 @@ library Rfc6962 {
     }
 
     /// @notice The hash of an inner node (RFC 6962, section 2.1).
+    // Assembly: 65 bytes are hashed without allocating memory for each node of a proof.
+    // slither-disable-next-line assembly
     function nodeHash(bytes32 left, bytes32 right) internal view returns (bytes32 digest) {
         bool ok;
         // 65 bytes at the free memory pointer, which is left where it is: nothing else is written meanwhile.
