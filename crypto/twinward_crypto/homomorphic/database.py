@@ -1,8 +1,9 @@
 """The hospital's side of vendor-key mode: plaintext features, packed and pre-transformed for scoring.
 
 A block holds N records (N the ring's degree): feature j of record r is coefficient r of the block's polynomial j,
-already in SEAL's number-theoretic form. Coefficients beyond the last record hold random levels, so that a padded
-block looks like a full one.
+already in SEAL's number-theoretic form. Where features are grouped, a block holds N/g records and polynomial i has
+record r's features ``i g .. i g + g - 1`` as coefficients from ``r g`` on. Coefficients beyond the last record and the
+last feature hold random levels, so that a padded block looks like a full one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Levels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """N records: ``features`` and, for weighted queries, ``squares``, one transformed polynomial per feature."""
+    """N/g records: ``features`` and, for weighted queries, ``squares``, one transformed polynomial per group."""
 
     features: tuple[Any, ...]
     squares: tuple[Any, ...]
@@ -58,12 +59,8 @@ class Database:
         rows = check_levels(plan, levels)
         if len(binding) != BINDING_BYTES:
             raise ParameterError(f"must be {BINDING_BYTES} bytes", part="binding")
-        n = plan.profile.degree
-        padded = 1 + levels.astype(np.int64)
-        if rows % n:
-            fill = random_levels((n - rows % n) * plan.dimension, plan.levels)
-            padded = np.concatenate([padded, fill.reshape(-1, plan.dimension)])
-        blocks = tuple(_block(plan, padded[start : start + n]) for start in range(0, len(padded), n))
+        n = plan.block_rows
+        blocks = tuple(_block(plan, _filled(plan, levels[start : start + n])) for start in range(0, rows, n))
         return cls(plan, rows, binding, blocks)
 
 
@@ -78,16 +75,27 @@ def check_levels(plan: Plan, levels: Levels) -> int:
     return len(levels)
 
 
+def _filled(plan: Plan, levels: Levels) -> Levels:
+    """A block's levels, shifted by one, random where there is no record or no feature: ``[block_rows, groups * g]``."""
+    full = random_levels(plan.block_rows * plan.groups * plan.grouping, plan.levels).reshape(plan.block_rows, -1)
+    full[: len(levels), : plan.dimension] = 1 + levels
+    return full
+
+
 def _block(plan: Plan, shifted: Levels) -> Block:
     context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
     evaluator = seal.Evaluator(context)
     squared = shifted * shifted
 
-    def transformed(column: Levels) -> Any:
+    def transformed(values: Levels) -> tuple[Any, ...]:
+        """Each group's polynomial: a record's grouped features lie side by side."""
+        grouped = values.reshape(plan.block_rows, plan.groups, plan.grouping).transpose(1, 0, 2)
+        return tuple(to_ntt(column) for column in grouped.reshape(plan.groups, -1))
+
+    def to_ntt(column: Levels) -> Any:
         made = seal.Plaintext()
         evaluator.transform_to_ntt(_seal.polynomial(context, column.astype(np.uint64)), context.first_parms_id(), made)
         return made
 
-    features = tuple(transformed(shifted[:, j]) for j in range(plan.dimension))
-    squares = tuple(transformed(squared[:, j]) for j in range(plan.dimension)) if plan.weighted else ()
-    return Block(features, squares, squared.sum(axis=1))
+    squares = transformed(squared) if plan.weighted else ()
+    return Block(transformed(shifted), squares, squared[:, : plan.dimension].sum(axis=1))

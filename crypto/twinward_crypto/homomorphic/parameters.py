@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twinward_crypto.errors import ParameterError
 
 MAX_DIMENSION = 256
 MAX_LEVELS = 1024
 MAX_WEIGHT = 1024
+MAX_GROUPING = 256
 
 _NOISE_MAX = 21  # SEAL samples errors from a centred binomial over 42 coins: |e| <= 21
 _NOISE_SIGMA = math.sqrt(42 / 4)
@@ -76,6 +77,8 @@ class Plan:
         noise_width: the hospital adds 0 .. noise_width - 1 to each distance; 1 adds nothing. BFV only.
         plain_modulus: BFV's t, a power of two above every distance; 0 for CKKS.
         scale_bits: CKKS: bits of the product's scale (index times query); 0 for BFV.
+        grouping: BFV: features that share a ciphertext, a power of two; it divides the upload and multiplies the
+            download.
     """
 
     profile: Profile
@@ -86,11 +89,26 @@ class Plan:
     noise_width: int
     plain_modulus: int
     scale_bits: int
+    grouping: int = 1
 
     @property
     def max_distance(self) -> int:
         """The largest squared distance the schema can give, in squared levels, before noise is added."""
         return self.dimension * self.max_weight * (self.levels - 1) ** 2
+
+    @property
+    def groups(self) -> int:
+        """Ciphertexts that carry a query's features."""
+        return -(-self.dimension // self.grouping)
+
+    @property
+    def block_rows(self) -> int:
+        """Records whose distances share a ciphertext."""
+        return self.profile.slots // self.grouping
+
+    def blocks(self, rows: int) -> int:
+        """Ciphertexts that carry this many records' distances."""
+        return -(-rows // self.block_rows)
 
     def pack(self) -> bytes:
         """The 32 bytes by which both sides compare plans (format: SPEC, homomorphic bundles)."""
@@ -103,7 +121,7 @@ class Plan:
             self.max_weight,
             self.noise_width,
             self.plain_modulus,
-            0,
+            self.grouping - 1,
         )
 
     def explain(self) -> str:
@@ -112,7 +130,7 @@ class Plan:
         kind = f"t=2^{self.plain_modulus.bit_length() - 1}" if self.plain_modulus else f"scale 2^{self.scale_bits}"
         return (
             f"{self.profile.name}: {ring}, {kind}; {self.dimension} features x {self.levels} levels, "
-            f"distances up to {self.max_distance}, {self.profile.slots} records a ciphertext"
+            f"distances up to {self.max_distance}, {self.block_rows} records a ciphertext"
         )
 
 
@@ -124,14 +142,17 @@ def plan(
     weighted: bool | None = None,
     noise_width: int = 1,
     profile: Profile | None = None,
+    grouping: int = 1,
 ) -> Plan:
     """The smallest BFV profile whose worst case is exact for this schema, or the given one if it is.
 
     Raises:
         ParameterError: ``part`` names what overflows: ``dimension``, ``levels``, ``max_weight``, ``noise_width``
-            or ``profile``.
+            or ``profile``; or it is ``grouping``, which must be a power of two up to ``MAX_GROUPING``.
     """
     _check(dimension, levels, max_weight)
+    if not 1 <= grouping <= MAX_GROUPING or grouping & (grouping - 1):
+        raise ParameterError(f"must be a power of two from 1 to {MAX_GROUPING}", part="grouping")
     if not 1 <= noise_width <= 1 << 30:
         raise ParameterError("must lie in 1 .. 2^30", part="noise_width")
     carries_weights = max_weight > 1 if weighted is None else weighted or max_weight > 1
@@ -140,7 +161,7 @@ def plan(
             raise ParameterError(f"{candidate.name} is not a BFV profile", part="profile")
         made = _bfv(candidate, dimension, levels, max_weight, carries_weights, noise_width)
         if _bfv_fits(made):
-            return made
+            return replace(made, grouping=grouping)
     tried = profile.name if profile else "every profile"
     part = _culprit(
         lambda d, v, w, n: _bfv_fits(_bfv(profile or CIRCUIT_PRIVATE, d, v, w, carries_weights, n)),

@@ -1,7 +1,9 @@
 """The vendor's side of vendor-key mode: encrypt a query, decrypt squared distances.
 
 A query feature becomes the constant polynomial ``Enc(-2 w_j (q_j + 1) mod t)``, a weight ``Enc(w_j)``. Multiplied by a
-block whose coefficients are N records' levels it gives all N products at once, so nothing is ever rotated. Levels
+block whose coefficients are N records' levels it gives all N products at once, so nothing is ever rotated. With
+grouping g, g features share a ciphertext in reverse order, ``Enc(sum_k c_k X^(g-1-k))``, and a block holds N/g records
+of g coefficients each: coefficient ``r g + g - 1`` of the product is ``sum_k c_k x_(r,k)``, and only that one. Levels
 are shifted by one on both sides: distances stay, and no polynomial of the hospital's is ever zero (which SEAL refuses
 as "transparent").
 """
@@ -11,7 +13,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import tenseal.sealapi as seal
@@ -55,8 +56,12 @@ class QueryKey(RingKey):
         encryptor = seal.Encryptor(self._context, self._secret)
         shifted = [level + 1 for level in checked_levels]
         linear = [-2 * w * q % t for w, q in zip(checked_weights, shifted, strict=True)]
-        values = linear if weights is None else [*linear, *checked_weights]
-        parts = [_seal.save(encryptor.encrypt_symmetric(self._constant(value))) for value in values]
+        columns = [linear] if weights is None else [linear, checked_weights]
+        parts = [
+            _seal.save(encryptor.encrypt_symmetric(_seal.polynomial(self._context, group)))
+            for values in columns
+            for group in self._groups(values)
+        ]
         if self.plan.profile.floods:
             parts.append(_seal.save(self._public))
         bundle = Bundle(Kind.QUERY, self.plan, binding, tuple(parts), weighted=weights is not None)
@@ -72,16 +77,19 @@ class QueryKey(RingKey):
         """
         if scores.kind is not Kind.SCORES or scores.plan != self.plan:
             raise MalformedBundle("not scores for this key's plan")
-        n = self.plan.profile.degree
+        n, g = self.plan.profile.degree, self.plan.grouping
         blocks = [
-            _seal.coefficients(self._decrypt(_seal.load(seal.Ciphertext, self._context, part)), n)
+            _seal.coefficients(self._decrypt(_seal.load(seal.Ciphertext, self._context, part)), n)[g - 1 :: g]
             for part in scores.parts
         ]
         raw = np.concatenate(blocks)[: scores.rows]
         return (raw + query.offset) % self.plan.plain_modulus
 
-    def _constant(self, value: int) -> Any:
-        return _seal.polynomial(self._context, np.array([value], dtype=np.uint64))
+    def _groups(self, values: Sequence[int]) -> NDArray[np.uint64]:
+        """The coefficients of each group's polynomial, ``uint64[groups, grouping]``, constant term first."""
+        padded = np.zeros(self.plan.groups * self.plan.grouping, dtype=np.uint64)
+        padded[: len(values)] = values
+        return padded.reshape(self.plan.groups, self.plan.grouping)[:, ::-1]
 
 
 def check_query(plan: Plan, levels: Sequence[int], weights: Sequence[int] | None) -> tuple[list[int], list[int]]:

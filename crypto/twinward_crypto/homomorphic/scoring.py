@@ -61,7 +61,7 @@ def score(
         total = _sum_of_products(evaluator, factors, block)
         clear = added[k * plan.profile.degree : (k + 1) * plan.profile.degree]
         if not query.weighted:
-            clear = clear + block.norms
+            clear[plan.grouping - 1 :: plan.grouping] += block.norms
         evaluator.add_plain_inplace(total, _seal.polynomial(context, (clear % plan.plain_modulus).astype(np.uint64)))
         if flood:
             flood.drown(total)
@@ -93,20 +93,28 @@ def _load_factor(context: Any, evaluator: Any, part: bytes) -> Any:
 
 
 def _added(database: Database, noise: Noise | None, hidden: NDArray[np.bool_] | None) -> Noise:
-    """What is added to each coefficient: noise, or a uniform value of Z_t where a row is hidden."""
-    t, width = database.plan.plain_modulus, database.plan.noise_width
-    padded = np.zeros(len(database.blocks) * database.plan.profile.degree, dtype=np.int64)
+    """What is added to each coefficient: noise, or a uniform value of Z_t where a row is hidden or none stands.
+
+    Between the coefficients that carry distances, grouping leaves ones that mix neighbouring records: all are hidden.
+    """
+    plan, rows = database.plan, database.rows
+    masked = np.ones((len(database.blocks) * plan.block_rows, plan.grouping), dtype=np.bool_)
+    masked[:, -1] = False
+    added = np.zeros(masked.shape, dtype=np.int64)
     if noise is not None:
-        if noise.shape != (database.rows,) or (noise < 0).any() or (noise >= width).any():
-            raise ParameterError(f"one whole number from 0 to {width - 1} a record is expected", part="noise")
-        padded[: database.rows] = noise
+        if noise.shape != (rows,) or (noise < 0).any() or (noise >= plan.noise_width).any():
+            raise ParameterError(
+                f"one whole number from 0 to {plan.noise_width - 1} a record is expected", part="noise"
+            )
+        added[:rows, -1] = noise
     if hidden is not None:
-        if hidden.shape != (database.rows,):
+        if hidden.shape != (rows,):
             raise ParameterError("one truth value a record is expected", part="hidden")
-        # t is a power of two of at most 2^40, so cutting 64 random bits leaves a uniform value.
-        random = np.frombuffer(os.urandom(8 * database.rows), dtype="<u8") & np.uint64(t - 1)
-        padded[: database.rows] = np.where(hidden, random.astype(np.int64), padded[: database.rows])
-    return padded
+        masked[:rows, -1] = hidden
+    # t is a power of two of at most 2^40, so cutting 64 random bits leaves a uniform value.
+    random = np.frombuffer(os.urandom(8 * int(masked.sum())), dtype="<u8") & np.uint64(plan.plain_modulus - 1)
+    added[masked] = random.astype(np.int64)
+    return added.reshape(-1)
 
 
 class _Flood:

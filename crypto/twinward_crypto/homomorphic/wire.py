@@ -120,7 +120,7 @@ def decode(data: bytes, *, kind: Kind, plan: Plan, binding: bytes = UNBOUND) -> 
 
 
 def _expected_parts(frame: Bundle) -> int:
-    d, per_feature = frame.plan.dimension, 2 if frame.weighted else 1
+    d, per_feature = frame.plan.groups, 2 if frame.weighted else 1
     is_answer = frame.kind in (Kind.SCORES, Kind.GATED_SCORES)
     if is_answer != (1 <= frame.rows <= MAX_ROWS):
         raise MalformedBundle("a number of rows that does not fit the kind")
@@ -132,7 +132,7 @@ def _expected_parts(frame: Bundle) -> int:
         case Kind.GATE_PUBLIC_KEY:
             return 1
         case _:
-            return -(-frame.rows // frame.plan.profile.slots)
+            return frame.plan.blocks(frame.rows)
 
 
 def _part_limit(plan: Plan) -> int:

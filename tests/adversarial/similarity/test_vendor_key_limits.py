@@ -65,7 +65,8 @@ def test_a_query_formed_by_hand_reads_two_features_at_once(profile: object) -> N
 def linear(key: QueryKey, made: Plan, values: list[int]) -> wire.Bundle:
     """A query bundle whose factors were chosen freely."""
     encryptor = seal.Encryptor(key._context, key._secret)
-    parts = [_seal.save(encryptor.encrypt_symmetric(key._constant(value))) for value in values]
+    constants = [_seal.polynomial(key._context, np.array([value], dtype=np.uint64)) for value in values]
+    parts = [_seal.save(encryptor.encrypt_symmetric(constant)) for constant in constants]
     if made.profile.floods:
         parts.append(_seal.save(key._public))
     return wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, tuple(parts))

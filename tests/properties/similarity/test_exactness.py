@@ -44,11 +44,11 @@ def gate_key(made: Plan) -> GateKey:
     return GateKey.generate(made)
 
 
-@given(cases())
-@settings(max_examples=40)
-def test_vendor_key(case: tuple[int, np.ndarray, list[int], list[int] | None]) -> None:
+@given(cases(), st.sampled_from([1, 2, 4, 8]))
+@settings(max_examples=60)
+def test_vendor_key(case: tuple[int, np.ndarray, list[int], list[int] | None], grouping: int) -> None:
     levels, rows, query, weights = case
-    key = query_key(plan(rows.shape[1], levels, 3))
+    key = query_key(plan(rows.shape[1], levels, 3, grouping=grouping))
     asked = key.encrypt_query(query, weights)
     answer = score(asked.bundle, Database.build(key.plan, rows))
     assert key.decrypt_distances(asked, answer).tolist() == brute(rows, query, weights)

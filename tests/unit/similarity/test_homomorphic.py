@@ -90,6 +90,41 @@ def test_gated_rounds_to_the_exact_distance_within_its_bound(dimension, levels, 
     assert 0 < error < error_bound(made) < 0.5
 
 
+@pytest.mark.parametrize(("dimension", "grouping"), [(16, 4), (5, 2), (3, 8)])
+def test_grouped_features_share_ciphertexts(dimension: int, grouping: int) -> None:
+    made = plan(dimension, LEVELS, profile=FAST, grouping=grouping)
+    alone = plan(dimension, LEVELS, profile=FAST)
+    rows = np.random.default_rng(7).integers(0, LEVELS, (made.block_rows * 2 + 3, dimension))
+    key, database = QueryKey.generate(made), Database.build(made, rows)
+    asked = key.encrypt_query(rows[5].tolist())
+    answer = score(asked.bundle, database)
+    assert np.array_equal(key.decrypt_distances(asked, answer), brute(rows, rows[5].tolist(), None))
+    assert len(asked.bundle.parts) == -(-dimension // grouping) == made.groups
+    assert len(answer.parts) == made.blocks(len(rows)) == 3 > alone.blocks(len(rows))
+
+
+def test_coefficients_between_distances_are_masked() -> None:
+    """They would mix neighbouring records' features: each answer draws them anew, uniformly."""
+    made = plan(4, LEVELS, profile=FAST, grouping=4)
+    key, database = QueryKey.generate(made), Database.build(made, np.full((300, 4), 9))
+    asked = key.encrypt_query([1, 2, 3, 4])
+    drawn = []
+    for _ in range(2):
+        part = _seal.load(seal.Ciphertext, key._context, score(asked.bundle, database).parts[0])
+        drawn.append(_seal.coefficients(key._decrypt(part), made.profile.degree).reshape(-1, 4)[:300])
+    assert (drawn[0][:, 3] == drawn[1][:, 3]).all()
+    between = np.concatenate([one[:, :3].ravel() for one in drawn])
+    assert (drawn[0][:, :3] == drawn[1][:, :3]).mean() < 0.01
+    assert abs(between.mean() / made.plain_modulus - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("grouping", [0, 3, 512])
+def test_a_grouping_is_a_power_of_two(grouping: int) -> None:
+    with pytest.raises(ParameterError) as refusal:
+        plan(4, 16, grouping=grouping)
+    assert refusal.value.part == "grouping"
+
+
 def test_noise_is_added_and_hidden_rows_say_nothing() -> None:
     made = plan(2, 16, noise_width=8, profile=FAST)
     rows, key = np.array([[1, 2], [3, 4], [15, 15]]), QueryKey.generate(made)
