@@ -186,3 +186,28 @@ class RecordStoreConformance:
         assert newest is not None
         assert newest.sealed == b"%d" % won[0]
         assert store.count() == 3
+
+    def test_a_purged_twin_leaves_nothing_and_others_stay(self, store: RecordStore) -> None:
+        many = [row(f"r{number:04d}", tags=(tag(f"t{number}"),)) for number in range(601)]
+        kept = row("kept", twin=BERN, tags=(tag("t1"),))
+        store.put([*many, kept, row("r0001", 2, tags=(tag("t1"),))])
+        assert store.purge_twin(ANNA) == 602
+        assert store.purge_twin(ANNA) == 0
+        store.forget_deleted()
+        assert store.twins() == [BERN]
+        assert store.count() == 1
+        assert store.find(tag("t1")) == [kept.record_id]
+        assert store.find(tag("t7")) == []
+        assert store.history(RecordId("r0001")) == []
+        store.put([row("r0001")])  # nothing is left that would be in its way
+
+    def test_a_purged_category_takes_whole_records(self, store: RecordStore) -> None:
+        moved = [row("moved"), row("moved", 2, category=VITALS, tags=(tag("x"),))]
+        other = [row("other", category=VITALS, tags=(tag("x"),)), row("foreign", twin=BERN)]
+        store.put([row("labs", tags=(tag("x"),)), *moved, *other])
+        assert store.purge_category(ANNA, NOTES) == 0
+        assert store.purge_category(ANNA, LABS) == 3
+        assert [one.record_id for one in store.of_twin(ANNA)] == ["other"]
+        assert store.find(tag("x")) == ["other"]
+        assert store.history(RecordId("moved")) == []
+        assert store.twins() == [ANNA, BERN]

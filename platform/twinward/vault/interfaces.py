@@ -91,6 +91,18 @@ class RecordStore(Protocol):
         """Every twin that has a row."""
         ...
 
+    def purge_twin(self, twin: TwinId) -> int:
+        """Delete every version of a twin's records with their blind tags, durably; return how many versions."""
+        ...
+
+    def purge_category(self, twin: TwinId, category_tag: bytes) -> int:
+        """``purge_twin`` for the records of which any version stands under a category's tag."""
+        ...
+
+    def forget_deleted(self) -> None:
+        """Put what was deleted out of reach in the files, as far as the backend can. Slow: once a batch."""
+        ...
+
     def count(self) -> int:
         """How many rows there are, all versions."""
         ...

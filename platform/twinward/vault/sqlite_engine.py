@@ -72,11 +72,17 @@ class SqliteFile:
             yield connection
 
     def forget_deleted(self) -> None:
-        """Empty the write-ahead log, in which deleted rows would otherwise linger."""
+        """Write the file anew without its free space, and empty the write-ahead log: deleted rows lingered in both.
+
+        ``secure_delete`` zeroes what a deletion frees, but pages that were split or moved long before may hold copies.
+        """
         with translated(self.path), self._engine.connect() as connection:
             raw = connection.connection.dbapi_connection
             if raw is not None:
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor = raw.cursor()
+                for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # VACUUM itself goes through the log
+                    cursor.execute(statement)
+                cursor.close()
 
     def close(self) -> None:
         """Give back every connection."""

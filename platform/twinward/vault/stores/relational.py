@@ -19,7 +19,7 @@ from twinward.vault.models import RecordHead, RecordTag, SealedRecord
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
-_TAGS_AT_ONCE = 500
+_TAGS_AT_ONCE = _IDS_AT_ONCE = 500
 """Well below the parameters one statement may have."""
 
 _head = RecordHead.__table__  # type: ignore[attr-defined]
@@ -100,6 +100,25 @@ class RelationalRecordStore:
         with self._file.reading() as connection:
             return [TwinId(twin) for twin in connection.execute(statement).scalars()]
 
+    def purge_twin(self, twin: TwinId) -> int:
+        """Delete every version of a twin's records with their blind tags, durably; return how many versions.
+
+        Idempotent: what was interrupted is finished by doing it again.
+        """
+        return self._purge(select(_head.c.record_id).where(_head.c.twin == twin))
+
+    def purge_category(self, twin: TwinId, category_tag: bytes) -> int:
+        """``purge_twin`` for the records of which any version stands under a category's tag.
+
+        A record that was moved to another category goes whole: versions are chained, and none may be missing.
+        """
+        in_category = (_sealed.c.twin == twin) & (_sealed.c.category_tag == category_tag)
+        return self._purge(select(_sealed.c.record_id).where(in_category).distinct())
+
+    def forget_deleted(self) -> None:
+        """Put what was deleted out of reach in the files, as far as the backend can. Slow: once a batch."""
+        self._file.forget_deleted()
+
     def count(self) -> int:
         """How many rows there are, all versions."""
         with self._file.reading() as connection:
@@ -108,6 +127,17 @@ class RelationalRecordStore:
     def close(self) -> None:
         """Give back files and connections."""
         self._file.close()
+
+    def _purge(self, doomed: Select[tuple[str]]) -> int:
+        purged = 0
+        with self._file.writing() as connection:
+            ids = sorted(connection.execute(doomed).scalars())  # writers take heads in this order, too
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                some = ids[start : start + _IDS_AT_ONCE]
+                connection.execute(delete(_tag).where(_tag.c.record_id.in_(some)))
+                purged += connection.execute(delete(_sealed).where(_sealed.c.record_id.in_(some))).rowcount
+                connection.execute(delete(_head).where(_head.c.record_id.in_(some)))
+        return purged
 
     def _insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
         """Insert rows, all with the same columns. Raises one of ``DUPLICATE``."""
