@@ -43,6 +43,8 @@ class LeafKind(IntEnum):
     """An event about no single patient: a vendor query, a study, reading the log."""
     HEARTBEAT = 3
     """Nothing happened; a gap between heartbeats shows that something is missing."""
+    COMPLETENESS = 4
+    """A root of the completeness map; its commitment is to a ``completeness.MapHead``, which is no secret."""
 
 
 @dataclass(frozen=True, slots=True)

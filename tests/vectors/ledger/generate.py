@@ -61,7 +61,7 @@ def _refused_leaves(leaf: bytes) -> list[dict[str, str]]:
         "version 0": b"\0" + leaf[1:],
         "version 2": b"\2" + leaf[1:],
         "kind 0": leaf[:1] + b"\0" + leaf[2:],
-        "kind 4": leaf[:1] + b"\4" + leaf[2:],
+        "kind 9": leaf[:1] + b"\t" + leaf[2:],
     }
     return [{"desc": desc, "leaf": data.hex()} for desc, data in cases.items()]
 
