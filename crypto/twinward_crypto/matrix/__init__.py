@@ -6,6 +6,6 @@ exactly. Both breaks stand as tests that succeed (``tests/adversarial/similarity
 keep a cloud from reading features by accident, never to keep them from somebody who tries. Gated homomorphic mode is
 what protects.
 
-``partition_tree`` is the plaintext tree, ``scheme`` the encryption, ``index`` the outsourced encrypted tree and its
-search, ``token`` the query the hospital issues.
+``partition_tree`` is the plaintext tree, ``scheme`` the encryption, ``encrypted_tree`` what is outsourced and its
+search, ``index`` the hospital's side of it (build, insert, delete, rebuild), ``token`` the query the hospital issues.
 """

@@ -1,84 +1,220 @@
-"""Obfuscation-grade outsourced tree: every node and record encrypted, searched by whoever holds it, without a key.
+"""Obfuscation-grade index, the hospital's side: the plaintext tree, the key, and the encrypted tree made from them.
 
-What the holder sees: the tree's shape, the path a query takes, the scaled value of each test, how many records match
-and which (as positions of its own order), and whether two queries take the same path. What it can compute from that:
-see the package's two breaks.
+Records come and go between epochs' rebuilds. An insertion descends to the leaf on its side of every hyperplane; where
+it lies between both edges the nearer one is moved, and only such nodes are encrypted anew. A full leaf is cut in two.
+A deletion leaves edges as they are: looser than they could be, never wrong. So every search stays exact, and what
+grows is the number of tests; ``worn`` says when a rebuild pays, which also replaces the key.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from twinward_crypto.errors import MalformedBundle, ParameterError
+from twinward_crypto.errors import ParameterError
 from twinward_crypto.matrix._entropy import SYSTEM, Entropy, Indices, Reals
-from twinward_crypto.matrix.partition_tree import LEAF_SIZE, PartitionTree
+from twinward_crypto.matrix.encrypted_tree import NO_RECORD, EncryptedTree, Patch
+from twinward_crypto.matrix.partition_tree import LEAF_SIZE, PartitionTree, cut_in_two
 from twinward_crypto.matrix.scheme import MatrixKey
-from twinward_crypto.matrix.token import EXTRA, Token, centred, reach_of
+from twinward_crypto.matrix.token import EXTRA, centred, reach_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Visit:
-    """What one search did, as its holder saw it.
+@dataclass(slots=True, eq=False)
+class _Node:
+    """An inner node as the hospital knows it."""
 
-    Attributes:
-        positions: matching records, as positions in the outsourced order, ascending.
-        nodes: the inner nodes visited, in order.
-        inner_tests, leaf_tests: how many traces were computed.
+    direction: Reals
+    offset: float
+    left_max: float
+    right_min: float
+    children: list[int]
+
+
+@dataclass(slots=True, eq=False)
+class _Change:
+    """What one insertion or deletion touches, gathered until it becomes a patch."""
+
+    nodes: set[int] = field(default_factory=set)
+    leaves: set[int] = field(default_factory=set)
+    records: dict[int, Reals] = field(default_factory=dict)
+
+
+class OutsourcedIndex:
+    """What the hospital keeps: rows by position, the plaintext tree, the key; and ``tree``, which it hands out.
+
+    Made by ``build_index``. ``insert`` and ``delete`` change ``tree`` and give the patch by which other holders of a
+    copy follow.
     """
 
-    positions: Indices
-    nodes: tuple[int, ...]
-    inner_tests: int
-    leaf_tests: int
+    def __init__(
+        self, key: MatrixKey, top: int, leaf_size: int, entropy: Entropy, plain: PartitionTree, vectors: Reals
+    ) -> None:
+        self._key, self._top, self._leaf_size, self._entropy = key, top, leaf_size, entropy
+        self._vectors = dict(enumerate(vectors[plain.order]))
+        self._rows = plain.order.tolist()
+        self._nodes = [
+            _Node(direction, float(offset), float(left), float(right), pair)
+            for direction, offset, left, right, pair in zip(
+                plain.directions,
+                plain.offsets,
+                plain.left_max,
+                plain.right_min,
+                plain.children.tolist(),
+                strict=True,
+            )
+        ]
+        starts = plain.leaf_starts.tolist()
+        self._leaves = [list(range(start, end)) for start, end in pairwise(starts)]
+        self._leaf_of = {position: leaf for leaf, held in enumerate(self._leaves) for position in held}
+        self._position_of = {row: position for position, row in enumerate(self._rows)}
+        self._built, self._changes = len(self._rows), 0
+        self._root = plain.root
+        self.tree: EncryptedTree
 
+    @property
+    def rows(self) -> Indices:
+        """The row at each outsourced position, deleted ones included. Stays at the hospital."""
+        return np.array(self._rows, dtype=np.int64)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EncryptedTree:
-    """The outsourced side: ciphertexts flattened to rows of ``m * m`` numbers, and the tree's shape."""
+    @property
+    def worn(self) -> bool:
+        """Whether half as many records came or went as there were: time to build anew."""
+        return 2 * self._changes > self._built
 
-    size: int
-    binding: bytes
-    inner: Reals = field(repr=False)
-    """``[inner nodes, 2, m * m]``: the left and the right test."""
-    records: Reals = field(repr=False)
-    """``[records, m * m]``, in leaf order."""
-    children: Indices = field(repr=False)
-    leaf_starts: Indices = field(repr=False)
-    root: int
+    def __len__(self) -> int:
+        return len(self._vectors)
 
-    def search(self, token: Token) -> Visit:
-        """Every record the token's test accepts. A frontier of nodes is one matrix-vector product.
+    def insert(self, row: int, levels: Sequence[int]) -> Patch:
+        """Add a record under a row number that is not in use.
 
         Raises:
-            MalformedBundle: the token is for another tree.
+            ParameterError: ``part`` is ``row`` or ``levels``; nothing is changed.
         """
-        if token.size != self.size or token.binding != self.binding:
-            raise MalformedBundle("a token for another tree")
-        frontier, leaves, path = np.array([self.root]), [], []
-        while len(frontier):
-            leaves += [int(~node) for node in frontier[frontier < 0]]
-            nodes = frontier[frontier >= 0]
-            path += nodes.tolist()
-            open_sides = self.inner[nodes] @ token.flat <= 0
-            frontier = self.children[nodes][open_sides]
-        positions = self._positions(leaves)
-        near = self.records[positions] @ token.flat <= 0
-        return Visit(np.sort(positions[near]), tuple(path), 2 * len(path), len(positions))
+        if row in self._position_of:
+            raise ParameterError("this row is in the index already", part="row")
+        vector = _vectors(self._key, np.array([levels]), self._top)[0]
+        position, change = len(self._rows), _Change()
+        self._rows.append(row)
+        self._vectors[position], self._position_of[row] = vector, position
+        change.records[position] = self._key.encrypt(_leaf_tests(vector[None], self._key.reach), entropy=self._entropy)[
+            0
+        ]
+        parent, side, leaf = self._descend(vector, change)
+        self._leaves[leaf].append(position)
+        self._leaf_of[position] = leaf
+        change.leaves.add(leaf)
+        if len(self._leaves[leaf]) > self._leaf_size:
+            self._split(leaf, parent, side, change)
+        return self._commit(change)
 
-    def _positions(self, leaves: list[int]) -> Indices:
-        spans = [np.arange(self.leaf_starts[leaf], self.leaf_starts[leaf + 1]) for leaf in leaves]
-        return np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
+    def delete(self, row: int) -> Patch:
+        """Take a record out; its ciphertext is erased. Raises ``ParameterError`` where there is no such row."""
+        position = self._position_of.pop(row, None)
+        if position is None:
+            raise ParameterError("no such row is in the index", part="row")
+        leaf, change = self._leaf_of.pop(position), _Change()
+        self._leaves[leaf].remove(position)
+        del self._vectors[position]
+        change.leaves.add(leaf)
+        change.records[position] = np.zeros(self._key.size**2)
+        return self._commit(change)
 
+    def rebuild(self, key: MatrixKey, *, binding: bytes) -> OutsourcedIndex:
+        """The same rows in a fresh tree under another key and binding. Raises ``ParameterError`` where none is left."""
+        positions = sorted(self._vectors)
+        levels = np.array([self._vectors[position] for position in positions]) + self._top / 2
+        made = build_index(
+            key,
+            np.rint(levels).astype(np.int64).reshape(len(positions), -1),
+            top=self._top,
+            binding=binding,
+            leaf_size=self._leaf_size,
+            entropy=self._entropy,
+        )
+        made._rename({place: self._rows[position] for place, position in enumerate(positions)})
+        return made
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OutsourcedIndex:
-    """What the hospital keeps beside its key: the encrypted tree it hands out, and which row each position is."""
+    def _rename(self, names: dict[int, int]) -> None:
+        self._rows = [names[row] for row in self._rows]
+        self._position_of = {row: position for position, row in enumerate(self._rows)}
 
-    tree: EncryptedTree
-    rows: Indices = field(repr=False)
-    """The row at each outsourced position. Stays at the hospital."""
+    def _descend(self, vector: Reals, change: _Change) -> tuple[int, int, int]:
+        """The (parent, side, leaf) a vector belongs to; edges it lies between are moved to take it in."""
+        parent, side, at = -1, 0, self._root
+        while at >= 0:
+            node = self._nodes[at]
+            place = float(node.direction @ vector) + node.offset
+            parent, side = at, int(place - node.left_max > node.right_min - place)
+            if side == 0 and place > node.left_max:
+                node.left_max = place
+                change.nodes.add(at)
+            elif side == 1 and place < node.right_min:
+                node.right_min = place
+                change.nodes.add(at)
+            at = node.children[side]
+        return parent, side, ~at
+
+    def _split(self, leaf: int, parent: int, side: int, change: _Change) -> None:
+        held = self._leaves[leaf]
+        cut = cut_in_two(np.array([self._vectors[position] for position in held]))
+        made, other = len(self._nodes), len(self._leaves)
+        self._nodes.append(_Node(cut.direction, cut.offset, cut.left_max, cut.right_min, [~leaf, ~other]))
+        self._leaves[leaf] = [held[k] for k in cut.left]
+        self._leaves.append([held[k] for k in cut.right])
+        self._leaf_of.update(dict.fromkeys(self._leaves[other], other))
+        if parent < 0:
+            self._root = made
+        else:
+            self._nodes[parent].children[side] = made
+            change.nodes.add(parent)
+        change.nodes.add(made)
+        change.leaves.update((leaf, other))
+
+    def _commit(self, change: _Change) -> Patch:
+        nodes = sorted(change.nodes)
+        patch = Patch(
+            revision=self.tree.revision + 1,
+            root=self._root,
+            tests=dict(zip(nodes, self._inner_tests(nodes), strict=True)),
+            children={node: (self._nodes[node].children[0], self._nodes[node].children[1]) for node in nodes},
+            leaves={leaf: self._slots(self._leaves[leaf]) for leaf in change.leaves},
+            records=change.records,
+        )
+        self.tree.apply(patch)
+        self._changes += 1
+        return patch
+
+    def _outsource(self, binding: bytes) -> None:
+        m, nodes = self._key.size, range(len(self._nodes))
+        vectors = np.array([self._vectors[position] for position in range(len(self._rows))])
+        self.tree = EncryptedTree(
+            size=m,
+            binding=binding,
+            inner=self._inner_tests(nodes),
+            children=np.array([self._nodes[node].children for node in nodes], dtype=np.int64).reshape(-1, 2),
+            leaves=np.array([self._slots(held) for held in self._leaves]),
+            records=self._key.encrypt(_leaf_tests(vectors, self._key.reach), entropy=self._entropy),
+            root=self._root,
+        )
+
+    def _slots(self, held: Sequence[int]) -> Indices:
+        slots = np.full(self._leaf_size, NO_RECORD, dtype=np.int64)
+        slots[: len(held)] = held
+        return slots
+
+    def _inner_tests(self, nodes: Sequence[int]) -> Reals:
+        """Both tests of some inner nodes, encrypted: ``float64[k, 2, m * m]``."""
+        m, reach = self._key.size, self._key.reach
+        chosen = [self._nodes[node] for node in nodes]
+        directions = np.array([node.direction for node in chosen]).reshape(len(chosen), m - 2 - EXTRA)
+        offsets = np.array([node.offset for node in chosen])
+        left = (offsets - np.array([node.left_max for node in chosen])) / reach
+        right = (np.array([node.right_min for node in chosen]) - offsets) / reach
+        tests = np.stack([_columns(directions, left, -1.0, 0.0), _columns(-directions, right, -1.0, 0.0)], axis=1)
+        return self._key.encrypt(tests.reshape(-1, m - 2), entropy=self._entropy).reshape(-1, 2, m * m)
 
 
 def build_index(
@@ -95,26 +231,10 @@ def build_index(
     Raises:
         ParameterError: the array does not fit the key or has a level out of range.
     """
-    if levels.ndim != 2 or levels.shape[1] != key.size - 2 - EXTRA:
-        raise ParameterError(f"rows of {key.size - 2 - EXTRA} levels are expected", part="dimension")
-    if not len(levels) or levels.min() < 0 or levels.max() > top:
-        raise ParameterError(f"at least one record, levels from 0 to {top}", part="levels")
-    vectors = centred(levels.astype(np.float64), top)
-    tree = PartitionTree.build(vectors, leaf_size)
-    tests = np.stack([_left_tests(tree, key.reach), _right_tests(tree, key.reach)], axis=1)
-    m = key.size
-    return OutsourcedIndex(
-        EncryptedTree(
-            size=m,
-            binding=binding,
-            inner=key.encrypt(tests.reshape(-1, m - 2), entropy=entropy).reshape(-1, 2, m * m),
-            records=key.encrypt(_leaf_tests(vectors[tree.order], key.reach), entropy=entropy),
-            children=tree.children,
-            leaf_starts=tree.leaf_starts,
-            root=tree.root,
-        ),
-        tree.order,
-    )
+    vectors = _vectors(key, levels, top)
+    index = OutsourcedIndex(key, top, leaf_size, entropy, PartitionTree.build(vectors, leaf_size), vectors)
+    index._outsource(binding)
+    return index
 
 
 def key_for(dimension: int, top: int, *, entropy: Entropy = SYSTEM) -> MatrixKey:
@@ -122,12 +242,12 @@ def key_for(dimension: int, top: int, *, entropy: Entropy = SYSTEM) -> MatrixKey
     return MatrixKey.generate(dimension + EXTRA, reach_of(dimension, top), entropy=entropy)
 
 
-def _left_tests(tree: PartitionTree, reach: float) -> Reals:
-    return _columns(tree.directions, (tree.offsets - tree.left_max) / reach, -1.0, 0.0)
-
-
-def _right_tests(tree: PartitionTree, reach: float) -> Reals:
-    return _columns(-tree.directions, (tree.right_min - tree.offsets) / reach, -1.0, 0.0)
+def _vectors(key: MatrixKey, levels: Indices, top: int) -> Reals:
+    if levels.ndim != 2 or levels.shape[1] != key.size - 2 - EXTRA:
+        raise ParameterError(f"rows of {key.size - 2 - EXTRA} levels are expected", part="dimension")
+    if not len(levels) or not np.issubdtype(levels.dtype, np.integer) or levels.min() < 0 or levels.max() > top:
+        raise ParameterError(f"at least one record, whole levels from 0 to {top}", part="levels")
+    return centred(levels.astype(np.float64), top)
 
 
 def _leaf_tests(vectors: Reals, reach: float) -> Reals:

@@ -129,16 +129,34 @@ class _Builder:
 
     def _split(self, rows: Indices, stack: list[tuple[Indices, int, int]]) -> int:
         points = self._vectors[rows]
-        direction, offset = _hyperplane(points)
-        place = points @ direction + offset
-        sorted_by_place = np.argsort(place, kind="stable")
-        middle = len(rows) // 2
-        left, right = sorted_by_place[:middle], sorted_by_place[middle:]
-        self._inner.append((direction, offset, float(place[left[-1]]), float(place[right[0]])))
+        cut = cut_in_two(points)
+        self._inner.append((cut.direction, cut.offset, cut.left_max, cut.right_min))
         self._children.append([0, 0])
         node = len(self._inner) - 1
-        stack += [(rows[right], node, 1), (rows[left], node, 0)]
+        stack += [(rows[cut.right], node, 1), (rows[cut.left], node, 0)]
         return node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """One inner node over some points: its hyperplane, its edges, and which points lie on either side."""
+
+    direction: Reals
+    offset: float
+    left_max: float
+    right_min: float
+    left: Indices
+    right: Indices
+
+
+def cut_in_two(points: Reals) -> Cut:
+    """Split ``float64[k, d]``, k at least 2, at the median along a far pair of pivots."""
+    direction, offset = _hyperplane(points)
+    place = points @ direction + offset
+    sorted_by_place = np.argsort(place, kind="stable")
+    middle = len(points) // 2
+    left, right = sorted_by_place[:middle], sorted_by_place[middle:]
+    return Cut(direction, offset, float(place[left[-1]]), float(place[right[0]]), left, right)
 
 
 def _hyperplane(points: Reals) -> tuple[Reals, float]:
