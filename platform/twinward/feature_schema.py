@@ -2,7 +2,17 @@
 
 A hospital publishes it, a vendor normalises queries with it, so both sides round alike. Nothing in it depends on
 any patient: ranges are clinical, not measured. Quantisation: ``level = round((clip(x, low, high) - low) / (high -
-low) * (levels - 1))``, half away from zero, so a value is off by at most half a step.
+low) * (levels - 1))``, half away from zero.
+
+**Error bounds.** A value within its range is off by at most half a step. Two patients' difference in a feature is
+off by at most one level, so by the triangle inequality their distance, as a root-mean-square share of the ranges
+(``Threshold.share``; weights included), is off by at most ``share_error = 1 / (levels - 1)``: whoever is nearer than
+``threshold - share_error`` is certainly found, whoever is farther than ``threshold + share_error`` certainly not.
+Values outside a range count as its end. Scoring under encryption adds nothing to this: it is exact.
+
+**Missing values.** A feature without a usable measurement takes its ``default``, a clinically unremarkable value, on the
+hospital's side; a patient with fewer than ``minimum_present`` measured features enters no cohort. In a query a
+feature that is left out does not count at all (weight 0).
 """
 
 from __future__ import annotations
@@ -10,11 +20,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from twinward import units
 from twinward.errors import BadInput
+
+Value: TypeAlias = float | tuple[float | str, str]
+"""A number in the feature's own unit, or a number and the UCUM unit it is in: ``("66", "mmol/mol")``."""
 
 
 class Feature(BaseModel):
@@ -31,6 +45,8 @@ class Feature(BaseModel):
     """LOINC codes that supply it, first match wins; empty for a derived feature such as age."""
     default: float
     """What stands in for a missing value: a clinically unremarkable one."""
+    substance: str = ""
+    """What is measured, where units of mass and amount are to be understood: a name in ``units.SUBSTANCES``."""
 
     @model_validator(mode="after")
     def _check(self) -> Feature:
@@ -38,6 +54,8 @@ class Feature(BaseModel):
             raise ValueError(f"{self.name}: low must be below high")
         if not self.low <= self.default <= self.high:
             raise ValueError(f"{self.name}: default must lie in [low, high]")
+        if self.substance and self.substance not in units.SUBSTANCES:
+            raise ValueError(f"{self.name}: unknown substance")
         return self
 
 
@@ -50,6 +68,8 @@ class FeatureSchema(BaseModel):
     version: int = 1
     levels: Annotated[int, Field(ge=2, le=1024)] = 128
     features: tuple[Feature, ...]
+    minimum_present: Annotated[int, Field(ge=1)] = 1
+    """How many features must have been measured on a patient for the patient to enter a cohort."""
 
     @model_validator(mode="after")
     def _check(self) -> FeatureSchema:
@@ -67,24 +87,51 @@ class FeatureSchema(BaseModel):
         """SHA-256 hex of the schema's JSON: what query and cohort are matched by."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
+    @property
+    def share_error(self) -> float:
+        """How far quantisation can move a distance, as a root-mean-square share of the ranges."""
+        return 1 / (self.levels - 1)
+
+    def in_own_units(self, values: Mapping[str, Value]) -> dict[str, float]:
+        """Values with units, as numbers in the schema's own units.
+
+        Raises:
+            BadInput: for an unknown feature, a unit that cannot be converted, or what is no number.
+        """
+        return {name: self._in_unit(self.feature(name), value) for name, value in values.items()}
+
+    def feature(self, name: str) -> Feature:
+        """The feature of a name. Raises ``BadInput`` where there is none."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        known = ", ".join(feature.name for feature in self.features)
+        raise BadInput(f"unknown feature {name[:64]!r}", hint=f"this schema knows: {known}")
+
     def quantise(self, values: Mapping[str, float]) -> list[int]:
         """Clinical values to levels, in schema order; a missing feature takes its default.
 
         Raises:
             BadInput: for a feature the schema does not know, or a value that is not a finite number.
         """
-        unknown = sorted(set(values) - {feature.name for feature in self.features})
-        if unknown:
-            known = ", ".join(feature.name for feature in self.features)
-            raise BadInput(f"unknown feature {unknown[0]!r}", hint=f"this schema knows: {known}")
+        for name in sorted(values):
+            self.feature(name)
         return [self._level(feature, values.get(feature.name, feature.default)) for feature in self.features]
 
     def step(self, name: str) -> float:
         """One quantisation step of a feature, in its own unit."""
-        feature = next((f for f in self.features if f.name == name), None)
-        if feature is None:
-            raise BadInput(f"unknown feature {name!r}")
+        feature = self.feature(name)
         return (feature.high - feature.low) / (self.levels - 1)
+
+    def _in_unit(self, feature: Feature, value: Value) -> float:
+        if not isinstance(value, tuple | list):
+            return value
+        if len(value) != 2 or not isinstance(value[1], str) or isinstance(value[0], bool):
+            raise BadInput(f"{feature.name}: a number and its unit are expected", hint='for instance (66, "mmol/mol")')
+        try:
+            return units.convert(_number(feature, value[0]), value[1], feature.unit, substance=feature.substance)
+        except BadInput as error:
+            raise BadInput(f"{feature.name}: {error}", hint=error.hint) from None
 
     def _level(self, feature: Feature, value: float) -> int:
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -93,12 +140,22 @@ class FeatureSchema(BaseModel):
         return math.floor(share * (self.levels - 1) + 0.5)
 
 
-def _feature(name: str, title: str, unit: str, low: float, high: float, default: float, *loinc: str) -> Feature:
-    return Feature(name=name, title=title, unit=unit, low=low, high=high, default=default, loinc=loinc)
+def _number(feature: Feature, number: float | str) -> float:
+    try:
+        return float(number)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"{feature.name} must be a number") from None
+
+
+def _feature(
+    name: str, title: str, unit: str, low: float, high: float, default: float, *loinc: str, of: str = ""
+) -> Feature:
+    return Feature(name=name, title=title, unit=unit, low=low, high=high, default=default, loinc=loinc, substance=of)
 
 
 CARDIOMETABOLIC = FeatureSchema(
     name="cardiometabolic",
+    version=2,
     features=(
         _feature("age", "Age", "a", 0, 110, 50),
         _feature("sex_female", "Female (1) or not (0)", "1", 0, 1, 0),
@@ -106,16 +163,18 @@ CARDIOMETABOLIC = FeatureSchema(
         _feature("systolic_mmhg", "Systolic pressure", "mm[Hg]", 70, 220, 120, "8480-6"),
         _feature("diastolic_mmhg", "Diastolic pressure", "mm[Hg]", 40, 130, 78, "8462-4"),
         _feature("heart_rate", "Heart rate", "/min", 30, 200, 72, "8867-4"),
-        _feature("hba1c_percent", "HbA1c", "%", 4, 15, 5.4, "4548-4"),
-        _feature("glucose_mg_dl", "Glucose", "mg/dL", 40, 400, 95, "2339-0", "2345-7", "1558-6"),
-        _feature("cholesterol_mg_dl", "Total cholesterol", "mg/dL", 80, 400, 185, "2093-3"),
-        _feature("hdl_mg_dl", "HDL cholesterol", "mg/dL", 15, 120, 52, "2085-9"),
-        _feature("ldl_mg_dl", "LDL cholesterol", "mg/dL", 20, 300, 110, "18262-6", "13457-7", "2089-1"),
-        _feature("triglycerides_mg_dl", "Triglycerides", "mg/dL", 30, 800, 120, "2571-8"),
-        _feature("creatinine_mg_dl", "Creatinine", "mg/dL", 0.2, 10, 0.9, "38483-4", "2160-0"),
-        _feature("egfr", "Estimated GFR", "mL/min/{1.73_m2}", 0, 150, 95, "33914-3", "98979-8", "48642-3"),
-        _feature("sodium_mmol_l", "Sodium", "mmol/L", 110, 170, 140, "2947-0", "2951-2"),
-        _feature("potassium_mmol_l", "Potassium", "mmol/L", 2, 8, 4.2, "6298-4", "2823-3"),
+        _feature("hba1c_percent", "HbA1c", "%", 4, 15, 5.4, "4548-4", of="hba1c"),
+        _feature("glucose_mg_dl", "Glucose", "mg/dL", 40, 400, 95, "2339-0", "2345-7", "1558-6", of="glucose"),
+        _feature("cholesterol_mg_dl", "Total cholesterol", "mg/dL", 80, 400, 185, "2093-3", of="cholesterol"),
+        _feature("hdl_mg_dl", "HDL cholesterol", "mg/dL", 15, 120, 52, "2085-9", of="cholesterol"),
+        _feature(
+            "ldl_mg_dl", "LDL cholesterol", "mg/dL", 20, 300, 110, "18262-6", "13457-7", "2089-1", of="cholesterol"
+        ),
+        _feature("triglycerides_mg_dl", "Triglycerides", "mg/dL", 30, 800, 120, "2571-8", of="triglycerides"),
+        _feature("creatinine_mg_dl", "Creatinine", "mg/dL", 0.2, 10, 0.9, "38483-4", "2160-0", of="creatinine"),
+        _feature("egfr", "Estimated GFR", "mL/min/{1.73_m2}", 0, 150, 95, "33914-3", "98979-8", "48642-3", of="egfr"),
+        _feature("sodium_mmol_l", "Sodium", "mmol/L", 110, 170, 140, "2947-0", "2951-2", of="sodium"),
+        _feature("potassium_mmol_l", "Potassium", "mmol/L", 2, 8, 4.2, "6298-4", "2823-3", of="potassium"),
     ),
 )
 """The schema a new node starts with."""

@@ -121,7 +121,7 @@ def _latest(feature: Feature, by_code: Mapping[str, list[Measurement]]) -> Readi
         usable = [
             Reading(float(value), measurement.at_ms)
             for measurement in by_code.get(code, ())
-            if (value := convert(measurement, feature.unit)) is not None and math.isfinite(value)
+            if (value := convert(measurement, feature.unit, feature.substance)) is not None and math.isfinite(value)
         ]
         if usable:
             return max(usable, key=lambda reading: reading.at_ms)

@@ -1,9 +1,6 @@
 """Measurements and the units they come in.
 
-``convert`` knows the spellings and units that real records use for the features of ``twinward.feature_schema``.
-What it does not know it refuses: a number in an unknown unit is no number. Factors: molar masses from PubChem
-(glucose 180.156, cholesterol 386.65, tripalmitin-equivalent triglycerides 885.7, creatinine 113.12 g/mol); HbA1c by
-the IFCC–NGSP master equation (NGSP % = 0.09148 * IFCC mmol/mol + 2.152, Hoelzel et al., Clin Chem 50:166, 2004).
+A number in an unknown unit is no number: ``convert`` gives None where ``twinward.units`` refuses.
 """
 
 from __future__ import annotations
@@ -11,6 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date
+
+from twinward import units
+from twinward.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,63 +45,17 @@ EQUIVALENT_CODES = {
 }
 """LOINC codes of the same property in moles, each with the code of its mass counterpart."""
 
-_SPELLINGS = {
-    "mmhg": "mm[Hg]",
-    "mm hg": "mm[Hg]",
-    "bpm": "/min",
-    "beats/min": "/min",
-    "beats/minute": "/min",
-    "{beats}/min": "/min",
-    "1/min": "/min",
-    "kg/m^2": "kg/m2",
-    "kg/m²": "kg/m2",
-    "ml/min/1.73m2": "mL/min/{1.73_m2}",
-    "ml/min/1.73_m2": "mL/min/{1.73_m2}",
-    "ml/min/{1.73_m2}": "mL/min/{1.73_m2}",
-    "ml/min/{1.73m2}": "mL/min/{1.73_m2}",
-    "mg/dl": "mg/dL",
-    "mmol/l": "mmol/L",
-    "meq/l": "meq/L",
-    "umol/l": "umol/L",
-    "µmol/l": "umol/L",
-    "μmol/l": "umol/L",
-    "g/l": "g/L",
-    "percent": "%",
-    "{percent}": "%",
-}
-"""Other spellings, lower-cased, with the UCUM unit they mean."""
-
-_GLUCOSE = ("2339-0", "2345-7", "1558-6")
-_CHOLESTEROL = ("2093-3", "2085-9", "18262-6", "13457-7", "2089-1")
-_EGFR = ("33914-3", "98979-8", "48642-3")
-_MONOVALENT = ("2947-0", "2951-2", "6298-4", "2823-3")
-
-# (LOINC, unit it came in, unit wanted) -> (factor, offset): wanted = factor * value + offset
-_CONVERSIONS: dict[tuple[str, str, str], tuple[float, float]] = {
-    **{(code, "mmol/L", "mg/dL"): (18.0156, 0.0) for code in _GLUCOSE},
-    **{(code, "mmol/L", "mg/dL"): (38.665, 0.0) for code in _CHOLESTEROL},
-    ("2571-8", "mmol/L", "mg/dL"): (88.57, 0.0),
-    ("2160-0", "umol/L", "mg/dL"): (1 / 88.40, 0.0),
-    ("38483-4", "umol/L", "mg/dL"): (1 / 88.40, 0.0),
-    ("4548-4", "mmol/mol", "%"): (0.09148, 2.152),
-    # One milliequivalent of a monovalent ion is one millimole.
-    **{(code, "meq/L", "mmol/L"): (1.0, 0.0) for code in _MONOVALENT},
-    # The LOINC code already says "per 1.73 square metres"; Synthea leaves it out of the unit.
-    **{(code, "mL/min", "mL/min/{1.73_m2}"): (1.0, 0.0) for code in _EGFR},
-}
-
 
 def canonical_code(code: str) -> str:
     """The LOINC code a measurement is looked up by: a molar code's mass counterpart, else itself."""
     return EQUIVALENT_CODES.get(code, code)
 
 
-def convert(measurement: Measurement, unit: str) -> float | None:
-    """The value in ``unit`` (UCUM), or None if it cannot be had without guessing."""
+def convert(measurement: Measurement, unit: str, substance: str = "") -> float | None:
+    """The value in ``unit`` (UCUM), or None if it cannot be had without guessing. See ``twinward.units``."""
     if not math.isfinite(measurement.value):
         return None
-    given = _SPELLINGS.get(measurement.unit.strip().lower(), measurement.unit.strip())
-    if given == unit:
-        return measurement.value
-    rule = _CONVERSIONS.get((canonical_code(measurement.code), given, unit))
-    return None if rule is None else rule[0] * measurement.value + rule[1]
+    try:
+        return units.convert(measurement.value, measurement.unit, unit, substance=substance)
+    except BadInput:
+        return None

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from twinward.feature_schema import CARDIOMETABOLIC as SCHEMA
 from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.features import FeatureVector, Reading, extract, from_content, merge, to_content
-from twinward.twins.measurements import Measurement, Person, convert
+from twinward.twins.measurements import Measurement, Person, canonical_code, convert
 
 ON = date(2026, 1, 1)
 AT = 1_767_225_600_000
 DAY = 86_400_000
+
+
+def substance_of(code: str) -> str:
+    return next((f.substance for f in SCHEMA.features if canonical_code(code) in f.loinc), "")
 
 
 def measure(code: str, value: float, unit: str, days_before: int = 1) -> Measurement:
@@ -85,7 +89,7 @@ def test_an_unborn_or_unknown_person_has_no_age() -> None:
     ],
 )
 def test_units_seen_in_real_records(code: str, value: float, unit: str, wanted: str, expected: float) -> None:
-    converted = convert(Measurement(code, value, unit, 0), wanted)
+    converted = convert(Measurement(code, value, unit, 0), wanted, substance_of(code))
     assert converted == pytest.approx(expected, rel=0.005)
 
 
@@ -95,13 +99,14 @@ def test_units_seen_in_real_records(code: str, value: float, unit: str, wanted: 
         ("2345-7", "mg", "mg/dL"),
         ("2345-7", "", "mg/dL"),
         ("2345-7", "meq/L", "mg/dL"),
-        ("2345-7", "mg/mL", "mg/dL"),
+        ("2345-7", "mg/{mL", "mg/dL"),
+        ("4548-4", "mol/mol", "%"),  # HbA1c's two scales are no plain ratio
         ("2093-3", "mL/min", "mL/min/{1.73_m2}"),
         ("17861-6", "meq/L", "mmol/L"),  # calcium is divalent: one milliequivalent is half a millimole
     ],
 )
 def test_an_unknown_unit_is_no_number(code: str, unit: str, wanted: str) -> None:
-    assert convert(Measurement(code, 5, unit, 0), wanted) is None
+    assert convert(Measurement(code, 5, unit, 0), wanted, substance_of(code)) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -1,0 +1,192 @@
+"""Units: UCUM strings, converted by a library (ucumvert on pint), and the few conversions that need a substance.
+
+A number in a unit that cannot be converted without guessing is refused. What UCUM alone cannot know is in
+``SUBSTANCES``: how heavy a mole is, how many charges an ion has, and HbA1c's two scales.
+
+Sources. Molar masses in g/mol: PubChem (glucose CID 5793, cholesterol CID 5997, creatinine CID 588, sodium, potassium);
+triglycerides are a mixture, 885.7 is what the customary 88.57 mg/dL per mmol/L stands for. HbA1c: the IFCC-NGSP
+master equation, ``NGSP % = 0.09148 * IFCC mmol/mol + 2.152`` (Hoelzel et al., Clin Chem 50:166, 2004).
+
+Nothing here is imported until a conversion is asked for: the library takes half a second to start.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from twinward.errors import BadInput
+
+MAX_UNIT_CHARS = 40
+_LONG_NUMBER = re.compile(r"\d{4}")
+_EQUIVALENTS = re.compile(r"(^|[^A-Za-z\[])[mukn]?eq($|[^A-Za-z\]])")
+_ANNOTATION = re.compile(r"\{[^}]*\}")
+_NGSP_SLOPE, _NGSP_OFFSET = 0.09148, 2.152
+
+
+class UnitUnknown(BadInput):
+    """A unit that is not UCUM, or cannot be converted to the wanted one without guessing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Substance:
+    """What conversion must know of what was measured.
+
+    Attributes:
+        molar_mass: grams per mole; None where amounts and masses are not to be mixed.
+        charges: of the ion, for equivalents; None where it is not an ion.
+        ifcc: whether mmol/mol and % are HbA1c's two scales, not a plain ratio.
+        per_body_surface: whether the measurement is per 1.73 m2 whatever its unit says.
+    """
+
+    molar_mass: float | None = None
+    charges: int | None = None
+    ifcc: bool = False
+    per_body_surface: bool = False
+
+
+SUBSTANCES = {
+    "glucose": Substance(molar_mass=180.156),
+    "cholesterol": Substance(molar_mass=386.65),
+    "triglycerides": Substance(molar_mass=885.7),
+    "creatinine": Substance(molar_mass=113.12),
+    "sodium": Substance(molar_mass=22.990, charges=1),
+    "potassium": Substance(molar_mass=39.098, charges=1),
+    "hba1c": Substance(ifcc=True),
+    "egfr": Substance(per_body_surface=True),
+}
+"""By the name a feature schema uses."""
+
+_SPELLINGS = {
+    "mmhg": "mm[Hg]",
+    "mm hg": "mm[Hg]",
+    "bpm": "/min",
+    "beats/min": "/min",
+    "beats/minute": "/min",
+    "{beats}/min": "/min",
+    "1/min": "/min",
+    "kg/m^2": "kg/m2",
+    "kg/m²": "kg/m2",
+    "ml/min/1.73m2": "mL/min/{1.73_m2}",
+    "ml/min/1.73_m2": "mL/min/{1.73_m2}",
+    "ml/min/{1.73_m2}": "mL/min/{1.73_m2}",
+    "ml/min/{1.73m2}": "mL/min/{1.73_m2}",
+    "mg/dl": "mg/dL",
+    "mmol/l": "mmol/L",
+    "meq/l": "meq/L",
+    "umol/l": "umol/L",
+    "µmol/l": "umol/L",
+    "μmol/l": "umol/L",
+    "g/l": "g/L",
+    "percent": "%",
+    "{percent}": "%",
+    "years": "a",
+    "year": "a",
+    "yr": "a",
+    "months": "mo",
+}
+"""Other spellings, lower-cased, with the UCUM unit they mean."""
+
+
+def canonical(unit: str) -> str:
+    """A unit with white space and known spellings put right."""
+    plain = unit.strip()
+    return _SPELLINGS.get(plain.lower(), plain)
+
+
+def convert(value: float, given: str, wanted: str, *, substance: str = "") -> float:
+    """A number in another unit.
+
+    Args:
+        value: a finite number in ``given``.
+        given, wanted: UCUM units; common other spellings are understood.
+        substance: a name in ``SUBSTANCES``, where mass and amount may have to be turned into each other.
+
+    Raises:
+        UnitUnknown: no UCUM unit, or no conversion without guessing.
+        BadInput: not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput("a value must be a finite number")
+    factor, offset = _rule(canonical(given), canonical(wanted), substance)
+    converted = factor * value + offset
+    if not math.isfinite(converted):
+        raise UnitUnknown("the value is beyond any number once converted")
+    return converted
+
+
+@lru_cache(maxsize=1024)
+def _rule(given: str, wanted: str, substance: str) -> tuple[float, float]:
+    """(factor, offset) with ``wanted = factor * given + offset``."""
+    if given == wanted:
+        return 1.0, 0.0
+    for unit in (given, wanted):
+        if not unit or len(unit) > MAX_UNIT_CHARS or not unit.isascii() or _LONG_NUMBER.search(unit):
+            raise UnitUnknown("a unit is given in UCUM, for instance mg/dL", hint="https://ucum.org")
+    what = SUBSTANCES.get(substance, Substance())
+    if what.ifcc:
+        return _ifcc(given, wanted)
+    if _annotations(wanted) - _annotations(given) and not what.per_body_surface:
+        raise _no_way(given, wanted)
+    if bool(_EQUIVALENTS.search(given)) != bool(_EQUIVALENTS.search(wanted)) and what.charges is None:
+        raise UnitUnknown(f"{given} and {wanted} differ by the ion's charge, which is not known")
+    scale = 1.0
+    if what.charges is not None:  # UCUM's eq is a mole of charges
+        scale = what.charges ** (bool(_EQUIVALENTS.search(wanted)) - bool(_EQUIVALENTS.search(given)))
+    try:
+        start, end, beyond = (_by_library(point, given, wanted, what.molar_mass) for point in (0.0, 1.0, 2.0))
+    except _unit_errors() as error:
+        raise _no_way(given, wanted) from error
+    if not math.isclose(beyond - end, end - start, rel_tol=1e-9, abs_tol=1e-12):
+        raise _no_way(given, wanted)  # logarithmic units: two points do not make the rule
+    return scale * (end - start), scale * start
+
+
+def _by_library(value: float, given: str, wanted: str, molar_mass: float | None) -> float:
+    with _LOCK:
+        source, target = (_registry().from_ucum(unit) for unit in (given, wanted))
+        per_mole = None if molar_mass is None else molar_mass * _registry().from_ucum("g/mol")
+        quantity = type(source)(value * source.magnitude, source.units)
+        if per_mole is not None and not quantity.is_compatible_with(target.units):
+            by_mass = quantity * per_mole
+            quantity = by_mass if by_mass.is_compatible_with(target.units) else quantity / per_mole
+        return float(quantity.to(target.units).magnitude) / float(target.magnitude)
+
+
+def _ifcc(given: str, wanted: str) -> tuple[float, float]:
+    if (given, wanted) == ("mmol/mol", "%"):
+        return _NGSP_SLOPE, _NGSP_OFFSET
+    if (given, wanted) == ("%", "mmol/mol"):
+        return 1 / _NGSP_SLOPE, -_NGSP_OFFSET / _NGSP_SLOPE
+    raise UnitUnknown(f"HbA1c is given in % (NGSP) or mmol/mol (IFCC), not in {given}")
+
+
+def _annotations(unit: str) -> set[str]:
+    return set(_ANNOTATION.findall(unit))
+
+
+def _no_way(given: str, wanted: str) -> UnitUnknown:
+    return UnitUnknown(f"{given} cannot be converted to {wanted} here", hint=f"give the value in {wanted}")
+
+
+_LOCK = threading.Lock()
+"""pint's registry fills caches while it converts."""
+
+
+@lru_cache(maxsize=1)
+def _registry() -> Any:
+    from ucumvert import PintUcumRegistry
+
+    return PintUcumRegistry()
+
+
+@lru_cache(maxsize=1)
+def _unit_errors() -> tuple[type[Exception], ...]:
+    from lark.exceptions import LarkError
+    from pint.errors import PintError
+
+    return LarkError, PintError, ArithmeticError, ValueError

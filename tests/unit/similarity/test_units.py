@@ -1,0 +1,113 @@
+"""Units: what the library converts, what needs the substance, and what is refused rather than guessed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinward.errors import BadInput
+from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.units import SUBSTANCES, UnitUnknown, convert
+
+CONCENTRATIONS = ["mg/dL", "mmol/L", "g/L", "umol/L", "mg/mL"]
+
+
+@pytest.mark.parametrize(
+    ("value", "given_unit", "wanted", "substance", "expected"),
+    [
+        # customary factors of clinical chemistry: Tietz, and the AMA Manual of Style's SI table
+        (1, "mmol/L", "mg/dL", "glucose", 18.016),
+        (1, "mmol/L", "mg/dL", "cholesterol", 38.67),
+        (1, "mmol/L", "mg/dL", "triglycerides", 88.57),
+        (1, "mg/dL", "umol/L", "creatinine", 88.4),
+        (1, "meq/L", "mmol/L", "sodium", 1),
+        (9.1, "mg/dL", "mmol/L", "sodium", 3.958),
+        # IFCC's own examples (48 mmol/mol is 6.5 %, 53 is 7.0 %, 75 is 9.0 %)
+        (48, "mmol/mol", "%", "hba1c", 6.54),
+        (53, "mmol/mol", "%", "hba1c", 7.0),
+        (75, "mmol/mol", "%", "hba1c", 9.01),
+        (7, "%", "mmol/mol", "hba1c", 53),
+        # UCUM alone
+        (16, "kPa", "mm[Hg]", "", 120.01),
+        (732, "mo", "a", "", 61),
+        (2500, "g/m2", "kg/m2", "", 2.5),
+        (37, "Cel", "[degF]", "", 98.6),
+        (1.2, "/s", "/min", "", 72),
+        (60, "mL/min", "mL/min/{1.73_m2}", "egfr", 60),
+        (1, "mL/s", "mL/min/{1.73_m2}", "egfr", 60),
+    ],
+)
+def test_known_conversions(value: float, given_unit: str, wanted: str, substance: str, expected: float) -> None:
+    assert convert(value, given_unit, wanted, substance=substance) == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("given_unit", "wanted", "substance"),
+    [
+        ("mmol/L", "mg/dL", ""),  # of what?
+        ("1", "%", "hba1c"),  # NGSP or IFCC?
+        ("meq/L", "mmol/L", ""),
+        ("meq/L", "mmol/L", "glucose"),
+        ("mL/min", "mL/min/{1.73_m2}", ""),
+        ("kg", "m", ""),
+        ("[iU]/L", "mg/L", "glucose"),
+        ("dB", "1", ""),
+        ("10*99999999", "1", ""),
+        ("", "mg/dL", "glucose"),
+        ("mg//dL", "mg/dL", "glucose"),
+        ("🎉", "mg/dL", "glucose"),
+        ("(" * 39, "mg/dL", "glucose"),
+        ("m" * 4000, "m", ""),
+    ],
+)
+def test_what_would_be_a_guess_is_refused(given_unit: str, wanted: str, substance: str) -> None:
+    with pytest.raises(UnitUnknown):
+        convert(5, given_unit, wanted, substance=substance)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "5", None])
+def test_only_numbers_are_converted(value: object) -> None:
+    with pytest.raises(BadInput):
+        convert(value, "mg/dL", "mg/dL")  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=50), st.sampled_from(["mg/dL", "%", "a", "kg/m2"]), st.sampled_from(["", *SUBSTANCES]))
+def test_any_unit_gives_a_number_or_a_refusal(unit: str, wanted: str, substance: str) -> None:
+    try:
+        assert isinstance(convert(3.0, unit, wanted, substance=substance), float)
+    except BadInput:
+        pass
+
+
+@given(
+    st.floats(1e-3, 1e4),
+    st.sampled_from([name for name, what in SUBSTANCES.items() if what.molar_mass and not what.charges]),
+    st.sampled_from(CONCENTRATIONS),
+    st.sampled_from(CONCENTRATIONS),
+)
+def test_conversions_go_back(value: float, substance: str, here: str, there: str) -> None:
+    across = convert(value, here, there, substance=substance)
+    assert convert(across, there, here, substance=substance) == pytest.approx(value, rel=1e-9)
+
+
+def test_a_schema_takes_numbers_with_units() -> None:
+    own = CARDIOMETABOLIC.in_own_units(
+        {"age": 61, "hba1c_percent": ("66", "mmol/mol"), "glucose_mg_dl": (7.2, "mmol/L"), "bmi": (0.0031, "kg/cm2")}
+    )
+    assert own == pytest.approx({"age": 61, "hba1c_percent": 8.19, "glucose_mg_dl": 129.7, "bmi": 31}, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "bad", [("x", "mg/dL"), (1, "furlong"), (1,), (1, 2), (True, "mg/dL"), ("1e999", "mmol/L"), (None, "mg/dL")]
+)
+def test_bad_values_name_their_feature(bad: object) -> None:
+    with pytest.raises(BadInput, match="glucose_mg_dl"):
+        CARDIOMETABOLIC.in_own_units({"glucose_mg_dl": bad})  # type: ignore[dict-item]
+
+
+def test_every_lab_of_the_schema_says_what_it_is() -> None:
+    """Without a substance, labs that came in moles would be dropped silently."""
+    for feature in CARDIOMETABOLIC.features:
+        if feature.unit in ("mg/dL", "mmol/L"):
+            assert SUBSTANCES[feature.substance].molar_mass
