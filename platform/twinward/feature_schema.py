@@ -10,8 +10,8 @@ off by at most one level, so by the triangle inequality their distance, as a roo
 ``threshold - share_error`` is certainly found, whoever is farther than ``threshold + share_error`` certainly not.
 Values outside a range count as its end. Scoring under encryption adds nothing to this: it is exact.
 
-**Missing values.** A feature without a usable measurement takes its ``default``, a clinically unremarkable value, on the
-hospital's side; a patient with fewer than ``minimum_present`` measured features enters no cohort. In a query a
+**Missing values.** On the hospital's side a feature without a usable measurement takes its ``default``, a clinically
+unremarkable value; a patient with fewer than ``minimum_present`` measured features enters no cohort. In a query a
 feature that is left out does not count at all (weight 0).
 """
 
