@@ -97,3 +97,18 @@ def test_the_freshness_check_passes_and_notices_a_changed_artefact(
 def test_the_freshness_check_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert freshness.main(tmp_path) == 1
     assert "npm ci" in capsys.readouterr().err
+
+
+def test_every_finding_of_slither_that_is_suppressed_has_its_reason_above() -> None:
+    suppressed = 0
+    for path in (CONTRACTS / "src").glob("*.sol"):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        for number, line in enumerate(lines):
+            if "slither-disable" in line:
+                suppressed += 1
+                assert line.startswith("// slither-disable-next-line "), (
+                    f"{path.name}:{number + 1}: one finding at a time"
+                )
+                assert re.match(r"// \w.{20,}\.$", lines[number - 1]), f"{path.name}:{number + 1}: no reason above"
+    assert suppressed > 0
+    assert not json.loads((CONTRACTS / "slither.config.json").read_text(encoding="utf-8")).get("detectors_to_exclude")
