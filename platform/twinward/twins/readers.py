@@ -33,7 +33,7 @@ class CohortReader:
         self._principal = principal
 
     def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
-        """Quantised vectors, in order of twin id. Twins without a vector under the present schema, or too bare, are left out."""
+        """Quantised vectors, in order of twin id; without twins whose vector is missing, outdated or too bare."""
         found: list[tuple[TwinId, Sequence[int]]] = []
         for twin, permit in _permits(
             self._access, self._principal, self._twins.all(), Action.COHORT, Purpose.SIMILARITY, Category.FEATURES
