@@ -6,7 +6,8 @@ TwinwardError
 ├── NotFound
 │   ├── TwinNotFound           no twin for this patient
 │   ├── RecordNotFound         no record under this reference
-│   └── RecordDeleted          there was one; its newest version is a deletion (HTTP 410)
+│   ├── RecordDeleted          there was one; its newest version is a deletion (HTTP 410)
+│   └── RevisionNotFound       the twin never had this revision, or was not there yet
 └── Conflict
     ├── BelongsToAnother       a reference is already kept under another twin
     └── VersionMismatch        the newest version is not the one the change was made to (HTTP 412)
@@ -27,6 +28,10 @@ class TwinNotFound(NotFound):
 
 class RecordNotFound(NotFound):
     """No record is kept under this reference."""
+
+
+class RevisionNotFound(NotFound):
+    """The twin never had this revision, or was not there yet at this time."""
 
 
 class BelongsToAnother(Conflict):

@@ -46,6 +46,11 @@ def features_under(twin: TwinId, fingerprint: str) -> str:
     return f"FeatureVector/{twin}?schema={fingerprint}"
 
 
+def target_of(twin: TwinId, feature: str) -> str:
+    """What care aims at for one feature of the twin."""
+    return f"CareTarget/{twin}/{feature}"
+
+
 def stay_of(twin: TwinId, name: str) -> str:
     """One monitored stay of the twin."""
     return f"Stay/{twin}/{name}"

@@ -18,6 +18,8 @@ from twinward.twins.gate import categories_in, permitted, require_in_general
 from twinward.twins.ingest import Plan, kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
+from twinward.twins.state import TwinStates
+from twinward.twins.targets import Targets
 from twinward.twins.versions import Versions
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
@@ -50,6 +52,8 @@ class Twins:
         self._ingesting = threading.Lock()
         self.versions = Versions(vault, access)
         self.finding = Finding(vault, access)
+        self.states = TwinStates(vault, access, schema)
+        self.targets = Targets(vault, access, self.states)
 
     def ingest(
         self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT

@@ -1,0 +1,220 @@
+"""A twin as its features stand, now or then: what was measured, and what care aims at.
+
+A twin's *parts* are the records behind it: the feature vector, and one care target for each feature that has one. Each
+version of a part is one revision of the twin, in the order in which they were committed (those of one millisecond: the
+feature vector first, then targets in the schema's order). So the revision is the number of all versions, it grows by
+one with every change, and nothing has to be opened to know it.
+
+What a feature shows needs leave to read the category it is measured in (``labs`` for HbA1c), and what was measured
+needs leave to read ``features`` besides.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.clock import iso
+from twinward.feature_schema import FeatureSchema
+from twinward.twins import references as names
+from twinward.twins.errors import RevisionNotFound
+from twinward.twins.features import FeatureVector, from_content
+from twinward.twins.gate import permitted
+from twinward.vault.errors import TwinShredded
+from twinward.vault.interfaces import RecordHead, RecordVault
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+VECTOR = ""
+"""The name of the part that holds what was measured; every other part is named after its feature."""
+
+JsonObject = dict[str, Any]
+
+_MEASURED_IN = {
+    **dict.fromkeys(("age", "sex_female"), Category.DEMOGRAPHICS),
+    **dict.fromkeys(("bmi", "systolic_mmhg", "diastolic_mmhg", "heart_rate"), Category.VITALS),
+}
+
+
+def category_of(feature: str) -> Category:
+    """The category a feature is measured in, and its care target is sealed under."""
+    return _MEASURED_IN.get(feature, Category.LABS)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Which versions a twin consists of at one revision. Nothing was opened to know it.
+
+    Attributes:
+        twin: whose.
+        revision: how many changes there were; 0 for a twin without features and targets.
+        modified_ms: when the last of them was committed.
+        versions: the newest version of each part.
+    """
+
+    twin: TwinId
+    revision: int
+    modified_ms: int
+    versions: Mapping[str, RecordHead] = field(repr=False)
+
+    def version(self, part: str) -> int:
+        """The version of a part, 0 if there is none."""
+        head = self.versions.get(part)
+        return 0 if head is None else head.version
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureState:
+    """One feature. ``properties`` is None where nothing was measured, ``desired`` where care has no target."""
+
+    properties: JsonObject | None = field(default=None, repr=False)
+    desired: JsonObject | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TwinState:
+    """What a principal may see of a twin at one revision; ``withheld`` categories it may not."""
+
+    outline: Outline
+    features: Mapping[str, FeatureState] = field(repr=False)
+    withheld: frozenset[Category]
+
+
+class TwinStates:
+    """Reads twins' states. Every opening passes the gate first.
+
+    Args:
+        vault: where the parts are sealed.
+        access: the gate.
+        schema: which features there are.
+    """
+
+    def __init__(self, vault: RecordVault, access: AccessControl, schema: FeatureSchema) -> None:
+        self._vault = vault
+        self._access = access
+        self.schema = schema
+        self.units = {feature.name: feature.unit for feature in schema.features}
+        self._codes = {feature.name: feature.loinc for feature in schema.features}
+
+    def outline(self, twin: TwinId, *, revision: int | None = None, at_ms: int | None = None) -> Outline:
+        """A twin's versions now, at a revision or at a time. Opens nothing.
+
+        Raises:
+            RevisionNotFound: it had no such revision, or none yet at that time.
+            TwinShredded: its key is gone.
+        """
+        changes = self._changes(twin)
+        if revision is not None:
+            if not 1 <= revision <= len(changes):
+                raise RevisionNotFound(f"the twin has the revisions 1 to {len(changes)}")
+            changes = changes[:revision]
+        elif at_ms is not None:
+            changes = changes[: bisect.bisect_right(changes, at_ms, key=lambda change: change[1].committed_at_ms)]
+            if not changes:
+                raise RevisionNotFound(f"the twin had no features yet at {iso(at_ms)}")
+        modified_ms = max((head.committed_at_ms for _, head in changes), default=0)
+        return Outline(twin, len(changes), modified_ms, dict(changes))
+
+    def read(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        outline: Outline,
+        *,
+        justification: str = "",
+        detail: tuple[tuple[str, str], ...] = (),
+    ) -> TwinState:
+        """Open what this principal may see of a twin, at the revision that the outline names.
+
+        Raises:
+            AccessDenied: nothing of it may be seen.
+            TwinNotFound, TwinShredded: there is no such twin.
+        """
+        wanted = frozenset({Category.FEATURES, *map(category_of, self.units)})
+        request = AccessRequest(principal, Action.READ, purpose, outline.twin, wanted, justification, detail)
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        requests = permitted(self._access, request) or [request]
+        permits = {category: permit for permit in map(self._access.decide, requests) for category in _of(permit)}
+        self._vault.record_types(outline.twin)  # there is such a twin: only who may read it is told
+        features = self._features(outline, permits)
+        return TwinState(outline, features, wanted - permits.keys())
+
+    def read_feature(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        outline: Outline,
+        feature: str,
+        *,
+        measured: bool = True,
+        justification: str = "",
+    ) -> FeatureState:
+        """Open one feature, all of it or none; without ``measured`` its target only.
+
+        Raises:
+            AccessDenied: a category it needs may not be read.
+            TwinNotFound, TwinShredded: there is no such twin.
+        """
+        wanted = frozenset({category_of(feature)} | ({Category.FEATURES} if measured else set()))
+        permit = self._access.decide(
+            AccessRequest(principal, Action.READ, purpose, outline.twin, wanted, justification, (("feature", feature),))
+        )
+        self._vault.record_types(outline.twin)
+        return self._features(outline, dict.fromkeys(wanted, permit), only=feature)[feature]
+
+    def _features(
+        self, outline: Outline, permits: Mapping[Category, Permit], *, only: str | None = None
+    ) -> dict[str, FeatureState]:
+        vector, source = None, {}
+        measured = outline.versions.get(VECTOR)
+        if measured is not None and Category.FEATURES in permits:
+            vector = from_content(self.schema, self._open(permits[Category.FEATURES], measured))
+            source = {"record": measured.record_id, "version": measured.version}
+        found: dict[str, FeatureState] = {}
+        for name in self.units if only is None else (only,):
+            permit = permits.get(category_of(name))
+            if permit is None:
+                continue
+            target = outline.versions.get(name)
+            desired = None if target is None else self._open(permit, target)
+            state = FeatureState(self._properties(name, vector, source), json.loads(desired) if desired else None)
+            if only is not None or state != FeatureState():
+                found[name] = state
+        return found
+
+    def _properties(self, name: str, vector: FeatureVector | None, source: JsonObject) -> JsonObject | None:
+        reading = None if vector is None else vector.readings.get(name)
+        if reading is None:
+            return None
+        return {
+            "value": reading.value,
+            "unit": self.units[name],
+            "measuredAt": iso(reading.at_ms) if reading.at_ms else None,
+            "source": source | {"codes": [f"http://loinc.org|{code}" for code in self._codes[name]]},
+        }
+
+    def _open(self, permit: Permit, head: RecordHead) -> bytes:
+        return self._vault.read_history(permit, head.record_id, versions={head.version})[0].content
+
+    def _changes(self, twin: TwinId) -> list[tuple[str, RecordHead]]:
+        """Every version of every part in the order they were committed, each under its part's name."""
+        by_reference = {names.features_of(twin): VECTOR} | {names.target_of(twin, one): one for one in self.units}
+        order = {part: place for place, part in enumerate(by_reference.values())}
+        kept = self._vault.locate_many(list(by_reference))
+        changes = [(by_reference[one], head) for one in kept for head in self._vault.heads(one)]
+        if any(head.category is None for _, head in changes):
+            raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+        return sorted(changes, key=lambda change: (change[1].committed_at_ms, order[change[0]], change[1].version))
+
+
+def missing(schema: FeatureSchema, features: Iterable[str]) -> Sequence[str]:
+    """Names that are no features of a schema."""
+    known = {feature.name for feature in schema.features}
+    return [name for name in features if name not in known]
+
+
+def _of(permit: Permit) -> frozenset[Category]:
+    return permit.request.categories
