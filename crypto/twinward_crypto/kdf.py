@@ -59,7 +59,7 @@ def block_input(label: bytes, context: bytes, length: int) -> bytes:
 
 def length_prefixed(*parts: bytes) -> bytes:
     """Join parts, each after its length as a 32-bit big-endian integer. No two lists of parts give the same bytes."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def require_key(key: bytes) -> None:

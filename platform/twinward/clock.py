@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -41,5 +42,9 @@ class FixedClock:
 
 def iso(at_ms: int) -> str:
     """Milliseconds since the epoch as an RFC 3339 UTC instant, e.g. ``2026-01-01T00:00:00.000Z``."""
-    stamp = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
-    return stamp.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")

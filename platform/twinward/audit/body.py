@@ -17,6 +17,7 @@ was about.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from twinward.audit.errors import EventNotLoggable
 from twinward.vocabulary import TwinId
@@ -87,4 +88,9 @@ def open_event(body: bytes, leaf: bytes, *, key: bytes, origin: str) -> Opening:
 
 
 def _context(label: bytes, origin: str, leaf: bytes) -> bytes:
-    return length_prefixed(label, origin.encode(), leaf)
+    return _context_of_log(label, origin) + length_prefixed(leaf)
+
+
+@lru_cache(maxsize=16)
+def _context_of_log(label: bytes, origin: str) -> bytes:
+    return length_prefixed(label, origin.encode())

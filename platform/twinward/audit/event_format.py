@@ -10,6 +10,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from twinward.audit.errors import EventNotLoggable
 from twinward.audit.interfaces import AccessEvent
 from twinward.clock import iso
@@ -35,7 +37,7 @@ _FHIR_ACTION = {
     Action.SHRED: "D",
     Action.CONSENT: "U",
 }  # everything else is E, execute
-_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_WRITER = msgspec.json.Encoder(order="sorted")
 _CATEGORY, _CONSENT = "category", "consent-version"
 
 
@@ -46,9 +48,9 @@ def encode(event: AccessEvent, source: str) -> bytes:
         EventNotLoggable: it has no canonical form or is too long.
     """
     try:
-        # RFC 8785, seven times as fast as the general writer: every name is ASCII, so code points sort like UTF-16, and
+        # RFC 8785, many times as fast as the general writer: every name is ASCII, so code points sort like UTF-16, and
         # there are no numbers. A property test holds it against ``canonicalize``.
-        data = _WRITER.encode(as_fhir(event, source)).encode()
+        data = _WRITER.encode(as_fhir(event, source))
     except (ValueError, OverflowError, OSError, TypeError) as error:  # a lone surrogate, a time beyond the year 9999
         raise EventNotLoggable(f"an event cannot be written down: {type(error).__name__}") from error
     if event.decision not in ("permit", "deny") or len(data) > MAX_EVENT_BYTES:
