@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from twinward import __version__
-from twinward.api import problems
+from twinward.api import document, problems
 from twinward.api.audit import audit_router
 from twinward.api.auth import bearer_principal
 from twinward.api.fhir import fhir_router
@@ -37,5 +37,6 @@ def create_app(node: Node) -> FastAPI:
     def health() -> str:
         return "ok\n"
 
+    document.complete(app)
     app.add_middleware(Guard, clock=node.clock)
     return app

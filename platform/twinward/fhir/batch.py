@@ -20,8 +20,8 @@ from twinward.errors import TwinwardError
 from twinward.fhir.editing import Written
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.outcome import outcome_of
+from twinward.fhir.query import read_query
 from twinward.fhir.render import etag
-from twinward.fhir.search import read_query
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
 from twinward.vocabulary import Purpose

@@ -16,13 +16,14 @@ from twinward.fhir.categories import category_of
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.observations import measurements_of, person_of
 from twinward.fhir.resource_types import SHARED_TYPES
+from twinward.fhir.search_parameters import is_identified
 from twinward.twins.measurements import Person
 from twinward.twins.models import DIRECTORY, ImportRecord, PatientImport
 from twinward.vault.payload import MAX_REFERENCE_BYTES
 from twinward.vocabulary import Category
 
 _MAX_IDENTIFIERS = 24
-"""Of one patient, that it is found by: each takes two of the references a record may have."""
+"""Of one resource, that it is found by: each takes two of the references a record may have."""
 
 _OWNER_ELEMENTS = ("subject", "patient", "beneficiary", "individual", "for")
 
@@ -88,19 +89,20 @@ def _record(entry: Entry, category: Category) -> ImportRecord:
     return ImportRecord(entry.reference, entry.resource_type, category, entry.content, tuple(_found_by(entry)))
 
 
-def identifier_key(system: str | None, value: str) -> str:
-    """What a patient is found by: an identifier with its system, or (None) whatever its system."""
-    return json.dumps(["Patient?identifier", system, value], ensure_ascii=False)
+def identifier_key(resource_type: str, system: str | None, value: str) -> str:
+    """What a resource is found by: an identifier with its system, or (None) whatever its system."""
+    return json.dumps([f"{resource_type}?identifier", system, value], ensure_ascii=False)
 
 
 def _found_by(entry: Entry) -> Iterator[str]:
-    if entry.resource_type != "Patient":
+    if not is_identified(entry.resource_type):
         return
     identifiers = entry.body.get("identifier")
     for one in (identifiers if isinstance(identifiers, list) else [])[:_MAX_IDENTIFIERS]:
         value = one.get("value") if isinstance(one, dict) else None
         if isinstance(value, str):
-            keys = (identifier_key(str(one.get("system", "")), value), identifier_key(None, value))
+            kind = entry.resource_type
+            keys = (identifier_key(kind, str(one.get("system", "")), value), identifier_key(kind, None, value))
             yield from (key for key in keys if len(key.encode()) <= MAX_REFERENCE_BYTES)
 
 

@@ -14,6 +14,7 @@ from twinward.clock import iso
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.subset import WHOLE, Subset
 from twinward.twins.models import Stored
 from twinward.vault.interfaces import Record
 from twinward.vocabulary import Category
@@ -43,6 +44,8 @@ def searchset(
     total: int | None,
     links: Mapping[str, str] | None = None,
     issues: Sequence[Issue] = (),
+    included: Sequence[Record] = (),
+    subset: Subset = WHOLE,
 ) -> bytes:
     """A searchset of records as stored.
 
@@ -52,15 +55,11 @@ def searchset(
         total: how many there are on all pages; None where nobody knows.
         links: relation to URL (``self``, ``next``).
         issues: what the caller should know beside the matches: an OperationOutcome entry.
+        included: what comes along with the matches.
+        subset: which part of each resource is shown.
     """
-    entries = [
-        b'{"fullUrl":'
-        + _json(f"{base}/{reference_of(record)}")
-        + b',"resource":'
-        + record.content
-        + b',"search":{"mode":"match"}}'
-        for record in records
-    ]
+    entries = [_found(record, base, b"match", subset) for record in records]
+    entries += [_found(record, base, b"include", subset) for record in included]
     if issues:
         entries.append(b'{"resource":' + _json(operation_outcome(issues)) + b',"search":{"mode":"outcome"}}')
     head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
@@ -69,6 +68,12 @@ def searchset(
     if links:
         head["link"] = [{"relation": name, "url": url} for name, url in links.items()]
     return _bundle(head, entries)
+
+
+def _found(record: Record, base: str, mode: bytes, subset: Subset) -> bytes:
+    resource = subset.of(record.record_type, record.content)
+    address = _json(f"{base}/{reference_of(record)}")
+    return b'{"fullUrl":' + address + b',"resource":' + resource + b',"search":{"mode":"' + mode + b'"}}'
 
 
 def withheld_issues(categories: Iterable[Category]) -> list[Issue]:

@@ -36,6 +36,10 @@ _PREFIXES: dict[str, Callable[[Interval, Interval], bool]] = {
 _SEPARATOR = re.compile(r"(?<!\\),")
 _ESCAPED = re.compile(r"\\([,|$\\])")
 _ALWAYS = (-(1 << 62), 1 << 62)
+_LITERAL = re.compile(
+    r"(?:https?://[^?#]{1,500}/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
+_SPOKEN = ("text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "postalCode", "country")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +64,89 @@ def _table(text: str) -> dict[str, dict[str, Parameter]]:
 
 _OWN = _table("""
     Patient: gender=token:gender birthdate=date:birthDate name=string:name family=string:name.family
-    Patient: given=string:name.given identifier=token:identifier
+    Patient: given=string:name.given death-date=date:deceasedDateTime
+    Patient: general-practitioner=reference:generalPractitioner organization=reference:managingOrganization
     AllergyIntolerance: code=token:code category=token:category clinical-status=token:clinicalStatus
     CarePlan: category=token:category status=token:status date=date:period
-    CareTeam: category=token:category status=token:status
+    CareTeam: category=token:category status=token:status role=token:participant.role
+    CareTeam: participant=reference:participant.member
     Condition: code=token:code category=token:category clinical-status=token:clinicalStatus
     Condition: onset-date=date:onsetDateTime+onsetPeriod recorded-date=date:recordedDate
+    Condition: abatement-date=date:abatementDateTime+abatementPeriod encounter=reference:encounter
+    Device: type=token:type status=token:status
     DiagnosticReport: code=token:code category=token:category status=token:status
-    DiagnosticReport: date=date:effectiveDateTime+effectivePeriod
+    DiagnosticReport: date=date:effectiveDateTime+effectivePeriod encounter=reference:encounter
+    DiagnosticReport: performer=reference:performer result=reference:result
     DocumentReference: type=token:type category=token:category status=token:status date=date:date
+    DocumentReference: period=date:context.period encounter=reference:context.encounter author=reference:author
     Encounter: class=token:class type=token:type status=token:status date=date:period
-    Goal: lifecycle-status=token:lifecycleStatus target-date=date:target.dueDate
+    Encounter: discharge-disposition=token:hospitalization.dischargeDisposition
+    Encounter: location=reference:location.location participant=reference:participant.individual
+    Encounter: service-provider=reference:serviceProvider
+    Goal: lifecycle-status=token:lifecycleStatus target-date=date:target.dueDate description=token:description
     Immunization: vaccine-code=token:vaccineCode status=token:status date=date:occurrenceDateTime
+    MedicationDispense: status=token:status type=token:type medication=reference:medicationReference
     MedicationRequest: code=token:medicationCodeableConcept intent=token:intent status=token:status
-    MedicationRequest: authoredon=date:authoredOn
+    MedicationRequest: authoredon=date:authoredOn encounter=reference:encounter
+    MedicationRequest: medication=reference:medicationReference requester=reference:requester
     Observation: code=token:code category=token:category status=token:status
-    Observation: date=date:effectiveDateTime+effectivePeriod+effectiveInstant
-    Procedure: code=token:code category=token:category status=token:status
+    Observation: date=date:effectiveDateTime+effectivePeriod+effectiveInstant encounter=reference:encounter
+    Observation: performer=reference:performer has-member=reference:hasMember
+    Procedure: code=token:code category=token:category status=token:status encounter=reference:encounter
     Procedure: date=date:performedDateTime+performedPeriod
+    Provenance: target=reference:target recorded=date:recorded
+    QuestionnaireResponse: status=token:status authored=date:authored
+    RelatedPerson: name=string:name
     ServiceRequest: code=token:code category=token:category status=token:status authored=date:authoredOn
-    Organization: name=string:name identifier=token:identifier
-    Practitioner: name=string:name identifier=token:identifier
-    Location: name=string:name
+    ServiceRequest: encounter=reference:encounter requester=reference:requester
+    Organization: name=string:name address=string:address
+    Practitioner: name=string:name
+    PractitionerRole: specialty=token:specialty practitioner=reference:practitioner organization=reference:organization
+    PractitionerRole: location=reference:location endpoint=reference:endpoint
+    Location: name=string:name address=string:address address-city=string:address.city
+    Location: address-state=string:address.state address-postalcode=string:address.postalCode
 """)
+_IDENTIFIED = names("""
+    Patient AllergyIntolerance CarePlan CareTeam Condition Coverage Device DiagnosticReport DocumentReference Encounter
+    Goal Immunization Location Medication MedicationDispense MedicationRequest Observation Organization Practitioner
+    PractitionerRole Procedure RelatedPerson ServiceRequest Specimen
+""")
+"""Types found by their business identifiers, through blind tags: across patients, nothing is opened in vain."""
 _OF_SUBJECT = names("""
     CarePlan CareTeam Condition DiagnosticReport DocumentReference Encounter Goal ImagingStudy Media
     MedicationAdministration MedicationDispense MedicationRequest MedicationStatement Observation Procedure
     QuestionnaireResponse ServiceRequest Specimen
 """)
-_OF_PATIENT = _OF_SUBJECT | names("AllergyIntolerance Claim Device ExplanationOfBenefit Immunization Provenance")
+_OF_PATIENT = _OF_SUBJECT | names("""
+    AllergyIntolerance Claim Coverage Device ExplanationOfBenefit Immunization Provenance RelatedPerson
+""")
 _COMMON = {"_id": Parameter("token", ("id",)), "_lastUpdated": Parameter("date", ())}
-_NO_SUBJECT = Parameter("reference", ())
+_OWNER = Parameter("reference", ("subject", "patient", "beneficiary"))
+_SUBJECT = Parameter("reference", ("subject",))
+_IDENTIFIER = Parameter("token", ("identifier",))
+_BLIND = frozenset({"_id", "patient", "subject"})
 
 
 def parameters_of(resource_type: str) -> dict[str, Parameter]:
     """Every parameter that a search of this type may have."""
-    owner = {"patient": _NO_SUBJECT} if resource_type in _OF_PATIENT else {}
+    found = _COMMON | _OWN.get(resource_type, {})
+    if resource_type in _OF_PATIENT:
+        found["patient"] = _OWNER
     if resource_type in _OF_SUBJECT:
-        owner["subject"] = _NO_SUBJECT
-    return _COMMON | owner | _OWN.get(resource_type, {})
+        found["subject"] = _SUBJECT
+    if resource_type in _IDENTIFIED:
+        found["identifier"] = _IDENTIFIER
+    return found
+
+
+def is_blind(resource_type: str, name: str) -> bool:
+    """Whether a parameter is answered by blind tags alone. An identifier is not: content says which of two tags."""
+    return name in _BLIND and name in parameters_of(resource_type)
+
+
+def is_identified(resource_type: str) -> bool:
+    """Whether resources of a type are found by their business identifiers."""
+    return resource_type in _IDENTIFIED
 
 
 def is_searchable(resource_type: str) -> bool:
@@ -134,8 +182,32 @@ def matches(parameter: Parameter, value: str, resource: JsonObject) -> bool:
     if parameter.kind == "string":
         words = [word.casefold() for one in kept for word in _words(one)]
         return any(word.startswith(_plain(one)) for one in alternatives(value) for word in words)
+    if parameter.kind == "reference":
+        targets = [target for one in kept for target in _targets(one)]
+        return any(_points(one, target) for one in alternatives(value) for target in targets)
     tokens = [token for one in kept for token in _tokens(one)]
     return any(_same(token_parts(one), token) for one in alternatives(value) for token in tokens)
+
+
+def references_in(parameter: Parameter, resource: JsonObject) -> list[str]:
+    """The ``Type/id`` of everything that a reference parameter looks at; what is no literal reference is left out."""
+    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
+    return [match[1] for one in kept for target in _targets(one) if (match := _LITERAL.fullmatch(target))]
+
+
+def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) -> tuple[int | str, ...] | None:
+    """What a resource is sorted by: the earliest or first value, or the last one if ``descending``; None for none."""
+    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
+    keys: list[tuple[int | str, ...]]
+    if parameter.kind == "date":
+        keys = [found for one in kept if (found := _interval_of(one)) is not None]
+    elif parameter.kind == "string":
+        keys = [(word.casefold(),) for one in kept for word in _words(one)]
+    else:
+        keys = [(code, system) for one in kept for system, code in _tokens(one)]
+    if not keys:
+        return None
+    return max(keys) if descending else min(keys)
 
 
 def matches_date(value: str, kept: list[Interval]) -> bool:
@@ -176,23 +248,42 @@ def _tokens(value: Any) -> Iterator[tuple[str, str]]:
             yield str(value.get("system", "")), code
 
 
+def _targets(value: Any) -> Iterator[str]:
+    reference = value.get("reference") if isinstance(value, dict) else None
+    if isinstance(reference, str):
+        yield reference
+
+
+def _points(asked: str, kept: str) -> bool:
+    """Whether a reference is the one asked for: by id, by Type/id, or by a whole address that ends in it."""
+    match = _LITERAL.fullmatch(kept)
+    if match is None:
+        return _plain_case(asked) == kept
+    wanted = _LITERAL.fullmatch(asked)
+    return match[1] == wanted[1] if wanted else match[1].partition("/")[2] == asked
+
+
 def _same(asked: tuple[str | None, str], kept: tuple[str, str]) -> bool:
     system, code = asked
     return (system is None or system == kept[0]) and (code == kept[1] or (not code and bool(system)))
 
 
 def _words(value: Any) -> Iterator[str]:
-    """The strings of a name: its parts where it is a HumanName."""
+    """The strings of a name or an address: their parts where they are a HumanName or an Address."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for part in ("text", "family", "given", "prefix", "suffix"):
+        for part in _SPOKEN:
             found = value.get(part)
             yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str))
 
 
 def _plain(text: str) -> str:
-    return _ESCAPED.sub(r"\1", text).casefold()
+    return _plain_case(text).casefold()
+
+
+def _plain_case(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text)
 
 
 def _interval_of(value: Any) -> Interval | None:

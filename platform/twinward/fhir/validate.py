@@ -12,6 +12,7 @@ Messages name the element and the rule, never the value that broke it.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +90,29 @@ def _model(resource_type: str) -> type[BaseModel]:
 
     model: type[BaseModel] = get_fhir_model_class(resource_type)
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Top-level elements of a type: those every resource of it has, and those its summary shows (none if unknown)."""
+
+    required: frozenset[str] = frozenset()
+    marked: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=256)
+def summary_of(resource_type: str) -> Summary:
+    """What R4B's model of a type says of its elements; nothing for the types it does not model."""
+    if resource_type in R4_ONLY:
+        return Summary()
+    fields = {
+        field.alias or name: field.json_schema_extra or {} for name, field in _model(resource_type).model_fields.items()
+    }
+    of = {key: frozenset(name for name, extra in fields.items() if extra.get(key)) for key in _MARKS}  # type: ignore[union-attr]
+    return Summary(of["element_required"], of["summary_element_property"])
+
+
+_MARKS = ("element_required", "summary_element_property")
 
 
 def _check_model(resource_type: str, resource: JsonObject, path: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.twins import references as names
 from twinward.twins.gate import categories_in, permitted, require_in_general
+from twinward.twins.ingest import kept_categories
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
+from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
 
 class Finding:
@@ -56,6 +58,34 @@ class Finding:
         requests = permitted(self._access, request) or [request]
         records = [one for each in requests for one in self._opened(self._access.decide(each), record_type)]
         return sorted(records, key=_by_id), categories - categories_in(requests)
+
+    def named(
+        self, principal: Principal, purpose: Purpose, references: Sequence[str], *, justification: str = ""
+    ) -> list[Record]:
+        """Open records by their references, in that order; what is not kept, deleted or refused is left out.
+
+        One decision for each twin and category that is concerned, all of them in one durable step.
+        """
+        places = self._vault.locate_many(references)
+        wanted: dict[tuple[TwinId, frozenset[Category]], list[tuple[str, RecordId]]] = {}
+        for reference in references:
+            if reference in places:
+                twin, record_id = places[reference]
+                of = kept_categories(self._vault, reference)
+                wanted.setdefault((twin, of), []).append((reference, record_id))
+        requests = [
+            AccessRequest(principal, Action.READ, purpose, twin, categories, justification)
+            for twin, categories in wanted
+        ]
+        opened: dict[str, Record] = {}
+        for permit, some in zip(self._access.decide_many(requests), wanted.values(), strict=True):
+            if permit is None:
+                continue
+            for reference, record_id in some:
+                with suppress(TwinShredded):
+                    opened[reference] = self._vault.read(permit, record_id)
+        found = (opened[reference] for reference in references if reference in opened)
+        return [record for record in found if record.content != names.DELETED]
 
     def across(
         self,

@@ -12,7 +12,7 @@ from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.access.consent import Provision
 from twinward.fhir.cohort import generate_cohort
-from twinward.fhir.search import MAX_COUNT
+from twinward.fhir.query import MAX_COUNT
 from twinward.fhir.validate import validate
 from twinward.vocabulary import Action, Category
 
@@ -221,11 +221,11 @@ def test_what_is_not_served_is_refused_by_name(ward: TestClient, query: str) -> 
 
 def test_whoever_is_lenient_is_told_what_was_ignored(ward: TestClient) -> None:
     lenient = {"prefer": "handling=lenient"}
-    bundle = send(ward, "GET", "/Observation?patient=bern&_sort=date", headers=lenient).json()
+    bundle = send(ward, "GET", "/Observation?patient=bern&_contained=true", headers=lenient).json()
     assert ids(bundle) == ["b1"]
     said = next(one["resource"]["issue"] for one in bundle["entry"] if one["search"]["mode"] == "outcome")
-    assert any("_sort" in issue["diagnostics"] for issue in said)
-    assert "_sort" not in bundle["link"][0]["url"]
+    assert any("_contained" in issue["diagnostics"] for issue in said)
+    assert "_contained" not in bundle["link"][0]["url"]
 
 
 def test_a_search_logs_each_twin_it_opens_and_no_other(ward: TestClient, hospital: Hospital) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.bundles import add_bundles
-from twinward.api.fhir.context import PREFIX, FhirRoute
+from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute
 from twinward.api.fhir.exporting import add_exporting
 from twinward.api.fhir.resources import add_resources
 from twinward.api.fhir.searching import add_searching
@@ -23,7 +23,7 @@ def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) ->
         service: what they call.
         principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
     """
-    router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute)
+    router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute, default_response_class=FhirResponse)
     add_bundles(router, service, principal_of)
     add_exporting(router, Exports(service.twins, service.clock), principal_of)
     add_searching(router, service, principal_of)

@@ -85,11 +85,27 @@ class FhirRoute(APIRoute):
         return handled
 
 
+class FhirResponse(JSONResponse):
+    """What OpenAPI takes the media type of FHIR answers from; the answers themselves are bytes as they are kept."""
+
+    media_type = MEDIA_TYPE
+
+
 def body_of(resource_type: str = "") -> dict[str, Any]:
     """What OpenAPI says of a request body: a resource, of one type or of any."""
+    schema = _resource(resource_type)
+    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in sorted(_TAKEN)}}}
+
+
+def answers(resource_type: str = "", **meanings: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of answers that carry a resource: ``answers("Bundle", _200="A page")``."""
+    content = {MEDIA_TYPE: {"schema": _resource(resource_type)}}
+    return {name.removeprefix("_"): {"description": text, "content": content} for name, text in meanings.items()}
+
+
+def _resource(resource_type: str) -> dict[str, Any]:
     kind = {"const": resource_type} if resource_type else {"type": "string"}
-    schema = {"type": "object", "properties": {"resourceType": kind}, "required": ["resourceType"]}
-    return {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": schema}}}}
+    return {"type": "object", "properties": {"resourceType": kind}, "required": ["resourceType"]}
 
 
 def fhir(content: bytes, status: int = 200, *, version: int = 0, at_ms: int = 0, location: str = "") -> Response:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of, fhir
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.search import read_query
+from twinward.fhir.query import read_query
 from twinward.fhir.service import FhirService, resource_type_of
 
 _FORM = "application/x-www-form-urlencoded"

@@ -1,0 +1,122 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and what every route here has in common besides.
+
+FastAPI documents what a route returns when all is well, and a 422 that this API never sends. What else may come back
+is the same everywhere, because one set of handlers makes it (``twinward.api.problems``, ``FhirRoute``): so it is
+written into the document here, once, and not route by route. A route's own words on a status stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from twinward.fhir.render import MEDIA_TYPE
+
+_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
+_FHIR = "/fhir"
+_PROBLEM, _OUTCOME = "Problem", "OperationOutcome"
+
+_TEXT = {"type": "string"}
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    _PROBLEM: {
+        "title": "What went wrong, and what to do",
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["kind", "message", "hint"],
+                "properties": {"kind": _TEXT, "message": _TEXT, "hint": _TEXT},
+                "additionalProperties": False,
+            }
+        },
+        "additionalProperties": False,
+    },
+    _OUTCOME: {
+        "title": "FHIR R4 OperationOutcome: what went wrong, and where",
+        "type": "object",
+        "required": ["resourceType", "issue"],
+        "properties": {
+            "resourceType": {"const": "OperationOutcome"},
+            "issue": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["severity", "code", "diagnostics"],
+                    "properties": {
+                        "severity": {"enum": ["fatal", "error", "warning", "information"]},
+                        "code": _TEXT,
+                        "diagnostics": _TEXT,
+                        "expression": {"type": "array", "minItems": 1, "items": _TEXT},
+                    },
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "additionalProperties": False,
+    },
+}
+
+_EVERYWHERE = {400: "Something in the request cannot be taken", 503: "Something this needs does not answer"}
+_SIGNED_IN = {
+    401: "No bearer token, or not a genuine one",
+    403: "Policy, consent or a budget says no; the refusal is logged",
+    404: "There is no such thing, or the caller may not know that there is",
+    409: "The present version or state stands in the way",
+}
+_WITH_BODY = {413: "The body is larger than this node takes"}
+_OF_FHIR = {
+    410: "It was deleted; its history is still there",
+    412: "A condition of the request does not hold: another version is there, or several match",
+}
+_UNSENT = "422"
+"""FastAPI's status for input that fails its checks; ``twinward.api.problems`` sends 400."""
+
+
+def complete(app: FastAPI) -> None:
+    """Have an app's document say what every route may answer. Call once, in place of nothing else."""
+    derive = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        document = derive()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(_SCHEMAS)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for path, operation in _operations(document):
+            _add_refusals(path, operation)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method in _METHODS:
+                yield path, operation
+
+
+def _add_refusals(path: str, operation: dict[str, Any]) -> None:
+    of_fhir = path == _FHIR or path.startswith(f"{_FHIR}/")
+    refusals = dict(_EVERYWHERE)
+    if operation.get("security"):
+        refusals |= _SIGNED_IN | (_OF_FHIR if of_fhir else {})
+    if "requestBody" in operation:
+        refusals |= _WITH_BODY
+    responses = operation["responses"]
+    responses.pop(_UNSENT, None)
+    for status, meaning in sorted(refusals.items()):
+        # The bound on bodies stands before every route, FHIR's too, and speaks the platform's own shape.
+        shape = _OUTCOME if of_fhir and status != 413 else _PROBLEM
+        responses.setdefault(str(status), {"description": meaning, "content": _content(shape)})
+
+
+def _content(shape: str) -> dict[str, Any]:
+    media_type = MEDIA_TYPE if shape == _OUTCOME else "application/json"
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
