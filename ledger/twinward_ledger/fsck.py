@@ -13,6 +13,9 @@ What can be known, and from what:
    range. A checkpoint every minute makes it a minute's events.
 4. Entries beyond the last checkpoint are held together by the stored hashes only. Nobody has signed them yet.
 
+5. **The completeness map** is built again in the same pass and compared with every head of it that was logged; see
+   ``completeness_check.py``. A row that was moved to another patient's sub-log lies among those a head newly covers.
+
 ``LogCorrupt.first_bad_index`` is the leaf itself in case 1 and the first leaf of the range in cases 2 and 3; the
 message says which. In case 1 the stored hash may be what was changed, not the leaf: either way the log is not what it
 was there.
@@ -21,13 +24,14 @@ was there.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.completeness_check import CompletenessScan
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, NoSuchEntry
 from twinward_ledger.note import VerifierKey
 from twinward_ledger.store import LogStore
@@ -45,16 +49,25 @@ class FsckReport:
         root: the root over all of them.
         signed_size: how many of them the newest checkpoint covers.
         checkpoints: how many signed checkpoints were compared.
+        map_heads: how many roots of the completeness map were compared.
+        map_covered: how many entries the newest of them covers.
     """
 
     size: int
     root: bytes
     signed_size: int
     checkpoints: int
+    map_heads: int = 0
+    map_covered: int = 0
 
 
-def fsck(store: LogStore, log: VerifierKey, notes: Iterable[bytes] = ()) -> FsckReport:
+def fsck(
+    store: LogStore, log: VerifierKey, notes: Iterable[bytes] = (), *, tags: Mapping[bytes, bytes] | None = None
+) -> FsckReport:
     """Check a store against its own hashes, its own checkpoints and any further ``notes`` the log once signed.
+
+    ``tags`` says which patient's label stands under which tag; without it the completeness map's roots are held
+    against the number of rows only.
 
     Raises:
         LogCorrupt: something differs; ``first_bad_index`` says where.
@@ -62,10 +75,12 @@ def fsck(store: LogStore, log: VerifierKey, notes: Iterable[bytes] = ()) -> Fsck
     """
     size = store.size()
     signed = _signed(store, log, notes)
-    scan = _Scan(store, signed)
-    hashes = map(merkle.leaf_hash, store.leaves(0, size))
-    while block := list(islice(hashes, BLOCK_LEAVES)):
-        scan.take(block)
+    scan, maps = _Scan(store, signed), CompletenessScan(store, tags)
+    leaves = store.leaves(0, size)
+    while block := list(islice(leaves, BLOCK_LEAVES)):
+        start, hashes = scan.size, [merkle.leaf_hash(leaf) for leaf in block]
+        scan.take(hashes)
+        maps.take(start, block, hashes)
     if scan.size != size:
         raise LogCorrupt(f"leaf {scan.size} is missing", first_bad_index=scan.size)
     if list(store.leaves(size, size + 1)) and store.size() == size:
@@ -76,7 +91,7 @@ def fsck(store: LogStore, log: VerifierKey, notes: Iterable[bytes] = ()) -> Fsck
     root = scan.root()
     if not hmac.compare_digest(root, _stored_root(store, size)):
         raise LogCorrupt("the stored hashes do not give the leaves' root", first_bad_index=scan.last_good)
-    return FsckReport(size, root, signed[-1].size if signed else 0, len(signed))
+    return FsckReport(size, root, signed[-1].size if signed else 0, len(signed), maps.heads, maps.covered)
 
 
 class _Scan:

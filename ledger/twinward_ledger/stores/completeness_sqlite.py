@@ -1,0 +1,146 @@
+"""The completeness map in one SQLite file beside the log: WAL, ``synchronous=FULL``, one writer at a time.
+
+Only labels, counts and hashes lie here, never a patient's id. All of it can be made again from the log and its keys.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from twinward_ledger.completeness import LABEL_BYTES, MapHead, Subject
+from twinward_ledger.completeness_tree import LoggedHead, MapView, Page
+from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.merkle import HASH_BYTES
+
+APPLICATION_ID = 0x54574D50  # "TWMP"
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 30.0
+
+_SCHEMA = """
+PRAGMA application_id = 1415007568;
+PRAGMA user_version = 1;
+CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), head BLOB NOT NULL, idx INTEGER NOT NULL);
+CREATE TABLE subjects (label BLOB PRIMARY KEY, count INTEGER NOT NULL, frontier BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE pages (number INTEGER PRIMARY KEY, places BLOB NOT NULL);
+CREATE TABLE tags (tag BLOB PRIMARY KEY, label BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SqliteMapStore:
+    """A ``MapStore`` in one SQLite file."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or create the file. Raises ``LogUnavailable`` if that cannot be done or it is another kind of file."""
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        with self._translated():
+            with suppress(FileExistsError):  # made here, so that nobody but the owner can ever read it
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self._prepare()
+
+    @contextmanager
+    def transaction(self) -> Iterator[MapView]:
+        """One transaction at a time, over all processes."""
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _View(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Give back the file; closing twice is harmless."""
+        with self._lock, self._translated():
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        with self._lock, self._translated():
+            run = self._connection.execute
+            run("BEGIN IMMEDIATE")
+            if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _SCHEMA.strip().split(";\n"):
+                    run(statement)
+            run("COMMIT")
+            kind = (run("PRAGMA application_id").fetchone()[0], run("PRAGMA user_version").fetchone()[0])
+        if kind != (APPLICATION_ID, SCHEMA_VERSION):
+            self._connection.close()
+            raise LogUnavailable(f"{self._path.name} is not a completeness map of version {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise LogUnavailable(f"{self._path.name}: {error}") from error
+
+
+class _View:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._run = connection.execute
+        self._run_many = connection.executemany
+
+    def head(self) -> LoggedHead | None:
+        row = self._run("SELECT head, idx FROM head").fetchone()
+        return LoggedHead(MapHead.decode(row[0]), row[1]) if row else None
+
+    def subjects(self, labels: Sequence[bytes]) -> dict[bytes, Subject]:
+        sql = "SELECT label, count, frontier FROM subjects WHERE label = ?"
+        rows = (self._run(sql, (label,)).fetchone() for label in labels)
+        return {row[0]: subject_of(*row) for row in rows if row}
+
+    def buckets(self, prefixes: Sequence[bytes]) -> dict[bytes, list[Subject]]:
+        sql = "SELECT label, count, frontier FROM subjects WHERE label BETWEEN ? AND ? ORDER BY label"
+        return {prefix: [subject_of(*row) for row in self._run(sql, bounds(prefix))] for prefix in prefixes}
+
+    def first_within(self, low: bytes, high: bytes) -> Subject | None:
+        sql = "SELECT label, count, frontier FROM subjects WHERE label BETWEEN ? AND ? ORDER BY label LIMIT 1"
+        row = self._run(sql, (low, high)).fetchone()
+        return subject_of(*row) if row else None
+
+    def pages(self, numbers: Sequence[int]) -> dict[int, Page]:
+        rows = (
+            (number, self._run("SELECT places FROM pages WHERE number = ?", (number,)).fetchone()) for number in numbers
+        )
+        return {number: Page.decode(row[0]) for number, row in rows if row}
+
+    def tags(self) -> Mapping[bytes, bytes]:
+        return dict(self._run("SELECT tag, label FROM tags").fetchall())
+
+    def put_subjects(self, subjects: Iterable[Subject]) -> None:
+        rows = ((one.label, one.count, b"".join(one.frontier)) for one in subjects)
+        self._run_many("INSERT OR REPLACE INTO subjects VALUES (?, ?, ?)", rows)
+
+    def put_pages(self, pages: Mapping[int, Page]) -> None:
+        rows = ((number, page.encode()) for number, page in pages.items())
+        self._run_many("INSERT OR REPLACE INTO pages VALUES (?, ?)", rows)
+
+    def put_tags(self, tags: Mapping[bytes, bytes]) -> None:
+        self._run_many("INSERT OR IGNORE INTO tags VALUES (?, ?)", tags.items())
+
+    def put_head(self, head: LoggedHead) -> None:
+        self._run("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (head.head.encode(), head.index))
+
+
+def subject_of(label: bytes, count: int, frontier: bytes) -> Subject:
+    """A patient from its row."""
+    hashes = tuple(frontier[start : start + HASH_BYTES] for start in range(0, len(frontier), HASH_BYTES))
+    return Subject(label, count, hashes)
+
+
+def bounds(prefix: bytes) -> tuple[bytes, bytes]:
+    """The smallest and largest label under a prefix."""
+    rest = LABEL_BYTES - len(prefix)
+    return prefix + bytes(rest), prefix + b"\xff" * rest
