@@ -85,6 +85,10 @@ class BudgetLedger:
         """The running epoch: the chain's time divided by the epoch's length."""
         return int(self._client.call(self.address, _ARTEFACT, "currentEpoch"))
 
+    def epoch_seconds(self) -> int:
+        """How long an epoch of query budgets lasts."""
+        return int(self._client.call(self.address, _ARTEFACT, "epochSeconds"))
+
     def cap_privacy(self, hospital: str, cohort: str, cap_micros: int) -> TransactionReceipt:
         """Cap what all studies together may learn about a hospital's cohort."""
         return self._client.transact(
