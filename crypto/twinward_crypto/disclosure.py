@@ -88,6 +88,21 @@ def generate_recipient_key(suite: RecipientSuite = RecipientSuite.X25519) -> Rec
     )
 
 
+def public_part(private: bytes) -> bytes:
+    """The public key of a private one.
+
+    Raises:
+        MalformedKey: not a recipient's private key.
+    """
+    suite, key = _load_private(private)
+    head = bytes((suite,))
+    if isinstance(key, X25519PrivateKey):
+        return head + key.public_key().public_bytes_raw()
+    x25519 = X25519PrivateKey.from_private_bytes(private[-X25519_BYTES:])
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(private[1:-X25519_BYTES])
+    return head + mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+
+
 def seal_to(recipient_public: bytes, plaintext: bytes, *, info: bytes = b"", aad: bytes = b"") -> bytes:
     """Seal a plaintext so that only the holder of the recipient's private key opens it.
 

@@ -7,7 +7,8 @@ by URI from an explicit map; each passes the suite in ``testing/provider_conform
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
 TenantId = NewType("TenantId", str)
@@ -23,6 +24,14 @@ class KekId:
 
     def __str__(self) -> str:
         return f"{self.tenant}/kek/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A wrapped key and the context it is bound to."""
+
+    wrapped: bytes = field(repr=False)
+    context: bytes = field(repr=False)
 
 
 class KeyProvider(Protocol):
@@ -57,8 +66,16 @@ class KeyProvider(Protocol):
         """Move a wrapped key to another KEK; a service that can does it without showing the key."""
         ...
 
+    def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
+        """``rewrap`` of many in their order: for rotations. The first that fails is raised; then none is returned."""
+        ...
+
     def destroy(self, key: KekId) -> None:
         """Destroy a KEK for good. Idempotent. Afterwards every use of it raises ``KeyDestroyed``."""
+        ...
+
+    def close(self) -> None:
+        """End sessions and connections, forget keys held here. Idempotent; the provider is not used afterwards."""
         ...
 
     def mac(self, tenant: TenantId, label: bytes, message: bytes) -> bytes:

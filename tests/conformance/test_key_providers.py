@@ -39,6 +39,12 @@ class TestLocalProviderWithPassphrase(KeyProviderConformance):
         return LocalKeyProvider(tmp_path / "keys", passphrase="correct horse", cost=CHEAP)
 
 
+class TestLocalHybridProvider(KeyProviderConformance):
+    @pytest.fixture
+    def provider(self, tmp_path: Path) -> KeyProvider:
+        return open_provider(f"local-hybrid:{tmp_path / 'keys'}")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "keys"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward_crypto.errors import UnknownProvider
+from twinward_crypto.errors import KeyProviderError, UnknownProvider
 from twinward_crypto.keys import KeyProvider
+from twinward_crypto.providers.aws_kms import AwsKmsKeyProvider
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.providers.pkcs11 import Pkcs11KeyProvider
 from twinward_crypto.providers.vault_transit import TransitKeyProvider
@@ -15,11 +16,11 @@ def open_provider(uri: str, *, passphrase: str | None = None, key_file: Path | N
     """Open the key service a URI names.
 
     Args:
-        uri: ``local:FOLDER``, ``pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE`` (RFC 7512), or
-            ``transit:https://HOST:PORT/MOUNT?token-file=FILE&ca-file=FILE``.
+        uri: ``local:FOLDER``, ``local-hybrid:FOLDER``, ``pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE``
+            (RFC 7512), ``transit:https://HOST:PORT/MOUNT?token-file=FILE&ca-file=FILE``, or ``aws-kms:REGION``.
         passphrase: what unlocks the service, read from a file by the caller: for ``local`` a passphrase (without one a
             key file does), for ``pkcs11`` the token's PIN instead of ``pin-source``, for ``transit`` the server's token
-            instead of ``token-file``.
+            instead of ``token-file``. ``aws-kms`` takes none.
         key_file: for ``local``: where the key file is, ``FOLDER/master.key`` unless given.
 
     Raises:
@@ -37,6 +38,10 @@ def _open_local(rest: str, passphrase: str | None, key_file: Path | None) -> Key
     return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file)
 
 
+def _open_local_hybrid(rest: str, passphrase: str | None, key_file: Path | None) -> KeyProvider:
+    return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file, hybrid=True)
+
+
 def _open_pkcs11(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
     return Pkcs11KeyProvider.from_uri(rest, pin=passphrase)
 
@@ -45,9 +50,23 @@ def _open_transit(rest: str, passphrase: str | None, _: Path | None) -> KeyProvi
     return TransitKeyProvider.from_uri(rest, token=passphrase)
 
 
-_SCHEMES = {"local": _open_local, "pkcs11": _open_pkcs11, "transit": _open_transit}
+def _open_aws_kms(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+    if passphrase is not None:
+        raise KeyProviderError("aws-kms takes its credentials from AWS's own chain: unset the passphrase file")
+    return AwsKmsKeyProvider.from_uri(rest)
+
+
+_SCHEMES = {
+    "local": _open_local,
+    "local-hybrid": _open_local_hybrid,
+    "pkcs11": _open_pkcs11,
+    "transit": _open_transit,
+    "aws-kms": _open_aws_kms,
+}
 _USAGE = {
     "local": "local:FOLDER",
+    "local-hybrid": "local-hybrid:FOLDER",
     "pkcs11": "pkcs11:token=LABEL?module-path=LIBRARY&pin-source=FILE",
     "transit": "transit:https://HOST:PORT/MOUNT?token-file=FILE",
+    "aws-kms": "aws-kms:REGION?profile=NAME",
 }

@@ -67,10 +67,14 @@ def versions_among(names: Iterable[str], tenant: TenantId, kind: str) -> set[int
     return {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
 
 
-def _prefix(tenant: TenantId) -> str:
-    """Letters of one case, digits, ``-``, ``_`` and ``.``: no service folds two tenants' names into one."""
+def tenant_name(tenant: TenantId) -> str:
+    """Letters of one case, digits, ``-`` and ``_``: no service folds two tenants' names into one."""
     raw = tenant.encode("utf-8", "surrogatepass")
     spelled = "".join(chr(byte) if byte in _PLAIN else f"_{byte:02x}" for byte in raw)
     if len(spelled) > LONGEST_SPELLED:  # two underscores never start a spelled name
         spelled = "__" + hashlib.sha256(raw).hexdigest()[:_HASH_DIGITS]
-    return f"twinward.{spelled}"
+    return spelled
+
+
+def _prefix(tenant: TenantId) -> str:
+    return f"twinward.{tenant_name(tenant)}"

@@ -76,10 +76,11 @@ class Pkcs11Token:
                 self._session = token.open(rw=True)
 
     def close(self) -> None:
-        """End the session. The last one of a process logs it out."""
-        with self._using():
-            self._closed = True
-            self._session.close()
+        """End the session. The last one of a process logs it out. Closing twice is harmless."""
+        with self._lock, _translated():
+            if not self._closed:
+                self._closed = True
+                self._session.close()
 
     def key_labels(self) -> list[str]:
         """Labels of all secret keys."""

@@ -1,18 +1,23 @@
 """KEKs held in this process's memory: what the local and the in-memory providers share.
 
 A wrapped key is a ``TE1`` envelope (112 bytes) under the KEK, with the KEK's version in the header's generation field
-and the context below. Python cannot zero memory: keys stay in the heap until the interpreter reuses the pages.
+and the context below; or, where the provider was opened as hybrid, 1,171 bytes: see ``_hybrid_wrap``. Both are
+unwrapped whichever way it was opened, so a rotation moves every key to the one form or the other.
+
+Python cannot zero memory: keys stay in the heap until the interpreter reuses the pages.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
-from twinward_crypto.errors import KeyDestroyed, KeyNotFound, OpenError
+from twinward_crypto.errors import KeyDestroyed, KeyNotFound
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed, require_key
-from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.keys import KekId, TenantId, WrappedKey
+from twinward_crypto.providers import _hybrid_wrap
 from twinward_crypto.providers._key_names import TENANT_MAC, require_possible, wrap_aad
 
 WRAPPED_BYTES = OVERHEAD_BYTES + KEY_BYTES
@@ -34,8 +39,9 @@ class SoftwareKeys:
     durable when it returns).
     """
 
-    def __init__(self, random: RandomBytes = os.urandom) -> None:
+    def __init__(self, random: RandomBytes = os.urandom, *, hybrid: bool = False) -> None:
         self._random = random
+        self._hybrid = hybrid
         self._tenants: dict[TenantId, TenantKeys] = {}
 
     def create(self, key: KekId) -> None:
@@ -57,21 +63,35 @@ class SoftwareKeys:
         return tuple(sorted(keys.keks)) if keys else ()
 
     def wrap(self, key: KekId, plaintext_key: bytes, context: bytes) -> bytes:
-        """Encrypt a 32-byte key under a KEK, bound to ``context``; 112 bytes."""
-        kek = self._kek(key)
-        require_key(plaintext_key)
-        return seal(kek, plaintext_key, wrap_aad(key, context), generation=key.version)
+        """Encrypt a 32-byte key under a KEK, bound to ``context``; 112 bytes, 1,171 as a hybrid."""
+        return self._wrap(self._kek(key), key, plaintext_key, context)
 
     def unwrap(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
-        """Decrypt a wrapped key."""
-        kek = self._kek(key)
-        if len(wrapped) != WRAPPED_BYTES:
-            raise OpenError
-        return open_sealed(kek, wrapped, wrap_aad(key, context))
+        """Decrypt a wrapped key of either form."""
+        return self._unwrap(self._kek(key), key, wrapped, context)
 
     def rewrap(self, source: KekId, target: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Move a wrapped key to another KEK."""
-        return self.wrap(target, self.unwrap(source, wrapped, context), context)
+        return self.rewrap_many(source, target, [WrappedKey(wrapped, context)])[0]
+
+    def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
+        """Move many. The KEKs are looked up once."""
+        opens, closes = self._kek(source), self._kek(target)
+        return [
+            self._wrap(closes, target, self._unwrap(opens, source, key.wrapped, key.context), key.context)
+            for key in keys
+        ]
+
+    def _wrap(self, kek: bytes, key: KekId, plaintext_key: bytes, context: bytes) -> bytes:
+        require_key(plaintext_key)
+        if self._hybrid:
+            return _hybrid_wrap.wrap(kek, plaintext_key, wrap_aad(key, context))
+        return seal(kek, plaintext_key, wrap_aad(key, context), generation=key.version)
+
+    def _unwrap(self, kek: bytes, key: KekId, wrapped: bytes, context: bytes) -> bytes:
+        if len(wrapped) == WRAPPED_BYTES:
+            return open_sealed(kek, wrapped, wrap_aad(key, context))
+        return _hybrid_wrap.unwrap(kek, wrapped, wrap_aad(key, context))
 
     def destroy(self, key: KekId) -> None:
         """Forget a KEK for good and remember that it existed."""
@@ -92,6 +112,10 @@ class SoftwareKeys:
         if keys is None:
             raise KeyNotFound(f"tenant {tenant} has no keys yet; create its first KEK")
         return derive(keys.mac_key, TENANT_MAC, length_prefixed(label, message))
+
+    def close(self) -> None:
+        """Forget the keys."""
+        self._tenants = {}
 
     def __reduce__(self) -> str:
         raise TypeError("a key provider is not pickled: it holds keys")

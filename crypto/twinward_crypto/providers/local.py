@@ -1,6 +1,7 @@
 """The embedded key service: KEKs in one sealed file beside a key file, or under a passphrase.
 
     local:/var/lib/twinward/keys      a folder with ``keystore`` and, without a passphrase, ``master.key``
+    local-hybrid:…                    the same folder; keys are wrapped with X25519 + ML-KEM-768 (``_hybrid_wrap``)
 
 The master key can be split among officers, k of n of whom open the store: ``split_master_key``, and, once they hold
 their shares, ``discard_key_file`` ("sealed"). ``shares=`` opens a sealed store; ``restore_key_file`` unseals it until
@@ -49,7 +50,7 @@ class LocalKeyProvider(SoftwareKeys):
     """A ``KeyProvider`` on a local folder. Several processes may share it: changes take a file lock, uses notice them.
 
     Attributes:
-        uri: ``local:`` and the folder's path.
+        uri: ``local:`` or ``local-hybrid:``, and the folder's path.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LocalKeyProvider(SoftwareKeys):
         key_file: Path | None = None,
         shares: Sequence[Share] = (),
         cost: Argon2Cost | None = None,
+        hybrid: bool = False,
         random: RandomBytes = os.urandom,
     ) -> None:
         """Open the folder's key store; make one where there is none.
@@ -70,6 +72,7 @@ class LocalKeyProvider(SoftwareKeys):
             key_file: 64 hexadecimal digits, mode 0600; ``folder/master.key`` unless given. Made if missing.
             shares: of the master key, at least as many as the split asked for; open an existing store without either.
             cost: Argon2id's price for a new key store.
+            hybrid: whether keys are wrapped with X25519 + ML-KEM-768; keys of either form are unwrapped.
             random: source of keys and salts.
 
         Raises:
@@ -77,7 +80,8 @@ class LocalKeyProvider(SoftwareKeys):
                 altered key store.
             KeyProviderError: the folder cannot be read or written.
         """
-        super().__init__(random)
+        super().__init__(random, hybrid=hybrid)
+        self._closed = False
         self._folder = folder
         self._key_file = key_file or folder / KEY_FILE
         self._thread_lock = threading.RLock()
@@ -98,8 +102,8 @@ class LocalKeyProvider(SoftwareKeys):
 
     @property
     def uri(self) -> str:
-        """``local:`` and the folder's path."""
-        return f"local:{self._folder}"
+        """``local:`` or ``local-hybrid:``, and the folder's path."""
+        return f"{'local-hybrid' if self._hybrid else 'local'}:{self._folder}"
 
     def __repr__(self) -> str:
         return f"LocalKeyProvider({self.uri!r})"
@@ -144,6 +148,11 @@ class LocalKeyProvider(SoftwareKeys):
         with _translated(self._folder):
             _write_key_file(self._key_file, self._master)
 
+    def close(self) -> None:
+        """Forget the keys and the master key. Python cannot zero their memory; it only becomes free for reuse."""
+        super().close()
+        self._master, self._stamp, self._closed = b"", None, True
+
     def _require_shares(self, shares: Sequence[Share]) -> None:
         if self._header.unlocking != BY_KEY_FILE:
             raise ProviderLocked("this key store is unlocked by a passphrase: it has no key file")
@@ -152,6 +161,8 @@ class LocalKeyProvider(SoftwareKeys):
 
     def _load(self) -> None:
         with self._thread_lock, _translated(self._folder):
+            if self._closed:
+                raise KeyProviderError("the key store was closed; open the provider again")
             stamp = _stamp(self._folder / KEYSTORE)
             if stamp != self._stamp:
                 data = read_bounded(self._folder / KEYSTORE)

@@ -17,13 +17,14 @@ A process that forks must open its provider after the fork.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, OpenError, ProviderLocked
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, block_input, length_prefixed, require_key
-from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.keys import KekId, TenantId, WrappedKey
 from twinward_crypto.providers._key_names import (
     TENANT_MAC,
     kek_name,
@@ -118,6 +119,10 @@ class Pkcs11KeyProvider:
     def rewrap(self, source: KekId, target: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Move a wrapped key to another KEK. It passes through this process: PKCS#11 has no such operation."""
         return self.wrap(target, self.unwrap(source, wrapped, context), context)
+
+    def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
+        """Move many, one after the other: a session is one conversation."""
+        return [self.rewrap(source, target, key.wrapped, key.context) for key in keys]
 
     def destroy(self, key: KekId) -> None:
         """Delete a KEK from the token. Its mark comes first: a crash in between leaves it unusable, not remakeable."""

@@ -19,14 +19,15 @@ A wrapped key has 98 bytes: version ``0x01`` | suite ``0x02`` | u32 version of t
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, OpenError, ProviderLocked
 from twinward_crypto.kdf import KEY_BYTES, block_input, length_prefixed, require_key
-from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.keys import KekId, TenantId, WrappedKey
+from twinward_crypto.providers._bulk import side_by_side
 from twinward_crypto.providers._key_names import (
     TENANT_MAC,
     kek_name,
@@ -151,9 +152,20 @@ class TransitKeyProvider:
         """Move a wrapped key to another KEK. Only the outer layer is opened: the key itself is not shown."""
         if source.tenant != target.tenant:
             return self.wrap(target, self.unwrap(source, wrapped, context), context)
-        inner = self._inner(source, wrapped, context)
+        return self.rewrap_many(source, target, [WrappedKey(wrapped, context)])[0]
+
+    def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
+        """Move many of one tenant's keys, several calls side by side; whether the KEKs live is asked once."""
+        if source.tenant != target.tenant:
+            return [self.rewrap(source, target, key.wrapped, key.context) for key in keys]
+        self._require_live(source)
         self._require_live(target)
-        return HEADER + self._encrypt(kek_name(target), inner, wrap_aad(target, context))
+
+        def move(key: WrappedKey) -> bytes:
+            inner = self._open_outer(source, key.wrapped, key.context)
+            return HEADER + self._encrypt(kek_name(target), inner, wrap_aad(target, key.context))
+
+        return side_by_side(move, keys)
 
     def destroy(self, key: KekId) -> None:
         """Delete a KEK. Its tombstone comes first: a crash in between leaves it unusable, not remakeable."""
@@ -185,6 +197,9 @@ class TransitKeyProvider:
 
     def _inner(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
         self._require_live(key)
+        return self._open_outer(key, wrapped, context)
+
+    def _open_outer(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
         if len(wrapped) != WRAPPED_BYTES or not wrapped.startswith(HEADER):
             raise OpenError
         inner = self._decrypt(kek_name(key), wrapped[len(HEADER) :], wrap_aad(key, context))

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import pickle
+import traceback
+from collections.abc import Callable
 
 import pytest
 
-from twinward_crypto.errors import KeyDestroyed, KeyNotFound, MalformedKey, OpenError
-from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_crypto.errors import CryptoError, KeyDestroyed, KeyNotFound, MalformedKey, OpenError
+from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
 
 ANNA = TenantId("st-anna")
 BERN = TenantId("bern")
@@ -77,6 +79,19 @@ class KeyProviderConformance:
         with pytest.raises(OpenError):
             ready.rewrap(FIRST, SECOND, wrapped, CONTEXT + b"x")
 
+    def test_many_are_rewrapped_in_their_order(self, ready: KeyProvider) -> None:
+        """As one by one; one bad wrap among them gives none."""
+        contexts = [CONTEXT + bytes((number,)) for number in range(5)]
+        keys = [bytes((number,)) * 32 for number in range(5)]
+        wrapped = [
+            WrappedKey(ready.wrap(FIRST, key, context), context) for key, context in zip(keys, contexts, strict=True)
+        ]
+        moved = ready.rewrap_many(FIRST, SECOND, wrapped)
+        assert [ready.unwrap(SECOND, one, context) for one, context in zip(moved, contexts, strict=True)] == keys
+        assert ready.rewrap_many(FIRST, SECOND, []) == []
+        with pytest.raises(OpenError):
+            ready.rewrap_many(FIRST, SECOND, [*wrapped, WrappedKey(wrapped[0].wrapped, contexts[1])])
+
     def test_versions_are_listed_in_order(self, provider: KeyProvider) -> None:
         """Live versions only, ascending; nothing for a tenant without keys."""
         assert provider.versions(ANNA) == ()
@@ -104,6 +119,8 @@ class KeyProviderConformance:
             ready.wrap(FIRST, TWIN_KEY, CONTEXT)
         with pytest.raises(KeyDestroyed):
             ready.rewrap(FIRST, SECOND, wrapped, CONTEXT)
+        with pytest.raises(KeyDestroyed):
+            ready.rewrap_many(FIRST, SECOND, [WrappedKey(wrapped, CONTEXT)])
         with pytest.raises(KeyDestroyed):
             ready.create(FIRST)
         assert ready.unwrap(SECOND, kept, CONTEXT) == TWIN_KEY
@@ -156,6 +173,27 @@ class KeyProviderConformance:
         """Neither the representation nor a pickle gives a key away; the URI is nameable."""
         assert ":" in ready.uri
         wrapped = ready.wrap(FIRST, TWIN_KEY, CONTEXT)
-        assert wrapped.hex() not in repr(ready)
+        assert wrapped.hex() not in repr(ready) + repr(WrappedKey(wrapped, CONTEXT))
         with pytest.raises(TypeError):
             pickle.dumps(ready)
+
+    def test_closing_twice_is_harmless(self, provider: KeyProvider) -> None:
+        """A node that failed half-way through opening closes what it has."""
+        provider.close()
+        provider.close()
+
+    def test_an_error_carries_no_key(self, ready: KeyProvider) -> None:
+        """Neither its text nor its causes; they are what ends up in logs."""
+        wrapped = ready.wrap(FIRST, TWIN_KEY, CONTEXT)
+        failing: list[Callable[[], bytes]] = [
+            lambda: ready.unwrap(SECOND, wrapped, CONTEXT),
+            lambda: ready.rewrap(FIRST, KekId(ANNA, 9), wrapped, CONTEXT),
+            lambda: ready.wrap(FIRST, TWIN_KEY * 2, CONTEXT),
+        ]
+        for attempt in failing:
+            with pytest.raises(CryptoError) as caught:
+                attempt()
+            told = "".join(traceback.format_exception(caught.value))
+            for secret in (TWIN_KEY, wrapped):
+                assert secret.hex() not in told
+                assert repr(secret)[2:-1] not in told
