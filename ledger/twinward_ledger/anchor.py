@@ -12,23 +12,24 @@ One ``Anchorer.advance`` does the whole walk and may be called as often as one l
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twinward_contracts.bindings import AccessAnchor, Head, QuorumSignature, WitnessSet
 from twinward_crypto import bls
-from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.clock import Clock
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, log_id, verify_cosignature
-from twinward_ledger.errors import ChainError, LogCorrupt, QuorumNotReached, SplitView, WitnessRefused
+from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, log_id
+from twinward_ledger.cosigning import GRACE_S, AnchorRequest, Cosigning, Gathered
+from twinward_ledger.errors import ChainError, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.log import Log
-from twinward_ledger.note import Note, Signature
+from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.stores.anchor_journal import AnchorJournal
-from twinward_ledger.witness import Proposal, WitnessPeer
+from twinward_ledger.stores.witness_memory import WitnessMemory
+from twinward_ledger.witness import WitnessPeer
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,29 +142,44 @@ class Anchorer:
     Args:
         log: the log.
         witnesses: who is asked to cosign.
-        quorum: how many must, for a checkpoint to count as cosigned; the contract has its own, too.
+        quorum: the policy a checkpoint must satisfy to count as cosigned, or how many of the witnesses; the contract
+            has a quorum of its own, too.
         journal: where anchors are kept.
         clock: gives the time all BLS signers put their name to.
         chain: where to anchor; None for a log that is only cosigned.
+        memory, grace_s, on_split: see ``Cosigning``.
     """
 
     def __init__(
         self,
         log: Log,
         witnesses: Sequence[WitnessPeer],
-        quorum: int,
+        quorum: int | QuorumPolicy,
         journal: AnchorJournal,
         clock: Clock,
         chain: ChainAnchor | None = None,
+        *,
+        memory: WitnessMemory | None = None,
+        grace_s: float = GRACE_S,
+        on_split: Callable[[SplitView], None] = lambda _: None,
     ) -> None:
-        if not 1 <= quorum <= len(witnesses):
-            raise QuorumNotReached(len(witnesses), max(1, quorum))
         self.log = log
         self.witnesses = tuple(witnesses)
-        self.quorum = quorum
+        keys = [peer.key for peer in witnesses]
+        self.policy = quorum if isinstance(quorum, QuorumPolicy) else QuorumPolicy.k_of(log.key, keys, quorum)
+        if not self.policy.satisfied_by(keys):
+            raise QuorumNotReached(len(keys), self.policy.needed)
+        self.cosigning = Cosigning(
+            log, witnesses, self.policy, clock, memory=memory, grace_s=grace_s, on_split=on_split
+        )
         self.journal = journal
         self._clock = clock
         self._chain = chain
+
+    @property
+    def quorum(self) -> int:
+        """The fewest witnesses that are a quorum."""
+        return self.policy.needed
 
     def advance(self) -> AnchorOutcome:
         """Sign the log as it is, have it cosigned, anchor it if the chain answers.
@@ -181,18 +197,29 @@ class Anchorer:
         if self._chain and state:
             self._require_agreement(state.head)
             self._settle(self._chain, state.head)
-        round_ = _Round(self, checkpoint, note, state)
-        round_.gather()
-        self.log.keep_cosignatures(round_.note)
-        if len(round_.cosigned) < self.quorum:
-            error = QuorumNotReached(len(round_.cosigned), self.quorum)
-            error.add_note("; ".join(f"{name}: {reason}" for name, reason in round_.refusals))
+        gathered = self.cosigning.gather(checkpoint, note, self._request(checkpoint, state))
+        self.log.keep_cosignatures(gathered.note)
+        if not self.policy.satisfied_by([key for key, _ in self.policy.cosigned(gathered.note)]):
+            error = QuorumNotReached(len(gathered.cosigned), self.quorum)
+            error.add_note("; ".join(f"{name}: {reason}" for name, reason in gathered.refusals))
             raise error
         if self._chain and state:
-            problem = self._anchor(self._chain, round_, state)
+            problem = self._anchor(self._chain, checkpoint, gathered, state)
         newest = self.journal.newest()
         anchor = newest[1] if newest else None
-        return AnchorOutcome(checkpoint, tuple(round_.cosigned), tuple(round_.refusals), anchor, problem)
+        return AnchorOutcome(checkpoint, tuple(gathered.cosigned), tuple(gathered.refusals), anchor, problem)
+
+    def close(self) -> None:
+        """Stop asking witnesses. The log and the journal stay open."""
+        self.cosigning.close()
+
+    def _request(self, checkpoint: Checkpoint, state: ChainState | None) -> AnchorRequest | None:
+        """What to ask the BLS signers for; None where there is no chain, or nothing to anchor on it."""
+        if state is None or (state.head and state.head.size == checkpoint.size):
+            return None
+        # A contract refuses a time before the last anchor's, so a clock that was set back waits.
+        time_s = max(self._clock.now_ms() // 1000, state.head.time_s if state.head else 0)
+        return AnchorRequest(state.domain, time_s, tuple(state.places), state.quorum)
 
     def _state(self) -> tuple[ChainState | None, str]:
         if self._chain is None:
@@ -229,15 +256,15 @@ class Anchorer:
             else:
                 self.journal.drop(size)
 
-    def _anchor(self, chain: ChainAnchor, round_: _Round, state: ChainState) -> str:
+    def _anchor(self, chain: ChainAnchor, checkpoint: Checkpoint, gathered: Gathered, state: ChainState) -> str:
         """Send what was gathered; return what stands in the way, if anything."""
-        size, anchored = round_.checkpoint.size, state.head.size if state.head else 0
+        size, anchored = checkpoint.size, state.head.size if state.head else 0
         if size == anchored:
             return ""
-        record = round_.record(state)
+        record = _record(checkpoint, gathered, state)
         if len(record.signers) < state.quorum or not record.signers:
             return f"the contract wants {state.quorum} of its witnesses, {len(record.signers)} of them signed"
-        self.journal.prepare(round_.note.encode(), record)
+        self.journal.prepare(gathered.note.encode(), record)
         try:
             consistency = self.log.prove_consistency(anchored, size) if anchored else []
             self.journal.confirm(chain.send(record, consistency))
@@ -246,57 +273,11 @@ class Anchorer:
         return ""
 
 
-class _Round:
-    """One checkpoint's way around the witnesses."""
-
-    def __init__(self, anchorer: Anchorer, checkpoint: Checkpoint, note: Note, state: ChainState | None) -> None:
-        self.checkpoint = checkpoint
-        self.note = note
-        self.cosigned: list[str] = []
-        self.refusals: list[tuple[str, str]] = []
-        self._anchorer = anchorer
-        self._state = state
-        self._signatures: dict[bytes, bytes] = {}
-        # A contract refuses a time before the last anchor's, so a clock that was set back waits.
-        earliest = state.head.time_s if state and state.head else 0
-        self._time_s = max(anchorer._clock.now_ms() // 1000, earliest)
-
-    def gather(self) -> None:
-        """Ask every witness; one that refuses or lies does not stop the others. A split view does."""
-        gained: list[Signature] = []
-        for peer in self._anchorer.witnesses:
-            try:
-                gained.append(self._ask(peer))
-                self.cosigned.append(peer.key.name)
-            except SplitView:
-                raise
-            except WitnessRefused as error:
-                self.refusals.append((peer.key.name, str(error)))
-            except InvalidSignature as error:
-                self.refusals.append((peer.key.name, f"answered with a signature that does not verify: {error}"))
-        self.note = self.note.with_signatures(*gained)
-
-    def record(self, state: ChainState) -> AnchorRecord:
-        """The anchor that the gathered BLS signatures make, by the places the contract gave the witnesses."""
-        places = state.places
-        signers = sorted((key for key in self._signatures if key in places), key=places.__getitem__)
-        aggregate = bls.aggregate([self._signatures[key] for key in signers]) if signers else b""
-        bitmap = sum(1 << places[key] for key in signers)
-        statement = AnchorStatement.of(state.domain, self.checkpoint, self._time_s)
-        return AnchorRecord(statement, bitmap, tuple(signers), aggregate)
-
-    def _ask(self, peer: WitnessPeer) -> Signature:
-        """One witness's signatures, verified: a wrong one in the aggregate would spoil everybody's."""
-        log, size = self._anchorer.log, self.checkpoint.size
-        old = peer.last_size(log.origin)
-        if old > size:
-            raise WitnessRefused(f"it has cosigned size {old} already, the log signs {size}")
-        proof = tuple(log.prove_consistency(old, size)) if old else ()
-        domain = self._state.domain if self._state else None
-        answer = peer.cosign(Proposal(self.note.encode(), old, proof, self._time_s, domain))
-        verify_cosignature(Note(self.note.text, (answer.line,)), peer.key)
-        if domain is not None:
-            statement = AnchorStatement.of(domain, self.checkpoint, self._time_s)
-            bls.verify(peer.bls_public_key, statement.message(), answer.bls_signature)
-            self._signatures[peer.bls_public_key] = answer.bls_signature
-        return answer.line
+def _record(checkpoint: Checkpoint, gathered: Gathered, state: ChainState) -> AnchorRecord:
+    """The anchor that the gathered BLS signatures make, by the places the contract gave the witnesses."""
+    places = state.places
+    signers = sorted((key for key in gathered.bls if key in places), key=places.__getitem__)
+    aggregate = bls.aggregate([gathered.bls[key] for key in signers]) if signers else b""
+    bitmap = sum(1 << places[key] for key in signers)
+    statement = AnchorStatement.of(state.domain, checkpoint, gathered.time_s)
+    return AnchorRecord(statement, bitmap, tuple(signers), aggregate)

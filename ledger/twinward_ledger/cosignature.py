@@ -30,6 +30,13 @@ ANCHOR_DOMAIN = b"twinward/access-anchor/v1".ljust(32, b"\0")
 """``AccessAnchor.DOMAIN``: keeps an anchor statement from being read as another message under the same key."""
 
 
+ANCHOR_ALGORITHM = b"twinward/bls-anchor/v1"
+"""What a BLS signature over an anchor statement is called in a note's signature line."""
+
+ANCHOR_LINE_BYTES = TIMESTAMP_BYTES + 96
+"""What follows the key id there."""
+
+
 def log_id(origin: str) -> bytes:
     """The 32 bytes by which contracts name a log: SHA-256 of its origin line (UTF-8, no newline)."""
     return hashlib.sha256(origin.encode()).digest()
@@ -108,6 +115,21 @@ def verify_cosignature(note: Note, key: VerifierKey) -> int:
         raise InvalidSignature("a cosignature's time is out of range")
     _verify_ed25519(key.public_key, _v1_message(note.text, time_s), blob[TIMESTAMP_BYTES:])
     return time_s
+
+
+def anchor_key_id(name: str, bls_public_key: bytes) -> bytes:
+    """The four bytes before a witness's BLS signature in a note's line.
+
+    ``SHA-256(name ‖ LF ‖ 0xff ‖ "twinward/bls-anchor/v1" ‖ public key)[:4]``: type 0xff is c2sp.org/signed-note's for
+    algorithms named by a long identifier, so whoever does not know this one ignores the line.
+    """
+    return hashlib.sha256(name.encode() + b"\n\xff" + ANCHOR_ALGORITHM + bls_public_key).digest()[:4]
+
+
+def anchor_line(name: str, bls_public_key: bytes, time_s: int, signature: bytes) -> Signature:
+    """A BLS signature over an anchor statement as a note's line: u64 time ‖ signature (96 bytes)."""
+    blob = time_s.to_bytes(TIMESTAMP_BYTES, "big") + signature
+    return Signature(name, anchor_key_id(name, bls_public_key), blob)
 
 
 def cosign_bls(statement: AnchorStatement, secret_key: bytes) -> bytes:

@@ -5,7 +5,18 @@ LedgerError
 ├── MalformedLeaf              leaf bytes that are not canonical or not of a known version
 ├── MalformedCheckpoint        a note or checkpoint that does not parse
 ├── QuorumNotReached           too few valid cosignatures for the policy
+├── MalformedPolicy            a quorum policy that does not parse; ``line`` says where
+├── MalformedEvidence          a file that is not a split view's evidence, or proves nothing
 ├── WitnessRefused             a witness would not sign; the reason is in the message
+│   ├── MalformedProposal      what was asked is no proposal at all
+│   ├── UnknownLog             not a log it was configured with
+│   ├── NotSignedByLog         the log's own signature is missing or does not verify
+│   ├── StaleProof             the proof starts elsewhere than where the witness is; ``size`` says where that is
+│   ├── InconsistentGrowth     the checkpoint is not shown to extend the one cosigned before
+│   ├── WitnessForgot          it has forgotten what it cosigned: its state was rolled back
+│   ├── WitnessDown            it cannot be reached
+│   │   └── WitnessSlow        it did not answer in time
+│   ├── WitnessLied            it answered with something that is not its cosignature of this checkpoint
 │   └── SplitView              two contradicting checkpoints of one log; carries both as evidence
 ├── LogUnavailable             the log could not be written durably (the access must be refused)
 ├── NoSuchEntry                an index, node or checkpoint that the log does not hold
@@ -36,6 +47,18 @@ class MalformedCheckpoint(LedgerError):
     """A signed note or a checkpoint does not parse."""
 
 
+class MalformedPolicy(LedgerError):
+    """A quorum policy does not parse; ``line`` is the first wrong one, counted from 1, 0 for the file as a whole."""
+
+    def __init__(self, message: str, *, line: int) -> None:
+        super().__init__(f"line {line}: {message}" if line else message)
+        self.line = line
+
+
+class MalformedEvidence(LedgerError):
+    """A file is not a split view's evidence, or what it holds is no contradiction."""
+
+
 class QuorumNotReached(LedgerError):
     """Too few valid cosignatures for the quorum policy."""
 
@@ -47,6 +70,46 @@ class QuorumNotReached(LedgerError):
 
 class WitnessRefused(LedgerError):
     """A witness would not sign."""
+
+
+class MalformedProposal(WitnessRefused):
+    """What was asked is no proposal: unreadable, or its proof starts beyond its checkpoint."""
+
+
+class UnknownLog(WitnessRefused):
+    """The witness was not configured with this log."""
+
+
+class NotSignedByLog(WitnessRefused):
+    """The log's own signature is missing or does not verify."""
+
+
+class StaleProof(WitnessRefused):
+    """The proof starts elsewhere than at the largest size this witness cosigned, which is ``size``."""
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class InconsistentGrowth(WitnessRefused):
+    """The checkpoint is not shown to extend the one that was cosigned before."""
+
+
+class WitnessForgot(WitnessRefused):
+    """A witness holds a smaller size than one it has cosigned: its state was rolled back."""
+
+
+class WitnessDown(WitnessRefused):
+    """A witness cannot be reached."""
+
+
+class WitnessSlow(WitnessDown):
+    """A witness did not answer in time."""
+
+
+class WitnessLied(WitnessRefused):
+    """A witness answered with something that is not its cosignature of the checkpoint."""
 
 
 class SplitView(WitnessRefused):

@@ -3,12 +3,15 @@
 The order of checks in ``Witness.cosign``:
 
 1. the log is one it was configured with, and the log signed the checkpoint;
-2. the proposed time is within the allowed skew of its own clock, the anchor is on the chain it was configured with;
-3. nothing it cosigned before is contradicted (same size, another root: ``SplitView``, both notes are the evidence);
-4. the checkpoint is no smaller than the largest it cosigned, and a consistency proof from *that one* verifies;
-5. the checkpoint is durable in its own state; only then are signatures made.
+2. the proof does not start beyond the checkpoint; for an anchor: the proposed time is within the allowed skew of its
+   own clock, the anchor is on a chain and contract it was configured with;
+3. the note does not bear this witness's own cosignature on a size it has forgotten (``WitnessForgot``: it was restored
+   from a backup, and might sign a second history of what it forgot);
+4. nothing it cosigned before is contradicted (same size, another root: ``SplitView``, both notes are the evidence);
+5. the checkpoint is no smaller than the largest it cosigned, and a consistency proof from *that one* verifies;
+6. the checkpoint is durable in its own state; only then are signatures made.
 
-3 to 5 are one atomic step. A witness that cosigned nothing of a log yet trusts the first checkpoint it is shown.
+3 to 6 are one atomic step. A witness that cosigned nothing of a log yet trusts the first checkpoint it is shown.
 """
 
 from __future__ import annotations
@@ -22,8 +25,27 @@ from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
 from twinward_ledger.clock import Clock
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign, cosign_bls
-from twinward_ledger.errors import InvalidProof, LogUnavailable, MalformedCheckpoint, SplitView, WitnessRefused
+from twinward_ledger.cosignature import (
+    AnchorDomain,
+    AnchorStatement,
+    anchor_key_id,
+    cosign,
+    cosign_bls,
+    verify_cosignature,
+)
+from twinward_ledger.errors import (
+    InconsistentGrowth,
+    InvalidProof,
+    LogUnavailable,
+    MalformedCheckpoint,
+    MalformedProposal,
+    NotSignedByLog,
+    SplitView,
+    StaleProof,
+    UnknownLog,
+    WitnessForgot,
+    WitnessRefused,
+)
 from twinward_ledger.note import Note, NoteSigner, Signature, VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
 
@@ -39,7 +61,7 @@ class Proposal:
         note: the signed checkpoint, whole.
         old_size: the size the consistency proof starts from: what the witness last cosigned, 0 for nothing.
         consistency: the proof from ``old_size`` to the checkpoint; empty from 0.
-        time_s: the time the BLS signers put their name to, seconds since the Unix epoch.
+        time_s: the time the BLS signers put their name to, seconds since the Unix epoch; without a domain unused.
         domain: where the anchor will be sent; None asks for the Ed25519 cosignature alone.
     """
 
@@ -52,10 +74,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Cosignature:
-    """A witness's answer: a line for the note and, for an anchor, its BLS signature (96 bytes, else empty)."""
+    """A witness's answer: a line for the note and, for an anchor, its BLS signature (96 bytes, else empty).
+
+    ``bls_key_id`` says which BLS key made it (``anchor_key_id``).
+    """
 
     line: Signature
     bls_signature: bytes = b""
+    bls_key_id: bytes = b""
 
 
 class WitnessPeer(Protocol):
@@ -66,13 +92,10 @@ class WitnessPeer(Protocol):
         """What its Ed25519 cosignatures verify with."""
         ...
 
-    @property
-    def bls_public_key(self) -> bytes:
-        """Its BLS public key (48 bytes), as the witness set registered it."""
-        ...
-
     def last_size(self, origin: str) -> int:
-        """The largest size it cosigned of a log; 0 if none."""
+        """The largest size it cosigned of a log as far as is known here; 0 if none. A guess that is too small costs a
+        ``StaleProof``, which says the right one.
+        """
         ...
 
     def cosign(self, proposal: Proposal) -> Cosignature:
@@ -106,6 +129,7 @@ class Witness:
         state: where it remembers what it cosigned; its own, never the log's.
         clock: its own clock.
         chain_id, contract: the only anchor (EIP-155 id, 20-byte address) it gives BLS signatures for; None for none.
+        max_skew_s: how far a proposed time may be from its own.
     """
 
     def __init__(
@@ -120,12 +144,19 @@ class Witness:
         max_skew_s: int = MAX_SKEW_S,
     ) -> None:
         self._keys = keys
-        self._logs = {key.name: key for key in logs}
         self._state = state
         self._clock = clock
-        self._anchor = (chain_id, contract)
         self._max_skew_s = max_skew_s
         self._bls_public_key = keys.bls_public_key
+        self.serve(logs, () if chain_id is None or contract is None else ((chain_id, contract),))
+
+    def serve(self, logs: Iterable[VerifierKey], anchors: Iterable[tuple[int, bytes]]) -> None:
+        """Replace the logs it cosigns for, and the anchors (EIP-155 id, 20-byte address) it gives BLS signatures for.
+
+        What it cosigned of a log that is no longer listed stays remembered.
+        """
+        self._logs = {key.name: key for key in logs}
+        self._anchors = frozenset(anchors)
 
     @property
     def key(self) -> VerifierKey:
@@ -153,11 +184,13 @@ class Witness:
             WitnessRefused: any other check failed, or its state could not be written.
         """
         checkpoint, note = self._open(proposal.note)
-        self._check_time(proposal.time_s)
-        self._check_domain(proposal.domain)
+        if proposal.old_size > checkpoint.size:
+            raise MalformedProposal(f"the proof starts at {proposal.old_size}, beyond the checkpoint's size")
+        if proposal.domain is not None:
+            self._check_anchor(proposal.domain, proposal.time_s)
         try:
             self._state.advance(
-                checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, proposal)
+                checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, note, proposal)
             )
         except LogUnavailable as error:
             raise WitnessRefused(str(error)) from error
@@ -165,7 +198,34 @@ class Witness:
         if proposal.domain is None:
             return Cosignature(line)
         statement = AnchorStatement.of(proposal.domain, checkpoint, proposal.time_s)
-        return Cosignature(line, cosign_bls(statement, self._keys.bls_secret_key))
+        key_id = anchor_key_id(self.key.name, self._bls_public_key)
+        return Cosignature(line, cosign_bls(statement, self._keys.bls_secret_key), key_id)
+
+    def newest(self, origin: str) -> bytes | None:
+        """The largest checkpoint it cosigned of a log, as it was proposed; None if none. Public: the log signed it."""
+        try:
+            newest = self._state.newest(origin)
+        except LogUnavailable as error:
+            raise WitnessRefused(str(error)) from error
+        return newest[1] if newest else None
+
+    def remember(self, data: bytes) -> Checkpoint:
+        """Take back a checkpoint that it cosigned and has forgotten, after a restore from a backup.
+
+        Its own cosignature is what shows that it checked the checkpoint once.
+
+        Raises:
+            SplitView: it contradicts a checkpoint cosigned before.
+            WitnessRefused: it does not bear this witness's cosignature, or is no checkpoint of a log it knows.
+        """
+        checkpoint, note = self._open(data)
+        if not self._signed(note):
+            raise WitnessRefused("the checkpoint does not bear this witness's own cosignature")
+        try:
+            self._state.advance(checkpoint.origin, checkpoint.size, data, lambda: self._check_same(checkpoint, data))
+        except LogUnavailable as error:
+            raise WitnessRefused(str(error)) from error
+        return checkpoint
 
     def close(self) -> None:
         """Give back its state's file."""
@@ -174,43 +234,62 @@ class Witness:
     def _open(self, data: bytes) -> tuple[Checkpoint, Note]:
         try:
             origin = Checkpoint.parse(Note.parse(data).text).origin
-            if origin not in self._logs:
-                raise WitnessRefused(f"{origin} is not a log this witness knows")
-            return open_checkpoint(data, self._logs[origin])
+        except MalformedCheckpoint as error:
+            raise MalformedProposal(f"not a checkpoint: {error}") from error
+        key = self._logs.get(origin)
+        if key is None:
+            raise UnknownLog(f"{origin} is not a log this witness knows")
+        try:
+            return open_checkpoint(data, key)
         except (MalformedCheckpoint, InvalidSignature) as error:
-            raise WitnessRefused(f"not a checkpoint signed by its log: {error}") from error
+            raise NotSignedByLog(f"not a checkpoint signed by its log: {error}") from error
 
-    def _check_time(self, time_s: int) -> None:
+    def _check_anchor(self, domain: AnchorDomain, time_s: int) -> None:
         skew = time_s - self._clock.now_ms() // 1000
         if abs(skew) > self._max_skew_s:
             raise WitnessRefused(f"the proposed time is {skew} s from this witness's clock, {self._max_skew_s} allowed")
-
-    def _check_domain(self, domain: AnchorDomain | None) -> None:
-        if domain is not None and (domain.chain_id, domain.contract) != self._anchor:
+        if (domain.chain_id, domain.contract) not in self._anchors:
             raise WitnessRefused("the anchor is on another chain or contract than this witness signs for")
 
-    def _check(self, checkpoint: Checkpoint, proposal: Proposal) -> None:
+    def _check(self, checkpoint: Checkpoint, note: Note, proposal: Proposal) -> None:
+        newest = self._state.newest(checkpoint.origin)
+        size = newest[0] if newest else 0
+        if checkpoint.size > size and self._signed(note):
+            raise WitnessForgot(
+                f"this witness cosigned size {checkpoint.size} once and now knows {size} only: restored?"
+            )
+        self._check_same(checkpoint, proposal.note)
+        if checkpoint.size < size:
+            message = f"a checkpoint of size {checkpoint.size}, {size} was cosigned already (rollback)"
+            raise StaleProof(message, size=size)
+        if proposal.old_size != size:
+            message = f"the proof starts at size {proposal.old_size}, the last one cosigned is {size}"
+            raise StaleProof(message, size=size)
+        self._check_extends(newest[1] if newest and size else None, checkpoint, proposal)
+
+    def _check_same(self, checkpoint: Checkpoint, data: bytes) -> None:
         same = self._state.at(checkpoint.origin, checkpoint.size)
         if same and Checkpoint.parse(Note.parse(same[1]).text).root != checkpoint.root:
             message = f"{checkpoint.origin} has signed two roots for size {checkpoint.size}"
-            raise SplitView(message, seen=same[1], offered=proposal.note)
-        newest = self._state.newest(checkpoint.origin)
-        size = newest[0] if newest else 0
-        if checkpoint.size < size:
-            raise WitnessRefused(f"a checkpoint of size {checkpoint.size}, {size} was cosigned already (rollback)")
-        if proposal.old_size != size:
-            raise WitnessRefused(f"the proof starts at size {proposal.old_size}, the last one cosigned is {size}")
-        self._check_extends(newest[1] if newest and size else None, checkpoint, proposal)
+            raise SplitView(message, seen=same[1], offered=data)
+
+    def _signed(self, note: Note) -> bool:
+        """Whether a note bears this witness's own cosignature."""
+        try:
+            verify_cosignature(note, self.key)
+        except InvalidSignature:
+            return False
+        return True
 
     def _check_extends(self, seen: bytes | None, checkpoint: Checkpoint, proposal: Proposal) -> None:
         if seen is None:
             if proposal.consistency:
-                raise WitnessRefused("a proof from size 0 is empty")
+                raise InconsistentGrowth("a proof from size 0 is empty")
             return
         old = Checkpoint.parse(Note.parse(seen).text)
         try:
             merkle.verify_consistency(old.size, checkpoint.size, proposal.consistency, old.root, checkpoint.root)
         except InvalidProof as error:
-            raise WitnessRefused(
+            raise InconsistentGrowth(
                 f"size {checkpoint.size} is not shown to extend size {old.size}, which was cosigned: {error}"
             ) from error

@@ -13,6 +13,7 @@ from eth_utils.address import to_checksum_address
 
 from twinward.errors import BadInput, Conflict
 from twinward_contracts.bindings import AccessAnchor, BudgetLedger, ModelRegistry, WitnessSet
+from twinward_crypto import bls
 from twinward_ledger.anchor import ChainAnchor, Founder
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.witness import WitnessKeys
@@ -39,6 +40,10 @@ class Consortium:
         self.anchor = AccessAnchor(chain, addresses.access_anchor)
         self.budgets = BudgetLedger(chain, addresses.budget_ledger)
         self.models = ModelRegistry(chain, addresses.model_registry)
+
+    def witness_keys(self) -> tuple[bytes, ...]:
+        """The BLS public keys (48 bytes each) that count; possession of each was proven to the contract."""
+        return tuple(bls.public_key_from_eip2537(one.public_key) for one in self.witness_set.witnesses() if one.active)
 
     @classmethod
     def found(cls, chain: ChainClient, path: Path, witnesses: Mapping[str, WitnessKeys], quorum: int) -> Self:

@@ -61,6 +61,7 @@ class Consortium:
 
     def close(self) -> None:
         """Give back every file."""
+        self.anchorer.close()
         self.log.store.close()
         self.anchorer.journal.close()
         for state in self.states:

@@ -20,7 +20,6 @@ from twinward_ledger.bundle import ProofBundle
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.note import VerifierKey
 from twinward_ledger.verifier import TrustPolicy, Verdict, verify_bundle
-from twinward_ledger.witness import WitnessPeer
 
 
 class Trust(BaseModel):
@@ -45,14 +44,21 @@ class Trust(BaseModel):
 
     @classmethod
     def of(
-        cls, log: VerifierKey, witnesses: Sequence[WitnessPeer], quorum: int, *, chain_id: int, contract: bytes
+        cls,
+        log: VerifierKey,
+        witnesses: Sequence[VerifierKey],
+        quorum: int,
+        *,
+        bls_keys: Sequence[bytes],
+        chain_id: int,
+        contract: bytes,
     ) -> Self:
         """What a node can tell of itself and its consortium."""
         return cls(
             log=str(log),
-            witnesses=tuple(str(peer.key) for peer in witnesses),
+            witnesses=tuple(map(str, witnesses)),
             quorum=quorum,
-            bls_keys=tuple(peer.bls_public_key.hex() for peer in witnesses),
+            bls_keys=tuple(key.hex() for key in bls_keys),
             chain_id=chain_id,
             contract=contract.hex(),
         )

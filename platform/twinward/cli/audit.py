@@ -222,8 +222,9 @@ def _trust_of(node: Node) -> Trust:
     addresses = node.consortium.addresses
     return Trust.of(
         node.log.key,
-        node.witnesses,
+        [peer.key for peer in node.witnesses],
         node.settings.quorum,
+        bls_keys=node.consortium.witness_keys(),
         chain_id=addresses.chain_id,
         contract=bytes.fromhex(addresses.access_anchor.removeprefix("0x")),
     )
