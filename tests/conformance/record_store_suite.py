@@ -141,11 +141,11 @@ class RecordStoreConformance:
         store.put([row("a", 2, tags=(tag("x"), tag("new")))])
         asked = [tag("x"), tag("old"), tag("new"), tag("none"), *(tag(f"t{number}") for number in range(1200))]
         found = store.find_many(asked)
-        assert {each: record_id for each, (_, record_id) in found.items()} == {
+        assert {each: one.record_id for each, one in found.items()} == {
             each: store.find(each)[-1] for each in asked if store.find(each)
         }
-        assert found[tag("x")] == (ANNA, RecordId("b"))
-        assert found[tag("t7")] == (BERN, RecordId("r0007"))
+        assert (found[tag("x")].twin, found[tag("x")].record_id) == (ANNA, RecordId("b"))
+        assert (found[tag("t7")].twin, found[tag("t7")].record_id) == (BERN, RecordId("r0007"))
         assert store.find_many([]) == {}
 
     def test_tags_of_another_length_are_refused(self, store: RecordStore) -> None:

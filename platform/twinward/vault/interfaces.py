@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from twinward.access.interfaces import Permit
 from twinward.vocabulary import Category, RecordId, TwinId
@@ -15,6 +16,7 @@ class Record:
     """One plaintext record, as a domain hands it in or gets it back. ``content`` keeps its exact bytes.
 
     ``references`` are strings under which it is found again (``Patient/123``); only blind tags of them are stored.
+    ``mark`` is a string that a record which was found can be asked for: whether its newest version carries it.
     """
 
     twin: TwinId
@@ -25,6 +27,23 @@ class Record:
     record_id: RecordId | None = None
     version: int = 0
     committed_at_ms: int = 0
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """New records of one twin and category, column by column, to be sealed together: at most ``MAX_MEMBERS``.
+
+    Attributes:
+        types, contents, marks: one each a record.
+        references: of each record; at least one.
+    """
+
+    category: Category
+    types: Sequence[str]
+    references: Sequence[tuple[str, ...]] = field(repr=False)
+    contents: Sequence[bytes] = field(repr=False)
+    marks: Sequence[str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,116 @@ class SealedRow:
     committed_at_ms: int
     sealed: bytes
     tags: tuple[bytes, ...] = ()
+    mark: bytes | None = None
+
+
+MARK_BYTES = 8
+MAX_MEMBERS = 256
+"""Records in one segment. It is also how many ids follow from a segment's own, whose last byte is zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSegment:
+    """Versions of many records of one twin and category, sealed together. Nothing here is plaintext.
+
+    Attributes:
+        segment_id: a UUIDv7 whose last byte is zero.
+        size: how many members it has, 1 to ``MAX_MEMBERS``.
+        members: empty where member *i* is version 1 of the record ``segment_id + i``; otherwise 28 bytes each: record
+            id 16, version 4, committed_at_ms 8.
+        type_tags: of the types in it, each once.
+        marks: 8 bytes a member.
+        tags: blind tags of members that are their records' newest versions, with their positions.
+    """
+
+    segment_id: str
+    twin: TwinId
+    category_tag: bytes
+    generation: int
+    size: int
+    committed_at_ms: int
+    type_tags: tuple[bytes, ...]
+    members: bytes
+    marks: bytes
+    sealed: bytes
+    tags: Sequence[tuple[bytes, int]] = ()
+
+    def place(self, position: int) -> tuple[RecordId, int, int]:
+        """Record id, version and committed_at_ms of a member."""
+        if not self.members:
+            return RecordId(f"{self.segment_id[:-2]}{position:02x}"), 1, self.committed_at_ms
+        raw = self.members[MEMBER_BYTES * position : MEMBER_BYTES * (position + 1)]
+        return (
+            RecordId(str(UUID(bytes=raw[:16]))),
+            int.from_bytes(raw[16:20], "big"),
+            int.from_bytes(raw[20:], "big"),
+        )
+
+
+MEMBER_BYTES = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One version of a record that stands in a segment."""
+
+    segment: SealedSegment
+    position: int
+    record_id: RecordId
+    version: int
+    committed_at_ms: int
+
+    @property
+    def twin(self) -> TwinId:
+        """Whose it is."""
+        return self.segment.twin
+
+    @property
+    def category_tag(self) -> bytes:
+        """The blind tag of its category."""
+        return self.segment.category_tag
+
+    @property
+    def mark(self) -> bytes:
+        """Its mark's 8 bytes."""
+        return self.segment.marks[MARK_BYTES * self.position : MARK_BYTES * (self.position + 1)]
+
+
+Place = SealedRow | Member
+"""Where one version of a record stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a blind tag finds, without opening it: the record, its newest version, and whatever its marks show."""
+
+    twin: TwinId
+    record_id: RecordId
+    version: int
+    category_tag: bytes
+    mark: bytes | None
+    tags: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record that is kept under a name: where, what its newest version is about (None: nobody can tell), and
+    whether that version carries the mark that was asked for."""
+
+    twin: TwinId
+    record_id: RecordId
+    version: int
+    category: Category | None
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What one step of compaction takes out and puts in, at once."""
+
+    rows: Sequence[SealedRow]
+    segments: Sequence[SealedSegment]
+    made: Sequence[SealedSegment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +192,19 @@ class RecordHead:
 class RecordStore(Protocol):
     """Durable storage of sealed rows. ``put`` is all or nothing. Backends pass one conformance suite."""
 
-    def put(self, rows: Sequence[SealedRow]) -> None:
+    def put(self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = ()) -> None:
         """Store new versions atomically and durably; raise ``VersionConflict`` if one of them exists."""
         ...
 
-    def latest(self, record_id: RecordId) -> SealedRow | None:
+    def latest(self, record_id: RecordId) -> Place | None:
         """The newest version of a record."""
         ...
 
-    def history(self, record_id: RecordId) -> list[SealedRow]:
+    def history(self, record_id: RecordId) -> list[Place]:
         """Every version, oldest first."""
         ...
 
-    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[SealedRow]:
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
         """The newest version of each of a twin's records, of the given categories or of all."""
         ...
 
@@ -83,8 +212,16 @@ class RecordStore(Protocol):
         """Records whose newest version carries a blind tag."""
         ...
 
-    def find_many(self, tags: Sequence[bytes]) -> dict[bytes, tuple[TwinId, RecordId]]:
+    def find_many(self, tags: Sequence[bytes]) -> dict[bytes, Found]:
         """For each tag that is found, the last by id of the records whose newest version carries it."""
+        ...
+
+    def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment]]:
+        """Every version of a twin's that stands in a row, and its segments."""
+        ...
+
+    def compact(self, step: Compaction) -> bool:
+        """Swap rows and segments for new segments, in one durable step; False where one of them has changed since."""
         ...
 
     def twins(self) -> list[TwinId]:
@@ -133,6 +270,14 @@ class RecordVault(Protocol):
 
     def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
+        ...
+
+    def write_drafts(self, batch: Sequence[tuple[Permit, Sequence[Draft]]]) -> None:
+        """Seal new records straight into segments and store them, all or none in one durable step."""
+        ...
+
+    def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:
+        """What is kept under each name, and whether it carries the mark beside it. Opens nothing."""
         ...
 
     def read(self, permit: Permit, record_id: RecordId) -> Record:

@@ -18,13 +18,13 @@ class Blob(LargeBinary):
         """Drivers take bytes as they are."""
         return
 
-    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[object], bytes]:  # noqa: ARG002
-        """Refuse what is not bytes."""
+    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[object], bytes | None]:  # noqa: ARG002
+        """Refuse what is neither bytes nor NULL."""
         return _require_bytes
 
 
-def _require_bytes(value: object) -> bytes:
-    if not isinstance(value, bytes):
+def _require_bytes(value: object) -> bytes | None:
+    if not isinstance(value, bytes | None):
         raise RecordDamaged("a column of bytes holds something else: the database was altered")
     return value
 
@@ -72,6 +72,8 @@ class SealedRecord(RecordsBase, table=True):
     committed_at_ms: int = Field(sa_type=Milliseconds)
     tags: bytes = Field(sa_type=Blob)
     sealed: bytes = Field(sa_type=Blob)
+    mark: bytes | None = Field(default=None, sa_type=Blob)
+    """8 bytes; NULL in rows from before there were marks, whose ``tags`` say the same."""
 
 
 class RecordTag(RecordsBase, table=True):
@@ -85,6 +87,44 @@ class RecordTag(RecordsBase, table=True):
 
     tag: bytes = Field(sa_type=Blob, primary_key=True)
     record_id: str = Field(sa_type=Name, primary_key=True, foreign_key="record_head.record_id")
+
+
+class Segment(RecordsBase, table=True):
+    """One row per segment: many versions of one twin and category, sealed together (``segment_payload``).
+
+    ``members`` is empty for a segment whose records are all new and are numbered on from ``segment_id``; otherwise
+    28 bytes each: record id 16, version 4, committed_at_ms 8. ``marks`` are 8 bytes each, ``type_tags`` 64.
+    """
+
+    __tablename__ = "segment"
+    __table_args__ = (Index("segment_of_twin", "twin", "category_tag"),)
+
+    number: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    segment_id: str = Field(sa_type=Name, unique=True)
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    generation: int
+    size: int
+    committed_at_ms: int = Field(sa_type=Milliseconds)
+    type_tags: bytes = Field(sa_type=Blob)
+    members: bytes = Field(sa_type=Blob)
+    marks: bytes = Field(sa_type=Blob)
+    sealed: bytes = Field(sa_type=Blob)
+
+
+class SegmentTag(RecordsBase, table=True):
+    """The blind index into segments, and (for ids that do not follow from their segment's) ids of records as well.
+
+    It has no foreign key and no second index: both would cost more than the tag. Whoever deletes segments deletes
+    their tags in the same transaction.
+    """
+
+    __tablename__ = "segment_tag"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    tag: bytes = Field(sa_type=Blob, primary_key=True)
+    segment: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    position: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
 
 
 class KeyringBase(SQLModel):

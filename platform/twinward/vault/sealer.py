@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import Record, SealedRow
+from twinward.vault.interfaces import MARK_BYTES, Found, Record, SealedRow
 from twinward.vault.payload import SCHEMA, Payload
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import Category, RecordId
+from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.keys import TenantId
@@ -18,6 +20,7 @@ from twinward_crypto.padding import pad, unpad
 from twinward_crypto.record_context import RecordContext
 
 REFERENCE_INDEX = "record-reference"
+MARK_INDEX = "record-mark"
 Tagger = Callable[[str, str], bytes]
 """(index name, value) to a 16-byte blind tag; ``Keyring.tag``."""
 
@@ -29,15 +32,15 @@ class Sealer:
         self._tenant = tenant
         self._tagger = tagger
 
-    def seal(self, record: Record, keys: TwinKeys, *, after: SealedRow | None, at_ms: int) -> SealedRow:
-        """The row of a record that has its id: version 1, or the one after ``after``.
+    def seal(self, record: Record, keys: TwinKeys, *, after: tuple[int, bytes] | None, at_ms: int) -> SealedRow:
+        """The row of a record that has its id: version 1, or the one after this version with this hash.
 
         Raises:
             MalformedRecord: a part beyond its bound.
         """
         if record.record_id is None:
             raise MalformedRecord("a record is sealed under an id")
-        version, previous_hash = (1, b"") if after is None else (after.version + 1, hash_of(after))
+        version, previous_hash = (1, b"") if after is None else (after[0] + 1, after[1])
         payload = Payload(at_ms, record.references, record.content).encode()
         try:
             type_tag = keys.type_tag(record.record_type)
@@ -54,6 +57,7 @@ class Sealer:
             committed_at_ms=at_ms,
             sealed=b"",
             tags=tuple(self.reference_tag(reference) for reference in record.references),
+            mark=b"" if record.mark is None else self.mark_of(record.mark),
         )
         aad = self._context(row, record.record_type, record.category)
         key = keys.category_key(record.category)
@@ -90,6 +94,17 @@ class Sealer:
     def reference_tag(self, reference: str) -> bytes:
         """The blind tag under which a reference is found again."""
         return self._tagger(REFERENCE_INDEX, reference)
+
+    def mark_of(self, mark: str) -> bytes:
+        """What is stored of a mark: 8 bytes, which a record that was found can be held against."""
+        return self._tagger(MARK_INDEX, mark)[:MARK_BYTES]
+
+    def is_marked(self, found: Found, mark: str) -> bool:
+        """Whether a record's newest version carries a mark; rows from before there were marks have a tag instead."""
+        if found.mark is not None:
+            return hmac.compare_digest(found.mark, self.mark_of(mark))
+        tag = self.reference_tag(mark)
+        return any(found.tags[start : start + TAG_BYTES] == tag for start in range(0, len(found.tags), TAG_BYTES))
 
     def _context(self, row: SealedRow, record_type: str, category: Category) -> bytes:
         return RecordContext(

@@ -8,7 +8,7 @@ so that a permit is no oracle for what else exists.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from twinward.access.interfaces import Permit, PermitVerifier
@@ -23,9 +23,21 @@ from twinward.vault.errors import (
     TwinNotFound,
     VersionConflict,
 )
-from twinward.vault.interfaces import Record, RecordHead, RecordStore, SealedRow
+from twinward.vault.interfaces import (
+    Draft,
+    Kept,
+    Member,
+    Place,
+    Record,
+    RecordHead,
+    RecordStore,
+    SealedRow,
+    SealedSegment,
+)
 from twinward.vault.keyring import Keyring
 from twinward.vault.sealer import Sealer, hash_of
+from twinward.vault.segment_payload import OpenMember
+from twinward.vault.segment_sealer import SegmentSealer
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import Action, Category, RecordId, TwinId
 from twinward_crypto.errors import OpenError, ParameterError
@@ -48,6 +60,7 @@ class Vault:
         self._verifier = verifier
         self._clock = clock
         self._sealer = Sealer(tenant, keyring.tag)
+        self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.mark_of)
 
     def create_twin(self, permit: Permit) -> None:
         """Make the key of the permit's twin.
@@ -94,6 +107,24 @@ class Vault:
         self._store.put(rows)
         return written
 
+    def write_drafts(self, batch: Sequence[tuple[Permit, Sequence[Draft]]]) -> None:
+        """Seal new records straight into segments and store them, all or none in one durable step.
+
+        Raises:
+            Refused: a permit does not cover writing one of the categories.
+            MalformedRecord: a part beyond its bound.
+            TwinNotFound, TwinShredded: nowhere to write to.
+            VaultUnavailable: nothing was stored.
+        """
+        segments: list[SealedSegment] = []
+        for permit, drafts in batch:
+            twin = self._twin_of(permit, Action.WRITE)
+            for category in {draft.category for draft in drafts}:
+                self._verifier.require(permit, action=Action.WRITE, twin=twin, category=category)
+            keys, at_ms = self._keyring.keys(twin), self._clock.now_ms()
+            segments += [self._segments.seal_draft(twin, draft, keys, at_ms=at_ms) for draft in drafts]
+        self._store.put([], segments)
+
     def _seal(self, permit: Permit, records: Sequence[Record], rows: list[SealedRow]) -> list[Record]:
         """Seal one permit's records onto ``rows``; nothing is stored yet."""
         twin = self._twin_of(permit, Action.WRITE)
@@ -102,11 +133,15 @@ class Vault:
         keys = self._keyring.keys(twin)
         at_ms = self._clock.now_ms()
         heads: dict[RecordId, SealedRow] = {}
+        opening = _Opening(self._sealer, self._segments, keys)
         written: list[Record] = []
         for record in records:
-            head = None if record.record_id is None else self._head(permit, record, keys, heads)
+            after = None
+            if record.record_id is not None:
+                head = self._head(permit, record, opening, heads)
+                after = head.version, opening.hash_of(head)
             named = record if record.record_id is not None else replace(record, record_id=new_record_id(at_ms))
-            row = self._sealer.seal(named, keys, after=head, at_ms=at_ms)
+            row = self._sealer.seal(named, keys, after=after, at_ms=at_ms)
             heads[row.record_id] = row
             rows.append(row)
             written.append(replace(named, version=row.version, committed_at_ms=at_ms))
@@ -124,7 +159,8 @@ class Vault:
         row = self._store.latest(record_id)
         if row is None or row.twin != twin:
             raise _no_record(record_id)
-        return self._open_all(permit, [row], self._keys_for_opening(twin))[0]
+        opening = _Opening(self._sealer, self._segments, self._keys_for_opening(twin))
+        return self._open_all(permit, [row], opening)[0]
 
     def read_history(
         self, permit: Permit, record_id: RecordId, *, versions: Collection[int] | None = None
@@ -142,9 +178,10 @@ class Vault:
         rows = self._store.history(record_id)
         if not rows or any(row.twin != twin for row in rows):
             raise _no_record(record_id)
-        _require_chain(rows)
+        opening = _Opening(self._sealer, self._segments, self._keys_for_opening(twin))
+        opening.require_chain(rows, permit.request.categories)
         wanted = rows if versions is None else [row for row in rows if row.version in versions]
-        return self._open_all(permit, wanted, self._keys_for_opening(twin))
+        return self._open_all(permit, wanted, opening)
 
     def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
         """Open every record of the permit's twin and categories, of one type or of all, by record id.
@@ -163,8 +200,9 @@ class Vault:
         rows = self._store.of_twin(twin, tags)
         if record_type is not None:
             wanted = _type_tag(keys, record_type)
-            rows = (row for row in rows if row.type_tag == wanted)
-        return self._open_all(permit, rows, keys)
+            rows = (row for row in rows if _may_be_of_type(row, wanted))
+        opened = self._open_all(permit, rows, _Opening(self._sealer, self._segments, keys))
+        return opened if record_type is None else [one for one in opened if one.record_type == record_type]
 
     def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
         """Where a reference such as ``Patient/123`` is kept; the newest record if several carry it. Opens nothing."""
@@ -176,7 +214,25 @@ class Vault:
         """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
         tags = {reference: self._sealer.reference_tag(reference) for reference in references}
         found = self._store.find_many(list(tags.values()))
-        return {reference: found[tag] for reference, tag in tags.items() if tag in found}
+        return {reference: (found[tag].twin, found[tag].record_id) for reference, tag in tags.items() if tag in found}
+
+    def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:
+        """What is kept under each name, and whether its newest version carries the mark beside it. Opens nothing.
+
+        Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
+        """
+        tags = {name: self._sealer.reference_tag(name) for name in names}
+        found = self._store.find_many(list(tags.values()))
+        keys: dict[TwinId, TwinKeys | None] = {}
+        kept: dict[str, Kept] = {}
+        for name, mark in names.items():
+            one = found.get(tags[name])
+            if one is not None:
+                of_twin = keys[one.twin] if one.twin in keys else keys.setdefault(one.twin, self._keys_if_any(one.twin))
+                category = None if of_twin is None else of_twin.category_of(one.category_tag)
+                marked = self._sealer.is_marked(one, mark)
+                kept[name] = Kept(one.twin, one.record_id, one.version, category, marked)
+        return kept
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
         """Every record whose newest version carries a reference, by record id. Opens nothing."""
@@ -190,9 +246,7 @@ class Vault:
         if kept is None:
             return []
         twin, record_id = kept
-        keys: TwinKeys | None = None
-        with contextlib.suppress(NotFound):
-            keys = self._keyring.keys(twin)  # shredded, or damaged: whoever goes on to open it is told which
+        keys = self._keys_if_any(twin)
         rows = self._store.history(record_id)
         categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
         return [
@@ -209,7 +263,7 @@ class Vault:
         """
         keys = self._keyring.keys(twin)
         try:
-            return frozenset(keys.type_of(row.type_tag) for row in self._store.of_twin(twin))
+            return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in _type_tags(row))
         except OpenError:
             raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
 
@@ -237,19 +291,24 @@ class Vault:
         except TwinNotFound:
             raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
 
-    def _open_all(self, permit: Permit, rows: Iterable[SealedRow], keys: TwinKeys) -> list[Record]:
+    def _keys_if_any(self, twin: TwinId) -> TwinKeys | None:
+        with contextlib.suppress(NotFound):
+            return self._keyring.keys(twin)
+        return None  # shredded, or damaged: whoever goes on to open it is told which
+
+    def _open_all(self, permit: Permit, rows: Iterable[Place], opening: _Opening) -> list[Record]:
         """Open rows, each only after the permit was checked for its category (once per category)."""
         covered: set[Category] = set()
         opened = []
         for row in rows:
-            category = keys.category_of(row.category_tag)
+            category = opening.keys.category_of(row.category_tag)
             if category not in covered:
                 self._verifier.require(permit, action=permit.request.action, twin=row.twin, category=category)
                 covered.add(category)
-            opened.append(self._sealer.open(row, keys))
+            opened.append(opening.record(row))
         return opened
 
-    def _head(self, permit: Permit, record: Record, keys: TwinKeys, heads: dict[RecordId, SealedRow]) -> SealedRow:
+    def _head(self, permit: Permit, record: Record, opening: _Opening, heads: dict[RecordId, SealedRow]) -> Place:
         """The row a record's new version follows."""
         record_id = record.record_id
         if record_id is None:
@@ -261,14 +320,10 @@ class Vault:
             raise VersionConflict(
                 f"record {record_id} is at version {head.version}, not {record.version}", hint="read it and write again"
             )
-        left = keys.category_of(head.category_tag)
+        left = opening.keys.category_of(head.category_tag)
         if left is not record.category:
             self._verifier.require(permit, action=Action.WRITE, twin=record.twin, category=left)
-        try:
-            same_type = keys.type_of(head.type_tag) == record.record_type
-        except OpenError:
-            raise RecordDamaged(f"record {record_id} carries a type tag that is not its twin's") from None
-        if not same_type:
+        if opening.type_of(head) != record.record_type:
             raise MalformedRecord(f"record {record_id} is of another type: write a new record instead")
         return head
 
@@ -280,12 +335,68 @@ def _type_tag(keys: TwinKeys, record_type: str) -> bytes:
         raise MalformedRecord(f"no record has such a type: {error}") from None
 
 
-def _require_chain(rows: Sequence[SealedRow]) -> None:
-    expected = b""
-    for version, row in enumerate(rows, start=1):
-        if row.version != version or row.previous_hash != expected:
-            raise RecordDamaged(f"the history of record {row.record_id} is broken at version {version}")
-        expected = hash_of(row)
+class _Opening:
+    """Opens places of one twin, each segment once. It holds plaintext: it lives as long as one call of the vault."""
+
+    def __init__(self, rows: Sealer, segments: SegmentSealer, keys: TwinKeys) -> None:
+        self.keys = keys
+        self._rows = rows
+        self._segments = segments
+        self._opened: dict[str, list[OpenMember]] = {}
+
+    def record(self, place: Place) -> Record:
+        """The record that stands there. Raises ``RecordDamaged``."""
+        if isinstance(place, SealedRow):
+            return self._rows.open(place, self.keys)
+        return self._segments.record_of(place, self._member(place), self.keys)
+
+    def hash_of(self, place: Place) -> bytes:
+        """What the next version is chained to."""
+        if isinstance(place, SealedRow):
+            return hash_of(place)
+        return self._segments.hash_of(place, self._member(place), self.keys)
+
+    def type_of(self, place: Place) -> str:
+        """The record's type. Raises ``RecordDamaged``."""
+        if isinstance(place, Member):
+            return self._member(place).record_type
+        try:
+            return self.keys.type_of(place.type_tag)
+        except OpenError:
+            raise RecordDamaged(f"record {place.record_id} carries a type tag that is not its twin's") from None
+
+    def require_chain(self, places: Sequence[Place], may_open: Collection[Category]) -> None:
+        """Raise ``RecordDamaged`` unless these are all versions of a record, each chained to the one before.
+
+        A link to or from a version inside a segment is held against what the segment seals. It is left out where that
+        segment's category is none of ``may_open``: nothing is opened that the permit does not cover.
+        """
+        expected: bytes | None = b""
+        for version, place in enumerate(places, start=1):
+            opens = isinstance(place, SealedRow) or self.keys.category_of(place.category_tag) in may_open
+            previous = None if not opens else self._previous_of(place)
+            broken = None not in (previous, expected) and previous != expected
+            if place.version != version or broken:
+                raise RecordDamaged(f"the history of record {place.record_id} is broken at version {version}")
+            expected = self.hash_of(place) if opens and version < len(places) else None
+
+    def _previous_of(self, place: Place) -> bytes:
+        return place.previous_hash if isinstance(place, SealedRow) else self._member(place).previous_hash
+
+    def _member(self, place: Member) -> OpenMember:
+        segment = place.segment
+        opened = self._opened.get(segment.segment_id)
+        if opened is None:
+            opened = self._opened[segment.segment_id] = self._segments.open(segment, self.keys)
+        return opened[place.position]
+
+
+def _may_be_of_type(place: Place, tag: bytes) -> bool:
+    return tag in _type_tags(place)
+
+
+def _type_tags(place: Place) -> tuple[bytes, ...]:
+    return (place.type_tag,) if isinstance(place, SealedRow) else place.segment.type_tags
 
 
 def _no_record(record_id: RecordId) -> RecordNotFound:

@@ -70,6 +70,22 @@ def upgrade(connection: Connection, schema: Schema, to: str) -> None:
         command.upgrade(config(connection, schema), to)
 
 
+def upgrade_file(connection: Connection, schema: Schema, found: int) -> None:
+    """Bring a SQLite file's tables from one numbered revision to the newest; its number is the caller's to write.
+
+    The same scripts as on a server, without alembic's own table: a file's header keeps its number (ADR 6).
+    """
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    with _ALEMBIC:
+        scripts = ScriptDirectory.from_config(config(connection, schema))
+        with Operations.context(MigrationContext.configure(connection)):
+            for number in range(found + 1, schema.version + 1):
+                scripts.get_revision(f"{number:04d}").module.upgrade()
+
+
 def downgrade(connection: Connection, schema: Schema, to: str) -> None:
     """Take back every revision after one. Whatever only newer tables hold is deleted."""
     from alembic import command

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, Table, text
 
 from twinward.vault.database import Schema
 from twinward.vault.postgres_engine import PostgresDatabase
@@ -15,6 +15,9 @@ from twinward.vault.stores.relational import RelationalRecordStore
 
 # What binary COPY must be told, since it converts nothing: the first that a column's type is one of.
 _WIRE_TYPES: Final = ((LargeBinary, "bytea"), (BigInteger, "int8"), (Integer, "int4"), (String, "text"))
+
+_SEGMENT_LOCK: Final = Schema.RECORDS.application_id + 1
+"""Held by who numbers segments."""
 
 
 class PostgresRecordStore(RelationalRecordStore):
@@ -29,18 +32,24 @@ class PostgresRecordStore(RelationalRecordStore):
         """Connect, and lay or upgrade the tables. Raises ``VaultUnavailable``."""
         super().__init__(PostgresDatabase(uri, Schema.RECORDS, serial=False))
 
-    def _insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    def _insert(
+        self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+    ) -> None:
         driver = connection.connection.driver_connection
         if not isinstance(driver, psycopg.Connection):
             raise TypeError("COPY needs psycopg's connection")
-        columns = list(rows[0])
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types([_wire_type(table, name) for name in columns])
             for row in rows:
-                copy.write_row([row[name] for name in columns])
+                copy.write_row(row)
+
+    def _segment_numbers(self, connection: Connection, count: int) -> range:
+        # Several may write at once: they take turns from here to their commit, which only bulk writers do.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SEGMENT_LOCK})
+        return super()._segment_numbers(connection, count)
 
 
 def _wire_type(table: Table, column: str) -> str:

@@ -1,0 +1,195 @@
+"""Segments in a relational database: what ``RelationalRecordStore`` does with them inside its transactions.
+
+Where the newest version of a record stands: if ``record_head`` has the record, it is the version named there, in a
+row or in a segment; if not, it is the only version there is, in a segment. So a segment's blind tags are never
+updated: a tag counts only if the member it leads to is the newest version, and a stale one goes with its segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, delete, func, select
+
+from twinward.vault.errors import MalformedRecord, RecordDamaged
+from twinward.vault.interfaces import MAX_MEMBERS, MEMBER_BYTES, Member, SealedSegment
+from twinward.vault.models import RecordHead, Segment, SegmentTag
+from twinward.vocabulary import RecordId, TwinId
+from twinward_crypto.blind_index import TAG_BYTES
+from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
+
+AT_ONCE = 500
+"""Well below the parameters one statement may have."""
+
+head_table = RecordHead.__table__  # type: ignore[attr-defined]
+segment_table = Segment.__table__  # type: ignore[attr-defined]
+tag_table = SegmentTag.__table__  # type: ignore[attr-defined]
+
+SEGMENT_COLUMNS = tuple(column.name for column in segment_table.columns)
+TAG_COLUMNS = ("tag", "segment", "position")
+
+
+def newest_number(connection: Connection) -> int:
+    """The highest number a segment has, 0 for none."""
+    return int(connection.execute(select(func.coalesce(func.max(segment_table.c.number), 0))).scalar_one())
+
+
+def segment_values(number: int, segment: SealedSegment) -> tuple[object, ...]:
+    """A segment as a row of ``SEGMENT_COLUMNS``."""
+    return (
+        number,
+        segment.segment_id,
+        segment.twin,
+        segment.category_tag,
+        segment.generation,
+        segment.size,
+        segment.committed_at_ms,
+        b"".join(segment.type_tags),
+        segment.members,
+        segment.marks,
+        segment.sealed,
+    )
+
+
+def tag_values(numbered: Iterable[tuple[int, SealedSegment]]) -> list[tuple[bytes, int, int]]:
+    """The blind index of segments as rows of ``TAG_COLUMNS``, in the order of the index."""
+    values: set[tuple[bytes, int, int]] = set()
+    for number, segment in numbered:
+        if any(len(tag) != TAG_BYTES for tag, _ in segment.tags):
+            raise MalformedRecord(f"blind tags have {TAG_BYTES} bytes")
+        values.update((tag, number, position) for tag, position in segment.tags)
+        values.update(
+            (segment.members[start : start + TAG_BYTES], number, start // MEMBER_BYTES)
+            for start in range(0, len(segment.members), MEMBER_BYTES)
+        )
+    return sorted(values)
+
+
+def of_twin(connection: Connection, twin: TwinId, category_tags: Sequence[bytes] = ()) -> list[SealedSegment]:
+    """A twin's segments, without their tags."""
+    statement = select(segment_table).where(segment_table.c.twin == twin).order_by(segment_table.c.number)
+    if category_tags:
+        statement = statement.where(segment_table.c.category_tag.in_(category_tags))
+    return [_segment(row) for row in connection.execute(statement)]
+
+
+def current_members(connection: Connection, twin: TwinId, segments: Iterable[SealedSegment]) -> Iterator[Member]:
+    """The members of a twin's segments that are their records' newest versions."""
+    statement = select(head_table.c.record_id, head_table.c.version).where(head_table.c.twin == twin)
+    heads: dict[str, int] = {row.record_id: row.version for row in connection.execute(statement)}
+    for segment in segments:
+        for member in members_of(segment):
+            if heads.get(member.record_id, member.version) == member.version:
+                yield member
+
+
+def members_of(segment: SealedSegment) -> Iterator[Member]:
+    """Every member, in the order of positions."""
+    for position in range(segment.size):
+        yield Member(segment, position, *segment.place(position))
+
+
+def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
+    """The versions of one record that stand in segments, oldest first."""
+    try:
+        number = UUID(record_id).int
+    except ValueError:
+        return []
+    if record_id != str(UUID(int=number)):
+        return []  # a spelling that no record has
+    home = str(UUID(int=number & ~(MAX_MEMBERS - 1)))
+    position = number & (MAX_MEMBERS - 1)
+    found: list[Member] = []
+    for row in connection.execute(select(segment_table).where(segment_table.c.segment_id == home)):
+        segment = _segment(row)
+        if not segment.members and position < segment.size:
+            found.append(Member(segment, position, *segment.place(position)))
+    statement = (
+        select(segment_table, tag_table.c.position)
+        .join(tag_table, tag_table.c.segment == segment_table.c.number)
+        .where(tag_table.c.tag == number.to_bytes(16, "big"))
+    )
+    for row in connection.execute(statement):
+        segment = _segment(row)
+        if row.position < segment.size and segment.place(row.position)[0] == record_id:
+            found.append(Member(segment, row.position, *segment.place(row.position)))
+    return sorted(found, key=lambda member: member.version)
+
+
+def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[Member]]:
+    """The members whose blind tag is asked for and that are their records' newest versions. ``sealed`` is left out."""
+    columns = [column for column in segment_table.columns if column.name != "sealed"]
+    statement = select(tag_table.c.tag, tag_table.c.position, *columns).join(
+        segment_table, segment_table.c.number == tag_table.c.segment
+    )
+    hits: list[tuple[bytes, Member]] = []
+    segments: dict[int, SealedSegment] = {}
+    for start in range(0, len(tags), AT_ONCE):
+        for row in connection.execute(statement.where(tag_table.c.tag.in_(tags[start : start + AT_ONCE]))):
+            segment = segments.get(row.number)
+            if segment is None:
+                segment = segments[row.number] = _segment(row, sealed=b"")
+            if row.position < segment.size:
+                hits.append((row.tag, Member(segment, row.position, *segment.place(row.position))))
+    heads = heads_of(connection, {member.record_id for _, member in hits})
+    found: dict[bytes, list[Member]] = {}
+    for tag, member in hits:
+        if heads.get(member.record_id, member.version) == member.version:
+            found.setdefault(tag, []).append(member)
+    return found
+
+
+def heads_of(connection: Connection, record_ids: Collection[str], *, lock: bool = False) -> dict[str, int]:
+    """The newest versions of those records that ``record_head`` has."""
+    ids, found = sorted(record_ids), {}
+    for start in range(0, len(ids), AT_ONCE):
+        statement = select(head_table.c.record_id, head_table.c.version).where(
+            head_table.c.record_id.in_(ids[start : start + AT_ONCE])
+        )
+        if lock:
+            statement = statement.order_by(head_table.c.record_id).with_for_update()
+        found.update({row.record_id: row.version for row in connection.execute(statement)})
+    return found
+
+
+def count_of(connection: Connection, segment_ids: Sequence[str]) -> int:
+    """How many of these segments there are. They stay as they are until the transaction ends."""
+    found = 0
+    for start in range(0, len(segment_ids), AT_ONCE):
+        chosen = segment_table.c.segment_id.in_(sorted(segment_ids)[start : start + AT_ONCE])
+        statement = select(segment_table.c.number).where(chosen).order_by(segment_table.c.number).with_for_update()
+        found += len(connection.execute(statement).all())
+    return found
+
+
+def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
+    """Delete segments and their tags."""
+    for start in range(0, len(segment_ids), AT_ONCE):
+        chosen = segment_table.c.segment_id.in_(segment_ids[start : start + AT_ONCE])
+        numbers = list(connection.execute(select(segment_table.c.number).where(chosen)).scalars())
+        # The index has no way in by segment (see the model): this reads all of it once, for many segments.
+        connection.execute(delete(tag_table).where(tag_table.c.segment.in_(numbers)))
+        connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
+
+
+def _segment(row: Row[Any], sealed: bytes | None = None) -> SealedSegment:
+    numbers = (row.size, row.generation, row.committed_at_ms)
+    if not all(isinstance(number, int) for number in numbers) or not 1 <= row.size <= MAX_MEMBERS:
+        raise RecordDamaged("a segment's row holds what no segment has: the database was altered")
+    if row.members and len(row.members) != MEMBER_BYTES * row.size:
+        raise RecordDamaged("a segment's row names another number of members than it has: the database was altered")
+    types = row.type_tags
+    return SealedSegment(
+        segment_id=row.segment_id,
+        twin=TwinId(row.twin),
+        category_tag=row.category_tag,
+        generation=row.generation,
+        size=row.size,
+        committed_at_ms=row.committed_at_ms,
+        type_tags=tuple(types[start : start + TYPE_TAG_BYTES] for start in range(0, len(types), TYPE_TAG_BYTES)),
+        members=row.members,
+        marks=row.marks,
+        sealed=row.sealed if sealed is None else sealed,
+    )
