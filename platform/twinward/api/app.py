@@ -12,7 +12,11 @@ from twinward.api.auth import bearer_principal
 from twinward.api.fhir import fhir_router
 from twinward.api.guard import Guard
 from twinward.api.similarity import similarity_router
+from twinward.api.twin_events import EventStreams
+from twinward.api.twin_records import twin_records_router
+from twinward.api.twin_targets import twin_targets_router
 from twinward.api.twins import twins_router
+from twinward.audit.writes import WriteLog
 from twinward.fhir.service import FhirService
 from twinward.node import Node
 
@@ -29,7 +33,10 @@ def create_app(node: Node) -> FastAPI:
     problems.install(app)
     principal_of = bearer_principal(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
-    app.include_router(twins_router(node.twins, node.access, node.store, principal_of))
+    streams = EventStreams()
+    app.include_router(twins_router(node.twins, node.access, WriteLog(node.audit), streams, principal_of))
+    app.include_router(twin_targets_router(node.twins, principal_of))
+    app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.similarity, node.access, principal_of))
     app.include_router(audit_router(node.access, node.audit, node.audit_reader, principal_of))
 

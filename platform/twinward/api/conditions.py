@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from fastapi import Request
 
@@ -36,14 +37,19 @@ def is_known(request: Request, tag: str) -> bool:
     return given is not None and (ANY in given or tag in given)
 
 
-def require_fits(request: Request, tag: str | None) -> None:
-    """Let a change go on only if its conditions hold. ``tag`` is None where there is nothing yet.
+def require_fits(request: Request, tag: str | None, *, part: Callable[[str], str] = str) -> None:
+    """Let a change go on only if its conditions hold.
+
+    Args:
+        request: the conditions.
+        tag: of what is there; None where there is nothing yet.
+        part: the part of a client's tag that is compared.
 
     Raises:
         PreconditionFailed: another version is there, or one where there should be none.
         PreconditionRequired: something is there, and the request does not say that it was seen.
     """
-    must, must_not = _tags(request, "if-match"), _tags(request, "if-none-match")
+    must, must_not = (_parts(_tags(request, name), part) for name in ("if-match", "if-none-match"))
     hint = "read it again and repeat the change on what is there now"
     if must is not None and (tag is None or (ANY not in must and tag not in must)):
         raise PreconditionFailed("this is not the version that is there", hint=hint)
@@ -53,6 +59,10 @@ def require_fits(request: Request, tag: str | None) -> None:
         raise PreconditionRequired(
             "a change to what is there must say which version it was made to", hint="send its ETag as If-Match"
         )
+
+
+def _parts(tags: frozenset[str] | None, part: Callable[[str], str]) -> frozenset[str] | None:
+    return None if tags is None else frozenset(map(part, tags))
 
 
 def _tags(request: Request, header: str) -> frozenset[str] | None:

@@ -10,6 +10,7 @@ TwinwardError
 │   └── RevisionNotFound       the twin never had this revision, or was not there yet
 └── Conflict
     ├── BelongsToAnother       a reference is already kept under another twin
+    ├── FollowedTooSlowly      more changes than a subscriber takes; it must begin anew
     └── VersionMismatch        the newest version is not the one the change was made to (HTTP 412)
 """
 
@@ -48,3 +49,7 @@ class VersionMismatch(Conflict):
     """The newest version is not the one the change was made to. Nothing was written."""
 
     http_status = 412
+
+
+class FollowedTooSlowly(Conflict):
+    """A subscriber takes its events slower than twins change. It must begin anew."""

@@ -54,6 +54,7 @@ class Targets:
         *,
         guard: Guard | None = None,
         based_on_present: bool = True,
+        justification: str = "",
     ) -> Outline:
         """Change the targets of some features, all or none in one durable step; returns the twin as it is then.
 
@@ -63,6 +64,7 @@ class Targets:
             twin: whose.
             changes: per feature, what becomes of its target.
             guard: a condition on the present state, e.g. its revision.
+            justification: for an emergency.
             based_on_present: whether the present targets are opened for the changes; else they are given None.
 
         Raises:
@@ -75,9 +77,8 @@ class Targets:
         if unknown:
             raise BadInput("a feature that the schema does not have", hint=f"one of {', '.join(self._states.units)}")
         wanted = frozenset(map(category_of, changes))
-        request = AccessRequest(
-            principal, Action.WRITE, purpose, twin, wanted, detail=(("targets", str(len(changes))),)
-        )
+        detail = (("targets", str(len(changes))),)
+        request = AccessRequest(principal, Action.WRITE, purpose, twin, wanted, justification, detail)
         if not self._access.check(request).permitted:
             self._access.decide(request)  # logs the refusal and raises, before anything is told of the twin
         # One at a time: two first targets of one feature at once would make two records.
@@ -95,6 +96,12 @@ class Targets:
                 except VersionConflict as error:
                     raise VersionMismatch(str(error), hint="read it again, then decide") from None
             return self._states.outline(twin)
+
+    def is_set(self, outline: Outline, feature: str) -> bool:
+        """Whether a feature has a target now. Opens nothing."""
+        reference = names.target_of(outline.twin, feature)
+        deleted = names.deleted(reference, category_of(feature))
+        return feature in outline.versions and self._vault.locate(deleted) is None
 
     def _present(
         self, principal: Principal, purpose: Purpose, outline: Outline, features: list[str]

@@ -1,0 +1,223 @@
+"""Following twins: what a subscriber is told when one changes. Each telling is an access, decided and logged anew.
+
+Whoever follows polls. Nothing is queued for a subscriber beyond which twins it is still to look at, so a slow one
+costs no memory; what it missed it is told when it asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.errors import BadInput, NotFound
+from twinward.twins.errors import FollowedTooSlowly
+from twinward.twins.state import Outline, TwinState, TwinStates, category_of
+from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+SUBSCRIPTION = (("subscription", "events"),)
+MOST_REVISIONS = 100
+"""Told one by one to whoever resumes; beyond, only the newest."""
+MOST_ENTRIES = 100_000
+"""How far back in the log a subscription may resume."""
+ENTRIES_AT_ONCE = 500
+MOST_WAITING = 1_000
+LOOKS = 10
+"""How often a twin is looked at after its write was permitted, until the write has landed."""
+
+
+class Writes(Protocol):
+    """Where writes stand in the access log; ``twinward.audit.writes.WriteLog`` is one."""
+
+    def size(self) -> int:
+        """How many entries the log has."""
+        ...
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[int, TwinId, int]]:
+        """Index, twin and minute (in ms) of each permitted write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told, and why."""
+
+    principal: Principal
+    purpose: Purpose
+    justification: str = ""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A twin to be looked at: since which entry, and how often yet."""
+
+    index: int
+    since_ms: int
+    looks: int = LOOKS
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event: a twin as it stands, and where to resume after it."""
+
+    resume: int
+    state: TwinState
+
+
+class FollowingOne:
+    """One twin, every revision of it. ``resume`` is a revision."""
+
+    def __init__(
+        self, states: TwinStates, access: AccessControl, subscriber: Subscriber, twin: TwinId, *, after: int | None
+    ) -> None:
+        """Begin after a revision, or with the next change.
+
+        Raises:
+            AccessDenied: the subscriber may see nothing of the twin.
+            TwinNotFound, TwinShredded: there is no such twin.
+        """
+        self._states = states
+        self._access = access
+        self._subscriber = subscriber
+        outline = states.outline(twin)
+        states.read(
+            subscriber.principal,
+            subscriber.purpose,
+            outline,
+            justification=subscriber.justification,
+            detail=SUBSCRIPTION,
+        )
+        self._twin = twin
+        self.resume = outline.revision if after is None else min(after, outline.revision)
+
+    def poll(self) -> list[Told]:
+        """What happened since.
+
+        Raises:
+            AccessDenied: policy or consent no longer lets the subscriber see anything of it: the end.
+            TwinShredded: there is nothing left to see.
+        """
+        self._require_leave()
+        outline = self._states.outline(self._twin)
+        first = max(self.resume + 1, 1)
+        if outline.revision - first >= MOST_REVISIONS:
+            first = outline.revision
+        told = []
+        for revision in range(first, outline.revision + 1):
+            told.append(Told(revision, _read(self._states, self._subscriber, self._at(outline, revision))))
+            self.resume = revision
+        return told
+
+    def _at(self, outline: Outline, revision: int) -> Outline:
+        newest = revision == outline.revision
+        return outline if newest else self._states.outline(self._twin, revision=revision)
+
+    def _require_leave(self) -> None:
+        """A consent withdrawn ends the stream at once, not with the next change."""
+        who = self._subscriber
+        categories = (Category.FEATURES, *dict.fromkeys(map(category_of, self._states.units)))
+        requests = [
+            AccessRequest(who.principal, Action.READ, who.purpose, self._twin, frozenset({one}), who.justification)
+            for one in categories
+        ]
+        if not any(self._access.check(request).permitted for request in requests):
+            self._access.decide(requests[0])  # logs the refusal and raises
+
+
+class FollowingAll:
+    """Every twin that the subscriber may see; ``resume`` is a place in the access log.
+
+    A twin's several changes in short succession may be told as one. After a resumption what was told may be told
+    again: the revision says whether it is new.
+    """
+
+    def __init__(
+        self,
+        states: TwinStates,
+        access: AccessControl,
+        writes: Writes,
+        subscriber: Subscriber,
+        *,
+        after: int | None,
+    ) -> None:
+        """Begin at a place in the log, or now.
+
+        Raises:
+            AccessDenied: the subscriber may not search twins.
+            BadInput: no such place, or one too far back.
+        """
+        request = AccessRequest(
+            subscriber.principal,
+            Action.SEARCH,
+            subscriber.purpose,
+            justification=subscriber.justification,
+            detail=SUBSCRIPTION,
+        )
+        access.decide(request)
+        size = writes.size()
+        if after is not None and not size - MOST_ENTRIES <= after <= size:
+            raise BadInput("this place in the stream is not kept", hint="read the twins anew, then follow from now")
+        self._states = states
+        self._access = access
+        self._request = request
+        self._writes = writes
+        self._subscriber = subscriber
+        self._next = size if after is None else after
+        self._waiting: dict[TwinId, _Waiting] = {}
+        self._told: dict[TwinId, int] = {}
+
+    @property
+    def resume(self) -> int:
+        """Everything before this place in the log was told."""
+        return min((one.index for one in self._waiting.values()), default=self._next)
+
+    def poll(self) -> list[Told]:
+        """What happened since.
+
+        Raises:
+            AccessDenied: policy no longer lets the subscriber search: the end.
+            FollowedTooSlowly: more twins change than the subscriber takes.
+        """
+        if not self._access.check(self._request).permitted:
+            self._access.decide(self._request)
+        self._note_writes()
+        told = []
+        for twin, one in list(self._waiting.items()):
+            state = self._changed(twin, one.since_ms)
+            one.looks -= 1
+            if not one.looks:
+                del self._waiting[twin]
+            if state is not None:
+                told.append(state)
+        return [Told(self.resume, state) for state in told]
+
+    def _note_writes(self) -> None:
+        stop = min(self._writes.size(), self._next + ENTRIES_AT_ONCE)
+        for index, twin, since_ms in self._writes.between(self._next, stop):
+            self._waiting.setdefault(twin, _Waiting(index, since_ms)).looks = LOOKS
+        self._next = stop
+        if len(self._waiting) > MOST_WAITING:
+            raise FollowedTooSlowly(
+                f"more than {MOST_WAITING} twins changed at once", hint="read the twins anew, then follow from now"
+            )
+
+    def _changed(self, twin: TwinId, since_ms: int) -> TwinState | None:
+        """The twin's state if it changed and the subscriber may see it; a refusal is logged and passed over."""
+        try:
+            outline = self._states.outline(twin)
+            if self._told.get(twin) == outline.revision or outline.modified_ms < since_ms:
+                return None
+            self._told[twin] = outline.revision
+            while len(self._told) > MOST_WAITING * LOOKS:
+                del self._told[next(iter(self._told))]
+            return _read(self._states, self._subscriber, outline)
+        except (AccessDenied, NotFound):
+            return None
+
+
+def _read(states: TwinStates, who: Subscriber, outline: Outline) -> TwinState:
+    return states.read(
+        who.principal, who.purpose, outline, justification=who.justification, detail=(("event", "change"),)
+    )
