@@ -24,7 +24,7 @@ from twinward_crypto.errors import MalformedBundle, ParameterError
 
 _HEADER = struct.Struct("<HBBBBHQ")
 _MAGIC = 0xA15E
-_HEADER_SIZE = 16
+HEADER_SIZE = 16
 _UNCOMPRESSED = 0
 
 # What SEAL's C++ exceptions arrive as.
@@ -83,14 +83,14 @@ def polynomial(seal_context: Any, coefficients: NDArray[np.uint64]) -> Any:
     it checks any other input, and that is some 25 times faster than the hexadecimal string its Python face offers.
     """
     data = np.ascontiguousarray(coefficients, dtype="<u8").tobytes()
-    inner = _HEADER_SIZE + 8 + len(data)
-    outer = _HEADER_SIZE + 32 + 8 + 8 + inner
+    inner = HEADER_SIZE + 8 + len(data)
+    outer = HEADER_SIZE + 32 + 8 + 8 + inner
     framed = b"".join(
         (
-            _header(outer),
+            header(outer),
             bytes(32),
             struct.pack("<Qd", len(coefficients), 1.0),
-            _header(inner),
+            header(inner),
             struct.pack("<Q", len(coefficients)),
             data,
         )
@@ -106,14 +106,15 @@ def coefficients(plaintext: Any, count: int) -> NDArray[np.int64]:
     return values
 
 
-def _header(size: int) -> bytes:
+def header(size: int) -> bytes:
+    """SEAL's 16 bytes before an uncompressed object of ``size`` bytes, themselves included."""
     major, minor = _version()
-    return _HEADER.pack(_MAGIC, _HEADER_SIZE, major, minor, _UNCOMPRESSED, 0, size)
+    return _HEADER.pack(_MAGIC, HEADER_SIZE, major, minor, _UNCOMPRESSED, 0, size)
 
 
 @lru_cache(maxsize=1)
 def _version() -> tuple[int, int]:
-    _, _, major, minor, _, _, _ = _HEADER.unpack(save(seal.Plaintext("1"))[:_HEADER_SIZE])
+    _, _, major, minor, _, _, _ = _HEADER.unpack(save(seal.Plaintext("1"))[:HEADER_SIZE])
     return major, minor
 
 

@@ -8,8 +8,10 @@ last feature hold random levels, so that a padded block looks like a full one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import tenseal.sealapi as seal
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.homomorphic import _seal
+from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, plain_bytes, write_blocks
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.query import random_levels
 from twinward_crypto.homomorphic.wire import BINDING_BYTES, MAX_ROWS, UNBOUND
@@ -47,7 +50,7 @@ class Database:
     plan: Plan
     rows: int
     binding: bytes
-    blocks: tuple[Block, ...] = field(repr=False)
+    blocks: Sequence[Block] = field(repr=False)
 
     @classmethod
     def build(cls, plan: Plan, levels: Levels, *, binding: bytes = UNBOUND) -> Database:
@@ -59,9 +62,33 @@ class Database:
         rows = check_levels(plan, levels)
         if len(binding) != BINDING_BYTES:
             raise ParameterError(f"must be {BINDING_BYTES} bytes", part="binding")
-        n = plan.block_rows
-        blocks = tuple(_block(plan, _filled(plan, levels[start : start + n])) for start in range(0, rows, n))
-        return cls(plan, rows, binding, blocks)
+        return cls(plan, rows, binding, tuple(_blocks(plan, levels)))
+
+    @staticmethod
+    def write(file: BinaryIO, plan: Plan, levels: Levels, *, binding: bytes = UNBOUND, key: bytes) -> None:
+        """Pack and transform a cohort into a file for ``map``. Plaintext in another form: anonymous memory only.
+
+        Raises:
+            ParameterError: as ``build``.
+        """
+        rows, parts = check_levels(plan, levels), plan.groups * (2 if plan.weighted else 1) + 1
+        blocks = ([*map(plain_bytes, b.features + b.squares), b.norms.tobytes()] for b in _blocks(plan, levels))
+        write_blocks(file, blocks, plan=plan, binding=binding, rows=rows, parts=parts, key=key)
+
+    @classmethod
+    def map(cls, path: Path, plan: Plan, *, binding: bytes = UNBOUND, key: bytes, resident: int = MAX_ROWS) -> Database:
+        """A cohort from a file that ``write`` made; at most ``resident`` blocks stay loaded once scored.
+
+        Raises:
+            MalformedBundle: it is not such a file.
+        """
+        file = BlockFile.map(path, plan=plan, binding=binding, key=key)
+        return cls(plan, file.rows, binding, MappedBlocks(file, lambda parts: _read_block(plan, parts), resident))
+
+    def shard(self, first: int, last: int) -> Database:
+        """The records of blocks ``first .. last - 1``, as a cohort of its own under the same binding."""
+        rows = min(self.rows, last * self.plan.block_rows) - first * self.plan.block_rows
+        return Database(self.plan, rows, self.binding, self.blocks[first:last])
 
 
 def check_levels(plan: Plan, levels: Levels) -> int:
@@ -80,6 +107,18 @@ def _filled(plan: Plan, levels: Levels) -> Levels:
     full = random_levels(plan.block_rows * plan.groups * plan.grouping, plan.levels).reshape(plan.block_rows, -1)
     full[: len(levels), : plan.dimension] = 1 + levels
     return full
+
+
+def _blocks(plan: Plan, levels: Levels) -> Iterator[Block]:
+    for start in range(0, len(levels), plan.block_rows):
+        yield _block(plan, _filled(plan, levels[start : start + plan.block_rows]))
+
+
+def _read_block(plan: Plan, parts: list[bytes]) -> Block:
+    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
+    polynomials = [_seal.load(seal.Plaintext, context, part) for part in parts[:-1]]
+    norms = np.frombuffer(parts[-1], dtype=np.int64)
+    return Block(tuple(polynomials[: plan.groups]), tuple(polynomials[plan.groups :]), norms)
 
 
 def _block(plan: Plan, shifted: Levels) -> Block:

@@ -14,9 +14,10 @@ The gate *can* decrypt a query. That is its role in this mode; the code never do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import tenseal.sealapi as seal
@@ -24,11 +25,12 @@ from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
 from twinward_crypto.homomorphic import _seal
+from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, plain_bytes, write_blocks
 from twinward_crypto.homomorphic.database import Levels, check_levels
 from twinward_crypto.homomorphic.parameters import Plan, error_bound, scales, square_tilt
 from twinward_crypto.homomorphic.query import check_query
 from twinward_crypto.homomorphic.ring_key import RingKey
-from twinward_crypto.homomorphic.wire import BINDING_BYTES, UNBOUND, Bundle, Kind
+from twinward_crypto.homomorphic.wire import BINDING_BYTES, MAX_ROWS, UNBOUND, Bundle, Kind
 
 
 class GateKey(RingKey):
@@ -49,11 +51,18 @@ class GateKey(RingKey):
         rows = check_levels(self.plan, levels)
         if len(binding) != BINDING_BYTES:
             raise ParameterError(f"must be {BINDING_BYTES} bytes", part="binding")
-        slots = self.plan.profile.slots
-        padded = np.zeros((-(-rows // slots) * slots, self.plan.dimension), dtype=np.int64)
-        padded[:rows] = levels
-        blocks = tuple(self._block(padded[start : start + slots]) for start in range(0, len(padded), slots))
-        return EncryptedIndex(self.plan, rows, binding, blocks)
+        return EncryptedIndex(self.plan, rows, binding, tuple(self._blocks(levels)))
+
+    def write_index(self, file: BinaryIO, levels: Levels, *, binding: bytes = UNBOUND, key: bytes) -> None:
+        """Encrypt a cohort into a file for ``EncryptedIndex.map``. Ciphertext: it may lie on a disk.
+
+        Raises:
+            ParameterError: as ``encrypt_index``.
+        """
+        rows = check_levels(self.plan, levels)
+        parts = self.plan.dimension * (2 if self.plan.weighted else 1) + 1
+        blocks = ([plain_bytes(part) for part in (*b.features, *b.squares, b.norms)] for b in self._blocks(levels))
+        write_blocks(file, blocks, plan=self.plan, binding=binding, rows=rows, parts=parts, key=key)
 
     def open_distances(self, scores: Bundle) -> NDArray[np.int64]:
         """The exact squared distance of every record, ``int64[rows]``. For the gate's eyes only.
@@ -78,6 +87,14 @@ class GateKey(RingKey):
             raise MalformedBundle("scores that no well-formed query gives")
         distances: NDArray[np.int64] = rounded.astype(np.int64)
         return distances
+
+    def _blocks(self, levels: Levels) -> Iterator[IndexBlock]:
+        slots = self.plan.profile.slots
+        for start in range(0, len(levels), slots):
+            padded = np.zeros((slots, self.plan.dimension), dtype=np.int64)
+            part = levels[start : start + slots]
+            padded[: len(part)] = part
+            yield self._block(padded)
 
     def _block(self, levels: Levels) -> IndexBlock:
         index_bits, _ = scales(self.plan)
@@ -113,7 +130,31 @@ class EncryptedIndex:
     plan: Plan
     rows: int
     binding: bytes
-    blocks: tuple[IndexBlock, ...] = field(repr=False)
+    blocks: Sequence[IndexBlock] = field(repr=False)
+
+    @classmethod
+    def map(
+        cls, path: Path, plan: Plan, *, binding: bytes = UNBOUND, key: bytes, resident: int = MAX_ROWS
+    ) -> EncryptedIndex:
+        """An index from a file that ``write_index`` made; at most ``resident`` blocks stay loaded once scored.
+
+        Raises:
+            MalformedBundle: it is not such a file.
+        """
+        file = BlockFile.map(path, plan=plan, binding=binding, key=key)
+        return cls(plan, file.rows, binding, MappedBlocks(file, lambda parts: _read_block(plan, parts), resident))
+
+    def shard(self, first: int, last: int) -> EncryptedIndex:
+        """The records of blocks ``first .. last - 1``, as an index of its own under the same binding."""
+        rows = min(self.rows, last * self.plan.block_rows) - first * self.plan.block_rows
+        return EncryptedIndex(self.plan, rows, self.binding, self.blocks[first:last])
+
+
+def _read_block(plan: Plan, parts: list[bytes]) -> IndexBlock:
+    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, 0)
+    ciphertexts = [_seal.load(seal.Ciphertext, context, part) for part in parts]
+    d = plan.dimension
+    return IndexBlock(tuple(ciphertexts[:d]), tuple(ciphertexts[d:-1]), ciphertexts[-1])
 
 
 def encrypt_gated_query(gate: Bundle, levels: Sequence[int], weights: Sequence[int] | None = None) -> Bundle:

@@ -55,6 +55,11 @@ class Kind(IntEnum):
     GATED_SCORES = 4
     GATE_PUBLIC_KEY = 5
 
+    @property
+    def answer(self) -> Kind:
+        """The kind that answers a query of this one."""
+        return {Kind.QUERY: Kind.SCORES, Kind.GATED_QUERY: Kind.GATED_SCORES}[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

@@ -2,6 +2,7 @@
 
 Refused
 ├── BudgetExhausted      no queries left in this epoch; nothing was spent
+├── TooFast              more requests a minute than the hospital answers; nothing was spent (HTTP 429)
 └── QueryRefused         the mode is not offered, or the release policy says no before anything is scored
 Conflict
 └── SchemaMismatch       made for another schema, hospital or epoch: fetch the terms again
@@ -9,23 +10,45 @@ BadInput
 └── QueryMalformed       an encrypted query that does not parse or that no honest client makes
 Unavailable
 ├── BudgetUnavailable    the ledger does not answer; nothing was scored
+├── ScoringUnavailable   the processes or machines that score do not answer
 └── SecretsUnreadable    an epoch's stored secrets do not parse: begin a new epoch
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from twinward.errors import BadInput, Conflict, Refused, Unavailable
+
+
+def when(resets_at_s: int | None) -> str:
+    """When an epoch's limits end, in words."""
+    if resets_at_s is None:
+        return "with the next epoch"
+    return f"with the next epoch, at {datetime.fromtimestamp(resets_at_s, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class BudgetExhausted(Refused):
     """No queries left in this epoch."""
 
-    def __init__(self, vendor: str, epoch: int, remaining: int) -> None:
+    def __init__(self, vendor: str, epoch: int, remaining: int, resets_at_s: int | None = None) -> None:
         super().__init__(
-            f"{vendor} has {remaining} queries left in epoch {epoch}, too few for this one",
-            hint="the allowance is renewed with the next epoch",
+            f"{vendor} has {remaining} queries left in epoch {epoch}, too few for this one; nothing was spent",
+            hint=f"the allowance is renewed {when(resets_at_s)}",
         )
         self.remaining = remaining
+
+
+class TooFast(Refused):
+    """More requests a minute than the hospital answers one vendor."""
+
+    http_status = 429
+
+    def __init__(self, per_minute: int, *, wait_s: int) -> None:
+        super().__init__(
+            f"more than {per_minute} requests in a minute; nothing was spent", hint=f"ask again in {wait_s} seconds"
+        )
+        self.wait_s = wait_s
 
 
 class QueryRefused(Refused):
@@ -49,6 +72,10 @@ class QueryMalformed(BadInput):
 
 class BudgetUnavailable(Unavailable):
     """The ledger that keeps budgets does not answer. Nothing was scored."""
+
+
+class ScoringUnavailable(Unavailable):
+    """The processes or machines that score a cohort do not answer."""
 
 
 class SecretsUnreadable(Unavailable):

@@ -1,0 +1,138 @@
+"""Shards as Ray actors, on as many machines as the hospital's cluster has. An actor that dies is made again elsewhere.
+
+What leaves this process is sealed: Ray keeps large objects in shared memory and may spill them to disks, and a
+vendor-key shard is plaintext features in another form. So each shard travels under AES-256-GCM (NIST SP 800-38D) with
+a key made for it alone, which goes to its actor beside it. Between machines, turn on Ray's TLS (``RAY_USE_TLS``):
+whoever may submit tasks to the cluster is trusted like the hospital itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from twinward.similarity.errors import ScoringUnavailable
+from twinward.similarity.shards import Blinding, PreparedCohort, ShardWorker, Span, merged
+from twinward_crypto.errors import CryptoError
+from twinward_crypto.homomorphic.block_file import memory_file
+from twinward_crypto.homomorphic.wire import Bundle
+
+RETRIES = 3
+"""How often a query is asked again of a shard whose actor died."""
+
+_NONCE = bytes(12)  # each key seals one shard, once
+
+
+@dataclass(frozen=True, slots=True)
+class SealedShard:
+    """A file of prepared blocks on its way to another machine, and how to open it."""
+
+    prepared: PreparedCohort
+    key: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+    @classmethod
+    def seal(cls, prepared: PreparedCohort) -> SealedShard:
+        """Read a prepared file and seal it under a key of its own."""
+        key = AESGCM.generate_key(256)
+        return cls(prepared, key, AESGCM(key).encrypt(_NONCE, prepared.path.read_bytes(), prepared.binding))
+
+
+class RayShard:
+    """The actor: a shard opened from its sealed bytes into memory of its own machine."""
+
+    def __init__(self, prepared: PreparedCohort, key: bytes, sealed: bytes) -> None:
+        self._held = ExitStack()
+        path, file = self._held.enter_context(memory_file("twinward-shard"))
+        file.write(AESGCM(key).decrypt(_NONCE, sealed, prepared.binding))
+        file.flush()
+        self._worker = ShardWorker(replace(prepared, path=path), Span(0, prepared.plan.blocks(prepared.rows)))
+
+    def score(self, query: Bundle, blinding: Blinding | None) -> tuple[bytes, ...] | CryptoError:
+        """The shard's part of the answer, or what is wrong with the query."""
+        try:
+            return self._worker.score(query, blinding)
+        except CryptoError as error:
+            return error
+
+    def pid(self) -> int:
+        """The process it runs in."""
+        return os.getpid()
+
+
+class RayScorer:
+    """One actor for each shard.
+
+    Args:
+        shards: in row order, all of one plan and binding.
+        address: the cluster's, as ``ray.init`` takes it; empty starts one on this machine.
+    """
+
+    def __init__(self, shards: Sequence[SealedShard], address: str = "") -> None:
+        self._ray = _ray()
+        self._started = not self._ray.is_initialized()
+        try:
+            if self._started:
+                self._ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
+            actor = self._ray.remote(RayShard).options(max_restarts=-1, max_task_retries=RETRIES)
+            self._sealed = [self._ray.put(shard.sealed) for shard in shards]  # kept: an actor made again reads it again
+            self._actors = [
+                actor.remote(shard.prepared, shard.key, sealed)
+                for shard, sealed in zip(shards, self._sealed, strict=True)
+            ]
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ScoringUnavailable(
+                "the Ray cluster does not answer", hint="check its address, or ray start"
+            ) from error
+        self._rows = [shard.prepared.rows for shard in shards]
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that score, in shard order."""
+        found: list[int] = self._ray.get([actor.pid.remote() for actor in self._actors])
+        return found
+
+    def score(self, query: Bundle, blinding: Blinding | None = None) -> Bundle:
+        """Every row's encrypted distance.
+
+        Raises:
+            MalformedBundle: the query is no query of this cohort.
+            ScoringUnavailable: an actor died and could not be made again.
+        """
+        asked = self._ray.put(query)
+        pending, start = [], 0
+        for actor, rows in zip(self._actors, self._rows, strict=True):
+            part = blinding.of(slice(start, start + rows)) if blinding else None
+            pending.append(actor.score.remote(asked, part))
+            start += rows
+        try:
+            answers: list[tuple[bytes, ...] | CryptoError] = self._ray.get(pending)
+        except self._ray.exceptions.RayError as error:
+            raise ScoringUnavailable("the cluster lost a shard and could not make it again") from error
+        parts = []
+        for answer in answers:
+            if isinstance(answer, CryptoError):
+                raise answer
+            parts.append(answer)
+        return merged(query, start, parts)
+
+    def close(self) -> None:
+        """End the actors, and the cluster if it was started here."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        if self._started:
+            self._ray.shutdown()
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
+    try:
+        import ray
+    except ImportError as error:
+        raise ScoringUnavailable("Ray is not installed", hint="pip install twinward[cluster]") from error
+    return ray
