@@ -16,6 +16,9 @@ from twinward.client.messages import (
     GateKeyReply,
     MatchReply,
     MatrixQuery,
+    MatrixSearch,
+    RecordsReply,
+    RecordsRequest,
     ResultsReply,
     Terms,
     TokenReply,
@@ -66,6 +69,14 @@ def similarity_router(
     @router.post("/matrix", summary="Search the outsourced tree with a token; matches are released")
     def matrix(query: MatrixQuery, principal: Principal = Depends(may_query)) -> MatchReply:
         return current().answer_matrix(principal, query)
+
+    @router.post("/matrix/search", summary="The nearest k, or weighted: the hospital drives the outsourced tree itself")
+    def matrix_search(query: MatrixSearch, principal: Principal = Depends(may_query)) -> MatchReply:
+        return current().search_matrix(principal, query)
+
+    @router.post("/records", summary="Records of released handles that consent lets out, sealed to your key")
+    def records(request: RecordsRequest, principal: Principal = Depends(may_query)) -> RecordsReply:
+        return current().release_records(principal, request)
 
     @router.get("/budget", summary="Queries left in this epoch")
     def budget(principal: Principal = Depends(may_query)) -> BudgetReply:

@@ -9,8 +9,13 @@ All under ``/api/1/similarity``, each with ``Authorization: Bearer <token>``; er
     POST /vendor-key       VendorKeyQuery -> DistanceReply
     POST /matrix/token     TokenRequest   -> TokenReply       matrix: the hospital sees the query
     POST /matrix           MatrixQuery    -> MatchReply
+    POST /matrix/search    MatrixSearch   -> MatchReply       matrix: the hospital makes the tokens and drives the tree
+    POST /records          RecordsRequest -> RecordsReply     records of released handles, sealed to the vendor's key
     GET  /budget           -> BudgetReply
     GET  /results          -> ResultsReply          what this vendor was released in the running epoch
+
+**Nearest k.** ``nearest = k``: the smallest ball around the query that holds at least k patients (more where several
+are equally far), and within the threshold.
 """
 
 from __future__ import annotations
@@ -29,11 +34,16 @@ from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
 PREFIX = "/api/1/similarity"
 
 _BINDING = b"twinward/similarity/binding/v1"
+_RECORDS = b"twinward/similarity/records/v1"
 
 Handle = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Epoch = Annotated[int, Field(ge=0, lt=1 << 63)]
 Squared = Annotated[int, Field(ge=0, lt=1 << 40)]
 """A squared distance in squared levels, weights included."""
+Nearest = Annotated[int, Field(ge=1, le=10_000)]
+Weight = Annotated[int, Field(ge=0, le=1024)]
+MAX_HANDLES = 8
+"""Patients whose records may be asked for at once."""
 Encoded = Annotated[Base64Bytes, Field(max_length=MAX_BUNDLE_BYTES)]
 
 
@@ -98,10 +108,11 @@ class GateKeyReply(_Message):
 
 
 class GatedQuery(_Message):
-    """An encrypted query (``GATED_QUERY``) and the threshold, which the gate sees."""
+    """An encrypted query (``GATED_QUERY``), the threshold and how many are wanted: both are seen by the gate."""
 
     epoch: Epoch
     threshold_squared: Squared
+    nearest: Nearest | None = None
     bundle: Encoded
 
 
@@ -134,6 +145,41 @@ class MatrixQuery(_Message):
     token: Encoded
 
 
+class MatrixSearch(_Message):
+    """Matrix mode for what one token cannot ask: the nearest k, weights. Every weight is 1 or more."""
+
+    epoch: Epoch
+    levels: tuple[Annotated[int, Field(ge=0, le=1023)], ...]
+    threshold_squared: Squared
+    weights: tuple[Weight, ...] | None = None
+    nearest: Nearest | None = None
+
+
+class RecordsRequest(_Message):
+    """Whose records, of which categories, sealed to which public key (``twinward_crypto.disclosure``)."""
+
+    epoch: Epoch
+    handles: Annotated[tuple[Handle, ...], Field(min_length=1, max_length=MAX_HANDLES)]
+    categories: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(min_length=1, max_length=32)]
+    recipient: Annotated[Base64Bytes, Field(max_length=4096)]
+
+
+class SealedRecords(_Message):
+    """One patient's records under HPKE, padded; opened with ``info`` and ``aad`` of ``sealing_context``."""
+
+    handle: Handle
+    categories: tuple[str, ...]
+    sealed: Encoded
+
+
+class RecordsReply(_Message):
+    """What consent lets out now. Patients whose consent lets nothing out are missing; ``withheld`` says so."""
+
+    epoch: Epoch
+    records: tuple[SealedRecords, ...]
+    withheld: str
+
+
 class MatchReply(_Message):
     """What is released: handles that mean nothing to anyone else and change with every epoch."""
 
@@ -156,16 +202,22 @@ class DistanceReply(_Message):
 
 
 class BudgetReply(_Message):
-    """Queries left in an epoch."""
+    """Queries left in an epoch, and when it ends: seconds since 1970, None where the ledger does not say."""
 
     epoch: Epoch
     remaining: int
+    resets_at_s: int | None = None
 
 
 class ResultsReply(_Message):
     """Earlier releases of the running epoch, oldest first."""
 
     results: tuple[MatchReply, ...]
+
+
+def sealing_context(binding: bytes, handle: str) -> tuple[bytes, bytes]:
+    """HPKE ``info`` and ``aad`` of one patient's sealed records. A handle is one vendor's own, so it names the vendor."""
+    return _RECORDS, binding + bytes.fromhex(handle)
 
 
 def binding_of(hospital: str, schema: FeatureSchema, epoch: int) -> bytes:

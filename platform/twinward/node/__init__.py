@@ -15,6 +15,7 @@ A node's home holds, on the embedded defaults:
 ``chain.db``            the embedded chain
 ``consortium.json``     where the contracts are
 ``cohort.sealed``       the running epoch's similarity secrets, sealed
+``releases.sealed``     what each vendor was told in the running epoch, sealed: no answer may tell fewer apart
 ``peers/<name>/``       the other hospitals of an embedded consortium, each with keys and a witness of its own
 ======================  ========================================================================
 """

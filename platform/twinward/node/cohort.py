@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 from twinward.access.service import Access
 from twinward.client.messages import Mode
+from twinward.clock import Clock
 from twinward.config import Settings
 from twinward.consortium import Consortium
+from twinward.errors import Unavailable
 from twinward.identity import Identity
 from twinward.node.homes import write_private
 from twinward.node.system import SYSTEM
@@ -15,12 +19,14 @@ from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.offer import Offer
 from twinward.similarity.service import Similarity, gated_plan_of
-from twinward.twins.readers import CohortReader
+from twinward.twins.readers import CohortReader, ExportReader
 from twinward.twins.service import Twins
+from twinward.vault.interfaces import RecordVault
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 
 COHORT_FILE = "cohort.sealed"
+RELEASES_FILE = "releases.sealed"
 
 
 class RunningCohort:
@@ -32,16 +38,27 @@ class RunningCohort:
         consortium: whose chain says what epoch it is.
         twins: whose feature vectors the snapshot takes.
         access: the gate every one of them passes.
+        vault: whose records are released where consent allows.
+        clock: the node's time.
     """
 
     def __init__(
-        self, settings: Settings, identity: Identity, consortium: Consortium, twins: Twins, access: Access
+        self,
+        settings: Settings,
+        identity: Identity,
+        consortium: Consortium,
+        twins: Twins,
+        access: Access,
+        vault: RecordVault,
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._identity = identity
         self._consortium = consortium
         self._twins = twins
         self._access = access
+        self._vault = vault
+        self._clock = clock
         self._lock = threading.Lock()
         self._similarity: Similarity | None = None
 
@@ -74,6 +91,9 @@ class RunningCohort:
             access=self._access,
             budget=budget,
             secrets=secrets,
+            records=ExportReader(self._vault, self._access),
+            drawer=SealedDrawer(self._settings.home / RELEASES_FILE, self._identity.sealing_key),
+            clock=self._clock,
         )
         if secrets is None:
             sealed = seal(self._identity.sealing_key(), similarity.secrets.dangerously_export(), _aad(epoch))
@@ -90,6 +110,35 @@ class RunningCohort:
         except OpenError:
             return None  # sealed for another epoch: it is over
         return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, offer))
+
+
+class SealedDrawer:
+    """Implements ``similarity.book.Drawer``: what vendors were told, sealed in one file of the home."""
+
+    def __init__(self, path: Path, key: Callable[[], bytes]) -> None:
+        self._path, self._key = path, key
+
+    def load(self) -> bytes | None:
+        """What was kept last. Raises ``Unavailable`` if it was altered: then vendors are told nothing more."""
+        if not self._path.exists():
+            return None
+        try:
+            return open_sealed(self._key(), self._path.read_bytes(), _RELEASES_AAD)
+        except OpenError as error:
+            hint = "restore it from a backup, or remove it once the epoch is over"
+            raise Unavailable(
+                f"{self._path.name} does not open: it was altered or is another node's", hint=hint
+            ) from error
+
+    def save(self, content: bytes) -> None:
+        """Replace it, durably."""
+        try:
+            write_private(self._path, seal(self._key(), content, _RELEASES_AAD))
+        except OSError as error:
+            raise Unavailable(f"{self._path.name} cannot be written: {error.strerror}; nothing was told") from error
+
+
+_RELEASES_AAD = b"twinward/releases/1"
 
 
 def _aad(epoch: int) -> bytes:

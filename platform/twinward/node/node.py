@@ -10,6 +10,7 @@ from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import Permit
 from twinward.access.policy import Policy
 from twinward.access.service import Access
+from twinward.audit.completeness import Completeness
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.clock import Clock
@@ -28,6 +29,7 @@ from twinward_ledger.anchor import Anchorer, ChainAnchor
 from twinward_ledger.log import Log
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.anchor_journal import AnchorJournal
+from twinward_ledger.stores.completeness import open_map_store
 from twinward_ledger.witness import Witness
 
 
@@ -69,7 +71,8 @@ class Node:
             clock,
             ChainAnchor(self.consortium.chain, self.consortium.addresses.access_anchor),
         )
-        self.audit = Audit(anchorer, self.keyring)
+        self.completeness = Completeness(self.log, open_map_store(settings.log_uri), self.keyring, clock)
+        self.audit = Audit(anchorer, self.keyring, self.completeness)
         self.authority = PermitAuthority(clock)
         self.audit_reader: AuditReader[Permit] = AuditReader(self.audit, self.authority)
         self.consents = ConsentStore(home / "consents.db", self.keyring, clock)
@@ -78,7 +81,7 @@ class Node:
         self.accounts = Accounts(home / "accounts.db", clock)
         self.vault = Vault(self.store, self.keyring, self.authority, clock, tenant)
         self.twins = Twins(self.vault, self.store, self.access, clock, CARDIOMETABOLIC)
-        self._cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access)
+        self._cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access, self.vault, clock)
 
     def similarity(self) -> Similarity:
         """The running epoch's similarity service; a new epoch takes a new snapshot of consenting twins.
@@ -102,5 +105,13 @@ class Node:
     def close_own(self) -> None:
         """Give back this node's own files; what it shares with the consortium stays open."""
         journal = self.audit.anchorer.journal
-        for part in (self.accounts, self.consents, self.store, self.keyring, journal, self.log.store):
+        for part in (
+            self.accounts,
+            self.consents,
+            self.store,
+            self.keyring,
+            journal,
+            self.completeness,
+            self.log.store,
+        ):
             part.close()

@@ -21,6 +21,7 @@ class LedgerBudget:
 
     def __init__(self, contract: BudgetLedger) -> None:
         self._contract = contract
+        self._epoch_s: int | None = None
 
     def current_epoch(self) -> int:
         """The epoch a new cohort is made for. Raises ``BudgetUnavailable``."""
@@ -38,7 +39,8 @@ class LedgerBudget:
             return self._contract.spend_queries(vendor, epoch, amount)
         except TransactionReverted as refusal:
             if refusal.error == "QueryBudgetExceeded":
-                raise BudgetExhausted(vendor, epoch, self.remaining(vendor, epoch)) from refusal
+                left = self.remaining(vendor, epoch)
+                raise BudgetExhausted(vendor, epoch, left, self.resets_at_s(epoch)) from refusal
             if refusal.error == "WrongEpoch":
                 raise SchemaMismatch(self.current_epoch()) from refusal
             raise BudgetUnavailable(
@@ -50,6 +52,12 @@ class LedgerBudget:
     def remaining(self, vendor: str, epoch: int) -> int:
         """What is left. Raises ``BudgetUnavailable``."""
         return _asked(lambda: self._contract.remaining_queries(vendor, epoch))
+
+    def resets_at_s(self, epoch: int) -> int:
+        """When the epoch ends, in seconds since 1970. Raises ``BudgetUnavailable``."""
+        if self._epoch_s is None:
+            self._epoch_s = _asked(self._contract.epoch_seconds)
+        return (epoch + 1) * self._epoch_s
 
 
 def _asked(ask: Callable[[], Answer]) -> Answer:

@@ -64,8 +64,10 @@ class Cohort:
         """What every bundle about this cohort carries."""
         return binding_of(self.hospital, self.schema, self.epoch)
 
-    def within(self, distances: NDArray[np.int64], threshold_squared: int) -> list[Match]:
-        """The rows at most this far, in row order."""
+    def within(self, distances: NDArray[np.int64], threshold_squared: int, nearest: int | None = None) -> list[Match]:
+        """The rows at most this far, in row order; of these the nearest so many and whoever is as near as the last."""
+        if nearest is not None and nearest < len(distances):
+            threshold_squared = min(threshold_squared, int(np.partition(distances, nearest - 1)[nearest - 1]))
         near = np.flatnonzero(distances <= threshold_squared)
         return [Match(self.twins[row], int(distances[row])) for row in near]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
-from twinward.vocabulary import TwinId
+from twinward.access.interfaces import Principal
+from twinward.vocabulary import Category, TwinId
+
+Groups: TypeAlias = frozenset[frozenset[TwinId]]
+"""Disjoint sets of twins that a vendor was told and must never be able to tell apart further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +30,57 @@ class Release:
 
     Attributes:
         handles: pseudonyms of the matches that consent lets out, different for every vendor and epoch.
-        count: how many twins matched, None where the policy withholds it.
-        withheld: one sentence saying why something is missing, empty if nothing is.
+        count: how many handles, None where nothing is told.
+        withheld: one sentence saying what is missing and why. It depends on nobody who is not told.
+        groups: what the vendor was told so far, this answer included.
     """
 
     handles: tuple[str, ...]
     count: int | None
     withheld: str = ""
+    groups: Groups = field(default=frozenset(), repr=False)
 
 
 class ReleasePolicy(Protocol):
     """Decides what of a result may leave. Pure: same input, same output."""
 
-    def release(self, matches: Sequence[Match], *, vendor: str, epoch: int, releasable: frozenset[TwinId]) -> Release:
-        """Turn matches into what the vendor gets. ``releasable`` are the twins whose consent lets a handle out."""
+    def candidates(self, matches: Sequence[Match], told: Groups) -> frozenset[TwinId]:
+        """Whose consent is to be asked before anything is released; nobody where nothing will be."""
+        ...
+
+    def release(
+        self, matches: Sequence[Match], *, vendor: str, epoch: int, releasable: frozenset[TwinId], told: Groups
+    ) -> Release:
+        """Turn matches into what the vendor gets. ``releasable`` are the twins whose consent lets a handle out now."""
+        ...
+
+
+class OpenedRecord(Protocol):
+    """One record on its way to being sealed for somebody else. The vault's ``Record`` is one."""
+
+    @property
+    def record_type(self) -> str:
+        """What it is, e.g. ``Observation``."""
+        ...
+
+    @property
+    def category(self) -> Category:
+        """What it is about."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """The record as it was imported."""
+        ...
+
+
+class RecordSource(Protocol):
+    """Who can open a patient's records for an outside party: decided per patient, logged, by consent."""
+
+    def export(
+        self, principal: Principal, twin: TwinId, categories: frozenset[Category], detail: tuple[tuple[str, str], ...]
+    ) -> Sequence[OpenedRecord]:
+        """The records of those categories that may leave; none where nothing may. Each try is in the log."""
         ...
 
 
@@ -52,6 +93,10 @@ class QueryBudget(Protocol):
 
     def remaining(self, vendor: str, epoch: int) -> int:
         """What is left."""
+        ...
+
+    def resets_at_s(self, epoch: int) -> int | None:
+        """When an epoch ends and allowances are renewed, in seconds since 1970; None where that is not known."""
         ...
 
 

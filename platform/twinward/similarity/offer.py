@@ -12,13 +12,14 @@ from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
 LEAKAGE: Mapping[Mode, str] = {
     Mode.GATED: (
         "The scoring side sees ciphertexts, the number of records and whether weights were used. The hospital's gate "
-        "sees the threshold and every distance, and could decrypt the query. The vendor learns matches only, and "
-        "nothing about fewer than the minimum count."
+        "sees the threshold and every distance, and could decrypt the query. The vendor learns matches only, never "
+        "about fewer than the minimum count, and never tells fewer than that apart."
     ),
     Mode.VENDOR_KEY: (
         "The hospital sees nothing of query, threshold or matches. The vendor learns the number of records and each "
-        "one's distance, blurred by noise; as many queries as features, minus a few, would locate records. A vendor "
-        "that forms its ciphertexts dishonestly reads features directly: only for vendors bound by contract."
+        "one's distance, blurred by noise: two queries tell a feature of every record roughly, many would tell it "
+        "exactly, so they are few. A vendor that forms its ciphertexts dishonestly reads features directly: only for "
+        "vendors bound by contract."
     ),
     Mode.MATRIX: (
         "Obfuscation-grade. The hospital sees the query. Whoever holds the outsourced tree sees its shape, each "
@@ -33,33 +34,49 @@ class Offer:
 
     Attributes:
         modes: what is answered. Vendor-key and matrix each need the hospital's decision in writing.
-        weighted: whether features can be weighted or left out of a query.
+        weighted: whether features can be weighted or left out of a query (gated and matrix).
         max_weight: the largest weight.
-        noise_width: vendor-key: each distance gets a fresh 0 .. noise_width - 1 added, in squared levels.
+        noise_width: vendor-key: each distance gets a fresh 0 .. noise_width - 1 added, in squared levels. At 128 levels
+            the default leaves a feature that was asked for with two queries uncertain by some 6.6 levels (sigma).
         vendor_key_profile: vendor-key: the ring; others than ``circuit-private`` also leak through ciphertext noise.
+        vendor_key_weighted: vendor-key: whether features can be left out. A query of one feature reads that feature of
+            every record, so this is for vendors that may know the features anyway.
+        vendor_key_queries: vendor-key: the most queries an epoch; never more than there are features, which None means.
         minimum_count: nothing is released about fewer patients than this.
+        requests_per_minute: of one vendor; more are refused.
     """
 
     modes: tuple[Mode, ...] = (Mode.GATED,)
     weighted: bool = True
-    max_weight: int = 1
-    noise_width: int = 64
+    max_weight: int = 2
+    noise_width: int = 4096
     vendor_key_profile: str = CIRCUIT_PRIVATE.name
+    vendor_key_weighted: bool = False
+    vendor_key_queries: int | None = None
     minimum_count: int = 3
+    requests_per_minute: int = 30
 
     def terms(self, schema: FeatureSchema) -> tuple[ModeTerms, ...]:
         """The terms of each mode. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""
         return tuple(self._terms(mode, schema) for mode in self.modes)
 
+    def vendor_key_bound(self, schema: FeatureSchema) -> int:
+        """How many vendor-key queries an epoch may have: below d + 1, from which distances would locate records."""
+        if self.vendor_key_queries is None:
+            return schema.dimension
+        return min(self.vendor_key_queries, schema.dimension)
+
     def _terms(self, mode: Mode, schema: FeatureSchema) -> ModeTerms:
-        if mode is Mode.MATRIX:
-            return ModeTerms(mode=mode, leakage=LEAKAGE[mode])
+        own_key = mode is Mode.VENDOR_KEY
+        weighted = self.vendor_key_weighted if own_key else self.weighted
         terms = ModeTerms(
             mode=mode,
-            profile=self.vendor_key_profile if mode is Mode.VENDOR_KEY else "",
-            max_weight=self.max_weight,
-            weighted=self.weighted,
-            noise_width=self.noise_width if mode is Mode.VENDOR_KEY else 1,
+            profile=self.vendor_key_profile if own_key else "",
+            max_weight=self.max_weight if weighted else 1,
+            weighted=weighted,
+            noise_width=self.noise_width if own_key else 1,
             leakage=LEAKAGE[mode],
         )
+        if mode is Mode.MATRIX:
+            return terms
         return terms.model_copy(update={"profile": terms.plan(schema).profile.name})

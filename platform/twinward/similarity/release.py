@@ -1,11 +1,20 @@
-"""What of a result may leave. Pure; every refusal says why in one sentence a vendor may read."""
+"""What of a result may leave. Pure; every refusal says why in one sentence a vendor may read.
+
+**Groups.** The handles a vendor was told in an epoch fall into groups of ``minimum`` or more, and no answer ever splits
+a group below that: whatever a vendor asks, each handle shares its whole history of answers with at least
+``minimum - 1`` others. So two queries whose balls differ by one patient (differencing), or many balls that meet in
+one (trackers, trilateration by thresholds), tell no handle apart. The price is rounding: from the second query of an
+epoch on, an answer holds whole groups. A first answer is exact, and the same question gets the same answer.
+
+Nothing a vendor reads, sentences and counts included, depends on anybody who is not told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from twinward.similarity.interfaces import Match, Release
+from twinward.similarity.interfaces import Groups, Match, Release
 from twinward.vocabulary import TwinId
 
 Handles = Callable[[str, TwinId], str]
@@ -14,28 +23,65 @@ Handles = Callable[[str, TwinId], str]
 
 @dataclass(frozen=True, slots=True)
 class MinimumCount:
-    """Implements ``ReleasePolicy``: nothing about fewer than ``minimum`` patients, handles by consent only.
+    """Implements ``ReleasePolicy``: never fewer than ``minimum`` patients, never fewer told apart, by consent only.
 
     * Fewer than ``minimum`` matches, none included: no handle, no count. None and one look alike.
-    * Otherwise the count, and the handles of those whose consent lets them out, if these are ``minimum`` or more.
+    * A group of earlier answers is told if at least half of it matches, unless both halves have ``minimum`` or more:
+      then it is split for good.
+    * Matches never told before are a new group, if ``minimum`` or more of them let a handle out.
+    * Of a group those are told whose consent lets a handle out now, if they are ``minimum`` or more.
     * Handles are sorted, so their order tells no distance. No distance is ever released.
-
-    What stays open: two queries whose balls differ by one patient tell that patient's handle apart (differencing).
-    The budget bounds how often that can be tried.
     """
 
     minimum: int
     handles: Handles = field(repr=False)
 
-    def release(self, matches: Sequence[Match], *, vendor: str, epoch: int, releasable: frozenset[TwinId]) -> Release:
-        """Turn matches into what the vendor gets."""
-        if len(matches) < self.minimum:
-            return Release(
-                (), None, f"fewer than {self.minimum} patients match in epoch {epoch}; the count is withheld"
-            )
-        allowed = sorted(self.handles(vendor, match.twin) for match in matches if match.twin in releasable)
-        if len(allowed) < self.minimum:
-            return Release((), len(matches), f"fewer than {self.minimum} of the matching patients let a handle out")
-        if len(allowed) < len(matches):
-            return Release(tuple(allowed), len(matches), "some matching patients let no handle out")
-        return Release(tuple(allowed), len(matches))
+    def candidates(self, matches: Sequence[Match], told: Groups = frozenset()) -> frozenset[TwinId]:
+        """Whose consent is to be asked: everybody who would be told."""
+        return frozenset[TwinId]().union(*self._pieces(matches, told))
+
+    def release(
+        self,
+        matches: Sequence[Match],
+        *,
+        vendor: str,
+        epoch: int,
+        releasable: frozenset[TwinId],
+        told: Groups = frozenset(),
+    ) -> Release:
+        """Turn matches into what the vendor gets, and the groups that later answers must keep."""
+        known = frozenset[TwinId]().union(*told)
+        groups, out = set(told), set[TwinId]()
+        for piece in self._pieces(matches, told):
+            allowed = piece & releasable
+            if len(allowed) < self.minimum:
+                continue
+            out |= allowed
+            if piece <= known:
+                groups = {part for group in groups for part in (group & piece, group - piece) if part}
+            else:
+                groups.add(allowed)
+        if not out:
+            sentence = f"nothing is told about fewer than {self.minimum} patients; this holds until epoch {epoch} ends"
+            return Release((), None, sentence, told)
+        sentence = (
+            "patients whose consent lets no handle out are left out"
+            f"; fewer than {self.minimum} are never told apart, so later answers of epoch {epoch} hold whole groups"
+        )
+        return Release(tuple(sorted(self.handles(vendor, twin) for twin in out)), len(out), sentence, frozenset(groups))
+
+    def _pieces(self, matches: Sequence[Match], told: Groups) -> list[frozenset[TwinId]]:
+        """The groups, or parts of them, and the new group that this answer consists of."""
+        matched = frozenset(match.twin for match in matches)
+        if len(matched) < self.minimum:
+            return []
+        pieces = [self._rounded(matched & group, group) for group in told]
+        fresh = matched.difference(*told)
+        if len(fresh) >= self.minimum:
+            pieces.append(fresh)
+        return [piece for piece in pieces if piece]
+
+    def _rounded(self, inside: frozenset[TwinId], group: frozenset[TwinId]) -> frozenset[TwinId]:
+        if min(len(inside), len(group) - len(inside)) >= self.minimum:
+            return inside
+        return group if 2 * len(inside) >= len(group) else frozenset()

@@ -1,16 +1,14 @@
 """Vendors' encrypted queries, answered: one story per mode.
 
 Each goes the same way: is it about the running epoch; may this principal ask (logged before anything else happens);
-does the frame parse; is there budget (spent on the ledger before anything is scored); score; release policy. A query
-that is refused before the budget costs nothing. What leaves about a patient is an access of its own: before a handle
-or a distance goes out, ``export`` is decided for that patient and vendor, and logged.
+is it asking too fast; does the frame parse; is there budget (spent on the ledger before anything is scored); score;
+release policy. A query that is refused before the budget costs nothing. What leaves about a patient is an access of its
+own: before a handle, a distance or a record goes out, ``export`` is decided for that patient and vendor, and logged.
 """
 
 from __future__ import annotations
 
 import base64
-import threading
-from collections import defaultdict
 from typing import TypeVar
 
 import numpy as np
@@ -23,29 +21,35 @@ from twinward.client.messages import (
     GateKeyReply,
     MatchReply,
     MatrixQuery,
+    MatrixSearch,
     Mode,
+    RecordsReply,
+    RecordsRequest,
     ResultsReply,
     Terms,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.errors import NotFound
+from twinward.clock import Clock, SystemClock
+from twinward.errors import Unavailable
 from twinward.feature_schema import FeatureSchema
+from twinward.similarity.book import Book, Drawer
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.engines import GatedEngine, MatrixEngine, VendorKeyEngine
-from twinward.similarity.errors import QueryRefused, SchemaMismatch
-from twinward.similarity.interfaces import FeatureSource, Match, QueryBudget, ReleasePolicy
+from twinward.similarity.errors import QueryRefused, SchemaMismatch, when
+from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
+from twinward.similarity.matrix_search import checked_search, search
 from twinward.similarity.offer import Offer
+from twinward.similarity.rate import RateLimit
+from twinward.similarity.records import release_records
 from twinward.similarity.release import MinimumCount
-from twinward.vocabulary import Action, Category, Purpose, TwinId
+from twinward.vocabulary import Action, Purpose, TwinId
 from twinward_crypto.homomorphic.parameters import Plan, plan_gated
 
 Engine = TypeVar("Engine")
-
-KEPT_RESULTS = 100
-"""Results kept for a vendor to look at again, in memory, until the epoch ends."""
 
 
 class Similarity:
@@ -58,6 +62,9 @@ class Similarity:
         access: decides and logs every query and every release.
         budget: vendors' allowances, on the ledger.
         policy: what may leave; ``MinimumCount`` of the offer if none is given.
+        records: who can open the records behind a handle; None where none are released.
+        drawer: where it is kept what vendors were told; None keeps it in memory.
+        clock: the node's time, for rate limits.
     """
 
     def __init__(
@@ -69,12 +76,18 @@ class Similarity:
         access: AccessControl,
         budget: QueryBudget,
         policy: ReleasePolicy | None = None,
+        records: RecordSource | None = None,
+        drawer: Drawer | None = None,
+        clock: Clock | None = None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
         self._cohort, self._secrets, self._offer = cohort, secrets, offer
         self._access, self._budget = access, budget
-        self._policy = policy or MinimumCount(offer.minimum_count, secrets.handle)
+        self._records = records
+        self._rate = RateLimit(clock or SystemClock(), offer.requests_per_minute)
+        chosen = policy or MinimumCount(offer.minimum_count, secrets.handle)
+        self._disclosure = Disclosure(cohort, secrets, chosen, access, Book(cohort.epoch, drawer))
         self._terms = Terms(
             hospital=cohort.hospital,
             epoch=cohort.epoch,
@@ -87,9 +100,6 @@ class Similarity:
         vendor_key = by_mode.get(Mode.VENDOR_KEY)
         self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key) if vendor_key else None
         self._matrix = MatrixEngine.prepare(cohort, secrets) if Mode.MATRIX in by_mode else None
-        self._lock = threading.Lock()
-        self._results: dict[str, list[MatchReply]] = defaultdict(list)
-        self._released: dict[str, dict[str, TwinId]] = defaultdict(dict)
 
     @classmethod
     def open(
@@ -103,13 +113,27 @@ class Similarity:
         access: AccessControl,
         budget: QueryBudget,
         secrets: CohortSecrets | None = None,
+        policy: ReleasePolicy | None = None,
+        records: RecordSource | None = None,
+        drawer: Drawer | None = None,
+        clock: Clock | None = None,
     ) -> Similarity:
         """Begin an epoch: take the snapshot, under fresh secrets unless earlier ones of this epoch are given."""
         chosen = secrets or new_secrets(epoch, schema, offer)
         if chosen.epoch != epoch:
             raise SchemaMismatch(epoch)
         cohort = Cohort.snapshot(source, hospital=hospital, schema=schema, secrets=chosen)
-        return cls(cohort, chosen, offer=offer, access=access, budget=budget)
+        return cls(
+            cohort,
+            chosen,
+            offer=offer,
+            access=access,
+            budget=budget,
+            policy=policy,
+            records=records,
+            drawer=drawer,
+            clock=clock,
+        )
 
     @property
     def cohort(self) -> Cohort:
@@ -134,30 +158,31 @@ class Similarity:
         """Index and query encrypted under the gate's key; scored without a key, opened at the gate, released."""
         engine = self._offered(self._gated, Mode.GATED)
         self._admit(principal, Mode.GATED, query.epoch)
+        self._require_enough(query.nearest)
         bundle = engine.parse(query.bundle)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        matches = self._cohort.within(engine.distances(bundle), query.threshold_squared)
-        return self._release(principal, Mode.GATED, matches, left)
+        matches = self._cohort.within(engine.distances(bundle), query.threshold_squared, query.nearest)
+        return self._disclosure.tell(principal, Mode.GATED, matches, left)
 
     def answer_vendor_key(self, principal: Principal, query: VendorKeyQuery) -> DistanceReply:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
 
-        At most as many queries an epoch as there are features: it answers only while no more than that are left of
-        the vendor's allowance. Where one more were possible, exact distances would locate every record.
+        At most as many queries an epoch as there are features (``Offer.vendor_key_bound``): it answers only while no
+        more than that are left of the vendor's allowance. With one more, exact distances would locate every record.
         """
         engine = self._offered(self._vendor_key, Mode.VENDOR_KEY)
         self._admit(principal, Mode.VENDOR_KEY, query.epoch)
         bundle = engine.parse(query.bundle)
         self._below_trilateration(principal)
-        everyone = [Match(twin, None) for twin in self._cohort.twins]
-        if len(everyone) < self._offer.minimum_count:
-            raise QueryRefused(f"fewer than {self._offer.minimum_count} patients are in this cohort")
+        if len(self._cohort) < self._offer.minimum_count:
+            raise QueryRefused(
+                f"fewer than {self._offer.minimum_count} patients are in this cohort", hint=self._next_epoch()
+            )
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        shown = self._exported(principal, Mode.VENDOR_KEY, everyone)
+        shown = self._disclosure.exported(principal, Mode.VENDOR_KEY, list(self._cohort.twins))
         hidden = np.array([twin not in shown for twin in self._cohort.twins])
         handles = {twin: self._secrets.handle(principal.id, twin) for twin in shown}
         data = engine.scores(bundle, hidden)
-        self._remember(principal, handles)
         return DistanceReply(
             epoch=self._cohort.epoch,
             bundle=base64.b64encode(data),
@@ -179,81 +204,67 @@ class Similarity:
         self._admit(principal, Mode.MATRIX, query.epoch)
         token = engine.parse(query.token)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        return self._release(principal, Mode.MATRIX, self._cohort.at(engine.rows(token)), left)
+        return self._disclosure.tell(principal, Mode.MATRIX, self._cohort.at(engine.rows(token)), left)
+
+    def search_matrix(self, principal: Principal, query: MatrixSearch) -> MatchReply:
+        """Matrix mode in one go: the nearest k and weights, with tokens that the hospital makes as it needs them."""
+        engine = self._offered(self._matrix, Mode.MATRIX)
+        self._admit(principal, Mode.MATRIX, query.epoch)
+        self._require_enough(query.nearest)
+        max_weight = next(terms.max_weight for terms in self._terms.modes if terms.mode is Mode.MATRIX)
+        checked = checked_search(self._cohort, query, max_weight=max_weight)
+        left = self._budget.spend(principal.id, self._cohort.epoch)
+        return self._disclosure.tell(principal, Mode.MATRIX, search(engine, self._cohort, checked), left)
+
+    def release_records(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
+        """Records of released handles, as far as each patient's consent goes, sealed to the vendor's public key."""
+        self._admit_epoch(principal, request.epoch, ("records", str(len(request.handles))))
+        if self._records is None:
+            raise Unavailable("this hospital releases no records")
+        return release_records(self._records, self._disclosure, principal, request, self._cohort.binding)
 
     def budget(self, principal: Principal) -> BudgetReply:
         """What a vendor has left."""
         epoch = self._cohort.epoch
-        return BudgetReply(epoch=epoch, remaining=self._budget.remaining(principal.id, epoch))
+        left = self._budget.remaining(principal.id, epoch)
+        return BudgetReply(epoch=epoch, remaining=left, resets_at_s=self._budget.resets_at_s(epoch))
 
     def results(self, principal: Principal) -> ResultsReply:
         """What a vendor was released in this epoch, the latest ``KEPT_RESULTS``, oldest first."""
-        with self._lock:
-            return ResultsReply(results=tuple(self._results.get(principal.id, ())))
+        return ResultsReply(results=self._disclosure.results(principal.id))
 
     def resolve(self, principal: Principal, handle: str) -> TwinId:
         """The twin behind a handle that was released to this vendor in this epoch. Raises ``NotFound`` otherwise."""
-        with self._lock:
-            twin = self._released.get(principal.id, {}).get(handle)
-        if twin is None:
-            raise NotFound("no such handle was released to you in this epoch", hint="handles change with every epoch")
-        return twin
+        return self._disclosure.resolve(principal.id, handle)
 
     def _admit(self, principal: Principal, mode: Mode, epoch: int) -> None:
+        self._admit_epoch(principal, epoch, ("mode", mode.value))
+
+    def _admit_epoch(self, principal: Principal, epoch: int, about: tuple[str, str]) -> None:
         if epoch != self._cohort.epoch:
             raise SchemaMismatch(self._cohort.epoch)
-        detail = (("mode", mode.value), ("epoch", str(epoch)))
+        detail = (about, ("epoch", str(epoch)))
         self._access.decide(AccessRequest(principal, Action.QUERY, Purpose.SIMILARITY, detail=detail))
+        self._rate.admit(principal.id)
+
+    def _require_enough(self, nearest: int | None) -> None:
+        least = self._offer.minimum_count
+        if nearest is not None and nearest < least:
+            raise QueryRefused(
+                f"nothing is told about fewer than {least} patients, in no epoch", hint=f"ask for the nearest {least}"
+            )
 
     def _below_trilateration(self, principal: Principal) -> None:
-        d = self._cohort.schema.dimension
-        if self._budget.remaining(principal.id, self._cohort.epoch) > d:
+        most = self._offer.vendor_key_bound(self._cohort.schema)
+        if self._budget.remaining(principal.id, self._cohort.epoch) > most:
             raise QueryRefused(
-                f"vendor-key mode answers at most {d} queries an epoch, and more are left to you",
-                hint=f"ask the hospital to set the allowance to {d} or less, or use gated mode",
+                f"vendor-key mode answers at most {most} queries an epoch, and more are left to you: with one distance "
+                "more than there are features, records could be located",
+                hint=f"ask the hospital to set the allowance to {most} or less, or use gated mode",
             )
 
-    def _release(self, principal: Principal, mode: Mode, matches: list[Match], left: int) -> MatchReply:
-        vendor, epoch = principal.id, self._cohort.epoch
-        everyone = frozenset(match.twin for match in matches)
-        release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=everyone)
-        if release.handles:  # only then is anybody's consent asked, and the release logged
-            shown = self._exported(principal, mode, matches)
-            release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=shown)
-            handles = {twin: self._secrets.handle(vendor, twin) for twin in shown}
-            self._remember(principal, {twin: h for twin, h in handles.items() if h in release.handles})
-        reply = MatchReply(
-            mode=mode,
-            epoch=epoch,
-            handles=release.handles,
-            count=release.count,
-            withheld=release.withheld,
-            budget_left=left,
-        )
-        with self._lock:
-            self._results[vendor] = [*self._results[vendor], reply][-KEPT_RESULTS:]
-        return reply
-
-    def _exported(self, principal: Principal, mode: Mode, matches: list[Match]) -> frozenset[TwinId]:
-        """Whose consent lets something out to this vendor right now; each decision is in the log."""
-        detail = (("mode", mode.value), ("epoch", str(self._cohort.epoch)))
-        requests = [
-            AccessRequest(
-                principal,
-                Action.EXPORT,
-                Purpose.SIMILARITY,
-                match.twin,
-                frozenset({Category.FEATURES}),
-                detail=detail,
-            )
-            for match in matches
-        ]
-        permits = self._access.decide_many(requests)
-        return frozenset(m.twin for m, permit in zip(matches, permits, strict=True) if permit is not None)
-
-    def _remember(self, principal: Principal, handles: dict[TwinId, str]) -> None:
-        with self._lock:
-            self._released[principal.id].update({handle: twin for twin, handle in handles.items()})
+    def _next_epoch(self) -> str:
+        return f"this may change {when(self._budget.resets_at_s(self._cohort.epoch))}"
 
     def _offered(self, engine: Engine | None, mode: Mode) -> Engine:
         if engine is None:

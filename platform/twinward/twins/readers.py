@@ -15,9 +15,11 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Pri
 from twinward.errors import BadInput
 from twinward.monitoring import SIGNALS, decode_stay
 from twinward.twins.errors import FeaturesUnreadable
+from twinward.twins.gate import permitted
 from twinward.twins.models import STAY_TYPE
+from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
-from twinward.vault.interfaces import RecordVault
+from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _BATCH = 256
@@ -45,6 +47,27 @@ class CohortReader:
             if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
                 found.append((twin, vector.levels))
         return found
+
+
+class ExportReader:
+    """A patient's records for an outside party: of the categories that consent lets out, decided and logged each time.
+
+    Satisfies ``similarity.interfaces.RecordSource`` by shape, as do its records.
+    """
+
+    def __init__(self, vault: RecordVault, access: AccessControl) -> None:
+        self._vault = vault
+        self._access = access
+
+    def export(
+        self, principal: Principal, twin: TwinId, categories: frozenset[Category], detail: tuple[tuple[str, str], ...]
+    ) -> list[Record]:
+        """Open what may leave; nothing where nothing may, which is logged as a refusal."""
+        asked = AccessRequest(principal, Action.EXPORT, Purpose.SIMILARITY, twin, categories, detail=detail)
+        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
+        permits = self._access.decide_many(permitted(self._access, asked) or [asked])
+        records = [one for permit in permits if permit is not None for one in self._vault.read_twin(permit)]
+        return [record for record in records if record.content != DELETED]
 
 
 class StayReader:

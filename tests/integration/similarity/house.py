@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
@@ -24,7 +25,7 @@ from twinward.clock import FixedClock
 from twinward.errors import Unavailable
 from twinward.feature_schema import Feature, FeatureSchema
 from twinward.similarity.errors import BudgetExhausted
-from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.interfaces import Groups, Match, QueryBudget, Release
 from twinward.similarity.offer import Offer
 from twinward.similarity.service import Similarity
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -82,12 +83,30 @@ class CountedBudget:
 
     def spend(self, vendor: str, epoch: int, amount: int = 1) -> int:
         if amount > self.left.get(vendor, 0):
-            raise BudgetExhausted(vendor, epoch, self.left.get(vendor, 0))
+            raise BudgetExhausted(vendor, epoch, self.left.get(vendor, 0), self.resets_at_s(epoch))
         self.left[vendor] -= amount
         return self.left[vendor]
 
     def remaining(self, vendor: str, epoch: int) -> int:
         return self.left.get(vendor, 0)
+
+    def resets_at_s(self, epoch: int) -> int:
+        return (epoch + 1) * 86_400
+
+
+class Unprotected:
+    """A release policy that lets everything out: what attacks are measured against."""
+
+    service: Similarity
+
+    def candidates(self, matches: Sequence[Match], told: Groups) -> frozenset[TwinId]:
+        return frozenset(match.twin for match in matches)
+
+    def release(
+        self, matches: Sequence[Match], *, vendor: str, epoch: int, releasable: frozenset[TwinId], told: Groups
+    ) -> Release:
+        handles = sorted(self.service.secrets.handle(vendor, twin) for twin in releasable)
+        return Release(tuple(handles), len(handles))
 
 
 class House:
@@ -106,6 +125,8 @@ class House:
         budget: QueryBudget | None = None,
         refusing: Sequence[int] = (),
         weighted: bool = True,
+        protected: bool = True,
+        **offer: Any,
     ) -> None:
         self.schema, self.levels = schema, levels
         self.twins = [TwinId(f"0199e0c2-0000-7000-8000-{row:012x}") for row in range(len(levels))]
@@ -116,11 +137,16 @@ class House:
         consents.put_many([(twin, YES) for row, twin in enumerate(self.twins) if row not in refusing])
         self.consents = consents
         self.budget = budget or CountedBudget(allowance)
-        self.offer = Offer(modes=modes, minimum_count=minimum_count, noise_width=noise_width, weighted=weighted)
+        offer = {"requests_per_minute": 1_000_000} | offer
+        self.offer = Offer(
+            modes=modes, minimum_count=minimum_count, noise_width=noise_width, weighted=weighted, **offer
+        )
+        self.protected = protected
         self.service = self.open()
 
     def open(self, epoch: int = EPOCH) -> Similarity:
-        return Similarity.open(
+        policy = None if self.protected else Unprotected()
+        service = Similarity.open(
             self,
             hospital=HOSPITAL,
             schema=self.schema,
@@ -128,7 +154,11 @@ class House:
             offer=self.offer,
             access=self.access,
             budget=self.budget,
+            policy=policy,
         )
+        if policy is not None:
+            policy.service = service
+        return service
 
     def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
         requests = [
@@ -181,6 +211,14 @@ def app_of(service: Similarity) -> FastAPI:
     @app.post(messages.PREFIX + "/matrix")
     def matrix(query: messages.MatrixQuery) -> messages.MatchReply:
         return service.answer_matrix(VENDOR, query)
+
+    @app.post(messages.PREFIX + "/matrix/search")
+    def search(query: messages.MatrixSearch) -> messages.MatchReply:
+        return service.search_matrix(VENDOR, query)
+
+    @app.post(messages.PREFIX + "/records")
+    def records(request: messages.RecordsRequest) -> messages.RecordsReply:
+        return service.release_records(VENDOR, request)
 
     @app.get(messages.PREFIX + "/budget")
     def budget() -> messages.BudgetReply:

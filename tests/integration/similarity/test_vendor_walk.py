@@ -80,7 +80,7 @@ def test_every_mode_on_pima(shared_data: Path, tmp_path: Path) -> None:
 
 def test_weights_and_left_out_features_on_heart(shared_data: Path, tmp_path: Path) -> None:
     _, levels = quantised(HEART, shared_data / "heart-cleveland" / "processed.cleveland.data")
-    house = House(tmp_path, HEART, levels, modes=(Mode.GATED, Mode.VENDOR_KEY))
+    house = House(tmp_path, HEART, levels, modes=(Mode.GATED, Mode.VENDOR_KEY), vendor_key_weighted=True)
     asked = {"age": 61.0, "cholesterol": 250.0, "max_rate": 140.0}
     weights = [1 if feature.name in asked else 0 for feature in HEART.features]
     threshold = Threshold.share(0.06)
@@ -108,7 +108,8 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_sent(small: House) -
             lambda: vendor.query_gated({"a": float("nan")}),
             lambda: vendor.query_gated({"a": 1.0}, threshold=-0.1),
             lambda: vendor.query_gated({"a": 1.0}, weights={"b": 1}),
-            lambda: vendor.query_gated({"a": 1.0}, weights={"a": 2}),
+            lambda: vendor.query_gated({"a": 1.0}, weights={"a": 3}),
+            lambda: vendor.query_vendor_key({"a": 1.0}),
             lambda: vendor.query_matrix({"a": 1.0}),
         ):
             with pytest.raises(BadInput):
@@ -142,10 +143,12 @@ def test_a_new_epoch_gives_new_handles_and_refuses_old_queries(tmp_path: Path, s
 def test_an_exhausted_budget_refuses_and_says_so(tmp_path: Path, small: House) -> None:
     house = House(tmp_path, small.schema, small.levels, allowance=1)
     with house.vendor() as vendor:
-        vendor.query_gated({"a": 50.0}, threshold=0.3)
-        for ask in (vendor.query_gated, vendor.query_vendor_key):
-            with pytest.raises(HospitalRefused, match="queries left"):
-                ask({"a": 50.0}, threshold=0.3)
+        asked = dict.fromkeys("abcd", 50.0)
+        vendor.query_gated(asked, threshold=0.3)
+        for ask in (vendor.query_gated, vendor.query_vendor_key, vendor.query_matrix):
+            with pytest.raises(HospitalRefused, match="0 queries left in epoch") as refusal:
+                ask(asked, threshold=0.3)
+            assert refusal.value.hint == "the allowance is renewed with the next epoch, at 2026-01-02 00:00 UTC"
 
 
 def test_each_released_handle_is_an_export_in_the_log(tmp_path: Path, small: House) -> None:

@@ -1,0 +1,76 @@
+"""What one token of the outsourced tree cannot ask: the nearest k, and weights. Driven by the hospital.
+
+The hospital sees the query in this mode anyway, so it makes the tokens itself and searches again and again:
+
+* **nearest k**: the radius is halved until fewer than k match, by bisection on the squared distance, a whole number:
+  at most ``log2(d (levels - 1)^2)`` searches, some 18 for 16 features of 128 levels. Whoever holds the tree sees each
+  search's path and result size.
+* **weights** of 1 and more: ``sum w (x - q)^2 <= t`` implies ``sum (x - q)^2 <= t / min w``. The tree is asked for that
+  larger ball, and the hospital sorts out by its own plaintext who is in the smaller one. The holder sees the larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from twinward.client.messages import MatrixSearch
+from twinward.similarity.cohort import Cohort
+from twinward.similarity.engines import MatrixEngine
+from twinward.similarity.errors import QueryMalformed
+from twinward.similarity.interfaces import Match
+
+Search = Callable[[int], list[int]]
+"""Squared distance -> rows within it."""
+
+
+def checked_search(cohort: Cohort, asked: MatrixSearch, *, max_weight: int) -> MatrixSearch:
+    """A search that fits the cohort, its threshold cut to the largest distance there is.
+
+    Raises:
+        QueryMalformed: levels or weights that do not fit the schema, or a weight of zero.
+    """
+    d, top = cohort.schema.dimension, cohort.schema.levels - 1
+    weights = asked.weights or (1,) * d
+    if len(asked.levels) != d or len(weights) != d or max(asked.levels) > top:
+        raise QueryMalformed(f"{d} levels from 0 to {top}, and as many weights, are expected")
+    if not all(1 <= weight <= max_weight for weight in weights):
+        raise QueryMalformed(f"matrix mode takes weights from 1 to {max_weight}, and leaves no feature out")
+    limit = min(asked.threshold_squared, top * top * sum(weights))
+    return asked.model_copy(update={"weights": weights, "threshold_squared": limit})
+
+
+def search(engine: MatrixEngine, cohort: Cohort, asked: MatrixSearch) -> list[Match]:
+    """The rows that a checked search finds."""
+    within = _searching(engine, cohort, asked.levels, asked.weights or ())
+    limit = asked.threshold_squared
+    return cohort.at(_nearest(within, limit, asked.nearest) if asked.nearest else within(limit))
+
+
+def _searching(engine: MatrixEngine, cohort: Cohort, levels: Sequence[int], weights: Sequence[int]) -> Search:
+    smallest, weighing, query = min(weights), np.array(weights), np.array(levels)
+
+    def within(limit: int) -> list[int]:
+        rows = engine.rows(engine.parse(engine.token(tuple(levels), limit // smallest)))
+        if len(set(weights)) == 1:
+            return rows
+        distances = ((cohort.levels[rows] - query) ** 2 * weighing).sum(axis=1)
+        return [row for row, distance in zip(rows, distances, strict=True) if distance <= limit]
+
+    return within
+
+
+def _nearest(within: Search, limit: int, count: int) -> list[int]:
+    """The smallest ball up to ``limit`` that holds ``count`` rows; the whole of it where no smaller one does."""
+    low, high, found = -1, limit, within(limit)  # fewer than count within low; found is what is within high
+    if len(found) < count:
+        return found
+    while high - low > 1:
+        middle = (low + high) // 2
+        rows = within(middle)
+        if len(rows) >= count:
+            high, found = middle, rows
+        else:
+            low = middle
+    return found

@@ -1,0 +1,81 @@
+"""Records of released handles, sealed to the vendor's public key: one ``export`` decision per patient, by consent.
+
+Sealed content: RFC 8785 JSON ``{"records": [{"category", "content", "type"}]}``, content as base64, padded to a size
+bucket, under HPKE (``twinward_crypto.disclosure``) with ``client.messages.sealing_context``. The hospital's own log
+holds, with every decision, the SHA-256 of the key that was sealed to. A record is released as it was imported: what
+names a patient is in it, so it goes out only where that patient's consent covers its category for this vendor.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+from twinward.access.interfaces import Principal
+from twinward.client.messages import RecordsReply, RecordsRequest, SealedRecords, sealing_context
+from twinward.errors import BadInput
+from twinward.similarity.disclosing import Disclosure
+from twinward.similarity.errors import QueryMalformed
+from twinward.similarity.interfaces import OpenedRecord, RecordSource
+from twinward.vocabulary import Category
+from twinward_crypto.canonical import canonicalize
+from twinward_crypto.disclosure import seal_to
+from twinward_crypto.errors import MalformedKey
+from twinward_crypto.padding import pad
+
+MAX_PATIENT_BYTES = 12 << 20
+"""Of one patient's records at once; whoever has more is asked for in fewer categories."""
+_WITHHELD = "patients whose consent lets none of these categories out to you, or who have no such record, are missing"
+
+
+def release_records(
+    source: RecordSource, disclosure: Disclosure, principal: Principal, request: RecordsRequest, binding: bytes
+) -> RecordsReply:
+    """Open what consent lets out and seal it, patient by patient.
+
+    Raises:
+        NotFound: a handle that was not released to this vendor in this epoch: nothing is opened.
+        QueryMalformed: an unknown category, or no usable public key: nothing is opened.
+        BadInput: one patient's records are too many at once.
+    """
+    categories = _categories(request.categories)
+    detail = (("epoch", str(request.epoch)), ("sealed to", hashlib.sha256(request.recipient).hexdigest()))
+    try:
+        seal_to(request.recipient, b"")
+    except MalformedKey as error:
+        raise QueryMalformed(str(error), hint="`twinward vendor keygen` makes a key pair") from error
+    twins = {handle: disclosure.resolve(principal.id, handle) for handle in dict.fromkeys(request.handles)}
+    sealed = []
+    for handle, twin in twins.items():
+        records = source.export(principal, twin, categories, detail)
+        if records:
+            sealed.append(_sealed(handle, records, request.recipient, binding))
+    return RecordsReply(
+        epoch=request.epoch, records=tuple(sealed), withheld=_WITHHELD if len(sealed) < len(twins) else ""
+    )
+
+
+def _categories(names: Sequence[str]) -> frozenset[Category]:
+    try:
+        return frozenset(Category(name) for name in names)
+    except ValueError:
+        known = ", ".join(category.value for category in Category)
+        raise QueryMalformed("an unknown category of records", hint=f"categories are: {known}") from None
+
+
+def _sealed(handle: str, records: Sequence[OpenedRecord], recipient: bytes, binding: bytes) -> SealedRecords:
+    if sum(len(record.content) for record in records) > MAX_PATIENT_BYTES:
+        raise BadInput("one patient has too many records for one answer", hint="ask for fewer categories at once")
+    content = [
+        {
+            "category": record.category.value,
+            "content": base64.b64encode(record.content).decode(),
+            "type": record.record_type,
+        }
+        for record in records
+    ]
+    info, aad = sealing_context(binding, handle)
+    data = seal_to(recipient, pad(canonicalize({"records": content})), info=info, aad=aad)
+    categories = tuple(sorted({record.category.value for record in records}))
+    return SealedRecords(handle=handle, categories=categories, sealed=base64.b64encode(data))
