@@ -37,7 +37,7 @@ def check_entry(entry: Entry) -> None:
         raise MalformedLeaf(f"a leaf is 1 to {MAX_LEAF_BYTES} bytes, not {len(entry.leaf)}")
     if len(entry.body) > MAX_BODY_BYTES:
         raise MalformedLeaf(f"an event body is at most {MAX_BODY_BYTES} bytes, not {len(entry.body)}")
-    if len(entry.tags) > MAX_TAGS or any(len(tag) != TAG_BYTES for tag in entry.tags):
+    if len(entry.tags) > MAX_TAGS or not {TAG_BYTES}.issuperset(map(len, entry.tags)):
         raise MalformedLeaf(f"an entry has at most {MAX_TAGS} tags of {TAG_BYTES} bytes each")
 
 

@@ -17,29 +17,34 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.store import TAG_BYTES, Entry
-from twinward_ledger.stores import tiles
+from twinward_ledger.stores import postings, tiles
 from twinward_ledger.stores.group_commit import GroupCommit
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x54574C47  # "TWLG"
 BUSY_TIMEOUT_S = 10.0
 _CHUNK_ROWS = 4096
+_ROWS_A_STATEMENT = 128
+_WAL_PAGES = 2000  # 8 MB: pages that many appends change are copied into the file once; little to read when reopening
 _TILE_LEVEL_SHIFT = 56  # a tile's key is level << 56 | index: one integer key keeps the table a plain B-tree
 
 _SCHEMA = """
 PRAGMA application_id = 1415007303;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL);
 INSERT INTO head VALUES (1, 0);
 CREATE TABLE leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
 CREATE TABLE bodies (idx INTEGER PRIMARY KEY, body BLOB NOT NULL, tags BLOB NOT NULL);
-CREATE TABLE tags (tag BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (tag, idx)) WITHOUT ROWID;
+CREATE TABLE postings (tag BLOB NOT NULL, first INTEGER NOT NULL, distances BLOB NOT NULL, PRIMARY KEY (tag, first))
+ WITHOUT ROWID;
 CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
 """
@@ -85,15 +90,25 @@ class SqliteLogStore:
         if not entries:
             return ranges
         numbered = list(enumerate(entries, edge.size))
-        write = self._writer.executemany
-        write("INSERT INTO leaves VALUES (?, ?)", [(index, entry.leaf) for index, entry in numbered])
-        write("INSERT INTO bodies VALUES (?, ?, ?)", [(i, entry.body, b"".join(entry.tags)) for i, entry in numbered])
-        rows = sorted({(tag, index) for index, entry in numbered for tag in entry.tags})
-        write("INSERT INTO tags VALUES (?, ?)", rows)
+        write = self._insert
+        write("leaves", [(index, entry.leaf) for index, entry in numbered])
+        write("bodies", [(index, entry.body, b"".join(entry.tags)) for index, entry in numbered])
+        write("postings", postings.of_entries(numbered))
         changed = edge.extend(merkle.leaf_hash(entry.leaf) for entry in entries)
-        write("INSERT OR REPLACE INTO tiles VALUES (?, ?)", [(_tile_key(key), row) for key, row in changed.items()])
+        tile_rows = [(_tile_key(key), row) for key, row in changed.items()]
+        self._writer.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?)", tile_rows)
         self._writer.execute("UPDATE head SET size = ?", (edge.size,))
         return ranges
+
+    def _insert(self, table: str, rows: Sequence[Sequence[object]]) -> None:
+        """Many rows a statement: SQLite then works through them in one go, while other threads seal their events."""
+        if not rows:
+            return
+        whole, marks = len(rows) - len(rows) % _ROWS_A_STATEMENT, f"({', '.join('?' * len(rows[0]))})"
+        many = f"INSERT INTO {table} VALUES {', '.join([marks] * _ROWS_A_STATEMENT)}"  # noqa: S608 - own table names
+        for start in range(0, whole, _ROWS_A_STATEMENT):
+            self._writer.execute(many, [value for row in rows[start : start + _ROWS_A_STATEMENT] for value in row])
+        self._writer.executemany(f"INSERT INTO {table} VALUES {marks}", rows[whole:])  # noqa: S608
 
     def _current_edge(self) -> tiles.RightEdge:
         """The right edge of the tree as it is in this transaction; reloaded if another process has appended."""
@@ -178,9 +193,15 @@ class SqliteLogStore:
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
         """Indices that carry a tag, newest first, below ``before``."""
-        sql = "SELECT idx FROM tags WHERE tag = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
+        sql = "SELECT first, distances FROM postings WHERE tag = ? AND first < ? ORDER BY first DESC"
         below = merkle.MAX_SIZE if before is None else max(0, min(before, merkle.MAX_SIZE))
-        return [index for (index,) in self._rows(sql, (tag, below, max(0, min(limit, merkle.MAX_SIZE))))]
+        found: list[int] = []
+        with _translated(self._path), self._read_lock, closing(self._reader.execute(sql, (tag, below))) as rows:
+            for first, distances in rows:
+                if len(found) >= limit:
+                    break
+                found += [index for index in reversed(postings.unpack(first, distances)) if index < below]
+        return found[: max(0, limit)]
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint, whole."""
@@ -212,6 +233,7 @@ class SqliteLogStore:
         if not self._read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         return connection
 
     def _prepare(self) -> None:
@@ -221,12 +243,27 @@ class SqliteLogStore:
                 if not self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     for statement in _SCHEMA.strip().split(";\n"):
                         self._writer.execute(statement)
-        application = self._reader.execute("PRAGMA application_id").fetchone()[0]
-        version = self._reader.execute("PRAGMA user_version").fetchone()[0]
-        if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+                elif self._version() == (APPLICATION_ID, 1):
+                    self._pack_tags()
+        if self._version() != (APPLICATION_ID, SCHEMA_VERSION):
             self._reader.close()
             self._writer.close()
             raise LogUnavailable(f"{self._path.name} is not a log of version {SCHEMA_VERSION}")
+
+    def _version(self) -> tuple[int, int]:
+        """Application and schema, as the writer sees them."""
+        application = self._writer.execute("PRAGMA application_id").fetchone()[0]
+        return application, self._writer.execute("PRAGMA user_version").fetchone()[0]
+
+    def _pack_tags(self) -> None:
+        """Bring a log of version 1, which kept a row for every tag of every entry, up to date."""
+        rows = self._writer.execute("SELECT tag, idx FROM tags ORDER BY tag, idx").fetchall()
+        self._writer.execute(_SCHEMA[_SCHEMA.index("CREATE TABLE postings") :].partition(";")[0])
+        for tag, group in groupby(rows, key=itemgetter(0)):
+            packed = postings.of_tag(tag, [index for _, index in group])
+            self._writer.executemany("INSERT INTO postings VALUES (?, ?, ?)", packed)
+        self._writer.execute("DROP TABLE tags")
+        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -136,6 +136,34 @@ def test_a_missing_row_is_named(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_log_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Version 1 kept a row for every tag of every entry."""
+    common, rare = b"c" * 16, b"r" * 16
+    store = SqliteLogStore(tmp_path / "log.db")
+    store.append([Entry(b"%d" % n, b"", (common, rare) if n % 700 == 0 else (common,)) for n in range(3000)])
+    root = store.root()
+    store.close()
+    connection = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    connection.execute("DROP TABLE postings")
+    connection.execute(
+        "CREATE TABLE tags (tag BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (tag, idx)) WITHOUT ROWID"
+    )
+    rows = [(common, n) for n in range(3000)] + [(rare, n) for n in range(0, 3000, 700)]
+    connection.executemany("INSERT INTO tags VALUES (?, ?)", rows)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(LogUnavailable, match="version 2"):
+        SqliteLogStore(tmp_path / "log.db", read_only=True)
+    again = SqliteLogStore(tmp_path / "log.db")
+    assert again.find(rare) == [2800, 2100, 1400, 700, 0]
+    assert again.find(common, before=2048, limit=3) == [2047, 2046, 2045]
+    assert again.find(common, limit=5000) == list(range(2999, -1, -1))
+    assert again.append([Entry(b"new", b"", (common,))]) == range(3000, 3001)
+    assert again.find(common, limit=1) == [3000]
+    assert again.root() != root
+    again.close()
+
+
 def test_concurrent_appends_share_transactions(tmp_path: Path) -> None:
     store = SqliteLogStore(tmp_path / "log.db")
     commits = 0
