@@ -39,13 +39,19 @@ RESEARCH_YES = Provision(effect="permit", purposes=(Purpose.RESEARCH,), categori
 TENANT = TenantId("st-anna")
 
 
+class Unasked:
+    """A witness with a key and nothing else."""
+
+    key = NoteSigner("nobody.example", bytes([1]) * 32).key
+
+
 class Trail:
     """The real audit trail on the real log, remembering in the clear what it was told."""
 
     def __init__(self, folder: Path, keyring: Keyring, clock: FixedClock) -> None:
         self.events: list[AccessEvent] = []
         self.log = Log(SqliteLogStore(folder / "log.db"), NoteSigner("test.example/log", bytes(32)))
-        nobody = cast(WitnessPeer, None)  # no checkpoint is made in these tests, so no witness is ever asked
+        nobody = cast(WitnessPeer, Unasked())  # no checkpoint is made in these tests, so no witness is ever asked
         self._audit = Audit(Anchorer(self.log, [nobody], 1, AnchorJournal(folder / "anchors.db"), clock), keyring)
 
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
