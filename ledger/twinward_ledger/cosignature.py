@@ -126,12 +126,6 @@ def anchor_key_id(name: str, bls_public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n\xff" + ANCHOR_ALGORITHM + bls_public_key).digest()[:4]
 
 
-def anchor_line(name: str, bls_public_key: bytes, time_s: int, signature: bytes) -> Signature:
-    """A BLS signature over an anchor statement as a note's line: u64 time ‖ signature (96 bytes)."""
-    blob = time_s.to_bytes(TIMESTAMP_BYTES, "big") + signature
-    return Signature(name, anchor_key_id(name, bls_public_key), blob)
-
-
 def cosign_bls(statement: AnchorStatement, secret_key: bytes) -> bytes:
     """A witness's BLS signature over the common statement (96 bytes)."""
     return bls.sign(secret_key, statement.message())

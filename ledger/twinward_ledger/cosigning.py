@@ -43,6 +43,9 @@ from twinward_ledger.witness import MAX_SKEW_S, Cosignature, Proposal, WitnessPe
 GRACE_S = 1.0
 """How long witnesses that were in time the last time are waited for once the quorum is there, in seconds."""
 
+PATIENCE_S = 15.0
+"""How long anybody is waited for, in seconds, whatever its own limit: a witness could send a byte now and then."""
+
 _STANDINGS: tuple[tuple[type[WitnessRefused], Standing], ...] = (
     (WitnessSlow, Standing.SLOW),
     (WitnessDown, Standing.DOWN),
@@ -143,16 +146,15 @@ class Cosigning:
         gathered, keys = Gathered(note, [key.name for key in signed]), set(signed)
         gathered.time_s = anchor.time_s if anchor else 0
         asked = self._ask_all(around, keys if anchor is None else set(), gathered)
-        pending, deadline = set(asked), None
+        pending, deadline, enough = set(asked), around.started + PATIENCE_S, False
         while pending:
-            enough = self.policy.satisfied_by(keys) and (anchor is None or len(gathered.bls) >= anchor.quorum)
-            if enough and deadline is None:
-                deadline = time.monotonic() + self._grace_s
+            before, enough = enough, self._enough(gathered, keys, anchor)
+            if enough and not before:
+                deadline = min(deadline, time.monotonic() + self._grace_s)
             waited_for = {one for one in pending if not enough or asked[one].key not in self._late}
             if not waited_for:
                 break
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-            done, _ = wait(waited_for, timeout, return_when=FIRST_COMPLETED)
+            done, _ = wait(waited_for, max(0.0, deadline - time.monotonic()), return_when=FIRST_COMPLETED)
             if not done:
                 break
             for one in done:
@@ -219,6 +221,9 @@ class Cosigning:
             if key is not None:
                 gathered.bls[key] = cosignature.bls_signature
 
+    def _enough(self, gathered: Gathered, keys: set[VerifierKey], anchor: AnchorRequest | None) -> bool:
+        return self.policy.satisfied_by(keys) and (anchor is None or len(gathered.bls) >= anchor.quorum)
+
     def _put_in_order(self, gathered: Gathered) -> None:
         """Names and lines in the witnesses' order, whoever was first."""
         place = {peer.key.name: number for number, peer in enumerate(self.peers)}
@@ -231,8 +236,8 @@ class Cosigning:
         """Go on without a witness; what it says later is kept if it still fits."""
         self._late.add(peer.key)
         if peer.key.name not in gathered.cosigned:
-            gathered.refusals.append((peer.key.name, "has not answered yet; the quorum did not wait"))
-        self._write_down(peer, around, WitnessSlow("had not answered when the quorum was reached"))
+            gathered.refusals.append((peer.key.name, "has not answered yet"))
+        self._write_down(peer, around, WitnessSlow("had not answered when the checkpoint went out"))
         answer.add_done_callback(lambda done: self._arrived(peer, done, around))
 
     def _arrived(self, peer: WitnessPeer, answer: Future[Cosignature], around: _Round) -> None:

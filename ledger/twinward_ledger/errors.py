@@ -14,7 +14,7 @@ LedgerError
 │   ├── StaleProof             the proof starts elsewhere than where the witness is; ``size`` says where that is
 │   ├── InconsistentGrowth     the checkpoint is not shown to extend the one cosigned before
 │   ├── WitnessForgot          it has forgotten what it cosigned: its state was rolled back
-│   ├── WitnessDown            it cannot be reached
+│   ├── WitnessDown            it cannot be reached, or cannot work now
 │   │   └── WitnessSlow        it did not answer in time
 │   ├── WitnessLied            it answered with something that is not its cosignature of this checkpoint
 │   └── SplitView              two contradicting checkpoints of one log; carries both as evidence
@@ -101,7 +101,7 @@ class WitnessForgot(WitnessRefused):
 
 
 class WitnessDown(WitnessRefused):
-    """A witness cannot be reached."""
+    """A witness cannot be reached, or cannot work now."""
 
 
 class WitnessSlow(WitnessDown):

@@ -46,12 +46,14 @@ class SplitViewEvidence:
     Attributes:
         log: the key that signed both.
         first, second: the checkpoints, smaller size or root first.
+        notes: both as signed notes, in the same order.
         encoded: the file.
     """
 
     log: VerifierKey
     first: Checkpoint
     second: Checkpoint
+    notes: tuple[bytes, bytes]
     encoded: bytes
 
     @property
@@ -119,7 +121,7 @@ def _verify(data: bytes, expected: VerifierKey | None) -> SplitViewEvidence:
     _require_contradiction(first, second, prefix, proof)
     if _encode(key, prefix, proof, one, other) != data or len(one.signatures) != 1 or len(other.signatures) != 1:
         raise MalformedEvidence("the evidence is not in its one canonical form")
-    return SplitViewEvidence(key, first, second, data)
+    return SplitViewEvidence(key, first, second, notes, data)
 
 
 def _require_contradiction(

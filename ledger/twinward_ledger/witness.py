@@ -43,6 +43,7 @@ from twinward_ledger.errors import (
     SplitView,
     StaleProof,
     UnknownLog,
+    WitnessDown,
     WitnessForgot,
     WitnessRefused,
 )
@@ -173,7 +174,7 @@ class Witness:
         try:
             newest = self._state.newest(origin)
         except LogUnavailable as error:
-            raise WitnessRefused(str(error)) from error
+            raise WitnessDown(str(error)) from error
         return newest[0] if newest else 0
 
     def cosign(self, proposal: Proposal) -> Cosignature:
@@ -193,7 +194,7 @@ class Witness:
                 checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, note, proposal)
             )
         except LogUnavailable as error:
-            raise WitnessRefused(str(error)) from error
+            raise WitnessDown(str(error)) from error
         line = cosign(note.text, self._clock.now_ms() // 1000, self._keys.signer)
         if proposal.domain is None:
             return Cosignature(line)
@@ -206,8 +207,17 @@ class Witness:
         try:
             newest = self._state.newest(origin)
         except LogUnavailable as error:
-            raise WitnessRefused(str(error)) from error
+            raise WitnessDown(str(error)) from error
         return newest[1] if newest else None
+
+    def origins(self) -> tuple[str, ...]:
+        """The logs it cosigns for."""
+        return tuple(self._logs)
+
+    def log_of(self, data: bytes) -> VerifierKey:
+        """The key of the log that signed a checkpoint. Raises ``WitnessRefused`` if it is none this witness knows."""
+        checkpoint, _ = self._open(data)
+        return self._logs[checkpoint.origin]
 
     def remember(self, data: bytes) -> Checkpoint:
         """Take back a checkpoint that it cosigned and has forgotten, after a restore from a backup.
@@ -224,7 +234,7 @@ class Witness:
         try:
             self._state.advance(checkpoint.origin, checkpoint.size, data, lambda: self._check_same(checkpoint, data))
         except LogUnavailable as error:
-            raise WitnessRefused(str(error)) from error
+            raise WitnessDown(str(error)) from error
         return checkpoint
 
     def close(self) -> None:
