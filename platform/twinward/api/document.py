@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from twinward.api.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from twinward.fhir.render import MEDIA_TYPE
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
@@ -21,16 +22,19 @@ _PROBLEM, _OUTCOME = "Problem", "OperationOutcome"
 _TEXT = {"type": "string"}
 _SCHEMAS: dict[str, dict[str, Any]] = {
     _PROBLEM: {
-        "title": "What went wrong, and what to do",
+        "title": "What went wrong, and what to do (RFC 9457)",
         "type": "object",
-        "required": ["error"],
+        "required": ["type", "title", "status", "error"],
         "properties": {
+            "type": _TEXT,
+            "title": _TEXT,
+            "status": {"type": "integer"},
             "error": {
                 "type": "object",
                 "required": ["kind", "message", "hint"],
                 "properties": {"kind": _TEXT, "message": _TEXT, "hint": _TEXT},
                 "additionalProperties": False,
-            }
+            },
         },
         "additionalProperties": False,
     },
@@ -118,5 +122,5 @@ def _add_refusals(path: str, operation: dict[str, Any]) -> None:
 
 
 def _content(shape: str) -> dict[str, Any]:
-    media_type = MEDIA_TYPE if shape == _OUTCOME else "application/json"
+    media_type = MEDIA_TYPE if shape == _OUTCOME else PROBLEM_MEDIA_TYPE
     return {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}

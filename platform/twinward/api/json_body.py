@@ -14,23 +14,23 @@ MAX_DEPTH = 16
 _MAX_NUMBER_CHARS = 64
 
 
-async def json_body(request: Request) -> Any:
-    """The request's body as JSON.
-
-    Raises:
-        BadInput: it is longer than ``MAX_BYTES``, not JSON in UTF-8, nests deeper than ``MAX_DEPTH``, or has a key
-            twice, half a surrogate pair or a number beyond a double's range.
-    """
+async def small_body(request: Request) -> bytes:
+    """The request's body, unread: who may not send it is told so first. Raises ``BadInput`` beyond a bound."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > MAX_BYTES:
             raise BadInput(f"this body has {MAX_BYTES} bytes at most")
-    return decode(bytes(raw))
+    return bytes(raw)
 
 
 def decode(raw: bytes) -> Any:
-    """Strict JSON. Raises ``BadInput`` as ``json_body``."""
+    """Strict JSON.
+
+    Raises:
+        BadInput: it is not JSON in UTF-8, nests deeper than ``MAX_DEPTH``, or has a key twice, half a surrogate pair or
+            a number beyond a double's range.
+    """
     try:
         tree = json.loads(
             raw.decode("utf-8"),

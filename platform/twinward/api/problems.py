@@ -20,15 +20,21 @@ _CALLERS_FAULT = (MalformedBundle, MalformedKey, ParameterError)
 
 
 _MAX_NAME_CHARS = 40
+MEDIA_TYPE = "application/problem+json"
 
 
 def problem(
     status: int, kind: str, message: str, hint: str = "", *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """The one error body: ``{"error": {"kind", "message", "hint"}}``."""
+    """The one error body: an RFC 9457 problem, with the platform's own words in its member ``error``."""
     more = dict(headers or {}) | ({"www-authenticate": "Bearer"} if status == 401 else {})
-    body = {"error": {"kind": kind, "message": message, "hint": hint}}
-    return JSONResponse(body, status_code=status, headers=more)
+    body = {
+        "type": f"urn:twinward:problem:{kind}",
+        "title": message,
+        "status": status,
+        "error": {"kind": kind, "message": message, "hint": hint},
+    }
+    return JSONResponse(body, status_code=status, headers=more, media_type=MEDIA_TYPE)
 
 
 def first_fault(error: RequestValidationError) -> str:

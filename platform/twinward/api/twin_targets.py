@@ -14,14 +14,14 @@ from fastapi.responses import JSONResponse, Response
 from twinward.access.interfaces import Principal
 from twinward.api import twin_shape
 from twinward.api.conditions import quoted, require_fits
-from twinward.api.json_body import json_body
+from twinward.api.json_body import decode, small_body
 from twinward.api.twin_reason import Reason, reason
 from twinward.api.twins import PREFIX, FeaturePath, InnerPath, TwinPath
 from twinward.errors import BadInput, Conflict, NotFound
 from twinward.twins.service import Twins
 from twinward.twins.state import JsonObject, Outline
 from twinward.twins.targets import Change, merge_patch
-from twinward.vocabulary import TwinId
+from twinward.vocabulary import Action, TwinId
 
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
@@ -63,10 +63,11 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         feature: FeaturePath,
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
-        body: Any = Depends(json_body),
+        body: bytes = Depends(small_body),
     ) -> Response:
-        wanted = _object(request, body, _JSON)
-        return change_one(request, principal, why, twin, feature, lambda _: wanted, based_on_present=False)
+        return change_one(
+            request, principal, why, twin, feature, lambda _: _object(request, body, _JSON), based_on_present=False
+        )
 
     @router.patch(
         target,
@@ -81,10 +82,16 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         feature: FeaturePath,
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
-        body: Any = Depends(json_body),
+        body: bytes = Depends(small_body),
     ) -> Response:
-        patch = _object(request, body, MERGE_PATCH, _JSON)
-        return change_one(request, principal, why, twin, feature, lambda present: _merged(present, patch))
+        return change_one(
+            request,
+            principal,
+            why,
+            twin,
+            feature,
+            lambda present: _merged(present, _object(request, body, MERGE_PATCH, _JSON)),
+        )
 
     @router.delete(target, summary="Delete the care target; its history stays", status_code=204, responses=CHANGING)
     def delete_target(
@@ -112,11 +119,12 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         path: InnerPath,
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
-        body: Any = Depends(json_body),
+        body: bytes = Depends(small_body),
     ) -> Response:
-        _require_media(request, _JSON)
-        names = twin_shape.segments(path)
-        return change_one(request, principal, why, twin, feature, lambda present: _with_member(present, names, body))
+        def change(present: JsonObject | None) -> JsonObject:
+            return _with_member(present, twin_shape.segments(path), _json(request, body, _JSON))
+
+        return change_one(request, principal, why, twin, feature, change)
 
     @router.delete(
         target + "/{path:path}", summary="Delete one member of the care target", status_code=204, responses=CHANGING
@@ -129,9 +137,14 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
     ) -> Response:
-        names = twin_shape.segments(path)
         return change_one(
-            request, principal, why, twin, feature, lambda present: _without(present, names), must_exist=True
+            request,
+            principal,
+            why,
+            twin,
+            feature,
+            lambda present: _without(present, twin_shape.segments(path)),
+            must_exist=True,
         )
 
     @router.patch(
@@ -146,8 +159,9 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         twin: TwinPath,
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
-        body: Any = Depends(json_body),
+        body: bytes = Depends(small_body),
     ) -> Response:
+        twins.require(principal, Action.WRITE, why.purpose)
         changes = {name: _of_feature(patch) for name, patch in _object(request, body, MERGE_PATCH, _JSON).items()}
         if not changes:
             raise BadInput("the patch names no feature")
@@ -197,17 +211,18 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
     return router
 
 
-def _object(request: Request, body: Any, *media: str) -> JsonObject:
-    _require_media(request, *media)
-    if not isinstance(body, dict):
+def _object(request: Request, body: bytes, *media: str) -> JsonObject:
+    content = _json(request, body, *media)
+    if not isinstance(content, dict):
         raise BadInput("the body is not a JSON object")
-    return body
+    return content
 
 
-def _require_media(request: Request, *media: str) -> None:
+def _json(request: Request, body: bytes, *media: str) -> Any:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in media:
         raise UnsupportedMedia(f"this takes {' or '.join(media)}", hint="set Content-Type")
+    return decode(body)
 
 
 def _revision(tag: str) -> str:

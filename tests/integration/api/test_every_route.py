@@ -31,7 +31,20 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/fhir/$export-jobs/{job}"): {"officer"},
     ("DELETE", "/fhir/$export-jobs/{job}"): {"officer"},
     ("GET", "/fhir/$export-jobs/{job}/{file}"): {"officer"},
+    ("GET", "/api/1/twins"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/features"): {"clinician"},
+    ("PATCH", "/api/1/twins/{twin}/features"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{feature}"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{feature}/properties"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{feature}/properties/{path}"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{feature}/desiredProperties"): {"clinician"},
+    ("PUT", "/api/1/twins/{twin}/features/{feature}/desiredProperties"): {"clinician"},
+    ("PATCH", "/api/1/twins/{twin}/features/{feature}/desiredProperties"): {"clinician"},
+    ("DELETE", "/api/1/twins/{twin}/features/{feature}/desiredProperties"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
+    ("PUT", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
+    ("DELETE", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/records"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/consent"): {"officer"},
     ("PUT", "/api/1/twins/{twin}/consent"): {"officer"},
@@ -62,7 +75,7 @@ def routes(web: TestClient) -> set[tuple[str, str]]:
 
 def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
-    filled_path = path.format(**values, version_id="1", job="j", file="Patient.ndjson")
+    filled_path = path.format(**values, version_id="1", job="j", file="Patient.ndjson", feature="bmi", path="value")
     return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
 
 
@@ -77,8 +90,10 @@ def body(method: str, path: str) -> dict[str, Any]:
     if path.startswith("/fhir/") and method in ("POST", "PUT"):
         content = {"resourceType": "Patient", "id": "p"}
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}
-    if method == "PUT":
+    if method == "PUT" and path.endswith("/consent"):
         return {"json": []}
+    if method in ("PUT", "PATCH"):
+        return {"json": {"bmi": {"desiredProperties": {"value": 25}}}}
     if path.endswith("/token"):
         return {"json": {"epoch": 1, "levels": [1], "threshold_squared": 1}}
     if method == "POST":
@@ -97,7 +112,9 @@ def require_shape(answer: Any) -> None:
     if said.get("resourceType") == "OperationOutcome":
         assert said["issue"]
         return
-    assert set(said) == {"error"}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (set(said), said["status"]) == ({"type", "title", "status", "error"}, answer.status_code)
+    assert said["type"] == f"urn:twinward:problem:{said['error']['kind']}"
     assert set(said["error"]) == {"kind", "message", "hint"}
     assert said["error"]["message"]
 
@@ -277,7 +294,8 @@ def test_no_junk_makes_a_server_error(
     method, path = route
     keep = quote(parts[0].encode("utf-8", "surrogatepass"), safe="") or "x"
     names = dict.fromkeys(
-        ("job", "file", "twin", "index", "patient_id", "resource_type", "resource_id", "version_id"), keep
+        ("job", "file", "twin", "index", "patient_id", "resource_type", "resource_id", "version_id", "feature", "path"),
+        keep,
     )
     known = {"before": parts[0], "category": parts[1], "purpose": parts[1], "limit": parts[0], "twin": parts[1]}
     asked = urlencode({**known, **query}, errors="surrogatepass")
