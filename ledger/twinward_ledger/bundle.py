@@ -2,8 +2,8 @@
 
 The file is a C2SP tlog-proof (c2sp.org/tlog-proof@v1): index, audit path, signed and cosigned checkpoint. Its
 ``extra`` line, which that format leaves to applications, holds RFC 8785 JSON: the leaf, the anchor if there is one,
-and, if the event is disclosed, its *opening*. Nothing in ``extra`` is trusted: the leaf is hashed into the tree, the
-anchor is signed, and the opening is held against the leaf's commitment.
+if the event is disclosed, its *opening*, and the log's *seal* over the whole file. Nothing in ``extra`` is trusted:
+the leaf is hashed into the tree, the anchor is signed, the opening is held against the leaf's commitment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twinward_crypto.canonical import canonicalize
@@ -23,6 +24,7 @@ from twinward_ledger.note import Note, decode_base64
 HEADER = "c2sp.org/tlog-proof@v1"
 MAX_BUNDLE_BYTES = 4 << 20
 MAX_PATH_NODES = 63
+VERSION = 2
 
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
@@ -35,6 +37,15 @@ class Opening:
     salt: bytes = field(repr=False)
     event: bytes = field(repr=False)
 
+    def to_json(self) -> dict[str, str]:
+        """As a JSON object, each part in base64."""
+        return {"key": _base64(self.key), "salt": _base64(self.salt), "event": _base64(self.event)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Opening:
+        """Read ``to_json`` back. Raises ``KeyError``, ``TypeError`` or ``MalformedCheckpoint`` for anything else."""
+        return cls(*(decode_base64(value[part]) for part in ("key", "salt", "event")))
+
 
 @dataclass(frozen=True, slots=True)
 class ProofBundle:
@@ -46,6 +57,15 @@ class ProofBundle:
     note: bytes
     anchor: AnchorRecord | None = None
     opening: Opening | None = None
+    seal: bytes | None = None
+
+    def sealed(self, seal: Callable[[bytes], bytes]) -> ProofBundle:
+        """The same bundle with the log's signature over all of it (``Log.seal``)."""
+        return replace(self, seal=seal(self.unsealed()))
+
+    def unsealed(self) -> bytes:
+        """What the seal signs: the file with a null seal."""
+        return replace(self, seal=None).encode()
 
     def encode(self) -> bytes:
         """The bundle as a file."""
@@ -80,32 +100,26 @@ class ProofBundle:
     def _extra(self) -> dict[str, Any]:
         opening = self.opening
         return {
-            "version": 1,
+            "version": VERSION,
             "leaf": _base64(self.leaf),
             "anchor": self.anchor.to_json() if self.anchor else None,
-            "opening": {
-                "key": _base64(opening.key),
-                "salt": _base64(opening.salt),
-                "event": _base64(opening.event),
-            }
-            if opening
-            else None,
+            "opening": opening.to_json() if opening else None,
+            "seal": _base64(self.seal) if self.seal is not None else None,
         }
 
     @classmethod
     def _from_extra(cls, index: int, path: tuple[bytes, ...], note: bytes, extra: bytes) -> ProofBundle:
         try:
             value = json.loads(extra)
-            opening = value["opening"]
+            opening, seal = value["opening"], value["seal"]
             bundle = cls(
                 index,
                 decode_base64(value["leaf"]),
                 path,
                 note,
                 AnchorRecord.from_json(value["anchor"]) if value["anchor"] is not None else None,
-                Opening(*(decode_base64(opening[part]) for part in ("key", "salt", "event")))
-                if opening is not None
-                else None,
+                Opening.from_json(opening) if opening is not None else None,
+                decode_base64(seal) if seal is not None else None,
             )
             canonical = canonicalize(bundle._extra())
         except (ValueError, KeyError, TypeError, RecursionError, CanonicalizationError) as error:

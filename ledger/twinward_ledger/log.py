@@ -17,6 +17,7 @@ from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, NoSuchEntry, Rollback
+from twinward_ledger.export_seal import seal_export
 from twinward_ledger.note import Note, NoteSigner, VerifierKey
 from twinward_ledger.store import Entry, LogStore
 
@@ -94,6 +95,10 @@ class Log:
         if not 0 < size1 <= size2 <= self.store.size():
             raise NoSuchEntry(f"no proof from size {size1} to {size2}: the log holds {self.store.size()}")
         return merkle.consistency_path(size1, size2, self._node)
+
+    def seal(self, unsealed: bytes) -> bytes:
+        """The log's signature over an export (64 bytes); see ``export_seal``."""
+        return seal_export(unsealed, self._signer)
 
     def _opened(self, data: bytes | None) -> tuple[Checkpoint, Note] | None:
         try:

@@ -3,7 +3,8 @@
 The order in ``verify_bundle``: the leaf parses; the log signed the checkpoint; the audit path leads from the leaf to
 its root; every cosignature of a known witness verifies and there is a quorum of them; the anchor, if there is one, is
 of this very checkpoint, on the expected chain and contract, and its aggregate is a quorum's; the opening, if there is
-one, is what the leaf commits to. The first check that fails raises; nothing is returned that was not checked.
+one, is what the leaf commits to; the log sealed the file as it is. The first check that fails raises; nothing is
+returned that was not checked.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from twinward_crypto.commitment import open_commitment
 from twinward_crypto.errors import InvalidSignature, MalformedKey, OpenError
 from twinward_ledger import merkle
 from twinward_ledger.anchor_record import AnchorRecord
-from twinward_ledger.bundle import ProofBundle
+from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
 from twinward_ledger.cosignature import verify_cosignature
 from twinward_ledger.errors import InvalidProof, QuorumNotReached
+from twinward_ledger.export_seal import verify_seal
 from twinward_ledger.leaf import EVENT_DOMAIN, Leaf
 from twinward_ledger.note import Note, VerifierKey
 
@@ -72,7 +74,7 @@ def verify_bundle(bundle: ProofBundle, policy: TrustPolicy) -> Verdict:
 
     Raises:
         MalformedLeaf, MalformedCheckpoint: a part does not parse.
-        InvalidSignature: the log's, a known witness's or the aggregate signature does not verify.
+        InvalidSignature: the log's, a known witness's, the aggregate signature or the seal does not verify.
         InvalidProof: the path, the anchor or the opening does not fit.
         QuorumNotReached: too few witnesses.
     """
@@ -85,7 +87,8 @@ def verify_bundle(bundle: ProofBundle, policy: TrustPolicy) -> Verdict:
         verify_anchor(bundle.anchor, checkpoint, policy)
     elif policy.anchor_required:
         raise InvalidProof("the bundle has no anchor")
-    event = _open(bundle, leaf)
+    event = open_event(bundle.opening, leaf)
+    verify_seal(bundle.unsealed(), bundle.seal, policy.log)
     return Verdict(bundle.index, leaf, checkpoint, cosigned, bundle.anchor, event)
 
 
@@ -136,8 +139,8 @@ def verify_split_view(first: bytes, second: bytes, log: VerifierKey) -> int:
     return one.size
 
 
-def _open(bundle: ProofBundle, leaf: Leaf) -> bytes | None:
-    opening = bundle.opening
+def open_event(opening: Opening | None, leaf: Leaf) -> bytes | None:
+    """The disclosed event, None for none. Raises ``InvalidProof`` unless it is what the leaf commits to."""
     if opening is None:
         return None
     try:

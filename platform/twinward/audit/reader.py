@@ -17,6 +17,7 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
 from twinward.errors import BadInput, Unavailable
 from twinward.vocabulary import Action, Category, Role, TwinId
+from twinward_ledger.access_report import AccessReport
 from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
@@ -25,6 +26,9 @@ from twinward_ledger.store import Entry
 MAX_PAGE = 500
 MAX_SCANNED = 5000
 """Entries looked at for one page where several filters must meet; the page then says where to go on."""
+
+_MAP = bytes([LeafKind.COMPLETENESS])
+"""Roots of the completeness map are entries of the log, and no access: pages leave them out."""
 
 PermitT = TypeVar("PermitT", contravariant=True)
 
@@ -124,7 +128,17 @@ class AuditReader(Generic[PermitT]):
         _, opening = self._audit.opened(index, self._entry(index))
         if opening is None:
             raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
-        return replace(self._audit.proof(index), opening=opening)
+        return replace(self._audit.proof(index), opening=opening).sealed(self._audit.log.seal)
+
+    def report(self, permit: PermitT, twin: TwinId) -> AccessReport:
+        """All accesses to one patient, opened, with the proof that none was left out. Wants a permit for that twin.
+
+        Raises:
+            NoSuchEvent: no completeness map is under a checkpoint yet.
+            LogTampered: the log is not what was committed to.
+        """
+        self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
+        return self._audit.report(twin)
 
     def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
         if not 1 <= limit <= MAX_PAGE:
@@ -135,7 +149,7 @@ class AuditReader(Generic[PermitT]):
             position = self._audit.log.store.size() if before is None else before
             for scanned, (index, entry) in enumerate(self._candidates(position, tags), 1):
                 position = index
-                if tags <= set(entry.tags):
+                if entry.leaf[1:2] != _MAP and tags <= set(entry.tags):
                     rows.append(self._row(index, entry))
                 if len(rows) == limit or scanned == MAX_SCANNED:
                     return Page(tuple(rows), position if position > 0 else None)

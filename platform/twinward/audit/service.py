@@ -7,19 +7,21 @@ of its own and stands in ``reader.py``, behind a permit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from twinward.audit import body, event_format
+from twinward.audit.completeness import Completeness
 from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, NoSuchEvent, NotCosigned
 from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
 from twinward.errors import NotFound, TwinwardError, Unavailable
 from twinward.vocabulary import TwinId
 from twinward_crypto.errors import CryptoError, InvalidSignature, OpenError
 from twinward_ledger import merkle
+from twinward_ledger.access_report import AccessReport, LoggedLeaf, ReportRow
 from twinward_ledger.anchor import Anchorer, AnchorOutcome
 from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.bundle import Opening, ProofBundle
@@ -33,6 +35,7 @@ from twinward_ledger.errors import (
     SplitView,
 )
 from twinward_ledger.fsck import fsck
+from twinward_ledger.leaf import LeafKind
 from twinward_ledger.store import Entry, LogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.verifier import verify_quorum
@@ -41,6 +44,8 @@ TAG_LABELS = ("twin", "agent", "role", "action", "decision")
 """What events are found by. Tags of few-valued fields show whoever holds the file how often each value occurs."""
 
 _CACHED_TAGS = 4096
+_ACCESS, _PUBLIC = bytes([LeafKind.ACCESS]), bytes([LeafKind.COMPLETENESS])
+"""The second byte of a leaf: about a patient; not about anybody, its body is no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class VerifyReport:
         root: the root over all of them.
         signed_size: how many of them the newest checkpoint covers.
         checkpoints: how many signed checkpoints agreed.
+        map_heads: how many roots of the completeness map were built again.
+        map_covered: how many entries the newest of them covers.
         opened: bodies that were opened and held against their leaves (``deep`` only).
         erased: bodies that are erased (``deep`` only).
     """
@@ -88,6 +95,8 @@ class VerifyReport:
     root: bytes
     signed_size: int
     checkpoints: int
+    map_heads: int = 0
+    map_covered: int = 0
     opened: int = 0
     erased: int = 0
 
@@ -98,10 +107,12 @@ class Audit:
     Args:
         anchorer: the log, its witnesses and its chain.
         keys: under which event bodies are sealed.
+        completeness: the map that proves that no row was left out; None keeps none.
     """
 
-    def __init__(self, anchorer: Anchorer, keys: EventKeys) -> None:
+    def __init__(self, anchorer: Anchorer, keys: EventKeys, completeness: Completeness | None = None) -> None:
         self.anchorer = anchorer
+        self.completeness = completeness
         self.log = anchorer.log
         self.keys = keys
         self.tag = lru_cache(maxsize=_CACHED_TAGS)(self._tag)
@@ -123,13 +134,17 @@ class Audit:
             raise
         except (LedgerError, CryptoError, TwinwardError) as error:
             raise LogNotWritten(f"the access log cannot be written: {error}", hint="nothing was permitted") from error
+        if self.completeness is not None:
+            self.completeness.hint(indices, [event.twin for event in events])
         return [
             LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
             for index, entry, event in zip(indices, entries, events, strict=True)
         ]
 
     def checkpoint_and_anchor(self) -> AnchorOutcome:
-        """Sign the log, have it cosigned, anchor it. A chain that is down is in ``problem``, not raised.
+        """Log the completeness map, sign the log, have it cosigned, anchor it.
+
+        A chain that is down is in ``problem``, not raised.
 
         Raises:
             LogTampered: the log no longer extends what was signed, cosigned or anchored.
@@ -137,6 +152,8 @@ class Audit:
             Unavailable: the store does not answer.
         """
         try:
+            if self.completeness is not None:
+                self.completeness.publish()
             return self.anchorer.advance()
         except LogCorrupt as error:
             raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
@@ -175,26 +192,47 @@ class Audit:
         Raises:
             NoSuchEvent: there is no such entry, or no checkpoint covers it yet.
         """
-        try:
+        with _ledger_translated():
             leaf = self.log.store.entry(index).leaf
-            anchored = self.anchorer.journal.covering(index)
-            if anchored:
-                note, anchor = anchored
-                size = anchor.statement.size
-                return ProofBundle(index, leaf, tuple(self.log.prove_inclusion(index, size)), note, anchor)
-            latest = self.log.latest()
-            if not latest or latest[0].size <= index:
-                raise NoSuchEvent(
-                    f"event {index} is not under a checkpoint yet", hint="make a checkpoint, then ask again"
-                )
-            path = self.log.prove_inclusion(index, latest[0].size)
-            return ProofBundle(index, leaf, tuple(path), latest[1].encode())
-        except NoSuchEntry as error:
-            raise NoSuchEvent(str(error)) from error
-        except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
-        except LedgerError as error:
-            raise Unavailable(f"the access log does not answer: {error}") from error
+            size, note, anchor = self._covering(index)
+            path = tuple(self.log.prove_inclusion(index, size))
+            return ProofBundle(index, leaf, path, note, anchor).sealed(self.log.seal)
+
+    def report(self, twin: TwinId) -> AccessReport:
+        """All of a patient's accesses with the proof that none was left out. For ``AuditReader`` only: it opens them.
+
+        It is complete up to the newest completeness map; what was logged since comes with the next checkpoint.
+
+        Raises:
+            NoSuchEvent: no completeness map is logged, or no checkpoint covers it yet.
+        """
+        if self.completeness is None:
+            raise NoSuchEvent("this log keeps no completeness map")
+        with _ledger_translated():
+            found = self.completeness.prove(twin)
+            index, head = found.logged.index, found.logged.head
+            size, note, anchor = self._covering(index)
+            rows = tuple(self._report_row(row, entry, size) for row, entry in self._rows_of(twin, head.through))
+            return AccessReport(
+                origin=self.log.origin,
+                subject=twin,
+                label_key=found.label_key,
+                head=head.encode(),
+                head_place=self._place(index, self.log.store.entry(index).leaf, size),
+                proof=found.proof,
+                rows=rows,
+                note=note,
+                anchor=anchor,
+            ).sealed(self.log.seal)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the tree of ``new`` entries continues the one of ``old``: for an auditor who saw that one.
+
+        Raises:
+            NoSuchEvent: the log is not that large.
+        """
+        with _ledger_translated():
+            return self.log.prove_consistency(old, new)
 
     def verify(self, copy: Path | LogStore | None = None, *, deep: bool = False) -> VerifyReport:
         """Re-derive a log from its leaves: this node's own, or a copy of its file.
@@ -222,7 +260,7 @@ class Audit:
         Raises:
             LogTampered: the body is not this leaf's.
         """
-        if not entry.body:
+        if not entry.body or entry.leaf[1:2] == _PUBLIC:
             return None, None
         try:
             tenant_key = self.keys.audit_key(None)
@@ -236,9 +274,37 @@ class Audit:
             message = f"the body of event {index} is not the one its leaf commits to"
             raise LogTampered(message, first_bad_index=index) from error
 
+    def _covering(self, index: int) -> tuple[int, bytes, AnchorRecord | None]:
+        """The first anchored checkpoint that covers an entry; failing that, the newest one signed."""
+        anchored = self.anchorer.journal.covering(index)
+        if anchored:
+            return anchored[1].statement.size, *anchored
+        latest = self.log.latest()
+        if not latest or latest[0].size <= index:
+            raise NoSuchEvent(f"event {index} is not under a checkpoint yet", hint="make a checkpoint, then ask again")
+        return latest[0].size, latest[1].encode(), None
+
+    def _rows_of(self, twin: TwinId, through: int) -> list[tuple[int, Entry]]:
+        """The entries of a patient's sub-log, in the order of the log."""
+        store, found = self.log.store, []
+        for index in store.find(self.tag("twin", twin), before=through, limit=merkle.MAX_SIZE):
+            entry = store.entry(index)
+            if entry.leaf[1:2] == _ACCESS:
+                found.append((index, entry))
+        return found[::-1]
+
+    def _report_row(self, index: int, entry: Entry, size: int) -> ReportRow:
+        return ReportRow(self._place(index, entry.leaf, size), self.opened(index, entry)[1])
+
+    def _place(self, index: int, leaf: bytes, size: int) -> LoggedLeaf:
+        return LoggedLeaf(index, leaf, tuple(self.log.prove_inclusion(index, size)))
+
     def _verify(self, store: LogStore, *, deep: bool) -> VerifyReport:
         try:
-            report = fsck(store, self.log.key, [note for _, note in self.log.store.checkpoints()])
+            tags = self.completeness.tags() if self.completeness is not None else None
+            report = fsck(store, self.log.key, [note for _, note in self.log.store.checkpoints()], tags=tags)
+            if self.completeness is not None and store is self.log.store:
+                self.completeness.require_sound()
         except LogCorrupt as error:
             exact = self._first_misfit(store, error.first_bad_index)
             found = error.first_bad_index if exact is None else exact
@@ -248,16 +314,35 @@ class Audit:
                 raise
             raise LogTampered(str(error), first_bad_index=None) from error
         opened, erased = self._open_all(store, range(report.size)) if deep else (0, 0)
-        return VerifyReport(report.size, report.root, report.signed_size, report.checkpoints, opened, erased)
+        return VerifyReport(
+            size=report.size,
+            root=report.root,
+            signed_size=report.signed_size,
+            checkpoints=report.checkpoints,
+            map_heads=report.map_heads,
+            map_covered=report.map_covered,
+            opened=opened,
+            erased=erased,
+        )
 
     def _open_all(self, store: LogStore, indices: Iterable[int]) -> tuple[int, int]:
         opened = erased = 0
         for index in indices:
-            if self.opened(index, store.entry(index))[1]:
+            entry = store.entry(index)
+            twin, opening = self.opened(index, entry)
+            self._require_own_tag(index, entry, twin)
+            if entry.leaf[1:2] == _PUBLIC:
+                continue
+            if opening:
                 opened += 1
             else:
                 erased += 1
         return opened, erased
+
+    def _require_own_tag(self, index: int, entry: Entry, twin: TwinId | None) -> None:
+        """The entry must be found under its patient's tag: by that tag it is in her sub-log, and in her export."""
+        if entry.leaf[1:2] == _ACCESS and twin is not None and self.tag("twin", twin) not in entry.tags:
+            raise LogTampered(f"event {index} is not filed under its own patient", first_bad_index=index)
 
     def _first_misfit(self, store: LogStore, start: int | None) -> int | None:
         """The first entry from ``start`` whose body does not belong to its leaf: bodies were sealed to their leaves."""
@@ -292,6 +377,19 @@ class Audit:
 
     def _tag(self, label: str, value: str) -> bytes:
         return self.keys.tag(f"audit/{label}", value)
+
+
+@contextmanager
+def _ledger_translated() -> Iterator[None]:
+    """The ledger's errors as the trail's own, for what reads and proves."""
+    try:
+        yield
+    except NoSuchEntry as error:
+        raise NoSuchEvent(str(error)) from error
+    except LogCorrupt as error:
+        raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+    except LedgerError as error:
+        raise Unavailable(f"the access log does not answer: {error}") from error
 
 
 def verify_all(note: bytes, anchorer: Anchorer) -> tuple[tuple[str, int], ...]:

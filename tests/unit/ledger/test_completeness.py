@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from twinward_ledger.completeness import (
     EMPTY_HASH,
     MapHead,
     MapProof,
+    Neighbour,
     Subject,
     entry_hash,
     key_commitment,
@@ -234,3 +237,22 @@ def test_a_map_whose_rows_do_not_fit_it_says_so() -> None:
     store.put_subjects([Subject(label(2), 9, (KEY, KEY))])
     with pytest.raises(LogCorrupt):
         MapTree(store).prove(label(2))
+
+
+def test_the_vectors() -> None:
+    told = json.loads((Path(__file__).parents[2] / "vectors" / "ledger" / "formats.json").read_text())["completeness"]
+    head = MapHead.decode(bytes.fromhex(told["head"]))
+    head.require(Leaf.decode(bytes.fromhex(told["head_leaf"])))
+    rows = [(bytes.fromhex(one), index, bytes.fromhex(hash_)) for one, index, hash_ in told["rows"]]
+    assert (head.root, head.total) == naive_map(naive_of(rows))
+    for name, proof in told["proofs"].items():
+        at = subject_label(bytes.fromhex(told["label_key"]), "st-anna.example/access", name)
+        assert at.hex() == told["labels"][name]
+        near = proof["neighbour"]
+        read = MapProof(
+            proof["count"],
+            bytes.fromhex(proof["root"]),
+            tuple((bytes.fromhex(hash_), total) for hash_, total in proof["path"]),
+            Neighbour(bytes.fromhex(near[0]), bytes.fromhex(near[1]), near[2]) if near else None,
+        )
+        verify_map_proof(head, at, read)

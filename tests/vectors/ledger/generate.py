@@ -16,7 +16,10 @@ from twinward_ledger import merkle
 from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.completeness import MapHead, MapProof, key_commitment, subject_label
+from twinward_ledger.completeness_tree import MapTree, MemoryMap
 from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign, cosign_bls
+from twinward_ledger.export_seal import seal_export
 from twinward_ledger.leaf import EVENT_DOMAIN, Leaf, LeafKind
 from twinward_ledger.note import NoteSigner
 
@@ -40,6 +43,7 @@ def vectors() -> dict[str, Any]:
     record = AnchorRecord(statement, 1, (bls.public_key(secret),), bls.aggregate([signature]), 9, bytes(32))
     path = tuple(merkle.inclusion_proof(hashes, 2))
     bundle = ProofBundle(2, leaves[2], path, note.encode(), record, Opening(KEY, SALT, EVENT))
+    bundle = bundle.sealed(lambda unsealed: seal_export(unsealed, log))
     return {
         "leaves": [leaf.hex() for leaf in leaves],
         "log_key": str(log.key),
@@ -48,8 +52,37 @@ def vectors() -> dict[str, Any]:
         "anchor_message": statement.message().hex(),
         "bls_signature": signature.hex(),
         "bundle": bundle.encode().decode(),
+        "completeness": _completeness(log.key.name),
         "refused_leaves": _refused_leaves(leaves[0]),
         "refused_checkpoint_texts": _refused_texts(checkpoint.root),
+    }
+
+
+def _completeness(origin: str) -> dict[str, Any]:
+    """A map of three patients with three, one and two rows, and the proof of each and of one who is not in it."""
+    tree = MapTree(MemoryMap())
+    subjects = ["anna", "bert", "carl"]
+    labels = {name: subject_label(KEY, origin, name) for name in [*subjects, "nobody"]}
+    rows = [(labels[subjects[n]], 2 * n, merkle.leaf_hash(b"leaf %d" % n)) for n in (0, 1, 0, 2, 0, 2)]
+    root = tree.extend(rows)
+    head = MapHead(7, root.total, root.hash, key_commitment(KEY))
+    return {
+        "label_key": KEY.hex(),
+        "labels": {name: label.hex() for name, label in labels.items()},
+        "rows": [[label.hex(), index, leaf_hash.hex()] for label, index, leaf_hash in rows],
+        "head": head.encode().hex(),
+        "head_leaf": head.leaf(1_767_225_600_000).encode().hex(),
+        "proofs": {name: _map_proof(tree.prove(label)) for name, label in labels.items()},
+    }
+
+
+def _map_proof(proof: MapProof) -> dict[str, Any]:
+    near = proof.neighbour
+    return {
+        "count": proof.count,
+        "root": proof.root.hex(),
+        "path": [[hash_.hex(), total] for hash_, total in proof.path],
+        "neighbour": None if near is None else [near.label.hex(), near.root.hex(), near.count],
     }
 
 
