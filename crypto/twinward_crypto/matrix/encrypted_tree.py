@@ -10,8 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.matrix._entropy import Indices, Reals
@@ -76,29 +79,29 @@ class EncryptedTree:
         self, *, size: int, binding: bytes, inner: Reals, children: Indices, leaves: Indices, records: Reals, root: int
     ) -> None:
         self.size, self.binding, self.root, self.revision = size, binding, root, 0
-        self._inner, self._children = _Rows(inner), _Rows(children)
-        self._leaves, self._records = _Rows(leaves), _Rows(records)
+        self._inner, self._records = _Rows(inner.reshape(-1, size * size)), _Rows(records)
+        self._children, self._leaves = _Rows(children), _Rows(leaves)
         self._lock = threading.Lock()
 
     @property
     def inner(self) -> Reals:
         """Every inner node's two tests."""
-        return self._inner.all()
+        return np.asarray(self._inner.all()).reshape(-1, 2, self.size * self.size)
 
     @property
     def records(self) -> Reals:
         """Every record's ciphertext, by position; zeros where one was deleted."""
-        return self._records.all()
+        return np.asarray(self._records.all())
 
     @property
     def children(self) -> Indices:
         """Every inner node's children."""
-        return self._children.all()
+        return np.asarray(self._children.all())
 
     @property
     def leaves(self) -> Indices:
         """Every leaf's positions."""
-        return self._leaves.all()
+        return np.asarray(self._leaves.all())
 
     def search(self, token: Token) -> Visit:
         """Every record the token's test accepts. A frontier of nodes is one matrix-vector product.
@@ -120,14 +123,15 @@ class EncryptedTree:
         with self._lock:
             if patch.revision != self.revision + 1:
                 raise MalformedBundle(f"a change to revision {patch.revision}, {self.revision + 1} comes next")
-            for rows, changed in (
-                (self._inner, patch.tests),
-                (self._children, patch.children),
-                (self._leaves, patch.leaves),
-                (self._records, patch.records),
-            ):
-                for place in sorted(changed):
-                    rows.put(place, np.asarray(changed[place]))
+            for node, (left, right) in sorted(patch.tests.items()):
+                self._inner.put(2 * node, left)
+                self._inner.put(2 * node + 1, right)
+            for position, ciphertext in sorted(patch.records.items()):
+                self._records.put(position, ciphertext)
+            for node, pair in sorted(patch.children.items()):
+                self._children.put(node, np.array(pair, dtype=np.int64))
+            for leaf, held in sorted(patch.leaves.items()):
+                self._leaves.put(leaf, held)
             self.root, self.revision = patch.root, patch.revision
 
     def _search(self, token: Reals) -> Visit:
@@ -139,25 +143,39 @@ class EncryptedTree:
             leaves += (~frontier[frontier < 0]).tolist()
             nodes = frontier[frontier >= 0]
             path += nodes.tolist()
-            frontier = children[nodes][inner[nodes] @ token <= 0]
-        held = self._leaves.all()[leaves].ravel()
-        positions = held[held != NO_RECORD]
-        near = self._records.all()[positions] @ token <= 0
-        return Visit(np.sort(positions[near]), tuple(path), tuple(leaves), 2 * len(path), len(positions))
+            both = (2 * nodes[:, None] + np.arange(2)).ravel()
+            frontier = children[nodes].ravel()[_accepted(inner, both, token)]
+        held = np.sort(self._leaves.all()[leaves].ravel())
+        positions = held[np.searchsorted(held, 0) :]
+        near = _accepted(self._records.all(), positions, token)
+        return Visit(positions[near], tuple(path), tuple(leaves), 2 * len(path), len(positions))
 
 
 class _Rows:
     """An array whose first axis grows: doubled when full, so that an insertion costs its own row."""
 
-    def __init__(self, rows: np.ndarray) -> None:
+    def __init__(self, rows: Any) -> None:
         self._rows, self._count = rows, len(rows)
 
-    def all(self) -> np.ndarray:
+    def all(self) -> Any:
         return self._rows[: self._count]
 
-    def put(self, place: int, row: np.ndarray) -> None:
+    def put(self, place: int, row: Any) -> None:
         if place >= len(self._rows):
-            more = np.zeros((max(place + 1, 2 * len(self._rows)) - len(self._rows), *row.shape), dtype=row.dtype)
-            self._rows = np.concatenate([self._rows.reshape(-1, *row.shape), more])
+            more = np.zeros(
+                (max(place + 1, 2 * len(self._rows)) - len(self._rows), *np.shape(row)), dtype=self._rows.dtype
+            )
+            self._rows = np.concatenate([self._rows.reshape(-1, *np.shape(row)), more])
         self._rows[place] = row
         self._count = max(self._count, place + 1)
+
+
+def _accepted(ciphertexts: Reals, places: Indices, token: Reals) -> NDArray[np.bool_]:
+    """Which of these ciphertexts' traces with the token are at most zero. Neighbours are multiplied where they lie."""
+    cuts = np.flatnonzero(np.diff(places) != 1) + 1
+    if len(places) < 8 * (len(cuts) + 1):
+        return np.asarray(ciphertexts[places] @ token <= 0)
+    traces = np.empty(len(places))
+    for start, end in pairwise((0, *cuts.tolist(), len(places))):
+        np.dot(ciphertexts[places[start] : places[start] + end - start], token, out=traces[start:end])
+    return np.asarray(traces <= 0)
