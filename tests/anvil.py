@@ -26,12 +26,18 @@ class Anvil:
 
 
 @contextmanager
-def running_anvil(*, chain_id: int = 31_337, hardfork: str = "prague") -> Iterator[Anvil]:
+def running_anvil(
+    *,
+    chain_id: int = 31_337,
+    hardfork: str = "prague",
+    timestamp: int | None = None,
+    port: int = 0,
+    options: tuple[str, ...] = (),
+) -> Iterator[Anvil]:
     program = require("anvil", install="cd contracts && npm ci")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--chain-id", str(chain_id), "--hardfork", hardfork, "--silent"]
+    port = port or free_port()
+    command = [program, "--port", str(port), "--chain-id", str(chain_id), "--hardfork", hardfork, "--silent", *options]
+    command += ["--timestamp", str(timestamp)] if timestamp is not None else []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             node = Anvil(f"http://127.0.0.1:{port}", chain_id)
@@ -40,6 +46,14 @@ def running_anvil(*, chain_id: int = 31_337, hardfork: str = "prague") -> Iterat
         finally:
             process.terminate()
             process.wait(10)
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _wait(node: Anvil, process: subprocess.Popen[bytes]) -> None:

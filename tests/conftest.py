@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.grounds import Ground, ground
 from tests.postgres import Postgres, running_postgres
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,3 +31,10 @@ def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server, shared by the tests that ask for a database of it."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(name="ground", params=["embedded", pytest.param("anvil", marks=pytest.mark.slow)])
+def ground_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """A new chain: the embedded one, and in ``make test-all`` a real anvil too."""
+    with ground(request.param, tmp_path) as made:
+        yield made

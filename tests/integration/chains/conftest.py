@@ -1,23 +1,19 @@
-"""A consortium of three hospitals on an embedded chain."""
+"""A consortium of three hospitals, on each chain there is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.integration.chains.consortium import NOW_S, Consortium
-from twinward_ledger.chains.embedded import EmbeddedChain
+from tests.grounds import Ground
+from tests.integration.chains.consortium import Consortium
+from twinward_ledger.chain import ChainClient
 
 
 @pytest.fixture
-def chain(tmp_path: Path) -> Iterator[EmbeddedChain]:
-    opened = EmbeddedChain(tmp_path / "chain.db", now_s=lambda: NOW_S)
-    yield opened
-    opened.close()
+def chain(ground: Ground) -> ChainClient:
+    return ground.open()
 
 
 @pytest.fixture
-def consortium(chain: EmbeddedChain) -> Consortium:
+def consortium(chain: ChainClient) -> Consortium:
     return Consortium.on(chain, hospitals=3, quorum=2)

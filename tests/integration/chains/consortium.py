@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
+from tests.grounds import NOW_S
 from twinward_contracts.bindings import AccessAnchor, QuorumSignature, WitnessSet, cosigned_message
 from twinward_crypto import bls
 from twinward_ledger import merkle
 from twinward_ledger.chain import ChainClient
 
-NOW_S = 1_767_225_600
 LOG_ID = sha256(b"log.hospital.example").digest()
 
 

@@ -1,16 +1,14 @@
-"""Checkpoints anchored end to end: Python's tree and BLS signatures against the contracts, on the embedded chain."""
+"""Checkpoints anchored end to end: Python's tree and BLS signatures against the contracts, on each chain."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.integration.chains.consortium import LOG_ID, NOW_S, Consortium, leaf_hashes
+from tests.grounds import NOW_S, Ground
+from tests.integration.chains.consortium import LOG_ID, Consortium, leaf_hashes
 from twinward_contracts.bindings import AccessAnchor, Anchored, QuorumSignature, name_id
 from twinward_crypto import bls
 from twinward_ledger import merkle
-from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign_bls, log_id
 from twinward_ledger.errors import TransactionReverted
 
@@ -184,13 +182,12 @@ def test_a_key_joins_once_and_with_its_own_proof_only(consortium: Consortium) ->
         )
 
 
-def test_an_anchor_outlives_its_process(tmp_path: Path) -> None:
-    path = tmp_path / "chain.db"
-    first = EmbeddedChain(path, now_s=lambda: NOW_S)
+def test_an_anchor_outlives_its_process(ground: Ground) -> None:
+    first = ground.open()
     consortium = Consortium.on(first, hospitals=3, quorum=2)
     consortium.offer(LEAVES[:5])
     first.close()
-    second = EmbeddedChain(path, now_s=lambda: NOW_S)
+    second = ground.open()
     reopened = Consortium(
         second,
         type(consortium.witnesses)(second, consortium.witnesses.address),
@@ -199,7 +196,6 @@ def test_an_anchor_outlives_its_process(tmp_path: Path) -> None:
     )
     reopened.offer(LEAVES[:6])
     assert [one.size for one in reopened.anchor.history(LOG_ID)] == [5, 6]
-    second.close()
 
 
 def test_ten_thousand_events_cost_at_most_thirty_gas_each(consortium: Consortium) -> None:

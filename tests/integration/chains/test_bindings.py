@@ -1,12 +1,10 @@
-"""Budgets and registries through their bindings, on the embedded chain."""
+"""Budgets and registries through their bindings, on each chain."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.integration.chains.consortium import NOW_S
+from tests.grounds import NOW_S, Ground
 from twinward_contracts.bindings import (
     BreakGlass,
     BudgetLedger,
@@ -16,11 +14,11 @@ from twinward_contracts.bindings import (
     ReservationState,
     name_id,
 )
-from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.chain import ChainClient
 from twinward_ledger.errors import TransactionReverted
 
 
-def test_queries_are_spent_once_and_to_the_cap(chain: EmbeddedChain) -> None:
+def test_queries_are_spent_once_and_to_the_cap(chain: ChainClient) -> None:
     budget = BudgetLedger.deploy(chain)
     budget.grant_queries("vendor", 3)
     epoch = budget.current_epoch()
@@ -37,7 +35,7 @@ def test_queries_are_spent_once_and_to_the_cap(chain: EmbeddedChain) -> None:
     assert budget.remaining_queries("somebody else", epoch) == 0
 
 
-def test_privacy_is_reserved_committed_and_burned(chain: EmbeddedChain) -> None:
+def test_privacy_is_reserved_committed_and_burned(chain: ChainClient) -> None:
     budget = BudgetLedger.deploy(chain)
     for hospital in ("a", "b"):
         budget.cap_privacy(hospital, "icu", 100)
@@ -62,7 +60,7 @@ def test_privacy_is_reserved_committed_and_burned(chain: EmbeddedChain) -> None:
     assert budget.reservation(99).state is ReservationState.NONE
 
 
-def test_models_are_registered_once(chain: EmbeddedChain) -> None:
+def test_models_are_registered_once(chain: ChainClient) -> None:
     registry = ModelRegistry.deploy(chain)
     assert registry.register("study", b"m" * 32, b"c" * 32, 2_990_000, 10_000_000) == 1
     assert registry.register("study", b"n" * 32, b"c" * 32, 1, 0) == 2
@@ -76,32 +74,32 @@ def test_models_are_registered_once(chain: EmbeddedChain) -> None:
         registry.register("other", b"o" * 32, b"c" * 32, 0, 0)
 
 
-def test_consents_are_given_and_withdrawn(chain: EmbeddedChain) -> None:
+def test_consents_are_given_and_withdrawn(chain: ChainClient, ground: Ground) -> None:
     registry = ConsentRegistry.deploy(chain)
     commitment = b"c" * 32
     assert registry.consent(commitment) is None
     registry.grant(commitment)
     assert registry.is_granted(commitment)
+    ground.advance(5)
     registry.revoke(commitment)
     assert not registry.is_granted(commitment)
     consent = registry.consent(commitment)
     assert consent is not None
     assert consent.grantor == chain.sender
     assert consent.revoked_at_s is not None
-    assert consent.revoked_at_s > consent.granted_at_s
+    assert consent.revoked_at_s >= consent.granted_at_s + 5
     with pytest.raises(TransactionReverted, match="AlreadyGranted"):
         registry.grant(commitment)
 
 
-def test_emergencies_fall_overdue_and_reviews_come_late(tmp_path: Path) -> None:
-    now = [NOW_S]
-    chain = EmbeddedChain(tmp_path / "chain.db", now_s=lambda: now[0])
+def test_emergencies_fall_overdue_and_reviews_come_late(ground: Ground) -> None:
+    chain = ground.open()
     glass = BreakGlass.deploy(chain, review_s=3600)
     for commitment in (b"a" * 32, b"b" * 32):
         glass.declare(commitment)
     glass.review(b"a" * 32, justified=True, report_hash=b"r" * 32)
     assert glass.overdue() == []
-    now[0] += 4000
+    ground.advance(4000)
     assert glass.overdue() == [b"b" * 32]
     glass.review(b"b" * 32, justified=False, report_hash=b"s" * 32)
     assert glass.overdue() == []
@@ -111,4 +109,3 @@ def test_emergencies_fall_overdue_and_reviews_come_late(tmp_path: Path) -> None:
     assert (early.reviewed_late, early.justified) == (False, True)
     assert (late.reviewed_late, late.justified, late.report_hash) == (True, False, b"s" * 32)
     assert glass.declaration(b"c" * 32) is None
-    chain.close()
