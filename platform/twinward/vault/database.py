@@ -33,7 +33,7 @@ class Schema(Enum):
     @property
     def version(self) -> int:
         """The newest revision in ``migrations/<name>/``."""
-        return 2 if self is Schema.RECORDS else 1
+        return 2
 
 
 class Database(Protocol):

@@ -4,6 +4,7 @@ TwinwardError
 ├── BadInput ── MalformedRecord       a record that cannot be stored as it is
 ├── NotFound ── TwinNotFound          no such twin
 │            ├─ TwinShredded          its key was destroyed on purpose; nothing of it opens again
+│            ├─ CategoryShredded      the same, of one category
 │            └─ RecordNotFound        no such record, or not one of the permit's twin
 ├── Conflict ── TwinExists
 │            └─ VersionConflict       somebody else wrote first
@@ -27,6 +28,10 @@ class TwinNotFound(NotFound):
 
 class TwinShredded(NotFound):
     """The twin's key was destroyed on purpose. What was sealed under it is gone for good."""
+
+
+class CategoryShredded(NotFound):
+    """The category's key was destroyed on purpose. What was sealed under it is gone for good."""
 
 
 class RecordNotFound(NotFound):

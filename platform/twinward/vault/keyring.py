@@ -9,43 +9,38 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from twinward.clock import Clock
 from twinward.vault.database import Database, Schema
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
+from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
+from twinward.vault.kept_keys import KeptKeys
 from twinward.vault.key_service import translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
+from twinward.vault.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import TwinId
+from twinward.vocabulary import Category, TwinId
 from twinward_crypto import blind_index, hierarchy
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
 TENANT_AUDIT = b"twinward/tenant-audit-key"
 CACHE_TTL_MS = 60_000
-"""How long an unwrapped key stays in this process. A shredding in another process bites here after at most this."""
+"""How long an unwrapped key stays in this process. A shredding in another process empties the cache long before."""
 CACHE_TWINS = 4_096
-ROTATION_BATCH = 1_000
-
-Progress = Callable[[int, int], None]
-"""Called with (twin keys done, twin keys in all)."""
+CHECK_EVERY_MS = 1_000
+"""How often this process looks whether another one has shredded something."""
 
 _keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
 _shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
-
-_MOVE = (
-    update(_keys)
-    .where(_keys.c.twin == bindparam("of_twin"), _keys.c.generation == bindparam("of_generation"))
-    .values(kek_version=bindparam("to"), wrapped=bindparam("moved"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +82,15 @@ class Keyring:
         self._lock = threading.Lock()
         self._cache: dict[TwinId, tuple[int, TwinKeys]] = {}
         self._shreds = 0
+        self._seen, self._look_at_ms = 0, 0
+        self._erasures = ErasureJournal()
         self._index_keys: dict[str, bytes] = {}
         self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
+        self._rotation = Rotation(self._file, provider, tenant)
         try:
             with self._file.writing() as connection, translated_keys():
                 self._require_kek(connection)
+                self._seen = self._erasures.newest(connection)
         except BaseException:
             self._file.close()
             raise
@@ -160,56 +159,62 @@ class Keyring:
                 key = self._index_keys[label] = blind_index.index_key(self._provider, self._tenant, label)
         return blind_index.tag(key, value.encode("utf-8", "surrogatepass"))
 
-    def rotate(self, progress: Progress | None = None) -> int:
+    def rotate(self, progress: Progress | None = None, *, beyond: int = 0) -> int:
         """Rewrap every twin key under a new KEK; no record is touched. Returns the KEK's version.
 
         Interrupted, it goes on where it stopped the next time. The old KEK stays until ``retire``.
+
+        Args:
+            progress: told how many keys are done, of how many.
+            beyond: the KEK has to be newer than this version, as after a shredding.
         """
-        with self._file.writing() as connection, translated_keys():
-            target, remaining = self._rotation_target(connection)
-        done, total = 0, remaining
-        while remaining:
-            with self._file.writing() as connection, translated_keys():
-                done += self._rewrap_batch(connection, target)
-                remaining = self._behind(connection, target)
-            if progress is not None:
-                progress(done, done + remaining)
-        if progress is not None and total == 0:
-            progress(0, 0)
-        return target
+        return self._rotation.run(progress, beyond=beyond)
 
     def retire(self) -> list[int]:
         """Destroy every KEK version that wraps no key any more, save the newest. Returns the versions.
 
         From then on no backup of this database that is older than the rotation opens anything.
         """
-        with self._file.writing() as connection, translated_keys():
-            used = set(connection.execute(select(_keys.c.kek_version).distinct()).scalars())
-            *older, _newest = self._provider.versions(self._tenant)
-            idle = [version for version in older if version not in used]
-            for version in idle:
-                self._provider.destroy(KekId(self._tenant, version))
-        return idle
+        return self._rotation.retire()
 
-    def shred(self, twin: TwinId) -> None:
-        """Destroy a twin's key here and remember that it is gone. Idempotent.
+    def rotation_plan(self, beyond: int = 0) -> RotationPlan:
+        """What ``rotate`` and ``retire`` would do. Changes nothing."""
+        return self._rotation.plan(beyond)
 
-        Backups of this database still hold the wrapped key until ``rotate`` and ``retire`` have followed.
+    def shred(self, twin: TwinId, categories: Collection[Category] = ()) -> None:
+        """``shred_all`` of one twin, or of some of its categories."""
+        self.shred_all([Doomed(twin, frozenset(categories))])
+
+    def shred_all(self, doomed: Sequence[Doomed]) -> None:
+        """Destroy keys here, all or none in one durable step, and remember what is still to be done about them.
+
+        A shredded twin has no key any more. A twin of which categories were shredded has a new one: see ``kept_keys``.
+        Idempotent. Backups of this database hold the old keys until ``rotate`` and ``retire`` have followed: these are
+        ``unfinished`` until ``finish``.
 
         Raises:
-            TwinNotFound: there was never such a twin.
+            TwinNotFound: there was never such a twin; nothing was shredded.
+            TwinShredded: categories of a twin that is gone altogether.
         """
-        with self._file.writing() as connection:
-            deleted = connection.execute(delete_from(_keys).where(_keys.c.twin == twin)).rowcount
-            if deleted:
-                at_ms = self._clock.now_ms()
-                connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=at_ms))
-            elif not self._is_shredded(connection, twin):
-                raise TwinNotFound(f"no twin {twin}")
+        with self._file.writing() as connection, translated_keys():
+            newest = self._provider.versions(self._tenant)[-1]
+            for one in doomed:
+                tags = self._replace_key(connection, one) if one.categories else self._delete_key(connection, one.twin)
+                self._erasures.add(connection, one, tags, newest)
         with self._lock:
             self._shreds += 1
-            self._cache.pop(twin, None)
+            self._cache.clear()
         self._file.forget_deleted()
+
+    def unfinished(self) -> list[UnfinishedErasure]:
+        """Shreddings after which old backups still open something, or whose end is not in the log; the oldest first."""
+        with self._file.reading() as connection:
+            return self._erasures.unfinished(connection)
+
+    def finish(self, done: Mapping[int, int]) -> None:
+        """Note that shreddings are done: number to the index of the event that says so."""
+        with self._file.writing() as connection:
+            self._erasures.finish(connection, done)
 
     def census(self) -> KeyCensus:
         """What the keyring holds, counted. Opens nothing."""
@@ -236,6 +241,7 @@ class Keyring:
         raise TypeError("a keyring is not pickled")
 
     def _cached(self, twin: TwinId) -> TwinKeys | None:
+        self._look_for_shreds()
         with self._lock:
             entry = self._cache.get(twin)
             if entry is not None and entry[0] > self._clock.now_ms():
@@ -251,12 +257,61 @@ class Keyring:
                 raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
         if row is None or (created and not row.created):
             raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
-        with translated_keys():
-            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, self._place(row))
-        keys = TwinKeys(twin, row.generation, key)
+        keys = self._opened(row)
         if row.created:
             self._remember(twin, keys, shreds)
         return keys
+
+    def _opened(self, row: Row[Any]) -> TwinKeys:
+        with translated_keys():
+            place = self._place(row)
+            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
+            kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
+        return TwinKeys(TwinId(row.twin), row.generation, key, kept)
+
+    def _look_for_shreds(self) -> None:
+        """Empty the cache where another process has shredded something."""
+        now = self._clock.now_ms()
+        if now < self._look_at_ms:
+            return
+        with self._file.reading() as connection:
+            newest = self._erasures.newest(connection)
+        with self._lock:
+            self._look_at_ms = now + CHECK_EVERY_MS
+            if newest != self._seen:
+                self._seen = newest
+                self._shreds += 1
+                self._cache.clear()
+
+    def _delete_key(self, connection: Connection, twin: TwinId) -> tuple[bytes, ...]:
+        deleted = connection.execute(delete_from(_keys).where(_keys.c.twin == twin)).rowcount
+        if deleted:
+            connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=self._clock.now_ms()))
+        elif not self._is_shredded(connection, twin):
+            raise TwinNotFound(f"no twin {twin}")
+        return ()
+
+    def _replace_key(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
+        """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
+        row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
+        if row is None and self._is_shredded(connection, doomed.twin):
+            raise TwinShredded(f"twin {doomed.twin} was shredded: nothing of it is left")
+        if row is None or not row.created:
+            raise TwinNotFound(f"no twin {doomed.twin}")
+        keys, key = self._opened(row), hierarchy.new_twin_key(self._random)
+        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
+        place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)
+        connection.execute(
+            update(_keys)
+            .where(_keys.c.twin == doomed.twin)
+            .values(
+                generation=row.generation + 1,
+                kek_version=kek.version,
+                wrapped=self._provider.wrap(kek, key, place),
+                kept=keys.without(doomed.categories).seal(key, place, row.generation + 1),
+            )
+        )
+        return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
 
     def _remember(self, twin: TwinId, keys: TwinKeys, shreds: int) -> None:
         with self._lock:
@@ -291,30 +346,6 @@ class Keyring:
                 hint="point the settings at the key service that wrapped them",
             )
         self._provider.create(KekId(self._tenant, 1))
-
-    def _rotation_target(self, connection: Connection) -> tuple[int, int]:
-        newest = self._provider.versions(self._tenant)[-1]
-        remaining = self._behind(connection, newest)
-        if remaining:
-            return newest, remaining
-        self._provider.create(KekId(self._tenant, newest + 1))
-        return newest + 1, self._behind(connection, newest + 1)
-
-    def _behind(self, connection: Connection, target: int) -> int:
-        statement = select(func.count()).select_from(_keys).where(_keys.c.kek_version < target)
-        return int(connection.execute(statement).scalar_one())
-
-    def _rewrap_batch(self, connection: Connection, target: int) -> int:
-        statement = select(_keys).where(_keys.c.kek_version < target).limit(ROTATION_BATCH)
-        rows = connection.execute(statement).all()
-        goal = KekId(self._tenant, target)
-        moved = []
-        for row in rows:
-            source = KekId(self._tenant, row.kek_version)
-            wrapped = self._provider.rewrap(source, goal, row.wrapped, self._place(row))
-            moved.append({"of_twin": row.twin, "of_generation": row.generation, "to": target, "moved": wrapped})
-        connection.execute(_MOVE, moved)
-        return len(rows)
 
     def _place(self, row: Row[Any]) -> bytes:
         """What a stored key is bound to."""

@@ -134,19 +134,21 @@ class KeyringBase(SQLModel):
 
 
 class WrappedTwinKey(KeyringBase, table=True):
-    """A twin's key under a KEK. ``created`` is 0 while only events about the twin have needed a key."""
+    """A twin's key under a KEK. ``created`` is 0 while only events about the twin have needed a key.
+
+    ``kept`` is NULL until a category of the twin is shredded: see ``kept_keys``. There is no index by KEK: it would
+    double what a rotation writes, and only counting has use for it.
+    """
 
     __tablename__ = "wrapped_twin_key"
-    __table_args__ = (
-        Index("wrapped_twin_key_by_kek", "kek_version"),
-        {"sqlite_with_rowid": False},
-    )
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
 
     twin: str = Field(sa_type=Name, primary_key=True)
     generation: int = Field(primary_key=True)
     kek_version: int
     created: bool
     wrapped: bytes = Field(sa_type=Blob)
+    kept: bytes | None = Field(default=None, sa_type=Blob)
 
 
 class ShreddedTwin(KeyringBase, table=True):
@@ -157,3 +159,32 @@ class ShreddedTwin(KeyringBase, table=True):
 
     twin: str = Field(sa_type=Name, primary_key=True)
     shredded_at_ms: int = Field(sa_type=Milliseconds)
+
+
+class Erasure(KeyringBase, table=True):
+    """A twin, or categories of it, whose keys were destroyed here; unfinished while ``done_at_index`` is NULL.
+
+    Attributes:
+        number: counts up.
+        category_tags: 16 bytes each, joined; empty for the whole twin.
+        kek_version: the newest KEK at that time; backups may hold the keys under it and under older ones.
+        sealed: who asked and why, under the hospital's own audit key.
+        done_at_index: the event that says it is done.
+    """
+
+    __tablename__ = "erasure"
+
+    number: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    twin: str = Field(sa_type=Name)
+    category_tags: bytes = Field(sa_type=Blob)
+    kek_version: int
+    sealed: bytes = Field(sa_type=Blob)
+    done_at_index: int | None = Field(default=None, sa_type=Milliseconds)
+
+
+class RetiringKek(KeyringBase, table=True):
+    """A KEK version that is about to be destroyed: were its destruction interrupted, it is finished the next time."""
+
+    __tablename__ = "retiring_kek"
+
+    kek_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -99,7 +99,8 @@ def test_rotation_rewraps_keys_and_touches_no_record(house: House) -> None:
 
 def test_an_interrupted_rotation_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     twins = [house.twin() for _ in range(5)]
-    monkeypatch.setattr("twinward.vault.keyring.ROTATION_BATCH", 2)
+    monkeypatch.setattr("twinward.vault.rotation.FIRST_BATCH", 2)
+    monkeypatch.setattr("twinward.vault.rotation.LARGEST_BATCH", 2)
 
     class Stopped(Exception):
         pass
