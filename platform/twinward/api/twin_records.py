@@ -6,11 +6,12 @@ import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from twinward.access.consent import Provision, parse_provisions
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.service import Access
+from twinward.api.twins import PREFIX, TwinPath
 from twinward.clock import iso
 from twinward.errors import BadInput, NotFound
 from twinward.twins.service import Twins
@@ -18,7 +19,6 @@ from twinward.vault.interfaces import RecordStore
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 MAX_CONSENT_BYTES = 64 * 1024
-TwinPath = Annotated[str, Path(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Justification = Annotated[str, Query(max_length=500)]
 
 
@@ -34,7 +34,7 @@ def twin_records_router(
     twins: Twins, access: Access, store: RecordStore, principal_of: Callable[..., Principal]
 ) -> APIRouter:
     """The routes. ``store`` knows which twins are kept."""
-    router = APIRouter(prefix="/api/1/twins", tags=["Twins"])
+    router = APIRouter(prefix=PREFIX, tags=["Twins"])
 
     @router.get("/{twin}/records", summary="The twin's records of the categories asked for")
     def records(

@@ -33,7 +33,8 @@ from twinward.vocabulary import Action, TwinId
 
 PREFIX = "/api/1/twins"
 SIZE, MOST = 25, 200
-TwinPath = Annotated[str, Path(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+_TWIN = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+TwinPath = Annotated[str, Path(pattern=_TWIN.pattern)]
 FeaturePath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="A feature of the schema.")]
 InnerPath = Annotated[str, Path(max_length=500, description="Names of members, with slashes between.")]
 Fields = Annotated[
@@ -286,6 +287,9 @@ def _cursor(twin: TwinId) -> str:
 
 def _after(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
+        twin = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
-        raise BadInput("this is not a cursor of this list", hint="take it from the last page, unaltered") from None
+        twin = ""
+    if _TWIN.fullmatch(twin) is None:
+        raise BadInput("this is not a cursor of this list", hint="take it from the last page, unaltered")
+    return twin
