@@ -1,0 +1,11 @@
+"""One matrix-mode search, drawn: the tree, the path the cloud walked, and everything the cloud saw on the way.
+
+``observe`` repeats a search and writes down what its holder saw; ``write_explainer`` turns that into one HTML file
+that fetches nothing. The page shows no feature, no handle and no distance of a patient, only whether a test was
+passed and how far its encrypted value is from the plain one.
+"""
+
+from twinward.similarity.explainer.observation import Observation, observe
+from twinward.similarity.explainer.page import write_explainer
+
+__all__ = ["Observation", "observe", "write_explainer"]
