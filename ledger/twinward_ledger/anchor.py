@@ -5,7 +5,9 @@ One ``Anchorer.advance`` does the whole walk and may be called as often as one l
 * What is still to be anchored is not a queue that could be lost: it is the difference between the log and what the
   contract says it holds. After an outage the newest checkpoint carries everything before it, by consistency.
 * What was sent but not confirmed (a crash, a broken connection) is in the journal; the chain is asked about it.
-* A chain that is down stops nothing: the checkpoint is cosigned and kept, ``AnchorOutcome.problem`` says why it waits.
+* A chain that is down stops nothing: the checkpoint is cosigned and kept, ``AnchorOutcome.problem`` says why it waits,
+  and the journal keeps that for whoever asks later.
+* A chain that was reorganised and holds less than it confirmed: those anchors wait again and are sent anew.
 * If the chain or a witness holds another root than the log has now, the log was rewritten: that raises.
 """
 
@@ -196,7 +198,10 @@ class Anchorer:
             return AnchorOutcome(checkpoint, (), (), None, problem)
         if self._chain and state:
             self._require_agreement(state.head)
+            self.journal.retract(state.head.size if state.head else 0, self._clock.now_ms())
             self._settle(self._chain, state.head)
+        elif problem:
+            self.journal.note_problem(problem, self._clock.now_ms())  # here already: there may be no quorum to go on
         gathered = self.cosigning.gather(checkpoint, note, self._request(checkpoint, state))
         self.log.keep_cosignatures(gathered.note)
         if not self.policy.satisfied_by([key for key, _ in self.policy.cosigned(gathered.note)]):
@@ -205,6 +210,7 @@ class Anchorer:
             raise error
         if self._chain and state:
             problem = self._anchor(self._chain, checkpoint, gathered, state)
+        self.journal.note_problem(problem, self._clock.now_ms())
         newest = self.journal.newest()
         anchor = newest[1] if newest else None
         return AnchorOutcome(checkpoint, tuple(gathered.cosigned), tuple(gathered.refusals), anchor, problem)

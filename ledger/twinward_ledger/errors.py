@@ -24,6 +24,7 @@ LedgerError
 ├── LogCorrupt                 stored leaves and roots disagree; ``first_bad_index`` says where
 └── ChainError
     ├── ChainUnavailable       no answer from the chain
+    │   └── Unfunded           the account cannot pay for the gas
     ├── TransactionReverted    a contract refused; carries the custom error's name and arguments
     └── WrongChain             the endpoint is not the chain that was configured
 """
@@ -147,6 +148,10 @@ class ChainError(LedgerError):
 
 class ChainUnavailable(ChainError):
     """No answer from the chain."""
+
+
+class Unfunded(ChainUnavailable):
+    """The account cannot pay for the transaction's gas. Nothing was sent."""
 
 
 class WrongChain(ChainError):

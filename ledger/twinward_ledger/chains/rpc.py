@@ -7,6 +7,7 @@ a block is, is the chain's affair: on one that reorganises, wait before trusting
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from web3.types import TxParams, TxReceipt
 from twinward_contracts.artefacts import Artefact
 from twinward_ledger.chain import Receipt
 from twinward_ledger.chains import _codec
-from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, WrongChain
+from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded, WrongChain
 
 _TRIES: Final = 3
 _BACKOFF_S: Final = 0.25
@@ -36,6 +37,8 @@ _PRIORITY_FEE_WEI: Final = 1_000_000_000
 _GAS_HEADROOM_PERCENT: Final = 20
 _LOG_PAGE_BLOCKS: Final = 10_000
 """Endpoints refuse longer ranges."""
+_NO_FUNDS: Final = re.compile(r"insufficient funds|upfront cost|not enough (funds|balance)", re.IGNORECASE)
+"""What geth, Erigon, anvil, Besu and Nethermind call an account that can't pay. Any other refusal is one all the same."""
 
 
 class RpcChain:
@@ -222,7 +225,11 @@ class RpcChain:
                     f"{self._name} took the transaction but no block within {self._receipt_timeout_s:g} s"
                 ) from None
             except Web3RPCError as error:
-                raise ChainUnavailable(f"{self._name} refused: {_reason(error)}") from None
+                reason = _reason(error)
+                if _NO_FUNDS.search(reason):
+                    told = f"the account {self.sender} cannot pay for gas on chain {self._chain_id}: {reason}"
+                    raise Unfunded(told) from None
+                raise ChainUnavailable(f"{self._name} refused: {reason}") from None
             except (requests.RequestException, Web3Exception) as error:
                 # Neither chained nor quoted: their messages hold the URL, which may hold a password.
                 raise ChainUnavailable(f"{self._name} does not answer as a chain: {type(error).__name__}") from None

@@ -2,7 +2,7 @@
 
 An anchor is written here *before* it is sent and confirmed after, so a crash in between is found again: the next run
 asks the chain whether it arrived. The note is kept beside it, because a proof bundle needs the very checkpoint that
-was anchored.
+was anchored. Why anchoring waits, and when the chain last took anchors back, is kept too, for whoever asks later.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twinward_crypto.canonical import canonicalize
 from twinward_ledger.anchor_record import AnchorRecord
@@ -21,9 +23,20 @@ CREATE TABLE IF NOT EXISTS anchors (
     size INTEGER PRIMARY KEY, note BLOB NOT NULL, record BLOB NOT NULL, confirmed INTEGER NOT NULL
 )
 """
+_TROUBLE = "CREATE TABLE IF NOT EXISTS trouble (kind TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, text TEXT NOT NULL)"
+_WAITS, _TAKEN_BACK = "waits", "taken back"
+_MAX_TEXT = 500
 
 Anchored = tuple[bytes, AnchorRecord]
 """A whole signed checkpoint and its anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that went wrong with the chain: what, in a sentence, and since when (milliseconds since the epoch)."""
+
+    since_ms: int
+    text: str
 
 
 class AnchorJournal:
@@ -36,7 +49,7 @@ class AnchorJournal:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         except sqlite3.Error as error:
             raise LogUnavailable(f"the anchor journal cannot be opened: {error}") from error
-        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _SCHEMA):
+        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _SCHEMA, _TROUBLE):
             self._run(statement)
 
     def prepare(self, note: bytes, record: AnchorRecord) -> None:
@@ -52,6 +65,31 @@ class AnchorJournal:
     def drop(self, size: int) -> None:
         """An anchor never arrived and a larger one has overtaken it."""
         self._run("DELETE FROM anchors WHERE size = ? AND confirmed = 0", size)
+
+    def retract(self, beyond: int, at_ms: int) -> int:
+        """The chain no longer holds anchors of more than ``beyond`` entries: they wait again. Returns how many."""
+        (count,) = self._run("SELECT count(*) FROM anchors WHERE confirmed = 1 AND size > ?", beyond)[0]
+        if count:
+            self._run("UPDATE anchors SET confirmed = 0 WHERE confirmed = 1 AND size > ?", beyond)
+            text = f"the chain was reorganised: it kept {beyond} anchored entries; what it lost is anchored again"
+            self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _TAKEN_BACK, at_ms, text)
+        return int(count)
+
+    def note_problem(self, problem: str, at_ms: int) -> None:
+        """Keep why anchoring waits; an empty text says that it no longer does. The time is that of the first failure."""
+        if not problem:
+            self._run("DELETE FROM trouble WHERE kind = ?", _WAITS)
+            return
+        sql = "INSERT INTO trouble VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET text = excluded.text"
+        self._run(sql, _WAITS, at_ms, problem[:_MAX_TEXT])
+
+    def problem(self) -> Trouble | None:
+        """Why anchoring waits; None where it does not."""
+        return self._trouble(_WAITS)
+
+    def taken_back(self) -> Trouble | None:
+        """The last time that the chain lost anchors it had confirmed; None if it never did."""
+        return self._trouble(_TAKEN_BACK)
 
     def unconfirmed(self) -> list[Anchored]:
         """Anchors that were or were not sent, smallest first."""
@@ -72,12 +110,16 @@ class AnchorJournal:
         """Give back the file."""
         self._connection.close()
 
+    def _trouble(self, kind: str) -> Trouble | None:
+        rows = self._run("SELECT since_ms, text FROM trouble WHERE kind = ?", kind)
+        return Trouble(*rows[0]) if rows else None
+
     def _anchors(self, sql: str, *parameters: object) -> list[Anchored]:
         return [
             (bytes(note), AnchorRecord.from_json(json.loads(record))) for note, record in self._run(sql, *parameters)
         ]
 
-    def _run(self, sql: str, *parameters: object) -> list[tuple[bytes, bytes]]:
+    def _run(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
                 return self._connection.execute(sql, parameters).fetchall()
