@@ -93,7 +93,7 @@ class WitnessService:
         *,
         limits: Limits | None = None,
         refresh: Callable[[], None] = lambda: None,
-        on_split: Callable[[evidence.SplitViewEvidence], None] = lambda _: None,
+        on_split: Callable[[evidence.SplitViewEvidence], object] = lambda _: None,
         report: Report = lambda _word, _facts: None,
     ) -> None:
         self._witness = witness

@@ -1,13 +1,15 @@
-"""A node's home as a folder: private files, what belongs to whom, and taking it away."""
+"""A node's home as a folder: what belongs to whom, and taking it away."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from twinward.config import FILE_NAME, Settings
 from twinward.errors import Conflict
+from twinward.private_files import write_private
+
+__all__ = ["empty", "home_of", "remove_node", "write_private"]
 
 
 def remove_node(home: Path) -> None:
@@ -17,17 +19,6 @@ def remove_node(home: Path) -> None:
     if any(home.iterdir()) and not (home / FILE_NAME).is_file():
         raise Conflict(f"{home} is not a node's home and is not touched", hint="give another --home")
     shutil.rmtree(home)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read: whole or not at all, durable on return."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def empty(folder: Path) -> None:

@@ -1,0 +1,69 @@
+"""Listening, and stopping when told: what every served thing shares."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from twinward.errors import BadInput, Conflict
+
+BACKLOG = 256
+STOP_TIMEOUT_S = 10
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def server_of(app: Any, **more: Any) -> uvicorn.Server:
+    """A server for an ASGI application. It says nothing on its own, in headers or in logs."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        **more,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ``Conflict`` if the port is taken, ``BadInput`` if it cannot be had at all."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise BadInput(f"{host!r} is no address of this machine", hint="give --host 127.0.0.1") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except PermissionError:
+        listener.close()
+        raise BadInput(f"this user may not listen on port {port}", hint="give a --port above 1023") from None
+    except OSError as error:
+        listener.close()
+        hint = "give another --port, or stop what listens there"
+        raise Conflict(f"cannot listen on {host}, port {port}: {error.strerror}", hint=hint) from None
+    return listener
+
+
+@contextmanager
+def stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """A signal ends the server, not the process: uvicorn raises it again once it has stopped, and it lands here."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,311 @@
+"""``twinward witness``: run a witness, which co-signs other hospitals' logs, and check what witnesses find."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show_json
+from twinward.errors import BadInput
+
+if TYPE_CHECKING:
+    from twinward_ledger.note import VerifierKey
+
+app = typer.Typer(help="Run a witness: co-sign other hospitals' logs, and only if they grew.", no_args_is_help=True)
+
+DEFAULT_HOME = Path("twinward-witness")
+WitnessHomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        help="The witness's folder. Default: TWINWARD_WITNESS_HOME, else ./twinward-witness.",
+        show_default=False,
+    ),
+]
+
+
+@app.callback()
+def _witness() -> None:
+    """Run a witness: co-sign other hospitals' logs, and only if they grew."""
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="The hospital's short name: part of the witness's key name.")],
+    url: Annotated[
+        str, typer.Option(help="Where logs will reach it, for its card.", show_default="host and port")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8050,
+    home: WitnessHomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a witness: its own keys, its own memory. Best on a machine of its own, away from any log it will co-sign.
+
+    Exit codes: 0 made, 2 a bad name, 4 the home is not empty, 7 the key service does not answer.
+
+    Example: twinward witness create --name northgate --url https://witness.northgate.example --home ./witness
+    """
+    with errors_taught(as_json=as_json):
+        from pydantic import ValidationError
+
+        from twinward.witness_home import WitnessSettings, create_witness
+
+        try:
+            settings = WitnessSettings(name=name, url=url, listen_host=host, listen_port=port)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise BadInput(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        made = create_witness(_home(home), settings)
+        card = made.card()
+        made.close()
+        if as_json:
+            show_json(card.model_dump() | {"home": str(_home(home))})
+            return
+        at = "" if home is None else f" --home {home}"
+        say(f"{name}: a new witness in {_home(home)}")
+        say(f"for a log's quorum policy: witness {card.name} {card.key} {card.url}")
+        say("next")
+        say(f"  twinward witness card{at} > {name}.card.json      (hand it to the hospitals)")
+        say(f"  twinward witness add-log LOG-KEY{at}")
+        say(f"  twinward witness serve{at}")
+
+
+@app.command()
+def card(
+    url: Annotated[str, typer.Option(help="Where logs reach it.", show_default="of the settings")] = "",
+    home: WitnessHomeOption = None,
+) -> None:
+    """Print the witness's card: its keys, the proof that it holds them, where it is. All of it is public.
+
+    `twinward node init --witness-card` takes it. Exit codes: 0, 3 no witness in the home.
+
+    Example: twinward witness card --home ./witness > northgate.card.json
+    """
+    with errors_taught():
+        from twinward.witness_home import open_witness
+
+        with open_witness(_home(home)) as opened:
+            show_json(opened.card(url).model_dump())
+
+
+@app.command("add-log")
+def add_log(
+    key: Annotated[str, typer.Argument(help="The log's key, as `twinward node init` prints it.")],
+    anchor: Annotated[
+        str, typer.Option(help="Also sign anchors: '<chain id> <contract>', as `audit trust` names them.")
+    ] = "",
+    home: WitnessHomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Co-sign for a log from now on. A witness that is running takes it over with the next request.
+
+    Exit codes: 0, 2 not a log's key, 3 no witness in the home, 4 the log is listed with another key.
+
+    Example: twinward witness add-log "twinward.example/mercy/access-log+…" --anchor "1337 0xabc…" --home ./witness
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.witness_home import open_witness, parse_anchor
+        from twinward_ledger.errors import MalformedPolicy
+
+        log = log_key(key)
+        try:
+            wanted = parse_anchor(anchor) if anchor else None
+        except MalformedPolicy as error:
+            raise BadInput(str(error), hint="e.g. --anchor '1337 0x5fbd…'") from None
+        with open_witness(_home(home)) as opened:
+            opened.add_log(log, wanted)
+            opened.refresh()
+            logs = opened.witness.origins()
+        if as_json:
+            show_json({"added": log.name, "logs": logs})
+        else:
+            say(f"co-signs for {log.name} from now on; {len(logs)} logs in all")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="of the settings")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="of the settings")
+    ] = None,
+    home: WitnessHomeOption = None,
+) -> None:
+    """Answer logs (c2sp.org/tlog-witness) until Ctrl-C or SIGTERM. Every checkpoint is on disk before it is signed.
+
+    Split views it is shown are kept in evidence/ in the home. Exit codes: 0 stopped, 2 an address that cannot be
+    listened on, 3 no witness in the home, 4 the port is taken.
+
+    Example: twinward witness serve --home ./witness --port 8050
+    """
+    with errors_taught():
+        from twinward.cli.witness_serving import serve_witness
+        from twinward.witness_home import open_witness
+
+        with open_witness(_home(home)) as opened:
+            settings = opened.settings
+            serve_witness(opened, host or settings.listen_host, settings.listen_port if port is None else port)
+
+
+@app.command()
+def status(home: WitnessHomeOption = None, as_json: JsonOption = False) -> None:
+    """Which logs it co-signs, how far each got, and the split views it was shown.
+
+    Exit codes: 0, 3 no witness in the home, 7 its state does not answer, 8 it holds evidence of a split view.
+
+    Example: twinward witness status --home ./witness --json
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.witness_home import open_witness
+
+        with open_witness(_home(home)) as opened:
+            logs = {origin: opened.witness.last_size(origin) for origin in opened.witness.origins()}
+            found = [str(path) for path in opened.evidence()]
+            shown: dict[str, Any] = {"name": opened.settings.name, "key": str(opened.witness.key)}
+        if as_json:
+            show_json(shown | {"logs": logs, "split_views": found})
+        else:
+            say(f"{shown['name']}: {shown['key']}")
+            for origin, size in logs.items():
+                say(f"log       {origin}: " + (f"co-signed up to {size} events" if size else "nothing co-signed yet"))
+            for path in found:
+                say(f"split     {path} (`twinward witness evidence` checks it)")
+        if found:
+            raise typer.Exit(8)
+
+
+@app.command()
+def remember(
+    note: Annotated[Path, typer.Argument(help="A checkpoint that bears this witness's own cosignature.")],
+    home: WitnessHomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """After a restore from a backup: take back what the witness co-signed and has forgotten.
+
+    A witness that forgot could be made to co-sign a second history, so logs that notice it do not count it. Get the
+    newest checkpoint from the log (its `/log/checkpoint`); the witness's own cosignature on it is what is believed.
+    Exit codes: 0, 2 not such a checkpoint, 3 no witness in the home, 8 it contradicts what is remembered.
+
+    Example: twinward witness remember ./checkpoint --home ./witness
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.witness_home import open_witness
+        from twinward_ledger.errors import SplitView, WitnessRefused
+        from twinward_ledger.evidence import SplitViewEvidence
+
+        raw = read_input(note)
+        with open_witness(_home(home)) as opened:
+            try:
+                taken = opened.remember(raw)
+            except SplitView as error:
+                found = SplitViewEvidence.of(error.seen, error.offered, opened.witness.log_of(raw))
+                say(f"{found.statement}: {opened.keep_evidence(found)}")
+                raise typer.Exit(8) from None
+            except WitnessRefused as error:
+                raise BadInput(str(error), hint="give a checkpoint that this witness co-signed") from None
+        if as_json:
+            show_json({"log": taken.origin, "size": taken.size})
+        else:
+            say(f"remembers {taken.origin} up to {taken.size} events again")
+
+
+@app.command()
+def evidence(
+    file: Annotated[Path, typer.Argument(help="A split view's evidence.")],
+    log: Annotated[
+        str, typer.Option(help="The key the log is known by.", show_default="what the file says, and it is printed")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a split view's evidence offline: that one log signed two checkpoints which cannot both be true.
+
+    Needs no node, no log and no network. Give --log with the key you know: without it, the file only proves that
+    *whoever holds the printed key* contradicted himself. Exit codes: 0 it is a contradiction, 2 it is not.
+
+    Example: twinward witness evidence ./9f86d081884c7d65-120.split-view --log "twinward.example/mercy/access-log+…"
+    """
+    with errors_taught(as_json=as_json):
+        from twinward_ledger.errors import MalformedEvidence
+        from twinward_ledger.evidence import MAX_EVIDENCE_BYTES, verify
+
+        try:
+            found = verify(read_input(file, most=MAX_EVIDENCE_BYTES), log_key(log) if log else None)
+        except MalformedEvidence as error:
+            raise BadInput(str(error)) from None
+        one, other = found.first, found.second
+        if as_json:
+            shown = {"log": str(found.log), "statement": found.statement, "key_given": bool(log)}
+            show_json(shown | {"checkpoints": [[one.size, one.root.hex()], [other.size, other.root.hex()]]})
+            return
+        say(f"proven: {found.statement}")
+        say(f"{one.size} events under root {one.root.hex()}")
+        say(f"{other.size} events under root {other.root.hex()}")
+        say(f"signed both times by {found.log}")
+        if not log:
+            say("compare that key with the one the hospital published: --log does it for you")
+
+
+@app.command()
+def compare(
+    policy: Annotated[Path, typer.Argument(help="A quorum policy with the witnesses' URLs and one log.")],
+    log_url: Annotated[
+        str, typer.Option(help="Where the log's files are served.", show_default="of the policy's log line")
+    ] = "",
+    target: Annotated[Path, typer.Option("--out", help="Folder for evidence, if there is any.")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Ask every witness what it co-signed, and hold the answers against each other and against the log's own files.
+
+    Finds a log that shows one history to some witnesses and another to the rest, and writes the evidence. Exit codes:
+    0 one history, 2 a bad policy, 7 nobody answers, 8 a split view.
+
+    Example: twinward witness compare quorum.policy --log-url https://mercy.example/log
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.split_views import compare_witnesses
+        from twinward.witness_home import keep_evidence
+        from twinward_ledger.errors import MalformedPolicy
+        from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
+
+        try:
+            parsed = QuorumPolicy.parse(read_input(policy, most=MAX_POLICY_BYTES))
+        except MalformedPolicy as error:
+            raise BadInput(f"{policy}: {error}") from None
+        found = compare_witnesses(parsed, log_url)
+        files = [str(keep_evidence(target, one)) for one in found.evidence]
+        if as_json:
+            shown = {"seen": found.seen, "silent": found.silent, "unexplained": found.unexplained}
+            show_json(shown | {"split_views": files})
+        else:
+            for name, size in found.seen.items():
+                say(f"{name}: {size} events")
+            for name, reason in found.silent.items():
+                say(f"{name}: {reason}")
+            for line in found.unexplained:
+                say(f"cannot tell: {line}")
+            for one, path in zip(found.evidence, files, strict=True):
+                say(f"split view: {one.statement}; evidence in {path}")
+        if files:
+            raise typer.Exit(8)
+
+
+def log_key(text: str) -> VerifierKey:
+    """A log's key from the command line. Raises ``BadInput``."""
+    from twinward_crypto.errors import MalformedKey
+    from twinward_ledger.note import Algorithm, VerifierKey
+
+    hint = "a log's key is name+id+base64, as `twinward audit trust` prints it"
+    try:
+        key = VerifierKey.parse(text)
+    except MalformedKey as error:
+        raise BadInput(f"not a log's key: {error}", hint=hint) from None
+    if key.algorithm is not Algorithm.ED25519:
+        raise BadInput("this is a witness's key, not a log's", hint=hint)
+    return key
+
+
+def _home(home: Path | None) -> Path:
+    return home or Path(os.environ.get("TWINWARD_WITNESS_HOME") or DEFAULT_HOME)

@@ -1,0 +1,318 @@
+"""A witness's own home, apart from any node's: its keys, what it cosigned, whom it cosigns for.
+
+=================  =====================================================================================================
+``witness.toml``   settings
+``keys/``          the local key service, encrypted under a key file or the passphrase in TWINWARD_PASSPHRASE_FILE
+``logs``           the logs it cosigns for and the anchors it signs for; read again whenever the file changes
+``witness.db``     every checkpoint it cosigned, whole
+``evidence/``      split views it was shown, one file each
+=================  =====================================================================================================
+
+``logs`` holds one statement a line: ``log <vkey>`` or ``anchor <chain id> <contract>``; ``#`` starts a comment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twinward.clock import Clock, SystemClock
+from twinward.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.identity import Identity
+from twinward.private_files import write_private
+from twinward_crypto import bls
+from twinward_crypto.errors import CryptoError, MalformedKey
+from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.providers import open_provider
+from twinward_ledger.checkpoint import Checkpoint
+from twinward_ledger.cosignature import log_id
+from twinward_ledger.errors import LedgerError, MalformedPolicy
+from twinward_ledger.evidence import SplitViewEvidence
+from twinward_ledger.note import Algorithm, VerifierKey
+from twinward_ledger.stores.witness_state import WitnessState
+from twinward_ledger.witness import MAX_SKEW_S, Witness, WitnessKeys
+from twinward_ledger.witness_service import Limits, Report, WitnessService
+
+SETTINGS_FILE = "witness.toml"
+LOGS_FILE = "logs"
+STATE_FILE = "witness.db"
+EVIDENCE_FOLDER = "evidence"
+MAX_LOGS_BYTES = 256 * 1024
+
+_ANCHOR = re.compile(r"([1-9][0-9]{0,77}) (?:0x)?([0-9a-fA-F]{40})", re.ASCII)
+_CARD_HINT = "`twinward witness card` prints one"
+
+Anchor = tuple[int, bytes]
+"""An EIP-155 chain id and a contract's address (20 bytes)."""
+
+
+class WitnessSettings(BaseModel):
+    """What stands in ``witness.toml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    """The hospital's short name: part of the witness's key name."""
+    keys: str = ""
+    """Key service; empty for ``keys/`` in the home."""
+    url: str = ""
+    """Where logs reach it: what stands in their policies."""
+    listen_host: str = "127.0.0.1"
+    listen_port: Annotated[int, Field(ge=0, le=65535)] = 8050
+    max_skew_s: Annotated[int, Field(ge=1, le=86_400)] = MAX_SKEW_S
+    """How far the time a log proposes for an anchor may be from this machine's clock, in seconds."""
+    rate_per_s: Annotated[float, Field(gt=0)] = 50.0
+    """Requests a second that one client address may make in the long run."""
+
+    def to_toml(self) -> str:
+        """The file's content."""
+        lines = ["# Settings of this Twinward witness."]
+        for name, value in self.model_dump().items():
+            quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else value
+            lines.append(f"{name} = {quoted}")
+        return "\n".join(lines) + "\n"
+
+
+class WitnessCard(BaseModel):
+    """What a witness hands to the hospitals whose logs it will cosign. All of it is public."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str
+    """Its cosigner key (``VerifierKey``)."""
+    url: str
+    bls_public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
+    possession: Annotated[str, Field(pattern=r"^[0-9a-f]{192}$")]
+    """The proof of possession that a witness set on the chain demands."""
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """A card whose key parses and whose possession is proven. Raises ``BadInput``."""
+        try:
+            card = cls.model_validate_json(raw)
+            if VerifierKey.parse(card.key).algorithm is not Algorithm.COSIGNATURE_V1:
+                raise MalformedKey("not a cosigner's key")
+            bls.verify_possession(bytes.fromhex(card.bls_public_key), bytes.fromhex(card.possession))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise BadInput(f"not a witness's card: {first['msg']}", hint=_CARD_HINT) from None
+        except CryptoError as error:
+            raise BadInput(f"not a witness's card: {error}", hint=_CARD_HINT) from None
+        return card
+
+
+class WitnessHome:
+    """An opened home. Use ``create_witness`` or ``open_witness``."""
+
+    def __init__(self, home: Path, settings: WitnessSettings, keys: WitnessKeys, clock: Clock) -> None:
+        self.home = home
+        self.settings = settings
+        self._keys = keys
+        self._stamp: tuple[int, int] | None = None
+        self.witness = Witness(keys, (), WitnessState(home / STATE_FILE), clock, max_skew_s=settings.max_skew_s)
+        self.refresh()
+
+    def card(self, url: str = "") -> WitnessCard:
+        """What the hospitals need to know. ``url`` instead of the settings' own."""
+        host = self.settings.listen_host
+        own = f"http://{f'[{host}]' if ':' in host else host}:{self.settings.listen_port}"
+        return WitnessCard(
+            name=self.settings.name,
+            key=str(self.witness.key),
+            url=url or self.settings.url or own,
+            bls_public_key=self._keys.bls_public_key.hex(),
+            possession=self._keys.prove_possession().hex(),
+        )
+
+    def refresh(self) -> None:
+        """Take over the list of logs if its file has changed. Raises ``MalformedPolicy`` or ``OSError``."""
+        stat = (self.home / LOGS_FILE).stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp != self._stamp:
+            self.witness.serve(*read_logs(self.home / LOGS_FILE))
+            self._stamp = stamp
+
+    def add_log(self, key: VerifierKey, anchor: Anchor | None = None) -> None:
+        """Cosign for a log from now on, a running service included.
+
+        Raises:
+            Conflict: another key is listed under the same origin: a log does not change its key.
+        """
+        path = self.home / LOGS_FILE
+        logs, anchors = read_logs(path)
+        if any(one.name == key.name and one != key for one in logs):
+            raise Conflict(f"another key is listed for {key.name}", hint=f"if it is right, take it out of {path}")
+        lines = [] if key in logs else [f"log {key}"]
+        if anchor is not None and anchor not in anchors:
+            lines.append(f"anchor {anchor[0]} 0x{anchor[1].hex()}")
+        if lines:
+            write_private(path, path.read_bytes() + "".join(f"{line}\n" for line in lines).encode())
+
+    def remember(self, note: bytes) -> Checkpoint:
+        """Take back a checkpoint that bears this witness's own cosignature. Raises ``WitnessRefused``."""
+        return self.witness.remember(note)
+
+    def keep_evidence(self, found: SplitViewEvidence) -> Path:
+        """Write a split view down, durably; one file for each log and pair of sizes."""
+        folder = self.home / EVIDENCE_FOLDER
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return keep_evidence(folder, found)
+
+    def evidence(self) -> list[Path]:
+        """The files of all split views it was shown."""
+        return sorted((self.home / EVIDENCE_FOLDER).glob("*.split-view"))
+
+    def service(self, report: Report) -> WitnessService:
+        """The ASGI application."""
+        return WitnessService(
+            self.witness,
+            limits=Limits(rate_per_s=self.settings.rate_per_s),
+            refresh=self.refresh,
+            on_split=self.keep_evidence,
+            report=report,
+        )
+
+    def close(self) -> None:
+        """Give back its files."""
+        self.witness.close()
+
+
+def keep_evidence(folder: Path, found: SplitViewEvidence) -> Path:
+    """Write evidence into a folder under a name of its own; what is there already stays."""
+    sizes = "-".join(str(size) for size in dict.fromkeys((found.first.size, found.second.size)))
+    path = folder / f"{log_id(found.log.name).hex()[:16]}-{sizes}.split-view"
+    if not path.exists():
+        write_private(path, found.encoded)
+    return path
+
+
+def create_witness(home: Path, settings: WitnessSettings, *, clock: Clock | None = None) -> WitnessHome:
+    """Make a witness in an empty or absent folder, its keys first.
+
+    Raises:
+        Conflict: there is something in the folder already.
+        BadInput: it cannot be made.
+        Unavailable: the key service does not answer.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(home.iterdir()):
+            raise Conflict(f"{home} is not empty", hint="give another --home")
+    except OSError as error:
+        raise BadInput(f"{home} cannot be a witness's home: {error.strerror}") from None
+    write_private(home / LOGS_FILE, b"# Logs this witness cosigns for; `twinward witness add-log` adds one.\n")
+    keys = _keys_of(home, settings, create=True)
+    made = WitnessHome(home, settings, keys, clock or SystemClock())
+    write_private(home / SETTINGS_FILE, settings.to_toml().encode())
+    return made
+
+
+@contextmanager
+def open_witness(home: Path, *, clock: Clock | None = None) -> Iterator[WitnessHome]:
+    """The witness in a home, opened and closed again.
+
+    Raises:
+        NotFound: there is none.
+        BadInput: its settings or its list of logs are wrong.
+        Unavailable: its key service or its state does not answer.
+    """
+    settings = read_settings(home)
+    try:
+        opened = WitnessHome(home, settings, _keys_of(home, settings, create=False), clock or SystemClock())
+    except MalformedPolicy as error:
+        raise BadInput(
+            f"{home / LOGS_FILE}: {error}", hint="one `log <vkey>` or `anchor <id> <contract>` a line"
+        ) from None
+    except LedgerError as error:
+        raise Unavailable(str(error)) from error
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def read_settings(home: Path) -> WitnessSettings:
+    """A home's settings. Raises ``NotFound`` or ``BadInput`` naming the setting that is wrong."""
+    path = home / SETTINGS_FILE
+    try:
+        return WitnessSettings(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise NotFound(f"there is no witness in {home}", hint="`twinward witness create` makes one") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"setting {name}: {first['msg']}", hint=f"look at {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}") from None
+
+
+def read_logs(path: Path) -> tuple[tuple[VerifierKey, ...], tuple[Anchor, ...]]:
+    """Whom a witness cosigns for, and the anchors it signs. Raises ``MalformedPolicy`` naming the line."""
+    logs: dict[str, VerifierKey] = {}
+    anchors: list[Anchor] = []
+    with path.open("rb") as file:
+        raw = file.read(MAX_LOGS_BYTES + 1)
+    if len(raw) > MAX_LOGS_BYTES:
+        raise MalformedPolicy(f"a list of logs is at most {MAX_LOGS_BYTES} bytes", line=0)
+    for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
+        keyword, _, rest = line.strip().partition(" ")
+        if keyword == "log":
+            key = _log_key(rest.strip(), number)
+            if logs.setdefault(key.name, key) != key:
+                raise MalformedPolicy(f"two keys for {key.name}", line=number)
+        elif keyword == "anchor":
+            anchors.append(parse_anchor(rest.strip(), number))
+        elif keyword and not keyword.startswith("#"):
+            raise MalformedPolicy("want `log <vkey>` or `anchor <chain id> <contract>`", line=number)
+    return tuple(logs.values()), tuple(anchors)
+
+
+def parse_anchor(text: str, line: int = 0) -> Anchor:
+    """``<chain id> <contract>``. Raises ``MalformedPolicy``."""
+    found = _ANCHOR.fullmatch(text)
+    if not found:
+        raise MalformedPolicy("an anchor is `<chain id> <contract address>`", line=line)
+    return int(found[1]), bytes.fromhex(found[2])
+
+
+def _log_key(text: str, line: int) -> VerifierKey:
+    try:
+        key = VerifierKey.parse(text)
+    except MalformedKey as error:
+        raise MalformedPolicy(f"not a log's key: {error}", line=line) from None
+    if key.algorithm is not Algorithm.ED25519:
+        raise MalformedPolicy("this is a witness's key, not a log's", line=line)
+    return key
+
+
+def _keys_of(home: Path, settings: WitnessSettings, *, create: bool) -> WitnessKeys:
+    tenant = TenantId(settings.name)
+    try:
+        provider = open_provider(settings.keys or f"local:{home / 'keys'}", passphrase=_passphrase())
+        if not provider.versions(tenant):
+            if not create:
+                raise Unavailable(
+                    "the witness's keys are gone", hint="restore keys/ from a backup: others know its key"
+                )
+            provider.create(KekId(tenant, 1))
+        return Identity(provider, tenant).witness_keys()
+    except CryptoError as error:
+        hint = "check TWINWARD_PASSPHRASE_FILE and the permissions of the key file"
+        raise Unavailable(f"the key service cannot be used: {error}", hint=hint) from error
+
+
+def _passphrase() -> str | None:
+    named = os.environ.get("TWINWARD_PASSPHRASE_FILE")
+    if not named:
+        return None
+    with suppress(OSError, UnicodeDecodeError):
+        return Path(named).read_text(encoding="utf-8").strip()
+    raise BadInput(f"the passphrase cannot be read from {named}")
