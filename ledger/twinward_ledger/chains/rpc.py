@@ -38,7 +38,7 @@ _GAS_HEADROOM_PERCENT: Final = 20
 _LOG_PAGE_BLOCKS: Final = 10_000
 """Endpoints refuse longer ranges."""
 _NO_FUNDS: Final = re.compile(r"insufficient funds|upfront cost|not enough (funds|balance)", re.IGNORECASE)
-"""What geth, Erigon, anvil, Besu and Nethermind call an account that can't pay. Any other refusal is one all the same."""
+"""What geth, Erigon, anvil, Besu and Nethermind call an account that can't pay."""
 
 
 class RpcChain:

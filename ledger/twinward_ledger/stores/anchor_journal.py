@@ -76,7 +76,7 @@ class AnchorJournal:
         return int(count)
 
     def note_problem(self, problem: str, at_ms: int) -> None:
-        """Keep why anchoring waits; an empty text says that it no longer does. The time is that of the first failure."""
+        """Keep why anchoring waits, and since its first failure; an empty text says that it no longer does."""
         if not problem:
             self._run("DELETE FROM trouble WHERE kind = ?", _WAITS)
             return

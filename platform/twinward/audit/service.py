@@ -37,6 +37,7 @@ from twinward_ledger.errors import (
 from twinward_ledger.fsck import fsck
 from twinward_ledger.leaf import LeafKind
 from twinward_ledger.store import Entry, LogStore
+from twinward_ledger.stores.anchor_journal import Trouble
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.verifier import verify_quorum
 
@@ -60,6 +61,8 @@ class AuditStatus:
         quorum: how many must.
         anchored_size: how many events the newest confirmed anchor covers.
         anchored_block: the block it is in; None if nothing is anchored.
+        waits: why anchoring waits, and since when; None where it does not.
+        taken_back: when the chain last lost anchors it had confirmed; None if it never did.
     """
 
     size: int
@@ -69,6 +72,8 @@ class AuditStatus:
     quorum: int
     anchored_size: int
     anchored_block: int | None
+    waits: Trouble | None = None
+    taken_back: Trouble | None = None
 
     @property
     def pending(self) -> int:
@@ -178,6 +183,8 @@ class Audit:
                 quorum=self.anchorer.quorum,
                 anchored_size=anchor.statement.size if anchor else 0,
                 anchored_block=anchor.block_number if anchor else None,
+                waits=self.anchorer.journal.problem(),
+                taken_back=self.anchorer.journal.taken_back(),
             )
         except LogCorrupt as error:
             raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error

@@ -9,6 +9,7 @@ import typer
 
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json
+from twinward.clock import iso
 from twinward.config import Settings
 from twinward.errors import BadInput, Conflict, NotFound
 from twinward.vocabulary import Role
@@ -112,6 +113,8 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
         anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
         say(f"anchored  {log['anchored']} events, {anchored}")
+        if log["waits"]:
+            say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
         say(f"epoch     {shown['epoch']}")
         for vendor in shown["vendors"]:
             say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
@@ -211,6 +214,7 @@ def _status(node: Node) -> dict[str, Any]:
             "anchored": audit.anchored_size,
             "anchored_block": audit.anchored_block,
             "pending": audit.pending,
+            "waits": {"since": iso(audit.waits.since_ms), "why": audit.waits.text} if audit.waits else None,
         },
         "epoch": epoch,
         "vendors": vendors,

@@ -29,6 +29,8 @@ def lamp(status: AuditStatus, rows: Sequence[AuditRow]) -> dict[str, str]:
         return {"kind": "warn", "sign": "!", "say": "Nothing is signed yet."}
     if status.cosigned < status.quorum:
         return {"kind": "warn", "sign": "!", "say": "Too few hospitals have co-signed the newest checkpoint."}
+    if status.waits:
+        return {"kind": "warn", "sign": "!", "say": "The log is sound; it is not being anchored: see below why."}
     if status.anchored_block is None or status.pending > LAGGING:
         return {"kind": "warn", "sign": "!", "say": "The log is sound; its anchor on the chain lags behind."}
     return {"kind": "good", "sign": "✓", "say": "Yes. What was signed still stands, co-signed and anchored."}
@@ -61,7 +63,26 @@ def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[
             status.pending <= LAGGING,
             f"{status.pending} newer {'event waits' if status.pending == 1 else 'events wait'} for the next anchor",
         ),
+        *_chain_facts(status),
     ]
+
+
+def _chain_facts(status: AuditStatus) -> list[dict[str, str]]:
+    """What the chain did that an officer should know: it does not take anchors, or took some back."""
+    found = []
+    if status.waits:
+        since = iso(status.waits.since_ms)[:16].replace("T", " ")
+        found.append(
+            _fact(
+                False,
+                f"Since {since} UTC nothing could be anchored: {status.waits.text}. Nothing is lost: events are signed "
+                "and co-signed, and the next anchor takes all of them along",
+            )
+        )
+    if status.taken_back:
+        at = iso(status.taken_back.since_ms)[:16].replace("T", " ")
+        found.append(_fact(not status.waits, f"On {at} UTC {status.taken_back.text}"))
+    return found
 
 
 def sound(report: VerifyReport) -> dict[str, Any]:
