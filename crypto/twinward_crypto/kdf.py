@@ -25,6 +25,8 @@ RandomBytes = Callable[[int], bytes]
 """A source of random bytes, ``os.urandom`` unless a test says otherwise."""
 
 _FIRST_BLOCK = b"\x00\x00\x00\x01"
+_LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))
+"""Looked up, not made: a rotation writes lengths by the million."""
 
 
 def derive(key: bytes, label: bytes, context: bytes, *, length: int = KEY_BYTES) -> bytes:
@@ -59,7 +61,7 @@ def block_input(label: bytes, context: bytes, length: int) -> bytes:
 
 def length_prefixed(*parts: bytes) -> bytes:
     """Join parts, each after its length as a 32-bit big-endian integer. No two lists of parts give the same bytes."""
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    return b"".join([(_LENGTHS[n] if (n := len(part)) < 256 else n.to_bytes(4, "big")) + part for part in parts])
 
 
 def require_key(key: bytes) -> None:

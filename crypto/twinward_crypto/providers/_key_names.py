@@ -37,8 +37,12 @@ def require_possible(key: KekId) -> None:
 
 def wrap_aad(key: KekId, context: bytes) -> bytes:
     """The associated data of every wrapped key: tenant, KEK version and the caller's context."""
-    tenant = key.tenant.encode("utf-8", "surrogatepass")
-    return length_prefixed(KEK_WRAP, tenant, key.version.to_bytes(4, "big"), context)
+    return wrap_aad_of(key) + length_prefixed(context)
+
+
+def wrap_aad_of(key: KekId) -> bytes:
+    """The beginning of ``wrap_aad``, common to everything that a KEK wraps."""
+    return length_prefixed(KEK_WRAP, key.tenant.encode("utf-8", "surrogatepass"), key.version.to_bytes(4, "big"))
 
 
 def kek_name(key: KekId) -> str:

@@ -18,7 +18,7 @@ from twinward_crypto.errors import KeyDestroyed, KeyNotFound
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed, require_key
 from twinward_crypto.keys import KekId, TenantId, WrappedKey
 from twinward_crypto.providers import _hybrid_wrap
-from twinward_crypto.providers._key_names import TENANT_MAC, require_possible, wrap_aad
+from twinward_crypto.providers._key_names import TENANT_MAC, require_possible, wrap_aad, wrap_aad_of
 
 WRAPPED_BYTES = OVERHEAD_BYTES + KEY_BYTES
 
@@ -64,11 +64,11 @@ class SoftwareKeys:
 
     def wrap(self, key: KekId, plaintext_key: bytes, context: bytes) -> bytes:
         """Encrypt a 32-byte key under a KEK, bound to ``context``; 112 bytes, 1,171 as a hybrid."""
-        return self._wrap(self._kek(key), key, plaintext_key, context)
+        return self._wrap(self._kek(key), key.version, plaintext_key, wrap_aad(key, context))
 
     def unwrap(self, key: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt a wrapped key of either form."""
-        return self._unwrap(self._kek(key), key, wrapped, context)
+        return self._unwrap(self._kek(key), wrapped, wrap_aad(key, context))
 
     def rewrap(self, source: KekId, target: KekId, wrapped: bytes, context: bytes) -> bytes:
         """Move a wrapped key to another KEK."""
@@ -77,21 +77,24 @@ class SoftwareKeys:
     def rewrap_many(self, source: KekId, target: KekId, keys: Sequence[WrappedKey]) -> list[bytes]:
         """Move many. The KEKs are looked up once."""
         opens, closes = self._kek(source), self._kek(target)
-        return [
-            self._wrap(closes, target, self._unwrap(opens, source, key.wrapped, key.context), key.context)
-            for key in keys
-        ]
+        before, after, version = wrap_aad_of(source), wrap_aad_of(target), target.version
+        moved = []
+        for key in keys:
+            context = length_prefixed(key.context)
+            plaintext_key = self._unwrap(opens, key.wrapped, before + context)
+            moved.append(self._wrap(closes, version, plaintext_key, after + context))
+        return moved
 
-    def _wrap(self, kek: bytes, key: KekId, plaintext_key: bytes, context: bytes) -> bytes:
+    def _wrap(self, kek: bytes, version: int, plaintext_key: bytes, aad: bytes) -> bytes:
         require_key(plaintext_key)
         if self._hybrid:
-            return _hybrid_wrap.wrap(kek, plaintext_key, wrap_aad(key, context))
-        return seal(kek, plaintext_key, wrap_aad(key, context), generation=key.version)
+            return _hybrid_wrap.wrap(kek, plaintext_key, aad)
+        return seal(kek, plaintext_key, aad, generation=version)
 
-    def _unwrap(self, kek: bytes, key: KekId, wrapped: bytes, context: bytes) -> bytes:
+    def _unwrap(self, kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
         if len(wrapped) == WRAPPED_BYTES:
-            return open_sealed(kek, wrapped, wrap_aad(key, context))
-        return _hybrid_wrap.unwrap(kek, wrapped, wrap_aad(key, context))
+            return open_sealed(kek, wrapped, aad)
+        return _hybrid_wrap.unwrap(kek, wrapped, aad)
 
     def destroy(self, key: KekId) -> None:
         """Forget a KEK for good and remember that it existed."""

@@ -19,8 +19,8 @@ from sqlalchemy import delete as delete_from
 
 from twinward.clock import Clock
 from twinward.vault.database import Database, Schema
-from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
+from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.kept_keys import KeptKeys
 from twinward.vault.key_service import translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
