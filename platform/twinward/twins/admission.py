@@ -66,7 +66,8 @@ def _request(principal: Principal, purpose: Purpose, twin: TwinId, admission: Ad
 
 def _records(permit: Permit, twin: TwinId, admission: Admission) -> tuple[Permit, list[Record]]:
     patient = admission.patient
-    references = names.references_of(patient.reference, patient.category, patient.content, patient.found_by)
-    record = Record(twin, patient.record_type, patient.category, patient.content, references)
+    mark = names.as_content(patient.reference, patient.category, patient.content)
+    references = (patient.reference, *patient.found_by)
+    record = Record(twin, patient.record_type, patient.category, patient.content, references, mark=mark)
     stay = Record(twin, STAY_TYPE, Category.MONITORING, admission.stay, (names.stay_of(twin, "1"),))
     return permit, [record, stay]

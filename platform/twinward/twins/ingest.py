@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother, VersionMismatch
@@ -16,7 +15,7 @@ from twinward.vocabulary import Category, RecordId, TwinId
 class Plan:
     """What one import would write to one twin, found through blind tags only: nothing is opened to make it."""
 
-    def __init__(self, vault: RecordVault, twin: TwinId, source: PatientImport, *, is_new: bool) -> None:
+    def __init__(self, vault: RecordVault, twin: TwinId, source: PatientImport) -> None:
         """Compare an import with what is kept.
 
         Raises:
@@ -27,9 +26,12 @@ class Plan:
         self._vault = vault
         self._changes: list[tuple[str, str]] = []
         self._left: set[Category] = set()
-        self._kept = self._find(source, is_new=is_new)
+        # One query, however many records there are.
+        self._kept = vault.kept(
+            {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
+        )
         for one in source.records:
-            self._plan(one, is_new=is_new, keep=source.keep_existing)
+            self._plan(one, keep=source.keep_existing)
 
     @property
     def categories(self) -> frozenset[Category]:
@@ -39,12 +41,12 @@ class Plan:
     def add_features(self, vector: FeatureVector, existing: RecordId | None) -> bool:
         """Write the twin's feature vector along with the rest; False if this very vector is kept already."""
         reference, content = names.features_of(self.twin), to_content(vector)
-        same = names.as_content(reference, Category.FEATURES, content)
-        if existing is not None and self._vault.locate(same) is not None:
+        mark = names.as_content(reference, Category.FEATURES, content)
+        if existing is not None and self._vault.kept({reference: mark})[reference].marked:
             return False
-        references = (reference, names.features_under(self.twin, vector.schema), same)
+        references = (reference, names.features_under(self.twin, vector.schema))
         self.records.append(
-            Record(self.twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing)
+            Record(self.twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark)
         )
         self._changes.append((reference, "created" if existing is None else "updated"))
         return True
@@ -57,45 +59,37 @@ class Plan:
             for reference, change in self._changes
         )
 
-    def _plan(self, one: ImportRecord, *, is_new: bool, keep: bool) -> None:
+    def _plan(self, one: ImportRecord, *, keep: bool) -> None:
         if one.follows is not None:
             require_version(self._vault, one.reference, one.follows)
-        # The likeliest answer first: most of what is imported again has not changed.
-        if not (is_new or keep) and self._locate(one, names.as_content(one.reference, one.category, one.content)):
-            self._changes.append((one.reference, "unchanged"))
-            return
-        existing = self._locate(one, one.reference)
-        if existing is not None and keep:
-            self._changes.append((one.reference, "unchanged"))
-            return
-        if existing is not None:
-            self._left |= kept_categories(self._vault, one.reference)
-        references = names.references_of(one.reference, one.category, one.content, one.found_by)
-        record = Record(self.twin, one.record_type, one.category, one.content, references, record_id=existing)
-        # Whoever writes between the check and the write makes the vault refuse this version.
-        self.records.append(replace(record, version=one.follows or 0))
-        self._changes.append((one.reference, "created" if existing is None else "updated"))
-
-    def _find(self, source: PatientImport, *, is_new: bool) -> dict[str, tuple[TwinId, RecordId]]:
-        """Where the records are kept that the plan will ask for; in two queries, however many there are."""
-        same: dict[str, ImportRecord] = {}
-        if not (is_new or source.keep_existing):
-            same = {names.as_content(one.reference, one.category, one.content): one for one in source.records}
-        kept = self._vault.locate_many(list(same))
-        unchanged = {same[name].reference for name in kept}
-        others = [one.reference for one in source.records if one.reference not in unchanged]
-        return kept | self._vault.locate_many(others)
-
-    def _locate(self, one: ImportRecord, name: str) -> RecordId | None:
-        kept = self._kept.get(name)
-        if kept is None:
-            return None
-        if kept[0] != self.twin:
+        kept = self._kept.get(one.reference)
+        if kept is not None and kept.twin != self.twin:
             raise BelongsToAnother(
                 f"{one.reference} is already kept under another patient",
                 hint="ids are unique within a node: give the resource another id",
             )
-        return kept[1]
+        if kept is not None and (keep or kept.marked):
+            self._changes.append((one.reference, "unchanged"))
+            return
+        if kept is not None:
+            self._left |= frozenset(Category) if kept.category is None else {kept.category}
+        existing = None if kept is None else kept.record_id
+        references = (one.reference, *one.found_by)
+        mark = names.as_content(one.reference, one.category, one.content)
+        # Whoever writes between the check and the write makes the vault refuse this version.
+        self.records.append(
+            Record(
+                self.twin,
+                one.record_type,
+                one.category,
+                one.content,
+                references,
+                record_id=existing,
+                version=one.follows or 0,
+                mark=mark,
+            )
+        )
+        self._changes.append((one.reference, "created" if existing is None else "updated"))
 
 
 def require_version(vault: RecordVault, reference: str, version: int) -> None:
@@ -110,8 +104,9 @@ def require_version(vault: RecordVault, reference: str, version: int) -> None:
 
 
 def kept_categories(vault: RecordVault, reference: str) -> frozenset[Category]:
-    """The category a record has now, found without opening it; every category for one that was not imported."""
-    for category in Category:
-        if vault.locate(names.in_category(reference, category)) is not None:
-            return frozenset({category})
-    return frozenset(Category)
+    """The category a record has now, found without opening it: none where its twin's key is gone, and nothing opens;
+    every category for a reference that is not kept."""
+    kept = vault.kept({reference: reference}).get(reference)
+    if kept is None:
+        return frozenset(Category)
+    return frozenset() if kept.category is None else frozenset({kept.category})

@@ -1,7 +1,7 @@
-"""The strings a record is found under. The vault keeps only blind tags of them.
+"""The strings a record is found under, and what it is marked with. The vault keeps only blind tags of them.
 
-Three per record: its name; its name with its category, so that the permit asked for is exactly as wide as the record;
-and its name with the SHA-256 of its content, so that importing the same again is noticed without opening anything.
+A record is found under its name and whatever else its source says (``found_by``). It is marked with its name, its
+category and the SHA-256 of its content, so that importing the same again is noticed without opening anything.
 """
 
 from __future__ import annotations
@@ -14,25 +14,18 @@ DELETED = b""
 """The content of a deletion: it is a version like any other, so the record keeps its name, its chain and its key."""
 
 
-def references_of(
-    reference: str, category: Category, content: bytes, found_by: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """What a record is stored under."""
-    return (reference, in_category(reference, category), as_content(reference, category, content), *found_by)
+def references_of(reference: str, category: Category, content: bytes) -> tuple[str, ...]:
+    """For the few records whose mark must find them, too: the node's own."""
+    return reference, as_content(reference, category, content)
 
 
 def deleted(reference: str, category: Category) -> str:
-    """Found only while the record's newest version is a deletion."""
+    """The mark of a record whose newest version is a deletion."""
     return as_content(reference, category, DELETED)
 
 
-def in_category(reference: str, category: Category) -> str:
-    """Found only while the record's newest version has this category."""
-    return f"{reference}@{category}"
-
-
 def as_content(reference: str, category: Category, content: bytes) -> str:
-    """Found only while the record's newest version is exactly this."""
+    """The mark of a record whose newest version is exactly this."""
     return f"{reference}#{category}#{hashlib.sha256(content).hexdigest()}"
 
 

@@ -225,7 +225,7 @@ class Twins:
             require_in_general(self._access, principal, Action.WRITE, purpose)
             raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
-        plan = Plan(self._vault, twin, source, is_new=kept is None)
+        plan = Plan(self._vault, twin, source)
         vector = self._features(principal, purpose, plan, source, is_new=kept is None)
         if not plan.records:
             return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)

@@ -26,7 +26,11 @@ class Versions:
 
     def is_deleted(self, reference: str, head: RecordHead) -> bool:
         """Whether the newest version is a deletion. Opens nothing."""
-        return any(self._vault.locate(names.deleted(reference, one)) is not None for one in _categories([head]))
+        for category in _categories([head]):
+            kept = self._vault.kept({reference: names.deleted(reference, category)}).get(reference)
+            if kept is not None and kept.marked:
+                return True
+        return False
 
     def read(
         self, principal: Principal, purpose: Purpose, reference: str, version: int, *, justification: str = ""
@@ -92,9 +96,10 @@ class Versions:
             record_type=reference.partition("/")[0],
             category=category,
             content=names.DELETED,
-            references=names.references_of(reference, category, names.DELETED),
+            references=(reference,),
             record_id=head.record_id,
             version=head.version,
+            mark=names.deleted(reference, category),
         )
         written = self._vault.write(permit, [tombstone])[0]
         return RecordHead(head.twin, head.record_id, written.version, category, written.committed_at_ms)

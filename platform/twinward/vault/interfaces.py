@@ -151,7 +151,6 @@ class Found:
     version: int
     category_tag: bytes
     mark: bytes | None
-    tags: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +215,9 @@ class RecordStore(Protocol):
         """For each tag that is found, the last by id of the records whose newest version carries it."""
         ...
 
-    def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment]]:
-        """Every version of a twin's that stands in a row, and its segments."""
+    def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment], dict[str, int]]:
+        """Every version of a twin's that stands in a row, its segments, and the newest versions of its records (of
+        those that have more than one place to stand)."""
         ...
 
     def compact(self, step: Compaction) -> bool:
@@ -264,16 +264,16 @@ class RecordVault(Protocol):
         """Make keys for twins about to be created, so that the events of their making can be sealed: bulk only."""
         ...
 
-    def write_many(self, batch: Sequence[tuple[Permit, Sequence[Record]]]) -> list[list[Record]]:
-        """``write`` for many permits, all or none in one durable step."""
+    def write_many(
+        self,
+        batch: Sequence[tuple[Permit, Sequence[Record]]],
+        drafts: Sequence[tuple[Permit, Sequence[Draft]]] = (),
+    ) -> list[list[Record]]:
+        """``write`` for many permits, all or none in one durable step; drafts go straight into segments with them."""
         ...
 
     def write(self, permit: Permit, records: Sequence[Record]) -> list[Record]:
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
-        ...
-
-    def write_drafts(self, batch: Sequence[tuple[Permit, Sequence[Draft]]]) -> None:
-        """Seal new records straight into segments and store them, all or none in one durable step."""
         ...
 
     def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import replace
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MARK_BYTES, Found, Record, SealedRow
+from twinward.vault.interfaces import MARK_BYTES, Record, SealedRow
 from twinward.vault.payload import SCHEMA, Payload
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import Category, RecordId
-from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.keys import TenantId
@@ -98,13 +96,6 @@ class Sealer:
     def mark_of(self, mark: str) -> bytes:
         """What is stored of a mark: 8 bytes, which a record that was found can be held against."""
         return self._tagger(MARK_INDEX, mark)[:MARK_BYTES]
-
-    def is_marked(self, found: Found, mark: str) -> bool:
-        """Whether a record's newest version carries a mark; rows from before there were marks have a tag instead."""
-        if found.mark is not None:
-            return hmac.compare_digest(found.mark, self.mark_of(mark))
-        tag = self.reference_tag(mark)
-        return any(found.tags[start : start + TAG_BYTES] == tag for start in range(0, len(found.tags), TAG_BYTES))
 
     def _context(self, row: SealedRow, record_type: str, category: Category) -> bytes:
         return RecordContext(

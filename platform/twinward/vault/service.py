@@ -25,6 +25,7 @@ from twinward.vault.errors import (
 )
 from twinward.vault.interfaces import (
     Draft,
+    Found,
     Kept,
     Member,
     Place,
@@ -100,30 +101,30 @@ class Vault:
         """
         return self.write_many([(permit, records)])[0]
 
-    def write_many(self, batch: Sequence[tuple[Permit, Sequence[Record]]]) -> list[list[Record]]:
-        """Seal many twins' records and store them all in one durable step, all or none. Raises as ``write``."""
+    def write_many(
+        self,
+        batch: Sequence[tuple[Permit, Sequence[Record]]],
+        drafts: Sequence[tuple[Permit, Sequence[Draft]]] = (),
+    ) -> list[list[Record]]:
+        """Seal many twins' records and store them all in one durable step, all or none. Raises as ``write``.
+
+        Args:
+            batch: records, each sealed into a row of its own.
+            drafts: new records, sealed together into segments.
+        """
         rows: list[SealedRow] = []
         written = [self._seal(permit, records, rows) for permit, records in batch]
-        self._store.put(rows)
+        segments = [segment for permit, some in drafts for segment in self._draft(permit, some)]
+        self._store.put(rows, segments)
         return written
 
-    def write_drafts(self, batch: Sequence[tuple[Permit, Sequence[Draft]]]) -> None:
-        """Seal new records straight into segments and store them, all or none in one durable step.
-
-        Raises:
-            Refused: a permit does not cover writing one of the categories.
-            MalformedRecord: a part beyond its bound.
-            TwinNotFound, TwinShredded: nowhere to write to.
-            VaultUnavailable: nothing was stored.
-        """
-        segments: list[SealedSegment] = []
-        for permit, drafts in batch:
-            twin = self._twin_of(permit, Action.WRITE)
-            for category in {draft.category for draft in drafts}:
-                self._verifier.require(permit, action=Action.WRITE, twin=twin, category=category)
-            keys, at_ms = self._keyring.keys(twin), self._clock.now_ms()
-            segments += [self._segments.seal_draft(twin, draft, keys, at_ms=at_ms) for draft in drafts]
-        self._store.put([], segments)
+    def _draft(self, permit: Permit, drafts: Sequence[Draft]) -> list[SealedSegment]:
+        """Seal one permit's drafts; nothing is stored yet."""
+        twin = self._twin_of(permit, Action.WRITE)
+        for category in {draft.category for draft in drafts}:
+            self._verifier.require(permit, action=Action.WRITE, twin=twin, category=category)
+        keys, at_ms = self._keyring.keys(twin), self._clock.now_ms()
+        return [self._segments.seal_draft(twin, draft, keys, at_ms=at_ms) for draft in drafts]
 
     def _seal(self, permit: Permit, records: Sequence[Record], rows: list[SealedRow]) -> list[Record]:
         """Seal one permit's records onto ``rows``; nothing is stored yet."""
@@ -212,27 +213,32 @@ class Vault:
 
     def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
         """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
-        tags = {reference: self._sealer.reference_tag(reference) for reference in references}
-        found = self._store.find_many(list(tags.values()))
-        return {reference: (found[tag].twin, found[tag].record_id) for reference, tag in tags.items() if tag in found}
+        found = self._find({reference: reference for reference in references})
+        return {reference: (one.twin, one.record_id) for reference, one in found.items()}
 
     def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:
         """What is kept under each name, and whether its newest version carries the mark beside it. Opens nothing.
 
         Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
         """
-        tags = {name: self._sealer.reference_tag(name) for name in names}
-        found = self._store.find_many(list(tags.values()))
-        keys: dict[TwinId, TwinKeys | None] = {}
+        found = self._find({name: name for name in names})
+        marked = {name for name, one in found.items() if one.mark == self._sealer.mark_of(names[name])}
+        # Rows from before there were marks are found under them instead.
+        older = self._find({name: names[name] for name in found if name not in marked})
+        marked |= {name for name, one in older.items() if one.record_id == found[name].record_id}
+        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
         kept: dict[str, Kept] = {}
-        for name, mark in names.items():
-            one = found.get(tags[name])
-            if one is not None:
-                of_twin = keys[one.twin] if one.twin in keys else keys.setdefault(one.twin, self._keys_if_any(one.twin))
-                category = None if of_twin is None else of_twin.category_of(one.category_tag)
-                marked = self._sealer.is_marked(one, mark)
-                kept[name] = Kept(one.twin, one.record_id, one.version, category, marked)
+        for name, one in found.items():
+            of_twin = keys[one.twin]
+            category = None if of_twin is None else of_twin.category_of(one.category_tag)
+            kept[name] = Kept(one.twin, one.record_id, one.version, category, name in marked)
         return kept
+
+    def _find(self, references: Mapping[str, str]) -> dict[str, Found]:
+        """What each reference finds, by the reference's key here."""
+        tags = {key: self._sealer.reference_tag(reference) for key, reference in references.items()}
+        found = self._store.find_many(list(tags.values())) if tags else {}
+        return {key: found[tag] for key, tag in tags.items() if tag in found}
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
         """Every record whose newest version carries a reference, by record id. Opens nothing."""

@@ -343,7 +343,7 @@ def test_a_store_that_fails_leaves_nothing(house: House) -> None:
     twin = house.twin()
 
     class Full(SqliteRecordStore):
-        def put(self, rows: object) -> None:
+        def put(self, rows: object, segments: object = ()) -> None:
             raise VersionConflict("somebody was faster")
 
     house.store.close()

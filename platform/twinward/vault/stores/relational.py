@@ -107,7 +107,7 @@ class RelationalRecordStore:
         """For each tag that is found, the last by id of the records whose newest version carries it."""
         columns = (_tag.c.tag, _head.c.twin, _tag.c.record_id, _head.c.version, _head.c.category_tag)
         statement = (
-            select(*columns, _sealed.c.mark, _sealed.c.tags)
+            select(*columns, _sealed.c.mark)
             .join(_head, _head.c.record_id == _tag.c.record_id)
             .join(_sealed, (_sealed.c.record_id == _head.c.record_id) & (_sealed.c.version == _head.c.version))
         )
@@ -115,21 +115,22 @@ class RelationalRecordStore:
         with self._file.reading() as connection:
             for start in range(0, len(tags), _TAGS_AT_ONCE):
                 some = statement.where(_tag.c.tag.in_(tags[start : start + _TAGS_AT_ONCE])).order_by(_tag.c.record_id)
-                for tag, twin, record_id, version, category_tag, mark, row_tags in connection.execute(some):
-                    found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, mark, row_tags)
+                for tag, twin, record_id, version, category_tag, mark in connection.execute(some):
+                    found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, mark)
             for tag, members in in_segments.found_by(connection, tags).items():
                 last = max(members, key=lambda member: member.record_id)
                 if tag not in found or found[tag].record_id < last.record_id:
                     found[tag] = Found(last.twin, last.record_id, last.version, last.category_tag, last.mark)
         return found
 
-    def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment]]:
-        """Every version of a twin's that stands in a row, by record id and version, and its segments."""
+    def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment], dict[str, int]]:
+        """Every version of a twin's that stands in a row, by record id and version, its segments, and its heads."""
         statement = select(_sealed).join(_head, _head.c.record_id == _sealed.c.record_id).where(_head.c.twin == twin)
         with self._file.reading() as connection:
             rows = [_row(row) for row in connection.execute(statement)]
             segments = in_segments.of_twin(connection, twin)
-        return sorted(rows, key=lambda row: (row.record_id, row.version)), segments
+            heads = in_segments.heads_of_twin(connection, twin)
+        return sorted(rows, key=lambda row: (row.record_id, row.version)), segments, heads
 
     def compact(self, step: Compaction) -> bool:
         """Swap rows and segments for new segments that hold the same versions, in one durable step.
@@ -139,7 +140,9 @@ class RelationalRecordStore:
         Raises:
             VaultUnavailable: nothing was changed.
         """
-        newest = {row.record_id: row.version for row in step.rows}
+        newest: dict[str, int] = {}
+        for row in step.rows:
+            newest[row.record_id] = max(row.version, newest.get(row.record_id, 0))
         kept = {row.record_id for row in step.rows if row.version > 1}
         alone = sorted(newest.keys() - kept)
         with self._file.writing() as connection:

@@ -77,8 +77,7 @@ def of_twin(connection: Connection, twin: TwinId, category_tags: Sequence[bytes]
 
 def current_members(connection: Connection, twin: TwinId, segments: Iterable[SealedSegment]) -> Iterator[Member]:
     """The members of a twin's segments that are their records' newest versions."""
-    statement = select(head_table.c.record_id, head_table.c.version).where(head_table.c.twin == twin)
-    heads: dict[str, int] = {row.record_id: row.version for row in connection.execute(statement)}
+    heads = heads_of_twin(connection, twin)
     for segment in segments:
         for member in members_of(segment):
             if heads.get(member.record_id, member.version) == member.version:
@@ -139,6 +138,12 @@ def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[
         if heads.get(member.record_id, member.version) == member.version:
             found.setdefault(tag, []).append(member)
     return found
+
+
+def heads_of_twin(connection: Connection, twin: TwinId) -> dict[str, int]:
+    """The newest versions of those of a twin's records that ``record_head`` has."""
+    statement = select(head_table.c.record_id, head_table.c.version).where(head_table.c.twin == twin)
+    return {row.record_id: row.version for row in connection.execute(statement)}
 
 
 def heads_of(connection: Connection, record_ids: Collection[str], *, lock: bool = False) -> dict[str, int]:
