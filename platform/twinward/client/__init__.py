@@ -1,19 +1,37 @@
 """The vendor SDK: ask hospitals which patients are like this one, without showing the query.
 
-Imports the crypto leaf and the public feature schema, never the node. ``VendorClient`` is the way in; ``messages`` is
-the contract that both sides of the HTTP API are written against.
+Imports the crypto leaf and the public feature schema, never the node. ``VendorClient`` (``AsyncVendorClient`` with
+await) is the way in, ``ask_hospitals`` asks several, ``VendorKeys`` open the records that consent lets out;
+``messages`` is the contract that both sides of the HTTP API are written against.
 """
 
+from twinward.client.answers import Matches, Prepared, Question, Record, Records
+from twinward.client.asynchronous import AsyncVendorClient
 from twinward.client.errors import AnswerMalformed, ClientError, HospitalRefused, HospitalUnreachable
+from twinward.client.hospitals import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
+from twinward.client.keys import VendorKeys
+from twinward.client.messages import Mode
 from twinward.client.threshold import Threshold
-from twinward.client.vendor import Matches, VendorClient
+from twinward.client.vendor import VendorClient
 
 __all__ = [
     "AnswerMalformed",
+    "Answers",
+    "AsyncVendorClient",
     "ClientError",
+    "Failure",
+    "Found",
     "HospitalRefused",
     "HospitalUnreachable",
     "Matches",
+    "Mode",
+    "Prepared",
+    "Question",
+    "Record",
+    "Records",
     "Threshold",
     "VendorClient",
+    "VendorKeys",
+    "ask_hospitals",
+    "ask_hospitals_async",
 ]

@@ -216,7 +216,7 @@ class ResultsReply(_Message):
 
 
 def sealing_context(binding: bytes, handle: str) -> tuple[bytes, bytes]:
-    """HPKE ``info`` and ``aad`` of one patient's sealed records. A handle is one vendor's own, so it names the vendor."""
+    """HPKE ``info`` and ``aad`` of one patient's sealed records. A handle is one vendor's, so it names the vendor."""
     return _RECORDS, binding + bytes.fromhex(handle)
 
 

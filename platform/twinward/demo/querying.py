@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.access.consent import Provision
+from twinward.client import Matches, VendorClient
 from twinward.client.messages import Mode
-from twinward.client.vendor import Matches, VendorClient
 from twinward.demo.cast import OFFICER, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Query

@@ -131,7 +131,7 @@ def test_a_new_epoch_gives_new_handles_and_refuses_old_queries(tmp_path: Path, s
         old_terms = vendor.schema()
         house.service = house.open(EPOCH + 1)
         later = house.vendor()
-        later._terms = old_terms
+        later._talk._terms = old_terms
         with pytest.raises(HospitalRefused, match="another schema or epoch") as refusal:
             later.query_gated(asked, threshold=0.5)
         assert refusal.value.status == 409

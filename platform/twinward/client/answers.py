@@ -1,0 +1,107 @@
+"""What a vendor asks and what comes back, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinward.client.messages import Mode
+from twinward.client.threshold import Threshold, as_threshold
+from twinward.feature_schema import Value
+
+DEFAULT_SHARE = 0.05
+
+Values = Mapping[str, Value]
+"""Feature values by name: numbers in the schema's units, or pairs such as ``("66", "mmol/mol")``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One query in clinical units, before anything is fetched or encrypted.
+
+    Attributes:
+        values: the patient. A feature that is left out does not count.
+        mode: how to ask.
+        threshold: how near; without one 5 % of each range, or everybody where ``nearest`` is given.
+        nearest: the smallest ball that holds at least so many.
+        weights: whole numbers by feature; 1 where none is given.
+    """
+
+    values: Values = field(repr=False)
+    mode: Mode = Mode.GATED
+    threshold: float | Threshold | None = field(default=None, repr=False)
+    nearest: int | None = None
+    weights: Mapping[str, int] | None = field(default=None, repr=False)
+
+    def limit(self) -> Threshold:
+        """The threshold to use."""
+        if self.threshold is None:
+            return Threshold.share(DEFAULT_SHARE if self.nearest is None else 1.0)
+        return as_threshold(self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query that is ready to leave: look at it, then send it, once.
+
+    Attributes:
+        hospital: who would get it.
+        mode: how it is asked.
+        leakage: what that mode gives away, in the hospital's words.
+        upload_bytes: size of what would be sent.
+        seconds: how long it took to make.
+    """
+
+    hospital: str
+    mode: Mode
+    leakage: str
+    upload_bytes: int
+    seconds: float
+    send: Callable[[], Any] = field(repr=False)
+    """The steps of sending, for the client that prepared it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What came back.
+
+    Attributes:
+        mode: how it was asked.
+        epoch: the cohort it is about; handles mean nothing in another one.
+        handles: pseudonyms of matching patients.
+        count: how many were told; None where the hospital tells nothing.
+        withheld: one sentence saying what is missing and why; empty if nothing is.
+        budget_left: queries left in this epoch.
+        distances: vendor-key mode: squared distance of each handle, noise included; empty otherwise.
+        upload_bytes, download_bytes: size of the encrypted parts.
+    """
+
+    mode: Mode
+    epoch: int
+    handles: tuple[str, ...]
+    count: int | None
+    withheld: str
+    budget_left: int
+    distances: tuple[int, ...] = field(default=(), repr=False)
+    upload_bytes: int = 0
+    download_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a patient, as the hospital keeps it."""
+
+    handle: str
+    record_type: str
+    category: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Opened records. ``withheld`` says in one sentence what is missing and why; empty if nothing is."""
+
+    records: tuple[Record, ...]
+    withheld: str
+    sealed_bytes: int

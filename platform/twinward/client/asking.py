@@ -1,0 +1,179 @@
+"""How a question becomes a message in each mode, and how the answer is read. No network: see ``conversation``."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from twinward.client.answers import Matches, Question
+from twinward.client.errors import AnswerMalformed
+from twinward.client.messages import (
+    DistanceReply,
+    GatedQuery,
+    MatchReply,
+    MatrixSearch,
+    Mode,
+    ModeTerms,
+    Terms,
+    TokenRequest,
+    VendorKeyQuery,
+)
+from twinward.errors import BadInput
+from twinward_crypto.errors import CryptoError
+from twinward_crypto.homomorphic import wire
+from twinward_crypto.homomorphic.gated import encrypt_gated_query
+from twinward_crypto.homomorphic.parameters import Plan
+from twinward_crypto.homomorphic.query import EncryptedQuery, QueryKey
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeyQuery:
+    """Vendor-key mode: what travels, and what must stay to read the answer."""
+
+    message: VendorKeyQuery
+    upload_bytes: int
+    plan: Plan
+    key: QueryKey = field(repr=False)
+    query: EncryptedQuery = field(repr=False)
+    limit: int = field(repr=False)
+    nearest: int | None
+
+    def read(self, reply: DistanceReply, terms: Terms) -> Matches:
+        """The nearest among the handles that were told. Raises ``AnswerMalformed``."""
+        if reply.epoch != terms.epoch:
+            raise AnswerMalformed("an answer about another epoch")
+        kind = wire.Kind.SCORES
+        scores = reading(lambda: wire.decode(reply.bundle, kind=kind, plan=self.plan, binding=terms.binding()))
+        if len(reply.handles) != scores.rows:
+            raise AnswerMalformed("as many handles as rows are expected")
+        distances = reading(lambda: self.key.decrypt_distances(self.query, scores))
+        told = np.array([bool(handle) for handle in reply.handles])
+        limit = self.limit
+        if self.nearest is not None and self.nearest < told.sum():
+            limit = min(limit, int(np.partition(distances[told], self.nearest - 1)[self.nearest - 1]))
+        near = np.flatnonzero(told & (distances <= limit)).tolist()
+        return Matches(
+            mode=Mode.VENDOR_KEY,
+            epoch=reply.epoch,
+            handles=tuple(reply.handles[row] for row in near),
+            count=len(near),
+            withheld=reply.withheld,
+            budget_left=reply.budget_left,
+            distances=tuple(int(distances[row]) for row in near),
+            upload_bytes=self.upload_bytes,
+            download_bytes=len(reply.bundle),
+        )
+
+
+def gated_message(terms: Terms, mode: ModeTerms, gate: wire.Bundle, question: Question) -> tuple[GatedQuery, int]:
+    """The message and the size of its encrypted part."""
+    levels, weights = _numbers(terms, mode, question)
+    limit = question.limit().to_squared(terms.feature_schema, weights)
+    data = _making(lambda: encrypt_gated_query(gate, levels, weights).encode())
+    message = GatedQuery(
+        epoch=terms.epoch, threshold_squared=limit, nearest=question.nearest, bundle=base64.b64encode(data)
+    )
+    return message, len(data)
+
+
+def own_key_message(
+    terms: Terms, mode: ModeTerms, plan: Plan, question: Question, key: QueryKey | None = None
+) -> OwnKeyQuery:
+    """Encrypted under ``key``, a fresh one where none is given. The threshold is moved by half the noise."""
+    levels, weights = _numbers(terms, mode, question)
+    limit = question.limit().to_squared(terms.feature_schema, weights) + (plan.noise_width - 1) // 2
+    secret = key or QueryKey.generate(plan)
+    query = _making(lambda: secret.encrypt_query(levels, weights, binding=terms.binding()))
+    data = query.bundle.encode()
+    message = VendorKeyQuery(epoch=terms.epoch, bundle=base64.b64encode(data))
+    return OwnKeyQuery(message, len(data), plan, secret, query, limit, question.nearest)
+
+
+def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRequest | MatrixSearch:
+    """A token request for a plain range; a search by the hospital for the nearest k or with weights. In the clear."""
+    schema = terms.feature_schema
+    missing = [feature.name for feature in schema.features if feature.name not in question.values]
+    if missing:
+        raise BadInput(f"matrix mode needs every feature; {missing[0]!r} is missing", hint="gated mode does not")
+    levels, weights = _numbers(terms, mode, question)
+    if weights is not None and min(weights) < 1:
+        raise BadInput("matrix mode leaves no feature out: weights are 1 or more", hint="gated mode takes weight 0")
+    limit = question.limit().to_squared(schema, weights)
+    if weights is None and question.nearest is None:
+        return TokenRequest(epoch=terms.epoch, levels=tuple(levels), threshold_squared=limit)
+    return MatrixSearch(
+        epoch=terms.epoch,
+        levels=tuple(levels),
+        threshold_squared=limit,
+        weights=None if weights is None else tuple(weights),
+        nearest=question.nearest,
+    )
+
+
+def offered(terms: Terms, mode: Mode) -> ModeTerms:
+    """A mode's terms. Raises ``BadInput`` where the hospital does not answer in it."""
+    for one in terms.modes:
+        if one.mode is mode:
+            return one
+    names = ", ".join(one.mode for one in terms.modes) or "no mode"
+    raise BadInput(f"{terms.hospital} does not answer in {mode} mode", hint=f"it answers in: {names}")
+
+
+def matches_of(reply: MatchReply, *, upload_bytes: int = 0) -> Matches:
+    """A reply as the vendor sees it."""
+    return Matches(
+        mode=reply.mode,
+        epoch=reply.epoch,
+        handles=reply.handles,
+        count=reply.count,
+        withheld=reply.withheld,
+        budget_left=reply.budget_left,
+        upload_bytes=upload_bytes,
+    )
+
+
+def reading(make: Callable[[], Made]) -> Made:
+    """What the hospital sent cannot be used: the hospital's fault."""
+    try:
+        return make()
+    except CryptoError as error:
+        raise AnswerMalformed(f"the hospital's answer cannot be used: {error}") from error
+
+
+def _making(make: Callable[[], Made]) -> Made:
+    """What the caller asked for cannot be encrypted: the caller's fault."""
+    try:
+        return make()
+    except CryptoError as error:
+        raise BadInput(f"this query cannot be made: {error}") from error
+
+
+def _numbers(terms: Terms, mode: ModeTerms, question: Question) -> tuple[list[int], Sequence[int] | None]:
+    """Levels and weights; weights are None where every feature counts once."""
+    schema, values, given = terms.feature_schema, question.values, question.weights or {}
+    levels = schema.quantise(schema.in_own_units(values))
+    if not values:
+        raise BadInput("a query needs at least one feature")
+    if question.nearest is not None and (isinstance(question.nearest, bool) or not 1 <= question.nearest <= 10_000):
+        raise BadInput("the nearest so many: a whole number from 1 to 10,000")
+    stray = sorted(set(given) - set(values))
+    if stray:
+        raise BadInput(f"a weight for {stray[0]!r}, which has no value")
+    if any(isinstance(weight, bool) or not isinstance(weight, int) for weight in given.values()):
+        raise BadInput("weights are whole numbers")
+    chosen = [given.get(feature.name, 1) if feature.name in values else 0 for feature in schema.features]
+    if all(weight == 1 for weight in chosen):
+        return levels, None
+    if not mode.weighted:
+        raise BadInput(
+            "this hospital takes no weights in this mode, so every feature must be given", hint="or use another mode"
+        )
+    if not 0 <= min(chosen) <= max(chosen) <= mode.max_weight or not any(chosen):
+        raise BadInput(f"weights go from 0 to {mode.max_weight} here, and not all are 0")
+    return levels, chosen

@@ -1,0 +1,114 @@
+"""``AsyncVendorClient``: ``VendorClient`` for asyncio. Encryption runs in a thread, so the event loop stays free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from twinward.client.answers import Matches, Prepared, Question, Records, Values
+from twinward.client.conversation import Conversation, Request, Steps, transport_error
+from twinward.client.keys import VendorKeys
+from twinward.client.messages import BudgetReply, Mode, Terms
+from twinward.client.threshold import Threshold
+from twinward.client.vendor import DEFAULT_TIMEOUT_S
+
+Result = TypeVar("Result")
+
+
+class AsyncVendorClient:
+    """Ask one hospital, with await. Arguments, methods and errors are ``VendorClient``'s."""
+
+    def __init__(
+        self, base_url: str, token: str, *, http: httpx.AsyncClient | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._http = http or httpx.AsyncClient(timeout=timeout_s)
+        self._owns_http = http is None
+        self._talk = Conversation()
+
+    def __repr__(self) -> str:
+        return f"AsyncVendorClient({self.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give back the connection, if this client opened it."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def schema(self) -> Terms:
+        """As ``VendorClient.schema``."""
+        return await self._run(self._talk.schema())
+
+    async def ask(self, question: Question) -> Matches:
+        """As ``VendorClient.ask``."""
+        return await self._run(self._talk.ask(question))
+
+    async def prepare(self, question: Question) -> Prepared:
+        """As ``VendorClient.prepare``."""
+        return await self._run(self._talk.prepare(question))
+
+    async def send(self, prepared: Prepared) -> Matches:
+        """As ``VendorClient.send``."""
+        matches: Matches = await self._run(prepared.send())
+        return matches
+
+    async def query(
+        self,
+        values: Values,
+        *,
+        mode: Mode = Mode.GATED,
+        threshold: float | Threshold | None = None,
+        nearest: int | None = None,
+        weights: Mapping[str, int] | None = None,
+    ) -> Matches:
+        """As ``VendorClient.query_gated``, ``query_vendor_key`` and ``query_matrix``, by mode."""
+        return await self.ask(Question(values, mode, threshold, nearest, weights))
+
+    async def records(
+        self, matches: Matches | Sequence[str], keys: VendorKeys, *, categories: Sequence[str]
+    ) -> Records:
+        """As ``VendorClient.records``."""
+        handles = matches.handles if isinstance(matches, Matches) else matches
+        return await self._run(self._talk.records(handles, categories, keys))
+
+    async def budget(self) -> BudgetReply:
+        """As ``VendorClient.budget``."""
+        return await self._run(self._talk.budget())
+
+    async def results(self) -> list[Matches]:
+        """As ``VendorClient.results``."""
+        return await self._run(self._talk.results())
+
+    async def _run(self, steps: Steps[Result]) -> Result:
+        request, result = await asyncio.to_thread(_advance, steps, None)
+        while request is not None:
+            headers = self._headers | ({"content-type": "application/json"} if request.content else {})
+            url = self.base_url + request.path
+            try:
+                answer = await self._http.request(request.method, url, headers=headers, content=request.content)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise transport_error(error) from error
+            request, result = await asyncio.to_thread(_advance, steps, answer)
+        if result is None:
+            raise RuntimeError("steps ended without a result")
+        return result[0]
+
+
+def _advance(steps: Steps[Result], answer: httpx.Response | None) -> tuple[Request | None, tuple[Result] | None]:
+    """The next request, or the result. (``StopIteration`` cannot pass through a thread's future.)"""
+    try:
+        return (next(steps) if answer is None else steps.send(answer)), None
+    except StopIteration as done:
+        return None, (done.value,)
