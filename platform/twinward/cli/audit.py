@@ -51,8 +51,8 @@ def list_(
     with node_at(home, as_json=as_json) as node:
         from twinward.api.audit import row_json
         from twinward.audit.reader import Filters
+        from twinward.audit.wording import row_sentence
         from twinward.clock import iso
-        from twinward.console.wording import row_sentence
 
         if decision not in (None, "permit", "deny"):
             raise BadInput("a decision is permit or deny")
@@ -231,8 +231,8 @@ def _trust_of(node: Node) -> Trust:
 
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:
+    from twinward.audit.wording import sentence
     from twinward.clock import iso
-    from twinward.console.wording import sentence
     from twinward_ledger.leaf import MINUTE_MS
 
     verdict, anchor = proven.verdict, proven.verdict.anchor

@@ -7,8 +7,8 @@ from typing import Any
 
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
+from twinward.audit.wording import PURPOSES, deed, row_sentence
 from twinward.clock import iso
-from twinward.console.wording import PURPOSES, deed, row_sentence
 
 
 def shown(row: AuditRow) -> dict[str, Any]:
