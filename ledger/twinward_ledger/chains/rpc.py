@@ -37,7 +37,9 @@ _PRIORITY_FEE_WEI: Final = 1_000_000_000
 _GAS_HEADROOM_PERCENT: Final = 20
 _LOG_PAGE_BLOCKS: Final = 10_000
 """Endpoints refuse longer ranges."""
-_NO_FUNDS: Final = re.compile(r"insufficient funds|upfront cost|not enough (funds|balance)", re.IGNORECASE)
+_NO_FUNDS: Final = re.compile(
+    r"insufficient funds|upfront cost|not enough (funds|balance)|gas required exceeds allowance", re.IGNORECASE
+)
 """What geth, Erigon, anvil, Besu and Nethermind call an account that can't pay."""
 
 
