@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -19,7 +15,6 @@ from twinward.cli.screen import (
     JsonOption,
     YesOption,
     confirm,
-    err,
     errors_taught,
     out,
     read_input,
@@ -27,23 +22,33 @@ from twinward.cli.screen import (
     show_json,
     table,
 )
-from twinward.errors import BadInput, NotAuthenticated
+from twinward.cli.vendor_input import question_values, require_private, token_of, weights_of
+from twinward.cli.vendor_output import announce, print_answers, print_matches, shown, shown_answers
+from twinward.errors import BadInput, TwinwardError
 
 if TYPE_CHECKING:
-    import httpx
-
-    from twinward.client import Matches, VendorClient
-    from twinward.client.messages import Terms
+    from twinward.client import Records, VendorClient, VendorKeys
 
 app = typer.Typer(help="Ask hospitals which patients are like this one, encrypted.", no_args_is_help=True)
 
-TOKEN_VARIABLE = "TWINWARD_TOKEN"  # noqa: S105 - the name of a variable
 MODES = ("gated", "vendor-key", "matrix")
 UrlArgument = Annotated[str, typer.Argument(help="The hospital's address, e.g. https://twinward.st-anna.example.")]
 TokenOption = Annotated[
     Path | None, typer.Option("--token-file", help="A file with the token. Default: TWINWARD_TOKEN in the environment.")
 ]
+TokensOption = Annotated[
+    list[Path] | None,
+    typer.Option("--token-file", help="A file with a token: one for all hospitals, or one each, in their order."),
+]
 PlainOption = Annotated[bool, typer.Option("--plain-http", help="Send the token over http:// beyond this machine.")]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        envvar="TWINWARD_VENDOR_PASSPHRASE_FILE",
+        help="A file with the passphrase of your keys. Asked for where there is none.",
+    ),
+]
 
 
 @app.callback()
@@ -52,6 +57,33 @@ def _vendor() -> None:
 
     The token comes from TWINWARD_TOKEN or --token-file, never from the command line, which others can see.
     """
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(help="Where the keys go. A key is never overwritten.")],
+    classical: Annotated[bool, typer.Option("--classical", help="X25519 alone, without ML-KEM.")] = False,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key pair to which hospitals seal records, and keep it under a passphrase.
+
+    Queries need no key of yours: in vendor-key mode a fresh one is made for each and forgotten with the answer.
+
+    Exit codes: 0, 2 a bad passphrase or place, 4 the file exists.
+
+    Example: twinward vendor keygen acme.keys --passphrase-file acme.pass
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.client import VendorKeys
+
+        keys = VendorKeys.generate(classical=classical)
+        keys.save(file, _passphrase(passphrase_file, twice=True))
+        if as_json:
+            show_json({"file": str(file), "suite": keys.suite, "fingerprint": keys.fingerprint})
+            return
+        say(f"{file}: {keys.suite}, public key SHA-256 {keys.fingerprint}")
+        say("without the passphrase nobody opens what is sealed to it, you included")
 
 
 @app.command()
@@ -70,49 +102,75 @@ def schema(
             show_json(terms.model_dump(mode="json"))
             return
         say(f"{terms.hospital}, epoch {terms.epoch}; at least {terms.minimum_count} matches, or none are told")
-        features = table("feature", "unit", "from", "to", "what")
+        features = table("feature", "unit", "from", "to", "LOINC", "what")
         for one in terms.feature_schema.features:
-            features.add_row(one.name, one.unit, f"{one.low:g}", f"{one.high:g}", one.title)
+            loinc = " ".join(one.loinc) or "derived"
+            features.add_row(one.name, one.unit, f"{one.low:g}", f"{one.high:g}", loinc, one.title)
         out.print(features, markup=False)
+        say(
+            f"quantised to {terms.feature_schema.levels} levels: a distance is off by at most "
+            f"{terms.feature_schema.share_error:.2%} of the ranges (root mean square)"
+        )
         for mode in terms.modes:
             say(f"{mode.mode.value}: {mode.leakage}")
 
 
 @app.command()
 def query(
-    url: UrlArgument,
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="The hospitals' addresses, one or several.")],
     mode: Annotated[str, typer.Option(help=f"How to ask: {', '.join(MODES)}. `vendor schema` says what each leaks.")],
     values: Annotated[
-        Path | None, typer.Option(help='A JSON object, e.g. {"hba1c_percent": 8.2}; "-" reads it.')
+        Path | None, typer.Option(help='A JSON object, e.g. {"hba1c_percent": [66, "mmol/mol"]}; "-" reads it.')
     ] = None,
-    feature: Annotated[list[str] | None, typer.Option(help="name=value in clinical units; may be repeated.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="name=value, with another UCUM unit after it if you like; may be repeated.")
+    ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="How near: a share of each feature's range, 0 to 1.")
-    ] = 0.05,
+        float | None, typer.Option(min=0, max=1, help="How near: a share of each feature's range, 0 to 1. [0.05]")
+    ] = None,
+    nearest: Annotated[
+        int | None, typer.Option(min=1, help="The nearest so many (more where several are equally far).")
+    ] = None,
+    weight: Annotated[list[str] | None, typer.Option(help="name=whole number; may be repeated.")] = None,
     yes: YesOption = False,
-    token_file: TokenOption = None,
+    token_file: TokensOption = None,
     plain_http: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Which patients are like this one? Says what the mode leaks and how much would be sent, and asks, before it sends.
+    """Which patients are like this one? Says what would be sent, how long it took to make and what the mode leaks,
+    and asks, before it sends.
 
-    Exit codes: 0, 1 you said no, 2 a bad question, 5 no token, 6 refused or no budget left, 7 no answer.
+    Several hospitals are asked side by side; one that does not answer is named, and the others' answers stand.
+
+    Exit codes: 0, 1 you said no, 2 a bad question, 5 no token, 6 refused or no budget left, 7 no answer from any.
 
     Example: twinward vendor query https://twinward.st-anna.example --mode gated --feature hba1c_percent=8.2
-    --feature age=61 --threshold 0.1
+    --feature "glucose_mg_dl=7.2 mmol/L" --nearest 5
     """
-    with errors_taught(as_json=as_json):
+    with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
         if mode not in MODES:
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
-        question = _question(values, feature or [])
-        gate = _BeforeSending(yes=yes)
-        with _client(url, token_file, plain_http=plain_http, gate=gate) as client:
-            gate.terms, gate.mode = client.schema(), mode
-            matches = _ask(client, mode, question, threshold)
+        from twinward.client import Mode, Question
+        from twinward.client.hospitals import prepare_hospitals, send_hospitals
+
+        given = question_values(values, feature or [])
+        question = Question(given, Mode(mode), threshold, nearest, weights_of(weight or []) or None)
+        files = _one_each(token_file or [], urls)
+        clients = [
+            stack.enter_context(_client(url, file, plain_http=plain_http))
+            for url, file in zip(urls, files, strict=True)
+        ]
+        prepared = prepare_hospitals(clients, question)
+        ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
+        if not ready:
+            raise next(one for one in prepared.values() if isinstance(one, TwinwardError))
+        announce(ready)
+        confirm("Send the query? It spends one of your budget at each hospital.", yes=yes)
+        answers = send_hospitals(clients, prepared, question)
         if as_json:
-            show_json(_shown(matches))
+            show_json(shown_answers(answers) if len(urls) > 1 else shown(answers.matches[clients[0].base_url]))
         else:
-            _print(matches)
+            print_answers(answers)
 
 
 @app.command()
@@ -130,162 +188,108 @@ def budget(
         if as_json:
             show_json(left.model_dump(mode="json"))
         else:
-            say(f"{left.remaining} queries left in epoch {left.epoch}")
+            until = ""
+            if left.resets_at_s is not None:
+                until = f", which ends at {datetime.fromtimestamp(left.resets_at_s, tz=UTC):%Y-%m-%d %H:%M} UTC"
+            say(f"{left.remaining} queries left in epoch {left.epoch}{until}")
 
 
 @app.command()
 def results(
-    url: UrlArgument, token_file: TokenOption = None, plain_http: PlainOption = False, as_json: JsonOption = False
+    url: UrlArgument,
+    keys: Annotated[
+        Path | None, typer.Option(help="Your keys: also fetch and open the records behind the handles.")
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Which records, e.g. labs; may be repeated. Consent decides what comes.")
+    ] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="A new folder for the opened records.")] = None,
+    passphrase_file: PassphraseOption = None,
+    token_file: TokenOption = None,
+    plain_http: PlainOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """What was released to you in the running epoch, oldest first.
+    """What was released to you in the running epoch, oldest first; with --keys the records too, opened into --out.
 
-    Exit codes: 0, 5 no token, 6 the hospital refuses, 7 it does not answer.
+    Each patient whose records are fetched decides by consent, and finds the access in the hospital's log.
 
-    Example: twinward vendor results https://twinward.st-anna.example --json
+    Exit codes: 0, 2 wrong keys, 3 a handle of another epoch, 5 no token, 6 the hospital refuses, 7 it does not answer.
+
+    Example: twinward vendor results https://twinward.st-anna.example --keys acme.keys --category labs --out ./records
     """
     with errors_taught(as_json=as_json), _client(url, token_file, plain_http=plain_http) as client:
+        pair = _keys(keys, category or [], out_folder, passphrase_file)
         found = client.results()
+        fetched = None
+        if pair is not None and out_folder is not None:
+            handles = sorted({handle for one in found for handle in one.handles})
+            fetched = _fetch(client, handles, category or [], pair, out_folder) if handles else None
         if as_json:
-            show_json({"results": [_shown(one) for one in found]})
+            told: dict[str, Any] = {"results": [shown(one) for one in found]}
+            if fetched is not None:
+                told["records"] = {"opened": len(fetched.records), "withheld": fetched.withheld, "in": str(out_folder)}
+            show_json(told)
             return
         if not found:
             say("nothing was released to you in this epoch")
         for one in found:
-            _print(one)
+            print_matches(one)
+        if fetched is not None:
+            say(f"{len(fetched.records)} records opened into {out_folder} ({fetched.sealed_bytes:,} sealed bytes)")
+            if fetched.withheld:
+                say(fetched.withheld)
 
 
-@dataclass
-class _BeforeSending:
-    """Looks at what is about to leave this machine, says so, and asks: once, before the first part of a query."""
-
-    yes: bool
-    terms: Terms | None = None
-    mode: str = ""
-    asked: bool = field(default=False, init=False)
-
-    def __call__(self, request: httpx.Request) -> None:
-        """Called by the HTTP client with every request, before any of it is sent."""
-        if request.method != "POST" or self.asked or self.terms is None:
-            return
-        self.asked = True
-        leakage = next((one.leakage for one in self.terms.modes if one.mode.value == self.mode), "")
-        size = len(request.read())
-        err.print(f"to {self.terms.hospital} in {self.mode} mode: {size:,} bytes", markup=False, soft_wrap=True)
-        err.print(f"what this mode leaks: {leakage}", markup=False, soft_wrap=True)
-        confirm("Send the query? It spends one of your budget.", yes=self.yes)
-
-
-@contextmanager
-def _client(
-    url: str, token_file: Path | None, *, plain_http: bool, gate: _BeforeSending | None = None
-) -> Iterator[VendorClient]:
-    import httpx
-
+@contextlib.contextmanager
+def _client(url: str, token_file: Path | None, *, plain_http: bool) -> Iterator[VendorClient]:
     from twinward.client import VendorClient
-    from twinward.client.vendor import DEFAULT_TIMEOUT_S
 
-    _require_private(url, plain_http=plain_http)
-    token = _token(token_file)
-    hooks: dict[str, list[Callable[..., Any]]] = {"request": [gate]} if gate else {}
-    with (
-        httpx.Client(timeout=DEFAULT_TIMEOUT_S, event_hooks=hooks) as http,
-        VendorClient(url, token, http=http) as client,
-    ):
+    require_private(url, plain_http=plain_http)
+    with VendorClient(url, token_of(token_file)) as client:
         yield client
 
 
-def _require_private(url: str, *, plain_http: bool) -> None:
-    """A token must not cross a network in the clear."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme not in ("http", "https") or not host:
-        raise BadInput("the hospital's address is not a URL", hint="for instance https://twinward.example")
-    if parts.scheme == "http" and not plain_http and not _is_loopback(host):
-        raise BadInput("plain http would show your token to the network", hint="use https://, or give --plain-http")
+def _one_each(files: list[Path], urls: list[str]) -> list[Path | None]:
+    if len(files) not in (0, 1, len(urls)):
+        raise BadInput("give one --token-file for all hospitals, or one for each")
+    return [files[number % len(files)] if files else None for number in range(len(urls))]
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _token(file: Path | None) -> str:
-    text = os.environ.get(TOKEN_VARIABLE, "")
+def _passphrase(file: Path | None, *, twice: bool = False) -> str:
     if file is not None:
         try:
-            text = read_input(file, most=1024).decode("ascii")
+            return read_input(file, most=4096).decode().strip("\r\n")
         except UnicodeDecodeError:
-            raise BadInput(f"{file} does not hold a token") from None
-    token = text.strip()
-    if not token:
-        raise NotAuthenticated("there is no token", hint=f"set {TOKEN_VARIABLE}, or give --token-file")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadInput("what was given is no token", hint="`twinward node add-system` prints one")
-    return token
+            raise BadInput(f"{file} does not hold a passphrase") from None
+    if not sys.stdin.isatty():
+        raise BadInput("a passphrase is needed, and nobody is there to type it", hint="give --passphrase-file")
+    return str(typer.prompt("Passphrase of your keys", hide_input=True, confirmation_prompt=twice, err=True))
 
 
-def _question(file: Path | None, features: list[str]) -> dict[str, float]:
-    """Feature values from a file and from options. Raises ``BadInput``."""
-    found: dict[str, float] = {} if file is None else _values_of(read_input(file))
-    for text in features:
-        name, equals, number = text.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            equals, value = "", 0.0
-        if not equals or not name or not math.isfinite(value):
-            raise BadInput(f"--feature {text!r} is not name=value", hint="for instance --feature hba1c_percent=8.2")
-        if name in found:
-            raise BadInput(f"{name} is given twice")
-        found[name] = value
-    if not found:
-        raise BadInput("a query needs at least one feature", hint="give --values or --feature")
-    return found
+def _keys(
+    file: Path | None, categories: list[str], out_folder: Path | None, passphrase_file: Path | None
+) -> VendorKeys | None:
+    if file is None and not categories and out_folder is None:
+        return None
+    if file is None or not categories or out_folder is None:
+        raise BadInput("records need --keys, --category and --out together")
+    if out_folder.exists():
+        raise BadInput(f"{out_folder} exists", hint="give a new folder")
+    from twinward.client import VendorKeys
+
+    return VendorKeys.load(file, _passphrase(passphrase_file))
 
 
-def _values_of(raw: bytes) -> dict[str, float]:
+def _fetch(client: VendorClient, handles: list[str], categories: list[str], keys: VendorKeys, folder: Path) -> Records:
+    """Open everything first, then write it: a folder of a folder for each handle."""
+    fetched = client.records(handles, keys, categories=categories)
     try:
-        pairs = json.loads(raw, object_pairs_hook=list, parse_constant=lambda name: name)
-    except (ValueError, RecursionError):
-        raise BadInput("the values are not JSON", hint='for instance {"hba1c_percent": 8.2, "age": 61}') from None
-    found: dict[str, float] = {}
-    for pair in pairs if isinstance(pairs, list) else [None]:
-        if not isinstance(pair, tuple) or isinstance(pair[1], bool) or not isinstance(pair[1], int | float):
-            raise BadInput("the values are a JSON object of numbers", hint='for instance {"hba1c_percent": 8.2}')
-        if pair[0] in found:
-            raise BadInput(f"{pair[0]} is given twice")
-        try:
-            found[pair[0]] = float(pair[1])
-        except OverflowError:
-            raise BadInput(f"{pair[0]} is out of range") from None
-    return found
-
-
-def _ask(client: VendorClient, mode: str, values: dict[str, float], threshold: float) -> Matches:
-    if mode == "gated":
-        return client.query_gated(values, threshold=threshold)
-    if mode == "vendor-key":
-        return client.query_vendor_key(values, threshold=threshold)
-    return client.query_matrix(values, threshold=threshold)
-
-
-def _shown(matches: Matches) -> dict[str, Any]:
-    return asdict(matches) | {"mode": matches.mode.value}
-
-
-def _print(matches: Matches) -> None:
-    many = "a withheld number of" if matches.count is None else str(matches.count)
-    say(f"{matches.mode.value}, epoch {matches.epoch}: {many} matches, {len(matches.handles)} told")
-    for number, handle in enumerate(matches.handles):
-        distance = f"  squared distance {matches.distances[number]}, noise included" if matches.distances else ""
-        say(f"  {handle}{distance}")
-    if matches.withheld:
-        say(matches.withheld)
-    say(f"{matches.budget_left} queries left")
-    if matches.upload_bytes:
-        err.print(f"sent {matches.upload_bytes:,} encrypted bytes", markup=False)
+        folder.mkdir(mode=0o700, parents=True)
+        for number, record in enumerate(fetched.records):
+            place = folder / record.handle
+            place.mkdir(mode=0o700, exist_ok=True)
+            kind = "".join(letter for letter in record.record_type if letter.isalnum())[:40] or "record"
+            (place / f"{number:05}-{kind}.json").write_bytes(record.content)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror}") from None
+    return fetched
