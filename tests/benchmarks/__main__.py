@@ -64,9 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
-    from tests.benchmarks import federation, http, ledger, similarity, vault
+    from tests.benchmarks import federation, http, ledger, similarity, similarity_scale, vault
 
-    return [*vault.BENCHMARKS, *http.BENCHMARKS, *ledger.BENCHMARKS, *similarity.BENCHMARKS, *federation.BENCHMARKS]
+    return [
+        *vault.BENCHMARKS,
+        *http.BENCHMARKS,
+        *ledger.BENCHMARKS,
+        *similarity.BENCHMARKS,
+        *similarity_scale.BENCHMARKS,
+        *federation.BENCHMARKS,
+    ]
 
 
 def not_built() -> list[tuple[str, str]]:
