@@ -10,8 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from twinward.errors import TwinwardError
+from twinward.fhir.errors import Issue
+from twinward.fhir.outcome import operation_outcome
+from twinward.fhir.render import MEDIA_TYPE as FHIR_MEDIA_TYPE
 from twinward_crypto.errors import CryptoError, MalformedBundle, MalformedKey, ParameterError
 
 log = structlog.get_logger("twinward.api")
@@ -20,6 +24,7 @@ _CALLERS_FAULT = (MalformedBundle, MalformedKey, ParameterError)
 
 
 _MAX_NAME_CHARS = 40
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -70,9 +75,25 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return problem(400, "BadInput", first_fault(error), "see /openapi.json for what this endpoint takes")
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    return problem(error.status_code, "HttpError", str(error.detail), headers=error.headers)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(_allowed(request))
+    if request.url.path.startswith("/fhir/"):
+        issue = Issue("not-supported" if error.status_code == 405 else "not-found", "", str(error.detail))
+        return JSONResponse(operation_outcome([issue]), error.status_code, headers, FHIR_MEDIA_TYPE)
+    return problem(error.status_code, "HttpError", str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route has for this path; the router names only those of the first route that fits."""
+    scope = dict(request.scope)
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _defect(request: Request, error: Exception) -> Response:

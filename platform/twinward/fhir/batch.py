@@ -17,10 +17,11 @@ import msgspec
 from twinward.access.interfaces import Principal
 from twinward.clock import iso
 from twinward.errors import TwinwardError
+from twinward.fhir.conditional import read_condition
 from twinward.fhir.editing import Written
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.outcome import outcome_of
-from twinward.fhir.query import read_query
+from twinward.fhir.query import Query, read_query
 from twinward.fhir.render import etag
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
@@ -100,9 +101,11 @@ class Batch:
             do = self._walks.get(str(method))
             if do is None or not isinstance(url, str) or not 0 < len(url) <= _MAX_URL_CHARS:
                 raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT or DELETE of a url"))
-            if request.keys() & {"ifNoneExist", "ifNoneMatch", "ifModifiedSince"}:
-                raise InvalidResource(Issue("not-supported", _REQUEST, "of the conditions only ifMatch is served here"))
-            return do(url.removeprefix("/"), resource, str(request.get("ifMatch", "")))
+            served = {"PUT": {"ifMatch"}, "DELETE": {"ifMatch"}, "POST": {"ifNoneExist"}}.get(str(method), set())
+            asked = request.keys() & {"ifMatch", "ifNoneExist", "ifNoneMatch", "ifModifiedSince"}
+            if asked - served:
+                raise InvalidResource(Issue("not-supported", _REQUEST, "ifMatch and ifNoneExist only are served here"))
+            return do(url.removeprefix("/"), resource, str(request[asked.pop()]) if asked else "")
         except TwinwardError as error:
             return _Answer(error.http_status, outcome=outcome_of(error))
 
@@ -124,11 +127,17 @@ class Batch:
         record = self.service.read(self.principal, resource_type, rest, purpose=self.purpose, justification=why)
         return _Answer(200, record.content, version=record.version, at_ms=record.committed_at_ms)
 
-    def _post(self, url: str, resource: bytes, _if_match: str) -> _Answer:
-        made = self.service.editing.create(self.principal, resource_type_of(url), resource, purpose=self.purpose)
-        return self._written(made)
+    def _post(self, url: str, resource: bytes, if_none_exist: str) -> _Answer:
+        kind = resource_type_of(url)
+        unless = read_condition(kind, if_none_exist) if if_none_exist else None
+        editing = self.service.editing
+        return self._written(editing.create(self.principal, kind, resource, purpose=self.purpose, unless=unless))
 
     def _put(self, url: str, resource: bytes, if_match: str) -> _Answer:
+        if "?" in url:
+            kind, where = _condition(url)
+            found = self.service.editing.update_where(self.principal, kind, where, resource, purpose=self.purpose)
+            return self._written(found)
         resource_type, resource_id = _split(url)
         kept = self.service.editing.update(
             self.principal, resource_type, resource_id, resource, purpose=self.purpose, if_match=if_match
@@ -136,6 +145,10 @@ class Batch:
         return self._written(kept)
 
     def _delete(self, url: str, _resource: bytes, if_match: str) -> _Answer:
+        if "?" in url:
+            _, where = _condition(url)
+            gone = self.service.editing.delete_where(self.principal, where, purpose=self.purpose)
+            return _Answer(204) if gone is None else _Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
         resource_type, resource_id = _split(url)
         head = self.service.editing.delete(
             self.principal, resource_type, resource_id, purpose=self.purpose, if_match=if_match
@@ -143,7 +156,7 @@ class Batch:
         return _Answer(204, version=head.version, at_ms=head.committed_at_ms)
 
     def _written(self, written: Written) -> _Answer:
-        location = f"{written.reference}/_history/{written.version}"
+        location = f"{written.reference}/_history/{written.version}" if written.reference else ""
         status = 201 if written.created else 200
         return _Answer(status, version=written.version, at_ms=written.at_ms, location=location)
 
@@ -185,6 +198,11 @@ def _split(url: str) -> tuple[str, str]:
     resource_type, _, resource_id = url.partition("/")
     reference_to(resource_type, resource_id)
     return resource_type, resource_id
+
+
+def _condition(url: str) -> tuple[str, Query]:
+    kind = resource_type_of(url.partition("?")[0])
+    return kind, read_condition(kind, url)
 
 
 def _json(value: object) -> bytes:

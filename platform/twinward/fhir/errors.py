@@ -1,15 +1,17 @@
 """FHIR's part of the error tree.
 
 TwinwardError
-└── BadInput
-    └── InvalidResource        not a FHIR R4 resource this node takes; ``issues`` say where and why
+├── BadInput
+│   └── InvalidResource        not a FHIR R4 resource this node takes; ``issues`` say where and why
+└── Conflict
+    └── SeveralMatch           a condition that must name one resource names several (HTTP 412)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinward.errors import BadInput
+from twinward.errors import BadInput, Conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,9 @@ class InvalidResource(BadInput):
         more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
         super().__init__(f"{where}{first.message}{more}", hint=hint)
         self.issues = issues
+
+
+class SeveralMatch(Conflict):
+    """A condition that must name one resource names several. Nothing was written."""
+
+    http_status = 412

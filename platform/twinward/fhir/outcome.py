@@ -14,13 +14,14 @@ from twinward.errors import (
     TwinwardError,
     Unavailable,
 )
-from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.errors import InvalidResource, Issue, SeveralMatch
 from twinward.twins.errors import RecordDeleted
 
 _CODES: tuple[tuple[type[TwinwardError], str], ...] = (
     (BadInput, "invalid"),
     (RecordDeleted, "deleted"),
     (NotFound, "not-found"),
+    (SeveralMatch, "multiple-matches"),
     (Conflict, "conflict"),
     (NotAuthenticated, "login"),
     (Refused, "forbidden"),

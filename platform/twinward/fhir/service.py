@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from twinward import __version__
 from twinward.access.interfaces import Principal
@@ -40,11 +41,12 @@ class FhirService:
 
     twins: Twins
     clock: Clock
+    one_condition_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def editing(self) -> Editing:
         """Create, update, delete."""
-        return Editing(self.twins, self.clock)
+        return Editing(self.twins, self.clock, self.one_condition_at_a_time)
 
     @property
     def search(self) -> Search:

@@ -7,10 +7,11 @@ from contextlib import suppress
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.twins import references as names
+from twinward.twins.errors import RecordNotFound
 from twinward.twins.gate import categories_in, permitted, require_in_general
 from twinward.twins.ingest import kept_categories
 from twinward.vault.errors import TwinShredded
-from twinward.vault.interfaces import Record, RecordVault
+from twinward.vault.interfaces import Record, RecordHead, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
 
@@ -24,6 +25,31 @@ class Finding:
     def twins_of(self, reference: str) -> set[TwinId]:
         """The twins that keep a record under this string. Opens nothing."""
         return {twin for twin, _ in self._vault.locate_all(reference)}
+
+    def places_of(self, name: str) -> list[tuple[TwinId, RecordId]]:
+        """Every record whose newest version carries this string. Opens nothing."""
+        return self._vault.locate_all(name)
+
+    def head_of(self, name: str) -> RecordHead:
+        """What may be known, without opening it, of the record found by a string. Raises ``RecordNotFound``."""
+        heads = self._vault.heads(name)
+        if not heads:
+            raise RecordNotFound("it was deleted just now")
+        return heads[-1]
+
+    def may_open(self, principal: Principal, purpose: Purpose, head: RecordHead) -> bool:
+        """Whether ``open`` would be permitted. Logs nothing."""
+        return self._access.check(_reading(principal, purpose, head, "")).permitted
+
+    def open(self, principal: Principal, purpose: Purpose, head: RecordHead, *, justification: str = "") -> Record:
+        """Open the newest version of one record.
+
+        Raises:
+            AccessDenied: the principal may not read it.
+            RecordNotFound, TwinShredded: nothing to open.
+        """
+        permit = self._access.decide(_reading(principal, purpose, head, justification))
+        return self._vault.read(permit, head.record_id)
 
     def types_of(self, twin: TwinId) -> frozenset[str]:
         """The types of a twin's records; none where its key is gone. Opens nothing."""
@@ -116,6 +142,11 @@ class Finding:
         except TwinShredded:
             return []  # there is nothing left to find
         return [record for record in records if record.content != names.DELETED]
+
+
+def _reading(principal: Principal, purpose: Purpose, head: RecordHead, justification: str) -> AccessRequest:
+    categories = frozenset(Category) if head.category is None else frozenset({head.category})
+    return AccessRequest(principal, Action.READ, purpose, head.twin, categories, justification)
 
 
 def _by_id(record: Record) -> str:

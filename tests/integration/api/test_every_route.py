@@ -24,6 +24,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("GET", "/fhir/{resource_type}"): {"clinician"},
     ("POST", "/fhir/{resource_type}/_search"): {"clinician"},
+    ("PUT", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
+    ("DELETE", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("DELETE", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("GET", "/fhir/$export"): {"officer"},

@@ -54,7 +54,7 @@ def test_each_entry_has_its_own_outcome(web: TestClient) -> None:
         entry("GET", "../metadata"),
         entry("PUT", "Observation"),
     )
-    expected = "201 201 201 412 200 200 404 400 400 204 410 400 400 400 404 400"
+    expected = "201 201 201 412 200 200 404 400 400 204 410 400 400 201 404 400"
     assert statuses(response) == expected.split()
     answers = response.json()["entry"]
     assert answers[4]["resource"]["id"] == "o"

@@ -9,7 +9,16 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.fhir.context import AccessContext, access_context, base_of, body_of, fhir, resource_body
+from twinward.api.fhir.context import (
+    AccessContext,
+    ResourceId,
+    access_context,
+    answers,
+    base_of,
+    body_of,
+    fhir,
+    resource_body,
+)
 from twinward.fhir.batch import Batch, is_batch
 from twinward.fhir.service import FhirService
 
@@ -17,11 +26,20 @@ from twinward.fhir.service import FhirService
 def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
     """Add them to a router."""
 
-    @router.get("/metadata", summary="CapabilityStatement")
+    @router.get(
+        "/metadata",
+        summary="CapabilityStatement",
+        responses=answers("CapabilityStatement", _200="What this endpoint serves"),
+    )
     def metadata(request: Request) -> Response:
         return fhir(service.metadata(base=base_of(request)))
 
-    @router.post("", summary="Take in a transaction Bundle, or do a batch", openapi_extra=body_of("Bundle"))
+    @router.post(
+        "",
+        summary="Take in a transaction Bundle, or do a batch",
+        responses=answers("Bundle", _200="What became of each entry"),
+        openapi_extra=body_of("Bundle"),
+    )
     async def bundle(
         request: Request,
         principal: Principal = Depends(principal_of),
@@ -34,10 +52,14 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
             return fhir(await run_in_threadpool(batch.run, body))
         return fhir(await run_in_threadpool(service.transaction, principal, body, purpose=purpose))
 
-    @router.get("/Patient/{patient_id}/$everything", summary="All that the caller may see of a patient")
+    @router.get(
+        "/Patient/{patient_id:fhir_id}/$everything",
+        summary="All that the caller may see of a patient",
+        responses=answers("Bundle", _200="A searchset, the Patient first"),
+    )
     def everything(
         request: Request,
-        patient_id: str,
+        patient_id: ResourceId,
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:

@@ -12,19 +12,46 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Annotated, Any
 
-from fastapi import Header, Request
+from fastapi import Header, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
 
 from twinward.access.interfaces import Principal
 from twinward.errors import BadInput, TwinwardError
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.outcome import operation_outcome, outcome_of
 from twinward.fhir.render import MEDIA_TYPE, etag
+from twinward.fhir.resource_types import R4_TYPES
 from twinward.vocabulary import Purpose, Role
 
 PREFIX = "/fhir"
+
+
+class _TypeName(Convertor[str]):
+    """A path's part that may be a type: it begins with a capital letter, so ``metadata`` and ``$export`` are none."""
+
+    regex = "[A-Z][^/]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _IdName(_TypeName):
+    """A path's part that may be an id: operations begin with a dollar sign, interactions with an underscore."""
+
+    regex = "[^$_/][^/]*"
+
+
+register_url_convertor("fhir_type", _TypeName())
+register_url_convertor("fhir_id", _IdName())
+TYPE_PATH = "/{resource_type:fhir_type}"
+ID_PATH = TYPE_PATH + "/{resource_id:fhir_id}"
+
 _TAKEN = frozenset({MEDIA_TYPE, "application/json"})
 _MAX_JUSTIFICATION_CHARS = 1000
 _USUAL = {
@@ -35,6 +62,11 @@ _USUAL = {
 }
 Prefer = Annotated[str, Header(max_length=256)]
 """What the caller would rather have: ``return=minimal``, ``handling=lenient``, ``respond-async``."""
+
+ResourceType = Annotated[str, Path(json_schema_extra={"enum": sorted(R4_TYPES)})]
+"""Only the document says which there are: another one is answered with an OperationOutcome, not by FastAPI."""
+
+ResourceId = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Za-z0-9\-.]{1,64}$"})]
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -52,7 +84,9 @@ class AccessContext:
 
 
 def access_context(
-    x_purpose_of_use: Annotated[str, Header(max_length=16)] = "",
+    x_purpose_of_use: Annotated[
+        str, Header(max_length=16, json_schema_extra={"enum": ["", *(one.value for one in Purpose)]})
+    ] = "",
     x_justification: Annotated[str, Header(max_length=_MAX_JUSTIFICATION_CHARS)] = "",
 ) -> AccessContext:
     """The purpose of use and justification of a request. Raises ``BadInput`` for an unknown code."""

@@ -32,7 +32,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         )
         return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
 
-    @router.get("/$export", status_code=202, summary="Export everything kept, in the background")
+    @router.get(
+        "/$export", status_code=202, response_class=Response, summary="Export everything kept, in the background"
+    )
     def export_all(
         request: Request,
         prefer: Prefer = "",
@@ -41,7 +43,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     ) -> Response:
         return start(request, prefer, principal, context, patients_only=False)
 
-    @router.get("/Patient/$export", status_code=202, summary="Export every patient, in the background")
+    @router.get(
+        "/Patient/$export", status_code=202, response_class=Response, summary="Export every patient, in the background"
+    )
     def export_patients(
         request: Request,
         prefer: Prefer = "",
@@ -50,7 +54,15 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     ) -> Response:
         return start(request, prefer, principal, context, patients_only=True)
 
-    @router.get(f"/{_JOBS}/{{job}}", summary="How far an export is, and where its files are")
+    @router.get(
+        f"/{_JOBS}/{{job}}",
+        summary="How far an export is, and where its files are",
+        responses={
+            200: {"description": "The manifest", "content": {"application/json": {"schema": {"type": "object"}}}},
+            202: {"description": "It is being prepared"},
+        },
+        response_class=Response,
+    )
     def status(
         request: Request,
         job: str,
@@ -64,7 +76,7 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         manifest = found.manifest(f"{base_of(request)}/{_JOBS}/{job}")
         return Response(json.dumps(manifest), media_type="application/json")
 
-    @router.delete(f"/{_JOBS}/{{job}}", status_code=202, summary="Forget an export")
+    @router.delete(f"/{_JOBS}/{{job}}", status_code=202, response_class=Response, summary="Forget an export")
     def cancel(
         job: str,
         principal: Principal = Depends(principal_of),
@@ -73,7 +85,12 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         exports.cancel(principal, context.purpose(principal), job)
         return Response(status_code=202)
 
-    @router.get(f"/{_JOBS}/{{job}}/{{file}}", summary="One file of an export: each patient's part is an access")
+    @router.get(
+        f"/{_JOBS}/{{job}}/{{file}}",
+        summary="One file of an export: each patient's part is an access",
+        responses={200: {"description": "A resource a line", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+        response_class=Response,
+    )
     def fetch(
         job: str,
         file: str,

@@ -10,7 +10,16 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of, fhir
+from twinward.api.fhir.context import (
+    TYPE_PATH,
+    AccessContext,
+    Prefer,
+    ResourceType,
+    access_context,
+    answers,
+    base_of,
+    fhir,
+)
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.query import read_query
 from twinward.fhir.service import FhirService, resource_type_of
@@ -18,7 +27,21 @@ from twinward.fhir.service import FhirService, resource_type_of
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 64 * 1024
 _MAX_FIELDS = 100
-_FORM_BODY = {"requestBody": {"content": {_FORM: {"schema": {"type": "object"}}}}}
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+_ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
+_PARAMETERS = [
+    {"name": "_count", "in": "query", "schema": _COUNT, "description": "Matches on a page"},
+    {"name": "_id", "in": "query", "schema": _ID},
+]
+"""Those that every type has. The CapabilityStatement lists each type's own."""
+
+_FORM_BODY = {
+    "requestBody": {
+        "content": {
+            _FORM: {"schema": {"type": "object", "properties": {"_count": _COUNT, "_id": _ID}}},
+        }
+    }
+}
 
 
 def add_searching(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
@@ -36,20 +59,30 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         query = read_query(resource_type_of(resource_type), pairs, lenient="handling=lenient" in prefer)
         return fhir(service.search.page(principal, query, base=base_of(request), purpose=purpose, justification=why))
 
-    @router.get("/{resource_type}", summary="Search resources of one type")
+    @router.get(
+        TYPE_PATH,
+        summary="Search resources of one type",
+        responses=answers("Bundle", _200="One page"),
+        openapi_extra={"parameters": _PARAMETERS},
+    )
     def search(
         request: Request,
-        resource_type: str,
+        resource_type: ResourceType,
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
         return page(request, resource_type, request.query_params.multi_items(), prefer, principal, context)
 
-    @router.post("/{resource_type}/_search", summary="Search, the parameters in a form", openapi_extra=_FORM_BODY)
+    @router.post(
+        TYPE_PATH + "/_search",
+        summary="Search, the parameters in a form",
+        responses=answers("Bundle", _200="One page"),
+        openapi_extra=_FORM_BODY,
+    )
     async def search_by_form(
         request: Request,
-        resource_type: str,
+        resource_type: ResourceType,
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
