@@ -1,4 +1,4 @@
-"""From a log to its anchor, with real contracts on the embedded chain, in fair weather and foul."""
+"""From a log to its anchor, with real contracts on each chain, in fair weather and foul."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.grounds import Ground
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.anchor import Anchorer
 from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.chain import ChainClient
-from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.cosignature import AnchorDomain, log_id, verify_cosignature
 from twinward_ledger.errors import (
@@ -29,7 +29,7 @@ from twinward_ledger.export_seal import seal_export
 from twinward_ledger.leaf import Leaf, LeafKind
 from twinward_ledger.note import NoteSigner
 from twinward_ledger.store import Entry
-from twinward_ledger.testing.consortium import ORIGIN, Consortium, StillClock, open_consortium, seeded
+from twinward_ledger.testing.consortium import ORIGIN, Consortium, open_consortium, seeded
 from twinward_ledger.verifier import TrustPolicy, verify_bundle
 from twinward_ledger.witness import Cosignature, Proposal, Witness
 
@@ -59,19 +59,17 @@ class Cable:
 
 
 @pytest.fixture
-def chain(tmp_path: Path) -> Iterator[EmbeddedChain]:
-    chain = EmbeddedChain(tmp_path / "chain.db", now_s=lambda: StillClock().now_ms() // 1000)
-    yield chain
-    chain.close()
+def chain(ground: Ground) -> ChainClient:
+    return ground.open()
 
 
 @pytest.fixture
-def cable(chain: EmbeddedChain) -> Any:
+def cable(chain: ChainClient) -> Any:
     return Cable(chain)
 
 
 @pytest.fixture
-def consortium(tmp_path: Path, chain: EmbeddedChain, cable: Any) -> Iterator[Consortium]:
+def consortium(tmp_path: Path, chain: ChainClient, cable: Any) -> Iterator[Consortium]:
     consortium = open_consortium(tmp_path, chain=chain, wrap=lambda _: cable)
     yield consortium
     consortium.close()
@@ -111,7 +109,7 @@ def test_checkpoint_after_checkpoint_is_anchored(consortium: Consortium) -> None
         verify_cosignature(latest[1], keys.signer.cosigner_key)
 
 
-def test_advancing_without_news_sends_nothing(consortium: Consortium, chain: EmbeddedChain) -> None:
+def test_advancing_without_news_sends_nothing(consortium: Consortium, chain: ChainClient) -> None:
     grow(consortium, 2)
     first = consortium.anchorer.advance()
     block = chain.block_number()
@@ -139,9 +137,7 @@ def test_an_outage_stops_nothing_and_is_caught_up(consortium: Consortium, cable:
     assert (outcome.problem, outcome.pending, anchored_size(consortium)) == ("", 0, 17)
 
 
-def test_an_anchor_whose_answer_was_lost_is_found_again(
-    consortium: Consortium, cable: Any, chain: EmbeddedChain
-) -> None:
+def test_an_anchor_whose_answer_was_lost_is_found_again(consortium: Consortium, cable: Any, chain: ChainClient) -> None:
     grow(consortium, 4)
     cable.lose_answers = True
     outcome = consortium.anchorer.advance()
@@ -171,7 +167,7 @@ def gathered(consortium: Consortium) -> Any:
     return consortium.anchorer.advance().anchor
 
 
-def test_everything_stands_after_a_restart(tmp_path: Path, chain: EmbeddedChain, consortium: Consortium) -> None:
+def test_everything_stands_after_a_restart(tmp_path: Path, chain: ChainClient, consortium: Consortium) -> None:
     grow(consortium, 4)
     consortium.anchorer.advance()
     consortium.close()
@@ -258,7 +254,7 @@ def test_a_clock_set_back_still_anchors(consortium: Consortium) -> None:
     assert consortium.anchorer.advance().pending == 0
 
 
-def test_a_log_that_lost_anchored_entries_stops(tmp_path: Path, chain: EmbeddedChain, consortium: Consortium) -> None:
+def test_a_log_that_lost_anchored_entries_stops(tmp_path: Path, chain: ChainClient, consortium: Consortium) -> None:
     """Restored from an old backup, checkpoint and all: only the chain remembers, and that is enough."""
     grow(consortium, 3)
     consortium.log.checkpoint()
