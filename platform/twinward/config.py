@@ -69,6 +69,16 @@ class Settings(BaseSettings):
     """The hospitals whose witnesses co-sign checkpoints."""
     quorum: Annotated[int, Field(ge=1)] = 2
     """How many of them must."""
+    quorum_policy: Path | None = None
+    """A quorum policy (c2sp.org/tlog-policy) that names the witnesses and where they answer; they are then asked over
+    HTTP, and the policy decides instead of ``quorum``. Without one, embedded witnesses sign here."""
+    witness_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """How long a witness over HTTP may take to answer."""
+    heartbeat_s: Annotated[int, Field(ge=0, le=86_400 * 7)] = 3600
+    """How often a served node writes a heartbeat into its log, in seconds; a longer silence then shows. 0 for never."""
+    publish_log: bool = True
+    """Serve the log's files (leaves, tree, checkpoint) to anybody under /log. They name nobody; they do tell how many
+    events of which kind there were in which minute."""
     modes: tuple[Literal["gated", "vendor-key", "matrix"], ...] = ("gated",)
     """Similarity modes vendors may use. vendor-key and matrix leak more: read the threat model first."""
     minimum_count: Annotated[int, Field(ge=1)] = 3

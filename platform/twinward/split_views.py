@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 
 from twinward.errors import BadInput, Unavailable
+from twinward.private_files import write_private
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.cosignature import log_id
 from twinward_ledger.errors import InvalidProof, LedgerError, MalformedCheckpoint, WitnessRefused
 from twinward_ledger.evidence import SplitViewEvidence
 from twinward_ledger.note import VerifierKey
@@ -25,7 +28,18 @@ from twinward_ledger.stores import tiles
 from twinward_ledger.tlog_tiles import Tile
 from twinward_ledger.witness_client import HttpWitness
 
+EVIDENCE_FOLDER = "evidence"
 TIMEOUT_S = 10.0
+
+
+def keep_evidence(folder: Path, found: SplitViewEvidence) -> Path:
+    """Write evidence into a folder, durably, under a name of its own; what is there already stays."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sizes = "-".join(str(size) for size in dict.fromkeys((found.first.size, found.second.size)))
+    path = folder / f"{log_id(found.log.name).hex()[:16]}-{sizes}.split-view"
+    if not path.exists():
+        write_private(path, found.encoded)
+    return path
 
 
 @dataclass(frozen=True, slots=True)

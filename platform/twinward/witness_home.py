@@ -19,20 +19,20 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.clock import Clock, SystemClock
+from twinward.consortium import WitnessCard
 from twinward.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.identity import Identity
 from twinward.private_files import write_private
-from twinward_crypto import bls
+from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward_crypto.errors import CryptoError, MalformedKey
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.checkpoint import Checkpoint
-from twinward_ledger.cosignature import log_id
 from twinward_ledger.errors import LedgerError, MalformedPolicy
 from twinward_ledger.evidence import SplitViewEvidence
 from twinward_ledger.note import Algorithm, VerifierKey
@@ -43,11 +43,9 @@ from twinward_ledger.witness_service import Limits, Report, WitnessService
 SETTINGS_FILE = "witness.toml"
 LOGS_FILE = "logs"
 STATE_FILE = "witness.db"
-EVIDENCE_FOLDER = "evidence"
 MAX_LOGS_BYTES = 256 * 1024
 
 _ANCHOR = re.compile(r"([1-9][0-9]{0,77}) (?:0x)?([0-9a-fA-F]{40})", re.ASCII)
-_CARD_HINT = "`twinward witness card` prints one"
 
 Anchor = tuple[int, bytes]
 """An EIP-155 chain id and a contract's address (20 bytes)."""
@@ -78,35 +76,6 @@ class WitnessSettings(BaseModel):
             quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else value
             lines.append(f"{name} = {quoted}")
         return "\n".join(lines) + "\n"
-
-
-class WitnessCard(BaseModel):
-    """What a witness hands to the hospitals whose logs it will cosign. All of it is public."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    key: str
-    """Its cosigner key (``VerifierKey``)."""
-    url: str
-    bls_public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
-    possession: Annotated[str, Field(pattern=r"^[0-9a-f]{192}$")]
-    """The proof of possession that a witness set on the chain demands."""
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """A card whose key parses and whose possession is proven. Raises ``BadInput``."""
-        try:
-            card = cls.model_validate_json(raw)
-            if VerifierKey.parse(card.key).algorithm is not Algorithm.COSIGNATURE_V1:
-                raise MalformedKey("not a cosigner's key")
-            bls.verify_possession(bytes.fromhex(card.bls_public_key), bytes.fromhex(card.possession))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise BadInput(f"not a witness's card: {first['msg']}", hint=_CARD_HINT) from None
-        except CryptoError as error:
-            raise BadInput(f"not a witness's card: {error}", hint=_CARD_HINT) from None
-        return card
 
 
 class WitnessHome:
@@ -162,9 +131,7 @@ class WitnessHome:
 
     def keep_evidence(self, found: SplitViewEvidence) -> Path:
         """Write a split view down, durably; one file for each log and pair of sizes."""
-        folder = self.home / EVIDENCE_FOLDER
-        folder.mkdir(exist_ok=True, mode=0o700)
-        return keep_evidence(folder, found)
+        return keep_evidence(self.home / EVIDENCE_FOLDER, found)
 
     def evidence(self) -> list[Path]:
         """The files of all split views it was shown."""
@@ -183,15 +150,6 @@ class WitnessHome:
     def close(self) -> None:
         """Give back its files."""
         self.witness.close()
-
-
-def keep_evidence(folder: Path, found: SplitViewEvidence) -> Path:
-    """Write evidence into a folder under a name of its own; what is there already stays."""
-    sizes = "-".join(str(size) for size in dict.fromkeys((found.first.size, found.second.size)))
-    path = folder / f"{log_id(found.log.name).hex()[:16]}-{sizes}.split-view"
-    if not path.exists():
-        write_private(path, found.encoded)
-    return path
 
 
 def create_witness(home: Path, settings: WitnessSettings, *, clock: Clock | None = None) -> WitnessHome:

@@ -265,8 +265,7 @@ def compare(
     Example: twinward witness compare quorum.policy --log-url https://mercy.example/log
     """
     with errors_taught(as_json=as_json):
-        from twinward.split_views import compare_witnesses
-        from twinward.witness_home import keep_evidence
+        from twinward.split_views import compare_witnesses, keep_evidence
         from twinward_ledger.errors import MalformedPolicy
         from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
 

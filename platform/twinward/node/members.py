@@ -13,9 +13,12 @@ from twinward.identity import Identity
 from twinward.node.homes import home_of
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider
+from twinward_ledger.errors import MalformedPolicy
 from twinward_ledger.note import VerifierKey
+from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.witness import Witness
+from twinward_ledger.witness_client import HttpWitness
 
 
 def identity_of(settings: Settings, name: str) -> Identity:
@@ -49,6 +52,31 @@ def witness_of(
         chain_id=consortium.addresses.chain_id,
         contract=bytes.fromhex(consortium.addresses.access_anchor.removeprefix("0x")),
     )
+
+
+def policy_of(settings: Settings) -> QuorumPolicy | None:
+    """The quorum policy that the settings name. Raises ``BadInput`` naming the line that is wrong."""
+    path = settings.quorum_policy
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            policy = QuorumPolicy.parse(file.read(MAX_POLICY_BYTES + 1))
+    except (OSError, MalformedPolicy) as error:
+        raise BadInput(f"{path} is no quorum policy: {error}", hint="see c2sp.org/tlog-policy") from None
+    if not any(one.url for one in policy.witnesses):
+        raise BadInput(f"{path} names no witness's URL", hint="write it behind the witness's key")
+    return policy
+
+
+def witnesses_at(policy: QuorumPolicy, log: VerifierKey, timeout_s: float) -> tuple[HttpWitness, ...]:
+    """The witnesses of a policy that have a URL, as one log asks them. Raises ``BadInput`` if they are no quorum."""
+    if policy.logs and log not in {key for key, _ in policy.logs}:
+        raise BadInput(f"the quorum policy lists other logs than {log}", hint="add a log line with this key")
+    asked = [one for one in policy.witnesses if one.url]
+    if not policy.satisfied_by([one.key for one in asked]):
+        raise BadInput("the witnesses with a URL are no quorum of the policy", hint="write the others' URLs, too")
+    return tuple(HttpWitness(one.key, one.url, log, timeout_s=timeout_s) for one in asked)
 
 
 def chain_key_of(settings: Settings) -> bytes | None:

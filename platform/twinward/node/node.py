@@ -19,26 +19,38 @@ from twinward.consortium import Consortium
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.identity import Identity
 from twinward.node.cohort import RunningCohort
+from twinward.node.errors import translated
 from twinward.similarity.service import Similarity
+from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward.twins.service import Twins
 from twinward.vault.database import Schema, open_database
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores import open_record_store
 from twinward_ledger.anchor import Anchorer, ChainAnchor
+from twinward_ledger.errors import SplitView
+from twinward_ledger.evidence import SplitViewEvidence
+from twinward_ledger.heartbeat import heartbeat
 from twinward_ledger.log import Log
+from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.completeness import open_map_store
-from twinward_ledger.witness import Witness
+from twinward_ledger.stores.witness_memory import WitnessMemory
+from twinward_ledger.tlog_tiles import LogFiles
+from twinward_ledger.witness import Witness, WitnessPeer
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """What a consortium's members hold in common: the contracts, every log's key, every witness."""
+    """What surrounds a hospital: its consortium's contracts, the witnesses its log asks, and what a quorum of them is.
+
+    ``policy`` None is any ``quorum`` (of the settings) of the witnesses.
+    """
 
     consortium: Consortium
-    witnesses: tuple[Witness, ...]
+    witnesses: tuple[WitnessPeer, ...]
+    policy: QuorumPolicy | None = None
 
 
 class Node:
@@ -66,11 +78,14 @@ class Node:
         anchorer = Anchorer(
             self.log,
             self.witnesses,
-            settings.quorum,
+            settings.quorum if neighbourhood.policy is None else neighbourhood.policy,
             AnchorJournal(home / "anchors.db"),
             clock,
             ChainAnchor(self.consortium.chain, self.consortium.addresses.access_anchor),
+            memory=WitnessMemory(home / "witnesses.db"),
+            on_split=self._keep_evidence,
         )
+        self.log_files = LogFiles(self.log, anchorer.policy)
         self.completeness = Completeness(self.log, open_map_store(settings.log_uri), self.keyring, clock)
         self.audit = Audit(anchorer, self.keyring, self.completeness)
         self.authority = PermitAuthority(clock)
@@ -95,15 +110,26 @@ class Node:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""
         return self._cohort.refresh()
 
+    def heartbeat(self) -> None:
+        """Write into the log that this node is alive, and by when it will be heard from again.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
+        with translated():
+            self.log.append([heartbeat(self.clock.now_ms(), self.settings.heartbeat_s)])
+
     def close(self) -> None:
         """Give back every file, the chain's and the witnesses' too."""
         self.close_own()
         self.consortium.chain.close()
         for witness in self.witnesses:
-            witness.close()
+            if isinstance(witness, Witness):
+                witness.close()
 
     def close_own(self) -> None:
         """Give back this node's own files; what it shares with the consortium stays open."""
+        self.audit.anchorer.close()
         journal = self.audit.anchorer.journal
         for part in (
             self.accounts,
@@ -115,3 +141,8 @@ class Node:
             self.log.store,
         ):
             part.close()
+
+    def _keep_evidence(self, split: SplitView) -> None:
+        keep_evidence(
+            self.settings.home / EVIDENCE_FOLDER, SplitViewEvidence.of(split.seen, split.offered, self.log.key)
+        )

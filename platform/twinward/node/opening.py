@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from twinward.clock import Clock, SystemClock
 from twinward.config import FILE_NAME, Settings, origin_of
-from twinward.consortium import Consortium
+from twinward.consortium import Consortium, WitnessCard, founder_of
 from twinward.errors import BadInput, Conflict, NotFound
+from twinward.identity import Identity
 from twinward.node.errors import translated
 from twinward.node.homes import empty, home_of, write_private
-from twinward.node.members import chain_key_of, identity_of, witness_of
+from twinward.node.members import chain_key_of, identity_of, policy_of, witness_of, witnesses_at
 from twinward.node.node import Neighbourhood, Node
 from twinward_ledger.chains import open_chain
+from twinward_ledger.note import VerifierKey
+from twinward_ledger.policy import Group, PolicyWitness, QuorumPolicy
+from twinward_ledger.witness import WitnessPeer
+
+POLICY_FILE = "quorum.policy"
+"""In a node's home, where it was made with the cards of witnesses."""
 
 
-def create_node(settings: Settings, *, clock: Clock | None = None) -> Node:
-    """Make a new node in an empty or absent home, its keys first, and found its embedded consortium.
+def create_node(settings: Settings, *, cards: Sequence[WitnessCard] = (), clock: Clock | None = None) -> Node:
+    """Make a new node in an empty or absent home, its keys first, and found its consortium.
+
+    Args:
+        settings: of the node.
+        cards: the witnesses that will be asked over HTTP; none makes an embedded consortium, whose witnesses sign here.
+        clock: the machine's, if not given.
 
     Raises:
         Conflict: there is something in the home already, or in a database that the settings name.
@@ -34,7 +46,9 @@ def create_node(settings: Settings, *, clock: Clock | None = None) -> Node:
         raise BadInput(f"{home} cannot be a node's home: {error.strerror}") from None
     try:
         with translated():
-            node = _assemble(settings, clock or SystemClock(), found=True)
+            if cards:
+                settings = _with_witnesses(settings, cards)
+            node = _assemble(settings, clock or SystemClock(), found=True, cards=cards)
             _require_new(node)
             write_private(home / FILE_NAME, settings.to_toml().encode())
     except BaseException:
@@ -70,9 +84,9 @@ def join_as_peer(node: Node, name: str) -> Node:
     embedded = {"keys": "", "records": "", "keyring": "", "log": ""}  # what those settings name is the node's own
     update = {"home": home, "tenant": name, "hospital": name.title(), **embedded}
     settings = node.settings.model_copy(update=update)
-    neighbourhood = Neighbourhood(node.consortium, node.witnesses)
     with translated():
-        return Node(settings, identity_of(settings, name), neighbourhood, node.clock)
+        identity = identity_of(settings, name)
+        return Node(settings, identity, _neighbourhood(settings, identity, node.consortium, node.witnesses), node.clock)
 
 
 def _require_new(node: Node) -> None:
@@ -84,8 +98,34 @@ def _require_new(node: Node) -> None:
         )
 
 
-def _assemble(settings: Settings, clock: Clock, *, found: bool) -> Node:
-    identities = {name: identity_of(settings, name) for name in {*settings.witnesses, settings.tenant}}
+def _with_witnesses(settings: Settings, cards: Sequence[WitnessCard]) -> Settings:
+    """Settings under which these witnesses are asked; writes their quorum policy: any ``quorum`` of them."""
+    path = settings.home / POLICY_FILE
+    log = identity_of(settings, settings.tenant).log_key(settings.origin)
+    witnesses = tuple(PolicyWitness(one.name, VerifierKey.parse(one.key), one.url.rstrip("/")) for one in cards)
+    names = tuple(one.name for one in witnesses)
+    if not 1 <= settings.quorum <= len(set(names)) == len(names):
+        raise BadInput(f"a quorum of {settings.quorum} cannot be reached by these witnesses", hint="each card once")
+    policy = QuorumPolicy(((log, ""),), witnesses, (Group("consortium", settings.quorum, names),), "consortium")
+    head = f"# Which witnesses must have co-signed {settings.origin} (c2sp.org/tlog-policy). Yours to edit.\n"
+    write_private(path, head.encode() + policy.encode())
+    return settings.model_copy(update={"witnesses": names, "quorum_policy": path})
+
+
+def _neighbourhood(
+    settings: Settings, identity: Identity, consortium: Consortium, embedded: Sequence[WitnessPeer]
+) -> Neighbourhood:
+    """The witnesses a log asks: those of its quorum policy over HTTP, else the embedded ones."""
+    policy = policy_of(settings)
+    if policy is None:
+        return Neighbourhood(consortium, tuple(embedded))
+    asked = witnesses_at(policy, identity.log_key(settings.origin), settings.witness_timeout_s)
+    return Neighbourhood(consortium, asked, policy)
+
+
+def _assemble(settings: Settings, clock: Clock, *, found: bool, cards: Sequence[WitnessCard] = ()) -> Node:
+    embedded = settings.witnesses if settings.quorum_policy is None else ()
+    identities = {name: identity_of(settings, name) for name in {*embedded, settings.tenant}}
     chain = open_chain(
         settings.chain_uri,
         chain_id=settings.chain_id,
@@ -94,12 +134,12 @@ def _assemble(settings: Settings, clock: Clock, *, found: bool) -> Node:
     )
     path = settings.home / "consortium.json"
     if found:
-        members = {name: identities[name].witness_keys() for name in settings.witnesses}
-        consortium = Consortium.found(chain, path, members, settings.quorum)
+        founders = [one.founder() for one in cards]
+        founders += [founder_of(name, identities[name].witness_keys()) for name in embedded]
+        consortium = Consortium.found(chain, path, founders, settings.quorum)
     else:
         consortium = Consortium.join(chain, path)
     logs = [identity.log_key(origin_of(name)) for name, identity in identities.items()]
-    witnesses = tuple(
-        witness_of(settings, name, identities[name], logs, consortium, clock) for name in settings.witnesses
-    )
-    return Node(settings, identities[settings.tenant], Neighbourhood(consortium, witnesses), clock)
+    witnesses = [witness_of(settings, name, identities[name], logs, consortium, clock) for name in embedded]
+    identity = identities[settings.tenant]
+    return Node(settings, identity, _neighbourhood(settings, identity, consortium, witnesses), clock)
