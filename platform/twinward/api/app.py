@@ -38,7 +38,7 @@ def create_app(node: Node) -> FastAPI:
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.similarity, node.access, principal_of))
-    app.include_router(audit_router(node.access, node.audit, node.audit_reader, principal_of))
+    app.include_router(audit_router(node, principal_of))
 
     @app.get("/health", tags=["Node"], summary="Whether the node answers", response_class=PlainTextResponse)
     def health() -> str:

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.access.service import Access
+from twinward.audit.export_format import ExportFormat
+from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
+from twinward.audit.growth import growth_file
 from twinward.audit.reader import AuditReader, AuditRow, Filters
 from twinward.audit.service import Audit
-from twinward.clock import iso
+from twinward.clock import Clock, iso
 from twinward.errors import NotFound
 from twinward.vocabulary import Action, Purpose, Role, TwinId
 
 MAX_INDEX = 2**53 - 1
+
+
+class _Named(Protocol):
+    @property
+    def hospital(self) -> str:
+        """What it calls itself."""
+        ...
+
+
+class AuditNode(Protocol):
+    """What these routes need of a node."""
+
+    access: Access
+    audit: Audit
+    audit_reader: AuditReader[Permit]
+    clock: Clock
+
+    @property
+    def settings(self) -> _Named:
+        """Its settings."""
+        ...
+
+
 Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
 
 
-def officer_permit(access: Access, principal: Principal, detail: str) -> Permit:
-    """Leave to read the log, itself logged: who audits is audited."""
-    request = AccessRequest(principal, Action.AUDIT, Purpose.COMPLIANCE, detail=(("page", detail),))
+def officer_permit(access: Access, principal: Principal, detail: str, twin: TwinId | None = None) -> Permit:
+    """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
+    request = AccessRequest(principal, Action.AUDIT, Purpose.COMPLIANCE, twin, detail=(("page", detail),))
     return access.decide(request)
 
 
@@ -61,10 +88,18 @@ def proof_json(audit: Audit, index: int) -> dict[str, Any]:
     }
 
 
-def audit_router(
-    access: Access, audit: Audit, reader: AuditReader[Permit], principal_of: Callable[..., Principal]
-) -> APIRouter:
+def accesses_file(node: AuditNode, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
+    """All accesses to one patient as a download, proven complete."""
+    at_ms = node.clock.now_ms()
+    document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=at_ms)
+    name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+    return Response(render(document, form), media_type=MEDIA_TYPES[form], headers=headers)
+
+
+def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> APIRouter:
     """The routes."""
+    access, audit, reader = node.access, node.audit, node.audit_reader
     router = APIRouter(prefix="/api/1/audit", tags=["Audit"])
 
     @router.get("/checkpoint", summary="The newest signed checkpoint; public", response_class=PlainTextResponse)
@@ -98,6 +133,31 @@ def audit_router(
     def proof(index: Index, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
         officer_permit(access, principal, "proof")
         return proof_json(audit, index)
+
+    @router.get("/consistency", summary="The proof that the log only grew; for officers")
+    def consistency(
+        old: Annotated[int, Query(ge=1, le=MAX_INDEX)],
+        new: Annotated[int, Query(ge=1, le=MAX_INDEX)],
+        principal: Principal = Depends(principal_of),
+    ) -> Response:
+        officer_permit(access, principal, "consistency")
+        return Response(
+            growth_file(audit.log.origin, old, new, audit.consistency(old, new)), media_type="application/json"
+        )
+
+    @router.get(
+        "/twins/{twin}/accesses",
+        summary="Every access to one twin, with the proof that none was left out; for officers",
+        response_class=Response,
+        responses={200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}},
+    )
+    def accesses(
+        twin: Annotated[str, Path(min_length=1, max_length=36)],
+        principal: Principal = Depends(principal_of),
+        form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.PROOF,
+    ) -> Response:
+        permit = officer_permit(access, principal, f"export {form.value}", TwinId(twin))
+        return accesses_file(node, permit, TwinId(twin), form)
 
     return router
 

@@ -12,16 +12,18 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from twinward.audit import event_format
-from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchEvent
+from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchEvent, NotCosigned
+from twinward.audit.exports.document import AccessDocument
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
 from twinward.errors import BadInput, Unavailable
 from twinward.vocabulary import Action, Category, Role, TwinId
-from twinward_ledger.access_report import AccessReport
+from twinward_crypto.errors import CryptoError
 from twinward_ledger.bundle import Opening, ProofBundle
-from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
+from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry, QuorumNotReached
 from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.store import Entry
+from twinward_ledger.verifier import TrustPolicy
 
 MAX_PAGE = 500
 MAX_SCANNED = 5000
@@ -130,15 +132,31 @@ class AuditReader(Generic[PermitT]):
             raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
         return replace(self._audit.proof(index), opening=opening).sealed(self._audit.log.seal)
 
-    def report(self, permit: PermitT, twin: TwinId) -> AccessReport:
+    def document(self, permit: PermitT, twin: TwinId, *, hospital: str, at_ms: int) -> AccessDocument:
         """All accesses to one patient, opened, with the proof that none was left out. Wants a permit for that twin.
+
+        It is checked as an auditor would before it leaves the house. It is complete up to the newest completeness
+        map; what was logged since, the very export among it, comes with the next checkpoint.
 
         Raises:
             NoSuchEvent: no completeness map is under a checkpoint yet.
+            NotCosigned: too few witnesses have cosigned that checkpoint.
             LogTampered: the log is not what was committed to.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
-        return self._audit.report(twin)
+        report, anchorer = self._audit.report(twin), self._audit.anchorer
+        policy = TrustPolicy(
+            log=self._audit.log.key,
+            witnesses=tuple(peer.key for peer in anchorer.witnesses),
+            quorum=anchorer.quorum,
+            bls_keys=report.anchor.signers if report.anchor else (),  # who they are is for the reader to know
+        )
+        try:
+            return AccessDocument.of(report, policy, hospital=hospital, at_ms=at_ms)
+        except QuorumNotReached as error:
+            raise NotCosigned(str(error), hint="make a checkpoint when the witnesses answer, then export") from error
+        except (LedgerError, CryptoError, EventNotLoggable) as error:
+            raise LogTampered(f"the log does not hold what it committed to: {error}", first_bad_index=None) from error
 
     def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
         if not 1 <= limit <= MAX_PAGE:

@@ -16,9 +16,11 @@ from twinward.audit.errors import EventNotLoggable, ProofRefused
 from twinward.audit.interfaces import AccessEvent
 from twinward.errors import BadInput
 from twinward_crypto.errors import CryptoError
+from twinward_ledger.access_report import AccessReport
 from twinward_ledger.bundle import ProofBundle
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.note import VerifierKey
+from twinward_ledger.report_verifier import ReportVerdict, verify_report
 from twinward_ledger.verifier import TrustPolicy, Verdict, verify_bundle
 
 
@@ -96,6 +98,25 @@ class Proven:
 
     verdict: Verdict
     event: AccessEvent | None = field(repr=False)
+
+
+def check_report(raw: bytes, trust: Trust) -> ReportVerdict:
+    """Check a report of all accesses to a patient from end to end.
+
+    Raises:
+        BadInput: not a report at all.
+        ProofRefused: it does not prove what it says.
+    """
+    try:
+        report = AccessReport.parse(raw)
+    except LedgerError as error:
+        raise BadInput(f"not an access report: {error}", hint="`twinward audit export --patient` writes one") from None
+    try:
+        return verify_report(report, trust.policy())
+    except (LedgerError, CryptoError) as error:
+        raise ProofRefused(
+            f"this report does not hold: {error}", hint="was it made by the log this trust file is of?"
+        ) from None
 
 
 def check_proof(raw: bytes, trust: Trust) -> Proven:

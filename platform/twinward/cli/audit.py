@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.audit.export_format import ExportFormat
 from twinward.cli.opening import AsOption, audit_permit, node_at
 from twinward.cli.screen import HomeOption, JsonOption, err, errors_taught, out, read_input, say, show_json, table
 from twinward.errors import BadInput, Conflict, NotFound
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
     from twinward.audit.trust import Proven, Trust
     from twinward.node import Node
+    from twinward_ledger.report_verifier import ReportVerdict
 
 app = typer.Typer(help="The access log: read, sign, verify, prove.", no_args_is_help=True)
 
 MAX_INDEX = 2**53 - 1
+MAX_REPORT_BYTES = 256 << 20
 
 
 @app.callback()
@@ -120,19 +123,29 @@ def verify(
             raise typer.Exit(error.exit_code) from None
         if as_json:
             shown = {"sound": True, "size": report.size, "root": report.root.hex(), "signed": report.signed_size}
+            shown |= {"map_heads": report.map_heads, "map_covered": report.map_covered}
             opened = {"opened": report.opened, "erased": report.erased} if deep else {}
             show_json(shown | {"checkpoints": report.checkpoints} | opened)
             return
         say(f"sound: {report.size} leaves hashed again, {report.signed_size} of them signed")
         say(f"root {report.root.hex()}; {report.checkpoints} signed checkpoints agree")
+        say(f"{report.map_heads} completeness maps built again; the newest covers {report.map_covered} entries")
         if deep:
             say(f"{report.opened} events opened and held against their leaves, {report.erased} erased")
 
 
 @app.command()
 def export(
-    index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX, help="The event's place in the log.")],
-    target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+    index: Annotated[
+        int | None, typer.Argument(min=0, max=MAX_INDEX, help="An event's place in the log.", show_default=False)
+    ] = None,
+    patient: Annotated[
+        str | None, typer.Option("--patient", help="All accesses to this twin instead; needs --as.")
+    ] = None,
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="How a patient's accesses are written.")
+    ] = ExportFormat.PROOF,
     disclose: Annotated[
         bool, typer.Option("--disclose", help="Put the event itself into the file; needs --as.")
     ] = False,
@@ -140,28 +153,97 @@ def export(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the proof that one event is in the log: for an auditor, who needs this file and `audit trust`, no node.
+    """Write the proof that one event is in the log, or all accesses to one patient with the proof that none is missing.
 
-    Exit codes: 0, 2 --disclose without --as, 3 no such event, or no checkpoint covers it, 4 the file exists, 6 the
-    account is no officer's.
+    An auditor needs the proof file and `audit trust`, no node. A patient's export is itself an access and is logged;
+    it is complete up to the newest `audit checkpoint`. Exit codes: 0, 2 --disclose or --patient without --as, 3 no
+    such event, or no checkpoint covers it, 4 the file exists, 6 the account is no officer's.
 
     Example: twinward audit export 17 --out event-17.proof --disclose --as olga
+    Example: twinward audit export --patient 01941f29-7c00-7000-8000-000000000001 --format pdf --out anna.pdf --as olga
     """
     with node_at(home, as_json=as_json) as node:
         if target.exists():
             raise Conflict(f"{target} exists", hint="give another --out")
-        if disclose and account is None:
+        if (index is None) == (patient is None):
+            raise BadInput("give the index of an event, or --patient", hint="`twinward audit list` shows indices")
+        if (disclose or patient is not None) and account is None:
             raise BadInput("whoever discloses an event says who: --as is missing")
-        if disclose and account is not None:
-            bundle = node.audit_reader.disclose(audit_permit(node, account, f"disclose {index}"), index)
-        else:
-            bundle = node.audit.proof(index)
-        _write(target, bundle.encode())
-        if as_json:
-            shown = {"index": index, "file": str(target), "disclosed": disclose, "anchored": bundle.anchor is not None}
-            show_json(shown)
-        else:
-            say(f"event {index} proven in {target}" + (", the event itself included" if disclose else ""))
+        if patient is not None and account is not None:
+            _export_patient(node, TwinId(patient), form, target, account, as_json=as_json)
+        elif index is not None:
+            _export_event(node, index, target, account if disclose else None, as_json=as_json)
+
+
+def _export_patient(node: Node, twin: TwinId, form: ExportFormat, target: Path, account: str, *, as_json: bool) -> None:
+    from twinward.audit.exports import render
+    from twinward.clock import iso
+
+    permit = audit_permit(node, account, f"export {form.value}", twin)
+    document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=node.clock.now_ms())
+    _write(target, render(document, form))
+    as_of = iso(document.complete_ms)[:16].replace("T", " ")
+    if as_json:
+        shown = {"patient": twin, "file": str(target), "format": form.value, "accesses": len(document.rows)}
+        show_json(shown | {"erased": document.erased, "through": document.verdict.through, "as_of": as_of})
+        return
+    say(f"{len(document.rows)} accesses in {target}, all there are among the first {document.verdict.through} entries")
+    say(f"as of {as_of} UTC; newer ones come with the next `twinward audit checkpoint`")
+
+
+def _export_event(node: Node, index: int, target: Path, account: str | None, *, as_json: bool) -> None:
+    if account is not None:
+        bundle = node.audit_reader.disclose(audit_permit(node, account, f"disclose {index}"), index)
+    else:
+        bundle = node.audit.proof(index)
+    _write(target, bundle.encode())
+    if as_json:
+        disclosed = bundle.opening is not None
+        show_json({"index": index, "file": str(target), "disclosed": disclosed, "anchored": bundle.anchor is not None})
+    else:
+        say(f"event {index} proven in {target}" + (", the event itself included" if account is not None else ""))
+
+
+@app.command()
+def consistency(
+    old: Annotated[int, typer.Argument(min=1, max=MAX_INDEX, help="The size you saw last.")],
+    new: Annotated[int, typer.Argument(min=1, max=MAX_INDEX, help="The size of the checkpoint you have now.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist.")],
+    home: HomeOption = None,
+) -> None:
+    """Write the proof that the log only grew from one size to another: for an auditor who keeps a receipt.
+
+    Exit codes: 0, 3 the log is not that large, 4 the file exists.
+
+    Example: twinward audit consistency 120 480 --out growth.json
+    """
+    with node_at(home, as_json=False) as node:
+        if target.exists():
+            raise Conflict(f"{target} exists", hint="give another --out")
+        from twinward.audit.growth import growth_file
+
+        _write(target, growth_file(node.log.origin, old, new, node.audit.consistency(old, new)))
+        say(f"the log's growth from {old} to {new} entries proven in {target}")
+
+
+@app.command()
+def verifier(
+    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+) -> None:
+    """Write the stand-alone verifier: one file of Python that checks proofs and reports without this software.
+
+    It needs Python 3.11 and the package cryptography, no network. Exit codes: 0, 4 the file exists.
+
+    Example: twinward audit verifier --out twinward-verify
+    """
+    with errors_taught():
+        from importlib.resources import files
+
+        if target.exists():
+            raise Conflict(f"{target} exists", hint="give another --out")
+        _write(target, files("twinward_ledger").joinpath("twinward_verify.py").read_bytes())
+        target.chmod(0o755)
+        say(f"written to {target}; try: python3 {target} --help")
 
 
 @app.command()
@@ -198,7 +280,7 @@ def check_proof(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check an exported proof offline: leaf, path, signatures of the log and its witnesses, anchor, disclosed event.
+    """Check an exported proof or report offline: leaves, paths, completeness, signatures, anchor, disclosed events.
 
     Exit codes: 0 it holds, 2 not a proof or trust file, 8 it does not hold.
 
@@ -207,13 +289,16 @@ def check_proof(
     with errors_taught(as_json=as_json):
         from twinward.audit import trust as trusting
 
-        raw = read_input(file, most=4 << 20)
+        raw = read_input(file, most=MAX_REPORT_BYTES)
         if trust_file is not None:
             believed = trusting.Trust.parse(read_input(trust_file))
         else:
             with node_at(home, as_json=as_json) as node:
                 believed = _trust_of(node)
-        _show_proven(trusting.check_proof(raw, believed), as_json=as_json)
+        if raw.startswith(b"{"):
+            _show_report(trusting.check_report(raw, believed), as_json=as_json)
+        else:
+            _show_proven(trusting.check_proof(raw, believed), as_json=as_json)
 
 
 def _trust_of(node: Node) -> Trust:
@@ -248,6 +333,28 @@ def _show_proven(proven: Proven, *, as_json: bool) -> None:
     say(f"under a checkpoint of {verdict.checkpoint.size} events, co-signed by {', '.join(names)}")
     say("not anchored when it was exported" if anchor is None else f"a quorum signed its anchor; block {block}")
     say(f"it says: {said}" if said else "the event itself is not disclosed")
+
+
+def _show_report(verdict: ReportVerdict, *, as_json: bool) -> None:
+    from twinward.audit import event_format
+    from twinward.audit.wording import sentence
+
+    origin, names = verdict.checkpoint.origin, [name for name, _ in verdict.cosigned]
+    read = [None if row.event is None else event_format.decode(row.event, origin) for row in verdict.rows]
+    rows = [
+        {"index": row.index, "event": None if event is None else f"{sentence(event)} ({event.decision})"}
+        for row, event in zip(verdict.rows, read, strict=True)
+    ]
+    if as_json:
+        shown: dict[str, Any] = {"holds": True, "patient": verdict.subject, "through": verdict.through}
+        show_json(shown | {"size": verdict.checkpoint.size, "cosigned": names, "rows": rows})
+        return
+    say(
+        f"holds: {len(rows)} accesses to {verdict.subject}, all there are among the first {verdict.through} of {origin}"
+    )
+    say(f"under a checkpoint of {verdict.checkpoint.size} entries, co-signed by {', '.join(names)}")
+    for row in rows:
+        say(f"{row['index']:>8}  {row['event'] or 'erased; that it happened still stands'}")
 
 
 def _tampered(error: LogTampered, *, as_json: bool) -> None:

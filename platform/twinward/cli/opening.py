@@ -62,11 +62,11 @@ def request_of(
     return AccessRequest(principal, action, purpose, twin, frozenset(categories), justification, typed_by)
 
 
-def audit_permit(node: Node, account: str, what: str) -> Permit:
-    """Leave to read the log, itself logged: who audits is audited."""
+def audit_permit(node: Node, account: str, what: str, twin: TwinId | None = None) -> Permit:
+    """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
     from dataclasses import replace
 
-    request = request_of(node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE)
+    request = request_of(node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE, twin)
     return node.access.decide(replace(request, detail=(*request.detail, ("page", what))))
 
 

@@ -61,6 +61,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/api/1/audit/events"): {"officer"},
     ("GET", "/api/1/audit/events/{index}"): {"officer"},
     ("GET", "/api/1/audit/events/{index}/proof"): {"officer"},
+    ("GET", "/api/1/audit/consistency"): {"officer"},
+    ("GET", "/api/1/audit/twins/{twin}/accesses"): {"officer"},
 }
 
 

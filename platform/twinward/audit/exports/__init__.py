@@ -1,0 +1,57 @@
+"""One patient's accesses as a file: a proof, a table, a printed page, a FHIR Bundle; chosen from a plain map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twinward.audit.export_format import ExportFormat
+from twinward.audit.exports.document import AccessDocument
+
+MEDIA_TYPES: Final = {
+    ExportFormat.PROOF: "application/json",
+    ExportFormat.CSV: "text/csv; charset=utf-8; header=present",
+    ExportFormat.PDF: "application/pdf",
+    ExportFormat.FHIR: "application/fhir+json",
+}
+ENDINGS: Final = {
+    ExportFormat.PROOF: ".accesses.json",
+    ExportFormat.CSV: ".csv",
+    ExportFormat.PDF: ".pdf",
+    ExportFormat.FHIR: ".fhir.json",
+}
+
+
+def render(document: AccessDocument, form: ExportFormat) -> bytes:
+    """The file's bytes."""
+    return _WRITERS[form](document)
+
+
+def _proof(document: AccessDocument) -> bytes:
+    return document.report.encode()
+
+
+def _csv(document: AccessDocument) -> bytes:
+    from twinward.audit.exports.csv_table import as_csv
+
+    return as_csv(document)
+
+
+def _pdf(document: AccessDocument) -> bytes:
+    from twinward.audit.exports.printed import as_pdf
+
+    return as_pdf(document)
+
+
+def _fhir(document: AccessDocument) -> bytes:
+    from twinward.audit.exports.fhir_bundle import as_fhir_bundle
+
+    return as_fhir_bundle(document)
+
+
+_WRITERS: Final[dict[ExportFormat, Callable[[AccessDocument], bytes]]] = {
+    ExportFormat.PROOF: _proof,
+    ExportFormat.CSV: _csv,
+    ExportFormat.PDF: _pdf,
+    ExportFormat.FHIR: _fhir,
+}

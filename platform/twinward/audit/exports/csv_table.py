@@ -1,0 +1,70 @@
+"""A report as CSV (RFC 4180): one line an access, for a spreadsheet.
+
+A cell that a spreadsheet would take for a formula is written after an apostrophe (OWASP, CSV injection): agents,
+units, reasons and justifications come from people.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Final
+
+from twinward.audit.exports.document import AccessDocument, DocumentRow
+from twinward.clock import iso
+
+COLUMNS: Final = (
+    "index",
+    "minute",
+    "at",
+    "decision",
+    "agent",
+    "role",
+    "unit",
+    "action",
+    "purpose",
+    "categories",
+    "reason",
+    "justification",
+    "consent_version",
+    "policy_sha256",
+    "leaf",
+)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
+
+
+def as_csv(document: AccessDocument) -> bytes:
+    """The table in UTF-8, a header line first, lines ended by CR LF."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([cell(value) for value in _values(row)] for row in document.rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def cell(value: str) -> str:
+    """A value that no spreadsheet computes."""
+    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) or value.startswith(("\t", "\r", "\n")) else value
+
+
+def _values(row: DocumentRow) -> tuple[str, ...]:
+    event = row.event
+    known = (str(row.index), iso(row.minute_ms)[:16] + "Z")
+    if event is None:
+        return (*known, "", "erased", *[""] * 10, row.leaf.hex())
+    return (
+        *known,
+        iso(event.at_ms),
+        event.decision,
+        event.agent,
+        event.role.value,
+        event.unit,
+        event.action.value,
+        event.purpose.value,
+        " ".join(category.value for category in event.categories),
+        event.reason,
+        dict(event.detail).get("justification", ""),
+        str(event.consent_version),
+        event.policy_hash,
+        row.leaf.hex(),
+    )
