@@ -24,8 +24,9 @@ from twinward.client.vendor import VendorClient
 from twinward.clock import FixedClock
 from twinward.errors import Unavailable
 from twinward.feature_schema import Feature, FeatureSchema
+from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
-from twinward.similarity.interfaces import Groups, Match, QueryBudget, Release
+from twinward.similarity.interfaces import Groups, Match, QueryBudget, RecordSource, Release
 from twinward.similarity.offer import Offer
 from twinward.similarity.service import Similarity
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -94,6 +95,18 @@ class CountedBudget:
         return (epoch + 1) * 86_400
 
 
+class MemoryDrawer:
+    """Keeps what vendors were told, as a file would."""
+
+    content: bytes | None = None
+
+    def load(self) -> bytes | None:
+        return self.content
+
+    def save(self, content: bytes) -> None:
+        self.content = content
+
+
 class Unprotected:
     """A release policy that lets everything out: what attacks are measured against."""
 
@@ -126,6 +139,7 @@ class House:
         refusing: Sequence[int] = (),
         weighted: bool = True,
         protected: bool = True,
+        records: RecordSource | None = None,
         **offer: Any,
     ) -> None:
         self.schema, self.levels = schema, levels
@@ -142,9 +156,11 @@ class House:
             modes=modes, minimum_count=minimum_count, noise_width=noise_width, weighted=weighted, **offer
         )
         self.protected = protected
+        self.drawer = MemoryDrawer()
+        self.records = records
         self.service = self.open()
 
-    def open(self, epoch: int = EPOCH) -> Similarity:
+    def open(self, epoch: int = EPOCH, secrets: CohortSecrets | None = None) -> Similarity:
         policy = None if self.protected else Unprotected()
         service = Similarity.open(
             self,
@@ -154,7 +170,10 @@ class House:
             offer=self.offer,
             access=self.access,
             budget=self.budget,
+            secrets=secrets,
             policy=policy,
+            records=self.records,
+            drawer=self.drawer,
         )
         if policy is not None:
             policy.service = service
