@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """Fewest matches a vendor may be told about."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12
     """Queries a vendor may ask in one epoch. Below the number of features + 1, or distances would give rows away."""
+    scoring: str = ""
+    """Who scores encrypted queries: ``in-process`` (the default), ``processes:4``, ``ray:8`` or ``ray:8@ADDRESS``."""
     listen_host: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8040
     secure_cookies: bool = False

@@ -18,6 +18,7 @@ from twinward.node.system import SYSTEM
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.offer import Offer
+from twinward.similarity.scoring import Scoring
 from twinward.similarity.service import Similarity, gated_plan_of
 from twinward.twins.readers import CohortReader, ExportReader
 from twinward.twins.service import Twins
@@ -27,6 +28,7 @@ from twinward_crypto.errors import OpenError
 
 COHORT_FILE = "cohort.sealed"
 RELEASES_FILE = "releases.sealed"
+INDEX_FOLDER = "encrypted-indexes"
 
 
 class RunningCohort:
@@ -68,14 +70,24 @@ class RunningCohort:
         epoch = budget.current_epoch()
         with self._lock:
             if self._similarity is None or self._similarity.cohort.epoch != epoch:
+                self._end()
                 self._similarity = self._open(epoch, budget)
             return self._similarity
 
     def refresh(self) -> Similarity:
         """A new snapshot within the running epoch, under the same secrets."""
-        with self._lock:
-            self._similarity = None
+        self.close()
         return self.current()
+
+    def close(self) -> None:
+        """End what scores."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._similarity is not None:
+            self._similarity.close()
+        self._similarity = None
 
     def _open(self, epoch: int, budget: LedgerBudget) -> Similarity:
         offer = Offer(
@@ -94,6 +106,7 @@ class RunningCohort:
             records=ExportReader(self._vault, self._access),
             drawer=SealedDrawer(self._settings.home / RELEASES_FILE, self._identity.sealing_key),
             clock=self._clock,
+            scoring=Scoring.parse(self._settings.scoring, self._settings.home / INDEX_FOLDER),
         )
         if secrets is None:
             sealed = seal(self._identity.sealing_key(), similarity.secrets.dangerously_export(), _aad(epoch))

@@ -24,6 +24,7 @@ from twinward.similarity.service import Similarity
 from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward.twins.service import Twins
 from twinward.vault.database import Schema, open_database
+from twinward.vault.erasure import Erasures
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores import open_record_store
@@ -96,6 +97,7 @@ class Node:
         self.accounts = Accounts(home / "accounts.db", clock)
         self.vault = Vault(self.store, self.keyring, self.authority, clock, tenant)
         self.twins = Twins(self.vault, self.store, self.access, clock, CARDIOMETABOLIC)
+        self.erasures = Erasures(self.access, self.audit, self.keyring, self.store, self.consents, clock)
         self._cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access, self.vault, clock)
 
     def similarity(self) -> Similarity:
@@ -129,6 +131,7 @@ class Node:
 
     def close_own(self) -> None:
         """Give back this node's own files; what it shares with the consortium stays open."""
+        self._cohort.close()
         self.audit.anchorer.close()
         journal = self.audit.anchorer.journal
         for part in (
@@ -139,6 +142,7 @@ class Node:
             journal,
             self.completeness,
             self.log.store,
+            self.identity.provider,  # last: what closes before may still ask for a key
         ):
             part.close()
 

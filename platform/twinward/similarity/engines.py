@@ -12,12 +12,12 @@ from twinward.client.messages import ModeTerms
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import QueryMalformed
+from twinward.similarity.scoring import Scoring
+from twinward.similarity.shards import Blinding, Scorer
 from twinward_crypto.errors import CryptoError, MalformedBundle, ParameterError
 from twinward_crypto.homomorphic import wire
-from twinward_crypto.homomorphic.database import Database
-from twinward_crypto.homomorphic.gated import EncryptedIndex, GateKey, score_gated
+from twinward_crypto.homomorphic.gated import GateKey
 from twinward_crypto.homomorphic.parameters import Plan
-from twinward_crypto.homomorphic.scoring import score
 from twinward_crypto.matrix.index import OutsourcedIndex, build_index
 from twinward_crypto.matrix.scheme import MatrixKey
 from twinward_crypto.matrix.token import Token, make_token
@@ -27,53 +27,59 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatedEngine:
-    """The encrypted index (all that the scoring side needs) and the gate that opens scores."""
+    """Who holds the encrypted index (all that scoring needs), and the gate that opens scores."""
 
-    index: EncryptedIndex
+    scorer: Scorer
+    binding: bytes
     gate: GateKey = field(repr=False)
 
     @classmethod
-    def prepare(cls, cohort: Cohort, secrets_: CohortSecrets) -> GatedEngine:
+    def prepare(cls, cohort: Cohort, secrets_: CohortSecrets, scoring: Scoring) -> GatedEngine:
         """Encrypt the cohort under the epoch's gate key."""
-        return cls(secrets_.gate_key.encrypt_index(cohort.levels, binding=cohort.binding), secrets_.gate_key)
+        gate = secrets_.gate_key
+        return cls(scoring.gated(gate, cohort.levels, binding=cohort.binding), cohort.binding, gate)
 
     def public_key(self) -> bytes:
         """The ``GATE_PUBLIC_KEY`` bundle vendors encrypt with."""
-        return self.gate.public_bundle(binding=self.index.binding).encode()
+        return self.gate.public_bundle(binding=self.binding).encode()
 
     def parse(self, data: bytes) -> wire.Bundle:
         """A query's frame. Raises ``QueryMalformed``."""
-        return _frame(data, wire.Kind.GATED_QUERY, self.index.plan, self.index.binding)
+        return _frame(data, wire.Kind.GATED_QUERY, self.gate.plan, self.binding)
 
     def distances(self, query: wire.Bundle) -> NDArray[np.int64]:
         """Score without a key, then open at the gate. Raises ``QueryMalformed`` for what no honest client sends."""
         try:
-            return self.gate.open_distances(score_gated(query, self.index))
+            return self.gate.open_distances(self.scorer.score(query))
         except MalformedBundle as error:
             raise QueryMalformed(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VendorKeyEngine:
-    """The plaintext cohort, packed for scoring under a vendor's key."""
+    """Who holds the plaintext cohort, packed for scoring under a vendor's key."""
 
-    database: Database
+    scorer: Scorer
+    plan: Plan
+    rows: int
+    binding: bytes
 
     @classmethod
-    def prepare(cls, cohort: Cohort, terms: ModeTerms) -> VendorKeyEngine:
+    def prepare(cls, cohort: Cohort, terms: ModeTerms, scoring: Scoring) -> VendorKeyEngine:
         """Pack the cohort."""
-        return cls(Database.build(terms.plan(cohort.schema), cohort.levels, binding=cohort.binding))
+        plan = terms.plan(cohort.schema)
+        scorer = scoring.vendor_key(plan, cohort.levels, binding=cohort.binding)
+        return cls(scorer, plan, len(cohort), cohort.binding)
 
     def parse(self, data: bytes) -> wire.Bundle:
         """A query's frame. Raises ``QueryMalformed``."""
-        return _frame(data, wire.Kind.QUERY, self.database.plan, self.database.binding)
+        return _frame(data, wire.Kind.QUERY, self.plan, self.binding)
 
     def scores(self, query: wire.Bundle, hidden: Bools) -> bytes:
         """Encrypted distances of every row, each with fresh noise; ``hidden`` rows get a random value instead."""
-        width, rows = self.database.plan.noise_width, self.database.rows
-        noise = np.array([secrets.randbelow(width) for _ in range(rows)], dtype=np.int64)
+        noise = np.array([secrets.randbelow(self.plan.noise_width) for _ in range(self.rows)], dtype=np.int64)
         try:
-            return score(query, self.database, noise=noise, hidden=hidden).encode()
+            return self.scorer.score(query, Blinding(noise, hidden)).encode()
         except MalformedBundle as error:
             raise QueryMalformed(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from twinward.errors import BadInput
 from twinward.similarity.process_shards import ProcessScorer
 from twinward.similarity.ray_shards import RayScorer, SealedShard
 from twinward.similarity.shards import InProcessScorer, PreparedCohort, Scorer, spans
@@ -52,6 +54,17 @@ class Scoring:
     workers: int = 2
     ray_address: str = ""
     folder: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str, folder: Path) -> Scoring:
+        """``in-process`` (or nothing), ``processes:4``, ``ray:8`` or ``ray:8@ADDRESS``. Raises ``BadInput``."""
+        found = re.fullmatch(r"(in-process|)|(processes|ray):([1-9]\d{0,3})(?:@(\S+))?", text)
+        if found is None or (found[4] and found[2] != Engine.RAY):
+            hint = 'write "in-process", "processes:4", "ray:8" or "ray:8@ray://host:10001"'
+            raise BadInput("setting scoring: it names no engine", hint=hint)
+        if found[2] is None:
+            return cls()
+        return cls(Engine(found[2]), int(found[3]), found[4] or "", folder)
 
     def vendor_key(self, plan: Plan, levels: Levels, *, binding: bytes) -> Scorer:
         """A scorer of plaintext features under vendors' keys. Nothing of it touches a disk."""

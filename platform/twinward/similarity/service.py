@@ -46,6 +46,7 @@ from twinward.similarity.offer import Offer
 from twinward.similarity.rate import RateLimit
 from twinward.similarity.records import release_records
 from twinward.similarity.release import MinimumCount
+from twinward.similarity.scoring import Scoring
 from twinward.vocabulary import Action, Purpose, TwinId
 from twinward_crypto.homomorphic.parameters import Plan, plan_gated
 
@@ -65,6 +66,7 @@ class Similarity:
         records: who can open the records behind a handle; None where none are released.
         drawer: where it is kept what vendors were told; None keeps it in memory.
         clock: the node's time, for rate limits.
+        scoring: who scores; this process if nothing is said.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Similarity:
         records: RecordSource | None = None,
         drawer: Drawer | None = None,
         clock: Clock | None = None,
+        scoring: Scoring | None = None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
@@ -96,9 +99,10 @@ class Similarity:
             minimum_count=offer.minimum_count,
         )
         by_mode = {terms.mode: terms for terms in self._terms.modes}
-        self._gated = GatedEngine.prepare(cohort, secrets) if Mode.GATED in by_mode else None
+        how = scoring or Scoring()
+        self._gated = GatedEngine.prepare(cohort, secrets, how) if Mode.GATED in by_mode else None
         vendor_key = by_mode.get(Mode.VENDOR_KEY)
-        self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key) if vendor_key else None
+        self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key, how) if vendor_key else None
         self._matrix = MatrixEngine.prepare(cohort, secrets) if Mode.MATRIX in by_mode else None
 
     @classmethod
@@ -117,6 +121,7 @@ class Similarity:
         records: RecordSource | None = None,
         drawer: Drawer | None = None,
         clock: Clock | None = None,
+        scoring: Scoring | None = None,
     ) -> Similarity:
         """Begin an epoch: take the snapshot, under fresh secrets unless earlier ones of this epoch are given."""
         chosen = secrets or new_secrets(epoch, schema, offer)
@@ -133,7 +138,14 @@ class Similarity:
             records=records,
             drawer=drawer,
             clock=clock,
+            scoring=scoring,
         )
+
+    def close(self) -> None:
+        """Give back what scores: processes, memory."""
+        for engine in (self._gated, self._vendor_key):
+            if engine is not None:
+                engine.scorer.close()
 
     @property
     def cohort(self) -> Cohort:

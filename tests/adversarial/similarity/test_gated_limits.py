@@ -14,6 +14,7 @@ from twinward.client.messages import GatedQuery, Mode
 from twinward.errors import Unavailable
 from twinward.similarity.engines import GatedEngine
 from twinward.similarity.errors import QueryMalformed, SchemaMismatch
+from twinward.similarity.shards import InProcessScorer
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.gated import EncryptedIndex, GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import plan_gated
@@ -38,7 +39,9 @@ def test_the_scoring_side_holds_no_key(house: House) -> None:
     """Whatever scoring needs is in the index: no secret key hangs off it."""
     engine = house.service._gated
     assert isinstance(engine, GatedEngine)
-    held = {type(getattr(engine.index, field.name)) for field in dataclasses.fields(EncryptedIndex)}
+    assert isinstance(engine.scorer, InProcessScorer)
+    index = engine.scorer._cohort
+    held = {type(getattr(index, field.name)) for field in dataclasses.fields(EncryptedIndex)}
     assert not any(issubclass(kind, RingKey) for kind in held)
 
 
@@ -58,7 +61,7 @@ def test_a_single_patient_is_not_confirmed(house: House) -> None:
 def test_a_query_under_another_gates_key_is_refused(house: House) -> None:
     engine = house.service._gated
     assert engine is not None
-    stranger = GateKey.generate(engine.index.plan).public_bundle(binding=engine.index.binding)
+    stranger = GateKey.generate(engine.gate.plan).public_bundle(binding=engine.binding)
     with pytest.raises(QueryMalformed, match="no well-formed query"):
         house.service.answer_gated(VENDOR, query(house, encrypt_gated_query(stranger, [1, 2]).encode()))
 
@@ -72,7 +75,7 @@ def test_a_malformed_query_costs_nothing_and_is_logged(house: House) -> None:
 
 
 def test_a_query_for_another_hospital_is_refused(house: House) -> None:
-    other = GateKey.generate(house.service._gated.index.plan).public_bundle(binding=bytes(32))
+    other = GateKey.generate(house.service._gated.gate.plan).public_bundle(binding=bytes(32))
     with pytest.raises(QueryMalformed, match="another schema or epoch"):
         house.service.answer_gated(VENDOR, query(house, encrypt_gated_query(other, [1, 2]).encode()))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twinward.errors import BadInput
 from twinward.similarity.errors import ScoringUnavailable
 from twinward.similarity.process_shards import ProcessScorer
 from twinward.similarity.ray_shards import RayScorer
@@ -137,3 +138,24 @@ def test_a_cohort_is_cut_into_even_spans_that_cover_it() -> None:
         assert all(a.last == b.first for a, b in pairwise(cut))
         sizes = {span.last - span.first for span in cut}
         assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Scoring()),
+        ("in-process", Scoring()),
+        ("processes:4", Scoring(Engine.PROCESSES, 4)),
+        ("ray:8", Scoring(Engine.RAY, 8)),
+        ("ray:8@ray://host:10001", Scoring(Engine.RAY, 8, "ray://host:10001")),
+    ],
+)
+def test_an_engine_is_named_in_one_setting(text: str, expected: Scoring, tmp_path: Path) -> None:
+    made = Scoring.parse(text, tmp_path)
+    assert (made.engine, made.workers, made.ray_address) == (expected.engine, expected.workers, expected.ray_address)
+
+
+@pytest.mark.parametrize("text", ["processes", "processes:0", "processes:2@host", "threads:2", "ray:", "ray:2@ "])
+def test_an_engine_nobody_knows_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="setting scoring"):
+        Scoring.parse(text, tmp_path)
