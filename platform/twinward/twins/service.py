@@ -49,7 +49,7 @@ class Twins:
         self._access = access
         self._clock = clock
         self.schema = schema
-        self._ingesting = threading.Lock()
+        self.ingesting = threading.Lock()
         self.versions = Versions(vault, access)
         self.finding = Finding(vault, access)
         self.states = TwinStates(vault, access, schema)
@@ -69,7 +69,7 @@ class Twins:
             VersionMismatch: one of them does not follow the version it was made to follow.
         """
         # One at a time: two first imports of one patient at once would make two twins.
-        with self._ingesting:
+        with self.ingesting:
             return self._ingest(principal, source, purpose)
 
     def ingest_all(
@@ -88,6 +88,16 @@ class Twins:
             if progress is not None:
                 progress(receipt)
         return receipts
+
+    def refresh_features(
+        self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
+    ) -> Receipt:
+        """Merge an import's measurements into a twin's features, though it carries no record that is new.
+
+        Raises as ``ingest``.
+        """
+        with self.ingesting:
+            return self._ingest(principal, source, purpose, anew=True)
 
     def read(
         self,
@@ -219,14 +229,14 @@ class Twins:
         wanted = {Category.MONITORING}
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
 
-    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
+    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose, *, anew: bool = False) -> Receipt:
         kept = self._vault.locate(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
             require_in_general(self._access, principal, Action.WRITE, purpose)
             raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
         plan = Plan(self._vault, twin, source)
-        vector = self._features(principal, purpose, plan, source, is_new=kept is None)
+        vector = self._features(principal, purpose, plan, source, is_new=kept is None, anew=anew)
         if not plan.records:
             return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
         request = AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories)
@@ -248,12 +258,12 @@ class Twins:
         return kept
 
     def _features(
-        self, principal: Principal, purpose: Purpose, plan: Plan, source: PatientImport, *, is_new: bool
+        self, principal: Principal, purpose: Purpose, plan: Plan, source: PatientImport, *, is_new: bool, anew: bool
     ) -> FeatureVector | None:
         """Put the feature vector into the plan if the import says anything new about it."""
         kept = None if is_new else self._vault.locate(names.features_of(plan.twin))
         outdated = self._vault.locate(names.features_under(plan.twin, self.schema.fingerprint())) is None
-        if not (plan.records or outdated):
+        if not (plan.records or outdated or anew):
             return None
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
         vector = extract(self.schema, source.person, source.measurements, today)

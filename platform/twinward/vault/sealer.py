@@ -19,6 +19,7 @@ from twinward_crypto.record_context import RecordContext
 
 REFERENCE_INDEX = "record-reference"
 MARK_INDEX = "record-mark"
+RECENT_TAGS = 65_536
 Tagger = Callable[[str, str], bytes]
 """(index name, value) to a 16-byte blind tag; ``Keyring.tag``."""
 
@@ -29,6 +30,7 @@ class Sealer:
     def __init__(self, tenant: TenantId, tagger: Tagger) -> None:
         self._tenant = tenant
         self._tagger = tagger
+        self._recent: dict[str, bytes] = {}
 
     def seal(self, record: Record, keys: TwinKeys, *, after: tuple[int, bytes] | None, at_ms: int) -> SealedRow:
         """The row of a record that has its id: version 1, or the one after this version with this hash.
@@ -91,7 +93,12 @@ class Sealer:
 
     def reference_tag(self, reference: str) -> bytes:
         """The blind tag under which a reference is found again."""
-        return self._tagger(REFERENCE_INDEX, reference)
+        tag = self._recent.get(reference)
+        if tag is None:  # importing asks for a tag twice: is it kept, and under what
+            if len(self._recent) >= RECENT_TAGS:
+                self._recent.clear()
+            tag = self._recent[reference] = self._tagger(REFERENCE_INDEX, reference)
+        return tag
 
     def mark_of(self, mark: str) -> bytes:
         """What is stored of a mark: 8 bytes, which a record that was found can be held against."""
