@@ -155,9 +155,10 @@ def test_asking_fast_is_refused_until_the_minute_is_over(tmp_path: Path) -> None
     spy = attacker(house, 0)
     within = spy.ball(np.array([1, 1]))
     left = house.budget.remaining(spy.principal.id, EPOCH)
+    for _ in range(5):
+        within(5_000)
     with pytest.raises(TooFast, match="more than 5 requests in a minute") as refusal:
-        for _ in range(9):
-            within(5_000)
+        within(5_000)
     assert spy.asked == 6
     assert refusal.value.http_status == 429
     assert "seconds" in refusal.value.hint
