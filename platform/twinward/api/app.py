@@ -11,6 +11,7 @@ from twinward.api.audit import audit_router
 from twinward.api.auth import bearer_principal
 from twinward.api.fhir import fhir_router
 from twinward.api.guard import Guard
+from twinward.api.log_files import log_files_router
 from twinward.api.similarity import similarity_router
 from twinward.api.twin_events import EventStreams
 from twinward.api.twin_records import twin_records_router
@@ -38,6 +39,8 @@ def create_app(node: Node) -> FastAPI:
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.similarity, node.access, principal_of))
+    if node.settings.publish_log:
+        app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))
 
     @app.get("/health", tags=["Node"], summary="Whether the node answers", response_class=PlainTextResponse)

@@ -49,6 +49,8 @@ class RowState(StrEnum):
     OPEN = "open"
     ERASED = "erased"
     """Shredded with its patient's key, or overwritten. Its proof stands."""
+    HEARTBEAT = "heartbeat"
+    """Nothing happened; it has no body."""
     DAMAGED = "damaged"
     """Not the body its leaf commits to: evidence of tampering."""
 
@@ -218,4 +220,6 @@ class AuditReader(Generic[PermitT]):
         except (LedgerError, LogTampered, EventNotLoggable):
             return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)
         state = RowState.OPEN if event else RowState.ERASED
+        if leaf.kind is LeafKind.HEARTBEAT:
+            state = RowState.HEARTBEAT
         return AuditRow(index, leaf.kind, leaf.minute * MINUTE_MS, state, twin, event, opening)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
 from twinward.vocabulary import Action, Purpose
+from twinward_ledger.leaf import LeafKind
 
 PURPOSES = {
     Purpose.TREATMENT: "treatment",
@@ -60,6 +61,8 @@ def row_sentence(row: AuditRow) -> str:
     """One row as a sentence, whatever became of its body."""
     if row.event is not None:
         return sentence(row.event)
+    if row.kind is LeafKind.HEARTBEAT:
+        return "the node says that it is alive"
     if row.state is RowState.ERASED:
         return "erased on the patient's request; that it happened, and when, still stands"
     return "this row's content is not what the log committed to"

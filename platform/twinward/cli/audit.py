@@ -259,7 +259,7 @@ def trust(
     Example: twinward audit trust --out st-anna.trust.json
     """
     with node_at(home, as_json=False) as node:
-        content = _trust_of(node).model_dump(mode="json")
+        content = _trust_of(node).model_dump(mode="json", exclude_none=True)
         if target is None:
             show_json(content)
             return

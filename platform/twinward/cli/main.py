@@ -12,7 +12,7 @@ import click
 import typer
 
 from twinward import __version__
-from twinward.cli import access, audit, demo, keys, node, study, twin, vendor, witness
+from twinward.cli import access, audit, demo, keys, log_files, node, similarity, study, twin, vendor, witness
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import complain_about_defect, out
 
@@ -29,9 +29,12 @@ app.command("demo")(demo.demo)
 app.add_typer(node.app, name="node")
 app.add_typer(twin.app, name="twin")
 app.add_typer(access.app, name="access")
+audit.app.command("tiles")(log_files.tiles)
+audit.app.command("gaps")(log_files.gaps)
 app.add_typer(audit.app, name="audit")
 app.add_typer(witness.app, name="witness")
 app.add_typer(vendor.app, name="vendor")
+app.add_typer(similarity.app, name="similarity")
 app.add_typer(study.app, name="study")
 app.add_typer(keys.app, name="keys")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.cli import backup
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json
 from twinward.clock import iso
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from twinward.node import Node
 
 app = typer.Typer(help="Make, run and look after a hospital's node.", no_args_is_help=True)
+
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 PASSWORD_MAX_BYTES = 1024
 IdArgument = Annotated[str, typer.Argument(help="The account's id: letters, digits, '.', ':', '@', '-'.")]
@@ -34,10 +38,18 @@ def _node() -> None:
 def init(
     hospital: Annotated[str | None, typer.Option(help="The hospital's name, for people.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Its short name: in key names and on the ledger.")] = None,
+    witness_card: Annotated[
+        list[Path] | None,
+        typer.Option(help="A witness that is asked over HTTP, as `witness card` prints it; once for each."),
+    ] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="How many witnesses must co-sign.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an empty node: keys, vault, access log, and an embedded consortium of three hospitals.
+    """Make an empty node: keys, vault, access log, and a consortium.
+
+    Without --witness-card the consortium is embedded: three hospitals' witnesses that sign on this machine. With cards,
+    those witnesses are asked over HTTP, by the quorum policy that is written into the home.
 
     A passphrase for the keys comes from the file that TWINWARD_PASSPHRASE_FILE names; without one a key file in the
     home protects them. Exit codes: 0 made, 2 bad settings, 4 the home is not empty, 7 a backend does not answer.
@@ -45,15 +57,19 @@ def init(
     Example: twinward node init --home ./mercy --tenant mercy --hospital "Mercy Hospital"
     """
     with errors_taught(as_json=as_json):
+        from twinward.consortium import WitnessCard
         from twinward.node import create_node
 
-        settings = _settings(home, {"hospital": hospital, "tenant": tenant})
-        node = create_node(settings)
-        log_key = str(node.log.key)
+        settings = _settings(home, {"hospital": hospital, "tenant": tenant, "quorum": quorum})
+        node = create_node(settings, cards=[WitnessCard.parse(read_input(card)) for card in witness_card or ()])
+        log_key, addresses = str(node.log.key), node.consortium.addresses
+        anchor = f"{addresses.chain_id} {addresses.access_anchor}"
         node.close()
         if as_json:
             shown = {"home": str(settings.home), "tenant": settings.tenant, "hospital": settings.hospital}
-            show_json(shown | {"log_key": log_key, "passphrase": settings.passphrase_file is not None})
+            show_json(
+                shown | {"log_key": log_key, "anchor": anchor, "passphrase": settings.passphrase_file is not None}
+            )
             return
         at = "" if home is None else f" --home {settings.home}"
         say(f"{settings.hospital}: a new node in {settings.home}")
@@ -63,6 +79,8 @@ def init(
         else:
             say("every command on this node needs TWINWARD_PASSPHRASE_FILE from now on")
         out.print("[bold]next[/]")
+        if witness_card:
+            say(f'  twinward witness add-log "{log_key}" --anchor "{anchor}"    (at each witness)')
         say(f"  twinward node add-person olga --role officer{at}")
         say(f"  twinward twin import ./bundles{at}")
         say(f"  twinward node serve{at}")

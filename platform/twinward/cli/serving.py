@@ -11,7 +11,7 @@ from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out
 from twinward.console import mount
 from twinward.node import Node
-from twinward.pulse import Pulse
+from twinward.pulse import Heartbeats, Pulse
 
 
 def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> None:
@@ -29,6 +29,8 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         configure_logs(logging.INFO)
         server = server_of(app)
         stack.enter_context(stopped_by_signals(server))
+        if node.settings.heartbeat_s:
+            stack.enter_context(Heartbeats(node.heartbeat, node.settings.heartbeat_s))
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])

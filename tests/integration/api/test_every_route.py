@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
 
-PUBLIC = {("GET", "/health"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")}
+PUBLIC = {
+    ("GET", "/health"),
+    ("GET", "/fhir/metadata"),
+    ("GET", "/api/1/audit/checkpoint"),
+    ("GET", "/log/checkpoint"),
+    ("HEAD", "/log/checkpoint"),
+    ("GET", "/log/tile/{path}"),
+    ("HEAD", "/log/tile/{path}"),
+}
 RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir"): {"system", "operator", "clinician"},
     ("GET", "/fhir/Patient/{patient_id}/$everything"): {"clinician"},

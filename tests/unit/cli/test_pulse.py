@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from twinward.pulse import Pulse
+from twinward.pulse import Heartbeats, Pulse
 
 
 @dataclass(frozen=True)
 class _State:
     pending: int
     problem: str = ""
+    cosigned: int = 3
+    witnesses: int = 3
 
 
 class _Trail:
@@ -22,11 +24,11 @@ class _Trail:
 
     def __init__(self, pending: int, *, failures: int = 0, problem: str = "") -> None:
         self.pending, self.failures, self.problem = pending, failures, problem
-        self.beats = 0
+        self.beats, self.cosigned = 0, 3
         self.done = threading.Event()
 
     def status(self) -> _State:
-        return _State(self.pending)
+        return _State(self.pending, cosigned=self.cosigned)
 
     def checkpoint_and_anchor(self) -> _State:
         self.beats += 1
@@ -73,3 +75,29 @@ def test_it_stops_when_told(interval_s: float) -> None:
     with Pulse(_Trail(0), interval_s):
         pass
     assert threading.active_count() == before
+
+
+def test_a_witness_that_has_not_signed_is_asked_again() -> None:
+    trail = _Trail(0)
+    trail.cosigned = 2
+    pulse = Pulse(trail, 60)
+    pulse.beat()
+    pulse.beat()
+    assert trail.beats == 2
+
+
+def test_a_heartbeat_is_written_at_once_and_then_again() -> None:
+    beats: list[int] = []
+    enough = threading.Event()
+
+    def write() -> None:
+        beats.append(len(beats))
+        if len(beats) == 1:
+            raise RuntimeError("Mrs Example, born 1950")
+        if len(beats) == 4:
+            enough.set()
+
+    with capture_logs() as lines, Heartbeats(write, 0.001):
+        assert beats
+        assert enough.wait(20)
+    assert lines == [{"event": "heartbeat_failed", "kind": "RuntimeError", "log_level": "error"}]

@@ -1,0 +1,62 @@
+"""The log's files over HTTP (c2sp.org/tlog-tiles), for anybody: other people's tools read and check the log with them.
+
+No account is wanted: a leaf is a salted commitment with a kind and a minute, and names nobody. What it does tell, how
+many events of which kind there were in which minute, is in the threat model; ``publish_log = false`` keeps it back.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from twinward.errors import NotFound, Unavailable
+from twinward_ledger.errors import LedgerError, NoSuchEntry
+from twinward_ledger.tlog_tiles import CHECKPOINT, LogFile, LogFiles
+
+PREFIX = "/log"
+FOREVER = "public, max-age=31536000, immutable"
+PARTIAL = "public, max-age=86400"
+"""A partial tile never changes either, but the log need not keep it once there is a wider one."""
+
+NOT_KEPT = "no-cache"
+
+
+def log_files_router(files: LogFiles) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix=PREFIX, tags=["Log"])
+
+    @router.api_route(
+        "/checkpoint",
+        methods=["GET", "HEAD"],
+        summary="The newest checkpoint that a quorum co-signed; public",
+        response_class=Response,
+        operation_id="log_checkpoint",
+    )
+    def checkpoint() -> Response:
+        return _answer(_read(files, CHECKPOINT))
+
+    @router.api_route(
+        "/tile/{path:path}",
+        methods=["GET", "HEAD"],
+        summary="A tile of the tree, or the leaves under one; public",
+        response_class=Response,
+        operation_id="log_tile",
+    )
+    def tile(path: str) -> Response:
+        return _answer(_read(files, f"tile/{path}"))
+
+    return router
+
+
+def _read(files: LogFiles, path: str) -> LogFile:
+    try:
+        return files.read(path)
+    except NoSuchEntry as error:
+        raise NotFound(str(error)) from None
+    except LedgerError as error:
+        raise Unavailable("the log cannot be read now") from error
+
+
+def _answer(file: LogFile) -> Response:
+    keeping = NOT_KEPT if file.path == CHECKPOINT else FOREVER if file.immutable else PARTIAL
+    return Response(file.content, media_type=file.media_type, headers={"cache-control": keeping})
