@@ -16,6 +16,7 @@ from twinward_ledger.witness import WitnessKeys
 LOG_SEED = b"twinward/log-signing-key/1"
 WITNESS_SEED = b"twinward/witness-ed25519-key/1"
 BLS_SEED = b"twinward/witness-bls-key/1"
+BACKUP_SEED = b"twinward/backup-signing-key/1"
 NODE_SECRETS_SEED = b"twinward/sealing-of-node-secrets/1"
 
 
@@ -34,6 +35,10 @@ class Identity:
         """The keys with which this hospital co-signs other hospitals' logs."""
         signer = NoteSigner(f"twinward.example/{self.tenant}/witness", self._seed(WITNESS_SEED))
         return WitnessKeys(signer, bls.secret_key_from_seed(self._seed(BLS_SEED)))
+
+    def backup_signer(self, origin: str) -> NoteSigner:
+        """The key that signs this hospital's backups, and nothing else."""
+        return NoteSigner(f"{origin}/backup", self._seed(BACKUP_SEED))
 
     def sealing_key(self) -> bytes:
         """32 bytes under which the node's own secrets (cohort keys) are sealed in its home."""

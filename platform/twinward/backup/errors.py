@@ -1,0 +1,36 @@
+"""Errors of backups.
+
+TwinwardError
+├── BackupDamaged (exit 8)      not this node's backup, or not as it was written: altered, cut off, extended
+├── Conflict
+│   ├── RolledBack              it would make the access log forget what others have witnessed
+│   └── InTheWay                something is there already, or the node is running
+├── BadInput ── KeysMissing     the key service that the backup was made under is not at hand
+└── Unavailable ── CannotFreeze the databases were too busy to be held still
+"""
+
+from __future__ import annotations
+
+from twinward.errors import BadInput, Conflict, TwinwardError, Unavailable
+
+
+class BackupDamaged(TwinwardError):
+    """Not a backup of this node as it was written. Nothing was restored."""
+
+    exit_code = 8
+
+
+class RolledBack(Conflict):
+    """The backup's access log is older than what others have witnessed of it. Nothing was restored."""
+
+
+class InTheWay(Conflict):
+    """Something is there already, or the node is running. Nothing was changed."""
+
+
+class KeysMissing(BadInput):
+    """The key service that the backup was made under is not at hand."""
+
+
+class CannotFreeze(Unavailable):
+    """The databases could not be held still for a moment."""

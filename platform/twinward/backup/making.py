@@ -1,0 +1,254 @@
+"""Making a backup of a node that may be running: freeze for a moment, then copy that moment."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from twinward import __version__
+from twinward.backup.archive import ArchiveWriter, writing
+from twinward.backup.errors import CannotFreeze, InTheWay
+from twinward.backup.manifest import PLAIN, Manifest, sign
+from twinward.backup.sqlite_source import Progress, SqliteSource
+from twinward.clock import Clock
+from twinward.config import FILE_NAME, Settings
+from twinward.errors import BadInput, NotFound, Unavailable
+from twinward.identity import Identity
+
+ROLES = ("records", "keyring", "log")
+ELSEWHERE = "elsewhere"
+KEYS = "keys"
+_PLAIN = frozenset({FILE_NAME, "consortium.json"})
+_SEALED = ".sealed"
+_DATABASE = ".db"
+_OF_SQLITE = ("-wal", "-shm", "-journal")
+_ATTEMPTS = 60
+_PAUSE_S = 0.05
+_KEY_STORE = "keystore"
+
+
+class Source(Protocol):
+    """A database that can be held still and copied."""
+
+    name: str
+    roles: tuple[str, ...]
+
+    def hold(self) -> None:
+        """Keep writers out."""
+        ...
+
+    def pin(self) -> None:
+        """Fix the moment that will be copied."""
+        ...
+
+    def release(self) -> None:
+        """Let writers go on."""
+        ...
+
+    def unpin(self) -> None:
+        """Give the moment up."""
+        ...
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """What the moment shows."""
+        ...
+
+    def save(self, archive: ArchiveWriter, staging: Path, progress: Progress) -> None:
+        """Copy the moment into the archive."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that was made."""
+
+    path: Path
+    size_bytes: int
+    manifest: Manifest
+
+
+def make_backup(settings: Settings, identity: Identity, clock: Clock, to: Path, progress: Progress) -> Made:
+    """Back a node up into one file. The key service is not in it: see ``export_keys``.
+
+    Args:
+        settings: the node's.
+        identity: its keys: they sign the manifest.
+        clock: says when.
+        to: the file to be; a name that is free.
+        progress: told what is copied.
+
+    Raises:
+        NotFound: there is no node.
+        InTheWay: the name is taken.
+        CannotFreeze: a database was busy all along; try again.
+        BadInput, Unavailable: the file cannot be written; a database does not answer. Nothing is left behind.
+    """
+    if not (settings.home / FILE_NAME).is_file():
+        raise NotFound(f"there is no node in {settings.home}")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            writing(to) as archive,
+            _staging(to) as staging,
+            _frozen(_sources(settings)) as sources,
+        ):
+            made_at_ms = clock.now_ms()
+            for source in sources:
+                source.save(archive, staging, progress)
+            kept, left_out = _files(settings.home)
+            for file in kept:
+                archive.add(file, file.relative_to(settings.home).as_posix(), PLAIN)
+            manifest = _manifest(settings, sources, archive, left_out, made_at_ms)
+            archive.finish(sign(manifest, identity.backup_signer(settings.origin)))
+    except OSError as error:
+        raise BadInput(f"{to} cannot be written: {error.strerror or type(error).__name__}") from None
+    return Made(to, to.stat().st_size, manifest)
+
+
+def export_keys(settings: Settings, to: Path) -> list[str]:
+    """Copy local key stores into an empty folder, without the key files that open them. Returns what was copied.
+
+    Raises:
+        InTheWay: the folder is not empty.
+        BadInput: the node's keys are in a service of their own, which has its own backup.
+    """
+    if not settings.keys_uri.startswith("local"):
+        raise BadInput("the keys are in a key service: back that up by its own means")
+    if to.exists() and any(to.iterdir()):
+        raise InTheWay(f"{to} is not empty", hint="give another folder")
+    own = Path(settings.keys_uri.partition(":")[2])
+    stores = {f"{KEYS}/{_KEY_STORE}": own / _KEY_STORE}
+    for store in sorted(settings.home.glob(f"peers/*/{KEYS}/{_KEY_STORE}")):
+        stores[store.relative_to(settings.home).as_posix()] = store
+    for name, store in stores.items():
+        target = to / name
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.copyfile(store, target)  # the store is replaced whole whenever it changes: it is never half written
+        target.chmod(0o600)
+    return list(stores)
+
+
+def _sources(settings: Settings) -> list[Source]:
+    """Every database of the node, connected; records, keyring and log first."""
+    uris = dict(zip(ROLES, (settings.records_uri, settings.keyring_uri, settings.log_uri), strict=True))
+    by_uri: dict[str, tuple[str, ...]] = {}
+    for role, uri in uris.items():
+        by_uri[uri] = (*by_uri.get(uri, ()), role)
+    opened: list[Source] = []
+    with ExitStack() as undo:
+        seen: set[Path] = set()
+        for uri, roles in by_uri.items():
+            source: Source
+            if uri.startswith("sqlite:"):
+                path = Path(uri.partition(":")[2])
+                seen.add(path.resolve())
+                source = SqliteSource(path, _name_of(settings.home, path, roles[0]), roles)
+            else:
+                from twinward.backup.postgres_source import PostgresSource
+
+                source = PostgresSource(uri, f"pg/{roles[0]}", roles)
+            undo.callback(source.close)
+            opened.append(source)
+        for path in sorted(settings.home.rglob(f"*{_DATABASE}")):
+            if path.resolve() not in seen and KEYS not in path.relative_to(settings.home).parts:
+                source = SqliteSource(path, path.relative_to(settings.home).as_posix(), ())
+                undo.callback(source.close)
+                opened.append(source)
+        undo.pop_all()
+    return opened
+
+
+def _name_of(home: Path, path: Path, role: str) -> str:
+    if path.resolve().is_relative_to(home.resolve()):
+        return path.resolve().relative_to(home.resolve()).as_posix()
+    return f"{ELSEWHERE}/{role}{_DATABASE}"
+
+
+@contextmanager
+def _frozen(sources: list[Source]) -> Iterator[list[Source]]:
+    """The sources at one moment. All writers are held for as long as it takes to fix it, and no longer."""
+    try:
+        for attempt in range(_ATTEMPTS):
+            try:
+                for source in sources:
+                    source.hold()
+                for source in sources:
+                    source.pin()
+            except CannotFreeze:
+                for source in sources:
+                    source.release()
+                    source.unpin()
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(_PAUSE_S)
+                continue
+            for source in sources:
+                source.release()
+            break
+        yield sources
+    finally:
+        for source in sources:
+            source.close()
+
+
+def _manifest(
+    settings: Settings, sources: Sequence[Source], archive: ArchiveWriter, left_out: list[str], made_at_ms: int
+) -> Manifest:
+    of = {role: source for source in sources for role in source.roles}
+    prefix = "" if isinstance(of["log"], SqliteSource) else "log_"
+    size = of["log"].rows(f"SELECT size FROM {prefix}head")  # noqa: S608 - a constant
+    notes = of["log"].rows(f"SELECT note FROM {prefix}checkpoints ORDER BY size DESC LIMIT 1")  # noqa: S608 - as above
+    keks = of["keyring"].rows("SELECT DISTINCT kek_version FROM wrapped_twin_key ORDER BY 1")
+    numbers = [int(row[0]) for row in size + keks if isinstance(row[0], int)]
+    if len(numbers) != len(keks) + 1:
+        raise Unavailable("the log's head or the keyring cannot be read", hint="twinward audit verify")
+    note = notes[0][0] if notes else b""
+    return Manifest(
+        tenant=settings.tenant,
+        origin=settings.origin,
+        made_at_ms=made_at_ms,
+        made_by=__version__,
+        log_size=numbers[0],
+        checkpoint=bytes(note).decode() if isinstance(note, bytes) else "",
+        keks=numbers[1:],
+        parts=archive.parts,
+        left_out=left_out,
+    )
+
+
+def _files(home: Path) -> tuple[list[Path], list[str]]:
+    """The plain files a backup takes, and what it leaves out: keys, and anything unknown, for it may not be sealed."""
+    kept: list[Path] = []
+    left: set[str] = set()
+    for path in sorted(home.rglob("*")):
+        name = path.relative_to(home)
+        if KEYS in name.parts:
+            if name.name == KEYS:
+                left.add(name.as_posix())
+        elif not path.is_file() or path.suffix == _DATABASE or path.name.endswith(_OF_SQLITE):
+            continue
+        elif path.name in _PLAIN or path.suffix == _SEALED:
+            kept.append(path)
+        else:
+            left.add(name.as_posix())
+    return kept, sorted(left)
+
+
+@contextmanager
+def _staging(to: Path) -> Iterator[Path]:
+    """A private folder beside the backup: one copied database at a time passes through it."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

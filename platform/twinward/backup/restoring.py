@@ -1,0 +1,358 @@
+"""Bringing a node back from a backup, beside what is there or in place of it.
+
+Order of checks: the manifest's signature, under keys that the operator has at hand (never such as the archive names);
+then that the archive holds the signed parts and no others; then each part's hash; then, in a folder of its own, that
+the databases are sound, that the keys fit, that the log is what its checkpoints say and not older than what anybody
+has witnessed. Only then the folder takes the home's name. Whatever fails before leaves everything as it was.
+
+What remembers on behalf of others is never turned back: a witness's memory, the embedded chain and the other
+hospitals' parts stay as they are in the home, and so does the list of whom the hospital has shredded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twinward.backup import archive, manifest, sqlite_source
+from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
+from twinward.backup.making import ELSEWHERE, KEYS
+from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
+from twinward.backup.sqlite_source import Progress
+from twinward.clock import Clock
+from twinward.config import FILE_NAME, Settings, origin_of
+from twinward.errors import BadInput, TwinwardError
+from twinward.identity import Identity
+from twinward.node import Node, open_node
+from twinward.node.errors import translated
+from twinward.node.members import own_keys
+from twinward.vocabulary import TwinId
+from twinward_crypto.errors import InvalidSignature
+from twinward_crypto.keys import TenantId
+from twinward_ledger.anchor import ChainAnchor
+from twinward_ledger.checkpoint import open_checkpoint
+from twinward_ledger.errors import LedgerError
+from twinward_ledger.stores.witness_state import WitnessState
+
+_LOCAL = "local"
+_KEY_STORE = "keystore"
+_OTHERS = ("witness.db", "chain.db")
+_PEERS = "peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a backup is to be restored.
+
+    Attributes:
+        home: where the node is to live.
+        keys_from: a folder with ``keys/`` (and ``peers/*/keys``), as ``export_keys`` writes it or as a home has it.
+        replace: take the place of the node that is there.
+        keep_keyring: keep the keyring that is there, for a backup older than a retired KEK.
+        checkpoints: signed checkpoints of the log, from witnesses or auditors, that it must not fall behind.
+        accept_rollback: restore a log that others have seen longer: to read records, never to go on logging.
+    """
+
+    home: Path
+    keys_from: Path | None = None
+    replace: bool = False
+    keep_keyring: bool = False
+    checkpoints: tuple[bytes, ...] = field(default=(), repr=False)
+    accept_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did, or would do."""
+
+    manifest: Manifest
+    home: Path
+    done: bool
+    replaced: Path | None = None
+    witnessed: int = 0
+    """The longest log that anybody has seen; beyond ``manifest.log_size`` it was turned back."""
+    records: int = 0
+    still_shredded: int = 0
+
+
+def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry_run: bool = False) -> Restored:
+    """Restore a backup, or find out whether it could be.
+
+    Args:
+        path: the backup.
+        wishes: where and how.
+        clock: the node's time.
+        progress: told what is read.
+        dry_run: check everything that can be checked without a change; servers' databases are only looked at.
+
+    Raises:
+        BackupDamaged: it is not what this node once signed, or not sound.
+        KeysMissing: the keys it needs are not at hand.
+        RolledBack: its log is older than what others have witnessed.
+        InTheWay: the home or a server's database is not empty, or the node is running.
+        BadInput, Unavailable: it cannot be read; something does not answer.
+    """
+    home = wishes.home.absolute()
+    present = _present(home, wishes)
+    staging = home.with_name(f"{home.name}.restoring")
+    if staging.exists():
+        raise InTheWay(f"{staging} is left from a restore that was broken off", hint="delete it, then try again")
+    try:
+        with archive.reading(path) as reader:
+            found = _verified(reader.note, home, wishes)
+            reader.require_whole(found)
+            tables = _unpack(reader, found, staging, progress)
+        settings = _lay_out(staging, home, found, wishes, present)
+        if not dry_run or not tables:
+            _fill_servers(settings, tables)
+            result = _look_over(staging, found, wishes, clock, home if present else None)
+        else:
+            result = Restored(found, home, done=False)
+        if dry_run:
+            return result
+        for leftover in (staging / "pg", staging / ELSEWHERE):
+            shutil.rmtree(leftover, ignore_errors=True)
+        replaced = _take_place(staging, home, present)
+        return Restored(found, home, True, replaced, result.witnessed, result.records, result.still_shredded)
+    except OSError as error:
+        raise BadInput(f"the backup cannot be restored: {error.strerror or type(error).__name__}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _present(home: Path, wishes: Wishes) -> bool:
+    """Whether a node is there, which may be replaced and is not running."""
+    if not home.exists() or not any(home.iterdir()):
+        return False
+    if not (home / FILE_NAME).is_file():
+        raise InTheWay(f"{home} is not empty and holds no node", hint="give another --home")
+    if not wishes.replace:
+        raise InTheWay(f"there is a node in {home}", hint="give another --home, or --replace if it is to go")
+    busy = [one.name for one in sorted(home.glob("*.db")) if sqlite_source.is_in_use(one)]
+    if busy:
+        raise InTheWay(f"the node in {home} is running: {busy[0]} is in use", hint="stop it, then try again")
+    return True
+
+
+def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
+    """The manifest, verified under keys at hand. Which key service to ask is never taken from the archive."""
+    tenant = manifest.claimed_tenant(note)
+    settings = Settings.load(home)
+    if wishes.keys_from is not None:
+        settings = settings.model_copy(update={"keys": f"{_LOCAL}:{wishes.keys_from / KEYS}"})
+    scheme, _, folder = settings.keys_uri.partition(":")
+    if scheme.startswith(_LOCAL) and not (Path(folder) / _KEY_STORE).is_file():
+        raise KeysMissing(
+            "the keys are not in a backup, and none are at hand",
+            hint="give --keys-from: the folder that `twinward node backup --keys-to` wrote, its key file back in place",
+        )
+    with translated():
+        identity = Identity(own_keys(settings), TenantId(tenant))
+        if not identity.provider.versions(identity.tenant):
+            raise KeysMissing(f"the key service has no key of {tenant}")
+        verified = manifest.verify(note, identity.backup_signer(origin_of(tenant)).key)
+        held = set(identity.provider.versions(identity.tenant))
+    gone = sorted(set(verified.keks) - held)
+    if gone and not wishes.keep_keyring:
+        raise KeysMissing(
+            f"the backup's keyring needs KEK {gone[0]}, which was destroyed: nothing in it would open",
+            hint="restore over the node with --replace --keep-keyring, or take a backup made after the last "
+            "`keys rotate --retire`",
+        )
+    return verified
+
+
+def _unpack(
+    reader: archive.ArchiveReader, found: Manifest, staging: Path, progress: Progress
+) -> dict[str, list[tuple[Part, Path]]]:
+    """Every part out of the archive, checked; the tables of servers' databases by the part of their name."""
+    staging.mkdir(mode=0o700, parents=True)
+    total, done = sum(part.size_bytes for part in found.parts), 0
+    tables: dict[str, list[tuple[Part, Path]]] = {}
+    for part in found.parts:
+        done_before = done
+
+        def advance(size: int, name: str = part.name) -> None:
+            nonlocal done
+            done += size
+            progress(name, done, total)
+
+        to = staging / part.name
+        reader.copy(part, to, advance)
+        done = done_before + part.size_bytes
+        if part.kind == SQLITE:
+            sqlite_source.require_sound(to)
+        elif part.kind == POSTGRES:
+            tables.setdefault(part.name.rsplit("/", 1)[0], []).append((part, to))
+    return tables
+
+
+def _lay_out(staging: Path, home: Path, found: Manifest, wishes: Wishes, present: bool) -> Settings:
+    """Make the staging folder a whole home: keys in, and what must not be turned back."""
+    if present:
+        for one in [home / name for name in _OTHERS] + sorted((home / _PEERS).rglob("*.db")):
+            if one.is_file():
+                target = staging / one.relative_to(home)
+                target.unlink(missing_ok=True)
+                sqlite_source.copy_file(one, target)
+    settings = Settings.load(staging)
+    if wishes.keep_keyring:
+        _keep_keyring(staging, home, found, settings, present)
+    keys_from = wishes.keys_from or home
+    for keys in [keys_from / KEYS, *sorted(keys_from.glob(f"{_PEERS}/*/{KEYS}"))]:
+        if keys.is_dir():
+            shutil.copytree(keys, staging / keys.relative_to(keys_from), ignore=shutil.ignore_patterns("lock"))
+    missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not (one / KEYS / _KEY_STORE).is_file()]
+    if missing:
+        raise KeysMissing(
+            f"the keys of {missing[0]}, a member of this embedded consortium, are not at hand",
+            hint=f"put its folder keys/ into {keys_from / _PEERS / missing[0]}",
+        )
+    for part in found.parts:
+        if part.name.startswith(f"{ELSEWHERE}/"):
+            _put_elsewhere(staging / part.name, settings, part)
+    return settings
+
+
+def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings, present: bool) -> None:
+    part = found.roles().get("keyring")
+    if not present or part is None or part.kind != SQLITE or part.name.startswith(f"{ELSEWHERE}/"):
+        raise BadInput("--keep-keyring keeps the SQLite keyring in the home that is replaced; there is none")
+    (staging / part.name).unlink()
+    sqlite_source.copy_file(
+        Path(settings.keyring_uri.partition(":")[2].replace(str(staging), str(home))), staging / part.name
+    )
+
+
+def _put_elsewhere(copy: Path, settings: Settings, part: Part) -> None:
+    """A database whose place the settings name outside the home. Nothing there is overwritten."""
+    uris = {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}
+    target = Path(uris[part.roles[0]].partition(":")[2])
+    if target.exists():
+        raise InTheWay(f"{target} is there already", hint="move it away, then try again")
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sqlite_source.copy_file(copy, target)
+
+
+def _fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]]) -> None:
+    """Servers' databases: lay the tables, then put the rows back."""
+    if not tables:
+        return
+    from twinward.backup.postgres_source import put_back
+    from twinward.vault.database import Schema, open_database
+    from twinward_ledger.stores import open_store
+    from twinward_ledger.stores.completeness import open_map_store
+
+    uris = {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}
+    for name, parts in tables.items():
+        roles = [role for part, _ in parts for role in part.roles]
+        targets = {uris[role] for role in roles}
+        if len(targets) != 1 or next(iter(targets)).startswith("sqlite:"):
+            raise BadInput(
+                f"{name[3:]} was in a PostgreSQL database: the settings must name one for it",
+                hint="set TWINWARD_RECORDS, TWINWARD_KEYRING, TWINWARD_LOG to empty databases",
+            )
+        uri = next(iter(targets))
+        with translated():
+            for schema in (one for one in Schema if one.value in roles):
+                open_database(uri, schema).close()
+            if "log" in roles:
+                open_store(uri).close()
+                open_map_store(uri).close()
+        put_back(uri, parts)
+
+
+def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, old: Path | None) -> Restored:
+    """Open the restored node where it lies, and hold it against everything that is known of it."""
+    shredded = _shredded_in(old) if old is not None else frozenset()
+    with open_node(staging, clock=clock) as node:
+        # The databases must agree with the signed manifest too: a server could have been filled by somebody else.
+        size = node.log.store.size()
+        if size != found.log_size:
+            raise BackupDamaged(f"the log has {size} entries, the manifest says {found.log_size}")
+        node.audit.verify()
+        witnessed = _witnessed(node, staging, wishes.checkpoints)
+        if witnessed > size and not wishes.accept_rollback:
+            raise RolledBack(
+                f"this backup's access log has {size} events, and {witnessed} were witnessed: "
+                f"{witnessed - size} events would be gone",
+                hint="take a newer backup; with --accept-rollback the records can be read, but witnesses will not "
+                "co-sign a log that forgot, so the hospital must then explain the gap and begin a new log",
+            )
+        kept = _shred_again(node, shredded)
+        return Restored(found, wishes.home, False, None, witnessed, node.store.count(), kept)
+
+
+def _shredded_in(home: Path) -> frozenset[TwinId]:
+    """Whom the node that is there has shredded, as far as its keyring can still be read."""
+    from twinward.vault.database import Schema, open_database
+    from twinward.vault.models import ShreddedTwin
+
+    try:
+        with translated():
+            keyring = open_database(Settings.load(home).keyring_uri, Schema.KEYRING)
+            try:
+                with keyring.reading() as connection:
+                    rows = connection.exec_driver_sql(f"SELECT twin FROM {ShreddedTwin.__tablename__}").scalars()  # noqa: S608
+                    return frozenset(map(TwinId, rows))
+            finally:
+                keyring.close()
+    except TwinwardError:
+        return frozenset()
+
+
+def _shred_again(node: Node, shredded: Iterable[TwinId]) -> int:
+    """Shred whom the backup would bring back; returns how many of the list are gone now."""
+    known, done = node.keyring.census().shredded, 0
+    for twin in sorted(shredded):
+        done += 1
+        if twin not in known and twin in node.store.twins():
+            node.keyring.shred(twin)
+    return done
+
+
+def _witnessed(node: Node, staging: Path, checkpoints: Sequence[bytes]) -> int:
+    """The longest this log was ever seen: by witnesses, by the chain, and in checkpoints the operator was given."""
+    sizes = [0]
+    try:
+        for path in [staging / "witness.db", *sorted((staging / _PEERS).glob("*/witness.db"))]:
+            if path.is_file():
+                sizes.append(_with_state(path, lambda state: (state.newest(node.log.origin) or (0, b""))[0]))
+        anchor = ChainAnchor(node.consortium.chain, node.consortium.addresses.access_anchor)
+        head = anchor.state(node.log.origin).head
+        sizes.append(0 if head is None else head.size)
+        sizes += [open_checkpoint(note, node.log.key)[0].size for note in checkpoints]
+    except InvalidSignature:
+        raise BadInput("a checkpoint that was given is not one of this node's log") from None
+    except LedgerError as error:
+        raise BadInput(f"what others witnessed cannot be read: {error}", hint="see that the chain answers") from None
+    return max(sizes)
+
+
+def _with_state(path: Path, ask: Callable[[WitnessState], int]) -> int:
+    state = WitnessState(path)
+    try:
+        return ask(state)
+    finally:
+        state.close()
+
+
+def _take_place(staging: Path, home: Path, present: bool) -> Path | None:
+    """Give the restored home its name; what was there gets another, and is never deleted here."""
+    aside = None
+    if present:
+        aside = next(
+            one for number in range(1, 1000) if not (one := home.with_name(f"{home.name}.before-{number}")).exists()
+        )
+        home.rename(aside)
+    elif home.exists():
+        home.rmdir()  # it is empty
+    try:
+        staging.rename(home)
+    except OSError:
+        if aside is not None:
+            aside.rename(home)
+        raise
+    return aside
