@@ -13,9 +13,11 @@ import pytest
 
 from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Threshold
-from twinward.client.messages import Mode
+from twinward.client.messages import Mode, VendorKeyQuery
 from twinward.errors import BadInput
 from twinward.similarity.offer import Offer
+from twinward_crypto.homomorphic import wire
+from twinward_crypto.homomorphic.query import QueryKey
 
 D, LEVELS, PATIENTS = 4, 128, 80
 NAMES = ("a", "b", "c", "d")
@@ -78,8 +80,24 @@ def test_asking_again_averages_the_noise_away_where_nobody_counts(tmp_path: Path
     noisy = {"noise_width": Offer().noise_width, "vendor_key_profile": "fast"}
     house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), **noisy)
     unbounded(house)
+    service, key = house.service, QueryKey.generate(house.service.terms().modes[0].plan(SCHEMA))
+
+    def ask(corner: np.ndarray) -> np.ndarray:  # as the client does, without its HTTP
+        query = key.encrypt_query(corner.tolist(), binding=service.terms().binding())
+        reply = service.answer_vendor_key(
+            VENDOR, VendorKeyQuery.model_construct(epoch=EPOCH, bundle=query.bundle.encode())
+        )
+        scores = wire.decode(
+            reply.bundle,
+            kind=wire.Kind.SCORES,
+            plan=key.plan,
+            binding=service.terms().binding(),
+        )
+        by_handle = dict(zip(reply.handles, key.decrypt_distances(query, scores), strict=True))
+        return np.array([by_handle[service.secrets.handle(VENDOR.id, twin)] for twin in house.twins], dtype=float)
+
     repeats = 150
-    zero, far = (np.mean([distances(house, corner) for _ in range(repeats)], axis=0) for corner in CORNERS[:2])
+    zero, far = (np.mean([ask(corner) for _ in range(repeats)], axis=0) for corner in CORNERS[:2])
     off = (zero - far + 127**2) / 254 - ROWS[:, 0]
     assert off.std() < 0.8  # 6.6 / sqrt(150) = 0.54: exact for two patients in three
     assert (np.abs(off) <= 0.5).mean() > 0.5
