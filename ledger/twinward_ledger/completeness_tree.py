@@ -65,6 +65,10 @@ class MapView(Protocol):
         """The patient of the smallest label from ``low`` to ``high``."""
         ...
 
+    def every(self) -> list[Subject]:
+        """All patients, by ascending label."""
+        ...
+
     def pages(self, numbers: Sequence[int]) -> dict[int, Page]:
         """Those of the pages that are kept."""
         ...
@@ -172,6 +176,10 @@ class MapTree:
         top = self._view.pages([TOP]).get(TOP)
         return top.root() if top else EMPTY
 
+    def rebuilt(self) -> MapNode:
+        """The map made anew from every patient's sub-log, without a look at the pages."""
+        return _subtree(self._view.every(), 0)
+
     def prove(self, label: bytes) -> MapProof:
         """What leads from a label to the root, whether it is in the map or not."""
         node, siblings = self._descend(label)
@@ -274,6 +282,10 @@ class MemoryMap:
     def first_within(self, low: bytes, high: bytes) -> Subject | None:
         """The first patient in a range; looks at all of them."""
         return min((one for one in self._subjects.values() if low <= one.label <= high), key=_label_of, default=None)
+
+    def every(self) -> list[Subject]:
+        """All patients."""
+        return [self._subjects[label] for label in sorted(self._subjects)]
 
     def pages(self, numbers: Sequence[int]) -> dict[int, Page]:
         """Those of the pages that are kept."""

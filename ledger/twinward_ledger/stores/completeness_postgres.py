@@ -105,6 +105,10 @@ class _View:
         row = self._cursor.execute(sql, (low, high)).fetchone()
         return subject_of(*row) if row else None
 
+    def every(self) -> list[Subject]:
+        sql: Final = "SELECT label, count, frontier FROM map_subjects ORDER BY label"
+        return [subject_of(*row) for row in self._cursor.execute(sql)]
+
     def pages(self, numbers: Sequence[int]) -> dict[int, Page]:
         rows = self._cursor.execute("SELECT number, places FROM map_pages WHERE number = ANY(%s)", (list(numbers),))
         return {number: Page.decode(places) for number, places in rows}

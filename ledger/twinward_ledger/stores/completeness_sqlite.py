@@ -110,6 +110,9 @@ class _View:
         row = self._run(sql, (low, high)).fetchone()
         return subject_of(*row) if row else None
 
+    def every(self) -> list[Subject]:
+        return [subject_of(*row) for row in self._run("SELECT label, count, frontier FROM subjects ORDER BY label")]
+
     def pages(self, numbers: Sequence[int]) -> dict[int, Page]:
         rows = (
             (number, self._run("SELECT places FROM pages WHERE number = ?", (number,)).fetchone()) for number in numbers

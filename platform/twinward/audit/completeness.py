@@ -115,8 +115,11 @@ class Completeness:
     def require_sound(self) -> None:
         """Hold the map's storage against the root it logged last. Raises ``LogCorrupt``."""
         with self._store.transaction() as view:
-            logged, root = view.head(), MapTree(view).root()
-            if logged is not None and (root.hash, root.total) != (logged.head.root, logged.head.total):
+            logged, tree = view.head(), MapTree(view)
+            if logged is not None and any(
+                (root.hash, root.total) != (logged.head.root, logged.head.total)
+                for root in (tree.root(), tree.rebuilt())
+            ):
                 message = "the completeness map's storage is not what was logged; delete it, it is made again"
                 raise LogCorrupt(message, first_bad_index=logged.index)
 
