@@ -11,7 +11,7 @@ from twinward.consortium import Consortium
 from twinward.errors import BadInput
 from twinward.identity import Identity
 from twinward.node.homes import home_of
-from twinward_crypto.keys import KekId, TenantId
+from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import MalformedPolicy
 from twinward_ledger.note import VerifierKey
@@ -21,10 +21,15 @@ from twinward_ledger.witness import Witness
 from twinward_ledger.witness_client import HttpWitness
 
 
+def own_keys(settings: Settings) -> KeyProvider:
+    """The hospital's key service, opened. A local one that is not there yet is made."""
+    return open_provider(settings.keys_uri, passphrase=_passphrase(settings))
+
+
 def identity_of(settings: Settings, name: str) -> Identity:
     """A member's keys. On the embedded defaults the other members' lie in ``peers/``, each under a key of its own."""
     if name == settings.tenant:
-        provider = open_provider(settings.keys_uri, passphrase=_passphrase(settings))
+        provider = own_keys(settings)
     else:
         folder = home_of(settings, name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
