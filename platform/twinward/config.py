@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     """Fewest matches a vendor may be told about."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12
     """Queries a vendor may ask in one epoch. Below the number of features + 1, or distances would give rows away."""
+    vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"
+    """The ring of vendor-key mode; the smaller ones also leak through ciphertext noise. `twinward similarity plan`
+    picks."""
+    vendor_key_grouping: Annotated[int, Field(ge=1, le=256)] = 1
+    """Features that share a ciphertext in vendor-key mode, a power of two: less to send up, more to send down."""
     scoring: str = ""
     """Who scores encrypted queries: ``in-process`` (the default), ``processes:4``, ``ray:8`` or ``ray:8@ADDRESS``."""
     listen_host: str = "127.0.0.1"

@@ -188,6 +188,4 @@ def _line(cost: Cost) -> str:
 
 
 def _size(count: int) -> str:
-    if count >= 1 << 20:
-        return f"{count / (1 << 20):.1f} MiB"
-    return f"{count / 1024:.0f} KiB"
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1000:.0f} kB"

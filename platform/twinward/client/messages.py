@@ -67,6 +67,7 @@ class ModeTerms(_Message):
     max_weight: int = 1
     weighted: bool = False
     noise_width: int = 1
+    grouping: int = 1
     leakage: str
 
     def plan(self, schema: FeatureSchema) -> Plan:
@@ -83,6 +84,7 @@ class ModeTerms(_Message):
             weighted=self.weighted,
             noise_width=self.noise_width,
             profile=ring,
+            grouping=self.grouping,
         )
 
 

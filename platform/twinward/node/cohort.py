@@ -91,7 +91,10 @@ class RunningCohort:
 
     def _open(self, epoch: int, budget: LedgerBudget) -> Similarity:
         offer = Offer(
-            modes=tuple(Mode(name) for name in self._settings.modes), minimum_count=self._settings.minimum_count
+            modes=tuple(Mode(name) for name in self._settings.modes),
+            minimum_count=self._settings.minimum_count,
+            vendor_key_profile=self._settings.vendor_key_profile,
+            vendor_key_grouping=self._settings.vendor_key_grouping,
         )
         secrets = self._sealed_secrets(epoch, offer)
         similarity = Similarity.open(

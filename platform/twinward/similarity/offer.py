@@ -39,6 +39,7 @@ class Offer:
         noise_width: vendor-key: each distance gets a fresh 0 .. noise_width - 1 added, in squared levels. At 128 levels
             the default leaves a feature that was asked for with two queries uncertain by some 6.6 levels (sigma).
         vendor_key_profile: vendor-key: the ring; others than ``circuit-private`` also leak through ciphertext noise.
+        vendor_key_grouping: vendor-key: features that share a ciphertext: less to send up, more to send down.
         vendor_key_weighted: vendor-key: whether features can be left out. A query of one feature reads that feature of
             every record, so this is for vendors that may know the features anyway.
         vendor_key_queries: vendor-key: the most queries an epoch; never more than there are features, which None means.
@@ -51,6 +52,7 @@ class Offer:
     max_weight: int = 2
     noise_width: int = 4096
     vendor_key_profile: str = CIRCUIT_PRIVATE.name
+    vendor_key_grouping: int = 1
     vendor_key_weighted: bool = False
     vendor_key_queries: int | None = None
     minimum_count: int = 3
@@ -75,6 +77,7 @@ class Offer:
             max_weight=self.max_weight if weighted else 1,
             weighted=weighted,
             noise_width=self.noise_width if own_key else 1,
+            grouping=self.vendor_key_grouping if own_key else 1,
             leakage=LEAKAGE[mode],
         )
         if mode is Mode.MATRIX:

@@ -24,7 +24,7 @@ def test_a_thin_line_up_forces_grouping_and_says_so() -> None:
     thin = choose(Demand(rows=200_000, dimension=16, levels=128, upload=free.cost.upload // 3))
     assert thin.cost.made.grouping > free.cost.made.grouping
     assert thin.cost.upload <= free.cost.upload // 3
-    assert any("KiB up" in reason and "grouping 1" in reason for reason in thin.why)
+    assert any("kB up" in reason and "grouping 1" in reason for reason in thin.why)
 
 
 def test_sizes_are_those_of_real_bundles() -> None:
