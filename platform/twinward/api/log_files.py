@@ -25,23 +25,13 @@ def log_files_router(files: LogFiles) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix=PREFIX, tags=["Log"])
 
-    @router.api_route(
-        "/checkpoint",
-        methods=["GET", "HEAD"],
-        summary="The newest checkpoint that a quorum co-signed; public",
-        response_class=Response,
-        operation_id="log_checkpoint",
-    )
+    @router.head("/checkpoint", include_in_schema=False)
+    @router.get("/checkpoint", summary="The newest checkpoint a quorum co-signed; public", response_class=Response)
     def checkpoint() -> Response:
         return _answer(_read(files, CHECKPOINT))
 
-    @router.api_route(
-        "/tile/{path:path}",
-        methods=["GET", "HEAD"],
-        summary="A tile of the tree, or the leaves under one; public",
-        response_class=Response,
-        operation_id="log_tile",
-    )
+    @router.head("/tile/{path:path}", include_in_schema=False)
+    @router.get("/tile/{path:path}", summary="Part of the tree, or leaves under it; public", response_class=Response)
     def tile(path: str) -> Response:
         return _answer(_read(files, f"tile/{path}"))
 

@@ -15,13 +15,8 @@ from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
 
 PUBLIC = {
-    ("GET", "/health"),
-    ("GET", "/fhir/metadata"),
-    ("GET", "/api/1/audit/checkpoint"),
-    ("GET", "/log/checkpoint"),
-    ("HEAD", "/log/checkpoint"),
-    ("GET", "/log/tile/{path}"),
-    ("HEAD", "/log/tile/{path}"),
+    *(("GET", "/health"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")),
+    *(("GET", "/log/checkpoint"), ("GET", "/log/tile/{path}")),
 }
 RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir"): {"system", "operator", "clinician"},
