@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, errors_taught, progress, say, show_json
+from twinward.cli.opening import node_at
+from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, errors_taught, say, show_json
 from twinward.cli.shares import local_store, read_shares
+from twinward.cli.shredding import BACK_UP, DryRunOption, add_shredding, wrapping_anew
 from twinward.errors import BadInput
-from twinward.vocabulary import Action, Purpose
+
+if TYPE_CHECKING:
+    from twinward.vault.rotation import RotationPlan
 
 app = typer.Typer(help="The keyring: state, rotation, erasing a person, officers' shares.", no_args_is_help=True)
 
@@ -35,17 +39,20 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     Example: twinward keys status
     """
     with node_at(home, as_json=as_json) as node:
-        census = node.keyring.census()
+        census, unfinished = node.keyring.census(), len(node.keyring.unfinished())
         provider = node.identity.provider.uri.partition(":")[0]
         if as_json:
             wrapped = {str(version): census.wrapped.get(version, 0) for version in census.keks}
-            show_json({"provider": provider, "keks": wrapped, "shredded": len(census.shredded)})
+            shown = {"provider": provider, "keks": wrapped, "shredded": len(census.shredded)}
+            show_json(shown | {"unfinished_erasures": unfinished})
             return
         say(f"key service: {provider}")
         for version in census.keks:
             newest = " (newest)" if version == census.keks[-1] else ""
             say(f"KEK {version}{newest}: wraps {census.wrapped.get(version, 0)} twins' keys")
         say(f"{len(census.shredded)} twins were shredded")
+        if unfinished:
+            say(f"{unfinished} erasures are unfinished: old backups still open them until `twinward keys finish`")
 
 
 @app.command()
@@ -53,6 +60,7 @@ def rotate(
     retire: Annotated[
         bool, typer.Option("--retire", help="Afterwards destroy the old KEKs: older backups then open nothing.")
     ] = False,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -64,68 +72,46 @@ def rotate(
     Example: twinward keys rotate --retire --yes
     """
     with node_at(home, as_json=as_json) as node:
+        if dry_run:
+            plan = node.keyring.rotation_plan()
+            _show_rotation_plan(plan, retire=retire, as_json=as_json)
+            return
         if retire:
             confirm("Destroy the old KEKs? Backups of the keyring made before now will open nothing.", yes=yes)
-        with progress() as bars:
-            task = bars.add_task("wrapping anew", total=None)
-            version = node.keyring.rotate(lambda done, total: bars.update(task, completed=done, total=max(total, 1)))
+        with wrapping_anew() as shown:
+            version = node.keyring.rotate(shown)
         retired = node.keyring.retire() if retire else []
         if as_json:
             show_json({"kek": version, "retired": retired})
             return
         say(f"every twin's key is wrapped under KEK {version}")
         if retired:
-            say(f"destroyed: {', '.join(f'KEK {one}' for one in retired)}")
+            say(f"destroyed: {_keks(retired)}; {BACK_UP}")
         elif not retire:
             say("the old KEKs are still there; --retire destroys them")
 
 
 @app.command()
-def shred(
-    twin: TwinArgument,
-    account: AsOption,
-    purpose: Annotated[Purpose, typer.Option(help="PATRQT (the patient's request) or HCOMPL (compliance).")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what policy thinks of it.")] = False,
-    yes: YesOption = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
+def retire(
+    dry_run: DryRunOption = False, yes: YesOption = False, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Erase a person: destroy their twin's key, so that no record and no event of theirs ever opens again.
+    """Destroy every KEK that wraps no key any more, save the newest. Interrupted, it goes on the next time.
 
-    The decision is logged first. Backups hold the wrapped key until `keys rotate --retire` has followed. Exit codes:
-    0, 1 you said no, 2 nobody to ask and no --yes, 3 no such twin or account, 6 policy says no.
+    Exit codes: 0, 1 you said no, 2 nobody to ask and no --yes, 7 the key service does not answer.
 
-    Example: twinward keys shred 0198… --as olga --purpose PATRQT --yes
+    Example: twinward keys retire --dry-run
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.vault.erasure import erase
-
-        if dry_run and yes:
-            raise BadInput("--dry-run and --yes contradict each other")
-        principal = node.accounts.named(account)
-        request = request_of(principal, Action.SHRED, purpose, twin_of(node, twin))
         if dry_run:
-            decision = node.access.check(request)
-            _show_dry_run(twin, permitted=decision.permitted, reason=decision.reason, as_json=as_json)
-            raise typer.Exit(0 if decision.permitted else 6)
-        if node.access.check(request).permitted:  # a refusal is not asked about: it is logged and raised below
-            confirm(f"Erase twin {twin} for ever?", yes=yes)
-        receipt = erase(node.access, node.keyring, node.consents, request)
-        still = "`twinward keys rotate --retire` makes it so for backups of the keyring as well"
-        if as_json:
-            shown: dict[str, Any] = {"twin": twin, "decided_at_index": receipt.decided_at_index}
-            show_json(shown | {"done_at_index": receipt.done_at_index, "still_needed": still})
+            idle = node.keyring.idle_keks()
+            if as_json:
+                show_json({"retired": idle, "done": False})
+            else:
+                say(f"would be destroyed: {_keks(idle)}; nothing was done")
             return
-        say(f"twin {twin} is shredded: nothing of it opens any more")
-        say(f"receipt: events {receipt.decided_at_index} and {receipt.done_at_index} of the access log")
-        say(f"still needed: {still}; a running `twinward node serve` forgets its cached key within a minute")
-
-
-def _show_dry_run(twin: str, *, permitted: bool, reason: str, as_json: bool) -> None:
-    if as_json:
-        show_json({"twin": twin, "permitted": permitted, "reason": reason, "done": False})
-    else:
-        say(f"{'would be permitted' if permitted else 'would be refused'}: {reason}; nothing was done or logged")
+        confirm("Destroy the old KEKs? Backups of the keyring made under them will open nothing.", yes=yes)
+        retired = node.keyring.retire()
+        show_json({"retired": retired}) if as_json else say(f"destroyed: {_keks(retired)}")
 
 
 @app.command()
@@ -187,3 +173,21 @@ def unseal(shares_from: SharesOption = None, home: HomeOption = None, as_json: J
         show_json({"sealed": False}) if as_json else say(
             "unsealed: the key file is back; seal again once the node runs"
         )
+
+
+add_shredding(app)
+
+
+def _show_rotation_plan(plan: RotationPlan, *, retire: bool, as_json: bool) -> None:
+    retiring = list(plan.retiring) if retire else []
+    if as_json:
+        show_json({"kek": plan.kek, "new": plan.new, "keys": plan.keys, "retired": retiring, "done": False})
+        return
+    say(f"{plan.keys} twins' keys would be wrapped under {'a new ' if plan.new else ''}KEK {plan.kek}")
+    if retire:
+        say(f"would be destroyed: {_keks(retiring)}")
+    say("nothing was done")
+
+
+def _keks(versions: Sequence[int]) -> str:
+    return ", ".join(f"KEK {one}" for one in versions) or "nothing"

@@ -13,6 +13,7 @@ import typer
 
 from twinward.cli.screen import errors_taught
 from twinward.errors import BadInput, NotFound
+from twinward.vault.errors import TwinShredded
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def node_at(home: Path | None, *, as_json: bool) -> Iterator[Node]:
 
 
 def twin_of(node: Node, text: str) -> TwinId:
-    """A twin that is kept here. Raises ``NotFound``."""
+    """A twin that is kept here. Raises ``NotFound``, ``TwinShredded`` where it was once."""
     twin = TwinId(text)
     if twin not in node.twins.all():
+        if node.keyring.is_shredded(twin):
+            raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
         raise NotFound("there is no such twin", hint="`twinward twin list` prints the ids of all")
     return twin
 

@@ -1,45 +1,239 @@
-"""Erasing a person: the decision is logged, the key destroyed, and that it happened is logged where it stays readable.
+"""Erasing a person, or one category of what is known of them, so that it survives old backups.
 
-The event of the decision is about the twin and so sealed under the twin's key, which the erasure destroys. A second
-event follows; the twin's key being gone, the audit trail seals it under the hospital's own, and an officer can read
-for ever who had which opaque id shredded, and why.
+    1. decide      policy, and the event of the decision in the log
+    2. shred       the keys destroyed in the keyring, in one durable step; what is left to do is written down with it
+    3. purge       rows, blind tags and consents deleted; the databases' files written anew without them
+    4. rotate      survivors' keys under a KEK that is newer than any that ever wrapped the destroyed ones
+    5. retire      the older KEKs destroyed at the key service: from here on no backup opens what was shredded
+    6. log         that it is done, where it stays readable; anchored, and disclosed, that event is the receipt
+
+From step 2 on nothing can be taken back, and every later step may be done again: whatever the process dies of,
+``finish`` goes on. Erasures that wait for each other share steps 3 to 5. The event of the decision is about the twin,
+and so sealed under the twin's own audit key, which the erasure of a twin destroys, and with it the salts of everything
+that was logged about it. The event of step 6 is then sealed under the hospital's own key: an officer can read for ever
+who had which opaque id shredded, and why.
+
+A vector of features is derived from other categories: it is shredded with each of them.
 """
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import AccessControl, AccessRequest
+from twinward.audit.interfaces import AccessEvent, AuditTrail
+from twinward.clock import Clock
 from twinward.errors import BadInput
-from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, TwinId
+from twinward.vault.erasure_journal import Doomed, UnfinishedErasure
+from twinward.vault.errors import RecordDamaged
+from twinward.vault.interfaces import RecordStore
+from twinward.vault.keyring import CHECK_EVERY_MS, Keyring
+from twinward.vault.rotation import Progress, RotationPlan
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_crypto.canonical import canonicalize
+from twinward_crypto.envelope import open_sealed, seal
+from twinward_crypto.errors import OpenError
+from twinward_crypto.padding import pad, unpad
+
+ERASURE_ORDER = b"twinward/erasure-order/1"
+DONE = ("shredded", "done")
+"""What the event of step 6 says in its detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureReceipt:
-    """What was erased, and where the log says so: the decision (unreadable from now on) and the deed (readable)."""
+    """What was erased, and where the log says so.
+
+    Attributes:
+        twin: whose.
+        categories: which; none for the whole twin.
+        decided_at_index: the decision; for a whole twin it is unreadable from now on.
+        done_at_index: the deed; it stays readable.
+        kek: the version of the KEK that wraps the survivors.
+    """
 
     twin: TwinId
+    categories: frozenset[Category]
     decided_at_index: int
     done_at_index: int
+    kek: int
 
 
-def erase(access: AccessControl, keyring: Keyring, consents: ConsentStore, request: AccessRequest) -> ErasureReceipt:
-    """Shred a twin's key and forget its consents. Idempotent: what was interrupted is finished by doing it again.
+class Erasures:
+    """Shreds twins and categories.
 
-    Backups of the keyring still hold the wrapped key until ``Keyring.rotate`` and ``retire`` have followed.
-
-    Raises:
-        BadInput: the request is not to shred one twin.
-        AccessDenied: policy says no; nothing was erased.
-        TwinNotFound: there was never such a twin.
+    Args:
+        access, trail, keyring, store, consents, clock: the node's.
+        wait: waits some seconds, until other processes have noticed that a category was shredded.
     """
+
+    def __init__(
+        self,
+        access: AccessControl,
+        trail: AuditTrail,
+        keyring: Keyring,
+        store: RecordStore,
+        consents: ConsentStore,
+        clock: Clock,
+        *,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._access = access
+        self._trail = trail
+        self._keyring = keyring
+        self._store = store
+        self._consents = consents
+        self._clock = clock
+        self._wait = wait
+
+    def erase(self, requests: Sequence[AccessRequest], progress: Progress | None = None) -> list[ErasureReceipt]:
+        """``order`` and ``finish``. Also finishes what an earlier process left. Raises as they do."""
+        self.order(requests)
+        return self.finish(progress)
+
+    def order(self, requests: Sequence[AccessRequest]) -> None:
+        """Decide, and destroy the keys in the keyring: from now on nothing of it opens here. Old backups still do.
+
+        Each request names one twin, and the categories to shred; none for the whole twin.
+
+        Raises:
+            BadInput: a request is not to shred one twin, or one twin is named twice.
+            AccessDenied: policy says no to one of them; nothing was shredded.
+            TwinNotFound: there was never such a twin; nothing was shredded.
+        """
+        named = [_twin_of(request) for request in requests]
+        if len(set(named)) != len(named):
+            raise BadInput("a twin is named twice: give it once, with every category that is to be shredded")
+        for request in requests:
+            if not self._access.check(request).permitted:
+                self._access.decide(request)  # logs the refusal and raises, before anything else is decided
+        doomed = []
+        for twin, request in zip(named, requests, strict=True):
+            order = self._sealed_order(request, self._access.decide(request).log_index)
+            doomed.append(Doomed(twin, _with_derived(request.categories), order))
+        self._keyring.shred_all(doomed)
+
+    def finish(self, progress: Progress | None = None) -> list[ErasureReceipt]:
+        """Everything that is left to do for what was ordered: steps 3 to 6. Idempotent, and harmless when nothing is.
+
+        Raises:
+            Unavailable: a database, the key service or the log does not answer; doing it again goes on.
+        """
+        unfinished = self._keyring.unfinished()
+        if not unfinished:
+            return []
+        self._purge(unfinished)
+        beyond = max(one.kek_version for one in unfinished)
+        kek = self._keyring.rotate(progress, beyond=beyond)
+        self._keyring.retire()
+        done: list[ErasureReceipt] = []
+        orders = [self._order(one) for one in unfinished]
+        logged = self._trail.record(
+            [self._event(one, order, kek) for one, order in zip(unfinished, orders, strict=True)]
+        )
+        for one, order, entry in zip(unfinished, orders, logged, strict=True):
+            done.append(ErasureReceipt(one.twin, order.categories, order.decided_at_index, entry.index, kek))
+        indices = {one.number: entry.index for one, entry in zip(unfinished, logged, strict=True)}
+        self._keyring.finish(indices)
+        return done
+
+    def plan(self) -> RotationPlan:
+        """What the rotation of an erasure that is ordered now would do. Changes nothing."""
+        newest = self._keyring.census().keks[-1]
+        return self._keyring.rotation_plan(newest)
+
+    def _purge(self, unfinished: Sequence[UnfinishedErasure]) -> None:
+        if any(one.category_tags for one in unfinished):
+            # Another process may write under the old category key until it notices: those rows go, too.
+            self._wait(CHECK_EVERY_MS / 1000)
+        for one in unfinished:
+            if not one.category_tags:
+                self._store.purge_twin(one.twin)
+                self._consents.forget(one.twin)
+            for tag in one.category_tags:
+                self._store.purge_category(one.twin, tag)
+        self._store.forget_deleted()
+
+    def _event(self, one: UnfinishedErasure, order: _Order, kek: int) -> AccessEvent:
+        detail = (
+            DONE,
+            ("erased", "category" if one.category_tags else "twin"),
+            ("decided_at_index", str(order.decided_at_index)),
+            ("kek", str(kek)),
+            ("keks_destroyed_up_to", str(one.kek_version)),
+        )
+        return AccessEvent(
+            at_ms=self._clock.now_ms(),
+            agent=order.agent,
+            role=order.role,
+            unit=order.unit,
+            action=Action.SHRED,
+            purpose=order.purpose,
+            twin=one.twin,
+            categories=tuple(sorted(order.categories)),
+            decision="permit",
+            reason=order.reason,
+            policy_hash=order.policy_hash,
+            consent_version=0,
+            detail=detail,
+        )
+
+    def _sealed_order(self, request: AccessRequest, index: int) -> bytes:
+        decision = self._access.check(request)
+        plain = {
+            "agent": request.principal.id,
+            "role": request.principal.role.value,
+            "unit": request.principal.unit,
+            "purpose": request.purpose.value,
+            "categories": sorted(_with_derived(request.categories)),
+            "reason": decision.reason,
+            "policy_hash": decision.policy_hash,
+            "decided_at_index": index,
+        }
+        return seal(self._keyring.audit_key(None), pad(canonicalize(plain)), ERASURE_ORDER)
+
+    def _order(self, one: UnfinishedErasure) -> _Order:
+        if not one.sealed:
+            return _Order()
+        try:
+            plain = json.loads(unpad(open_sealed(self._keyring.audit_key(None), one.sealed, ERASURE_ORDER)))
+        except OpenError:
+            raise RecordDamaged("an unfinished erasure does not say who ordered it: the keyring was altered") from None
+        return _Order.of(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Who asked, and why. The defaults stand for a shredding in which no policy was asked."""
+
+    agent: str = "node"
+    role: Role = Role.SYSTEM
+    unit: str = ""
+    purpose: Purpose = Purpose.COMPLIANCE
+    categories: frozenset[Category] = frozenset()
+    reason: str = "the node itself"
+    policy_hash: str = ""
+    decided_at_index: int = -1
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> _Order:
+        """From what ``_sealed_order`` sealed."""
+        enums = {"role": Role(plain["role"]), "purpose": Purpose(plain["purpose"])}
+        categories = frozenset(map(Category, plain["categories"]))
+        return replace(cls(), **{**plain, **enums, "categories": categories})
+
+
+def _twin_of(request: AccessRequest) -> TwinId:
     if request.twin is None or request.action is not Action.SHRED:
         raise BadInput("an erasure is a request to shred one twin")
-    decided = access.decide(request)
-    keyring.shred(request.twin)
-    consents.forget(request.twin)
-    deed = (("shredded", "done"), ("decided_at_index", str(decided.log_index)))
-    done = access.decide(replace(request, detail=request.detail + deed))
-    return ErasureReceipt(request.twin, decided.log_index, done.log_index)
+    return request.twin
+
+
+def _with_derived(categories: frozenset[Category]) -> frozenset[Category]:
+    """The feature vector is computed from the other categories, so it goes with each of them."""
+    return categories | {Category.FEATURES} if categories else categories

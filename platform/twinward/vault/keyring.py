@@ -177,6 +177,10 @@ class Keyring:
         """
         return self._rotation.retire()
 
+    def idle_keks(self) -> list[int]:
+        """What ``retire`` would destroy. Changes nothing."""
+        return self._rotation.idle()
+
     def rotation_plan(self, beyond: int = 0) -> RotationPlan:
         """What ``rotate`` and ``retire`` would do. Changes nothing."""
         return self._rotation.plan(beyond)
@@ -224,6 +228,11 @@ class Keyring:
             versions = tuple(self._provider.versions(self._tenant))
         wrapped = {int(version): int(number) for version, number in counted}
         return KeyCensus(frozenset(map(TwinId, shredded)), versions, wrapped)
+
+    def is_shredded(self, twin: TwinId) -> bool:
+        """Whether a twin's key was destroyed on purpose."""
+        with self._file.reading() as connection:
+            return self._is_shredded(connection, twin)
 
     def count(self) -> int:
         """How many twins were created and not shredded."""

@@ -128,6 +128,11 @@ class Rotation:
                 connection.execute(delete(_retiring).where(_retiring.c.kek_version.in_(doomed)))
         return doomed
 
+    def idle(self) -> list[int]:
+        """The versions that ``retire`` would destroy now. Changes nothing."""
+        with self._database.reading() as connection, translated_keys():
+            return sorted({*self._idle(connection), *_unfinished(connection)})
+
     def _target(self, connection: Connection, beyond: int) -> tuple[int, int]:
         newest = self._provider.versions(self._tenant)[-1]
         remaining = _behind(connection, newest)

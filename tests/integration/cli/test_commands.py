@@ -194,7 +194,7 @@ def test_tampering_with_a_copy_is_named(hospital: Hospital, tmp_path: Path) -> N
     assert (shown["sound"], shown["first_bad_index"]) == (False, 3)
 
 
-def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital) -> None:
+def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital, tmp_path: Path) -> None:
     twin = hospital.twins[-1]
     shred = ("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT")
     size = hospital.asked("node", "status")["log"]["size"]
@@ -205,8 +205,14 @@ def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital) 
     assert denied.exit_code == 6
     assert twin in hospital.asked("twin", "list")["twins"]
 
-    receipt = hospital.asked(*shred, "--yes")
-    assert "rotate --retire" in receipt["still_needed"]
+    planned = hospital.asked(*shred, "--dry-run")
+    keks = [int(version) for version in hospital.asked("keys", "status")["keks"]]
+    assert (planned["done"], planned["asked"][0]["permitted"], planned["retired"]) == (False, True, keks)
+    assert hospital.asked("keys", "retire", "--dry-run") == {"retired": [], "done": False}
+    receipts = tmp_path / "receipts"
+    done = hospital.asked(*shred, "--yes", "--receipts", str(receipts))
+    (receipt,) = done["erased"]
+    assert hospital.asked("keys", "status")["keks"] == {str(done["kek"]): planned["keys"] - 1}
     assert twin not in hospital.asked("twin", "list")["twins"]
     gone = hospital.run("twin", "show", twin, "--as", "dr-lee", "--category", "labs")
     assert gone.exit_code == 3
@@ -216,6 +222,30 @@ def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital) 
     deed = events[receipt["done_at_index"]]
     assert (deed["agent"], deed["action"], deed["twin"]) == ("olga", "shred", twin)
     assert deed["detail"]["decided_at_index"] == str(receipt["decided_at_index"])
+    trust = tmp_path / "trust.json"
+    hospital.run("audit", "trust", "--out", str(trust))
+    held = run("keys", "check-receipt", receipt["receipt"], "--trust", str(trust), "--json")
+    assert json.loads(held.stdout)["twin"] == twin
+    assert json.loads(held.stdout)["block"] is not None
+    other = tmp_path / "other.proof"
+    hospital.run("audit", "export", "0", "--out", str(other))
+    assert "not that something was shredded" in run("keys", "check-receipt", str(other), "--trust", str(trust)).stderr
+
+
+def test_a_category_is_erased_later_and_the_rest_stays(hospital: Hospital) -> None:
+    twin = hospital.twins[2]
+    show = ("twin", "show", twin, "--as", "dr-lee")
+    assert "labs" in hospital.run(*show, "--category", "labs").stdout
+    before = hospital.run(*show, "--category", "vitals").stdout
+    shred = ("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT", "--category", "labs", "--later")
+    assert hospital.asked(*shred, "--yes")["ordered"] == [twin]
+    assert hospital.asked("keys", "status")["unfinished_erasures"] == 1
+    assert hospital.asked("keys", "finish", "--as", "olga", "--dry-run")["unfinished"] == 1
+    (done,) = hospital.asked("keys", "finish", "--as", "olga")["erased"]
+    assert done["categories"] == ["features", "labs"]
+    assert hospital.asked("keys", "status")["unfinished_erasures"] == 0
+    assert hospital.run(*show, "--category", "vitals").stdout == before
+    assert hospital.run(*show, "--category", "labs").exit_code == 0
 
 
 def test_rotation_wraps_every_key_anew(hospital: Hospital) -> None:

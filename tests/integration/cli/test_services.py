@@ -9,7 +9,6 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest
 from twinward.errors import BadInput, NotFound
 from twinward.node import SYSTEM, open_node
-from twinward.vault.erasure import erase
 from twinward.vocabulary import Action, Purpose, TwinId
 
 
@@ -22,24 +21,30 @@ def test_an_account_is_found_by_its_id_or_not_at_all(hospital: Hospital) -> None
 
 def test_an_erasure_is_of_one_twin_by_leave_and_may_be_repeated(hospital: Hospital) -> None:
     twin = TwinId(hospital.twins[-2])
+    other = TwinId(hospital.twins[-3])
     request = AccessRequest(OFFICER, Action.SHRED, Purpose.COMPLIANCE, twin)
     with open_node(hospital.home) as node:
-        parts = (node.access, node.keyring, node.consents)
         for wrong in (
             AccessRequest(OFFICER, Action.SHRED, Purpose.COMPLIANCE),
             AccessRequest(OFFICER, Action.AUDIT, Purpose.COMPLIANCE, twin),
         ):
             with pytest.raises(BadInput):
-                erase(*parts, wrong)
+                node.erasures.erase([wrong])
+        with pytest.raises(BadInput, match="twice"):
+            node.erasures.erase([request, request])
         with pytest.raises(AccessDenied):
-            erase(*parts, AccessRequest(SYSTEM, Action.SHRED, Purpose.COMPLIANCE, twin))
+            node.erasures.erase([request, AccessRequest(SYSTEM, Action.SHRED, Purpose.COMPLIANCE, other)])
         before = node.keyring.census()
         assert twin not in before.shredded
         assert node.consents.current(twin).version > 0
-        first = erase(*parts, request)
-        again = erase(*parts, request)
+        assert node.erasures.finish() == []
+        (first,) = node.erasures.erase([request])
+        (again,) = node.erasures.erase([request])
         after = node.keyring.census()
         assert first.decided_at_index < first.done_at_index < again.decided_at_index
+        assert first.categories == frozenset()
+        assert node.keyring.unfinished() == []
+        assert twin not in node.store.twins()
         assert after.shredded - before.shredded == {twin}
         assert sum(after.wrapped.values()) == sum(before.wrapped.values()) - 1
         assert node.consents.current(twin).version == 0
