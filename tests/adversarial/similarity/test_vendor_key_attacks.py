@@ -96,11 +96,11 @@ def test_asking_again_averages_the_noise_away_where_nobody_counts(tmp_path: Path
         by_handle = dict(zip(reply.handles, key.decrypt_distances(query, scores), strict=True))
         return np.array([by_handle[service.secrets.handle(VENDOR.id, twin)] for twin in house.twins], dtype=float)
 
-    repeats = 150
+    repeats = 60
     zero, far = (np.mean([ask(corner) for _ in range(repeats)], axis=0) for corner in CORNERS[:2])
     off = (zero - far + 127**2) / 254 - ROWS[:, 0]
-    assert off.std() < 0.8  # 6.6 / sqrt(150) = 0.54: exact for two patients in three
-    assert (np.abs(off) <= 0.5).mean() > 0.5
+    assert off.std() < 1.1  # 6.6 / sqrt(60) = 0.85, and it goes on falling
+    assert (np.abs(off) <= 0.5).mean() > 0.3
 
 
 def test_asking_again_within_the_bound_leaves_features_uncertain(tmp_path: Path) -> None:

@@ -189,20 +189,28 @@ class House:
         return [(twin, vector) for twin, vector, permit in rows if permit is not None]
 
     def handles_within(
-        self, query: Sequence[int], threshold_squared: int, weights: Sequence[int] | None = None
+        self,
+        query: Sequence[int],
+        threshold_squared: int,
+        weights: Sequence[int] | None = None,
+        *,
+        nearest: int | None = None,
+        vendor: str = VENDOR.id,
     ) -> tuple[str, ...]:
         """Brute force over the plaintext: the handles that should come back, sorted."""
         weighing = np.ones(len(query), dtype=np.int64) if weights is None else np.array(weights)
         distances = ((self.levels - np.array(query)) ** 2 * weighing).sum(axis=1)
+        if nearest is not None:
+            threshold_squared = min(threshold_squared, int(np.sort(distances)[nearest - 1]))
         twins = [self.twins[row] for row in np.flatnonzero(distances <= threshold_squared)]
-        return tuple(sorted(self.service.secrets.handle(VENDOR.id, twin) for twin in twins))
+        return tuple(sorted(self.service.secrets.handle(vendor, twin) for twin in twins))
 
-    def vendor(self) -> VendorClient:
+    def vendor(self, principal: Principal = VENDOR) -> VendorClient:
         """A client of this hospital over HTTP, as the vendor."""
-        return VendorClient("http://testserver", "token", http=TestClient(app_of(self.service)))
+        return VendorClient("http://testserver", "token", http=TestClient(app_of(self.service, principal)))
 
 
-def app_of(service: Similarity) -> FastAPI:
+def app_of(service: Similarity, principal: Principal = VENDOR) -> FastAPI:
     """The routes that ``messages`` promises, for one vendor."""
     app = FastAPI()
     problems.install(app)
@@ -217,34 +225,34 @@ def app_of(service: Similarity) -> FastAPI:
 
     @app.post(messages.PREFIX + "/gated")
     def gated(query: messages.GatedQuery) -> messages.MatchReply:
-        return service.answer_gated(VENDOR, query)
+        return service.answer_gated(principal, query)
 
     @app.post(messages.PREFIX + "/vendor-key")
     def vendor_key(query: messages.VendorKeyQuery) -> messages.DistanceReply:
-        return service.answer_vendor_key(VENDOR, query)
+        return service.answer_vendor_key(principal, query)
 
     @app.post(messages.PREFIX + "/matrix/token")
     def token(request: messages.TokenRequest) -> messages.TokenReply:
-        return service.issue_token(VENDOR, request)
+        return service.issue_token(principal, request)
 
     @app.post(messages.PREFIX + "/matrix")
     def matrix(query: messages.MatrixQuery) -> messages.MatchReply:
-        return service.answer_matrix(VENDOR, query)
+        return service.answer_matrix(principal, query)
 
     @app.post(messages.PREFIX + "/matrix/search")
     def search(query: messages.MatrixSearch) -> messages.MatchReply:
-        return service.search_matrix(VENDOR, query)
+        return service.search_matrix(principal, query)
 
     @app.post(messages.PREFIX + "/records")
     def records(request: messages.RecordsRequest) -> messages.RecordsReply:
-        return service.release_records(VENDOR, request)
+        return service.release_records(principal, request)
 
     @app.get(messages.PREFIX + "/budget")
     def budget() -> messages.BudgetReply:
-        return service.budget(VENDOR)
+        return service.budget(principal)
 
     @app.get(messages.PREFIX + "/results")
     def results() -> messages.ResultsReply:
-        return service.results(VENDOR)
+        return service.results(principal)
 
     return app
