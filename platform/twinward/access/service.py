@@ -9,7 +9,7 @@ from twinward.access.consent import NO_CONSENT, Consent, ConsentStore, Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
 from twinward.access.policy import Facts, Policy
-from twinward.audit.interfaces import AccessEvent, AuditTrail
+from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail
 from twinward.clock import Clock
 from twinward.vocabulary import Action, Purpose, TwinId
 
@@ -23,14 +23,22 @@ class Access:
         trail: where events go; if it cannot be written, nothing is permitted.
         authority: makes the permits the vault will verify.
         clock: the node's time.
+        emergency: where a permitted emergency goes instead; it may take it while the log cannot be written.
     """
 
     def __init__(
-        self, policy: Policy, consents: ConsentStore, trail: AuditTrail, authority: PermitAuthority, clock: Clock
+        self,
+        policy: Policy,
+        consents: ConsentStore,
+        trail: AuditTrail,
+        authority: PermitAuthority,
+        clock: Clock,
+        emergency: EmergencyTrail | None = None,
     ) -> None:
         self.policy = policy
         self._consents = consents
         self._trail = trail
+        self._emergency = emergency
         self._authority = authority
         self._clock = clock
 
@@ -49,7 +57,11 @@ class Access:
             Unavailable: the log could not be written, so nothing is permitted.
         """
         decision = self.check(request)
-        logged = self._trail.record([self._event(request, decision)])[0]
+        event = self._event(request, decision)
+        if self._emergency is not None and _breaks_glass(request, decision):
+            logged = self._emergency.record_emergency([event])[0]
+        else:
+            logged = self._trail.record([event])[0]
         if not decision.permitted:
             raise AccessDenied(decision.reason, log_index=logged.index)
         return self._authority.issue(request, logged.index)
@@ -103,3 +115,9 @@ class Access:
             consent_version=decision.consent_version,
             detail=request.detail + justification,
         )
+
+
+def _breaks_glass(request: AccessRequest, decision: Decision) -> bool:
+    """Whether this is a permitted emergency: the one access that a log which is down must not stand in the way of."""
+    urgent = request.purpose is Purpose.EMERGENCY and request.action in (Action.READ, Action.BREAK_GLASS)
+    return decision.permitted and urgent

@@ -92,6 +92,11 @@ class JournalState:
     lost: int = 0
     evidence: tuple[Path, ...] = ()
 
+    @property
+    def cut_off(self) -> int:
+        """Accesses that are missing: of what waits, and of what was replayed last."""
+        return self.lost + (self.replayed.lost if self.replayed else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:

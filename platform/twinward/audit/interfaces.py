@@ -58,6 +58,14 @@ class AuditTrail(Protocol):
         ...
 
 
+class EmergencyTrail(Protocol):
+    """Where break-glass goes: into the log, and into a journal beside it while the log cannot be written."""
+
+    def record_emergency(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
+        """As ``AuditTrail.record``; an index below zero is a place in the journal. Raises ``Unavailable``."""
+        ...
+
+
 class EventKeys(Protocol):
     """The keys under which event bodies are sealed: a patient's own, so that shredding a twin erases its events."""
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from twinward.audit import body, event_format
+from twinward.audit import body, emergency, event_format
+from twinward.audit.break_glass_journal import BreakGlassJournal, JournalState
 from twinward.audit.completeness import Completeness
 from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, NoSuchEvent, NotCosigned
 from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
@@ -63,6 +64,7 @@ class AuditStatus:
         anchored_block: the block it is in; None if nothing is anchored.
         waits: why anchoring waits, and since when; None where it does not.
         taken_back: when the chain last lost anchors it had confirmed; None if it never did.
+        journal: emergencies that were written beside the log while it could not be.
     """
 
     size: int
@@ -74,11 +76,12 @@ class AuditStatus:
     anchored_block: int | None
     waits: Trouble | None = None
     taken_back: Trouble | None = None
+    journal: JournalState = JournalState()
 
     @property
     def pending(self) -> int:
-        """Events that are not anchored yet."""
-        return self.size - self.anchored_size
+        """Events that are not anchored yet, those in the break-glass journal too."""
+        return self.size - self.anchored_size + self.journal.waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,19 @@ class Audit:
         anchorer: the log, its witnesses and its chain.
         keys: under which event bodies are sealed.
         completeness: the map that proves that no row was left out; None keeps none.
+        journal: where emergencies are written while the log cannot be; None refuses them, too.
     """
 
-    def __init__(self, anchorer: Anchorer, keys: EventKeys, completeness: Completeness | None = None) -> None:
+    def __init__(
+        self,
+        anchorer: Anchorer,
+        keys: EventKeys,
+        completeness: Completeness | None = None,
+        journal: BreakGlassJournal | None = None,
+    ) -> None:
         self.anchorer = anchorer
         self.completeness = completeness
+        self.journal = journal
         self.log = anchorer.log
         self.keys = keys
         self.tag = lru_cache(maxsize=_CACHED_TAGS)(self._tag)
@@ -132,8 +143,7 @@ class Audit:
         if not events:
             return []
         try:
-            keys = self._keys_for(events)
-            entries = [self._entry(event, keys) for event in events]
+            entries = self.sealed(events)
             indices = self.log.append(entries)
         except EventNotLoggable:
             raise
@@ -141,13 +151,34 @@ class Audit:
             raise LogNotWritten(f"the access log cannot be written: {error}", hint="nothing was permitted") from error
         if self.completeness is not None:
             self.completeness.hint(indices, [event.twin for event in events])
+        if self.journal is not None:  # the log is back: what waits for it comes in now
+            with suppress(LogNotWritten):
+                emergency.bring_in(self, self.journal)
         return [
             LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
             for index, entry, event in zip(indices, entries, events, strict=True)
         ]
 
+    def record_emergency(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
+        """As ``record``; where the log cannot be written, into the break-glass journal, and the index is negative.
+
+        Raises:
+            EventNotLoggable, LogNotWritten: neither log nor journal took them; the accesses must be refused.
+        """
+        try:
+            return self.record(events)
+        except LogNotWritten:
+            if self.journal is None:
+                raise
+            return emergency.keep(self, self.journal, events)
+
+    def sealed(self, events: Sequence[AccessEvent]) -> list[Entry]:
+        """Events as entries of the log. Raises ``EventNotLoggable``, and whatever the key service does."""
+        keys = self._keys_for(events)
+        return [self._entry(event, keys) for event in events]
+
     def checkpoint_and_anchor(self) -> AnchorOutcome:
-        """Log the completeness map, sign the log, have it cosigned, anchor it.
+        """Bring in what waits in the break-glass journal, log the completeness map, sign the log, have it cosigned, anchor it.
 
         A chain that is down is in ``problem``, not raised.
 
@@ -157,6 +188,8 @@ class Audit:
             Unavailable: the store does not answer.
         """
         try:
+            if self.journal is not None:
+                emergency.bring_in(self, self.journal)
             if self.completeness is not None:
                 self.completeness.publish()
             return self.anchorer.advance()
@@ -185,11 +218,14 @@ class Audit:
                 anchored_block=anchor.block_number if anchor else None,
                 waits=self.anchorer.journal.problem(),
                 taken_back=self.anchorer.journal.taken_back(),
+                journal=self.journal.state() if self.journal else JournalState(),
             )
         except LogCorrupt as error:
             raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
         except LedgerError as error:
-            raise Unavailable(f"the access log does not answer: {error}") from error
+            waiting = self.journal.state().waiting if self.journal else 0
+            kept = f"; {waiting} emergency accesses wait in the break-glass journal" if waiting else ""
+            raise Unavailable(f"the access log does not answer: {error}{kept}") from error
 
     def proof(self, index: int) -> ProofBundle:
         """Everything that proves one event is in the log, without showing what it says.

@@ -133,6 +133,12 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"anchored  {log['anchored']} events, {anchored}")
         if log["waits"]:
             say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
+        if log["journal"]["waiting"]:
+            say(f"journal   {log['journal']['waiting']} emergency accesses wait for the log")
+        for name in log["journal"]["evidence"]:
+            say(f"journal   altered: examine {name}, then take it away")
+        if log["journal"]["lost"]:
+            say(f"journal   {log['journal']['lost']} emergency accesses were cut off it: ask who could write that file")
         say(f"epoch     {shown['epoch']}")
         for vendor in shown["vendors"]:
             say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
@@ -233,6 +239,11 @@ def _status(node: Node) -> dict[str, Any]:
             "anchored_block": audit.anchored_block,
             "pending": audit.pending,
             "waits": {"since": iso(audit.waits.since_ms), "why": audit.waits.text} if audit.waits else None,
+            "journal": {
+                "waiting": audit.journal.waiting,
+                "lost": audit.journal.cut_off,
+                "evidence": [str(one) for one in audit.journal.evidence],
+            },
         },
         "epoch": epoch,
         "vendors": vendors,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from twinward.audit.break_glass_journal import JournalState
 from twinward.audit.errors import LogTampered
 from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.service import AuditStatus, VerifyReport, verify_all
@@ -25,6 +26,8 @@ def lamp(status: AuditStatus, rows: Sequence[AuditRow]) -> dict[str, str]:
     """The one traffic light: red for tampering, amber for something that lags, green otherwise."""
     if any(row.state is RowState.DAMAGED for row in rows):
         return {"kind": "bad", "sign": "✗", "say": "Rows of the log contradict what was committed. Open Verify now."}
+    if status.journal.evidence or status.journal.cut_off:
+        return {"kind": "bad", "sign": "✗", "say": "The break-glass journal was tampered with: see below."}
     if status.signed_size == 0:
         return {"kind": "warn", "sign": "!", "say": "Nothing is signed yet."}
     if status.cosigned < status.quorum:
@@ -64,14 +67,36 @@ def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[
             f"{status.pending} newer {'event waits' if status.pending == 1 else 'events wait'} for the next anchor",
         ),
         *_chain_facts(status),
+        *_journal_facts(status.journal),
     ]
+
+
+def _journal_facts(journal: JournalState) -> list[dict[str, str]]:
+    """Emergencies that were written beside the log while it could not be."""
+    found = []
+    if journal.waiting:
+        found.append(_fact(False, f"{journal.waiting} emergency accesses wait in the break-glass journal for the log"))
+    if journal.replayed:
+        done = journal.replayed
+        found.append(
+            _fact(
+                True,
+                f"{done.count} emergency accesses between {_minute(done.from_ms)} and {_minute(done.to_ms)} UTC were kept "
+                f"in the break-glass journal while the log could not be written; they are events {done.first_index} to "
+                f"{done.last_index} now",
+            )
+        )
+    if journal.cut_off:
+        found.append(_fact(False, f"{journal.cut_off} emergency accesses were cut off the break-glass journal"))
+    found += [_fact(False, f"The break-glass journal was altered; the file is kept: {one}") for one in journal.evidence]
+    return found
 
 
 def _chain_facts(status: AuditStatus) -> list[dict[str, str]]:
     """What the chain did that an officer should know: it does not take anchors, or took some back."""
     found = []
     if status.waits:
-        since = iso(status.waits.since_ms)[:16].replace("T", " ")
+        since = _minute(status.waits.since_ms)
         found.append(
             _fact(
                 False,
@@ -80,9 +105,13 @@ def _chain_facts(status: AuditStatus) -> list[dict[str, str]]:
             )
         )
     if status.taken_back:
-        at = iso(status.taken_back.since_ms)[:16].replace("T", " ")
+        at = _minute(status.taken_back.since_ms)
         found.append(_fact(not status.waits, f"On {at} UTC {status.taken_back.text}"))
     return found
+
+
+def _minute(at_ms: int) -> str:
+    return iso(at_ms)[:16].replace("T", " ")
 
 
 def sound(report: VerifyReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import Permit
 from twinward.access.policy import Policy
 from twinward.access.service import Access
+from twinward.audit.break_glass_journal import BreakGlassJournal
 from twinward.audit.completeness import Completeness
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
@@ -88,12 +89,13 @@ class Node:
         )
         self.log_files = LogFiles(self.log, anchorer.policy)
         self.completeness = Completeness(self.log, open_map_store(settings.log_uri), self.keyring, clock)
-        self.audit = Audit(anchorer, self.keyring, self.completeness)
+        journal = BreakGlassJournal(home / "break-glass.journal", identity.log_signer(settings.origin))
+        self.audit = Audit(anchorer, self.keyring, self.completeness, journal)
         self.authority = PermitAuthority(clock)
         self.audit_reader: AuditReader[Permit] = AuditReader(self.audit, self.authority)
         self.consents = ConsentStore(home / "consents.db", self.keyring, clock)
         self.policy = Policy.load(settings.policy)
-        self.access = Access(self.policy, self.consents, self.audit, self.authority, clock)
+        self.access = Access(self.policy, self.consents, self.audit, self.authority, clock, emergency=self.audit)
         self.accounts = Accounts(home / "accounts.db", clock)
         self.vault = Vault(self.store, self.keyring, self.authority, clock, tenant)
         self.twins = Twins(self.vault, self.store, self.access, clock, CARDIOMETABOLIC)
