@@ -177,8 +177,15 @@ class MapTree:
         return top.root() if top else EMPTY
 
     def rebuilt(self) -> MapNode:
-        """The map made anew from every patient's sub-log, without a look at the pages."""
-        return _subtree(self._view.every(), 0)
+        """The map made anew from every patient's sub-log. Raises ``LogCorrupt`` if a kept page is another."""
+        memory, subjects = MemoryMap(), self._view.every()
+        memory.put_subjects(subjects)
+        root = MapTree(memory)._rehash({one.label for one in subjects})
+        kept, made, none = self._view.pages(range(TOP + 1)), memory.pages(range(TOP + 1)), Page()
+        for number in range(TOP + 1):
+            if kept.get(number, none).encode() != made.get(number, none).encode():
+                raise LogCorrupt(f"page {number} of the completeness map is not what was logged", first_bad_index=None)
+        return root
 
     def prove(self, label: bytes) -> MapProof:
         """What leads from a label to the root, whether it is in the map or not."""

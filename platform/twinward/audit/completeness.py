@@ -116,12 +116,10 @@ class Completeness:
         """Hold the map's storage against the root it logged last. Raises ``LogCorrupt``."""
         with self._store.transaction() as view:
             logged, tree = view.head(), MapTree(view)
-            if logged is not None and any(
-                (root.hash, root.total) != (logged.head.root, logged.head.total)
-                for root in (tree.root(), tree.rebuilt())
-            ):
-                message = "the completeness map's storage is not what was logged; delete it, it is made again"
-                raise LogCorrupt(message, first_bad_index=logged.index)
+            for root in (tree.root(), tree.rebuilt()):
+                if logged is not None and (root.hash, root.total) != (logged.head.root, logged.head.total):
+                    message = "the completeness map's storage is not what was logged; delete it, it is made again"
+                    raise LogCorrupt(message, first_bad_index=logged.index)
 
     def close(self) -> None:
         """Give back the map's storage."""
