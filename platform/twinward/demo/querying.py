@@ -18,6 +18,7 @@ from twinward.demo.result import Query
 from twinward.demo.serving import served
 from twinward.feature_schema import FeatureSchema
 from twinward.node import Node
+from twinward.similarity.explainer import Observation
 from twinward.vocabulary import Category, Purpose, Role, TwinId
 
 SIMILARITY_YES = Provision(
@@ -48,10 +49,11 @@ _TITLES: Mapping[Mode, str] = {
 
 @dataclass(frozen=True)
 class Answered:
-    """The queries, and every distance as brute force finds it."""
+    """The queries, every distance as brute force finds it, and what the matrix query showed its cloud."""
 
     queries: tuple[Query, ...]
     distances: tuple[float, ...]
+    observation: Observation
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class _Truth:
     """What brute force in the clear says."""
 
     values: Mapping[str, float]
+    levels: NDArray[np.int64]
     squared: NDArray[np.int64]
     """Per row of the cohort, in squared levels."""
     handles: tuple[str, ...]
@@ -95,7 +98,11 @@ def query_as_vendor(node: Node, display: Display, token: str) -> Answered:
             display.advance()
     right = sum(query.equals_brute_force for query in queries)
     display.finish(f"{right} of {len(queries)} modes agree with brute force; {queries[-1].budget_left} queries left")
-    return Answered(tuple(queries), tuple(float(distance) for distance in np.sqrt(truth.squared)))
+    return Answered(
+        tuple(queries),
+        tuple(float(distance) for distance in np.sqrt(truth.squared)),
+        node.similarity().observe_matrix(truth.levels, truth.limit),
+    )
 
 
 def _brute_force(node: Node) -> _Truth:
@@ -109,7 +116,7 @@ def _brute_force(node: Node) -> _Truth:
     # Half a level up keeps the share, once squared and floored again, on this very integer.
     share = float(np.sqrt((limit + 0.5) / schema.dimension) / (schema.levels - 1))
     handles = tuple(similarity.secrets.handle(VENDOR.id, twin) for twin in cohort.twins)
-    return _Truth(_in_clinical_units(schema, query), squared, handles, limit, share)
+    return _Truth(_in_clinical_units(schema, query), query, squared, handles, limit, share)
 
 
 def _in_clinical_units(schema: FeatureSchema, levels: NDArray[np.int64]) -> dict[str, float]:

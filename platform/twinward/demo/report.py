@@ -10,8 +10,8 @@ from twinward.demo import plots
 from twinward.demo.result import DemoResult
 
 
-def write_report(result: DemoResult, path: Path) -> None:
-    """Render the report of a finished run to ``path``."""
+def write_report(result: DemoResult, path: Path, *, explained: str) -> None:
+    """Render the report of a finished run to ``path``; ``explained`` is the page beside it on one encrypted query."""
     pictures = {
         "sizes": plots.sizes(result.sealing.plain_bytes, result.sealing.stored_bytes),
         "log": plots.log_strip(result.witnessed.size, result.tampering.altered_index),
@@ -22,4 +22,7 @@ def write_report(result: DemoResult, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("twinward.demo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    path.write_text(environment.get_template("report.html").render(run=result, picture=pictures), encoding="utf-8")
+    path.write_text(
+        environment.get_template("report.html").render(run=result, picture=pictures, explained=explained),
+        encoding="utf-8",
+    )

@@ -17,8 +17,10 @@ from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
 from twinward.errors import BadInput, Conflict
 from twinward.node import create_node, remove_node
+from twinward.similarity.explainer import write_explainer
 
 REPORT_NAME = "report.html"
+EXPLAINED_NAME = "similarity.html"
 MARKER = "made-by-demo"
 """A file that says a home is the demo's own, so that the next demo may replace it."""
 ALL_MODES = ("gated", "vendor-key", "matrix")
@@ -92,5 +94,6 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
         )
     finally:
         node.close()
-    write_report(result, plan.home / REPORT_NAME)
+    write_report(result, plan.home / REPORT_NAME, explained=EXPLAINED_NAME)
+    write_explainer(answered.observation, plan.home / EXPLAINED_NAME, title="A matrix-mode query, explained")
     return result, cast

@@ -12,6 +12,7 @@ import base64
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.client.messages import (
@@ -40,6 +41,7 @@ from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.engines import GatedEngine, MatrixEngine, VendorKeyEngine
 from twinward.similarity.errors import QueryRefused, SchemaMismatch, when
+from twinward.similarity.explainer import Observation, observe
 from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
 from twinward.similarity.matrix_search import checked_search, search
 from twinward.similarity.offer import Offer
@@ -209,6 +211,12 @@ class Similarity:
         self._admit(principal, Mode.MATRIX, request.epoch)
         token = engine.token(request.levels, request.threshold_squared)
         return TokenReply(epoch=self._cohort.epoch, token=base64.b64encode(token))
+
+    def observe_matrix(self, levels: NDArray[np.int64], threshold_squared: int) -> Observation:
+        """One search as the outsourced tree's holder sees it. For the hospital's own eyes: no route leads here."""
+        engine = self._offered(self._matrix, Mode.MATRIX)
+        token = engine.parse(engine.token(tuple(levels.tolist()), threshold_squared))
+        return observe(engine.index, token, self._cohort.levels, levels, threshold_squared)
 
     def answer_matrix(self, principal: Principal, query: MatrixQuery) -> MatchReply:
         """Matrix mode, second half: the outsourced tree is searched with a token, matches are released."""
