@@ -9,9 +9,10 @@ import json
 from typing import Any
 
 from twinward.clock import iso
+from twinward.fhir.includes import REVERSE, includes_of
 from twinward.fhir.render import MEDIA_TYPE
 from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.search_parameters import parameters_of
+from twinward.fhir.search_parameters import is_searchable, parameters_of
 
 _INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create")
 _BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
@@ -23,7 +24,7 @@ def capability_statement(*, base: str, software_version: str, at_ms: int) -> byt
     rest = {
         "mode": "server",
         "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
-        "resource": [_resource(name) for name in sorted(R4_TYPES)],
+        "resource": [_resource(name) for name in sorted(R4_TYPES - {"Bundle"})],
         "interaction": [{"code": "transaction"}, {"code": "batch"}],
         "operation": [{"name": "export", "definition": f"{_BULK}/export"}],
     }
@@ -48,8 +49,16 @@ def _resource(name: str) -> dict[str, Any]:
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
         "searchParam": [{"name": each, "type": one.kind} for each, one in sorted(parameters_of(name).items())],
     }
+    includes = includes_of(name)
+    if includes:
+        served["searchInclude"] = includes
+    if is_searchable(name):
+        served["searchRevInclude"] = list(REVERSE)
     if name == "Patient":
         served["operation"] = [_EVERYTHING, {"name": "export", "definition": f"{_BULK}/patient-export"}]
     return served

@@ -199,6 +199,9 @@ def version_of(tag: str) -> int:
 
 
 def _one_resource(body: bytes, resource_type: str) -> Entry:
+    if resource_type == "Bundle":
+        issue = Issue("not-supported", "Bundle", "a Bundle is not kept as one resource: its entries are")
+        raise InvalidResource(issue, hint="post it to the base address, as a transaction or batch")
     bundle = read_bundle(body, limits=REQUEST_LIMITS, depth="full")
     entry = bundle.entries[0] if bundle.kind == "resource" else None
     if entry is None or entry.resource_type != resource_type:

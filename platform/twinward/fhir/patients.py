@@ -1,9 +1,10 @@
 """A bundle sorted by whom it is about: the one place where FHIR becomes records and measurements.
 
 Whose a resource is: its ``subject``, ``patient``, ``beneficiary``, ``individual`` or ``for`` element; else, unless it
-is of a shared type, the only patient of the bundle. Shared types (organisations, practitioners, places …) go to the
-hospital's directory twin, where they are created once and never overwritten by a patient's bundle: two patients'
-bundles often carry differing copies, and importing one again must not undo the other.
+is of a shared type, the only patient of the bundle; else the only patient that it refers to anywhere. Shared types
+(organisations, practitioners, places …) go to the hospital's directory twin, where they are created once and never
+overwritten by a patient's bundle: two patients' bundles often carry differing copies, and importing one again must not
+undo the other.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ def _owner(bundle: ParsedBundle, entry: Entry, only_patient: str | None) -> str:
         return DIRECTORY
     if only_patient is not None:
         return only_patient
+    # Elsewhere (the target of a Provenance, the participant of an Appointment) one patient is as good as a subject.
+    named = {one for one in map(bundle.resolve, _all_references(entry.body)) if one and one.startswith("Patient/")}
+    if len(named) == 1:
+        return named.pop()
     issue = Issue("required", f"{entry.path}.subject", "names no patient, so nobody's consent could protect it")
     raise InvalidResource(issue, hint="send it together with its one patient, or refer to the patient in subject")
 
@@ -83,6 +88,18 @@ def _references(entry: Entry) -> Iterator[object]:
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict):
                 yield one.get("reference")
+
+
+def _all_references(value: object) -> Iterator[object]:
+    """Every reference in a decoded resource. Its nesting is bounded by the decoder."""
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        for inner in value.values():
+            yield from _all_references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _all_references(inner)
 
 
 def _record(entry: Entry, category: Category) -> ImportRecord:

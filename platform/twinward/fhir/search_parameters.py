@@ -200,7 +200,8 @@ def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) ->
     kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
     keys: list[tuple[int | str, ...]]
     if parameter.kind == "date":
-        keys = [found for one in kept if (found := _interval_of(one)) is not None]
+        moments = [found for one in kept if (found := _interval_of(one)) is not None]
+        keys = [moment[::-1] for moment in moments] if descending else list(moments)  # by its end, or by its start
     elif parameter.kind == "string":
         keys = [(word.casefold(),) for one in kept for word in _words(one)]
     else:

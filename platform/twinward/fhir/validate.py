@@ -12,13 +12,16 @@ Messages name the element and the rule, never the value that broke it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.primitives import faults
 from twinward.fhir.resource_types import R4_ONLY, R4_TYPES
 from twinward.fhir.strict_json import JsonObject
 
@@ -105,14 +108,14 @@ def summary_of(resource_type: str) -> Summary:
     """What R4B's model of a type says of its elements; nothing for the types it does not model."""
     if resource_type in R4_ONLY:
         return Summary()
-    fields = {
-        field.alias or name: field.json_schema_extra or {} for name, field in _model(resource_type).model_fields.items()
-    }
-    of = {key: frozenset(name for name, extra in fields.items() if extra.get(key)) for key in _MARKS}  # type: ignore[union-attr]
-    return Summary(of["element_required"], of["summary_element_property"])
-
-
-_MARKS = ("element_required", "summary_element_property")
+    required, marked = set(), set()
+    for name, field in _model(resource_type).model_fields.items():
+        marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if marks.get("element_required") or field.is_required():
+            required.add(field.alias or name)
+        if marks.get("summary_element_property"):
+            marked.add(field.alias or name)
+    return Summary(frozenset(required), frozenset(marked))
 
 
 def _check_model(resource_type: str, resource: JsonObject, path: str) -> None:
@@ -126,6 +129,13 @@ def _check_model(resource_type: str, resource: JsonObject, path: str) -> None:
         # The library looks nested resource types up by name and trusts what it finds; its slips are ours to report.
         issue = Issue("invalid", path, f"the model of {resource_type} cannot read this resource")
         raise InvalidResource(issue) from None
+    wrong = [Issue("value", place, f"{meaning} belongs here") for place, meaning in _written_wrong(resource, path)]
+    if wrong:
+        raise InvalidResource(*wrong, hint="https://hl7.org/fhir/R4/datatypes.html says how each is written")
+
+
+def _written_wrong(resource: JsonObject, path: str) -> Iterator[tuple[str, str]]:
+    return islice(faults(_model(resource["resourceType"]), resource, path), _MAX_ISSUES)
 
 
 def _issue(path: str, loc: tuple[int | str, ...], kind: str, message: str) -> Issue:
