@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hmac
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from twinward_crypto.kdf import length_prefixed, require_key
 from twinward_crypto.keys import KeyProvider, TenantId
 
@@ -33,6 +36,26 @@ def tag(key: bytes, value: bytes) -> bytes:
     """
     require_key(key)
     return hmac.digest(key, value, "sha256")[:TAG_BYTES]
+
+
+class Tagger:
+    """``tag`` for many values under one key: the key is absorbed once. Safe to share between threads."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        """Take the key: 32 bytes. Raises ``MalformedKey``."""
+        require_key(key)
+        self._keyed = HMAC(key, SHA256())
+
+    def __call__(self, value: bytes) -> bytes:
+        """The 16-byte tag of a value."""
+        mac = self._keyed.copy()
+        mac.update(value)
+        return mac.finalize()[:TAG_BYTES]
+
+    def __reduce__(self) -> str:
+        raise TypeError("a tagger holds a key and is not pickled")
 
 
 def compound(*values: str) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -109,11 +109,13 @@ class NdjsonReader:
     """Reads lines into bulk records. It remembers what it has checked, so one reader serves many files.
 
     Args:
+        wanted: LOINC codes of the readings to be taken out of Observations.
         depth: ``full`` validates every resource against its FHIR model, and takes the strict way for all.
     """
 
-    def __init__(self, *, depth: Depth = "structure") -> None:
+    def __init__(self, wanted: Collection[str], *, depth: Depth = "structure") -> None:
         self._depth = depth
+        self._wanted = wanted
         self._decode = msgspec.json.Decoder(_Observation).decode
         self._encode = msgspec.json.Encoder().encode
         self._codes: dict[tuple[bytes, bytes], _Code] = {}
@@ -179,22 +181,19 @@ class NdjsonReader:
             body = b'{"resourceType":"Observation"' + (b',"category":' + category if category else b"") + b',"code":'
             tree = _decoded(body + code + b"}")
             if tree is not None:
-                known = self._codes[key] = _Code(category_of(tree), tuple(_loinc(tree)))
+                known = self._codes[key] = _Code(
+                    category_of(tree), tuple(one for one in _loinc(tree) if one in self._wanted)
+                )
         return known
 
     def _known(self, one: _Observation) -> bool:
         """Whether every element that was left raw was checked strictly, now or before."""
-        raws = [
-            bytes(raw)
-            for raw in (one.meta, one.performer, one.valueCodeableConcept, one.interpretation, one.referenceRange)
-            if raw
-        ]
-        if one.component is not msgspec.UNSET and any(
-            self._code(b"", bytes(part.code)) is None for part in one.component
-        ):
+        parts = [] if one.component is msgspec.UNSET else one.component
+        if any(self._code(b"", bytes(part.code)) is None for part in parts):
             return False
-        for raw in raws:
-            if raw not in self._checked:
+        for element in (one.meta, one.performer, one.valueCodeableConcept, one.interpretation, one.referenceRange):
+            raw = bytes(element)
+            if raw and raw not in self._checked:
                 if len(self._checked) >= _SEEN_AT_MOST or _decoded(b'{"_":' + raw + b"}") is None:
                     return False
                 self._checked.add(raw)
@@ -288,7 +287,7 @@ def import_ndjson(
         InvalidResource: a file cannot be read.
         AccessDenied, Unavailable: as ``BulkImport.take``; what landed before stays, and the same import goes on.
     """
-    run = _Run(bulk, NdjsonReader(depth=depth), on_bad_line, progress)
+    run = _Run(bulk, NdjsonReader(bulk.wanted_codes, depth=depth), on_bad_line, progress)
     for path in paths:
         for number, line in read_lines(path):
             run.add(path, number, line)

@@ -10,7 +10,7 @@ The order is that of ``Twins.ingest``: the events of writing are in the log befo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother, TwinNotFound
 from twinward.twins.features import extract, to_content
-from twinward.twins.measurements import Measurement, Person, canonical_code
+from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
@@ -141,6 +141,11 @@ class BulkImport:
                 self._evidence.add(record)
         return receipt
 
+    @property
+    def wanted_codes(self) -> frozenset[str]:
+        """The LOINC codes of readings that some feature is made of: a source may leave the others out."""
+        return self._evidence.codes
+
     def finish(self) -> int:
         """Derive the features of every twin about which something new was said; return how many there were."""
         owners = sorted(self._changed | self._missing())
@@ -150,10 +155,10 @@ class BulkImport:
 
     def _sort(self, records: Sequence[BulkRecord], receipt: BulkReceipt) -> list[_Patient]:
         """Whose is what, and what of it is new."""
-        owners = self._vault.kept({record.owner: record.owner for record in records})
-        # A mark costs a hash of the content, so it is asked for only where a record of that name is kept.
-        kept = self._vault.locate_many([record.reference for record in records])
-        same = self._unchanged(records, kept)
+        owners = self._vault.kept({record.owner for record in records})
+        by_name = {record.reference: record for record in records}
+        # A mark costs a hash of the content: it is asked for only where a record of that name is kept.
+        kept = self._vault.kept(by_name.keys(), lambda name: _mark_of(by_name[name]))
         own = {record.owner for record in records if record.reference == record.owner or record.owner == DIRECTORY}
         patients: dict[str, _Patient] = {}
         seen: set[str] = set()
@@ -170,21 +175,18 @@ class BulkImport:
             if existing is None and record.reference not in seen:
                 seen.add(record.reference)
                 patient.new.append(record)
-            elif existing is not None and existing[0] != patient.twin:
+            elif existing is not None and existing.twin != patient.twin:
                 receipt.refused.append((index, BelongsToAnother(f"{record.reference} is kept under another patient")))
-            elif existing is not None and (record.owner == DIRECTORY or record.reference in same):
+            elif (
+                existing is not None
+                and record is by_name[record.reference]
+                and (existing.marked or record.owner == DIRECTORY)
+            ):
                 receipt.unchanged += 1
             else:
                 patient.changed.append(record)
                 patient.indices.append(index)
         return list(patients.values())
-
-    def _unchanged(self, records: Sequence[BulkRecord], kept: Mapping[str, object]) -> set[str]:
-        known = [record for record in records if record.reference in kept]
-        if not known:
-            return set()
-        marks = {one.reference: names.as_content(one.reference, one.category, one.content) for one in known}
-        return {reference for reference, one in self._vault.kept(marks).items() if one.marked}
 
     def _write(self, patients: Sequence[_Patient], fresh: Sequence[_Patient]) -> None:
         for patient in fresh:
@@ -274,7 +276,8 @@ class _Evidence:
     """What features are made of, patient by patient: the latest reading of each code in each unit."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._wanted = {code for feature in schema.features for code in feature.loinc}
+        wanted = {code for feature in schema.features for code in feature.loinc}
+        self.codes = frozenset(wanted | {code for code, same in EQUIVALENT_CODES.items() if same in wanted})
         self._readings: dict[str, dict[tuple[str, str, str], Reading]] = defaultdict(dict)
         self._persons: dict[str, Person] = {}
 
@@ -283,7 +286,7 @@ class _Evidence:
         if record.person is not None:
             self._persons[record.owner] = record.person
         for reading in record.readings:
-            if canonical_code(reading.code) in self._wanted:
+            if reading.code in self.codes:
                 when = reading.when
                 # Times written alike compare as text; those of another zone or precision are kept beside them.
                 zone = when[19:] if isinstance(when, str) else ""
@@ -354,12 +357,16 @@ def _draft(category: Category, records: Sequence[BulkRecord]) -> Draft:
         [one.record_type for one in records],
         [(one.reference, *one.found_by) for one in records],
         [one.content for one in records],
-        [names.as_content(one.reference, category, one.content) for one in records],
+        [_mark_of(one) for one in records],
     )
 
 
+def _mark_of(one: BulkRecord) -> str:
+    return names.as_content(one.reference, one.category, one.content)
+
+
 def _record(twin: TwinId, one: BulkRecord) -> Record:
-    mark = names.as_content(one.reference, one.category, one.content)
+    mark = _mark_of(one)
     return Record(twin, one.record_type, one.category, one.content, (one.reference, *one.found_by), mark=mark)
 
 

@@ -26,10 +26,9 @@ class Plan:
         self._vault = vault
         self._changes: list[tuple[str, str]] = []
         self._left: set[Category] = set()
+        marks = {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
         # One query, however many records there are.
-        self._kept = vault.kept(
-            {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
-        )
+        self._kept = vault.kept(marks.keys(), marks.__getitem__)
         for one in source.records:
             self._plan(one, keep=source.keep_existing)
 
@@ -42,7 +41,7 @@ class Plan:
         """Write the twin's feature vector along with the rest; False if this very vector is kept already."""
         reference, content = names.features_of(self.twin), to_content(vector)
         mark = names.as_content(reference, Category.FEATURES, content)
-        if existing is not None and self._vault.kept({reference: mark})[reference].marked:
+        if existing is not None and self._vault.kept([reference], lambda _: mark)[reference].marked:
             return False
         references = (reference, names.features_under(self.twin, vector.schema))
         self.records.append(
@@ -106,7 +105,7 @@ def require_version(vault: RecordVault, reference: str, version: int) -> None:
 def kept_categories(vault: RecordVault, reference: str) -> frozenset[Category]:
     """The category a record has now, found without opening it: none where its twin's key is gone, and nothing opens;
     every category for a reference that is not kept."""
-    kept = vault.kept({reference: reference}).get(reference)
+    kept = vault.kept([reference]).get(reference)
     if kept is None:
         return frozenset(Category)
     return frozenset() if kept.category is None else frozenset({kept.category})

@@ -27,7 +27,8 @@ class Versions:
     def is_deleted(self, reference: str, head: RecordHead) -> bool:
         """Whether the newest version is a deletion. Opens nothing."""
         for category in _categories([head]):
-            kept = self._vault.kept({reference: names.deleted(reference, category)}).get(reference)
+            mark = names.deleted(reference, category)
+            kept = self._vault.kept([reference], {reference: mark}.__getitem__).get(reference)
             if kept is not None and kept.marked:
                 return True
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -276,8 +276,8 @@ class RecordVault(Protocol):
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
         ...
 
-    def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:
-        """What is kept under each name, and whether it carries the mark beside it. Opens nothing."""
+    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
+        """What is kept under each name, and whether it carries the mark that belongs to it. Opens nothing."""
         ...
 
     def read(self, permit: Permit, record_id: RecordId) -> Record:

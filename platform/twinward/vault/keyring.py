@@ -84,7 +84,7 @@ class Keyring:
         self._shreds = 0
         self._seen, self._look_at_ms = 0, 0
         self._erasures = ErasureJournal()
-        self._index_keys: dict[str, bytes] = {}
+        self._taggers: dict[str, blind_index.Tagger] = {}
         self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
         self._rotation = Rotation(self._file, provider, tenant)
         try:
@@ -153,11 +153,12 @@ class Keyring:
 
     def tag(self, label: str, value: str) -> bytes:
         """A 16-byte blind-index tag, stable for this tenant over every rotation."""
-        key = self._index_keys.get(label)
-        if key is None:
+        tagger = self._taggers.get(label)
+        if tagger is None:
             with translated_keys():
-                key = self._index_keys[label] = blind_index.index_key(self._provider, self._tenant, label)
-        return blind_index.tag(key, value.encode("utf-8", "surrogatepass"))
+                key = blind_index.index_key(self._provider, self._tenant, label)
+            tagger = self._taggers[label] = blind_index.Tagger(key)
+        return tagger(value.encode("utf-8", "surrogatepass"))
 
     def rotate(self, progress: Progress | None = None, *, beyond: int = 0) -> int:
         """Rewrap every twin key under a new KEK; no record is touched. Returns the KEK's version.
@@ -243,7 +244,7 @@ class Keyring:
         """Forget the cached keys and give back the database."""
         with self._lock:
             self._cache.clear()
-            self._index_keys.clear()
+            self._taggers.clear()
         self._file.close()
 
     def __reduce__(self) -> str:

@@ -8,7 +8,7 @@ so that a permit is no oracle for what else exists.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from twinward.access.interfaces import Permit, PermitVerifier
@@ -216,15 +216,20 @@ class Vault:
         found = self._find({reference: reference for reference in references})
         return {reference: (one.twin, one.record_id) for reference, one in found.items()}
 
-    def kept(self, names: Mapping[str, str]) -> dict[str, Kept]:
-        """What is kept under each name, and whether its newest version carries the mark beside it. Opens nothing.
+    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
+        """What is kept under each name, and whether its newest version carries the name's mark. Opens nothing.
 
         Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
+
+        Args:
+            names: references.
+            mark: gives a name's mark; called for those that are kept only. Without it nothing is marked.
         """
         found = self._find({name: name for name in names})
-        marked = {name for name, one in found.items() if one.mark == self._sealer.mark_of(names[name])}
+        marks = {} if mark is None else {name: mark(name) for name in found}
+        marked = {name for name, text in marks.items() if found[name].mark == self._sealer.mark_of(text)}
         # Rows from before there were marks are found under them instead.
-        older = self._find({name: names[name] for name in found if name not in marked})
+        older = self._find({name: text for name, text in marks.items() if name not in marked})
         marked |= {name for name, one in older.items() if one.record_id == found[name].record_id}
         keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
         kept: dict[str, Kept] = {}

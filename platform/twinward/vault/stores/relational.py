@@ -21,7 +21,7 @@ from twinward.vault.stores.segments import segment_table
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
-_TAGS_AT_ONCE = _IDS_AT_ONCE = 500
+_IDS_AT_ONCE = 500
 """Well below the parameters one statement may have."""
 
 _head = RecordHead.__table__  # type: ignore[attr-defined]
@@ -113,9 +113,9 @@ class RelationalRecordStore:
         )
         found: dict[bytes, Found] = {}
         with self._file.reading() as connection:
-            for start in range(0, len(tags), _TAGS_AT_ONCE):
-                some = statement.where(_tag.c.tag.in_(tags[start : start + _TAGS_AT_ONCE])).order_by(_tag.c.record_id)
-                for tag, twin, record_id, version, category_tag, mark in connection.execute(some):
+            for some in in_segments.in_order(self._present(connection, tags)):
+                chosen = statement.where(_tag.c.tag.in_(some)).order_by(_tag.c.record_id)
+                for tag, twin, record_id, version, category_tag, mark in connection.execute(chosen):
                     found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, mark)
             for tag, members in in_segments.found_by(connection, tags).items():
                 last = max(members, key=lambda member: member.record_id)
@@ -198,6 +198,13 @@ class RelationalRecordStore:
     def close(self) -> None:
         """Give back files and connections."""
         self._file.close()
+
+    def _present(self, connection: Connection, tags: Sequence[bytes]) -> set[bytes]:
+        """Which tags lead to rows at all: most of what an import asks for does not."""
+        found: set[bytes] = set()
+        for some in in_segments.in_order(tags):
+            found.update(connection.execute(select(_tag.c.tag).where(_tag.c.tag.in_(some))).scalars())
+        return found
 
     def _purge(self, connection: Connection, doomed: Select[Any], segments: Sequence[SealedSegment]) -> int:
         found: set[str] = set(connection.execute(doomed).scalars())

@@ -8,7 +8,7 @@ updated: a tag counts only if the member it leads to is the newest version, and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, func, select
@@ -19,6 +19,8 @@ from twinward.vault.models import RecordHead, Segment, SegmentTag
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
+
+_Key = TypeVar("_Key", bytes, int, str)
 
 AT_ONCE = 500
 """Well below the parameters one statement may have."""
@@ -119,25 +121,32 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
 
 def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[Member]]:
     """The members whose blind tag is asked for and that are their records' newest versions. ``sealed`` is left out."""
-    columns = [column for column in segment_table.columns if column.name != "sealed"]
-    statement = select(tag_table.c.tag, tag_table.c.position, *columns).join(
-        segment_table, segment_table.c.number == tag_table.c.segment
-    )
-    hits: list[tuple[bytes, Member]] = []
+    hits: list[tuple[bytes, int, int]] = []
+    statement = select(tag_table.c.tag, tag_table.c.segment, tag_table.c.position)
+    for some in in_order(tags):
+        hits += connection.execute(statement.where(tag_table.c.tag.in_(some))).tuples()
     segments: dict[int, SealedSegment] = {}
-    for start in range(0, len(tags), AT_ONCE):
-        for row in connection.execute(statement.where(tag_table.c.tag.in_(tags[start : start + AT_ONCE]))):
-            segment = segments.get(row.number)
-            if segment is None:
-                segment = segments[row.number] = _segment(row, sealed=b"")
-            if row.position < segment.size:
-                hits.append((row.tag, Member(segment, row.position, *segment.place(row.position))))
-    heads = heads_of(connection, {member.record_id for _, member in hits})
+    columns = [column for column in segment_table.columns if column.name != "sealed"]
+    for numbers in in_order({number for _, number, _ in hits}):
+        for row in connection.execute(select(*columns).where(segment_table.c.number.in_(numbers))):
+            segments[row.number] = _segment(row, sealed=b"")
+    members: list[tuple[bytes, Member]] = []
+    for tag, number, position in hits:
+        segment = segments.get(number)
+        if segment is not None and position < segment.size:
+            members.append((tag, Member(segment, position, *segment.place(position))))
+    heads = heads_of(connection, {member.record_id for _, member in members})
     found: dict[bytes, list[Member]] = {}
-    for tag, member in hits:
+    for tag, member in members:
         if heads.get(member.record_id, member.version) == member.version:
             found.setdefault(tag, []).append(member)
     return found
+
+
+def in_order(keys: Collection[_Key]) -> Iterator[Sequence[_Key]]:
+    """Keys in the order of an index, so that it is walked rather than jumped about in; as many as a statement takes."""
+    ordered = sorted(keys)
+    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
 
 
 def heads_of_twin(connection: Connection, twin: TwinId) -> dict[str, int]:
@@ -148,11 +157,9 @@ def heads_of_twin(connection: Connection, twin: TwinId) -> dict[str, int]:
 
 def heads_of(connection: Connection, record_ids: Collection[str], *, lock: bool = False) -> dict[str, int]:
     """The newest versions of those records that ``record_head`` has."""
-    ids, found = sorted(record_ids), {}
-    for start in range(0, len(ids), AT_ONCE):
-        statement = select(head_table.c.record_id, head_table.c.version).where(
-            head_table.c.record_id.in_(ids[start : start + AT_ONCE])
-        )
+    found: dict[str, int] = {}
+    for some in in_order(record_ids):
+        statement = select(head_table.c.record_id, head_table.c.version).where(head_table.c.record_id.in_(some))
         if lock:
             statement = statement.order_by(head_table.c.record_id).with_for_update()
         found.update({row.record_id: row.version for row in connection.execute(statement)})
