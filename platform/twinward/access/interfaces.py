@@ -41,8 +41,8 @@ class AccessRequest:
 class Permit:
     """Leave to touch one twin's categories for one purpose, for a short while. Made only by ``AccessControl``.
 
-    ``log_index`` is the event's place in the access log: it was durable before this permit existed. In an emergency while
-    the log cannot be written it is negative: -1 minus the event's number in the break-glass journal.
+    ``log_index`` is the event's place in the access log: it was durable before this permit existed. In an emergency
+    while the log cannot be written it is negative: -1 minus the event's number in the break-glass journal.
     """
 
     request: AccessRequest

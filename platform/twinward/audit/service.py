@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class AuditStatus:
     anchored_block: int | None
     waits: Trouble | None = None
     taken_back: Trouble | None = None
-    journal: JournalState = JournalState()
+    journal: JournalState = field(default_factory=JournalState)
 
     @property
     def pending(self) -> int:
@@ -178,9 +178,9 @@ class Audit:
         return [self._entry(event, keys) for event in events]
 
     def checkpoint_and_anchor(self) -> AnchorOutcome:
-        """Bring in what waits in the break-glass journal, log the completeness map, sign the log, have it cosigned, anchor it.
+        """Log the completeness map, sign the log, have it cosigned, anchor it.
 
-        A chain that is down is in ``problem``, not raised.
+        First what waits in the break-glass journal is brought into the log. A chain that is down is in ``problem``, not raised.
 
         Raises:
             LogTampered: the log no longer extends what was signed, cosigned or anchored.

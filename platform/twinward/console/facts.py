@@ -81,9 +81,9 @@ def _journal_facts(journal: JournalState) -> list[dict[str, str]]:
         found.append(
             _fact(
                 True,
-                f"{done.count} emergency accesses between {_minute(done.from_ms)} and {_minute(done.to_ms)} UTC were kept "
-                f"in the break-glass journal while the log could not be written; they are events {done.first_index} to "
-                f"{done.last_index} now",
+                f"{done.count} emergency accesses between {_minute(done.from_ms)} and {_minute(done.to_ms)} UTC were "
+                f"kept in the break-glass journal while the log could not be written; they are events "
+                f"{done.first_index} to {done.last_index} now",
             )
         )
     if journal.cut_off:
