@@ -28,6 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "twinward/console/templates/home.html",
         "twinward/console/static/verify.js",
         "twinward/demo/templates/report.html",
+        "twinward/similarity/explainer/templates/explainer.html",
         "twinward_contracts/compiled/AccessAnchor.json",
         "twinward_ledger/testing/store_conformance.py",
         "twinward/py.typed",

@@ -134,4 +134,6 @@ def test_the_whole_run_on_real_bundles(tmp_path: Path, shared_data: Path) -> Non
         assert aurocs["untrained"] < aurocs["private"] < aurocs["without privacy"] + 0.01
     report = (tmp_path / "home" / "report.html").read_text(encoding="utf-8")
     assert report.count("<svg") == 7
-    assert re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', report) == []  # nothing is fetched when it is opened
+    links = re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', report)
+    assert links == ['href="similarity.html']  # nothing is fetched when it is opened; the page beside it is there
+    assert (tmp_path / "home" / "similarity.html").read_text(encoding="utf-8").count("<svg") == 4
