@@ -180,7 +180,8 @@ class Audit:
     def checkpoint_and_anchor(self) -> AnchorOutcome:
         """Log the completeness map, sign the log, have it cosigned, anchor it.
 
-        First what waits in the break-glass journal is brought into the log. A chain that is down is in ``problem``, not raised.
+        First what waits in the break-glass journal is brought into the log. A chain that is down is in ``problem``, not
+        raised.
 
         Raises:
             LogTampered: the log no longer extends what was signed, cosigned or anchored.
