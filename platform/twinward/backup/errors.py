@@ -4,6 +4,7 @@ TwinwardError
 ├── BackupDamaged (exit 8)      not this node's backup, or not as it was written: altered, cut off, extended
 ├── Conflict
 │   ├── RolledBack              it would make the access log forget what others have witnessed
+│   ├── WouldRevive             its keyring would bring back what the node has shredded since
 │   └── InTheWay                something is there already, or the node is running
 ├── BadInput ── KeysMissing     the key service that the backup was made under is not at hand
 └── Unavailable ── CannotFreeze the databases were too busy to be held still
@@ -22,6 +23,10 @@ class BackupDamaged(TwinwardError):
 
 class RolledBack(Conflict):
     """The backup's access log is older than what others have witnessed of it. Nothing was restored."""
+
+
+class WouldRevive(Conflict):
+    """The backup's keyring would bring back what the node has shredded since. Nothing was restored."""
 
 
 class InTheWay(Conflict):

@@ -31,6 +31,8 @@ _OF_SQLITE = ("-wal", "-shm", "-journal")
 _ATTEMPTS = 60
 _PAUSE_S = 0.05
 _KEY_STORE = "keystore"
+CHAIN_KEY = ".db.key"
+"""What signs the blocks of an embedded chain. Key material, so never in a backup."""
 
 
 class Source(Protocol):
@@ -118,6 +120,8 @@ def make_backup(settings: Settings, identity: Identity, clock: Clock, to: Path, 
 def export_keys(settings: Settings, to: Path) -> list[str]:
     """Copy local key stores into an empty folder, without the key files that open them. Returns what was copied.
 
+    An embedded chain's own key goes with them.
+
     Raises:
         InTheWay: the folder is not empty.
         BadInput: the node's keys are in a service of their own, which has its own backup.
@@ -130,6 +134,8 @@ def export_keys(settings: Settings, to: Path) -> list[str]:
     stores = {f"{KEYS}/{_KEY_STORE}": own / _KEY_STORE}
     for store in sorted(settings.home.glob(f"peers/*/{KEYS}/{_KEY_STORE}")):
         stores[store.relative_to(settings.home).as_posix()] = store
+    for key in sorted(settings.home.glob(f"*{CHAIN_KEY}")):
+        stores[key.name] = key
     for name, store in stores.items():
         target = to / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -166,6 +172,21 @@ def _sources(settings: Settings) -> list[Source]:
                 opened.append(source)
         undo.pop_all()
     return opened
+
+
+def rows_of(uri: str, query: str) -> list[tuple[object, ...]]:
+    """What a database says now. Nothing is laid or upgraded in it. Raises ``Unavailable``."""
+    source: Source
+    if uri.startswith("sqlite:"):
+        source = SqliteSource(Path(uri.partition(":")[2]), "", ())
+    else:
+        from twinward.backup.postgres_source import PostgresSource
+
+        source = PostgresSource(uri, "", ())
+    try:
+        return source.rows(query)
+    finally:
+        source.close()
 
 
 def _name_of(home: Path, path: Path, role: str) -> str:

@@ -6,19 +6,20 @@ the databases are sound, that the keys fit, that the log is what its checkpoints
 has witnessed. Only then the folder takes the home's name. Whatever fails before leaves everything as it was.
 
 What remembers on behalf of others is never turned back: a witness's memory, the embedded chain and the other
-hospitals' parts stay as they are in the home, and so does the list of whom the hospital has shredded.
+hospitals' parts stay as they are in the home. Nor does a backup bring back whom the node has shredded since: its
+keyring is then refused, and the present one can be kept.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from twinward.backup import archive, manifest, sqlite_source
-from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
-from twinward.backup.making import ELSEWHERE, KEYS
+from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack, WouldRevive
+from twinward.backup.making import CHAIN_KEY, ELSEWHERE, KEYS, rows_of
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
 from twinward.backup.sqlite_source import Progress
 from twinward.clock import Clock
@@ -28,7 +29,6 @@ from twinward.identity import Identity
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
 from twinward.node.members import own_keys
-from twinward.vocabulary import TwinId
 from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_ledger.anchor import ChainAnchor
@@ -40,6 +40,7 @@ _LOCAL = "local"
 _KEY_STORE = "keystore"
 _OTHERS = ("witness.db", "chain.db")
 _PEERS = "peers"
+_ERASED = ("SELECT twin FROM shredded_twin", "SELECT twin, category_tags FROM erasure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Restored:
     witnessed: int = 0
     """The longest log that anybody has seen; beyond ``manifest.log_size`` it was turned back."""
     records: int = 0
-    still_shredded: int = 0
+    shredded: int = 0
 
 
 def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry_run: bool = False) -> Restored:
@@ -107,7 +108,9 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         settings = _lay_out(staging, home, found, wishes, present)
         if not dry_run or not tables:
             _fill_servers(settings, tables)
-            result = _look_over(staging, found, wishes, clock, home if present else None)
+            if present:
+                _require_none_revived(Settings.load(home), settings)
+            result = _look_over(staging, found, wishes, clock)
         else:
             result = Restored(found, home, done=False)
         if dry_run:
@@ -115,7 +118,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         for leftover in (staging / "pg", staging / ELSEWHERE):
             shutil.rmtree(leftover, ignore_errors=True)
         replaced = _take_place(staging, home, present)
-        return Restored(found, home, True, replaced, result.witnessed, result.records, result.still_shredded)
+        return Restored(found, home, True, replaced, result.witnessed, result.records, result.shredded)
     except OSError as error:
         raise BadInput(f"the backup cannot be restored: {error.strerror or type(error).__name__}") from None
     finally:
@@ -204,6 +207,8 @@ def _lay_out(staging: Path, home: Path, found: Manifest, wishes: Wishes, present
     for keys in [keys_from / KEYS, *sorted(keys_from.glob(f"{_PEERS}/*/{KEYS}"))]:
         if keys.is_dir():
             shutil.copytree(keys, staging / keys.relative_to(keys_from), ignore=shutil.ignore_patterns("lock"))
+    for key in sorted(keys_from.glob(f"*{CHAIN_KEY}")):
+        shutil.copy2(key, staging / key.name)
     missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not (one / KEYS / _KEY_STORE).is_file()]
     if missing:
         raise KeysMissing(
@@ -264,9 +269,8 @@ def _fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]]
         put_back(uri, parts)
 
 
-def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, old: Path | None) -> Restored:
+def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> Restored:
     """Open the restored node where it lies, and hold it against everything that is known of it."""
-    shredded = _shredded_in(old) if old is not None else frozenset()
     with open_node(staging, clock=clock) as node:
         # The databases must agree with the signed manifest too: a server could have been filled by somebody else.
         size = node.log.store.size()
@@ -281,36 +285,30 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, old
                 hint="take a newer backup; with --accept-rollback the records can be read, but witnesses will not "
                 "co-sign a log that forgot, so the hospital must then explain the gap and begin a new log",
             )
-        kept = _shred_again(node, shredded)
-        return Restored(found, wishes.home, False, None, witnessed, node.store.count(), kept)
+        shredded = len(node.keyring.census().shredded)
+        return Restored(found, wishes.home, False, None, witnessed, node.store.count(), shredded)
 
 
-def _shredded_in(home: Path) -> frozenset[TwinId]:
-    """Whom the node that is there has shredded, as far as its keyring can still be read."""
-    from twinward.vault.database import Schema, open_database
-    from twinward.vault.models import ShreddedTwin
-
-    try:
-        with translated():
-            keyring = open_database(Settings.load(home).keyring_uri, Schema.KEYRING)
-            try:
-                with keyring.reading() as connection:
-                    rows = connection.exec_driver_sql(f"SELECT twin FROM {ShreddedTwin.__tablename__}").scalars()  # noqa: S608
-                    return frozenset(map(TwinId, rows))
-            finally:
-                keyring.close()
-    except TwinwardError:
-        return frozenset()
+def _require_none_revived(present: Settings, restored: Settings) -> None:
+    """What the node that is there has erased, the backup must not bring back."""
+    revived = _erased_in(present) - _erased_in(restored)
+    if revived:
+        raise WouldRevive(
+            f"since this backup {len({row[0] for row in revived})} twins were shredded in whole or in part: "
+            "its keyring would bring them back",
+            hint="restore with --keep-keyring: what was shredded then stays shredded, everything else opens",
+        )
 
 
-def _shred_again(node: Node, shredded: Iterable[TwinId]) -> int:
-    """Shred whom the backup would bring back; returns how many of the list are gone now."""
-    known, done = node.keyring.census().shredded, 0
-    for twin in sorted(shredded):
-        done += 1
-        if twin not in known and twin in node.store.twins():
-            node.keyring.shred(twin)
-    return done
+def _erased_in(settings: Settings) -> frozenset[tuple[object, ...]]:
+    """Whom, and which categories of whom, a node has erased; nothing where its keyring cannot be read any more."""
+    found: set[tuple[object, ...]] = set()
+    for query in _ERASED:
+        try:
+            found.update(rows_of(settings.keyring_uri, query))
+        except TwinwardError:
+            continue  # damaged, or of a version that had no such table
+    return frozenset(found)
 
 
 def _witnessed(node: Node, staging: Path, checkpoints: Sequence[bytes]) -> int:

@@ -94,10 +94,10 @@ def restore(
 ) -> None:
     """Bring a node back from a backup, checked against its signature, its keys, its log and what others witnessed.
 
-    Over a node that is there (--replace) its keys, the witnesses' memory and the list of shredded twins stay as they
-    are. Databases on a server must be empty: name them by TWINWARD_RECORDS, TWINWARD_KEYRING and TWINWARD_LOG. Exit
-    codes: 0, 1 you said no, 2 keys missing or nobody to ask, 4 something is in the way or the log would be turned back,
-    7 something does not answer, 8 the backup was altered or cut off.
+    Over a node that is there (--replace) its keys and the witnesses' memory stay as they are, and nobody comes back
+    who was shredded. Databases on a server must be empty: name them by TWINWARD_RECORDS, TWINWARD_KEYRING and
+    TWINWARD_LOG. Exit codes: 0, 1 you said no, 2 keys missing or nobody to ask, 4 something is in the way or would be
+    turned back, 7 something does not answer, 8 the backup was altered or cut off.
 
     Example: twinward node restore /backups/st-anna-monday.twbackup --keys-from /safe/keys-monday --home ./st-anna
     """
@@ -153,7 +153,7 @@ def _show_restored(result: Restored, *, as_json: bool) -> None:
     if as_json:
         shown: dict[str, Any] = {"home": str(result.home), "done": result.done, "log_size": manifest.log_size}
         shown |= {"witnessed": result.witnessed, "record_versions": result.records}
-        shown |= {"still_shredded": result.still_shredded, "made_by": manifest.made_by}
+        shown |= {"shredded": result.shredded, "made_by": manifest.made_by}
         show_json(shown | {"set_aside": None if result.replaced is None else str(result.replaced)})
         return
     if not result.done:

@@ -1,0 +1,90 @@
+"""One hospital's node with a few patients, and the real command line over it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from twinward.access.interfaces import AccessRequest, Principal
+from twinward.cli.main import app
+from twinward.clock import SystemClock
+from twinward.config import Settings
+from twinward.fhir.cohort import generate_cohort
+from twinward.node import SYSTEM, Node, create_node, open_node
+from twinward.twins.models import DIRECTORY
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee")
+OFFICER = Principal("olga", Role.OFFICER, "Olga Officer")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node's home and who is in it."""
+
+    home: Path
+    twins: tuple[TwinId, ...]
+    plain: tuple[bytes, ...]
+    """Words of the patients' records that must be nowhere in the open."""
+
+    def copied_to(self, home: Path) -> Site:
+        shutil.copytree(self.home, home)
+        return replace(self, home=home)
+
+    @contextmanager
+    def opened(self) -> Iterator[Node]:
+        with open_node(self.home) as node:
+            yield node
+
+    def asked(self, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+        """One command on this node, with --json; its answer."""
+        return asked(*arguments, "--home", self.home, code=code)
+
+
+def asked(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
+    done = runner.invoke(app, [*map(str, arguments), "--json"])
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    assert done.exit_code == code, done.output
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def build(home: Path, **settings: str) -> Site:
+    node = create_node(Settings(home=home, **settings))  # type: ignore[arg-type]
+    try:
+        cohort = list(generate_cohort(3, 11))
+        imported = [(one, node.twins.ingest(SYSTEM, one)) for one in cohort]
+        twins = tuple(receipt.twin for one, receipt in imported if one.reference != DIRECTORY)
+        node.accounts.add_person(OFFICER, "correct horse battery")
+        node.accounts.add_system(CLINICIAN)
+        node.audit.checkpoint_and_anchor()
+        plain = tuple(one.reference.encode() for one in cohort if one.reference != DIRECTORY)
+        return Site(home, twins, plain)
+    finally:
+        node.close()
+
+
+def everything(node: Node) -> dict[str, bytes]:
+    """Every record of every twin, opened: its id and version, its content."""
+    found: dict[str, bytes] = {}
+    for twin in node.twins.all():
+        if twin in node.keyring.census().shredded:
+            continue
+        request = AccessRequest(
+            CLINICIAN, Action.READ, Purpose.EMERGENCY, twin, frozenset(Category), "restore drill, read everything"
+        )
+        for record in node.vault.read_twin(node.access.decide(request)):
+            found[f"{record.record_id}/{record.version}"] = record.content
+    return found
+
+
+def now_ms() -> int:
+    return SystemClock().now_ms()

@@ -1,0 +1,281 @@
+"""Backup and restore, through the command line and against a node that is being written to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.backup.site import CLINICIAN, Site, asked, build, everything
+from twinward.audit.errors import LogTampered, NotCosigned
+from twinward.backup import archive, manifest
+from twinward.backup.errors import BackupDamaged
+from twinward.config import Settings
+from twinward.node import open_node
+from twinward.node.members import identity_of
+from twinward.vault.errors import TwinShredded
+from twinward.vocabulary import Purpose
+
+_COMMAND = "import sys; from twinward.cli.main import run; sys.argv[0] = 'twinward'; run()"
+
+
+def twinward(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    """The command in a process of its own."""
+    return subprocess.Popen([sys.executable, "-c", _COMMAND, *map(str, arguments)], stdout=subprocess.PIPE)
+
+
+def test_a_node_under_writes_is_backed_up_restored_elsewhere_and_every_record_opens(site: Site, tmp_path: Path) -> None:
+    to, fresh = tmp_path / "live.twbackup", tmp_path / "fresh"
+    acknowledged: list[int] = []
+    stop = threading.Event()
+    with site.opened() as node:
+
+        def write() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                value = {"value": number}
+                node.twins.targets.change(
+                    CLINICIAN, Purpose.TREATMENT, site.twins[number % 3], {"bmi": lambda _, made=value: made}
+                )
+                acknowledged.append(number)
+                if number % 20 == 0:
+                    node.audit.checkpoint_and_anchor()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        while len(acknowledged) < 5:
+            time.sleep(0.01)
+        surely = len(acknowledged)
+        done = twinward("node", "backup", to, "--home", site.home, "--json")
+        done.communicate(timeout=60)
+        during = len(acknowledged) - surely
+        stop.set()
+        writer.join()
+        assert done.returncode == 0
+        assert during > 5, "the node was written to all along"
+        live = everything(node)
+        shown = node.log.store.size()
+
+    answer = asked("node", "restore", to, "--home", fresh, "--keys-from", site.home)
+    assert answer["done"]
+    assert answer["log_size"] < shown
+    with open_node(fresh) as node:
+        report = node.audit.verify(deep=True)
+        assert report.erased == 0, "the log, the records and the keyring are of one moment"
+        size = node.log.store.size()
+        assert size == answer["log_size"]
+        found = everything(node)
+        targets = [node.twins.states.outline(twin).version("bmi") for twin in site.twins]
+        assert surely <= sum(targets) <= len(acknowledged), "nothing acknowledged before was lost"
+        assert all(live[one] == content for one, content in found.items() if one in live)
+        node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, site.twins[0], {"egfr": lambda _: {"value": 90}})
+        node.audit.checkpoint_and_anchor()
+
+
+def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> None:
+    to = tmp_path / "one.twbackup"
+    answer = site.asked("node", "backup", to)
+    content = to.read_bytes()
+    with site.opened() as node:
+        words = {word for record in everything(node).values() for word in record.split(b'"') if len(word) > 11}
+    assert len(words) > 100
+    assert not [word for word in (*words, *site.plain) if word in content]
+    for key in (*site.home.rglob("*.key"), *site.home.rglob("keystore")):
+        assert key.read_bytes()[:32] not in content
+    assert {"keys", "chain.db.key"} <= set(answer["left_out"])
+    assert oct(to.stat().st_mode)[-3:] == "600"
+    assert not list(tmp_path.glob(".*")), "nothing is left beside it"
+
+
+def test_without_keys_or_with_anothers_nothing_is_restored(site: Site, tmp_path: Path) -> None:
+    to, keys = tmp_path / "one.twbackup", tmp_path / "keys"
+    copied = site.asked("node", "backup", to, "--keys-to", keys)["keys"]
+    assert not list(keys.rglob("master.key"))
+    assert "keys/keystore" in copied
+    fresh = tmp_path / "fresh"
+    assert asked("node", "restore", to, "--home", fresh, code=2)["error"]["kind"] == "KeysMissing"
+    error = asked("node", "restore", to, "--home", fresh, "--keys-from", keys, code=7)["error"]
+    assert "key" in error["message"], "the key file is not among them"
+    other = build(tmp_path / "other")
+    error = asked("node", "restore", to, "--home", fresh, "--keys-from", other.home, code=8)["error"]
+    assert error["kind"] == "BackupDamaged"
+    assert not fresh.exists()
+    assert not list(tmp_path.glob("*.restoring"))
+    for key in site.home.rglob("master.key"):
+        shutil.copy2(key, keys / key.relative_to(site.home))
+    assert asked("node", "restore", to, "--home", fresh, "--keys-from", keys)["done"]
+
+
+def test_a_restore_never_forgets_what_was_witnessed(site: Site, tmp_path: Path) -> None:
+    to, fresh = tmp_path / "old.twbackup", tmp_path / "fresh"
+    site.asked("node", "backup", to)
+    with site.opened() as node:
+        everything(node)
+        node.audit.checkpoint_and_anchor()
+        note = node.log.store.checkpoint()
+        newest = node.log.store.size()
+    assert note is not None
+    error = site.asked("node", "restore", to, "--replace", "--yes", code=4)["error"]
+    assert error["kind"] == "RolledBack"
+    assert str(newest) in error["message"]
+    assert "--accept-rollback" in error["hint"]
+    seen = tmp_path / "seen.note"
+    seen.write_bytes(note)
+    elsewhere = ("node", "restore", to, "--home", fresh, "--keys-from", site.home)
+    assert asked(*elsewhere, "--checkpoint", seen, code=4)["error"]["kind"] == "RolledBack"
+    assert not fresh.exists()
+    answer = site.asked("node", "restore", to, "--replace", "--yes", "--accept-rollback")
+    assert answer["witnessed"] == newest
+    with site.opened() as node:
+        assert everything(node)
+        with pytest.raises((LogTampered, NotCosigned)):
+            node.audit.checkpoint_and_anchor()
+
+
+def test_a_shredded_twin_stays_shredded_after_an_older_backup(site: Site, tmp_path: Path) -> None:
+    to, fresh = tmp_path / "old.twbackup", tmp_path / "fresh"
+    site.asked("node", "backup", to)
+    gone, kept = site.twins[0], site.twins[1]
+    with site.opened() as node:
+        node.keyring.shred(gone)  # its KEK is still there, as after a crash in the middle of `keys shred`
+    error = site.asked("node", "restore", to, "--replace", "--yes", code=4)["error"]
+    assert error["kind"] == "WouldRevive"
+    assert "--keep-keyring" in error["hint"]
+    site.asked("keys", "rotate", "--retire", "--yes")
+    for where in ((site.home, "--replace", "--yes"), (fresh, "--keys-from", site.home)):
+        error = asked("node", "restore", to, "--home", *where, code=2)["error"]
+        assert error["kind"] == "KeysMissing"
+        assert "destroyed" in error["message"]
+    answer = site.asked("node", "restore", to, "--replace", "--yes", "--keep-keyring", "--accept-rollback")
+    assert answer["shredded"] == 1
+    with site.opened() as node:
+        assert gone in node.keyring.census().shredded
+        with pytest.raises(TwinShredded):
+            node.twins.states.outline(gone)
+        assert node.twins.states.outline(kept).revision
+        assert everything(node)
+
+
+def test_over_a_node_only_when_told_and_only_when_it_stands_still(site: Site, tmp_path: Path) -> None:
+    to = tmp_path / "one.twbackup"
+    site.asked("node", "backup", to)
+    before = {one: one.stat().st_mtime_ns for one in site.home.rglob("*") if one.is_file()}
+    assert site.asked("node", "restore", to, code=4)["error"]["kind"] == "InTheWay"
+    assert site.asked("node", "restore", to, "--replace", code=2)["error"]["message"].endswith("to answer.")
+    with site.opened():
+        running = site.asked("node", "restore", to, "--replace", "--yes", code=4)["error"]
+        assert "running" in running["message"]
+    plan = site.asked("node", "restore", to, "--replace", "--dry-run")
+    assert not plan["done"]
+    assert {one: one.stat().st_mtime_ns for one in site.home.rglob("*") if one.is_file()}.keys() == before.keys()
+    assert not list(tmp_path.glob("*.restoring"))
+    done = site.asked("node", "restore", to, "--replace", "--yes")
+    aside = Path(done["set_aside"])
+    assert (aside / "twinward.toml").is_file()
+    with site.opened() as node:
+        assert everything(node)
+        node.audit.checkpoint_and_anchor()
+
+
+def test_a_name_that_is_taken_or_cannot_be_written_is_left_alone(site: Site, tmp_path: Path) -> None:
+    to = tmp_path / "one.twbackup"
+    to.write_text("mine")
+    assert site.asked("node", "backup", to, code=4)["error"]["kind"] == "InTheWay"
+    assert to.read_text() == "mine"
+    assert (
+        asked("node", "backup", tmp_path / "two", "--home", tmp_path / "nowhere", code=3)["error"]["kind"] == "NotFound"
+    )
+    assert site.asked("node", "backup", to / "below", code=2)["error"]["kind"] == "BadInput"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["node", "one.twbackup"]
+    assert asked("node", "restore", to, "--home", tmp_path / "x", code=8)["error"]["kind"] == "BackupDamaged"
+
+
+def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(site: Site, tmp_path: Path) -> None:
+    to = tmp_path / "one.twbackup"
+    for wait_s in (0.9, 1.2):
+        process = twinward("node", "backup", to, "--home", site.home)
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if to.exists():  # it was quicker: then it is whole
+            asked("node", "restore", to, "--home", tmp_path / "x", "--keys-from", site.home, "--dry-run")
+            to.unlink()
+    site.asked("node", "backup", to)
+    assert asked("node", "restore", to, "--home", tmp_path / "x", "--keys-from", site.home)["done"]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, manifest.Manifest, Settings]:
+    folder = tmp_path_factory.mktemp("sample")
+    built = build(folder / "node")
+    built.asked("node", "backup", folder / "one.twbackup")
+    with archive.reading(folder / "one.twbackup") as reader:
+        config = Settings.load(built.home)
+        signed = manifest.verify(reader.note, identity_of(config, config.tenant).backup_signer(config.origin).key)
+    return (folder / "one.twbackup").read_bytes(), signed, Settings.load(built.home)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_altered_is_refused_or_changes_nothing(
+    sample: tuple[bytes, manifest.Manifest, Settings], tmp_path: Path, data: st.DataObject
+) -> None:
+    content, signed, config = sample
+    how = data.draw(st.sampled_from(["flip", "cut", "zero", "insert"]))
+    at = data.draw(st.integers(0, len(content) - 1))
+    changed = bytearray(content)
+    if how == "flip":
+        changed[at] ^= 1 << data.draw(st.integers(0, 7))
+    elif how == "cut":
+        del changed[at:]
+    elif how == "zero":
+        changed[at : at + 512] = bytes(len(changed[at : at + 512]))
+    else:
+        changed[at:at] = os.urandom(512)
+    path = tmp_path / "changed.twbackup"
+    path.write_bytes(changed)
+    key = identity_of(config, config.tenant).backup_signer(config.origin).key
+    try:
+        with archive.reading(path) as reader:
+            found = manifest.verify(reader.note, key)
+            reader.require_whole(found)
+            for part in found.parts:
+                reader.check(part)
+    except BackupDamaged:
+        return
+    assert found == signed, "what is accepted is what was signed"
+
+
+def test_a_part_of_one_backup_is_not_taken_for_anothers(site: Site, tmp_path: Path) -> None:
+    first, second = tmp_path / "one.twbackup", tmp_path / "two.twbackup"
+    site.asked("node", "backup", first)
+    with site.opened() as node:
+        everything(node)
+    site.asked("node", "backup", second)
+    with archive.reading(first) as old, archive.reading(second) as new, archive.writing(tmp_path / "mixed") as mixed:
+        key = identity_of(Settings.load(site.home), "st-anna").backup_signer("twinward.example/st-anna/access-log").key
+        for part in manifest.verify(new.note, key).parts:
+            copy = tmp_path / "part"
+            (old if part.name == "log.db" else new).copy(
+                next(one for one in manifest.verify(old.note, key).parts if one.name == part.name)
+                if part.name == "log.db"
+                else part,
+                copy,
+            )
+            mixed.add(copy, part.name, part.kind, roles=tuple(part.roles))
+            copy.unlink()
+        mixed.finish(new.note)
+    error = asked("node", "restore", tmp_path / "mixed", "--home", tmp_path / "x", "--keys-from", site.home, code=8)[
+        "error"
+    ]
+    assert error["kind"] == "BackupDamaged"
