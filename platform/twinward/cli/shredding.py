@@ -1,4 +1,4 @@
-"""``twinward keys shred``, ``finish`` and ``check-receipt``: erasing people and categories, proving that it was done."""
+"""``twinward keys shred``, ``finish``, ``check-receipt``: erasing people and categories, proving that it was done."""
 
 from __future__ import annotations
 
