@@ -124,7 +124,10 @@ def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[
     hits: list[tuple[bytes, int, int]] = []
     statement = select(tag_table.c.tag, tag_table.c.segment, tag_table.c.position)
     for some in in_order(tags):
-        hits += connection.execute(statement.where(tag_table.c.tag.in_(some))).tuples()
+        hits += [
+            (tag, number, place)
+            for tag, number, place in connection.execute(statement.where(tag_table.c.tag.in_(some)))
+        ]
     segments: dict[int, SealedSegment] = {}
     columns = [column for column in segment_table.columns if column.name != "sealed"]
     for numbers in in_order({number for _, number, _ in hits}):
