@@ -77,11 +77,18 @@ def unbase64(text: Any, size: int | None = None) -> bytes:
     return data
 
 
-def number(text: Any) -> int:
-    """A decimal below 2**63 without leading zeros."""
-    require(isinstance(text, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", text, re.ASCII), "not a decimal number")
-    require(int(text) < 2**63, "a number is out of range")
+def number(text: Any, bits: int = 63) -> int:
+    """A decimal below 2**bits without leading zeros."""
+    require(isinstance(text, str) and re.fullmatch(r"0|[1-9][0-9]{0,77}", text, re.ASCII), "not a decimal number")
+    require(int(text) < 2**bits, "a number is out of range")
     return int(text)
+
+
+def unhex(text: Any, size: int) -> bytes:
+    """Lower-case hexadecimal."""
+    require(isinstance(text, str) and re.fullmatch(r"([0-9a-f]{2})*", text, re.ASCII), "not lower-case hexadecimal")
+    require(len(text) == 2 * size, f"a value is not {size} bytes")
+    return bytes.fromhex(text)
 
 
 def fields(value: Any, *names: str) -> list[Any]:
@@ -321,29 +328,30 @@ def check_anchor(anchor: Any, checkpoint: Checkpoint, trust: Trust) -> str:
         return "not anchored when it was exported"
     names = ("chain", "contract", "epoch", "origin", "size", "root", "time", "bitmap", "signers", "aggregate")
     told = dict(zip((*names, "block", "transaction"), fields(anchor, *names, "block", "transaction"), strict=True))
-    try:
-        signers = [bytes.fromhex(key) for key in told["signers"]]
-        contract, root = bytes.fromhex(told["contract"]), bytes.fromhex(told["root"])
-        words = [int(told["chain"]), int(told["epoch"]), int(told["size"]), int(told["time"])]
-        chain, epoch, size, time = (word.to_bytes(32, "big") for word in words)
-        aggregate, origin = bytes.fromhex(told["aggregate"]), told["origin"].encode()
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        raise Refused("the anchor is malformed") from None
-    require(len(contract) == 20 and max(words[1:]) < 2**64, "the anchor is malformed")
-    of_this = (told["origin"], words[2], root) == (checkpoint.origin, checkpoint.size, checkpoint.root)
+    require(isinstance(told["signers"], list) and isinstance(told["origin"], str), "the anchor is malformed")
+    signers = [unhex(key, 48) for key in told["signers"]]
+    contract, root, aggregate = unhex(told["contract"], 20), unhex(told["root"], 32), unhex(told["aggregate"], 96)
+    chain_id, size, origin = number(told["chain"], 256), number(told["size"]), told["origin"]
+    numbers = chain_id, number(told["epoch"], 64), size, number(told["time"])
+    number(told["bitmap"], 256)
+    unhex(told["transaction"], 32 if told["transaction"] else 0)
+    block = "unknown" if told["block"] is None else number(told["block"])
+    of_this = (origin, size, root) == (checkpoint.origin, checkpoint.size, checkpoint.root)
     require(of_this, "the anchor is of another checkpoint")
-    require(trust.chain_id in (None, words[0]), "the anchor is on another chain")
+    require(trust.chain_id in (None, chain_id), "the anchor is on another chain")
     require(trust.contract in (None, contract.hex()), "the anchor is on another contract")
     known = len(set(signers)) == len(signers) and set(signers) <= set(trust.bls_keys)
     require(known, "the anchor is signed by keys that are not the witnesses'")
     require(len(signers) >= trust.bls_quorum, f"{len(signers)} witnesses signed the anchor, not {trust.bls_quorum}")
-    where = f"chain {words[0]}, contract 0x{contract.hex()}, block {told['block']}"
+    where = f"chain {chain_id}, contract 0x{contract.hex()}, block {block}"
     try:
         bls: Any = importlib.import_module("py_ecc.bls").G2ProofOfPossession
     except ImportError:
         return f"{where}; its BLS signature was NOT checked here: that needs the package py_ecc"
     domain = b"twinward/access-anchor/v1".ljust(32, b"\0")
-    message = b"".join((domain, chain, contract.rjust(32, b"\0"), sha256(origin), epoch, size, root, time))
+    chain, epoch, length, time = (word.to_bytes(32, "big") for word in numbers)
+    log = sha256(origin.encode())
+    message = b"".join((domain, chain, contract.rjust(32, b"\0"), log, epoch, length, root, time))
     good = bls.FastAggregateVerify(signers, message, aggregate)
     require(good, "the anchor's aggregate signature does not verify")
     return f"{where}; {len(signers)} witnesses signed it"
