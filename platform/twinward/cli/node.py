@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli import backup
+from twinward.cli import backup, compacting
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json
 from twinward.clock import iso
@@ -22,6 +22,7 @@ app = typer.Typer(help="Make, run and look after a hospital's node.", no_args_is
 
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("compact")(compacting.compact)
 
 PASSWORD_MAX_BYTES = 1024
 IdArgument = Annotated[str, typer.Argument(help="The account's id: letters, digits, '.', ':', '@', '-'.")]

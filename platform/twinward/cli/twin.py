@@ -14,10 +14,13 @@ import typer
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
 from twinward.cli.screen import HomeOption, JsonOption, err, out, progress, read_input, say, show_json
 from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from twinward.fhir.importer import BadFile
+    from twinward.fhir.validate import Depth
     from twinward.node import Node
     from twinward.twins.models import PatientImport, Receipt
     from twinward.vault.interfaces import Record
@@ -51,32 +54,37 @@ class _Tally:
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="FHIR R4 bundles (.json, .json.gz) or folders of them.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="FHIR R4 bundles (.json), bulk NDJSON (.ndjson), also .gz; folders of them."),
+    ],
     full: Annotated[bool, typer.Option("--full", help="Validate every field, not only the structure; slower.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal patients' bundles. A bad file is named and left out; the good ones land. Twice the same changes nothing.
+    """Seal patients' bundles and NDJSON. What is bad is named and left out; the rest lands. Twice changes nothing.
+
+    A bundle is taken whole or not at all, NDJSON line by line. Killed at any point, the same import goes on.
 
     Exit codes: 0 all landed, 2 some were refused (or nothing to import), 3 no node in the home.
 
-    Example: twinward twin import ./bundles one-more.json.gz
+    Example: twinward twin import ./bundles Patient.ndjson Observation.ndjson.gz
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.fhir.importer import find_files, import_bundles
+        from twinward.fhir.importer import find_files
+        from twinward.fhir.ndjson import find_ndjson
 
-        tally, total = _Tally(), len(find_files(paths))
+        tally = _Tally()
+        depth: Depth = "full" if full else "structure"
+        lines = find_ndjson(paths)
+        others = [path for path in paths if path not in lines]
+        # A folder that holds NDJSON alone has no bundles to be found.
+        files = find_files(others) if others and not (lines and _only_folders_without_bundles(others)) else []
         with progress() as bars:
-            task = bars.add_task("sealing", total=total)
-
-            def refuse(bad: BadFile) -> None:
-                tally.refuse(str(bad.path), bad.error)
-                bars.advance(task)
-
-            imports = import_bundles(paths, depth="full" if full else "structure", on_bad_file=refuse)
-            for one in _advancing(imports, lambda: bars.advance(task)):
-                _take_in(node, one, tally)
-            bars.update(task, completed=total)
+            if files:
+                _import_bundles(node, files, depth, tally, bars)
+            if lines:
+                _import_ndjson(node, lines, depth, tally, bars)
         _report(tally, as_json=as_json)
         if tally.refused:
             raise typer.Exit(2)
@@ -183,6 +191,49 @@ def consent(
                 say(json.dumps(provision.model_dump(mode="json", exclude_defaults=True)))
 
 
+def _only_folders_without_bundles(paths: list[Path]) -> bool:
+    from twinward.fhir.importer import SUFFIXES
+
+    return all(path.is_dir() and not any(one.name.endswith(SUFFIXES) for one in path.iterdir()) for path in paths)
+
+
+def _import_bundles(node: Node, files: list[Path], depth: Depth, tally: _Tally, bars: Progress) -> None:
+    from twinward.fhir.importer import import_bundles
+
+    task = bars.add_task("sealing", total=len(files))
+
+    def refuse(bad: BadFile) -> None:
+        tally.refuse(str(bad.path), bad.error)
+        bars.advance(task)
+
+    touched: set[TwinId] = set()
+    imports = import_bundles(files, depth=depth, on_bad_file=refuse)
+    for one in _advancing(imports, lambda: bars.advance(task)):
+        touched |= _take_in(node, one, tally)
+    bars.update(task, completed=len(files))
+    node.compactor.run(sorted(touched), tidy=False)
+
+
+def _import_ndjson(node: Node, files: list[Path], depth: Depth, tally: _Tally, bars: Progress) -> None:
+    from twinward.fhir.ndjson import BadLine, NdjsonTally, import_ndjson
+    from twinward.node import SYSTEM
+
+    task = bars.add_task("sealing lines", total=None)
+
+    def refuse(bad: BadLine) -> None:
+        tally.refuse(f"{bad.path}:{bad.number}", bad.error)
+
+    def show(so_far: NdjsonTally) -> None:
+        bars.update(task, completed=so_far.lines)
+
+    done = import_ndjson(files, node.bulk_import(SYSTEM), depth=depth, on_bad_line=refuse, progress=show)
+    bars.update(task, completed=done.lines, total=done.lines)
+    tally.patients += done.patients
+    tally.new_twins += done.new_twins
+    for change in tally.changes:
+        tally.changes[change] += getattr(done, change)
+
+
 def _advancing(imports: Iterable[PatientImport], advance: Callable[[], None]) -> Iterator[PatientImport]:
     """The imports, telling when a file is done: one file may hold several patients."""
     source = ""
@@ -193,14 +244,18 @@ def _advancing(imports: Iterable[PatientImport], advance: Callable[[], None]) ->
         yield one
 
 
-def _take_in(node: Node, one: PatientImport, tally: _Tally) -> None:
+def _take_in(node: Node, one: PatientImport, tally: _Tally) -> set[TwinId]:
+    """Take one import in; the twin it changed, if it did."""
     from twinward.node import SYSTEM
     from twinward.twins.models import DIRECTORY
 
     try:
-        tally.landed(node.twins.ingest(SYSTEM, one), is_patient=one.reference != DIRECTORY)
+        receipt = node.twins.ingest(SYSTEM, one)
     except (BadInput, Conflict, NotFound) as error:
         tally.refuse(one.source, error)
+        return set()
+    tally.landed(receipt, is_patient=one.reference != DIRECTORY)
+    return {receipt.twin} if receipt.count("unchanged") < len(receipt.stored) else set()
 
 
 def _report(tally: _Tally, *, as_json: bool) -> None:

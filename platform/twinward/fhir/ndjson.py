@@ -220,6 +220,17 @@ class NdjsonReader:
         )
 
 
+def find_ndjson(paths: Iterable[Path]) -> list[Path]:
+    """The NDJSON files among paths, and in folders among them (not their subfolders), patients' files first."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.iterdir() if one.is_file() and one.name.endswith(SUFFIXES))
+        elif path.name.endswith(SUFFIXES) and path.is_file():
+            found.append(path)
+    return sorted(found, key=lambda path: not path.name.startswith("Patient"))
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """A file's lines that are not blank, with their numbers from 1; unpacked if its name ends in ``.gz``.
 
@@ -261,6 +272,7 @@ class NdjsonTally:
     """What became of an import of NDJSON, so far."""
 
     lines: int = 0
+    patients: int = 0
     created: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -343,6 +355,7 @@ class _Run:
         self.tally.updated += receipt.updated
         self.tally.unchanged += receipt.unchanged
         self.tally.new_twins += receipt.new_twins
+        self.tally.patients += receipt.patients
         for index, error in receipt.refused:
             path, number = places[index]
             if wait and isinstance(error, TwinNotFound) and self._waiting_bytes < WAITING_BYTES:

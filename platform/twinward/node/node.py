@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from twinward.access.accounts import Accounts
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore
-from twinward.access.interfaces import Permit
+from twinward.access.interfaces import Permit, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.break_glass_journal import BreakGlassJournal
@@ -23,7 +23,9 @@ from twinward.node.cohort import RunningCohort
 from twinward.node.errors import translated
 from twinward.similarity.service import Similarity
 from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
+from twinward.twins.bulk import BulkImport
 from twinward.twins.service import Twins
+from twinward.vault.compaction import Compactor
 from twinward.vault.database import Schema, open_database
 from twinward.vault.erasure import Erasures
 from twinward.vault.keyring import Keyring
@@ -98,6 +100,7 @@ class Node:
         self.access = Access(self.policy, self.consents, self.audit, self.authority, clock, emergency=self.audit)
         self.accounts = Accounts(home / "accounts.db", clock)
         self.vault = Vault(self.store, self.keyring, self.authority, clock, tenant)
+        self.compactor = Compactor(self.store, self.keyring, clock, tenant)
         self.twins = Twins(self.vault, self.store, self.access, clock, CARDIOMETABOLIC)
         self.erasures = Erasures(self.access, self.audit, self.keyring, self.store, self.consents, clock)
         self._cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access, self.vault, clock)
@@ -109,6 +112,10 @@ class Node:
             Unavailable: the chain, which says what epoch it is, does not answer.
         """
         return self._cohort.current()
+
+    def bulk_import(self, principal: Principal) -> BulkImport:
+        """One import of many records, straight into segments."""
+        return BulkImport(self.twins, self.vault, self.access, self.clock, principal)
 
     def refresh_cohort(self) -> Similarity:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""

@@ -68,8 +68,12 @@ class BulkRecord(NamedTuple):
 
 @dataclass(slots=True)
 class BulkReceipt:
-    """What became of a batch. ``refused`` has the index of each record that was not taken, with the reason."""
+    """What became of a batch. ``refused`` has the index of each record that was not taken, with the reason.
 
+    ``patients`` counts patients' own records, whether they were new or not.
+    """
+
+    patients: int = 0
     created: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -139,6 +143,7 @@ class BulkImport:
         for index, record in enumerate(records):
             if index not in refused:
                 self._evidence.add(record)
+                receipt.patients += record.reference == record.owner
         return receipt
 
     @property

@@ -100,9 +100,20 @@ class Compactor:
         self._segments = SegmentSealer(tenant, self._rows.reference_tag, self._rows.mark_of)
 
     def run(
-        self, twins: Iterable[TwinId] | None = None, *, dry_run: bool = False, progress: Progress | None = None
+        self,
+        twins: Iterable[TwinId] | None = None,
+        *,
+        dry_run: bool = False,
+        tidy: bool = True,
+        progress: Progress | None = None,
     ) -> CompactionReport:
         """Compact these twins' records, or everybody's.
+
+        Args:
+            twins: whose; None is everybody.
+            dry_run: count only.
+            tidy: give the room back to the disk afterwards, which rewrites a SQLite file; else it is used again.
+            progress: told how far it is.
 
         Raises:
             RecordDamaged: a version does not open in its place; what was done before stays done.
@@ -121,7 +132,7 @@ class Compactor:
                 report, steps = self._swap(report, steps), []
             if progress is not None:
                 progress(done, len(wanted))
-        if report.segments > 0:
+        if tidy and report.segments > 0:
             self._store.forget_deleted()
         return report
 
@@ -135,9 +146,11 @@ class Compactor:
 
     def _step(self, twin: TwinId, *, seal: bool) -> Compaction | None:
         try:
-            keys = self._keyring.keys(twin)
+            return self._planned(twin, self._keyring.keys(twin), seal=seal)
         except NotFound:
-            return None  # shredded: what is left of it is noise
+            return None  # shredded, all or in part: what is left of it is about to be purged
+
+    def _planned(self, twin: TwinId, keys: TwinKeys, *, seal: bool) -> Compaction | None:
         rows, segments, heads = self._store.compactable(twin)
         groups = [group for group in _groups(rows, segments) if group.is_worth_it]
         if not groups:
