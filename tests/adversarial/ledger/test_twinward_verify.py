@@ -239,7 +239,7 @@ def test_every_kind_of_file_holds(tool: ModuleType, exports: Exports, kind: str)
 @pytest.mark.usefixtures("no_bls")
 def test_flipped_bits_are_refused(tool: ModuleType, exports: Exports, kind: str) -> None:
     trust = Trust.parse(exports.trust)
-    for number, bad in enumerate(flipped_bits(exports.files()[kind], 2)):
+    for number, bad in enumerate(flipped_bits(exports.files()[kind], 5)):
         assert not holds(tool, bad, exports.trust)
         assert number % 27 or not library_holds(bad, trust)
 
@@ -266,7 +266,9 @@ def test_changed_fields_are_refused_even_under_the_hospitals_own_seal(
         if spoiled == exports.files()[kind]:
             continue  # the change was in the seal
         unproven = HOSPITALS_WORD.fullmatch(where) or BLS_SAYS.fullmatch(where)
-        assert unproven or not holds(tool, spoiled, exports.trust), where
+        # of nobody there are many: that another stranger was never accessed is just as true
+        another_nobody = kind == "empty report" and where.startswith("subject")
+        assert unproven or another_nobody or not holds(tool, spoiled, exports.trust), where
 
 
 @given(st.data())
