@@ -158,8 +158,10 @@ def _draw(
             axes.plot(list(series), [at[name] * 1e3 for at in series.values()], marker="o", label=name)
         axes.set(xscale="log", yscale="log", xlabel=label)
         axes.grid(visible=True, alpha=0.3)
+        axes.set_xticks(list(series), [f"{value:,}" for value in series], fontsize=8)
+        axes.minorticks_off()
     left.set_ylabel("ms of one core, one query")
-    right.legend(frameon=False)
+    left.legend(frameon=False, loc="upper left", fontsize=8)
     picture.savefig(path, metadata={"Date": None})
 
 
