@@ -120,7 +120,7 @@ def test_a_stranger_is_refused(consortium: Consortium) -> None:
     assert refusal(caught) == ("UnknownWitness", (3,))
 
 
-def test_a_signature_for_another_chain_contract_or_epoch_is_refused(consortium: Consortium) -> None:
+def test_a_signature_for_another_chain_contract_log_or_epoch_is_refused(consortium: Consortium) -> None:
     root = merkle.root(LEAVES[:5])
 
     def refused(quorum: QuorumSignature, anchor: AccessAnchor = consortium.anchor) -> None:
@@ -130,6 +130,8 @@ def test_a_signature_for_another_chain_contract_or_epoch_is_refused(consortium: 
     refused(consortium.cosign((0, 1), consortium.message(5, root, chain_id=consortium.chain.chain_id + 1)))
     good = consortium.cosign((0, 1), consortium.message(5, root))
     refused(good, AccessAnchor.deploy(consortium.chain, consortium.witnesses.address))
+    with pytest.raises(TransactionReverted, match="InvalidQuorumSignature"):
+        consortium.anchor.anchor(bytes(32), 5, root, NOW_S, [], good)  # another log
     consortium.witnesses.set_quorum(1)
     refused(good)
 

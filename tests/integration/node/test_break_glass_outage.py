@@ -118,7 +118,7 @@ def test_they_outlive_the_process(house: House) -> None:
     with log_down(house):
         node.access.decide(emergency(house.twins[0]))
     node.close()
-    with open_node(node.settings, clock=FixedClock()) as again:
+    with open_node(node.settings.home, clock=FixedClock()) as again:
         assert again.audit.status().journal.waiting == 1
         again.audit.checkpoint_and_anchor()
         assert again.audit.status().journal.waiting == 0
