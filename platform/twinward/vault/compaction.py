@@ -132,7 +132,7 @@ class Compactor:
                 report, steps = self._swap(report, steps), []
             if progress is not None:
                 progress(done, len(wanted))
-        if tidy and report.segments > 0:
+        if tidy and not dry_run:
             self._store.forget_deleted()
         return report
 
