@@ -25,6 +25,7 @@ HASHES = [merkle.leaf_hash(leaf) for leaf in LEAVES]
 ROOT = {size: merkle.root(HASHES[:size]) for size in range(1, 9)}
 PATH_0 = merkle.inclusion_proof(HASHES, 0)
 FROM_6 = merkle.consistency_proof(HASHES, 6, 8)
+FROM_2 = merkle.consistency_proof(HASHES, 2, 8)
 FROM_4 = merkle.consistency_proof(HASHES, 4, 8)
 
 
@@ -67,6 +68,8 @@ def test_published_consistency_path() -> None:
         pytest.param(True, 8, HASHES[1], merkle.inclusion_proof(HASHES, 1), ROOT[8], id="a bool index"),
         pytest.param(0, 8, HASHES[0], [], ROOT[8], id="empty proof"),
         pytest.param(0, 8, HASHES[0], PATH_0[:-1], ROOT[8], id="truncated"),
+        pytest.param(0, 8, HASHES[0], PATH_0[:-1], ROOT[4], id="truncated, to an inner node offered as the root"),
+        pytest.param(0, 8, HASHES[0], [], HASHES[0], id="empty, to the leaf offered as the root"),
         pytest.param(0, 8, HASHES[0], [*PATH_0, b"\0" * 32], ROOT[8], id="extra"),
         pytest.param(0, 1, HASHES[0], [HASHES[0]], HASHES[0], id="a node for a tree of one"),
         pytest.param(0, 8, HASHES[0][:31], PATH_0, ROOT[8], id="short leaf hash"),
@@ -93,6 +96,7 @@ def test_malformed_inclusion_is_refused(index: int, size: int, leaf: bytes, proo
         pytest.param(6, 8, [], ROOT[6], ROOT[8], id="empty"),
         pytest.param(4, 8, [], ROOT[4], ROOT[8], id="empty for a power of two"),
         pytest.param(6, 8, FROM_6[:-1], ROOT[6], ROOT[8], id="truncated"),
+        pytest.param(2, 8, FROM_2[:-1], ROOT[2], ROOT[4], id="truncated, to an inner node offered as the second root"),
         pytest.param(6, 8, [*FROM_6, b"\0" * 32], ROOT[6], ROOT[8], id="extra"),
         pytest.param(6, 8, FROM_6, ROOT[5], ROOT[8], id="another first root"),
         pytest.param(6, 8, FROM_6, ROOT[6], ROOT[7], id="another second root"),
