@@ -12,7 +12,20 @@ import click
 import typer
 
 from twinward import __version__
-from twinward.cli import access, audit, demo, keys, log_files, node, similarity, study, twin, vendor, witness
+from twinward.cli import (
+    access,
+    audit,
+    demo,
+    disclosure,
+    keys,
+    log_files,
+    node,
+    similarity,
+    study,
+    twin,
+    vendor,
+    witness,
+)
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import complain_about_defect, out
 
@@ -37,6 +50,7 @@ app.add_typer(vendor.app, name="vendor")
 app.add_typer(similarity.app, name="similarity")
 app.add_typer(study.app, name="study")
 app.add_typer(keys.app, name="keys")
+app.add_typer(disclosure.app, name="disclosure")
 
 
 def _show_version(wanted: bool) -> None:
