@@ -59,6 +59,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/api/1/similarity/vendor-key"): {"vendor"},
     ("POST", "/api/1/similarity/matrix/token"): {"vendor"},
     ("POST", "/api/1/similarity/matrix"): {"vendor"},
+    ("POST", "/api/1/similarity/matrix/search"): {"vendor"},
+    ("POST", "/api/1/similarity/records"): {"vendor"},
     ("GET", "/api/1/similarity/budget"): {"vendor"},
     ("GET", "/api/1/similarity/results"): {"vendor"},
     ("GET", "/api/1/audit/events"): {"officer"},

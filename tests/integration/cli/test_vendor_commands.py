@@ -44,8 +44,8 @@ def test_a_vendor_asks_and_is_answered(url: str, tmp_path: Path) -> None:
     shown = json.loads(done.stdout)
     assert len(shown["handles"]) == shown["count"] >= 3
     assert shown["budget_left"] == left - 1
-    leak, size = done.stderr.index("leaks:"), done.stderr.index("bytes")
-    assert 0 < size < leak  # said before it was sent
+    leak, size, took = (done.stderr.index(word) for word in ("leaks:", "bytes", " ms"))
+    assert 0 < size < took < leak  # said before it was sent
     again = json.loads(run("vendor", "results", url, "--json").stdout)["results"]
     assert again[-1]["handles"] == shown["handles"]
 
@@ -71,6 +71,10 @@ def test_without_a_yes_nothing_is_sent(url: str) -> None:
         (("--mode", "gated", "--feature", "hba1c_percent=nan"), "name=value"),
         (("--mode", "gated", "--feature", "a=1", "--feature", "a=2"), "twice"),
         (("--mode", "gated", "--feature", "shoe_size=44"), "shoe_size"),
+        (("--mode", "gated", "--feature", "hba1c_percent=66 furlongs"), "hba1c_percent: "),
+        (("--mode", "gated", "--feature", "age=60", "--weight", "bmi=2"), "which has no value"),
+        (("--mode", "gated", "--feature", "age=60", "--weight", "age=9"), "weights go from 0 to 2"),
+        (("--mode", "gated", "--feature", "age=60", "--weight", "age"), "name=whole number"),
     ],
     ids=lambda value: None,
 )
@@ -111,3 +115,67 @@ def test_no_token_and_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("address", ["http://hospital.example", "ftp://x", "hospital", "http://", "http://[::1"])
 def test_a_token_never_crosses_a_network_in_the_clear(address: str) -> None:
     assert run("vendor", "budget", address).exit_code == 2
+
+
+@pytest.mark.usefixtures("_token")
+def test_values_in_other_units_ask_the_same(url: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.json"
+    values.write_text('{"hba1c_percent": [53, "mmol/mol"], "age": 50}')
+    query = ("vendor", "query", url, "--mode", "gated", "--threshold", "1", "--yes", "--json")
+    first = run(*query, "--values", str(values))
+    assert first.exit_code == 0, first.output
+    second = run(*query, "--feature", "hba1c_percent=7.0", "--feature", "age=600 mo")
+    assert json.loads(first.stdout)["handles"] == json.loads(second.stdout)["handles"]
+
+
+@pytest.mark.usefixtures("_token")
+def test_records_are_fetched_opened_and_written(url: str, tmp_path: Path) -> None:
+    """The cohort consents to handles only, so what comes is nothing, and the command says why."""
+    passphrase, keys, folder = tmp_path / "pass", tmp_path / "acme.keys", tmp_path / "records"
+    passphrase.write_text("correct horse battery")
+    made = run("vendor", "keygen", str(keys), "--passphrase-file", str(passphrase))
+    assert made.exit_code == 0, made.output
+    assert "public key SHA-256" in made.stdout
+    asked = run("vendor", "query", url, "--mode", "gated", "--feature", "age=50", "--threshold", "1", "--yes")
+    assert asked.exit_code == 0, asked.output
+    fetch = ("vendor", "results", url, "--keys", str(keys), "--out", str(folder))
+    locked = ("--passphrase-file", str(passphrase))
+    for category, opened in (("labs", 0), ("features", 6)):
+        done = run(*fetch[:-1], str(folder / category), "--category", category, *locked, "--json")
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)["records"]
+        assert told["opened"] == opened
+        assert bool(told["withheld"]) is (opened == 0)
+    files = [file for file in (folder / "features").rglob("*") if file.is_file()]
+    assert len(files) == 6
+    assert all("levels" in json.loads(file.read_text()) for file in files)
+    assert run(*fetch[:-1], str(folder / "features"), "--category", "labs", *locked).exit_code == 2  # exists
+    assert run(*fetch, *locked).exit_code == 2  # no category
+    passphrase.write_text("another passphrase")
+    wrong = run(*fetch[:-1], str(folder / "wrong"), "--category", "labs", *locked)
+    assert wrong.exit_code == 2
+    assert "does not open" in wrong.stderr
+
+
+def test_keys_need_a_passphrase_and_are_not_overwritten(tmp_path: Path) -> None:
+    nobody = run("vendor", "keygen", str(tmp_path / "k"))
+    assert nobody.exit_code == 2
+    assert "--passphrase-file" in nobody.stderr
+    passphrase = tmp_path / "pass"
+    passphrase.write_text("short")
+    assert run("vendor", "keygen", str(tmp_path / "k"), "--passphrase-file", str(passphrase)).exit_code == 2
+    assert not (tmp_path / "k").exists()
+
+
+@pytest.mark.usefixtures("_token")
+def test_a_token_for_each_hospital_or_one_for_all(url: str, tmp_path: Path) -> None:
+    query = ("vendor", "query", url, "http://127.0.0.1:9", "--mode", "gated", "--feature", "age=50", "--threshold", "1")
+    tokens = []
+    for number in range(3):
+        tokens += ["--token-file", str(tmp_path / f"{number}")]
+        (tmp_path / f"{number}").write_text("twk_x_y")
+    assert run(*query, *tokens, "--yes").exit_code == 2
+    done = run(*query, "--yes")
+    assert done.exit_code == 0, done.output
+    assert "1 did not answer" in done.stdout
+    assert "http://127.0.0.1:9: no answer" in done.stdout

@@ -1,0 +1,202 @@
+"""After a match: records leave a real node sealed to the vendor, patient by patient, by consent, each in the log."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessRequest, Principal
+from twinward.audit.interfaces import AccessEvent
+from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys
+from twinward.client import conversation as client_conversation
+from twinward.config import Settings
+from twinward.demo.serving import served
+from twinward.errors import Unavailable
+from twinward.fhir.cohort import generate_cohort
+from twinward.node import SYSTEM, Node, create_node, open_node
+from twinward.twins.models import DIRECTORY
+from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+
+OFFICER = Principal("olga", Role.OFFICER)
+CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
+VENDOR = Principal("acme", Role.VENDOR)
+EVERYBODY = 1.0
+
+
+def provision(*categories: Category) -> Provision:
+    return Provision(
+        effect="permit", roles=(Role.SYSTEM, Role.VENDOR), purposes=(Purpose.SIMILARITY,), categories=categories
+    )
+
+
+@dataclass
+class Walk:
+    """A node, who consented to what, and a vendor that has asked."""
+
+    node: Node
+    url: str
+    token: str
+    generous: list[TwinId]
+    handles_only: list[TwinId]
+    matches: Matches
+
+    def vendor(self) -> VendorClient:
+        return VendorClient(self.url, self.token)
+
+    def handles(self, twins: list[TwinId]) -> list[str]:
+        return [self.node.similarity().secrets.handle(VENDOR.id, twin) for twin in twins]
+
+    def events(self, count: int) -> list[AccessEvent]:
+        """The latest events of the log, oldest first."""
+        permit = self.node.access.decide(AccessRequest(OFFICER, Action.AUDIT, Purpose.COMPLIANCE))
+        rows = self.node.audit_reader.events(permit, limit=count + 1).rows
+        return [row.event for row in rows[1:]][::-1]  # the newest is this look itself
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    node = create_node(Settings.load(tmp_path_factory.mktemp("records") / "node"))
+    try:
+        twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(6, 3) if one.reference != DIRECTORY]
+        generous, handles_only = twins[:3], twins[3:]
+        node.access.set_consents(
+            OFFICER,
+            [(twin, (provision(Category.FEATURES, Category.LABS, Category.VITALS),)) for twin in generous]
+            + [(twin, (provision(Category.FEATURES),)) for twin in handles_only],
+        )
+        token = node.accounts.add_system(VENDOR)
+        node.consortium.budgets.grant_queries(VENDOR.id, 50)
+        with served(node) as url:
+            with VendorClient(url, token) as vendor:
+                matches = vendor.query_gated({"age": ("50", "a")}, threshold=EVERYBODY)
+            yield Walk(node, url, token, generous, handles_only, matches)
+    finally:
+        node.close()
+
+
+@pytest.fixture(scope="module")
+def keys() -> VendorKeys:
+    return VendorKeys.generate()
+
+
+def test_records_come_out_as_they_are_kept_for_whom_consent_allows(walk: Walk, keys: VendorKeys) -> None:
+    assert len(walk.matches.handles) == 6
+    with walk.vendor() as vendor:
+        opened = vendor.records(walk.matches, keys, categories=["labs", "vitals"])
+    assert {record.handle for record in opened.records} == set(walk.handles(walk.generous))
+    assert "consent" in opened.withheld
+    for twin, handle in zip(walk.generous, walk.handles(walk.generous), strict=True):
+        kept = walk.node.twins.read(CLINICIAN, Purpose.TREATMENT, twin, (Category.LABS, Category.VITALS))
+        told = [record for record in opened.records if record.handle == handle]
+        assert sorted(record.content for record in told) == sorted(record.content for record in kept)
+        assert {(r.record_type, r.category) for r in told} == {(r.record_type, r.category.value) for r in kept}
+        assert kept
+
+
+def test_only_what_consent_covers_of_what_was_asked(walk: Walk, keys: VendorKeys) -> None:
+    with walk.vendor() as vendor:
+        opened = vendor.records(walk.matches, keys, categories=["labs", "medications", "demographics"])
+    assert {record.category for record in opened.records} == {"labs"}
+
+
+def test_each_release_is_an_export_in_the_log_and_names_the_key(walk: Walk, keys: VendorKeys) -> None:
+    with walk.vendor() as vendor:
+        vendor.records(walk.matches.handles, keys, categories=["vitals"])
+    *rest, last = walk.events(7)
+    asked, exports = rest[0], [*rest[1:], last]
+    assert asked.action is Action.QUERY
+    assert {event.action for event in exports} == {Action.EXPORT}
+    decided = {event.twin: event.decision for event in exports}
+    assert decided == dict.fromkeys(walk.generous, "permit") | dict.fromkeys(walk.handles_only, "deny")
+    assert {dict(event.detail)["sealed to"] for event in exports} == {keys.fingerprint}
+    assert {event.categories for event in exports} == {(Category.VITALS,)}
+
+
+def test_a_withdrawn_consent_bites_at_once(walk: Walk, keys: VendorKeys) -> None:
+    gone = walk.generous[-1]
+    before = walk.node.access.consent_of(gone).provisions
+    walk.node.access.set_consent(OFFICER, gone, (provision(Category.FEATURES),))
+    try:
+        with walk.vendor() as vendor:
+            opened = vendor.records(walk.matches, keys, categories=["labs"])
+        assert {record.handle for record in opened.records} == set(walk.handles(walk.generous[:-1]))
+    finally:
+        walk.node.access.set_consent(OFFICER, gone, before)
+
+
+def test_nothing_readable_travels_and_other_keys_open_nothing(
+    walk: Walk, keys: VendorKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    http = httpx.Client(timeout=60, event_hooks={"response": [lambda answer: seen.append(answer.read())]})
+    with http, VendorClient(walk.url, walk.token, http=http) as vendor:
+        opened = vendor.records(walk.matches, keys, categories=["labs"])
+        answer = b"".join(seen[1:])  # after the public schema, which speaks of LOINC
+        assert answer
+        for word in (b"Observation", b"loinc", b"Patient/", opened.records[0].content[:40]):
+            assert word not in answer
+        stranger = VendorKeys.generate()
+        real = client_conversation.RecordsRequest
+
+        def to_the_first(**given: object) -> object:  # asks with one key, opens with another
+            return real(**(given | {"recipient": base64.b64encode(keys.public)}))  # type: ignore[arg-type]
+
+        monkeypatch.setattr(client_conversation, "RecordsRequest", to_the_first)
+        with pytest.raises(AnswerMalformed, match="do not open"):
+            vendor.records(walk.matches, stranger, categories=["labs"])
+
+
+@pytest.mark.parametrize(
+    ("handles", "categories", "status"),
+    [(["0" * 32], ["labs"], 404), (None, ["horoscope"], 400)],
+    ids=["a handle nobody was given", "an unknown category"],
+)
+def test_what_was_not_released_is_not_opened(
+    walk: Walk, keys: VendorKeys, handles: list[str] | None, categories: list[str], status: int
+) -> None:
+    with walk.vendor() as vendor, pytest.raises(HospitalRefused) as refusal:
+        vendor.records(handles or walk.matches.handles, keys, categories=categories)
+    assert refusal.value.status == status
+
+
+def test_another_vendors_handle_is_nobodys(walk: Walk, keys: VendorKeys) -> None:
+    token = walk.node.accounts.add_system(Principal("globex", Role.VENDOR))
+    with VendorClient(walk.url, token) as other, pytest.raises(HospitalRefused) as refusal:
+        other.records(walk.matches.handles, keys, categories=["labs"])
+    assert refusal.value.status == 404
+
+
+def test_only_vendors_are_given_records(walk: Walk, keys: VendorKeys) -> None:
+    token = walk.node.accounts.add_system(Principal("ward-9", Role.CLINICIAN))
+    with VendorClient(walk.url, token) as ward, pytest.raises(HospitalRefused) as refusal:
+        ward.records(walk.matches.handles, keys, categories=["labs"])
+    assert refusal.value.status == 403
+
+
+def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
+    home = tmp_path / "node"
+    node = create_node(Settings.load(home))
+    try:
+        twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(3, 9) if one.reference != DIRECTORY]
+        node.access.set_consents(OFFICER, [(twin, (provision(Category.FEATURES),)) for twin in twins])
+        node.consortium.budgets.grant_queries(VENDOR.id, 5)
+        token = node.accounts.add_system(VENDOR)
+        with served(node) as url, VendorClient(url, token) as vendor:
+            told = vendor.query_gated({"age": 50}, threshold=EVERYBODY)
+    finally:
+        node.close()
+    kept = (home / "releases.sealed").read_bytes()
+    assert not any(twin.encode() in kept for twin in twins)
+    with open_node(home) as again:
+        groups = again.similarity()._disclosure._book.told(VENDOR.id)
+        assert groups == frozenset({frozenset(twins)})
+        assert again.similarity().resolve(VENDOR, told.handles[0]) in twins
+    (home / "releases.sealed").write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    with open_node(home) as altered, pytest.raises(Unavailable, match="was altered"):
+        altered.similarity()
