@@ -125,8 +125,8 @@ class Editing:
     def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose) -> Written:
         resource_id = uuid7(self.clock.now_ms())
         named = _named(entry, body, resource_id)
-        self.twins.ingest(principal, _import_of(named, follows=0), purpose=purpose)
-        return self._written(named, created=True)
+        receipt = self.twins.ingest(principal, _import_of(named, follows=0), purpose=purpose)
+        return Written(named.reference, True, 1, receipt.at_ms, named.content)
 
     def update(
         self,

@@ -67,13 +67,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one import."""
+    """What became of one import. ``at_ms`` is when it was written; 0 where nothing had to be."""
 
     twin: TwinId
     created: bool
     stored: tuple[Stored, ...]
     features: FeatureVector | None = field(default=None, repr=False)
     source: str = ""
+    at_ms: int = 0
 
     def count(self, change: str) -> int:
         """How many records were ``created``, ``updated`` or ``unchanged``."""

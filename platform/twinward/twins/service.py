@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
@@ -230,23 +231,55 @@ class Twins:
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
 
     def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose, *, anew: bool = False) -> Receipt:
-        kept = self._vault.locate(source.reference)
+        kept = self._vault.locate_many([source.reference]).get(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
             require_in_general(self._access, principal, Action.WRITE, purpose)
             raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
         plan = Plan(self._vault, twin, source)
-        vector = self._features(principal, purpose, plan, source, is_new=kept is None, anew=anew)
-        if not plan.records:
+        news = self._news(plan, source, is_new=kept is None, anew=anew)
+        if not plan.records and news is None:
             return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        request = AccessRequest(principal, Action.WRITE, purpose, twin, plan.categories)
-        if kept is None and self._access.check(request).permitted:
-            self._vault.expect_twins([twin])
-        permit = self._access.decide(request)
+        permit, vector = self._decided(principal, purpose, plan, news, is_new=kept is None)
+        if permit is None:
+            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
         if kept is None:
             self._vault.create_twin(permit)
         written = self._vault.write(permit, plan.records)
-        return Receipt(twin, kept is None, plan.stored(written), vector, source.source)
+        stored, at_ms = plan.stored(written), written[0].committed_at_ms
+        return Receipt(twin, kept is None, stored, vector, source.source, at_ms)
+
+    def _decided(
+        self, principal: Principal, purpose: Purpose, plan: Plan, news: FeatureNews | None, *, is_new: bool
+    ) -> tuple[Permit | None, FeatureVector | None]:
+        """The permit to write the plan, with the features in it; None where in the end nothing has to be written.
+
+        To read the features kept so far and to write are decided together: one durable step of the log for both.
+        """
+        reading: AccessRequest | None = None
+        if news is not None and news.joins_older:
+            wanted = frozenset({Category.FEATURES})
+            reading = AccessRequest(principal, Action.READ, purpose, plan.twin, wanted)
+            if not self._access.check(reading).permitted:
+                reading = None
+        vector = None
+        if reading is None:
+            vector = None if news is None else news.into(plan, None)
+            if not plan.records:
+                return None, None
+        categories = plan.categories if reading is None else plan.categories | reading.categories
+        writing = AccessRequest(principal, Action.WRITE, purpose, plan.twin, categories)
+        if not self._access.check(writing).permitted:
+            self._access.decide(writing)  # logs the refusal and raises: nothing is opened for who may not write
+        if is_new:
+            self._vault.expect_twins([plan.twin])
+        if reading is None:
+            return self._access.decide(writing), vector
+        to_read, to_write = self._access.decide_many([reading, writing])
+        assert news is not None  # noqa: S101 - narrows the type: there is something to join
+        vector = news.into(plan, None if to_read is None else self._readable(to_read))
+        # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
+        return (to_write or self._access.decide(writing)) if plan.records else None, vector
 
     def _locate(
         self, principal: Principal, purpose: Purpose, reference: str, justification: str
@@ -257,31 +290,51 @@ class Twins:
             raise RecordNotFound("no record is kept under this reference")
         return kept
 
-    def _features(
-        self, principal: Principal, purpose: Purpose, plan: Plan, source: PatientImport, *, is_new: bool, anew: bool
-    ) -> FeatureVector | None:
-        """Put the feature vector into the plan if the import says anything new about it."""
-        kept = None if is_new else self._vault.locate(names.features_of(plan.twin))
-        outdated = self._vault.locate(names.features_under(plan.twin, self.schema.fingerprint())) is None
+    def _news(self, plan: Plan, source: PatientImport, *, is_new: bool, anew: bool) -> FeatureNews | None:
+        """What the import says about the twin's features; None where that is nothing new."""
+        own, current = names.features_of(plan.twin), names.features_under(plan.twin, self.schema.fingerprint())
+        places = {} if is_new else self._vault.locate_many([own, current])
+        outdated = current not in places
         if not (plan.records or outdated or anew):
             return None
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
         vector = extract(self.schema, source.person, source.measurements, today)
         if not vector.readings:
             return None  # all defaults: such a twin would look like the average patient to every query
-        older = None if kept is None or outdated else self._older_features(principal, purpose, plan.twin)
-        if older is not None:
-            vector = merge(self.schema, older, vector)
-        elif kept is not None and all(one.reference != source.reference for one in source.records):
-            return None  # a part of the record must not displace what was derived from all of it
-        return vector if plan.add_features(vector, None if kept is None else kept[1]) else None
+        existing = places[own][1] if own in places else None
+        whole = any(one.reference == source.reference for one in source.records)
+        return FeatureNews(
+            self.schema, vector, existing, joins_older=existing is not None and not outdated, whole=whole
+        )
 
-    def _older_features(self, principal: Principal, purpose: Purpose, twin: TwinId) -> FeatureVector | None:
-        """The features kept so far, if this principal may read them; else the import's own must do."""
-        request = AccessRequest(principal, Action.READ, purpose, twin, frozenset({Category.FEATURES}))
-        if not self._access.check(request).permitted:
-            return None
+    def _readable(self, permit: Permit) -> FeatureVector | None:
         try:
-            return self.feature_vector(self._access.decide(request))
+            return self.feature_vector(permit)
         except FeaturesUnreadable:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureNews:
+    """What an import says about a twin's features.
+
+    Attributes:
+        schema: of the features.
+        vector: from what the import carries.
+        existing: the record of the features kept so far, if there is one.
+        joins_older: that record is readable under this schema, so the news joins what it says.
+        whole: the import carries the patient's own record: it may stand in for what was kept.
+    """
+
+    schema: FeatureSchema
+    vector: FeatureVector
+    existing: RecordId | None
+    joins_older: bool
+    whole: bool
+
+    def into(self, plan: Plan, older: FeatureVector | None) -> FeatureVector | None:
+        """Put the features as they are now into the plan; None where they stay as they were."""
+        vector = self.vector if older is None else merge(self.schema, older, self.vector)
+        if older is None and self.existing is not None and not self.whole:
+            return None  # a part of the record must not displace what was derived from all of it
+        return vector if plan.add_features(vector, self.existing) else None

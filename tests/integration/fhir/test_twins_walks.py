@@ -184,7 +184,7 @@ def test_a_new_feature_schema_rederives_features_of_unchanged_records(hospital: 
     source = patient("p", measured=[glucose(100, 1)])
     hospital.twins.ingest(SYSTEM, source)
     assert hospital.twins.ingest(SYSTEM, source).features is None
-    schema = hospital.twins.schema.model_copy(update={"version": 2})
+    schema = hospital.twins.schema.model_copy(update={"name": "second"})
     newer = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, schema)
     receipt = newer.ingest(SYSTEM, source)
     assert receipt.features is not None
