@@ -1,4 +1,4 @@
-"""``twinward twin``: bring patients in, list their twins, read through the gate, set consent."""
+"""``twinward twin``: bring patients in, list their twins, read through the gate, set consent; see ``twin_state``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.cli import shredding, watching
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
 from twinward.cli.screen import HomeOption, JsonOption, err, out, progress, read_input, say, show_json
+from twinward.cli.twin_state import add_state
 from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
     from twinward.twins.models import PatientImport, Receipt
     from twinward.vault.interfaces import Record
 
-app = typer.Typer(help="Patients' twins: import, list, read through the gate, consent.", no_args_is_help=True)
+app = typer.Typer(
+    help="Patients' twins: import, read now and then, follow, aim, consent, export, shred.", no_args_is_help=True
+)
 
 
 @app.callback()
 def _twin() -> None:
-    """Patients' twins: import, list, read through the gate, consent."""
+    """Patients' twins: import, read, follow, set aims, consent, export, shred."""
 
 
 @dataclass
@@ -189,6 +193,11 @@ def consent(
             say(f"version {found.version}, {len(found.provisions)} provisions")
             for provision in found.provisions:
                 say(json.dumps(provision.model_dump(mode="json", exclude_defaults=True)))
+
+
+add_state(app)
+app.command("watch")(watching.watch)
+app.command("shred")(shredding.shred)
 
 
 def _only_folders_without_bundles(paths: list[Path]) -> bool:

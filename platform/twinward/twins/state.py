@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,15 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """One change of a twin: which part of it (``VECTOR``, or a feature's target), and when."""
+
+    number: int
+    part: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureState:
     """One feature. ``properties`` is None where nothing was measured, ``desired`` where care has no target."""
 
@@ -97,6 +106,7 @@ class TwinStates:
         self._access = access
         self.schema = schema
         self.units = {feature.name: feature.unit for feature in schema.features}
+        self._categories = frozenset({Category.FEATURES, *map(category_of, self.units)})
         self._codes = {feature.name: feature.loinc for feature in schema.features}
 
     def outline(self, twin: TwinId, *, revision: int | None = None, at_ms: int | None = None) -> Outline:
@@ -118,6 +128,26 @@ class TwinStates:
         modified_ms = max((head.committed_at_ms for _, head in changes), default=0)
         return Outline(twin, len(changes), modified_ms, dict(changes))
 
+    def history(
+        self, principal: Principal, purpose: Purpose, twin: TwinId, *, justification: str = ""
+    ) -> list[Revision]:
+        """Every change of a twin, oldest first, of the parts this principal may read. No content is opened.
+
+        Raises:
+            AccessDenied: it may read none of them.
+            TwinNotFound, TwinShredded: there is no such twin.
+        """
+        detail = (("history", "features"),)
+        request = AccessRequest(principal, Action.READ, purpose, twin, self._categories, justification, detail)
+        requests = permitted(self._access, request) or [request]
+        seen = {category for permit in map(self._access.decide, requests) for category in _of(permit)}
+        self._vault.record_types(twin)
+        return [
+            Revision(number, part, head.committed_at_ms)
+            for number, (part, head) in enumerate(self._changes(twin), start=1)
+            if (Category.FEATURES if part == VECTOR else category_of(part)) in seen
+        ]
+
     def read(
         self,
         principal: Principal,
@@ -133,7 +163,7 @@ class TwinStates:
             AccessDenied: nothing of it may be seen.
             TwinNotFound, TwinShredded: there is no such twin.
         """
-        wanted = frozenset({Category.FEATURES, *map(category_of, self.units)})
+        wanted = self._categories
         request = AccessRequest(principal, Action.READ, purpose, outline.twin, wanted, justification, detail)
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
         requests = permitted(self._access, request) or [request]
@@ -208,12 +238,6 @@ class TwinStates:
         if any(head.category is None for _, head in changes):
             raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
         return sorted(changes, key=lambda change: (change[1].committed_at_ms, order[change[0]], change[1].version))
-
-
-def missing(schema: FeatureSchema, features: Iterable[str]) -> Sequence[str]:
-    """Names that are no features of a schema."""
-    known = {feature.name for feature in schema.features}
-    return [name for name in features if name not in known]
 
 
 def _of(permit: Permit) -> frozenset[Category]:
