@@ -78,6 +78,17 @@ contract Rfc6962Test is Cheats {
         _refused(m, n, r1, r2, new bytes32[](0));
     }
 
+    /// A true proof to half of the tree, offered as one to all of it, with the half's root: only the length is wrong.
+    function test_aProofThatStopsAtAnInnerNodeIsRefused() public {
+        for (uint64 n = 4; n <= 32; n *= 2) {
+            bytes32[] memory d = ReferenceTree.leaves("inner", n);
+            bytes32 half = ReferenceTree.root(d, 0, n / 2);
+            for (uint64 m = 1; m < n / 2; ++m) {
+                _refused(m, n, ReferenceTree.root(d, 0, m), half, ReferenceTree.proof(d, m, n / 2));
+            }
+        }
+    }
+
     function test_sizesOutOfOrderAreRefused() public {
         bytes32[] memory none = new bytes32[](0);
         _refused(0, 0, 0, 0, none);

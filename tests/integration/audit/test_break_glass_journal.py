@@ -187,6 +187,23 @@ def test_another_keys_records_spliced_or_swapped_ones_are_refused(path: Path, jo
     assert log.entries == [entry(1)], "what was replayed before is not taken in again"
 
 
+def test_a_record_of_another_journal_does_not_fit_in_whatever_its_number(path: Path) -> None:
+    """Signed by the very same key, and of the right number: it follows another record."""
+    halves: list[tuple[bytes, bytes]] = []
+    for start in (0, 10):
+        journal = BreakGlassJournal(path, SIGNER)
+        journal.append([entry(start)], 0)
+        first = path.read_bytes()
+        journal.append([entry(start + 1)], 0)
+        halves.append((first, path.read_bytes()[len(first) :]))
+        path.unlink()
+    path.write_bytes(halves[0][0] + halves[1][1])
+    log = Log()
+    assert log.replay(BreakGlassJournal(path, SIGNER)) == 1
+    assert log.entries == [entry(0)]
+    assert len(BreakGlassJournal(path, SIGNER).state().evidence) == 1
+
+
 def test_records_cut_off_show_as_a_gap(path: Path, journal: BreakGlassJournal) -> None:
     journal.append([entry(0)], 0)
     short = path.read_bytes()

@@ -42,6 +42,15 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "log.db").stat().st_mode & 0o077 == 0
 
 
+def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """A killed process cannot show it, only a power cut could: so it is asked."""
+    store = SqliteLogStore(tmp_path / "log.db")
+    full = 2
+    assert store._writer.execute("PRAGMA synchronous").fetchone() == (full,)
+    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
+
+
 @pytest.mark.parametrize("content", [b"this is no database" * 100, None])
 def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "log.db"
