@@ -15,7 +15,7 @@ from twinward.vocabulary import Action, Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
-    from twinward.audit.trust import Proven, Trust
+    from twinward.audit.trust import Proven
     from twinward.node import Node
     from twinward_ledger.report_verifier import ReportVerdict
 
@@ -259,7 +259,9 @@ def trust(
     Example: twinward audit trust --out st-anna.trust.json
     """
     with node_at(home, as_json=False) as node:
-        content = _trust_of(node).model_dump(mode="json", exclude_none=True)
+        from twinward.node.trust import trust_of
+
+        content = trust_of(node).model_dump(mode="json", exclude_none=True)
         if target is None:
             show_json(content)
             return
@@ -294,25 +296,13 @@ def check_proof(
             believed = trusting.Trust.parse(read_input(trust_file))
         else:
             with node_at(home, as_json=as_json) as node:
-                believed = _trust_of(node)
+                from twinward.node.trust import trust_of
+
+                believed = trust_of(node)
         if raw.startswith(b"{"):
             _show_report(trusting.check_report(raw, believed), as_json=as_json)
         else:
             _show_proven(trusting.check_proof(raw, believed), as_json=as_json)
-
-
-def _trust_of(node: Node) -> Trust:
-    from twinward.audit.trust import Trust
-
-    addresses = node.consortium.addresses
-    return Trust.of(
-        node.log.key,
-        [peer.key for peer in node.witnesses],
-        node.settings.quorum,
-        bls_keys=node.consortium.witness_keys(),
-        chain_id=addresses.chain_id,
-        contract=bytes.fromhex(addresses.access_anchor.removeprefix("0x")),
-    )
 
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:

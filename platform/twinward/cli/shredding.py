@@ -153,10 +153,10 @@ def check_receipt(
         if trust_file is not None:
             believed = Trust.parse(read_input(trust_file))
         else:
-            from twinward.cli.audit import _trust_of
+            from twinward.node.trust import trust_of
 
             with node_at(home, as_json=as_json) as node:
-                believed = _trust_of(node)
+                believed = trust_of(node)
         held = check(read_input(file, most=MAX_RECEIPT_BYTES), believed)
         if as_json:
             shown: dict[str, Any] = {"holds": True, "twin": held.twin, "categories": sorted(held.categories)}

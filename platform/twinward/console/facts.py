@@ -124,6 +124,8 @@ def sound(report: VerifyReport) -> dict[str, Any]:
             ("Root re-derived", report.root.hex()),
             ("Covered by a signed checkpoint", report.signed_size),
             ("Signed checkpoints that agree", report.checkpoints),
+            ("Completeness maps built again", report.map_heads),
+            ("Events they cover", report.map_covered),
         ],
     }
 

@@ -14,15 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.accounts import Session
 from twinward.access.errors import SignInRefused
-from twinward.api.audit import officer_permit
+from twinward.api.audit import accesses_file, officer_permit
 from twinward.api.guard import SignInBrake
 from twinward.audit.errors import LogTampered
+from twinward.audit.export_format import ExportFormat
 from twinward.audit.reader import Filters
 from twinward.console import charts, facts
 from twinward.console.rows import shown
 from twinward.console.sessions import PATH, Sessions
 from twinward.errors import BadInput, Refused
 from twinward.node import Node
+from twinward.node.trust import trust_of
 from twinward.vocabulary import Action, TwinId
 
 PAGE_ROWS = 50
@@ -128,6 +130,15 @@ class Console:
         except LogTampered as error:
             report, witnesses = facts.tampered(error), []
         return self.page(request, "verify.html", session, report=report, witnesses=witnesses)
+
+    def check(self, request: Request, session: Session) -> Response:
+        """Where a browser checks files that some hospital handed out. Reads nothing of this node's log."""
+        return self.page(request, "check.html", session, trust=trust_of(self.node).model_dump_json())
+
+    def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
+        """All accesses to one twin as a download, proven complete."""
+        permit = officer_permit(self.node.access, session.principal, f"export {form.value}", twin)
+        return accesses_file(self.node, permit, twin, form)
 
     def outside(self, request: Request, session: Session) -> Response:
         """Vendors' and studies' budgets and registered models, from the chain."""

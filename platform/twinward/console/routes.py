@@ -12,12 +12,14 @@ from starlette.staticfiles import StaticFiles
 
 from twinward.access.errors import SignInRefused
 from twinward.api.audit import MAX_INDEX, proof_json
+from twinward.audit.export_format import ExportFormat
 from twinward.console import facts
 from twinward.console.errors import page_route
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
 from twinward.errors import NotFound, Refused
 from twinward.node import Node
+from twinward.vocabulary import TwinId
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -100,6 +102,18 @@ def _page_routes(router: APIRouter, console: Console) -> None:
     @router.get("/verify")
     def verify(request: Request) -> Response:
         return console.verify(request, console.sessions.officer(request))
+
+    @router.get("/check")
+    def check(request: Request) -> Response:
+        return console.check(request, console.sessions.officer(request))
+
+    @router.get("/exports/{twin}")
+    def export(
+        request: Request,
+        twin: Annotated[str, InPath(min_length=1, max_length=36)],
+        form: Annotated[ExportFormat, Query(alias="format")],
+    ) -> Response:
+        return console.export(console.sessions.officer(request), TwinId(twin), form)
 
     @router.get("/outside")
     def outside(request: Request) -> Response:

@@ -8,6 +8,7 @@ A node's home holds, on the embedded defaults:
 ``keyring.db``          wrapped twin keys; apart from the records, so that shredding is deleting here
 ``vault.db``            sealed records
 ``log.db``              the access log: leaves, tree, sealed event bodies, checkpoints
+``log.completeness.db`` for each patient how many accesses the log holds of it; made again from the log if lost
 ``anchors.db``          what was anchored, and what was on its way
 ``witness.db``          what this hospital's own witness has co-signed
 ``consents.db``         sealed consents

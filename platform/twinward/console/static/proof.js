@@ -8,21 +8,21 @@ const EVENT_DOMAIN = "twinward/access-event/1";         // twinward_ledger/leaf.
 const COMMITMENT_LABEL = "twinward/commitment/1";       // twinward_crypto/commitment.py
 const KEY_ID_BYTES = 4, ED25519 = 1, SIGNATURE_BYTES = 64;
 
-const utf8 = (text) => new TextEncoder().encode(text);
+export const utf8 = (text) => new TextEncoder().encode(text);
 export const bytesOf = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-export const base64Of = (bytes) => btoa(String.fromCharCode(...bytes));
+export const base64Of = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 export const equal = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
 
-function joined(...parts) {
+export function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
   let at = 0;
   for (const part of parts) { whole.set(part, at); at += part.length; }
   return whole;
 }
 
-const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
-const leafHash = (leaf) => sha256(Uint8Array.of(0), leaf);          // RFC 6962, section 2.1
-const nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
+export const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
+export const leafHash = (leaf) => sha256(Uint8Array.of(0), leaf);          // RFC 6962, section 2.1
+export const nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
 
 function requireHashes(hashes) {
   if (!hashes.every((hash) => hash.length === HASH_BYTES)) throw new Error("a hash has the wrong length");
@@ -98,15 +98,19 @@ export async function openCheckpoint(note, origin, key) {
   return { size: Number(size), root: rootBytes };
 }
 
+// Each part after its length as u32, big-endian.
+export function prefixed(...parts) {
+  return joined(...parts.map((part) => {
+    const length = new Uint8Array(4);
+    new DataView(length.buffer).setUint32(0, part.length);
+    return joined(length, part);
+  }));
+}
+
 // twinward_crypto/commitment.py: HMAC-SHA256 over length-prefixed label, domain, salt and event. The leaf ends in it.
 export async function verifyOpening(leaf, { key, salt, event }) {
   if (leaf.length !== LEAF_BYTES || leaf[0] !== 1) throw new Error("the leaf is not a leaf");
-  const prefixed = (part) => {
-    const length = new Uint8Array(4);
-    new DataView(length.buffer).setUint32(0, part.length);  // big-endian
-    return joined(length, part);
-  };
-  const message = joined(...[utf8(COMMITMENT_LABEL), utf8(EVENT_DOMAIN), salt, event].map(prefixed));
+  const message = prefixed(utf8(COMMITMENT_LABEL), utf8(EVENT_DOMAIN), salt, event);
   const mac = await crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
   const good = await crypto.subtle.verify("HMAC", mac, leaf.slice(LEAF_BYTES - HASH_BYTES), message);
   if (!good) throw new Error("what this row says is not what the log committed to");
