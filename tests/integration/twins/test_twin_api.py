@@ -391,7 +391,7 @@ def test_all_twins_are_followed_and_only_what_may_be_seen_is_told(house: House, 
         house.node.access.set_consents(OFFICER, [(hidden, ())])
 
 
-def test_a_subscription_ends_with_the_consent_and_with_the_token(house: House, web: httpx.Client, url: str) -> None:
+def test_a_subscription_ends_with_the_consent(house: House, web: httpx.Client, url: str) -> None:
     twin = house.twins[3]
     with follow(web, f"/{twin}") as response:
         stream = Stream(response)
