@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from twinward.vault.database import Schema
+from twinward.vault.interfaces import Found, Place
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.stores.relational import RelationalRecordStore
+from twinward.vault.stores.sqlite_reader import SqliteReader
+from twinward.vocabulary import RecordId, TwinId
 
 
 class SqliteRecordStore(RelationalRecordStore):
@@ -15,3 +19,28 @@ class SqliteRecordStore(RelationalRecordStore):
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises ``VaultUnavailable``."""
         super().__init__(SqliteFile(path, Schema.RECORDS))
+        self._reader = SqliteReader(path)
+
+    def latest(self, record_id: RecordId) -> Place | None:
+        """The newest version of a record."""
+        return self._reader.latest(record_id) or super().latest(record_id)
+
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
+        """The newest version of each of a twin's records, of the given categories or of all, by record id."""
+        found = self._reader.of_twin(twin, category_tags)
+        return super().of_twin(twin, category_tags) if found is None else iter(found)
+
+    def find(self, tag: bytes) -> list[RecordId]:
+        """Records whose newest version carries a blind tag, by record id."""
+        found = self._reader.find(tag)
+        return super().find(tag) if found is None else found
+
+    def find_many(self, tags: Sequence[bytes]) -> dict[bytes, Found]:
+        """For each tag that is found, the last by id of the records whose newest version carries it."""
+        found = self._reader.find_many(tags)
+        return super().find_many(tags) if found is None else found
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        self._reader.close()
+        super().close()
