@@ -15,7 +15,14 @@ import typer.main
 from twinward.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "platform/THREAT_MODEL.md", "platform/docs/similarity.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "platform/THREAT_MODEL.md",
+    "platform/docs/similarity.md",
+    "platform/docs/operations.md",
+)
 
 
 def problems(text: str, folder: Path) -> list[str]:
