@@ -1,0 +1,165 @@
+"""A patient's accesses as files people open: a spreadsheet, a printed page, a FHIR Bundle."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fhir.resources.R4B.auditevent import AuditEvent
+from fhir.resources.R4B.bundle import Bundle
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT
+from tests.integration.audit.test_completeness import House, open_house
+from twinward.audit.export_format import ExportFormat
+from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
+from twinward.audit.exports.csv_table import COLUMNS, cell
+from twinward.audit.exports.document import AccessDocument
+from twinward.audit.exports.fhir_bundle import INDEX_SYSTEM, LEAF_SYSTEM
+from twinward.vocabulary import TwinId
+from twinward_crypto.testing.memory_provider import MemoryKeyProvider
+from twinward_ledger.access_report import AccessReport
+from twinward_ledger.report_verifier import verify_report
+
+NOBODY = TwinId("01941f29-7c00-7000-8000-00000000dead")
+ODD = (
+    replace(EVENT, agent="=HYPERLINK(1)", unit='"quoted", ward', reason="line\nbreak; Größe ≥ 3 Ω"),
+    replace(EVENT, decision="deny", reason="", detail=(("justification", "+1+1\r\n@x"),)),
+    replace(EVENT, unit="", categories=(), agent="漢字 \u202e evil"),
+)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Anna's accesses with everything odd in them, Bert's erased."""
+    with open_house(tmp_path_factory.mktemp("exports"), MemoryKeyProvider()) as house:
+        house.audit.record([*ODD, replace(EVENT, twin=BERT), replace(EVENT, twin=BERT)])
+        house.audit.checkpoint_and_anchor()
+        house.keyring.shred(BERT)
+        yield house
+
+
+@pytest.fixture
+def document(house: House) -> AccessDocument:
+    return house.document(ANNA)
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize("twin", [ANNA, BERT, NOBODY])
+def test_every_form_of_every_report(house: House, form: ExportFormat, twin: TwinId) -> None:
+    assert render(house.document(twin), form)
+    assert MEDIA_TYPES[form]
+    assert ENDINGS[form].startswith(".")
+
+
+def test_the_proof_is_the_report(house: House, document: AccessDocument) -> None:
+    verdict = verify_report(AccessReport.parse(render(document, ExportFormat.PROOF)), house.consortium.policy())
+    assert [row.index for row in verdict.rows] == [0, 1, 2]
+
+
+# --- CSV ---------------------------------------------------------------------------------------------------------
+
+
+def rows_of(document: AccessDocument) -> list[dict[str, str]]:
+    text = render(document, ExportFormat.CSV).decode()
+    assert text.endswith("\r\n")
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def test_a_csv_reads_back(house: House, document: AccessDocument) -> None:
+    rows = rows_of(document)
+    assert [tuple(row) for row in rows] == [COLUMNS] * 3
+    assert [row["index"] for row in rows] == ["0", "1", "2"]
+    assert rows[0]["unit"] == '"quoted", ward'
+    assert rows[0]["reason"] == "line\nbreak; Größe ≥ 3 Ω"
+    assert [row["decision"] for row in rows] == ["permit", "deny", "permit"]
+    assert rows[0]["leaf"] == house.consortium.log.store.entry(0).leaf.hex()
+    assert [(row["decision"], row["agent"]) for row in rows_of(house.document(BERT))] == [("erased", "")] * 2
+    assert rows_of(house.document(NOBODY)) == []
+
+
+def test_no_cell_is_a_formula(document: AccessDocument) -> None:
+    rows = rows_of(document)
+    assert rows[0]["agent"] == "'=HYPERLINK(1)"
+    assert rows[1]["justification"] == "'+1+1\r\n@x"
+    for row in rows:
+        assert not any(value.startswith(("=", "+", "-", "@", "\t", "\r")) for value in row.values())
+
+
+@given(st.text())
+def test_cells_never_start_like_a_formula_and_are_never_lost(text: str) -> None:
+    shown = cell(text)
+    assert shown in (text, f"'{text}")
+    assert not shown.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "|", "%"))
+
+
+# --- FHIR --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twin", [ANNA, BERT, NOBODY])
+def test_the_bundle_is_fhir_r4(house: House, twin: TwinId) -> None:
+    raw = render(house.document(twin), ExportFormat.FHIR)
+    bundle = Bundle.model_validate_json(raw)
+    assert bundle.type == "collection"
+    for entry in json.loads(raw).get("entry", []):
+        AuditEvent.model_validate(entry["resource"])
+    addresses = [entry["fullUrl"] for entry in json.loads(raw).get("entry", [])]
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_each_audit_event_says_who_whom_and_where_in_the_log(house: House, document: AccessDocument) -> None:
+    told = json.loads(render(document, ExportFormat.FHIR))["entry"][1]["resource"]
+    said = {one["url"]: one for one in told["extension"]}
+    assert said[INDEX_SYSTEM]["valueString"] == "1"
+    assert base64.b64decode(said[LEAF_SYSTEM]["valueBase64Binary"]) == house.consortium.log.store.entry(1).leaf
+    assert told["agent"][0]["who"]["identifier"]["value"] == "dr-osei"
+    assert told["outcome"] == "8"
+    assert told["entity"][0]["what"]["identifier"]["value"] == ANNA
+    assert told["entity"][0]["role"]["code"] == "1"
+
+
+def test_an_erased_event_keeps_its_place(house: House) -> None:
+    told = json.loads(render(house.document(BERT), ExportFormat.FHIR))["entry"][0]["resource"]
+    assert "erased" in told["outcomeDesc"]
+    assert told["agent"][0]["who"]["extension"][0]["valueCode"] == "unknown"
+
+
+# --- PDF ---------------------------------------------------------------------------------------------------------
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type /Page\b", pdf))
+
+
+def drawn(pdf: bytes) -> bytes:
+    """The content streams, which hold glyphs, not letters: enough to see that pages are not empty."""
+    streams = re.findall(rb"stream\n(.*?)\nendstream", pdf, re.DOTALL)
+    return b"".join(zlib.decompress(one) for one in streams if one[:1] == b"x")
+
+
+def test_a_pdf_has_as_many_pages_as_it_needs(house: House, document: AccessDocument) -> None:
+    short = render(document, ExportFormat.PDF)
+    assert short.startswith(b"%PDF-")
+    assert pages_of(short) == 1
+    assert len(drawn(short)) > 2000
+    many = replace(document, rows=document.rows * 40)
+    assert pages_of(render(many, ExportFormat.PDF)) > 4
+    assert pages_of(render(house.document(NOBODY), ExportFormat.PDF)) == 1
+    assert render(document, ExportFormat.PDF) == short  # nothing of the clock or of chance in it
+
+
+def test_a_pdf_takes_any_text(document: AccessDocument, tmp_path: Path) -> None:
+    event = document.rows[0].event
+    assert event is not None
+    for text in ("\x00\x1b[31m", "🦠 𝔊", "a" * 3000, "\u202eabc", "مرحبا", "\ud800"):
+        row = replace(document.rows[0], event=replace(event, agent=text[:64] or "x", reason=text))
+        assert render(replace(document, rows=(row,)), ExportFormat.PDF)
