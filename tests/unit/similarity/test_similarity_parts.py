@@ -1,0 +1,251 @@
+"""The parts between a query and its answer: the brake, the book, the tree's bisection, what the client refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryDrawer, schema_of
+from twinward.client import AnswerMalformed, Question, VendorClient, VendorKeys
+from twinward.client.messages import (
+    MatrixSearch,
+    Mode,
+    RecordsReply,
+    SealedRecords,
+    Terms,
+    sealing_context,
+)
+from twinward.clock import FixedClock
+from twinward.errors import BadInput, Unavailable
+from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.similarity.book import Book
+from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
+from twinward.similarity.rate import RateLimit
+from twinward.vocabulary import TwinId
+from twinward_crypto.disclosure import seal_to
+from twinward_crypto.padding import pad
+
+SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
+ROWS = np.random.default_rng(8).integers(0, 128, (70, 3))
+HANDLE = "ab" * 16
+
+
+class TestRateLimit:
+    def test_the_window_slides(self) -> None:
+        clock = FixedClock()
+        limit = RateLimit(clock, 2)
+        limit.admit("acme")
+        clock.advance(40_000)
+        limit.admit("acme")
+        with pytest.raises(TooFast) as refusal:
+            limit.admit("acme")
+        assert refusal.value.wait_s == 20
+        limit.admit("globex")
+        clock.advance(19_999)
+        with pytest.raises(TooFast, match="2 requests"):
+            limit.admit("acme")
+        clock.advance(1)
+        limit.admit("acme")
+        with pytest.raises(TooFast) as refusal:
+            limit.admit("acme")
+        assert refusal.value.hint == "ask again in 40 seconds"
+
+    def test_a_limit_of_none_is_a_mistake(self) -> None:
+        with pytest.raises(BadInput):
+            RateLimit(FixedClock(), 0)
+
+
+class TestBook:
+    GROUPS = frozenset({frozenset({TwinId("a"), TwinId("b")}), frozenset({TwinId("c")})})
+
+    def test_what_is_written_is_read_by_the_next_process(self) -> None:
+        drawer = MemoryDrawer()
+        Book(7, drawer).write("acme", self.GROUPS)
+        again = Book(7, drawer)
+        assert again.told("acme") == self.GROUPS
+        assert again.told("globex") == frozenset()
+
+    def test_another_epochs_is_over(self) -> None:
+        drawer = MemoryDrawer()
+        Book(7, drawer).write("acme", self.GROUPS)
+        assert Book(8, drawer).told("acme") == frozenset()
+
+    @pytest.mark.parametrize("content", [b"", b"{}", b"[", b'{"epoch": 1, "told": {"a": [1]}}', b'{"epoch": 1}'])
+    def test_what_does_not_parse_fails_closed(self, content: bytes) -> None:
+        drawer = MemoryDrawer()
+        drawer.content = content
+        with pytest.raises(SecretsUnreadable):
+            Book(1, drawer)
+
+    def test_nothing_is_told_that_could_not_be_written(self, tmp_path: Path) -> None:
+        house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.MATRIX,))
+
+        def full(content: bytes) -> None:
+            raise Unavailable("no space left")
+
+        house.drawer.save = full  # type: ignore[method-assign]
+        search = MatrixSearch(epoch=EPOCH, levels=(64, 64, 64), threshold_squared=5_000)
+        with pytest.raises(Unavailable):
+            house.service.search_matrix(VENDOR, search)
+        assert house.service.results(VENDOR).results == ()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return House(tmp_path_factory.mktemp("parts"), SCHEMA, ROWS, allowance=10**6, protected=False, minimum_count=1)
+
+
+@given(st.integers(1, 90), st.integers(0, 60_000), st.tuples(*[st.integers(1, 2)] * 3), st.integers(0, 69))
+@settings(max_examples=25)
+def test_the_trees_nearest_are_brute_forces(
+    house: House, nearest: int, limit: int, weights: tuple[int, int, int], row: int
+) -> None:
+    query = tuple(int(level) for level in ROWS[row])
+    search = MatrixSearch(epoch=EPOCH, levels=query, threshold_squared=limit, weights=weights, nearest=nearest)
+    told = house.service.search_matrix(VENDOR, search)
+    distances = ((ROWS - np.array(query)) ** 2 * np.array(weights)).sum(axis=1)
+    reach = min(limit, int(np.sort(distances)[min(nearest, len(ROWS)) - 1]))
+    expected = {house.service.secrets.handle(VENDOR.id, house.twins[i]) for i in np.flatnonzero(distances <= reach)}
+    assert set(told.handles) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"levels": (1, 2)},
+        {"levels": (1, 2, 128)},
+        {"weights": (1, 1)},
+        {"weights": (0, 1, 1)},
+        {"weights": (3, 1, 1)},
+    ],
+)
+def test_a_search_that_does_not_fit_costs_nothing(house: House, wrong: dict[str, Any]) -> None:
+    left = house.budget.remaining(VENDOR.id, EPOCH)
+    search = MatrixSearch(**({"epoch": EPOCH, "levels": (1, 2, 3), "threshold_squared": 5} | wrong))
+    with pytest.raises(QueryMalformed):
+        house.service.search_matrix(VENDOR, search)
+    assert house.budget.remaining(VENDOR.id, EPOCH) == left
+
+
+def test_fewer_than_the_minimum_are_not_looked_for(tmp_path: Path) -> None:
+    house = House(tmp_path, SCHEMA, ROWS, minimum_count=4)
+    search = MatrixSearch(epoch=EPOCH, levels=(1, 2, 3), threshold_squared=50_000, nearest=3)
+    with pytest.raises(QueryRefused, match="fewer than 4 patients") as refusal:
+        house.service.search_matrix(VENDOR, search)
+    assert refusal.value.hint == "ask for the nearest 4"
+    assert house.budget.remaining(VENDOR.id, EPOCH) == 5
+
+
+def test_the_nearest_by_blurred_distance_keep_their_bound(tmp_path: Path) -> None:
+    width = 512
+    house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), noise_width=width, allowance=3)
+    with house.vendor() as vendor:
+        told = vendor.query_vendor_key(dict.fromkeys("abc", 60.0), nearest=10)
+    distances = ((ROWS - 60) ** 2).sum(axis=1)
+    by_handle = {
+        house.service.secrets.handle(VENDOR.id, t): int(d) for t, d in zip(house.twins, distances, strict=True)
+    }
+    assert len(told.handles) >= 10
+    assert all(by_handle[handle] < np.sort(distances)[9] + width for handle in told.handles)
+    assert all(0 <= d - by_handle[h] < width for h, d in zip(told.handles, told.distances, strict=True))
+
+
+def test_a_consent_given_later_counts_with_the_next_epoch(tmp_path: Path) -> None:
+    house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.GATED,), refusing=range(10), allowance=9)
+    with house.vendor() as vendor:
+        assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 60
+        house.consents.put_many([(twin, YES) for twin in house.twins[:10]])
+        assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 60
+    house.service = house.open(EPOCH + 1)
+    with house.vendor() as vendor:
+        assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 70
+
+
+TERMS = Terms(hospital="h", epoch=3, feature_schema=CARDIOMETABOLIC, modes=(), minimum_count=3)
+KEYS = VendorKeys.generate(classical=True)
+
+
+def hospital(reply: RecordsReply) -> VendorClient:
+    def handle(request: httpx.Request) -> httpx.Response:
+        answer = TERMS if request.url.path.endswith("schema") else reply
+        return httpx.Response(200, content=answer.model_dump_json())
+
+    return VendorClient("https://h.example", "t", http=httpx.Client(transport=httpx.MockTransport(handle)))
+
+
+def sealed(content: bytes, handle: str = HANDLE) -> SealedRecords:
+    info, aad = sealing_context(TERMS.binding(), handle)
+    data = base64.b64encode(seal_to(KEYS.public, pad(content), info=info, aad=aad))
+    return SealedRecords(handle=handle, categories=("labs",), sealed=data)
+
+
+def good(content: bytes = b"{}") -> bytes:
+    record = {"type": "Observation", "category": "labs", "content": base64.b64encode(content).decode()}
+    return json.dumps({"records": [record]}).encode()
+
+
+def test_a_good_answer_opens() -> None:
+    reply = RecordsReply(epoch=3, records=(sealed(good(b"x")),), withheld="")
+    with hospital(reply) as vendor:
+        (record,) = vendor.records([HANDLE], KEYS, categories=["labs"]).records
+    assert (record.content, record.handle, record.category) == (b"x", HANDLE, "labs")
+
+
+OTHER = "cd" * 16
+MOVED = sealed(good(), OTHER).model_copy(update={"handle": HANDLE})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        RecordsReply(epoch=4, records=(sealed(good()),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(good(), OTHER),), withheld=""),
+        RecordsReply(epoch=3, records=(MOVED,), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(b"[]"),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(b"{"),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(b'{"records": [{}]}'),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(b'{"records": 7}'),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(good().replace(b"e30=", b"e3!=")),), withheld=""),
+        RecordsReply(epoch=3, records=(sealed(b"[" * 90_000),), withheld=""),
+    ],
+    ids=["epoch", "another patient", "moved", "array", "no JSON", "empty", "number", "base64", "deep"],
+)
+def test_records_of_a_hospital_that_misbehaves(reply: RecordsReply) -> None:
+    with hospital(reply) as vendor, pytest.raises(AnswerMalformed):
+        vendor.records([HANDLE], KEYS, categories=["labs"])
+
+
+@pytest.mark.parametrize(
+    ("handles", "categories"), [([], ["labs"]), ([HANDLE], []), (["zz"], ["labs"]), ([HANDLE], ["x" * 40])]
+)
+def test_records_that_cannot_be_asked_for(handles: list[str], categories: list[str]) -> None:
+    with hospital(RecordsReply(epoch=3, records=(), withheld="")) as vendor, pytest.raises(BadInput):
+        vendor.records(handles, KEYS, categories=categories)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Question({"a": 1.0}, nearest=0),
+        lambda: Question({"a": 1.0}, nearest=True),
+        lambda: Question({"a": 1.0}, weights={"a": 1.5}),  # type: ignore[dict-item]
+        lambda: Question({"a": 1.0}, weights={"a": -1}),
+        lambda: Question({"a": 1.0}, weights={"a": 0}),
+        lambda: Question({"a": (1, "furlong")}),
+        lambda: Question({"a": "1"}),  # type: ignore[dict-item]
+    ],
+)
+def test_questions_that_make_no_sense_are_not_sent(house: House, make: Callable[[], Question]) -> None:
+    left = house.budget.remaining(VENDOR.id, EPOCH)
+    with house.vendor() as vendor, pytest.raises(BadInput):
+        vendor.ask(make())
+    assert house.budget.remaining(VENDOR.id, EPOCH) == left
