@@ -114,7 +114,7 @@ def serve(
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """How large the log is, how far it is signed and anchored, how many twins, who may still ask.
+    """How large the log is, how far it is signed and anchored, how its witnesses are, how many twins, who may ask.
 
     Exit codes: 0, 3 no node in the home, 7 the chain does not answer, 8 the log is not what was signed.
 
@@ -140,6 +140,8 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
             say(f"journal   altered: examine {name}, then take it away")
         if log["journal"]["lost"]:
             say(f"journal   {log['journal']['lost']} emergency accesses were cut off it: ask who could write that file")
+        for witness in shown["witnesses"]:
+            say(f"witness   {witness['say']}")
         say(f"epoch     {shown['epoch']}")
         for vendor in shown["vendors"]:
             say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
@@ -218,6 +220,8 @@ def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
 
 
 def _status(node: Node) -> dict[str, Any]:
+    from twinward.witness_health import health_of
+
     audit, census = node.audit.status(), node.keyring.census()
     epoch = node.consortium.budgets.current_epoch()
     vendors = [
@@ -246,6 +250,18 @@ def _status(node: Node) -> dict[str, Any]:
                 "evidence": [str(one) for one in audit.journal.evidence],
             },
         },
+        "witnesses": [
+            {
+                "name": one.name,
+                "standing": one.standing.value,
+                "size": one.size,
+                "behind": one.behind,
+                "since": iso(one.since_ms) if one.since_ms else None,
+                "reason": one.reason,
+                "say": one.sentence,
+            }
+            for one in health_of(node.audit.anchorer)
+        ],
         "epoch": epoch,
         "vendors": vendors,
     }

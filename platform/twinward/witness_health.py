@@ -1,0 +1,72 @@
+"""Which witness is down, behind, lying: what an operator and an officer are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twinward.clock import iso
+from twinward_ledger.anchor import Anchorer
+from twinward_ledger.stores.witness_memory import Standing
+
+ALARMING = frozenset({Standing.LYING, Standing.ROLLED_BACK, Standing.SPLIT_VIEW})
+"""What is not an outage but a breach of trust: somebody has to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessHealth:
+    """One witness.
+
+    Attributes:
+        name, key: its cosigner key's name, and the key.
+        standing: what it did when it was last asked.
+        size: the largest size it cosigned.
+        behind: entries that are signed and not cosigned by it.
+        since_ms: since when it stands like that; 0 if it was never asked.
+        reason: what was wrong; empty where nothing is.
+    """
+
+    name: str
+    key: str
+    standing: Standing
+    size: int
+    behind: int
+    since_ms: int
+    reason: str
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.standing is Standing.GOOD and not self.behind
+
+    @property
+    def alarming(self) -> bool:
+        """Whether it, or the log, broke a promise."""
+        return self.standing in ALARMING
+
+    @property
+    def sentence(self) -> str:
+        """How it is, in one line."""
+        if self.good:
+            return f"{self.name} has co-signed everything"
+        since = f" since {iso(self.since_ms)[:16].replace('T', ' ')} UTC" if self.since_ms else ""
+        what = "is behind" if self.standing is Standing.GOOD else f"is {self.standing.value}{since}"
+        if self.standing is Standing.REFUSES:
+            what = f"refuses{since}"
+        if self.standing is Standing.SPLIT_VIEW:
+            what = f"was shown a split view{since}"
+        lag = f"; {self.behind} events lack its signature" if self.behind else ""
+        return f"{self.name} {what}{f': {self.reason}' if self.reason else ''}{lag}"
+
+
+def health_of(anchorer: Anchorer) -> list[WitnessHealth]:
+    """Every witness of a log, in the order they are asked. Raises ``LedgerError`` if the log does not answer."""
+    latest = anchorer.log.latest()
+    signed = latest[0].size if latest else 0
+    on_it = {key for key, _ in anchorer.policy.cosigned(latest[1])} if latest else set()
+    rows = []
+    for key, known in anchorer.cosigning.records().items():
+        size = max(known.size, signed if key in on_it else 0)
+        standing = Standing.GOOD if known.standing is Standing.UNKNOWN and key in on_it else known.standing
+        behind = max(0, signed - size)
+        rows.append(WitnessHealth(key.name, str(key), standing, size, behind, known.since_ms, known.reason))
+    return rows
