@@ -1,28 +1,23 @@
-"""The vault: sealing, writing, reading a whole twin, rotating keys, importing FHIR."""
+"""The vault: sealing, writing, reading a whole twin, rotating keys. Taking imports in stands in ``ingest``."""
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fhir.resources.R4B.observation import Observation
 from sqlalchemy import Engine, create_engine, event
 from sqlmodel import Field, Session, SQLModel
 
-from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
-from tests.integration.fhir.hospital import SYSTEM, Hospital
+from tests.benchmarks import ingest
+from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
 from tests.integration.vault.conftest import House, build
 from twinward.clock import FixedClock
-from twinward.fhir.bundle import read_bundle
-from twinward.fhir.patients import patient_imports
-from twinward.fhir.validate import Depth
 from twinward.identifiers import new_twin_id
 from twinward.vault.interfaces import Record
 from twinward.vocabulary import Action, Category, TwinId
@@ -178,94 +173,6 @@ def rotating(scale: Scale) -> list[Row]:
     return [versus(work, timed, *pair, clock="cpu", unit="µs", scale=1e6, kind="times", target=target)]
 
 
-def bundle(observations: int) -> tuple[bytes, list[bytes]]:
-    """A patient's transaction bundle, and the Observations' own bytes."""
-    patient = f"urn:uuid:{uuid.uuid4()}"
-    bodies = [_observation(patient, number) for number in range(observations)]
-    entries: list[dict[str, Any]] = [{"fullUrl": patient, "resource": {"resourceType": "Patient", "gender": "female"}}]
-    entries += [{"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": body} for body in bodies]
-    document = {"resourceType": "Bundle", "type": "collection", "entry": entries}
-    return json.dumps(document).encode(), [json.dumps(body).encode() for body in bodies]
-
-
-def _observation(patient: str, number: int) -> dict[str, Any]:
-    return {
-        "resourceType": "Observation",
-        "status": "final",
-        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category"}]}],
-        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4", "display": "Heart rate"}]},
-        "subject": {"reference": patient},
-        "effectiveDateTime": f"2025-{number % 12 + 1:02d}-{number % 28 + 1:02d}T08:{number % 60:02d}:00Z",
-        "valueQuantity": {"value": 60 + number % 60, "unit": "/min", "system": "http://unitsofmeasure.org"},
-    }
-
-
-def ingesting(scale: Scale) -> list[Row]:
-    count = scale.pick(1000, 200)
-    engine = plain_database(scale.folder / "plain.db")
-    hospital = Hospital(scale.folder)
-    bundles: list[tuple[bytes, list[bytes]]] = []
-
-    def fresh() -> None:
-        bundles[:] = [bundle(count)]
-
-    def ours(depth: Depth) -> Callable[[], object]:
-        def run() -> object:
-            imports = patient_imports(read_bundle(bundles[0][0], depth=depth), source="benchmark")
-            return hospital.twins.ingest_all(SYSTEM, imports)
-
-        return run
-
-    def theirs() -> None:
-        lines = bundles[0][1]
-        parsed = [Observation.model_validate_json(line) for line in lines]
-        rows = [
-            PlainRow(twin=one.subject.reference, record_type="Observation", category="labs", content=line)
-            for one, line in zip(parsed, lines, strict=True)
-        ]
-        add_all(engine, rows)
-
-    structure, full, plain = "node, structure checked", "node, all checked", "fhir.resources + SQLModel rows"
-    arms = [
-        Arm(structure, ours("structure"), count, fresh),
-        Arm(full, ours("full"), count, fresh),
-        Arm(plain, theirs, count, fresh),
-    ]
-    timed = race(arms, scale.pick(5, 3))
-    hospital.close()
-    engine.dispose()
-    target = Target("≥40× on rows", "ratio", "least", 40)
-    work = f"ingest a bundle of {count} Observations (parse, validate, index, permit, log, seal, commit), each"
-    common: dict[str, Any] = {"clock": "cpu", "unit": "µs", "scale": 1e6, "target": target}
-    return [
-        versus(f"{work}, structure checked", timed, structure, plain, **common),
-        versus(f"{work}, every element checked", timed, full, plain, **common),
-    ]
-
-
-def storing(scale: Scale) -> list[Row]:
-    count = scale.pick(2000, 300)
-    hospital = Hospital(scale.folder)
-    document, lines = bundle(count)
-    hospital.twins.ingest_all(SYSTEM, patient_imports(read_bundle(document), source="benchmark"))
-    hospital.close()
-    stored = sum(path.stat().st_size for path in scale.folder.glob("records.db*") if not path.name.endswith("-shm"))
-    plain = sum(map(len, lines))
-    ratio = Ratio(stored / plain, "of")
-    target = Target("≤0.15× (segments, which are not built: these are rows)", "ratio", "most", 0.15)
-    return [
-        Row(
-            f"stored bytes of {count} Observations, write-ahead log included, each",
-            Figure(stored / count, "B"),
-            Figure(plain / count, "B"),
-            "plaintext JSON",
-            ratio,
-            target,
-            {"stored_bytes": stored, "plain_bytes": plain},
-        )
-    ]
-
-
 BENCHMARKS = (
     Benchmark(
         "vault.seal", "1 KiB of random bytes under a ready-made context of eight parts; CPU of one call", sealing
@@ -283,20 +190,10 @@ BENCHMARKS = (
         " unwrapping and wrapping in memory; CPU",
         rotating,
     ),
-    Benchmark(
-        "vault.ingest",
-        "one bundle of a new patient through read_bundle and Twins.ingest (policy, access log, blind index, seal,"
-        " commit), key service in memory, against fhir.resources parsing and plaintext SQLModel rows; CPU",
-        ingesting,
-    ),
-    Benchmark(
-        "vault.bytes", "files of the record store after one bundle was ingested, against the JSON itself", storing
-    ),
+    *ingest.BENCHMARKS,
 )
 
 NOT_BUILT = (
-    ("ingest on the segment path, ≥100×", "append-only sealed segments are not built yet"),
-    ("stored bytes ≤0.15× (segments)", "not built yet; rows are measured above and judged by the same bound"),
     ("the vault on PostgreSQL", "it needs a server of its own; not part of this run"),
     ("seal against aws-encryption-sdk and tink", f"{NO_RIVALS}; Fernet and raw AES-GCM stand in"),
 )

@@ -98,6 +98,7 @@ class BulkImport:
     Args:
         twins, vault, access, clock: the node's.
         principal, purpose: who imports, and why.
+        least: new records of one patient and category that make a segment.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class BulkImport:
         principal: Principal,
         *,
         purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        least: int = LEAST,
     ) -> None:
         self._twins = twins
+        self._least = least
         self._vault = vault
         self._access = access
         self._clock = clock
@@ -215,7 +218,7 @@ class BulkImport:
             [permit for permit, patient in zip(permits, patients, strict=True) if patient.reference in new]
         )
         for permit, patient in zip(permits, patients, strict=True):
-            rows, some = _split(_twin_of(patient), patient.new)
+            rows, some = _split(_twin_of(patient), patient.new, self._least)
             batch.append((permit, rows))
             drafts.append((permit, some))
         self._vault.write_many(batch, drafts)
@@ -331,7 +334,7 @@ def _refusal(record: BulkRecord, owner: Kept | None, own: set[str]) -> TwinwardE
     return None
 
 
-def _split(twin: TwinId, records: Iterable[BulkRecord]) -> tuple[list[Record], list[Draft]]:
+def _split(twin: TwinId, records: Iterable[BulkRecord], least: int) -> tuple[list[Record], list[Draft]]:
     """Rows for the few, drafts for the many of a category."""
     by_category: dict[Category, list[BulkRecord]] = defaultdict(list)
     for record in records:
@@ -339,7 +342,7 @@ def _split(twin: TwinId, records: Iterable[BulkRecord]) -> tuple[list[Record], l
     rows: list[Record] = []
     drafts: list[Draft] = []
     for category, some in by_category.items():
-        if len(some) < LEAST:
+        if len(some) < least:
             rows += [_record(twin, one) for one in some]
         else:
             drafts += [_draft(category, chunk) for chunk in _chunks(some)]
