@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import sqlite3
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound,
 from twinward.vault.keyring import CHECK_EVERY_MS, Keyring
 from twinward.vocabulary import Action, Category, Purpose
 from twinward_crypto import hierarchy
+from twinward_crypto.envelope import generation_of, open_sealed
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError
+from twinward_crypto.kdf import derive, length_prefixed
 from twinward_crypto.keys import KekId
+from twinward_crypto.padding import unpad
 
 ALL_LEFT = ["labs", "labs", "labs", "psychiatry", "vitals"]
 LABS_GONE = ["psychiatry", "vitals"]
@@ -324,6 +328,29 @@ def test_an_altered_order_is_not_logged_as_somebodys(house: ErasureHouse) -> Non
     connection.close()
     with pytest.raises(RecordDamaged):
         house.erasures.finish()
+
+
+def test_kept_keys_are_sealed_as_specified(house: ErasureHouse) -> None:
+    twin = house.twin()
+    before = house.keyring.keys(twin)
+    house.erasures.erase([house.request(twin, [Category.LABS])])
+    with sqlite3.connect(house.folder / "keyring.db") as connection:
+        row = connection.execute("SELECT generation, kek_version, wrapped, kept FROM wrapped_twin_key").fetchone()
+    connection.close()
+    generation, version, wrapped, kept = row
+    place = hierarchy.wrap_context(TENANT, twin, generation)
+    key = house.provider.unwrap(KekId(TENANT, version), wrapped, place)
+    sealing_key = derive(key, b"twinward/kept-keys", b"")
+    plain = json.loads(unpad(open_sealed(sealing_key, kept, length_prefixed(b"twinward/kept-keys", place))))
+    assert (generation, version, generation_of(kept)) == (2, 2, 2)
+    assert plain["audit"] == before.audit_key().hex()
+    assert plain["gone"] == [before.category_tag(one).hex() for one in (Category.FEATURES, Category.LABS)]
+    assert plain["categories"].keys() == {one.value for one in Category} - {"labs", "features"}
+    assert plain["categories"]["vitals"] == {
+        "key": before.category_key(Category.VITALS).hex(),
+        "tag": before.category_tag(Category.VITALS).hex(),
+    }
+    assert house.keyring.keys(twin).category_key(Category.LABS) == hierarchy.category_key(key, "labs", 2)
 
 
 def test_kept_keys_do_not_show(house: ErasureHouse) -> None:
