@@ -1,21 +1,22 @@
 """Permits: made and checked here, and nowhere else.
 
-A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process starts, over the RFC 8785 bytes of
-every field of the permit. The key never leaves the process, so a permit cannot be forged, widened, prolonged or
-replayed elsewhere.
+A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process starts, over the JSON of every field of
+the permit, a list of one shape: equal fields give equal bytes, and different ones never do. The key never leaves the
+process, so a permit cannot be forged, widened, prolonged or replayed elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import json
 import secrets
 
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit
 from twinward.clock import Clock
 from twinward.vocabulary import Action, Category, TwinId
-from twinward_crypto.canonical import canonicalize
+
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 PERMIT_LIFETIME_MS = 60_000
 """Long enough for one request or one batch, short enough that a revocation bites at once."""
@@ -57,4 +58,4 @@ class PermitAuthority:
             [request.action.value, request.purpose.value, request.twin, sorted(request.categories)],
             [request.justification, [list(pair) for pair in request.detail], log_index, expires_at_ms],
         ]
-        return hmac.digest(self._key, canonicalize(fields), hashlib.sha256)
+        return hmac.digest(self._key, _JSON.encode(fields).encode(), "sha256")

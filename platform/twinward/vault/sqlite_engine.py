@@ -18,7 +18,7 @@ from twinward.vault.errors import MalformedRecord, VaultUnavailable
 BUSY_TIMEOUT_S = 15
 _WRITING = "twinward_writing"
 
-_PRAGMAS = (
+PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode: every commit is on the disk before it returns
     "PRAGMA foreign_keys = ON",
@@ -120,7 +120,7 @@ def _engine(path: Path) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin below, not behind sqlite3's back
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
 

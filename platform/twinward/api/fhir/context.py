@@ -83,7 +83,7 @@ class AccessContext:
         return self.stated or _USUAL.get(principal.role, Purpose.TREATMENT)
 
 
-def access_context(
+async def access_context(
     x_purpose_of_use: Annotated[
         str, Header(max_length=16, json_schema_extra={"enum": ["", *(one.value for one in Purpose)]})
     ] = "",

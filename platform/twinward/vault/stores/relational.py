@@ -29,7 +29,7 @@ _sealed = SealedRecord.__table__  # type: ignore[attr-defined]
 _tag = RecordTag.__table__  # type: ignore[attr-defined]
 
 _HEAD_COLUMNS = ("record_id", "version", "twin", "category_tag")
-_SEALED_COLUMNS = tuple(column.name for column in _sealed.columns)
+SEALED_COLUMNS = tuple(column.name for column in _sealed.columns)
 _TAG_COLUMNS = ("tag", "record_id")
 
 
@@ -52,11 +52,11 @@ class RelationalRecordStore:
         """
         if not rows and not segments:
             return
-        runs = _runs(rows)
+        runs = runs_of(rows)
         with self._file.writing() as connection:
             if runs:
                 self._move_heads(connection, runs)
-                self._insert(connection, _sealed, _SEALED_COLUMNS, [_values(row) for row in rows])
+                self._insert(connection, _sealed, SEALED_COLUMNS, [sealed_values(row) for row in rows])
             tags = [(tag, run[-1].record_id) for run in runs for tag in dict.fromkeys(run[-1].tags)]
             if tags:
                 self._insert(connection, _tag, _TAG_COLUMNS, tags)
@@ -258,7 +258,7 @@ class RelationalRecordStore:
         fresh = [run for run in runs if run[0].version == 1]
         if fresh:
             try:
-                self._insert(connection, _head, _HEAD_COLUMNS, [_head_values(run[-1]) for run in fresh])
+                self._insert(connection, _head, _HEAD_COLUMNS, [head_values(run[-1]) for run in fresh])
             except self.DUPLICATE:
                 raise VersionConflict("one of the records exists already", hint="read it and write again") from None
         for run in runs:
@@ -291,13 +291,13 @@ class RelationalRecordStore:
         if not members or members[-1].version != first.version - 1 or members[-1].twin != first.twin:
             return False
         try:
-            self._insert(connection, _head, _HEAD_COLUMNS, [_head_values(last)])
+            self._insert(connection, _head, _HEAD_COLUMNS, [head_values(last)])
         except self.DUPLICATE:
             return False  # somebody else wrote first
         return True
 
 
-def _runs(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
+def runs_of(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
     """The rows by record, in the order of ids, each record's versions counting up by one."""
     runs: dict[RecordId, list[SealedRow]] = {}
     for row in rows:
@@ -320,11 +320,13 @@ def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
 
 
-def _head_values(row: SealedRow) -> tuple[object, ...]:
+def head_values(row: SealedRow) -> tuple[object, ...]:
+    """A row's head, in the order of its table's columns."""
     return row.record_id, row.version, row.twin, row.category_tag
 
 
-def _values(row: SealedRow) -> tuple[object, ...]:
+def sealed_values(row: SealedRow) -> tuple[object, ...]:
+    """A row, in the order of ``SEALED_COLUMNS``."""
     return (
         row.record_id,
         row.version,

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from twinward.vault.database import Schema
-from twinward.vault.interfaces import Found, Place
+from twinward.vault.interfaces import Found, Place, SealedRow, SealedSegment
 from twinward.vault.sqlite_engine import SqliteFile
-from twinward.vault.stores.relational import RelationalRecordStore
+from twinward.vault.stores.relational import RelationalRecordStore, runs_of
 from twinward.vault.stores.sqlite_reader import SqliteReader
+from twinward.vault.stores.sqlite_writer import SqliteWriter
 from twinward.vocabulary import RecordId, TwinId
+
+_FEW = 64
+"""Rows that one create or a small transaction writes; more are worth the other way's set-up."""
 
 
 class SqliteRecordStore(RelationalRecordStore):
@@ -20,6 +24,12 @@ class SqliteRecordStore(RelationalRecordStore):
         """Open or make the file. Raises ``VaultUnavailable``."""
         super().__init__(SqliteFile(path, Schema.RECORDS))
         self._reader = SqliteReader(path)
+        self._writer = SqliteWriter(path)
+
+    def put(self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = ()) -> None:
+        """Store new versions durably, all or none. Raises as ``RelationalRecordStore.put``."""
+        if segments or not 0 < len(rows) <= _FEW or not self._writer.put(runs_of(rows)):
+            super().put(rows, segments)
 
     def latest(self, record_id: RecordId) -> Place | None:
         """The newest version of a record."""
@@ -43,4 +53,5 @@ class SqliteRecordStore(RelationalRecordStore):
     def close(self) -> None:
         """Give back files and connections."""
         self._reader.close()
+        self._writer.close()
         super().close()
