@@ -24,7 +24,7 @@ from twinward_ledger.completeness import MapHead, entry_hash, key_commitment, su
 from twinward_ledger.errors import InvalidProof, MalformedLeaf
 from twinward_ledger.export_seal import verify_seal
 from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.verifier import TrustPolicy, open_event, verify_anchor, verify_quorum
+from twinward_ledger.verifier import TrustPolicy, open_event, verify_anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def verify_report(report: AccessReport, policy: TrustPolicy) -> ReportVerdict:
     checkpoint, note = open_checkpoint(report.note, policy.log)
     if report.origin != checkpoint.origin:
         raise InvalidProof("the report names another log than its checkpoint")
-    cosigned = verify_quorum(note, policy.witnesses, policy.quorum)
+    cosigned = policy.require_quorum(note)
     if report.anchor is not None:
         verify_anchor(report.anchor, checkpoint, policy)
     elif policy.anchor_required:

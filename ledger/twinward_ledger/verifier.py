@@ -24,6 +24,7 @@ from twinward_ledger.errors import InvalidProof, QuorumNotReached
 from twinward_ledger.export_seal import verify_seal
 from twinward_ledger.leaf import EVENT_DOMAIN, Leaf
 from twinward_ledger.note import Note, VerifierKey
+from twinward_ledger.policy import QuorumPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class TrustPolicy:
         bls_keys: the witnesses' BLS public keys, each with its possession proven (the contract demands it).
         chain_id, contract: where anchors must be; None accepts any.
         anchor_required: refuse a bundle without an anchor.
+        rule: a quorum policy that decides instead of ``witnesses`` and ``quorum`` what counts as cosigned; anchors are
+            still held against ``quorum``, for a contract knows no groups.
     """
 
     log: VerifierKey
@@ -46,6 +49,18 @@ class TrustPolicy:
     chain_id: int | None = None
     contract: bytes | None = None
     anchor_required: bool = False
+    rule: QuorumPolicy | None = None
+
+    def require_quorum(self, note: Note) -> tuple[tuple[str, int], ...]:
+        """Accept a note that counts as cosigned; return who signed and when each said so.
+
+        Raises:
+            InvalidSignature: a known witness's cosignature does not verify.
+            QuorumNotReached: too few witnesses, or not those that the policy wants.
+        """
+        if self.rule is None:
+            return verify_quorum(note, self.witnesses, self.quorum)
+        return self.rule.require(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ def verify_bundle(bundle: ProofBundle, policy: TrustPolicy) -> Verdict:
     checkpoint, note = open_checkpoint(bundle.note, policy.log)
     leaf_hash = merkle.leaf_hash(bundle.leaf)
     merkle.verify_inclusion(bundle.index, checkpoint.size, leaf_hash, bundle.path, checkpoint.root)
-    cosigned = verify_quorum(note, policy.witnesses, policy.quorum)
+    cosigned = policy.require_quorum(note)
     if bundle.anchor is not None:
         verify_anchor(bundle.anchor, checkpoint, policy)
     elif policy.anchor_required:

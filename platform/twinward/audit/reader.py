@@ -151,6 +151,7 @@ class AuditReader(Generic[PermitT]):
             log=self._audit.log.key,
             witnesses=tuple(peer.key for peer in anchorer.witnesses),
             quorum=anchorer.quorum,
+            rule=anchorer.policy,
             bls_keys=report.anchor.signers if report.anchor else (),  # who they are is for the reader to know
         )
         try:

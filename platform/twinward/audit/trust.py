@@ -20,6 +20,7 @@ from twinward_ledger.access_report import AccessReport
 from twinward_ledger.bundle import ProofBundle
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.note import VerifierKey
+from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.report_verifier import ReportVerdict, verify_report
 from twinward_ledger.verifier import TrustPolicy, Verdict, verify_bundle
 
@@ -77,8 +78,14 @@ class Trust(BaseModel):
                 f"not a trust file: {where}: {first['msg']}", hint="`twinward audit trust` writes one"
             ) from None
 
-    def policy(self) -> TrustPolicy:
-        """The verifier's terms. Raises ``BadInput`` for a key that is none."""
+    def policy(self, rule: QuorumPolicy | None = None) -> TrustPolicy:
+        """The verifier's terms; ``rule`` decides what counts as cosigned instead of the number.
+
+        Raises:
+            BadInput: a key is none, or the rule is about another log.
+        """
+        if rule is not None and self.log not in {str(key) for key, _ in rule.logs}:
+            raise BadInput("the quorum policy does not list this log", hint="add a log line with its key")
         try:
             return TrustPolicy(
                 log=VerifierKey.parse(self.log),
@@ -87,6 +94,7 @@ class Trust(BaseModel):
                 bls_keys=tuple(map(bytes.fromhex, self.bls_keys)),
                 chain_id=self.chain_id,
                 contract=None if self.contract is None else bytes.fromhex(self.contract),
+                rule=rule,
             )
         except CryptoError as error:
             raise BadInput(f"not a trust file: {error}", hint="`twinward audit trust` writes one") from None
@@ -100,7 +108,7 @@ class Proven:
     event: AccessEvent | None = field(repr=False)
 
 
-def check_report(raw: bytes, trust: Trust) -> ReportVerdict:
+def check_report(raw: bytes, trust: Trust, rule: QuorumPolicy | None = None) -> ReportVerdict:
     """Check a report of all accesses to a patient from end to end.
 
     Raises:
@@ -112,14 +120,14 @@ def check_report(raw: bytes, trust: Trust) -> ReportVerdict:
     except LedgerError as error:
         raise BadInput(f"not an access report: {error}", hint="`twinward audit export --patient` writes one") from None
     try:
-        return verify_report(report, trust.policy())
+        return verify_report(report, trust.policy(rule))
     except (LedgerError, CryptoError) as error:
         raise ProofRefused(
             f"this report does not hold: {error}", hint="was it made by the log this trust file is of?"
         ) from None
 
 
-def check_proof(raw: bytes, trust: Trust) -> Proven:
+def check_proof(raw: bytes, trust: Trust, rule: QuorumPolicy | None = None) -> Proven:
     """Check a proof file from end to end.
 
     Raises:
@@ -130,7 +138,7 @@ def check_proof(raw: bytes, trust: Trust) -> Proven:
         bundle = ProofBundle.parse(raw)
     except LedgerError as error:
         raise BadInput(f"not a proof file: {error}", hint="`twinward audit export` writes one") from None
-    policy = trust.policy()
+    policy = trust.policy(rule)
     try:
         verdict = verify_bundle(bundle, policy)
         event = None if verdict.event is None else event_format.decode(verdict.event, policy.log.name)

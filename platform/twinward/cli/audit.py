@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.audit.export_format import ExportFormat
+from twinward.cli.log_files import read_policy
 from twinward.cli.opening import AsOption, audit_permit, node_at
 from twinward.cli.screen import HomeOption, JsonOption, err, errors_taught, out, read_input, say, show_json, table
 from twinward.errors import BadInput, Conflict, NotFound
@@ -279,6 +280,9 @@ def check_proof(
     trust_file: Annotated[
         Path | None, typer.Option("--trust", help="What `audit trust` wrote.", show_default="the node in the home")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A quorum policy: who must have co-signed.", show_default="a number of them")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -292,6 +296,7 @@ def check_proof(
         from twinward.audit import trust as trusting
 
         raw = read_input(file, most=MAX_REPORT_BYTES)
+        rule = None if policy is None else read_policy(policy)
         if trust_file is not None:
             believed = trusting.Trust.parse(read_input(trust_file))
         else:
@@ -300,9 +305,9 @@ def check_proof(
 
                 believed = trust_of(node)
         if raw.startswith(b"{"):
-            _show_report(trusting.check_report(raw, believed), as_json=as_json)
+            _show_report(trusting.check_report(raw, believed, rule), as_json=as_json)
         else:
-            _show_proven(trusting.check_proof(raw, believed), as_json=as_json)
+            _show_proven(trusting.check_proof(raw, believed, rule), as_json=as_json)
 
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, progress, say, show_json
+from twinward.cli.screen import HomeOption, JsonOption, progress, read_input, say, show_json
 from twinward.errors import BadInput, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from twinward_ledger.policy import QuorumPolicy
 
 
 def tiles(
@@ -55,6 +58,32 @@ def tiles(
             show_json({"folder": str(target), "size": size, "written": written})
         else:
             say(f"{size} events as static files in {target}, {written} of them new")
+
+
+def policy(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Print the quorum policy (c2sp.org/tlog-policy): which witnesses must have co-signed for a checkpoint to count.
+
+    For `audit check-proof --policy`, `witness compare` and other people's tools. Exit codes: 0, 3 no node in the home.
+
+    Example: twinward audit policy > st-anna.policy
+    """
+    with node_at(home, as_json=as_json) as node:
+        text = node.audit.anchorer.policy.encode().decode("utf-8", "replace")
+        if as_json:
+            show_json({"policy": text})
+        else:
+            say(text.rstrip("\n"))
+
+
+def read_policy(path: Path) -> QuorumPolicy:
+    """A quorum policy from a file. Raises ``BadInput`` naming the line that is wrong."""
+    from twinward_ledger.errors import MalformedPolicy
+    from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
+
+    try:
+        return QuorumPolicy.parse(read_input(path, most=MAX_POLICY_BYTES))
+    except MalformedPolicy as error:
+        raise BadInput(f"{path}: {error}", hint="see c2sp.org/tlog-policy") from None
 
 
 def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.cli.log_files import read_policy
 from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show_json
 from twinward.errors import BadInput
 
@@ -266,14 +267,8 @@ def compare(
     """
     with errors_taught(as_json=as_json):
         from twinward.split_views import compare_witnesses, keep_evidence
-        from twinward_ledger.errors import MalformedPolicy
-        from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
 
-        try:
-            parsed = QuorumPolicy.parse(read_input(policy, most=MAX_POLICY_BYTES))
-        except MalformedPolicy as error:
-            raise BadInput(f"{policy}: {error}") from None
-        found = compare_witnesses(parsed, log_url)
+        found = compare_witnesses(read_policy(policy), log_url)
         files = [str(keep_evidence(target, one)) for one in found.evidence]
         if as_json:
             shown = {"seen": found.seen, "silent": found.silent, "unexplained": found.unexplained}

@@ -12,7 +12,7 @@ def trust_of(node: Node) -> Trust:
     return Trust.of(
         node.log.key,
         [peer.key for peer in node.witnesses],
-        node.settings.quorum,
+        node.audit.anchorer.quorum,
         bls_keys=node.consortium.witness_keys(),
         chain_id=addresses.chain_id,
         contract=bytes.fromhex(addresses.access_anchor.removeprefix("0x")),
