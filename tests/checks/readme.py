@@ -22,6 +22,7 @@ DOCUMENTS = (
     "platform/THREAT_MODEL.md",
     "platform/docs/similarity.md",
     "platform/docs/operations.md",
+    "platform/docs/keys.md",
 )
 
 
