@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.providers.rpc import HTTPProvider
 from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST, ExceptionRetryConfiguration
-from web3.types import TxParams, TxReceipt
+from web3.types import Nonce, TxParams, TxReceipt
 
 from twinward_contracts.artefacts import Artefact
 from twinward_ledger.chain import Receipt
@@ -35,12 +36,23 @@ _BACKOFF_S: Final = 0.25
 _POLL_S: Final = 0.1
 _PRIORITY_FEE_WEI: Final = 1_000_000_000
 _GAS_HEADROOM_PERCENT: Final = 20
+_OUTBID_PERCENT: Final = 25
+"""Nodes replace a transaction that waits only for one that offers a tenth more."""
 _LOG_PAGE_BLOCKS: Final = 10_000
 """Endpoints refuse longer ranges."""
 _NO_FUNDS: Final = re.compile(
     r"insufficient funds|upfront cost|not enough (funds|balance)|gas required exceeds allowance", re.IGNORECASE
 )
 """What geth, Erigon, anvil, Besu and Nethermind call an account that can't pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A transaction's place in its account's order, and the most it pays for each gas."""
+
+    nonce: int
+    max_fee_wei: int
+    priority_wei: int
 
 
 class RpcChain:
@@ -89,6 +101,7 @@ class RpcChain:
         self._web3 = Web3(provider)
         self._lock = threading.RLock()
         self._checked = False
+        self._stuck: _Offer | None = None
         self._contracts: set[str] = set()
 
     @property
@@ -166,31 +179,51 @@ class RpcChain:
     def _send(self, transaction: TxParams) -> TxReceipt:
         """Sign, send and wait. What a contract refuses is found out before it costs anything, and raised."""
         eth = self._web3.eth
-        base_fee = int(eth.fee_history(1, "latest")["baseFeePerGas"][-1])
+        offer = self._offer()
         draft: TxParams = {
             **transaction,
             "from": self._account.address,
             "chainId": self._chain_id,
             "value": Web3.to_wei(0, "wei"),
             "type": 2,
-            "maxPriorityFeePerGas": self._priority_fee_wei,
-            "maxFeePerGas": Web3.to_wei(2 * base_fee + self._priority_fee_wei, "wei"),
+            "maxPriorityFeePerGas": Web3.to_wei(offer.priority_wei, "wei"),
+            "maxFeePerGas": Web3.to_wei(offer.max_fee_wei, "wei"),
         }
         gas = eth.estimate_gas(draft)
         signed = self._account.sign_transaction(
-            {
-                **draft,
-                "gas": gas + gas * _GAS_HEADROOM_PERCENT // 100,
-                "nonce": eth.get_transaction_count(self._account.address, "pending"),
-            }
+            {**draft, "gas": gas + gas * _GAS_HEADROOM_PERCENT // 100, "nonce": Nonce(offer.nonce)}
         )
         self._submit(signed.raw_transaction, signed.hash)
-        receipt = eth.wait_for_transaction_receipt(signed.hash, timeout=self._receipt_timeout_s, poll_latency=_POLL_S)
+        try:
+            receipt = eth.wait_for_transaction_receipt(
+                signed.hash, timeout=self._receipt_timeout_s, poll_latency=_POLL_S
+            )
+        except TimeExhausted:
+            self._stuck = offer
+            raise
         if receipt["status"] != 1:
             # The state changed between the estimate and the block; asking again at that block gives the reason.
             eth.call(draft, receipt["blockNumber"])
             raise TransactionReverted("NoReason")
         return receipt
+
+    def _offer(self) -> _Offer:
+        """The next transaction's place and price.
+
+        One of this client's that got into no block in time, and still waits, is outbid: its caller was told that it
+        may not have happened, and whatever came after it would wait behind it for ever.
+        """
+        eth, address = self._web3.eth, self._account.address
+        base_fee = int(eth.fee_history(1, "latest")["baseFeePerGas"][-1])
+        usual = 2 * base_fee + self._priority_fee_wei
+        stuck = self._stuck
+        if stuck is not None and eth.get_transaction_count(address, "latest") <= stuck.nonce:
+            outbid, priority = (
+                wei + wei * _OUTBID_PERCENT // 100 + 1 for wei in (stuck.max_fee_wei, stuck.priority_wei)
+            )
+            return _Offer(stuck.nonce, max(usual, outbid), max(self._priority_fee_wei, priority))
+        self._stuck = None
+        return _Offer(int(eth.get_transaction_count(address, "pending")), usual, self._priority_fee_wei)
 
     def _submit(self, raw: HexBytes, transaction_hash: HexBytes) -> None:
         try:

@@ -21,7 +21,7 @@ from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain
 from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.chains.rpc import RpcChain
-from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, WrongChain
+from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded, WrongChain
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
 NOBODY = "0x000000000000000000000000000000000000dEaD"
@@ -210,7 +210,7 @@ def test_a_chain_without_the_precompiles_is_refused_at_deployment() -> None:
 def test_an_account_without_funds_is_told_so() -> None:
     with running_anvil() as node:
         chain = RpcChain(node.url, POOR_KEY, node.chain_id)
-        with pytest.raises(ChainUnavailable, match=r"refused: .*gas"):
+        with pytest.raises(Unfunded, match=f"{chain.sender} cannot pay for gas"):
             BudgetLedger.deploy(chain)
         chain.close()
 

@@ -134,6 +134,22 @@ def test_a_chain_that_makes_no_blocks_gets_the_anchor_once(node: Anvil, consorti
     assert int(rpc(node, "eth_blockNumber"), 16) == before, "what had arrived was not sent again"
 
 
+def test_an_anchor_that_gets_into_no_block_is_outbid_by_the_next(node: Anvil, consortium: Consortium) -> None:
+    """Otherwise whatever comes after it waits behind it, for as long as gas is dearer than it offered."""
+    grow(consortium, 3)
+    catches_up(consortium)
+    rpc(node, "evm_setAutomine", False)
+    for more in (4, 2):
+        grow(consortium, more)
+        waits(consortium, consortium.log.store.size() - 3, "no block within")
+        assert rpc(node, "txpool_status")["pending"] == "0x1", "one transaction waits, the newest"
+    rpc(node, "evm_mine")
+    assert anchored(consortium) == 9
+    rpc(node, "evm_setAutomine", True)
+    grow(consortium, 1)
+    catches_up(consortium)
+
+
 @pytest.mark.parametrize("grown", [0, 5])
 def test_anchors_that_a_reorganisation_took_back_are_sent_again(
     node: Anvil, consortium: Consortium, grown: int
