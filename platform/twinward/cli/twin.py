@@ -152,7 +152,10 @@ def show(
                 if content is None
                 else json.dumps(content, indent=2, ensure_ascii=False)
             )
-        err.print(f"{len(records)} records; event {permit.log_index} of the access log", markup=False)
+        where = f"event {permit.log_index} of the access log"
+        if permit.log_index < 0:
+            where = f"number {-1 - permit.log_index} of the break-glass journal: the access log cannot be written"
+        err.print(f"{len(records)} records; {where}", markup=False)
 
 
 @app.command()
