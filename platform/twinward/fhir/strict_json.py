@@ -49,13 +49,7 @@ def decode(data: bytes, *, limits: Limits = IMPORT_LIMITS) -> JsonObject:
     """
     text = _decode_text(data, limits)
     try:
-        tree = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=_refuse_constant,
-        )
+        tree = _DECODER.decode(text)
     except (ValueError, RecursionError):
         _explain(text, limits)
     if _deeper_than(data, limits.depth) or _SURROGATE_ESCAPE.search(data):
@@ -110,6 +104,11 @@ def _deeper_than(data: bytes, depth: int) -> bool:
             return False
         brackets = brackets.replace(b"()", b"")
     return bool(brackets)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_decimal, parse_int=_integer, parse_constant=_refuse_constant
+)
 
 
 def _explain(text: str, limits: Limits) -> NoReturn:
