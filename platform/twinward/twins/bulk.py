@@ -9,8 +9,9 @@ The order is that of ``Twins.ingest``: the events of writing are in the log befo
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -21,8 +22,8 @@ from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.feature_schema import FeatureSchema
 from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
-from twinward.twins.errors import BelongsToAnother, TwinNotFound
-from twinward.twins.features import extract, to_content
+from twinward.twins.errors import BelongsToAnother, FeaturesUnreadable, TwinNotFound
+from twinward.twins.features import FeatureVector, extract, merge, to_content
 from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
 from twinward.twins.service import Twins
@@ -251,33 +252,66 @@ class BulkImport:
 
     def _derive(self, owners: Sequence[str]) -> None:
         twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(owners).items() if owner != DIRECTORY}
-        older = self._vault.locate_many([names.features_of(twin) for twin in twins.values()])
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        requests, records = [], []
+        vectors: dict[TwinId, FeatureVector] = {}
+        whole: set[TwinId] = set()
         for owner, twin in twins.items():
             person, measurements = self._evidence.of(owner)
-            if names.features_of(twin) in older:  # they are merged, under a permit to read them
-                self._twins.refresh_features(
-                    self._principal, PatientImport(owner, (), measurements, person), purpose=self._purpose
-                )
-                continue
             vector = extract(self._twins.schema, person, measurements, today)
-            if not vector.readings:
-                continue
-            reference, content = names.features_of(twin), to_content(vector)
-            mark = names.as_content(reference, Category.FEATURES, content)
-            found = (reference, names.features_under(twin, vector.schema))
-            records.append(Record(twin, FEATURES_TYPE, Category.FEATURES, content, found, mark=mark))
-            requests.append(
-                AccessRequest(self._principal, Action.WRITE, self._purpose, twin, frozenset({Category.FEATURES}))
-            )
-        permits = self._access.decide_many(requests)
-        self._vault.write_many(
-            [
-                (permit or self._access.decide(request), [record])
-                for permit, request, record in zip(permits, requests, records, strict=True)
-            ]
-        )
+            if vector.readings:  # all defaults would look like the average patient to every query
+                vectors[twin] = vector
+                whole |= {twin} if person != Person() else set()
+        kept = self._vault.kept([names.features_of(twin) for twin in vectors])
+        known = [twin for twin in vectors if names.features_of(twin) in kept]
+        older = self._older(known)
+        for twin in known:
+            if twin in older:
+                vectors[twin] = merge(self._twins.schema, older[twin], vectors[twin])
+            elif twin not in whole:
+                del vectors[twin]  # a part of the record must not displace what was derived from all of it
+        self._keep(vectors, kept)
+
+    def _older(self, twins: Sequence[TwinId]) -> dict[TwinId, FeatureVector]:
+        """The features kept so far, where they may be read and are of this schema; decided in one durable step."""
+        wanted = frozenset({Category.FEATURES})
+        requests = [AccessRequest(self._principal, Action.READ, self._purpose, twin, wanted) for twin in twins]
+        requests = [request for request in requests if self._access.check(request).permitted]
+        found: dict[TwinId, FeatureVector] = {}
+        for permit in self._access.decide_many(requests):
+            if permit is not None and permit.request.twin is not None:
+                with contextlib.suppress(FeaturesUnreadable):
+                    vector = self._twins.feature_vector(permit)
+                    if vector is not None:
+                        found[permit.request.twin] = vector
+        return found
+
+    def _keep(self, vectors: Mapping[TwinId, FeatureVector], kept: Mapping[str, Kept]) -> None:
+        """Write feature vectors that differ from what is kept, all in one durable step."""
+        records = {twin: _features_record(twin, vector, kept) for twin, vector in vectors.items()}
+        marks = {record.references[0]: record.mark or "" for record in records.values()}
+        same = {name for name, one in self._vault.kept(marks.keys(), marks.__getitem__).items() if one.marked}
+        records = {twin: record for twin, record in records.items() if record.references[0] not in same}
+        wanted = frozenset({Category.FEATURES})
+        requests = [AccessRequest(self._principal, Action.WRITE, self._purpose, twin, wanted) for twin in records]
+        permits = [
+            permit or self._access.decide(request)
+            for permit, request in zip(self._access.decide_many(requests), requests, strict=True)
+        ]
+        self._vault.write_many([(permit, [record]) for permit, record in zip(permits, records.values(), strict=True)])
+
+
+def _features_record(twin: TwinId, vector: FeatureVector, kept: Mapping[str, Kept]) -> Record:
+    reference, content = names.features_of(twin), to_content(vector)
+    before = kept.get(reference)
+    return Record(
+        twin,
+        FEATURES_TYPE,
+        Category.FEATURES,
+        content,
+        (reference, names.features_under(twin, vector.schema)),
+        record_id=None if before is None else before.record_id,
+        mark=names.as_content(reference, Category.FEATURES, content),
+    )
 
 
 class _Evidence:

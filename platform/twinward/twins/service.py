@@ -90,16 +90,6 @@ class Twins:
                 progress(receipt)
         return receipts
 
-    def refresh_features(
-        self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
-    ) -> Receipt:
-        """Merge an import's measurements into a twin's features, though it carries no record that is new.
-
-        Raises as ``ingest``.
-        """
-        with self.ingesting:
-            return self._ingest(principal, source, purpose, anew=True)
-
     def read(
         self,
         principal: Principal,
@@ -230,14 +220,14 @@ class Twins:
         wanted = {Category.MONITORING}
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
 
-    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose, *, anew: bool = False) -> Receipt:
+    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
         kept = self._vault.locate_many([source.reference]).get(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
             require_in_general(self._access, principal, Action.WRITE, purpose)
             raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
         plan = Plan(self._vault, twin, source)
-        news = self._news(plan, source, is_new=kept is None, anew=anew)
+        news = self._news(plan, source, is_new=kept is None)
         if not plan.records and news is None:
             return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
         permit, vector = self._decided(principal, purpose, plan, news, is_new=kept is None)
@@ -290,12 +280,12 @@ class Twins:
             raise RecordNotFound("no record is kept under this reference")
         return kept
 
-    def _news(self, plan: Plan, source: PatientImport, *, is_new: bool, anew: bool) -> FeatureNews | None:
+    def _news(self, plan: Plan, source: PatientImport, *, is_new: bool) -> FeatureNews | None:
         """What the import says about the twin's features; None where that is nothing new."""
         own, current = names.features_of(plan.twin), names.features_under(plan.twin, self.schema.fingerprint())
         places = {} if is_new else self._vault.locate_many([own, current])
         outdated = current not in places
-        if not (plan.records or outdated or anew):
+        if not (plan.records or outdated):
             return None
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
         vector = extract(self.schema, source.person, source.measurements, today)
