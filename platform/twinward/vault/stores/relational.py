@@ -201,10 +201,7 @@ class RelationalRecordStore:
 
     def _present(self, connection: Connection, tags: Sequence[bytes]) -> set[bytes]:
         """Which tags lead to rows at all: most of what an import asks for does not."""
-        found: set[bytes] = set()
-        for some in in_segments.in_order(tags):
-            found.update(connection.execute(select(_tag.c.tag).where(_tag.c.tag.in_(some))).scalars())
-        return found
+        return {tag for (tag,) in in_segments.look_up(connection, _tag, ["tag"], tags)}
 
     def _purge(self, connection: Connection, doomed: Select[Any], segments: Sequence[SealedSegment]) -> int:
         found: set[str] = set(connection.execute(doomed).scalars())
