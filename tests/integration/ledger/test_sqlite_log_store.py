@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -193,52 +189,3 @@ def test_concurrent_appends_share_transactions(tmp_path: Path) -> None:
     assert store.size() == 64
     assert commits == 1
     store.close()
-
-
-WRITER = """
-import sys, threading
-from twinward_ledger.store import Entry
-from twinward_ledger.stores.sqlite import SqliteLogStore
-
-store, lock = SqliteLogStore(sys.argv[1]), threading.Lock()
-
-def work(worker):
-    turn = 0
-    while True:
-        leaf = b"%s/%d/%d" % (sys.argv[2].encode(), worker, turn)
-        index = store.append([Entry(leaf, b"body of " + leaf, (b"t" * 16,))] * (1 + turn % 3))[0]
-        with lock:
-            sys.stdout.write(f"{index} {leaf.decode()}\\n")
-            sys.stdout.flush()
-        turn += 1
-
-for n in range(4):
-    threading.Thread(target=work, args=(n,)).start()
-"""
-
-
-@pytest.mark.slow
-def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    """Fifty writers killed at random moments: each acknowledged entry is there, and the root is always the leaves'."""
-    dice, path = random.Random(20260101), tmp_path / "log.db"
-    acknowledged: dict[int, bytes] = {}
-    for kill in range(50):
-        report = tmp_path / "acknowledged"
-        with report.open("wb") as out:
-            writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(kill)], stdout=out)
-            deadline = time.monotonic() + 20
-            while report.stat().st_size == 0 and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(dice.uniform(0, 0.15))
-            writer.send_signal(signal.SIGKILL)
-            writer.wait()
-        for line in report.read_bytes().split(b"\n")[:-1]:
-            index, leaf = line.split(b" ")
-            acknowledged[int(index)] = leaf
-        store = SqliteLogStore(path)
-        leaves = list(store.leaves(0, store.size()))
-        assert len(leaves) == store.size()
-        assert store.root() == merkle.root([merkle.leaf_hash(leaf) for leaf in leaves])
-        assert all(leaves[index] == leaf for index, leaf in acknowledged.items())
-        store.close()
-    assert len(acknowledged) > 50
