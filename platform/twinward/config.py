@@ -83,6 +83,14 @@ class Settings(BaseSettings):
     """Similarity modes vendors may use. vendor-key and matrix leak more: read the threat model first."""
     minimum_count: Annotated[int, Field(ge=1)] = 3
     """Fewest matches a vendor may be told about."""
+    max_weight: Annotated[int, Field(ge=1, le=1024)] = 2
+    """The largest weight a vendor may give a feature (gated and matrix)."""
+    vendor_key_noise: Annotated[int, Field(ge=1, le=1 << 20)] = 4096
+    """vendor-key: 0 to this much, less one, is added to every squared distance. A small one protects nothing."""
+    vendor_key_weighted: bool = False
+    """vendor-key: whether features may be left out. A query of one feature then reads it of every record."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 30
+    """Similarity requests one vendor may send in a minute."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12
     """Queries a vendor may ask in one epoch. Below the number of features + 1, or distances would give rows away."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"

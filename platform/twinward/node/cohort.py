@@ -92,9 +92,11 @@ class RunningCohort:
     def _open(self, epoch: int, budget: LedgerBudget) -> Similarity:
         offer = Offer(
             modes=tuple(Mode(name) for name in self._settings.modes),
+            max_weight=self._settings.max_weight,
+            noise_width=self._settings.vendor_key_noise,
+            vendor_key_weighted=self._settings.vendor_key_weighted,
             minimum_count=self._settings.minimum_count,
-            vendor_key_profile=self._settings.vendor_key_profile,
-            vendor_key_grouping=self._settings.vendor_key_grouping,
+            requests_per_minute=self._settings.requests_per_minute,
         )
         secrets = self._sealed_secrets(epoch, offer)
         similarity = Similarity.open(
