@@ -155,7 +155,7 @@ def look_up(
     for some in in_order(tags):
         marks = ", ".join([mark] * len(some))
         words = f"SELECT {', '.join(columns)} FROM {table.name} WHERE tag IN ({marks})"  # noqa: S608 - the models' names
-        yield from connection.exec_driver_sql(words, tuple(some)).tuples()
+        yield from (tuple(row) for row in connection.exec_driver_sql(words, tuple(some)))
 
 
 def _bytes(value: object) -> bytes:
