@@ -35,7 +35,7 @@ PAGE_WIDTH = 256
 TOP = 256
 """The number of the top page; the others go by their label's first byte."""
 _BUCKET_DEPTH = 16
-_PLACE = struct.Struct(">BB32sQ")
+_PLACE = struct.Struct(">HB32sQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +110,17 @@ class MapStore(Protocol):
 
 
 class Page:
-    """256 subtrees side by side and the tree over them. What was put in is hashed when the root is asked for."""
+    """256 subtrees side by side and the tree over them. What was put in is hashed when the root is asked for.
+
+    Nodes lie in a heap: 1 is the page's root, 256 to 511 are its places. Those that were read from storage stay bytes
+    until somebody looks at them: an update of one patient looks at a few of 511.
+    """
 
     __slots__ = ("_dirty", "_heap")
 
-    def __init__(self, places: Mapping[int, MapNode] | None = None) -> None:
-        self._heap = [EMPTY] * (2 * PAGE_WIDTH)
+    def __init__(self) -> None:
+        self._heap: list[MapNode | bytes] = [EMPTY] * (2 * PAGE_WIDTH)
         self._dirty: set[int] = set()
-        for place, node in (places or {}).items():
-            self.put(place, node)
 
     def put(self, place: int, node: MapNode) -> None:
         """Set one of the subtrees."""
@@ -127,29 +129,46 @@ class Page:
 
     def root(self) -> MapNode:
         """The tree over all of them."""
-        heap, level = self._heap, self._dirty
+        level = self._dirty
         while level:
             for place in level:
-                heap[place] = join(heap[2 * place], heap[2 * place + 1])
+                self._heap[place] = join(self._node(2 * place), self._node(2 * place + 1))
             level = {place >> 1 for place in level if place > 1}
         self._dirty = set()
-        return heap[1]
+        return self._node(1)
 
     def node(self, depth: int, place: int) -> MapNode:
         """The subtree at a depth (0 to 8) below the page's root; hashed as of the last ``root``."""
-        return self._heap[(1 << depth) + place]
+        return self._node((1 << depth) + place)
 
     def encode(self) -> bytes:
-        """Every place that is not empty: u8 place ‖ u8 leaves ‖ hash ‖ u64 sum."""
-        places = enumerate(self._heap[PAGE_WIDTH:])
-        return b"".join(_PLACE.pack(place, node.leaves, node.hash, node.total) for place, node in places if node.leaves)
+        """Every node that is not empty: u16 place in the heap ‖ u8 leaves ‖ hash ‖ u64 sum."""
+        self.root()
+        parts = (
+            node if isinstance(node, bytes) else _PLACE.pack(place, node.leaves, node.hash, node.total)
+            for place, node in enumerate(self._heap)
+            if isinstance(node, bytes) or node.leaves
+        )
+        return b"".join(parts)
 
     @classmethod
     def decode(cls, data: bytes) -> Page:
         """Read ``encode`` back. Raises ``LogCorrupt``."""
-        if len(data) % _PLACE.size or len(data) > PAGE_WIDTH * _PLACE.size:
-            raise LogCorrupt("a page of the completeness map is damaged; run fsck", first_bad_index=None)
-        return cls({place: MapNode(hash_, total, leaves) for place, leaves, hash_, total in _PLACE.iter_unpack(data)})
+        page, heap_size = cls(), 2 * PAGE_WIDTH
+        for start in range(0, len(data), _PLACE.size):
+            record = data[start : start + _PLACE.size]
+            place = int.from_bytes(record[:2])
+            if len(record) < _PLACE.size or not 0 < place < heap_size:
+                raise LogCorrupt("a page of the completeness map is damaged; run fsck", first_bad_index=None)
+            page._heap[place] = record
+        return page
+
+    def _node(self, place: int) -> MapNode:
+        node = self._heap[place]
+        if isinstance(node, bytes):
+            _, leaves, hash_, total = _PLACE.unpack(node)
+            node = self._heap[place] = MapNode(hash_, total, leaves)
+        return node
 
 
 class MapTree:

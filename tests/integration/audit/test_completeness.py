@@ -333,7 +333,7 @@ def test_a_row_given_to_nobody_is_found_from_the_leaves_alone(house: House) -> N
     [
         ("UPDATE subjects SET count = count + 1", "not what was logged"),
         ("UPDATE subjects SET frontier = zeroblob(length(frontier))", "not what was logged"),
-        ("UPDATE pages SET places = zeroblob(length(places))", "not what was logged"),
+        ("UPDATE pages SET places = zeroblob(length(places))", "damaged"),
         ("DELETE FROM pages", "not what was logged"),
         ("DELETE FROM tags", "nobody's sub-log"),
         ("UPDATE tags SET label = zeroblob(32)", "another patient's sub-log"),
