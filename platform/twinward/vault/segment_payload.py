@@ -67,7 +67,8 @@ class OpenMember:
 def joined(references: tuple[str, ...]) -> str:
     """A member's references as one string. Raises ``MalformedRecord`` for one beyond its bound."""
     text = _SEPARATOR.join(references)
-    if len(text) > MAX_REFERENCE_BYTES or len(references) > MAX_REFERENCES or text.count(_SEPARATOR) >= len(references):
+    plain = text.isascii() and len(text) <= MAX_REFERENCE_BYTES and text.count(_SEPARATOR) == len(references) - 1
+    if not plain or not all(references) or len(references) > MAX_REFERENCES:
         _check(references)
     return text
 
