@@ -37,7 +37,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinward_crypto.errors import OpenError, ParameterError
-from twinward_crypto.kdf import KEY_BYTES, derive, require_key
+from twinward_crypto.kdf import KEY_BYTES, AbsorbedKey, derive, require_key
 
 VERSION = 1
 SUITE_HMAC_SHA512_AES_256_GCM = 1
@@ -48,6 +48,7 @@ NONCE_BYTES = 24
 COMMITMENT_BYTES = 32
 TAG_BYTES = 16
 PRELUDE_BYTES = HEADER_BYTES + NONCE_BYTES + COMMITMENT_BYTES
+OKM_BYTES = KEY_BYTES + COMMITMENT_BYTES
 OVERHEAD_BYTES = PRELUDE_BYTES + TAG_BYTES
 
 MAX_PLAINTEXT_BYTES = 64 * 1024 * 1024
@@ -74,19 +75,13 @@ def seal(key: bytes, plaintext: bytes, aad: bytes, *, nonce: bytes | None = None
         MalformedKey: the key is not 32 bytes.
         ParameterError: a part of the wrong length or range.
     """
-    if len(plaintext) > MAX_PLAINTEXT_BYTES:
-        raise ParameterError(f"at most {MAX_PLAINTEXT_BYTES} bytes are sealed at once", part="plaintext")
-    if len(aad) > MAX_AAD_BYTES:
-        raise ParameterError(f"at most {MAX_AAD_BYTES} bytes of context", part="aad")
-    if not 0 <= generation <= MAX_GENERATION:
-        raise ParameterError("a generation is an unsigned 32-bit number", part="generation")
+    _require_bounds(plaintext, aad, generation)
     if nonce is None:
         nonce = os.urandom(NONCE_BYTES)
     elif len(nonce) != NONCE_BYTES:
         raise ParameterError(f"a nonce has {NONCE_BYTES} bytes", part="nonce")
-    record_key, commitment = _derive(key, nonce, aad)
-    prelude = _FIXED + generation.to_bytes(4, "big") + nonce + commitment
-    return prelude + AESGCM(record_key).encrypt(_ZERO_NONCE, plaintext, prelude)
+    # The nonce's length is fixed, so nonce ‖ aad splits in one way only.
+    return _closed(derive(key, LABEL, nonce + aad, length=OKM_BYTES), nonce, plaintext, generation)
 
 
 def open_sealed(key: bytes, sealed: bytes, aad: bytes) -> bytes:
@@ -97,16 +92,30 @@ def open_sealed(key: bytes, sealed: bytes, aad: bytes) -> bytes:
         OpenError: anything else: wrong key, wrong context, altered, truncated or foreign bytes.
     """
     require_key(key)
-    _check_shape(sealed)
-    if len(aad) > MAX_AAD_BYTES:
-        raise OpenError
-    record_key, commitment = _derive(key, sealed[HEADER_BYTES : HEADER_BYTES + NONCE_BYTES], aad)
-    if not hmac.compare_digest(commitment, sealed[HEADER_BYTES + NONCE_BYTES : PRELUDE_BYTES]):
-        raise OpenError
-    try:
-        return AESGCM(record_key).decrypt(_ZERO_NONCE, sealed[PRELUDE_BYTES:], sealed[:PRELUDE_BYTES])
-    except InvalidTag:
-        raise OpenError from None
+    return _opened(derive(key, LABEL, _nonce_of(sealed, aad) + aad, length=OKM_BYTES), sealed)
+
+
+class SealingKey:
+    """``seal`` and ``open_sealed`` for many envelopes under one key, which is absorbed once. Threads may share it."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        """Take the key: 32 bytes. Raises ``MalformedKey``."""
+        self._key = AbsorbedKey(key)
+
+    def seal(self, plaintext: bytes, aad: bytes, *, generation: int = 0) -> bytes:
+        """As ``envelope.seal``."""
+        _require_bounds(plaintext, aad, generation)
+        nonce = os.urandom(NONCE_BYTES)
+        return _closed(self._key.derive(LABEL, nonce + aad, length=OKM_BYTES), nonce, plaintext, generation)
+
+    def open(self, sealed: bytes, aad: bytes) -> bytes:
+        """As ``open_sealed``."""
+        return _opened(self._key.derive(LABEL, _nonce_of(sealed, aad) + aad, length=OKM_BYTES), sealed)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a sealing key is not pickled")
 
 
 def generation_of(sealed: bytes) -> int:
@@ -124,7 +133,33 @@ def _check_shape(sealed: bytes) -> None:
         raise OpenError
 
 
-def _derive(key: bytes, nonce: bytes, aad: bytes) -> tuple[bytes, bytes]:
-    # The nonce's length is fixed, so nonce ‖ aad splits in one way only.
-    okm = derive(key, LABEL, nonce + aad, length=KEY_BYTES + COMMITMENT_BYTES)
-    return okm[:KEY_BYTES], okm[KEY_BYTES:]
+def _require_bounds(plaintext: bytes, aad: bytes, generation: int) -> None:
+    if len(plaintext) > MAX_PLAINTEXT_BYTES:
+        raise ParameterError(f"at most {MAX_PLAINTEXT_BYTES} bytes are sealed at once", part="plaintext")
+    if len(aad) > MAX_AAD_BYTES:
+        raise ParameterError(f"at most {MAX_AAD_BYTES} bytes of context", part="aad")
+    if not 0 <= generation <= MAX_GENERATION:
+        raise ParameterError("a generation is an unsigned 32-bit number", part="generation")
+
+
+def _closed(okm: bytes, nonce: bytes, plaintext: bytes, generation: int) -> bytes:
+    prelude = _FIXED + generation.to_bytes(4, "big") + nonce + okm[KEY_BYTES:]
+    return prelude + AESGCM(okm[:KEY_BYTES]).encrypt(_ZERO_NONCE, plaintext, prelude)
+
+
+def _nonce_of(sealed: bytes, aad: bytes) -> bytes:
+    """The nonce, once lengths and fixed bytes are right."""
+    _check_shape(sealed)
+    if len(aad) > MAX_AAD_BYTES:
+        raise OpenError
+    return sealed[HEADER_BYTES : HEADER_BYTES + NONCE_BYTES]
+
+
+def _opened(okm: bytes, sealed: bytes) -> bytes:
+    prelude = sealed[:PRELUDE_BYTES]
+    if not hmac.compare_digest(okm[KEY_BYTES:], prelude[HEADER_BYTES + NONCE_BYTES :]):
+        raise OpenError
+    try:
+        return AESGCM(okm[:KEY_BYTES]).decrypt(_ZERO_NONCE, sealed[PRELUDE_BYTES:], prelude)
+    except InvalidTag:
+        raise OpenError from None

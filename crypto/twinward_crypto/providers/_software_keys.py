@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
+from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, open_sealed, seal
 from twinward_crypto.errors import KeyDestroyed, KeyNotFound
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed, require_key
 from twinward_crypto.keys import KekId, TenantId, WrappedKey
@@ -79,10 +79,15 @@ class SoftwareKeys:
         opens, closes = self._kek(source), self._kek(target)
         before, after, version = wrap_aad_of(source), wrap_aad_of(target), target.version
         moved = []
+        opening, closing = SealingKey(opens), SealingKey(closes)
         for key in keys:
             context = length_prefixed(key.context)
-            plaintext_key = self._unwrap(opens, key.wrapped, before + context)
-            moved.append(self._wrap(closes, version, plaintext_key, after + context))
+            if self._hybrid or len(key.wrapped) != WRAPPED_BYTES:
+                plaintext_key = self._unwrap(opens, key.wrapped, before + context)
+                moved.append(self._wrap(closes, version, plaintext_key, after + context))
+            else:  # what a rotation does by the million
+                plaintext_key = opening.open(key.wrapped, before + context)
+                moved.append(closing.seal(plaintext_key, after + context, generation=version))
         return moved
 
     def _wrap(self, kek: bytes, version: int, plaintext_key: bytes, aad: bytes) -> bytes:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.vectors.te1 import reference
-from twinward_crypto.envelope import OVERHEAD_BYTES, generation_of, open_sealed, seal
+from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError
 from twinward_crypto.padding import FLOOR_BYTES, bucket, pad, unpad
 from twinward_crypto.record_context import RecordContext
@@ -28,6 +28,23 @@ def test_it_equals_the_reference_and_opens(
     assert len(sealed) == len(plaintext) + OVERHEAD_BYTES
     assert open_sealed(key, sealed, aad) == plaintext
     assert generation_of(sealed) == generation
+
+
+@given(keys, plaintexts, aads, generations, st.data())
+def test_a_key_absorbed_once_makes_and_opens_the_same_envelopes(
+    key: bytes, plaintext: bytes, aad: bytes, generation: int, data: st.DataObject
+) -> None:
+    absorbed = SealingKey(key)
+    sealed = absorbed.seal(plaintext, aad, generation=generation)
+    assert sealed == reference.seal(key, plaintext, aad, sealed[8:32], generation)
+    assert open_sealed(key, sealed, aad) == absorbed.open(sealed, aad) == plaintext
+    assert absorbed.seal(plaintext, aad) != absorbed.seal(plaintext, aad)
+    place = data.draw(st.integers(0, len(sealed) - 1))
+    for altered in (sealed[:place], sealed[:place] + bytes((sealed[place] ^ 1,)) + sealed[place + 1 :]):
+        with pytest.raises(OpenError):
+            absorbed.open(altered, aad)
+    with pytest.raises(OpenError):
+        absorbed.open(sealed, aad + b"\x00")
 
 
 @given(keys, plaintexts, aads, st.data())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from tests.vectors.te1 import generate, reference
 from twinward.client import disclosed
 from twinward.vault import kept_keys
 from twinward_crypto import envelope, hierarchy
-from twinward_crypto.envelope import OVERHEAD_BYTES, generation_of, open_sealed, seal
+from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
+from twinward_crypto.kdf import AbsorbedKey
 from twinward_crypto.providers import _hybrid_wrap
 from twinward_crypto.record_context import RecordContext
 
@@ -81,6 +83,15 @@ def test_nothing_is_decrypted_before_the_commitment_is_checked(monkeypatch: pyte
     monkeypatch.setattr(envelope, "AESGCM", reached)
     with pytest.raises(OpenError):
         open_sealed(KEY, bytes(sealed), AAD)
+
+
+def test_an_absorbed_key_does_not_show_or_pickle() -> None:
+    for holder in (SealingKey(KEY), AbsorbedKey(KEY)):
+        assert KEY.hex() not in repr(holder)
+        with pytest.raises(TypeError):
+            pickle.dumps(holder)
+        with pytest.raises(MalformedKey):
+            type(holder)(KEY[:-1])
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
