@@ -28,9 +28,10 @@ from tests.benchmarks.harness import (
     raw_of,
     versus,
 )
+from tests.witness_processes import start_witness
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
-from twinward.clock import FixedClock
+from twinward.clock import FixedClock, SystemClock
 from twinward.identifiers import new_twin_id
 from twinward.vault.keyring import Keyring
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -39,9 +40,14 @@ from twinward_crypto import bls
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.cosigning import Cosigning
 from twinward_ledger.fsck import fsck
 from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.log import Log
+from twinward_ledger.note import NoteSigner
+from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.store import Entry
+from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.testing.consortium import Consortium, StillClock, open_consortium
 
 TWINS = 100
@@ -203,6 +209,52 @@ def signing(scale: Scale) -> list[Row]:
     return rows
 
 
+def witnessing(scale: Scale) -> list[Row]:
+    """Three witnesses, each a process of its own with its own durable state, asked over HTTP on this machine."""
+    count, behind = scale.pick(500, 60), scale.pick(10_000, 1000)
+    signer = NoteSigner("bench.example/access", bytes(range(32)))
+    log = Log(SqliteLogStore(scale.folder / "log.db"), signer)
+    processes = [start_witness(scale.folder / name, name, signer.key) for name in ("one", "two", "three")]
+    policy = QuorumPolicy.k_of(signer.key, [one.key for one in processes], 2)
+    asked = Cosigning(log, [one.peer(signer.key) for one in processes], policy, SystemClock())
+    leaf = Leaf.at(0, LeafKind.ACCESS, bytes(32)).encode()
+    body = os.urandom(BODY_BYTES)
+
+    def over_http() -> None:
+        log.append([Entry(leaf, body)])
+        gathered = asked.gather(*log.checkpoint(), None)
+        log.keep_cosignatures(gathered.note)
+        if len(gathered.cosigned) < 2:
+            raise RuntimeError(f"no quorum: {gathered.refusals}")
+
+    try:
+        log.append([Entry(leaf, body)] * behind)
+        with closing(plain_log(scale.folder / "plain.db")) as plain:
+            arms = [Arm("over HTTP", over_http), Arm("plain SQLite insert", lambda: insert(plain, 1))]
+            samples = race(arms, count, collect=False)
+    finally:
+        asked.close()
+        log.store.close()
+        for one in processes:
+            one.end()
+    rows = []
+    for share, wanted in ((0.5, None), (0.99, Target("p99 ≤100 ms", "value", "most", 100))):
+        ours, base = (percentile(samples[name].wall_s, share) for name in ("over HTTP", "plain SQLite insert"))
+        rows.append(
+            Row(
+                f"entry → checkpoint cosigned by three witness processes over HTTP, p{100 * share:.0f},"
+                f" {behind:,} entries before it, n={count}",
+                Figure(ours * 1e3, "ms"),
+                Figure(base * 1e3, "ms"),
+                f"plain SQLite insert, p{100 * share:.0f}",
+                Ratio(ours / base, "times"),
+                wanted,
+                raw_of(samples["over HTTP"], samples["plain SQLite insert"]),
+            )
+        )
+    return rows
+
+
 def _grow(consortium: Consortium, count: int) -> None:
     leaves = [Leaf.at(0, LeafKind.ACCESS, hashlib.sha256(b"%d" % number).digest()) for number in range(count)]
     consortium.log.append([Entry(leaf.encode(), b"sealed") for leaf in leaves])
@@ -315,6 +367,13 @@ BENCHMARKS = (
         "one event recorded and the log signed (and cosigned by three in-process witnesses, each with its own durable"
         " state), no chain, against one durable SQLite insert; wall time of single calls",
         signing,
+    ),
+    Benchmark(
+        "ledger.witnesses",
+        "one entry appended, signed, cosigned by three witness processes over HTTP (c2sp.org/tlog-witness, keep-alive,"
+        " each with its own fsync; quorum 2, all three waited for), against one durable SQLite insert; wall time of"
+        " single calls",
+        witnessing,
     ),
     Benchmark(
         "ledger.gas", "anchors of a growing log by three witnesses on the embedded chain; gas of the block", anchoring
