@@ -181,7 +181,13 @@ def test_only_vendors_are_given_records(walk: Walk, keys: VendorKeys) -> None:
 
 def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     home = tmp_path / "node"
-    node = create_node(Settings.load(home))
+    choices = {
+        "modes": ("gated", "vendor-key"),
+        "vendor_key_noise": 9_000,
+        "vendor_key_weighted": True,
+        "max_weight": 3,
+    }
+    node = create_node(Settings.load(home, **choices))
     try:
         twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(3, 9) if one.reference != DIRECTORY]
         node.access.set_consents(OFFICER, [(twin, (provision(Category.FEATURES),)) for twin in twins])
@@ -196,6 +202,11 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     with open_node(home) as again:
         groups = again.similarity()._disclosure._book.told(VENDOR.id)
         assert groups == frozenset({frozenset(twins)})
+        offered = {
+            mode.mode.value: (mode.noise_width, mode.weighted, mode.max_weight)
+            for mode in again.similarity().terms().modes
+        }
+        assert offered == {"gated": (1, True, 3), "vendor-key": (9_000, True, 3)}  # what the hospital set
         assert again.similarity().resolve(VENDOR, told.handles[0]) in twins
     (home / "releases.sealed").write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     with open_node(home) as altered, pytest.raises(Unavailable, match="was altered"):

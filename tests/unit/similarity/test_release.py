@@ -50,6 +50,14 @@ def test_none_one_and_two_look_alike() -> None:
     assert "fewer than 3" in release(0).withheld
 
 
+def test_nobodys_consent_is_asked_where_nothing_would_be_told() -> None:
+    policy = MinimumCount(3, SECRETS.handle)
+    told = frozenset({frozenset(TWINS[:3])})
+    assert policy.candidates(matches(2)) == frozenset()
+    assert policy.candidates(matches(5), told) == frozenset(TWINS[:3])  # two new ones alone are not told
+    assert policy.candidates(matches(6), told) == frozenset(TWINS[:6])
+
+
 def test_exactly_the_minimum_is_enough() -> None:
     out = release(3)
     assert (out.count, len(out.handles)) == (3, 3)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryDrawer, schema_of
-from twinward.client import AnswerMalformed, Question, VendorClient, VendorKeys
+from twinward.client import AnswerMalformed, Question, Threshold, VendorClient, VendorKeys
 from twinward.client.messages import (
     MatrixSearch,
     Mode,
@@ -36,6 +36,8 @@ from twinward_crypto.padding import pad
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
 ROWS = np.random.default_rng(8).integers(0, 128, (70, 3))
+CROWD = np.random.default_rng(9).integers(60, 66, (70, 3))
+"""Many at each distance, and somebody at the next one: every off-by-one shows."""
 HANDLE = "ab" * 16
 
 
@@ -101,19 +103,24 @@ class TestBook:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    return House(tmp_path_factory.mktemp("parts"), SCHEMA, ROWS, allowance=10**6, protected=False, minimum_count=1)
+    return House(tmp_path_factory.mktemp("parts"), SCHEMA, CROWD, allowance=10**6, protected=False, minimum_count=1)
 
 
-@given(st.integers(1, 90), st.integers(0, 60_000), st.tuples(*[st.integers(1, 2)] * 3), st.integers(0, 69))
-@settings(max_examples=25)
+@given(
+    st.one_of(st.none(), st.integers(1, 90)),
+    st.one_of(st.integers(0, 60), st.just(60_000)),
+    st.tuples(*[st.integers(1, 2)] * 3),
+    st.integers(0, 69),
+)
+@settings(max_examples=60)
 def test_the_trees_nearest_are_brute_forces(
-    house: House, nearest: int, limit: int, weights: tuple[int, int, int], row: int
+    house: House, nearest: int | None, limit: int, weights: tuple[int, int, int], row: int
 ) -> None:
-    query = tuple(int(level) for level in ROWS[row])
+    query = tuple(int(level) for level in CROWD[row])
     search = MatrixSearch(epoch=EPOCH, levels=query, threshold_squared=limit, weights=weights, nearest=nearest)
     told = house.service.search_matrix(VENDOR, search)
-    distances = ((ROWS - np.array(query)) ** 2 * np.array(weights)).sum(axis=1)
-    reach = min(limit, int(np.sort(distances)[min(nearest, len(ROWS)) - 1]))
+    distances = ((CROWD - np.array(query)) ** 2 * np.array(weights)).sum(axis=1)
+    reach = limit if nearest is None else min(limit, int(np.sort(distances)[min(nearest, len(CROWD)) - 1]))
     expected = {house.service.secrets.handle(VENDOR.id, house.twins[i]) for i in np.flatnonzero(distances <= reach)}
     assert set(told.handles) == expected
 
@@ -157,6 +164,18 @@ def test_the_nearest_by_blurred_distance_keep_their_bound(tmp_path: Path) -> Non
     assert len(told.handles) >= 10
     assert all(by_handle[handle] < np.sort(distances)[9] + width for handle in told.handles)
     assert all(0 <= d - by_handle[h] < width for h, d in zip(told.handles, told.distances, strict=True))
+
+
+def test_a_threshold_is_moved_by_half_the_noise(tmp_path: Path) -> None:
+    """Of those exactly at the threshold half are found; who is half the noise nearer always, half farther never."""
+    at, near, far = ([60 + distance, 60, 60] for distance in (30, 25, 35))  # squared: 900, 625, 1225
+    rows = np.array([at] * 60 + [near, far] * 5)
+    house = House(tmp_path, SCHEMA, rows, modes=(Mode.VENDOR_KEY,), noise_width=512, allowance=3)
+    with house.vendor() as vendor:
+        told = vendor.query_vendor_key(dict.fromkeys("abc", 60.0), threshold=Threshold.squared_levels(900))
+    found = [house.twins.index(house.service.resolve(VENDOR, handle)) for handle in told.handles]
+    assert 10 <= sum(row < 60 for row in found) <= 50
+    assert [row for row in sorted(found) if row >= 60] == [60, 62, 64, 66, 68]
 
 
 def test_a_consent_given_later_counts_with_the_next_epoch(tmp_path: Path) -> None:
