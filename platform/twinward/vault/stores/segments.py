@@ -121,13 +121,7 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
 
 def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[Member]]:
     """The members whose blind tag is asked for and that are their records' newest versions. ``sealed`` is left out."""
-    hits: list[tuple[bytes, int, int]] = []
-    statement = select(tag_table.c.tag, tag_table.c.segment, tag_table.c.position)
-    for some in in_order(tags):
-        hits += [
-            (tag, number, place)
-            for tag, number, place in connection.execute(statement.where(tag_table.c.tag.in_(some)))
-        ]
+    hits = [(_bytes(tag), number, place) for tag, number, place in look_up(connection, tag_table, TAG_COLUMNS, tags)]
     segments: dict[int, SealedSegment] = {}
     columns = [column for column in segment_table.columns if column.name != "sealed"]
     for numbers in in_order({number for _, number, _ in hits}):
