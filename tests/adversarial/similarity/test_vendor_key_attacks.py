@@ -76,6 +76,7 @@ def test_a_small_noise_would_not_help(tmp_path: Path) -> None:
     assert np.array_equal(np.rint((zero - far + 127**2) / 254), ROWS[:, 0])
 
 
+@pytest.mark.slow
 def test_asking_again_averages_the_noise_away_where_nobody_counts(tmp_path: Path) -> None:
     noisy = {"noise_width": Offer().noise_width, "vendor_key_profile": "fast"}
     house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), **noisy)

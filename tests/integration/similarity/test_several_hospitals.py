@@ -32,6 +32,8 @@ from twinward.client import (
 )
 from twinward.errors import BadInput
 
+pytestmark = pytest.mark.slow  # three servers in processes of their own, one killed
+
 ROOT = Path(__file__).resolve().parents[3]
 QUERY = (60, 70, 50)
 VALUES = dict(zip(FEATURES, map(float, QUERY), strict=True))

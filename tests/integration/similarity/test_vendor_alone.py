@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 
 from tests.integration.similarity.test_several_hospitals import Served, awaited, start
 
+pytestmark = pytest.mark.slow  # a server and five interpreters of their own
+
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [str(ROOT / folder) for folder in ("platform", "ledger", "contracts", "crypto")]
 FORBIDDEN = (
