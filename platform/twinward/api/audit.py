@@ -136,14 +136,14 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
 
     @router.get("/consistency", summary="The proof that the log only grew; for officers")
     def consistency(
-        old: Annotated[int, Query(ge=1, le=MAX_INDEX)],
-        new: Annotated[int, Query(ge=1, le=MAX_INDEX)],
         principal: Principal = Depends(principal_of),
+        old: Annotated[int, Query(ge=1, le=MAX_INDEX)] = 1,
+        new: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
     ) -> Response:
         officer_permit(access, principal, "consistency")
-        return Response(
-            growth_file(audit.log.origin, old, new, audit.consistency(old, new)), media_type="application/json"
-        )
+        size = audit.status().signed_size if new is None else new
+        proof = growth_file(audit.log.origin, old, size, audit.consistency(old, size))
+        return Response(proof, media_type="application/json")
 
     @router.get(
         "/twins/{twin}/accesses",
