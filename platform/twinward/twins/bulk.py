@@ -333,7 +333,7 @@ class _Evidence:
                 # Times written alike compare as text; those of another zone or precision are kept beside them.
                 zone = when[19:] if isinstance(when, str) else ""
                 kept, key = self._readings[record.owner], (reading.code, reading.unit, zone + type(when).__name__)
-                if key not in kept or str(kept[key].when) <= str(when):
+                if key not in kept or str(kept[key].when) < str(when):  # of equals the first, as in extract
                     kept[key] = reading
 
     def owners(self) -> set[str]:

@@ -1,0 +1,208 @@
+"""Bulk NDJSON: what lands is what a bundle would have brought; what is bad is named by line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.benchmarks.ingest import ndjson, observations, patients
+from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
+from twinward.errors import BadInput
+from twinward.fhir.bundle import read_bundle
+from twinward.fhir.ndjson import BadLine, NdjsonReader, NdjsonTally, find_ndjson, import_ndjson, read_lines
+from twinward.fhir.patients import patient_imports
+from twinward.twins.bulk import BulkImport
+from twinward.vault.compaction import Compactor
+from twinward.vault.interfaces import Member
+from twinward.vocabulary import Category, Purpose
+
+PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1970-01-01"}
+
+
+def observation(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": f"o{number}",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "2345-7"}]},
+        "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": "2025-06-01T10:00:00Z",
+        "valueQuantity": {"value": 95, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"},
+        **changes,
+    }
+
+
+def bulk(hospital: Hospital) -> BulkImport:
+    return BulkImport(hospital.twins, hospital.vault, hospital.access, hospital.clock, SYSTEM)
+
+
+@pytest.fixture
+def take(hospital: Hospital, tmp_path: Path) -> Callable[..., tuple[NdjsonTally, list[BadLine]]]:
+    def taken(*files: Iterable[dict[str, Any] | bytes]) -> tuple[NdjsonTally, list[BadLine]]:
+        paths = []
+        for number, lines in enumerate(files):
+            paths.append(tmp_path / f"{number}.ndjson")
+            raw = [one if isinstance(one, bytes) else json.dumps(one, separators=(",", ":")).encode() for one in lines]
+            paths[-1].write_bytes(b"\n".join(raw))
+        bad: list[BadLine] = []
+        return import_ndjson(paths, bulk(hospital), on_bad_line=bad.append), bad
+
+    return taken
+
+
+def everything(hospital: Hospital, patient: str = "p") -> dict[str, tuple[str, Category, bytes]]:
+    records, _ = hospital.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, f"Patient/{patient}")
+    return {
+        one.references[0]: (one.record_type, one.category, one.content) for one in records if one.record_type[0] != "F"
+    }
+
+
+def test_lines_land_as_a_bundle_would_and_twice_changes_nothing(hospital: Hospital, take: Any, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    people = patients(3, chance)
+    lines = list(observations(people, 60, chance))
+    tally, bad = take(people, lines)
+    assert bad == []
+    assert (tally.created, tally.new_twins, tally.patients) == (183, 3, 3)
+    again, bad = take(people, lines)
+    assert (again.created, again.updated, again.unchanged, again.new_twins, bad) == (0, 0, 183, 0, [])
+    (tmp_path / "other").mkdir()
+    other = Hospital(tmp_path / "other")
+    for person in people:
+        mine = [one for one in lines if one["subject"]["reference"].endswith(person["id"])]
+        entry = [{"resource": one} for one in (person, *mine)]
+        document = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entry}, separators=(",", ":"))
+        for source in patient_imports(read_bundle(document.encode())):
+            other.twins.ingest(SYSTEM, source)
+        assert everything(hospital, person["id"]) == everything(other, person["id"])
+        assert vector(hospital, person["id"]) == vector(other, person["id"])
+    other.close()
+    assert sum(isinstance(one, Member) for twin in hospital.store.twins() for one in hospital.store.of_twin(twin)) > 150
+    assert {one.twin for one in hospital.trail.events} >= set(hospital.twins.all())
+
+
+def vector(hospital: Hospital, patient: str) -> object:
+    twin = hospital.twins.find(f"Patient/{patient}")
+    records = hospital.twins.read(SYSTEM, Purpose.RECORD_MANAGEMENT, twin, [Category.FEATURES])
+    return json.loads(records[0].content)
+
+
+def test_bad_lines_are_named_and_good_ones_land(hospital: Hospital, take: Any) -> None:
+    good = json.dumps(observation(1), separators=(",", ":")).encode()
+    lines = [
+        json.dumps(PATIENT).encode(),
+        good,
+        b"",
+        b"{not json",
+        good.replace(b'"id":"o1"', b'"id":"o2","id":"o3"'),
+        good.replace(b'"o1"', b'"o4"').replace(b'"code":"2345-7"', b'"code":"2345-7","code":"x"'),
+        good.replace(b'"o1"', b'"o5"').replace(b'"value":95', b'"value":1.10'),
+        good.replace(b'"o1"', b'"o6"').replace(b'"value":95', b'"value":NaN'),
+        good.replace(b'"o1"', b'"\xff"'),
+        good.replace(b'"o1"', b'"o7"').replace(b"Patient/p", b"Patient/nobody"),
+        good.replace(b'"o1"', b'"o8"').replace(b'{"reference":"Patient/p"}', b"null"),
+        json.dumps({"resourceType": "Bundle", "type": "collection", "entry": []}).encode(),
+        good.replace(b'"Observation"', b'"Nonsense"'),
+        good.replace(b'"o1"', b'"o9"').replace(b'"final"', b'"fi\\u006eal"'),
+    ]
+    tally, bad = take(lines)
+    assert sorted(one.number for one in bad) == [4, 5, 6, 8, 9, 10, 11, 12, 13]
+    assert (tally.lines, tally.created, tally.refused) == (13, 4, 9)
+    assert set(everything(hospital)) == {"Patient/p", "Observation/o1", "Observation/o5", "Observation/o9"}
+    assert b'"value":1.10' in everything(hospital)["Observation/o5"][2]
+    assert all(isinstance(one.error, BadInput) or "twin" in str(one.error) for one in bad)
+    assert not any("Patient/nobody" in str(one.error) for one in bad)
+
+
+def test_order_does_not_matter_and_updates_are_versions(hospital: Hospital, take: Any) -> None:
+    organization = {"resourceType": "Organization", "id": "h", "name": "Mercy"}
+    tally, bad = take([observation(number) for number in range(30)], [organization, PATIENT])
+    assert (tally.created, bad) == (33, [])  # with the directory's own marker
+    tally, bad = take([observation(number, status="amended" if number < 2 else "final") for number in range(30)])
+    assert (tally.updated, tally.unchanged, bad) == (2, 28, [])
+    assert [one.version for one in hospital.twins.versions.history(CLINICIAN, Purpose.TREATMENT, "Observation/o1")] == [
+        2,
+        1,
+    ]
+    assert take([observation(40), observation(40, status="amended")])[0].updated == 1
+    other = {**PATIENT, "id": "q"}
+    _, bad = take([other, observation(1, subject={"reference": "Patient/q"})])
+    assert ["another patient" in str(one.error) for one in bad] == [True]
+    Compactor(hospital.store, hospital.keyring, hospital.clock, TENANT).run()
+    tally, bad = take([observation(number, status="amended" if number < 2 else "final") for number in range(30)])
+    assert (tally.unchanged, bad) == (30, [])
+
+
+def test_a_newer_reading_joins_the_features_that_are_kept(hospital: Hospital, take: Any) -> None:
+    weight = {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]}
+    kilograms = {"value": 70, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"}
+    take([PATIENT, observation(1), observation(2, code=weight, valueQuantity=kilograms)])
+    before: Any = vector(hospital, "p")
+    late = {"value": 140, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
+    take([observation(3, effectiveDateTime="2025-07-01T10:00:00+02:00", valueQuantity=late)])
+    after: Any = vector(hospital, "p")
+    changed = {name for name in after["readings"] if after["readings"][name] != before["readings"].get(name)}
+    assert changed
+    assert all(after["readings"][name]["value"] == 140 for name in changed)
+    assert before["readings"].keys() == after["readings"].keys()
+
+
+def test_an_erased_patient_is_not_written_to(hospital: Hospital, take: Any) -> None:
+    take([PATIENT, observation(1)])
+    hospital.keyring.shred(hospital.twins.find("Patient/p"))
+    tally, bad = take([observation(2), {**PATIENT, "id": "q"}])
+    assert (tally.created, [one.number for one in bad]) == (1, [1])
+
+
+def test_gzip_blank_lines_and_folders(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "Observation.ndjson.gz", "wb") as file:
+        file.write(b'\r\n{"a":1}\r\n\n  {"b":2}')
+    (tmp_path / "Patient.ndjson").write_bytes(b"{}\n")
+    (tmp_path / "other.json").write_bytes(b"{}")
+    assert [path.name for path in find_ndjson([tmp_path])] == ["Patient.ndjson", "Observation.ndjson.gz"]
+    assert list(read_lines(tmp_path / "Observation.ndjson.gz")) == [(2, b'{"a":1}'), (4, b'{"b":2}')]
+    (tmp_path / "broken.ndjson.gz").write_bytes(b"not gzip")
+    for path in (tmp_path / "broken.ndjson.gz", tmp_path / "absent.ndjson"):
+        with pytest.raises(BadInput):
+            list(read_lines(path))
+
+
+SOURCE = ndjson(list(observations(patients(1, random.Random(3)), 1, random.Random(4)))).strip()
+
+
+PIECES = (b'"', b"{", b"}", b":", b",", b" ", b"\\", b"\\u0022", b'"id":', b'"id":"x",', b"null", b"[", b"\xff", b"9")
+
+
+@given(
+    st.sampled_from(PIECES),
+    st.integers(0, len(SOURCE)),
+    st.integers(0, 4),
+)
+def test_the_fast_way_takes_nothing_that_the_strict_one_refuses(piece: bytes, at: int, cut: int) -> None:
+    """And where both take a line, they say the same of it."""
+    line = (SOURCE[:at] + piece + SOURCE[at + cut :]).strip(b" \t\r\n")
+    reader = NdjsonReader(("8302-2", "2339-0"))
+    fast = reader._fast(line)
+    if fast is not None:
+        strict = reader._strict(line)
+        assert fast[:6] == strict[:6]
+        assert [one[:3] for one in fast.readings] == [one[:3] for one in strict.readings if one.code in reader._wanted]
+
+
+@pytest.mark.parametrize("member", [b'"status":"final"', b'"value":', b'"display":', b'"reference":', b'"system":'])
+def test_a_key_that_stands_twice_is_seen_wherever_it_stands(member: bytes) -> None:
+    name = member.split(b":")[0]
+    at = SOURCE.index(name)
+    for twice in (name + b':"x",', name + b":1,", name + b':{"a":"b"},', name + b" : [],"):
+        line = SOURCE[:at] + twice + SOURCE[at:]
+        assert NdjsonReader(())._fast(line) is None
+        with pytest.raises(BadInput):
+            NdjsonReader(()).read(line)
