@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from twinward.api.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
+from twinward.client.messages import PREFIX as QUERIES
 from twinward.fhir.render import MEDIA_TYPE
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
@@ -72,6 +73,7 @@ _SIGNED_IN = {
     409: "The present version or state stands in the way",
 }
 _WITH_BODY = {413: "The body is larger than this node takes"}
+_OF_QUERIES = {429: "More requests in a minute than this hospital answers one vendor; the hint says how long to wait"}
 _OF_FHIR = {
     410: "It was deleted; its history is still there",
     412: "A condition of the request does not hold: another version is there, or several match",
@@ -112,7 +114,7 @@ def _add_refusals(path: str, operation: dict[str, Any]) -> None:
     if operation.get("security"):
         refusals |= _SIGNED_IN | (_OF_FHIR if of_fhir else {})
     if "requestBody" in operation:
-        refusals |= _WITH_BODY
+        refusals |= _WITH_BODY | (_OF_QUERIES if path.startswith(f"{QUERIES}/") else {})
     responses = operation["responses"]
     responses.pop(_UNSENT, None)
     for status, meaning in sorted(refusals.items()):

@@ -22,7 +22,7 @@ from twinward.api.app import create_app
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning")
 
-_MAY_BE_REFUSED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "412", "413", "428", "503"]
+_MAY_BE_REFUSED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "412", "413", "428", "429", "503"]
 _BEYOND_SCHEMAS = "^/(fhir|api/1/twins|api/1/similarity)"
 
 
