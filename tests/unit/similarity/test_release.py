@@ -212,6 +212,11 @@ def test_both_sides_derive_one_plan_from_the_terms() -> None:
             assert mode.plan(there.feature_schema).pack() == mode.plan(CARDIOMETABOLIC).pack()
 
 
+def test_vendor_key_answers_stay_below_trilateration_whatever_a_hospital_sets() -> None:
+    bounds = [Offer(vendor_key_queries=most).vendor_key_bound(CARDIOMETABOLIC) for most in (None, 3, 16, 17, 10**6)]
+    assert bounds == [16, 3, 16, 16, 16]
+
+
 def test_unknown_rings_are_refused() -> None:
     with pytest.raises(BadInput):
         ModeTerms(mode="gated", profile="weak", leakage="").plan(SCHEMA)
