@@ -20,7 +20,8 @@ START_TIMEOUT_S = 20.0
 @contextmanager
 def served(node: Node) -> Iterator[str]:
     """Serve the node on a free loopback port; yields its base URL."""
-    listener = socket.socket()
+    # With the protocol named, asyncio turns Nagle off on what it accepts; otherwise answers come 40 ms late.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(node), log_config=None, lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="demo-server", daemon=True)
