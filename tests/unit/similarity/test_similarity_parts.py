@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryDrawer, schema_of
-from twinward.client import AnswerMalformed, Question, Threshold, VendorClient, VendorKeys
+from twinward.client import AnswerMalformed, HospitalRefused, Question, Threshold, VendorClient, VendorKeys
 from twinward.client.messages import (
     MatrixSearch,
     Mode,
@@ -149,6 +149,8 @@ def test_fewer_than_the_minimum_are_not_looked_for(tmp_path: Path) -> None:
     with pytest.raises(QueryRefused, match="fewer than 4 patients") as refusal:
         house.service.search_matrix(VENDOR, search)
     assert refusal.value.hint == "ask for the nearest 4"
+    with house.vendor() as vendor, pytest.raises(HospitalRefused, match="fewer than 4 patients"):
+        vendor.query_gated({"a": 1.0}, nearest=3)
     assert house.budget.remaining(VENDOR.id, EPOCH) == 5
 
 
