@@ -69,7 +69,8 @@ class Guard:
                 await refusal(scope, receive, guarded_send)
         finally:
             # The route's template, not the path: paths carry ids of twins and patients.
-            route = getattr(scope.get("route"), "path", "unknown")
+            matched = scope.get("route")
+            route = getattr(matched, "path_format", None) or getattr(matched, "path", "unknown")
             log.info(
                 "request", method=scope["method"], route=route, status=status, ms=self._clock.now_ms() - started_ms
             )

@@ -47,7 +47,13 @@ Place = tuple[str, str]
 
 _CURSOR = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})?")
 _OWNER = re.compile(r"(?:https?://[^?#]{1,500}/)?(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
-_FORMATS = frozenset({"json", "application/json", "application/fhir+json"})
+_WISHES = {
+    "_format": frozenset({"json", "application/json", "application/fhir+json"}),
+    "_total": frozenset({"none", "estimate", "accurate"}),
+    "_totalMethod": frozenset({"count"}),
+}
+"""What changes no answer here: a total is told, and exact, wherever the search names its patients. The last one is what
+``fhirpy`` sends for a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient:
             includes.append(read_include(name, value, resource_type))
         elif name in ("_summary", "_elements"):
             pass  # read together below
-        elif name == "_format" and value in _FORMATS:
+        elif name in _WISHES and value in _WISHES[name]:
             continue
         elif name in known:
             check(name, known[name], value)

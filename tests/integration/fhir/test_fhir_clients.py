@@ -77,6 +77,37 @@ def test_fhirpy_reads_searches_creates_updates_and_deletes(house: House, base: s
         vendor.resources("Patient").fetch()
 
 
+def test_fhirpy_sorts_counts_includes_and_creates_once(house: House, base: str) -> None:
+    import fhirpy
+
+    client = fhirpy.SyncFHIRClient(base, authorization=f"Bearer {house.tokens['clinician']}")
+    patient = client.resources("Patient").limit(1).fetch()[0]
+    observations = client.resources("Observation").search(patient=patient.id)
+    assert observations.count() == len(observations.fetch_all())
+    newest = observations.sort("-date").limit(1).fetch()[0]
+    assert newest.effectiveDateTime == max(one.effectiveDateTime for one in observations.fetch_all())
+    bundle = observations.include("Observation", "subject").limit(1).fetch_raw()
+    assert [one.resource.resource_type for one in bundle.entry if one.search["mode"] == "include"] == ["Patient"]
+    part = observations.elements("code").limit(1).fetch()[0]
+    assert "valueQuantity" not in part
+
+    reading = client.resource(
+        "Observation",
+        status="final",
+        identifier=[{"system": "urn:ward", "value": "once"}],
+        code={"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+        subject={"reference": f"Patient/{patient.id}"},
+    )
+    once = client.resources("Observation").search(identifier="urn:ward|once")
+    first, created = once.get_or_create(reading)
+    again, created_again = once.get_or_create(reading)
+    assert (bool(created), bool(created_again), first.id) == (True, False, again.id)
+    reading["status"] = "amended"
+    updated, _ = once.update(reading)
+    assert (updated.id, updated.status) == (first.id, "amended")
+    updated.delete()
+
+
 class _Bearer:
     """What fhirclient asks of an authorisation: to add the header of a token that is there already."""
 

@@ -150,3 +150,10 @@ def test_what_is_no_condition_is_refused(web: TestClient, patient: None, conditi
 def test_a_write_without_any_condition_is_refused(web: TestClient, patient: None, method: str) -> None:
     answer = send(web, method, "/Observation", content=json.dumps(reading(1)))
     assert (answer.status_code, outcome(answer)["code"]) == (400, "required")
+
+
+def test_a_condition_in_the_address_of_a_create_is_heeded_too(web: TestClient, patient: None) -> None:
+    address, body = "/Observation?identifier=urn:ward|r1", json.dumps(reading(1))
+    assert [send(web, "POST", address, content=body).status_code for _ in range(2)] == [201, 200]
+    assert send(web, "POST", "/Observation?nonsense=1", content=body).status_code == 400
+    assert send(web, "POST", "/Observation?_format=json", content=body).status_code == 201

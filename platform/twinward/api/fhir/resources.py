@@ -33,6 +33,7 @@ from twinward.vocabulary import Action
 IfMatch = Annotated[str, Header(max_length=64)]
 IfNoneExist = Annotated[str, Header(max_length=2000)]
 VersionId = Annotated[str, Path(json_schema_extra={"pattern": "^[1-9][0-9]{0,9}$"})]
+_FORMATTING = frozenset({"_format", "_pretty"})
 _WRITES = answers(_200="What is kept now", _201="It was created")
 
 
@@ -116,7 +117,11 @@ def _add_writes(router: APIRouter, service: FhirService, principal_of: Callable[
     ) -> Response:
         kind, purpose = resource_type_of(resource_type), context.purpose(principal)
         body = await resource_body(request)
-        unless = read_condition(kind, if_none_exist) if if_none_exist else None
+        # Some clients (fhirpy's get_or_create) put the condition into the address instead of the header.
+        asked = [(name, value) for name, value in request.query_params.multi_items() if name not in _FORMATTING]
+        unless = condition_of(kind, asked) if asked else None
+        if if_none_exist:
+            unless = read_condition(kind, if_none_exist)
         create = service.editing.create
         written = await run_in_threadpool(create, principal, kind, body, purpose=purpose, unless=unless)
         return _written(request, written, prefer)
