@@ -35,7 +35,9 @@ def create_app(node: Node) -> FastAPI:
     principal_of = bearer_principal(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
     streams = EventStreams()
-    app.include_router(twins_router(node.twins, node.access, WriteLog(node.audit), streams, principal_of))
+    app.include_router(
+        twins_router(node.twins, node.access, WriteLog(node.audit), streams, principal_of, node.accounts.by_token)
+    )
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.similarity, node.access, principal_of))

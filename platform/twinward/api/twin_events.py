@@ -23,8 +23,8 @@ from twinward.twins.following import Told
 from twinward.twins.state import TwinState
 
 MEDIA_TYPE = "text/event-stream"
-POLL_S = 0.25
-POLLS_PER_BEAT = 60
+POLL_S = 0.5
+POLLS_PER_BEAT = 30
 """A heartbeat every 15 seconds of silence."""
 RETRY_MS = 2000
 MOST_STREAMS = 64

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
@@ -52,19 +51,24 @@ READING_OR_FOLLOWING: dict[int | str, dict[str, Any]] = READING | {200: _TAGGED 
 
 
 def twins_router(
-    twins: Twins, access: AccessControl, writes: Writes, streams: EventStreams, principal_of: Callable[..., Principal]
+    twins: Twins,
+    access: AccessControl,
+    writes: Writes,
+    streams: EventStreams,
+    principal_of: Callable[..., Principal],
+    by_token: Callable[[str], Principal],
 ) -> APIRouter:
-    """The routes that read and follow."""
+    """The routes that read and follow. ``by_token`` says, while a stream is open, whose token it still is."""
     router = APIRouter(prefix=PREFIX, tags=["Twins"])
     states = twins.states
     schema = states.schema
 
     def subscription(request: Request) -> Callable[[], None]:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        credentials = HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
+        """Raises once the token of this request is no longer good."""
+        token = request.headers.get("authorization", "").partition(" ")[2].strip()
 
         def still_signed_in() -> None:
-            principal_of(credentials)
+            by_token(token)
 
         return still_signed_in
 
@@ -126,7 +130,7 @@ def twins_router(
             after = last_event(request)
             subscriber = Subscriber(principal, why.purpose, why.justification)
             return streams.serve(
-                lambda: FollowingOne(states, access, subscriber, TwinId(twin), after=after),
+                lambda: FollowingOne(states, access, writes, subscriber, TwinId(twin), after=after),
                 subscription(request),
                 lambda state: twin_shape.whole(state, schema, selection),
             )

@@ -70,7 +70,14 @@ class FollowingOne:
     """One twin, every revision of it. ``resume`` is a revision."""
 
     def __init__(
-        self, states: TwinStates, access: AccessControl, subscriber: Subscriber, twin: TwinId, *, after: int | None
+        self,
+        states: TwinStates,
+        access: AccessControl,
+        writes: Writes,
+        subscriber: Subscriber,
+        twin: TwinId,
+        *,
+        after: int | None,
     ) -> None:
         """Begin after a revision, or with the next change.
 
@@ -81,6 +88,9 @@ class FollowingOne:
         self._states = states
         self._access = access
         self._subscriber = subscriber
+        self._writes = writes
+        self._next = writes.size()
+        self._looks = LOOKS
         outline = states.outline(twin)
         states.read(
             subscriber.principal,
@@ -100,6 +110,10 @@ class FollowingOne:
             TwinShredded: there is nothing left to see.
         """
         self._require_leave()
+        self._note_writes()
+        if not self._looks:
+            return []
+        self._looks -= 1
         outline = self._states.outline(self._twin)
         first = max(self.resume + 1, 1)
         if outline.revision - first >= MOST_REVISIONS:
@@ -109,6 +123,13 @@ class FollowingOne:
             told.append(Told(revision, _read(self._states, self._subscriber, self._at(outline, revision))))
             self.resume = revision
         return told
+
+    def _note_writes(self) -> None:
+        """Look at the twin again for a while if the log says that a write to it was permitted."""
+        stop = min(self._writes.size(), self._next + ENTRIES_AT_ONCE)
+        if any(twin == self._twin for _, twin, _ in self._writes.between(self._next, stop)):
+            self._looks = LOOKS
+        self._next = stop
 
     def _at(self, outline: Outline, revision: int) -> Outline:
         newest = revision == outline.revision
