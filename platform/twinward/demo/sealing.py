@@ -15,6 +15,7 @@ from twinward.fhir.cohort import generate_cohort
 from twinward.fhir.importer import BadFile, find_files, import_bundles
 from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport
+from twinward.vault.interfaces import Member
 from twinward.vocabulary import TwinId
 
 _MAX_IDS = 200
@@ -58,7 +59,8 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
     seconds = time.perf_counter() - started
     found = search_files(node.settings.home, set().union(*needles.values(), _COMMON))
     stored = sum(path.stat().st_size for path in node.settings.home.glob("vault.db*"))
-    row = next(iter(node.store.of_twin(twins[0])))
+    kept = next(iter(node.store.of_twin(twins[0])))
+    sealed = kept.segment.sealed if isinstance(kept, Member) else kept.sealed
     display.finish(f"{resources} resources of {len(twins)} patients sealed; {found} of their words found in the files")
     sealing = Sealing(
         source=source,
@@ -70,7 +72,7 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
         rejected=tuple(rejected),
         needles=(*(f"{len(words)} {kind}" for kind, words in needles.items()), "FHIR type names and LOINC codes"),
         needles_found=found,
-        row_hex=row.sealed[:96].hex(" ", 2),
+        row_hex=sealed[:96].hex(" ", 2),
     )
     return Admitted(tuple(twins), sealing)
 
