@@ -238,7 +238,7 @@ def _import_ndjson(node: Node, files: list[Path], depth: Depth, tally: _Tally, b
     def show(so_far: NdjsonTally) -> None:
         bars.update(task, completed=so_far.lines)
 
-    done = import_ndjson(files, node.bulk_import(SYSTEM), depth=depth, on_bad_line=refuse, progress=show)
+    done = import_ndjson(files, node.twins.bulk_import(SYSTEM), depth=depth, on_bad_line=refuse, progress=show)
     bars.update(task, completed=done.lines, total=done.lines)
     tally.patients += done.patients
     tally.new_twins += done.new_twins

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -246,18 +246,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with _opened(path) as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 2):
-                number += 1
-                if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                        pass
-                text = line.strip(b" \t\r\n")
-                if text:
-                    yield number, text
+            yield from _lines_of(file)
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "it is not gzip, or ends too early"
         raise InvalidResource(Issue("exception", "", f"cannot read the file: {reason}")) from None
+
+
+def _lines_of(file: BufferedIOBase) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES + 2):
+        number += 1
+        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+        text = line.strip(b" \t\r\n")
+        if text:
+            yield number, text
 
 
 def _opened(path: Path) -> BufferedIOBase:
@@ -304,14 +308,29 @@ def import_ndjson(
         InvalidResource: a file cannot be read.
         AccessDenied, Unavailable: as ``BulkImport.take``; what landed before stays, and the same import goes on.
     """
-    run = _Run(bulk, NdjsonReader(bulk.wanted_codes, depth=depth), on_bad_line, progress)
+    lines = ((path, number, line) for path in paths for number, line in read_lines(path))
+    return _import(lines, _Run(bulk, NdjsonReader(bulk.wanted_codes, depth=depth), on_bad_line, progress))
+
+
+def import_body(
+    body: bytes,
+    bulk: BulkImport,
+    *,
+    on_bad_line: Callable[[BadLine], None],
+    progress: Tell | None = None,
+) -> NdjsonTally:
+    """``import_ndjson`` for what was sent as one body."""
+    lines = ((Path(), number, line) for number, line in _lines_of(BytesIO(body)))
+    return _import(lines, _Run(bulk, NdjsonReader(bulk.wanted_codes), on_bad_line, progress))
+
+
+def _import(lines: Iterable[tuple[Path, int, bytes]], run: _Run) -> NdjsonTally:
     with _no_cycles():
-        for path in paths:
-            for number, line in read_lines(path):
-                run.add(path, number, line)
+        for path, number, line in lines:
+            run.add(path, number, line)
         run.flush()
         run.retry()
-        bulk.finish()
+        run.finish()
     return run.tally
 
 
@@ -394,6 +413,10 @@ class _Run:
                 self.flush(wait=False)
         self._waiting = []
         self.flush(wait=False)
+
+    def finish(self) -> None:
+        """Derive what is derived from all of it."""
+        self._bulk.finish()
 
     def _refuse(self, path: Path, number: int, error: TwinwardError) -> None:
         self.tally.refused += 1

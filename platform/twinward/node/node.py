@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from twinward.access.accounts import Accounts
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore
-from twinward.access.interfaces import Permit, Principal
+from twinward.access.interfaces import Permit
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.break_glass_journal import BreakGlassJournal
@@ -23,7 +23,6 @@ from twinward.node.cohort import RunningCohort
 from twinward.node.errors import translated
 from twinward.similarity.service import Similarity
 from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
-from twinward.twins.bulk import BulkImport
 from twinward.twins.service import Twins
 from twinward.vault.compaction import Compactor
 from twinward.vault.database import Schema, open_database
@@ -112,10 +111,6 @@ class Node:
             Unavailable: the chain, which says what epoch it is, does not answer.
         """
         return self._cohort.current()
-
-    def bulk_import(self, principal: Principal) -> BulkImport:
-        """One import of many records, straight into segments."""
-        return BulkImport(self.twins, self.vault, self.access, self.clock, principal)
 
     def refresh_cohort(self) -> Similarity:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""

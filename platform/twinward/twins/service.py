@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.clock import Clock
@@ -24,6 +25,9 @@ from twinward.twins.targets import Targets
 from twinward.twins.versions import Versions
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
+
+if TYPE_CHECKING:
+    from twinward.twins.bulk import BulkImport
 
 
 class Twins:
@@ -89,6 +93,12 @@ class Twins:
             if progress is not None:
                 progress(receipt)
         return receipts
+
+    def bulk_import(self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT) -> BulkImport:
+        """One import of very many records, straight into segments."""
+        from twinward.twins.bulk import BulkImport
+
+        return BulkImport(self, self._vault, self._access, self._clock, principal, purpose=purpose)
 
     def read(
         self,

@@ -1,0 +1,76 @@
+"""Bulk import over HTTP: the asynchronous pattern, counts at the end, bad lines named with their OperationOutcome."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from tests.integration.fhir.hospital import Hospital
+from tests.integration.fhir.test_ndjson import PATIENT, observation
+from tests.integration.fhir.web import send
+
+NDJSON = {"prefer": "respond-async", "content-type": "application/fhir+ndjson"}
+
+
+def body(*lines: dict[str, Any] | bytes) -> bytes:
+    return b"\n".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in lines)
+
+
+def begin(web: TestClient, content: bytes, who: str = "system") -> str:
+    response = send(web, "POST", "/$import", who, content=content, headers=NDJSON)
+    assert response.status_code == 202, response.text
+    address: str = response.headers["content-location"].removeprefix("http://testserver/fhir")
+    return address
+
+
+def manifest(web: TestClient, address: str, who: str = "system") -> dict[str, Any]:
+    for _ in range(600):
+        response = send(web, "GET", address, who)
+        if response.status_code == 200:
+            found: dict[str, Any] = response.json()
+            return found
+        assert response.status_code == 202
+        assert "written" in response.headers["x-progress"]
+        time.sleep(0.05)
+    raise AssertionError("the import never ended")
+
+
+def test_lines_are_imported_and_bad_ones_named(web: TestClient, hospital: Hospital) -> None:
+    content = body(*(observation(number) for number in range(30)), b'{"resourceType":"Patient","id":3}', PATIENT)
+    address = begin(web, content)
+    found = manifest(web, address)
+    assert found["counts"] == {
+        "lines": 32,
+        "created": 31,
+        "updated": 0,
+        "unchanged": 0,
+        "new_twins": 1,
+        "refused": 1,
+    }
+    (bad,) = found["error"]
+    assert (bad["line"], bad["outcome"]["resourceType"]) == (31, "OperationOutcome")
+    assert bad["outcome"]["issue"][0]["expression"] == ["Patient.id"]
+    assert send(web, "GET", "/Observation/o7", "clinician").json()["id"] == "o7"
+    assert manifest(web, begin(web, content))["counts"]["unchanged"] == 31
+    assert send(web, "DELETE", address, "system").status_code == 202
+    assert send(web, "GET", address, "system").status_code == 404
+
+
+def test_who_may_not_write_may_not_import_and_jobs_are_their_owners(web: TestClient) -> None:
+    assert send(web, "POST", "/$import", "vendor", content=b"{}", headers=NDJSON).status_code == 403
+    address = begin(web, body(PATIENT))
+    assert send(web, "GET", address, "clinician").status_code == 404
+    assert send(web, "GET", address, "vendor").status_code == 403
+    assert send(web, "GET", "/$import-jobs/guess", "system").status_code == 404
+    manifest(web, address)
+
+
+def test_what_is_not_ndjson_or_not_asynchronous_is_refused(web: TestClient) -> None:
+    synchronous = {"content-type": "application/fhir+ndjson"}
+    assert send(web, "POST", "/$import", "system", content=body(PATIENT), headers=synchronous).status_code == 400
+    other = {"prefer": "respond-async", "content-type": "text/plain"}
+    assert send(web, "POST", "/$import", "system", content=body(PATIENT), headers=other).status_code == 400
+    assert manifest(web, begin(web, b""))["counts"]["lines"] == 0
