@@ -14,6 +14,7 @@ need no storage of their own. All derivations are ``kdf.derive``; the labels bel
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes, derive, length_prefixed
@@ -55,7 +56,17 @@ def name_tag_key(twin_key: bytes) -> bytes:
 
 def wrap_context(tenant: str, twin: str, generation: int) -> bytes:
     """What a wrapped twin key is bound to at the key service. Under any other context it does not unwrap."""
-    return length_prefixed(WRAP_CONTEXT, tenant.encode(), twin.encode(), _generation(generation))
+    return wrap_contexts(tenant)(twin, generation)
+
+
+def wrap_contexts(tenant: str) -> Callable[[str, int], bytes]:
+    """``wrap_context`` of many twins of one tenant."""
+    begun = length_prefixed(WRAP_CONTEXT, tenant.encode())
+
+    def context(twin: str, generation: int) -> bytes:
+        return begun + length_prefixed(twin.encode(), _generation(generation))
+
+    return context
 
 
 def _generation(generation: int) -> bytes:

@@ -8,8 +8,8 @@ by URI from an explicit map; each passes the suite in ``testing/provider_conform
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, NewType, Protocol
 
 TenantId = NewType("TenantId", str)
 """One hospital's name inside a key service, e.g. ``st-anna``."""
@@ -26,12 +26,14 @@ class KekId:
         return f"{self.tenant}/kek/{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
-    """A wrapped key and the context it is bound to."""
+class WrappedKey(NamedTuple):
+    """A wrapped key and the context it is bound to. A tuple: a rotation makes a million of them."""
 
-    wrapped: bytes = field(repr=False)
-    context: bytes = field(repr=False)
+    wrapped: bytes
+    context: bytes
+
+    def __repr__(self) -> str:
+        return "WrappedKey(…)"
 
 
 class KeyProvider(Protocol):

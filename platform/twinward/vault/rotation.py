@@ -26,7 +26,7 @@ from twinward.vault.models import RetiringKek, WrappedTwinKey
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
 
-FIRST_BATCH, LARGEST_BATCH = 256, 8192
+FIRST_BATCH, LARGEST_BATCH = 1024, 16384
 """Keys in one transaction: it grows while a batch is quick, since a key service on the network may not be."""
 QUICK_S, SLOW_S = 0.25, 1.0
 
@@ -146,10 +146,10 @@ class Rotation:
         dialect = connection.dialect.name
         found: Sequence[Any] = connection.exec_driver_sql(_READ[dialect], (after, target, size)).fetchall()
         rows = [_checked(row) for row in found]
-        goal = KekId(self._tenant, target)
+        goal, place = KekId(self._tenant, target), hierarchy.wrap_contexts(self._tenant)
         moved: list[bytes] = []
         for version, run in groupby(rows, key=itemgetter(2)):
-            wrapped = [WrappedKey(row[3], hierarchy.wrap_context(self._tenant, row[0], row[1])) for row in run]
+            wrapped = [WrappedKey(sealed, place(twin, generation)) for twin, generation, _, sealed in run]
             moved += self._provider.rewrap_many(KekId(self._tenant, version), goal, wrapped)
         if not rows:
             return rows
