@@ -17,6 +17,8 @@ from twinward.errors import NotFound
 from twinward.federation.ledger_adapters import COHORT
 from twinward.node import Node, translated
 from twinward.vocabulary import Role
+from twinward.witness_health import health_of
+from twinward_ledger.stores.witness_memory import Standing
 
 LAGGING = 1000
 """Events that may wait for their anchor before the lamp turns amber."""
@@ -143,13 +145,25 @@ def alarm(error: LogTampered) -> dict[str, Any]:
 
 
 def witnesses(node: Node) -> list[dict[str, Any]]:
-    """Every witness, and whether its cosignature on the newest checkpoint verifies."""
+    """Every witness: whether its cosignature on the newest checkpoint verifies, and how it is."""
     latest = node.log.latest()
     signed = dict(verify_all(latest[1].encode(), node.audit.anchorer)) if latest else {}
     return [
-        {"name": peer.key.name, "signed": peer.key.name in signed, "key": str(peer.key).split("+", 2)[2]}
-        for peer in node.witnesses
+        {
+            "name": one.name,
+            "signed": one.name in signed,
+            "key": one.key.split("+", 2)[2],
+            "say": one.sentence,
+            "kind": "good" if one.good else "bad" if one.alarming else "warn",
+        }
+        for one in health_of(node.audit.anchorer)
     ]
+
+
+def troubles(node: Node) -> list[dict[str, str]]:
+    """The witnesses that are down, behind or lying, in words; none where all is well."""
+    found = [one for one in health_of(node.audit.anchorer) if not one.good and one.standing is not Standing.UNKNOWN]
+    return [_fact(False, f"{one.sentence}.") | ({"kind": "bad"} if one.alarming else {}) for one in found]
 
 
 def vendors(node: Node) -> tuple[int, list[dict[str, Any]]]:

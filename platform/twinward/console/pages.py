@@ -91,7 +91,7 @@ class Console:
             "home.html",
             session,
             lamp=facts.lamp(status, page.rows),
-            facts=facts.facts(status, seen_size=seen_size, seen_at_ms=seen_at_ms),
+            facts=facts.facts(status, seen_size=seen_size, seen_at_ms=seen_at_ms) + facts.troubles(node),
             chart={"total": len(events), "timeline": charts.timeline(events), "roles": charts.by_role(events)},
             checkpoint=latest[1].encode().decode() if latest else "",
         )
