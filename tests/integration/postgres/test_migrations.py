@@ -171,3 +171,25 @@ def test_of_many_who_open_an_empty_database_one_lays_the_tables(postgres: Postgr
     with ThreadPoolExecutor(9) as pool:
         for opened in pool.map(lambda number: openers[number % 3](uri), range(9)):
             opened.close()
+
+
+def test_rows_from_before_segments_stay_and_segments_are_not_dropped(engine: Engine) -> None:
+    """0002 both ways: up over rows that are there, down again without segments, refused with them."""
+    with engine.begin() as connection:
+        migrations.upgrade(connection, Schema.RECORDS, "0001")
+        connection.execute(text("INSERT INTO record_head VALUES ('a', 1, 't', :tag)"), {"tag": b"L" * 16})
+        values = {"tag": b"L" * 16, "type": b"T" * 64, "none": b"", "sealed": b"sealed"}
+        row = "INSERT INTO sealed_record VALUES ('a', 1, 't', :tag, :type, 1, :none, 7, :none, :sealed)"
+        connection.execute(text(row), values)
+        migrations.bring_up_to_date(connection, Schema.RECORDS)
+        assert connection.execute(text("SELECT sealed, mark FROM sealed_record")).one() == (b"sealed", None)
+        migrations.downgrade(connection, Schema.RECORDS, "0001")
+        assert not inspect(connection).has_table("segment")
+        assert connection.execute(text("SELECT count(*) FROM sealed_record")).scalar_one() == 1
+        migrations.bring_up_to_date(connection, Schema.RECORDS)
+        segment = "INSERT INTO segment VALUES (1, 's', 't', :tag, 1, 1, 7, :type, :none, :none, :sealed)"
+        connection.execute(text(segment), values)
+    with pytest.raises(ValueError, match="segments hold records"), engine.begin() as connection:
+        migrations.downgrade(connection, Schema.RECORDS, "0001")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM segment")).scalar_one() == 1
