@@ -113,6 +113,8 @@ def _add_refusals(path: str, operation: dict[str, Any]) -> None:
     refusals = dict(_EVERYWHERE)
     if operation.get("security"):
         refusals |= _SIGNED_IN | (_OF_FHIR if of_fhir else {})
+    elif "{" in path:
+        refusals[404] = _SIGNED_IN[404]
     if "requestBody" in operation:
         refusals |= _WITH_BODY | (_OF_QUERIES if path.startswith(f"{QUERIES}/") else {})
     responses = operation["responses"]

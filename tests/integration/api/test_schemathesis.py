@@ -22,6 +22,10 @@ from twinward.api.app import create_app
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning")
 
+schemathesis.serializer.alias(
+    ["application/fhir+ndjson", "application/ndjson", "application/x-ndjson"], "application/json"
+)
+
 _MAY_BE_REFUSED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "412", "413", "428", "429", "503"]
 _BEYOND_SCHEMAS = "^/(fhir|api/1/twins|api/1/similarity)"
 
