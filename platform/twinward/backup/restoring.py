@@ -33,7 +33,7 @@ from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_ledger.anchor import ChainAnchor
 from twinward_ledger.checkpoint import open_checkpoint
-from twinward_ledger.errors import LedgerError
+from twinward_ledger.errors import LedgerError, MalformedCheckpoint
 from twinward_ledger.stores.witness_state import WitnessState
 
 _LOCAL = "local"
@@ -86,7 +86,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         wishes: where and how.
         clock: the node's time.
         progress: told what is read.
-        dry_run: check everything that can be checked without a change; servers' databases are only looked at.
+        dry_run: check everything that can be checked without a change outside the home: databases elsewhere are not.
 
     Raises:
         BackupDamaged: it is not what this node once signed, or not sound.
@@ -100,13 +100,16 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
     staging = home.with_name(f"{home.name}.restoring")
     if staging.exists():
         raise InTheWay(f"{staging} is left from a restore that was broken off", hint="delete it, then try again")
+    placed: list[Path] = []
     try:
         with archive.reading(path) as reader:
             found = _verified(reader.note, home, wishes)
             reader.require_whole(found)
             tables = _unpack(reader, found, staging, progress)
         settings = _lay_out(staging, home, found, wishes, present)
-        if not dry_run or not tables:
+        outside = tables or any(part.name.startswith(f"{ELSEWHERE}/") for part in found.parts)
+        if not (dry_run and outside):
+            _put_elsewhere(staging, found, settings, placed)
             _fill_servers(settings, tables)
             if present:
                 _require_none_revived(Settings.load(home), settings)
@@ -118,11 +121,14 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         for leftover in (staging / "pg", staging / ELSEWHERE):
             shutil.rmtree(leftover, ignore_errors=True)
         replaced = _take_place(staging, home, present)
+        placed.clear()  # from here on they are the node's
         return Restored(found, home, True, replaced, result.witnessed, result.records, result.shredded)
     except OSError as error:
         raise BadInput(f"the backup cannot be restored: {error.strerror or type(error).__name__}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for one in (left for target in placed for left in target.parent.glob(f"{target.name}*")):
+            one.unlink()
 
 
 def _present(home: Path, wishes: Wishes) -> bool:
@@ -215,9 +221,6 @@ def _lay_out(staging: Path, home: Path, found: Manifest, wishes: Wishes, present
             f"the keys of {missing[0]}, a member of this embedded consortium, are not at hand",
             hint=f"put its folder keys/ into {keys_from / _PEERS / missing[0]}",
         )
-    for part in found.parts:
-        if part.name.startswith(f"{ELSEWHERE}/"):
-            _put_elsewhere(staging / part.name, settings, part)
     return settings
 
 
@@ -231,14 +234,17 @@ def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings
     )
 
 
-def _put_elsewhere(copy: Path, settings: Settings, part: Part) -> None:
-    """A database whose place the settings name outside the home. Nothing there is overwritten."""
+def _put_elsewhere(staging: Path, found: Manifest, settings: Settings, placed: list[Path]) -> None:
+    """Databases whose place the settings name outside the home. Nothing there is overwritten."""
     uris = {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}
-    target = Path(uris[part.roles[0]].partition(":")[2])
-    if target.exists():
-        raise InTheWay(f"{target} is there already", hint="move it away, then try again")
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    sqlite_source.copy_file(copy, target)
+    for part in found.parts:
+        if not part.name.startswith(f"{ELSEWHERE}/"):
+            continue
+        target = Path(uris[part.roles[0]].partition(":")[2])
+        if target.exists():
+            raise InTheWay(f"{target} is there already", hint="move it away, then try again")
+        placed.append(target)
+        sqlite_source.copy_file(staging / part.name, target)
 
 
 def _fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]]) -> None:
@@ -322,7 +328,7 @@ def _witnessed(node: Node, staging: Path, checkpoints: Sequence[bytes]) -> int:
         head = anchor.state(node.log.origin).head
         sizes.append(0 if head is None else head.size)
         sizes += [open_checkpoint(note, node.log.key)[0].size for note in checkpoints]
-    except InvalidSignature:
+    except (InvalidSignature, MalformedCheckpoint):
         raise BadInput("a checkpoint that was given is not one of this node's log") from None
     except LedgerError as error:
         raise BadInput(f"what others witnessed cannot be read: {error}", hint="see that the chain answers") from None

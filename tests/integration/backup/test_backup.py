@@ -97,6 +97,7 @@ def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> N
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
 
 
+@pytest.mark.slow
 def test_without_keys_or_with_anothers_nothing_is_restored(site: Site, tmp_path: Path) -> None:
     to, keys = tmp_path / "one.twbackup", tmp_path / "keys"
     copied = site.asked("node", "backup", to, "--keys-to", keys)["keys"]
@@ -166,6 +167,7 @@ def test_a_shredded_twin_stays_shredded_after_an_older_backup(site: Site, tmp_pa
         assert everything(node)
 
 
+@pytest.mark.slow
 def test_over_a_node_only_when_told_and_only_when_it_stands_still(site: Site, tmp_path: Path) -> None:
     to = tmp_path / "one.twbackup"
     site.asked("node", "backup", to)
@@ -179,12 +181,35 @@ def test_over_a_node_only_when_told_and_only_when_it_stands_still(site: Site, tm
     assert not plan["done"]
     assert {one: one.stat().st_mtime_ns for one in site.home.rglob("*") if one.is_file()}.keys() == before.keys()
     assert not list(tmp_path.glob("*.restoring"))
+    left = tmp_path / "node.restoring"
+    left.mkdir()
+    assert "broken off" in site.asked("node", "restore", to, "--replace", "--yes", code=4)["error"]["message"]
+    left.rmdir()
     done = site.asked("node", "restore", to, "--replace", "--yes")
     aside = Path(done["set_aside"])
     assert (aside / "twinward.toml").is_file()
     with site.opened() as node:
         assert everything(node)
         node.audit.checkpoint_and_anchor()
+
+
+def test_a_database_outside_the_home_goes_back_to_its_place_and_never_over_another(tmp_path: Path) -> None:
+    place, to, fresh = tmp_path / "disk" / "records.db", tmp_path / "one.twbackup", tmp_path / "fresh"
+    site = build(tmp_path / "node", records=f"sqlite:{place}")
+    site.asked("node", "backup", to)
+    restore = ("node", "restore", to, "--home", fresh, "--keys-from", site.home)
+    assert asked(*restore, code=4)["error"]["kind"] == "InTheWay"
+    moved = place.rename(tmp_path / "moved.db")
+    assert not asked(*restore, "--dry-run")["done"]
+    assert not place.exists()
+    unseen = tmp_path / "unseen.note"
+    unseen.write_bytes(b"not a checkpoint")
+    assert asked(*restore, "--checkpoint", unseen, code=2)["error"]["kind"] == "BadInput"
+    assert not list(place.parent.iterdir()), "a restore that fails takes back what it placed"
+    assert asked(*restore)["done"]
+    assert moved.exists()
+    with open_node(fresh) as node:
+        assert everything(node)
 
 
 def test_a_name_that_is_taken_or_cannot_be_written_is_left_alone(site: Site, tmp_path: Path) -> None:
@@ -200,6 +225,7 @@ def test_a_name_that_is_taken_or_cannot_be_written_is_left_alone(site: Site, tmp
     assert asked("node", "restore", to, "--home", tmp_path / "x", code=8)["error"]["kind"] == "BackupDamaged"
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(site: Site, tmp_path: Path) -> None:
     to = tmp_path / "one.twbackup"
     for wait_s in (0.9, 1.2):

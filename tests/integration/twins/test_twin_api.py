@@ -430,6 +430,7 @@ def test_nothing_a_twin_aims_at_lies_open_in_a_file(house: House, web: httpx.Cli
             assert word.encode() not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_shredded_twin_is_there_no_more(tmp_path_factory: pytest.TempPathFactory) -> None:
     built = build(tmp_path_factory.mktemp("shredded") / "home", patients=2)
     try:
