@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 
 from twinward.vocabulary import RecordId, TwinId
+
+_VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b0011:x}" for digit in range(16)}
+"""The variant of RFC 9562, section 4.1, out of a random digit."""
 
 
 def uuid7(at_ms: int) -> str:
     """A version 7 UUID: 48 bits of milliseconds, then 74 random bits."""
-    value = (at_ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    time, chance = f"{at_ms & (1 << 48) - 1:012x}", secrets.token_hex(10)
+    variant = _VARIANT[chance[3]]  # two fixed bits, two random ones
+    return f"{time[:8]}-{time[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
 def new_twin_id(at_ms: int) -> TwinId:

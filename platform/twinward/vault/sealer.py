@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MARK_BYTES, Record, SealedRow
 from twinward.vault.payload import SCHEMA, Payload
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import Category, RecordId
+from twinward.vocabulary import Category, RecordId, TwinId
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.keys import TenantId
@@ -31,6 +30,7 @@ class Sealer:
         self._tenant = tenant
         self._tagger = tagger
         self._recent: dict[str, bytes] = {}
+        self._type_tags: dict[tuple[TwinId, str], bytes] = {}
 
     def seal(self, record: Record, keys: TwinKeys, *, after: tuple[int, bytes] | None, at_ms: int) -> SealedRow:
         """The row of a record that has its id: version 1, or the one after this version with this hash.
@@ -40,14 +40,20 @@ class Sealer:
         """
         if record.record_id is None:
             raise MalformedRecord("a record is sealed under an id")
+        return self.seal_as(record.record_id, record, keys, after=after, at_ms=at_ms)
+
+    def seal_as(
+        self, record_id: RecordId, record: Record, keys: TwinKeys, *, after: tuple[int, bytes] | None, at_ms: int
+    ) -> SealedRow:
+        """``seal`` under this id, whatever the record says of its own."""
         version, previous_hash = (1, b"") if after is None else (after[0] + 1, after[1])
         payload = Payload(at_ms, record.references, record.content).encode()
-        try:
-            type_tag = keys.type_tag(record.record_type)
-        except ParameterError as error:
-            raise MalformedRecord(f"the record's type cannot be stored: {error}") from None
-        row = SealedRow(
-            record_id=record.record_id,
+        type_tag = self._type_tag(record.record_type, keys)
+        place = (record.twin, record_id, version, previous_hash)
+        aad = self._context(place, record.record_type, record.category)
+        key = keys.category_key(record.category)
+        return SealedRow(
+            record_id=record_id,
             version=version,
             twin=record.twin,
             category_tag=keys.category_tag(record.category),
@@ -55,13 +61,10 @@ class Sealer:
             generation=keys.generation,
             previous_hash=previous_hash,
             committed_at_ms=at_ms,
-            sealed=b"",
-            tags=tuple(self.reference_tag(reference) for reference in record.references),
+            sealed=seal(key, pad(payload), aad, generation=keys.generation),
+            tags=tuple([self.reference_tag(reference) for reference in record.references]),
             mark=b"" if record.mark is None else self.mark_of(record.mark),
         )
-        aad = self._context(row, record.record_type, record.category)
-        key = keys.category_key(record.category)
-        return replace(row, sealed=seal(key, pad(payload), aad, generation=keys.generation))
 
     def open(self, row: SealedRow, keys: TwinKeys) -> Record:
         """The record of a row, with the exact bytes that were sealed.
@@ -74,7 +77,8 @@ class Sealer:
             record_type = keys.type_of(row.type_tag)
             if generation_of(row.sealed) != row.generation:
                 raise OpenError
-            aad = self._context(row, record_type, category)
+            place = (row.twin, row.record_id, row.version, row.previous_hash)
+            aad = self._context(place, record_type, category)
             payload = Payload.decode(unpad(open_sealed(keys.category_key(category), row.sealed, aad)))
         except (OpenError, ParameterError):
             raise _damaged(row.record_id, row.version) from None
@@ -104,16 +108,23 @@ class Sealer:
         """What is stored of a mark: 8 bytes, which a record that was found can be held against."""
         return self._tagger(MARK_INDEX, mark)[:MARK_BYTES]
 
-    def _context(self, row: SealedRow, record_type: str, category: Category) -> bytes:
+    def _type_tag(self, record_type: str, keys: TwinKeys) -> bytes:
+        place = (keys.twin, record_type)
+        tag = self._type_tags.get(place)
+        if tag is None:
+            try:
+                tag = keys.type_tag(record_type)
+            except ParameterError as error:
+                raise MalformedRecord(f"the record's type cannot be stored: {error}") from None
+            if len(self._type_tags) >= RECENT_TAGS:
+                self._type_tags.clear()
+            self._type_tags[place] = tag
+        return tag
+
+    def _context(self, place: tuple[TwinId, RecordId, int, bytes], record_type: str, category: Category) -> bytes:
+        twin, record_id, version, previous_hash = place
         return RecordContext(
-            tenant=self._tenant,
-            twin=row.twin,
-            record_type=record_type,
-            record_id=row.record_id,
-            version=row.version,
-            previous_hash=row.previous_hash,
-            category=category.value,
-            schema=SCHEMA,
+            self._tenant, twin, record_type, record_id, version, previous_hash, category.value, SCHEMA
         ).encode()
 
 
