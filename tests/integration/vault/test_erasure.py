@@ -15,6 +15,7 @@ from twinward.access.interfaces import AccessRequest
 from twinward.errors import BadInput, Unavailable
 from twinward.identifiers import new_twin_id
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound, TwinShredded
+from twinward.vault.interfaces import Draft
 from twinward.vault.keyring import CHECK_EVERY_MS, Keyring
 from twinward.vocabulary import Action, Category, Purpose
 from twinward_crypto import hierarchy
@@ -118,6 +119,28 @@ def test_whoever_has_an_old_keyring_and_the_key_service_has_nothing(house: Erasu
         house.provider.unwrap(KekId(TENANT, 1), wrapped, context)
     with pytest.raises(OpenError):
         house.provider.unwrap(KekId(TENANT, 2), wrapped, context)
+
+
+def test_segments_are_erased_by_category_too(house: ErasureHouse, tmp_path: Path) -> None:
+    twin, other = house.twin(), house.twin()
+    for one in (twin, other):
+        drafts = [
+            Draft(
+                category, ["Observation"] * 3, [(f"{one}/{category}/{n}",) for n in range(3)], [b"seg"] * 3, ["m"] * 3
+            )
+            for category in (Category.LABS, Category.VITALS)
+        ]
+        house.vault.write_many([(house.permit(one, Action.WRITE), [])], [(house.permit(one, Action.WRITE), drafts)])
+    old = house.back_up(tmp_path / "old")
+    house.erasures.erase([house.request(twin, [Category.LABS]), house.request(other)])
+    assert house.contents(twin) == ["psychiatry", "seg", "seg", "seg", "vitals"]
+    assert house.vault.locate(f"{twin}/labs/0") is None
+    new = house.back_up(tmp_path / "new")
+    records = restored(house, (old, ("records.db",)), (new, ("keyring.db",)))
+    assert records.contents(twin) == ["psychiatry", "seg", "seg", "seg", "vitals"]
+    with pytest.raises(TwinShredded):
+        records.vault.read_twin(records.permit(other))
+    records.close()
 
 
 def test_other_categories_rows_are_not_rewritten(house: ErasureHouse) -> None:
