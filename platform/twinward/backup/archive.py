@@ -98,7 +98,7 @@ class ArchiveReader:
             raise BackupDamaged("the backup does not hold what its manifest says", hint="take another backup")
 
     def copy(self, part: Part, to: Path, advance: Advance | None = None) -> None:
-        """Write one part out. Raises ``BackupDamaged`` if it is not what was signed; then the file is gone again."""
+        """Write one part out. Raises ``BackupDamaged`` if it is not what was signed; do not use the file then."""
         to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -106,15 +106,10 @@ class ArchiveReader:
             file.flush()
             os.fsync(file.fileno())
 
-    def check(self, part: Part, advance: Advance | None = None) -> None:
-        """Read one part to the end. Raises ``BackupDamaged`` if it is not what was signed."""
-        self._pour(part, None, advance)
-
-    def _pour(self, part: Part, to: BinaryIO | None, advance: Advance | None) -> None:
+    def _pour(self, part: Part, to: BinaryIO, advance: Advance | None) -> None:
         source = _Hashing(self._open(self._members[part.name]), advance)
         while chunk := source.read(_CHUNK):
-            if to is not None:
-                to.write(chunk)
+            to.write(chunk)
         if source.digest() != part.sha256:
             raise BackupDamaged(f"{part.name} in the backup is not what was signed", hint="take another backup")
 
