@@ -16,9 +16,10 @@ from sqlmodel import Field, Session, SQLModel
 
 from tests.benchmarks import ingest
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
-from tests.integration.vault.conftest import House, build
+from tests.integration.vault.conftest import TENANT, House, build
 from twinward.clock import FixedClock
 from twinward.identifiers import new_twin_id
+from twinward.vault.compaction import Compactor
 from twinward.vault.interfaces import Record
 from twinward.vocabulary import Action, Category, TwinId
 from twinward_crypto.envelope import open_sealed, seal
@@ -137,22 +138,32 @@ def writing(scale: Scale) -> list[Row]:
 
 def reading(scale: Scale) -> list[Row]:
     with opened(scale.folder) as house:
-        twins = [house.twin() for _ in range(scale.pick(10, 4))]
-        kept = {twin: house.write(*records(twin, 84)) for twin in twins}
-        permits = {twin: house.permit(twin) for twin in twins}
+        count = scale.pick(10, 4)
+        rows, compacted = ([house.twin() for _ in range(count)] for _ in range(2))
+        kept = {twin: house.write(*records(twin, 84)) for twin in (*rows, *compacted)}
+        Compactor(house.store, house.keyring, house.clock, TENANT).run(compacted)
+        permits = {twin: house.permit(twin) for twin in kept}
 
-        def whole() -> object:
+        def whole(twins: list[TwinId]) -> object:
             return [house.vault.read_twin(permits[twin]) for twin in twins]
 
         def row_by_row() -> object:
-            return [house.vault.read(permits[twin], one.record_id) for twin in twins for one in kept[twin]]
+            return [house.vault.read(permits[twin], one.record_id) for twin in rows for one in kept[twin]]
 
-        arms = [Arm("read_twin", whole, len(twins)), Arm("read, row by row", row_by_row, len(twins))]
+        segments, single = "read_twin, segments", "read, row by row"
+        arms = [
+            Arm(segments, lambda: whole(compacted), count),
+            Arm("read_twin, rows", lambda: whole(rows), count),
+            Arm(single, row_by_row, count),
+        ]
         timed = race(arms, scale.pick(11, 4))
     target = Target("≥4× row by row", "ratio", "least", 4)
     work = "read a whole twin of 84 records"
-    pair = ("read_twin", "read, row by row")
-    return [versus(work, timed, *pair, clock="cpu", unit="ms", scale=1e3, target=target)]
+    common: dict[str, Any] = {"clock": "cpu", "unit": "ms", "scale": 1e3, "target": target}
+    return [
+        versus(f"{work}: segments", timed, segments, single, **common),
+        versus(f"{work}: rows", timed, "read_twin, rows", single, **common),
+    ]
 
 
 def rotating(scale: Scale) -> list[Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
 
 from twinward.access.interfaces import Permit
 from twinward.vocabulary import Category, RecordId, TwinId
@@ -102,8 +101,9 @@ class SealedSegment:
         if not self.members:
             return RecordId(f"{self.segment_id[:-2]}{position:02x}"), 1, self.committed_at_ms
         raw = self.members[MEMBER_BYTES * position : MEMBER_BYTES * (position + 1)]
+        text = raw[:16].hex()
         return (
-            RecordId(str(UUID(bytes=raw[:16]))),
+            RecordId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"),
             int.from_bytes(raw[16:20], "big"),
             int.from_bytes(raw[20:], "big"),
         )

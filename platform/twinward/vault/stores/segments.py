@@ -7,7 +7,7 @@ updated: a tag counts only if the member it leads to is the newest version, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -79,7 +79,11 @@ def of_twin(connection: Connection, twin: TwinId, category_tags: Sequence[bytes]
 
 def current_members(connection: Connection, twin: TwinId, segments: Iterable[SealedSegment]) -> Iterator[Member]:
     """The members of a twin's segments that are their records' newest versions."""
-    heads = heads_of_twin(connection, twin)
+    return current(heads_of_twin(connection, twin), segments)
+
+
+def current(heads: Mapping[str, int], segments: Iterable[SealedSegment]) -> Iterator[Member]:
+    """The members that ``heads``, all there are of their twin, say are the newest versions."""
     for segment in segments:
         for member in members_of(segment):
             if heads.get(member.record_id, member.version) == member.version:
@@ -202,21 +206,52 @@ def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
 
 
 def _segment(row: Row[Any], sealed: bytes | None = None) -> SealedSegment:
-    numbers = (row.size, row.generation, row.committed_at_ms)
-    if not all(isinstance(number, int) for number in numbers) or not 1 <= row.size <= MAX_MEMBERS:
+    sealed = row.sealed if sealed is None else sealed
+    return segment_of(
+        row.segment_id,
+        row.twin,
+        row.category_tag,
+        row.generation,
+        row.size,
+        row.committed_at_ms,
+        row.type_tags,
+        row.members,
+        row.marks,
+        sealed,
+    )
+
+
+def segment_of(
+    segment_id: str,
+    twin: str,
+    category_tag: bytes,
+    generation: int,
+    size: int,
+    committed_at_ms: int,
+    types: bytes,
+    members: bytes,
+    marks: bytes,
+    sealed: bytes,
+) -> SealedSegment:
+    """A segment out of the values of its row, its number left out. Raises ``RecordDamaged`` for what is none."""
+    if (
+        not all(isinstance(number, int) for number in (size, generation, committed_at_ms))
+        or not 1 <= size <= MAX_MEMBERS
+    ):
         raise RecordDamaged("a segment's row holds what no segment has: the database was altered")
-    if row.members and len(row.members) != MEMBER_BYTES * row.size:
+    for blob in (category_tag, types, members, marks, sealed):
+        _bytes(blob)
+    if members and len(members) != MEMBER_BYTES * size:
         raise RecordDamaged("a segment's row names another number of members than it has: the database was altered")
-    types = row.type_tags
     return SealedSegment(
-        segment_id=row.segment_id,
-        twin=TwinId(row.twin),
-        category_tag=row.category_tag,
-        generation=row.generation,
-        size=row.size,
-        committed_at_ms=row.committed_at_ms,
+        segment_id=segment_id,
+        twin=TwinId(twin),
+        category_tag=category_tag,
+        generation=generation,
+        size=size,
+        committed_at_ms=committed_at_ms,
         type_tags=tuple(types[start : start + TYPE_TAG_BYTES] for start in range(0, len(types), TYPE_TAG_BYTES)),
-        members=row.members,
-        marks=row.marks,
-        sealed=row.sealed if sealed is None else sealed,
+        members=members,
+        marks=marks,
+        sealed=sealed,
     )

@@ -37,8 +37,7 @@ class SqliteRecordStore(RelationalRecordStore):
 
     def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
         """The newest version of each of a twin's records, of the given categories or of all, by record id."""
-        found = self._reader.of_twin(twin, category_tags)
-        return super().of_twin(twin, category_tags) if found is None else iter(found)
+        return iter(self._reader.of_twin(twin, category_tags))
 
     def find(self, tag: bytes) -> list[RecordId]:
         """Records whose newest version carries a blind tag, by record id."""

@@ -1,8 +1,8 @@
 """Look-ups in the record store's SQLite file by the driver itself, for what every single write and read asks.
 
 SQLAlchemy costs some 200 µs a statement, SQLite ten: one create asks half a dozen times. What is asked here concerns
-rows only. Wherever a segment may have a say, the answer is None and ``RelationalRecordStore`` is asked instead, so
-that there is one implementation of what segments mean.
+rows, and a twin read whole. Wherever else a segment may have a say, the answer is None and ``RelationalRecordStore``
+is asked instead; what segments mean stands in ``stores.segments`` alone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.interfaces import Found, SealedRow
+from twinward.vault.interfaces import Found, Place, SealedRow
 from twinward.vault.sqlite_engine import BUSY_TIMEOUT_S, translated
+from twinward.vault.stores.segments import SEGMENT_COLUMNS, current, segment_of
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
@@ -31,6 +32,8 @@ _FOUND = (
     " JOIN record_head AS h ON h.record_id = t.record_id"
     " JOIN sealed_record AS s ON s.record_id = h.record_id AND s.version = h.version"
 )
+_SEGMENTS = f"SELECT {', '.join(SEGMENT_COLUMNS[1:])} FROM segment"  # noqa: S608 - the models' names
+_HEADS = "SELECT record_id, version FROM record_head WHERE twin = ?"
 _Row = tuple[str, int, str, bytes, bytes, int, bytes, int, bytes, bytes, bytes | None]
 
 
@@ -72,15 +75,22 @@ class SqliteReader:
             row = db.execute(f"{_NEWEST} WHERE h.record_id = ?", (record_id,)).fetchone()
         return None if row is None else _sealed(row)
 
-    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes]) -> list[SealedRow] | None:
-        """As ``RecordStore.of_twin``; None where the twin has a segment."""
-        where = f" AND h.category_tag IN ({', '.join('?' * len(category_tags))})" if category_tags else ""
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes]) -> list[Place]:
+        """As ``RecordStore.of_twin``."""
+        among = f"category_tag IN ({', '.join('?' * len(category_tags))})"
+        rows_of, segments_of = f"{_NEWEST} WHERE h.twin = ?", f"{_SEGMENTS} WHERE twin = ?"
+        if category_tags:
+            rows_of, segments_of = f"{rows_of} AND h.{among}", f"{segments_of} AND {among}"
+        wanted = (twin, *category_tags)
         with self._snapshot() as db:
-            if db.execute("SELECT 1 FROM segment WHERE twin = ? LIMIT 1", (twin,)).fetchone():
-                return None
-            statement = f"{_NEWEST} WHERE h.twin = ?{where} ORDER BY h.record_id"
-            rows = db.execute(statement, (twin, *category_tags)).fetchall()
-        return [_sealed(row) for row in rows]
+            rows = db.execute(f"{rows_of} ORDER BY h.record_id", wanted).fetchall()
+            segments = db.execute(segments_of, wanted).fetchall()
+            heads = dict(db.execute(_HEADS, (twin,)).fetchall()) if segments else {}
+        places: list[Place] = [_sealed(row) for row in rows]
+        if segments:
+            places += current(heads, [segment_of(*values) for values in segments])
+            places.sort(key=lambda place: place.record_id)
+        return places
 
     def close(self) -> None:
         """Give back every connection."""
