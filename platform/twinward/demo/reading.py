@@ -73,7 +73,7 @@ def read_as_clinician(node: Node, display: Display, twins: tuple[TwinId, ...]) -
 
 def witness_and_anchor(node: Node, display: Display) -> Witnessed:
     """Sign a checkpoint, have the hospitals co-sign it, anchor it through the contract."""
-    display.begin("3 · checkpoint, three cosignatures, anchor", 1)
+    display.begin("3 · checkpoint, three witnesses over HTTP, anchor", 1)
     before = node.consortium.chain.block_number()
     outcome = node.audit.checkpoint_and_anchor()
     anchor = outcome.anchor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from twinward.demo.report import write_report
 from twinward.demo.result import DemoResult
 from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
+from twinward.demo.witnessing import witnesses_started
 from twinward.errors import BadInput, Conflict
 from twinward.node import create_node, remove_node
 from twinward.similarity.explainer import write_explainer
@@ -70,11 +72,14 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
     embedded = {"records": "", "keyring": "", "log": ""}  # the story searches these files, and tampers with a copy
     node = create_node(Settings.load(plan.home, modes=ALL_MODES, **embedded))
     (plan.home / MARKER).touch()
+    running = ExitStack()
     try:
+        witnesses = running.enter_context(witnesses_started(node))
         cast = hire(node)
         admitted = seal_patients(node, display, bundles=plan.bundles, count=plan.patients, seed=plan.seed)
         readings = read_as_clinician(node, display, admitted.twins)
-        witnessed = witness_and_anchor(node, display)
+        with witnesses.asked():
+            witnessed = witness_and_anchor(node, display)
         tampering = tamper_with_copy(node, display)
         give_consent(node, admitted.twins)
         answered = query_as_vendor(node, display, cast.vendor_token)
@@ -93,6 +98,7 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
             seconds=time.perf_counter() - started,
         )
     finally:
+        running.close()
         node.close()
     write_report(result, plan.home / REPORT_NAME, explained=EXPLAINED_NAME)
     write_explainer(answered.observation, plan.home / EXPLAINED_NAME, title="A matrix-mode query, explained")
