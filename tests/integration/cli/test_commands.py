@@ -251,7 +251,12 @@ def test_a_category_is_erased_later_and_the_rest_stays(hospital: Hospital) -> No
 def test_rotation_wraps_every_key_anew(hospital: Hospital) -> None:
     before = hospital.asked("keys", "status")
     assert hospital.run("keys", "rotate", "--retire").exit_code == 2
+    planned = hospital.asked("keys", "rotate", "--retire", "--dry-run")
+    assert (planned["done"], planned["new"], planned["keys"]) == (False, True, sum(before["keks"].values()))
+    assert hospital.asked("keys", "status") == before
+    assert "nothing was done" in hospital.run("keys", "rotate", "--dry-run").stdout
     done = hospital.asked("keys", "rotate", "--retire", "--yes")
+    assert (done["kek"], done["retired"]) == (planned["kek"], planned["retired"])
     after = hospital.asked("keys", "status")
     assert after["keks"] == {str(done["kek"]): sum(before["keks"].values())}
     assert hospital.run("twin", "show", hospital.twins[0], "--as", "dr-lee", "--category", "labs").exit_code == 0
