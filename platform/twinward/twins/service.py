@@ -276,10 +276,11 @@ class Twins:
         if reading is None:
             return self._access.decide(writing), vector
         to_read, to_write = self._access.decide_many([reading, writing])
+        # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
+        to_write = to_write or self._access.decide(writing)
         assert news is not None  # noqa: S101 - narrows the type: there is something to join
         vector = news.into(plan, None if to_read is None else self._readable(to_read))
-        # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
-        return (to_write or self._access.decide(writing)) if plan.records else None, vector
+        return to_write if plan.records else None, vector
 
     def _locate(
         self, principal: Principal, purpose: Purpose, reference: str, justification: str

@@ -150,6 +150,13 @@ def test_what_comes_along(ward: TestClient, query: str, included: str) -> None:
     assert sorted(shown(ward, f"/{query}", "include")) == included.split()
 
 
+def test_what_matches_does_not_come_along_again(ward: TestClient) -> None:
+    panel = observation("panel", hasMember=[{"reference": "Observation/o1"}, {"reference": "Observation/o2"}])
+    assert send(ward, "PUT", "/Observation/panel", content=json.dumps(panel)).status_code == 201
+    query = "/Observation?_id=o1,panel&_include=Observation:has-member"
+    assert (shown(ward, query), shown(ward, query, "include")) == (["o1", "panel"], ["o2"])
+
+
 def test_what_comes_along_is_an_access(ward: TestClient, hospital: Hospital) -> None:
     before = len(hospital.trail.events)
     shown(ward, "/Observation?_id=o1&_include=Observation:subject&_include=Observation:performer")
