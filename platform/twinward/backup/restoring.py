@@ -13,34 +13,28 @@ keyring is then refused, and the present one can be kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from twinward.backup import archive, manifest, sqlite_source
-from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack, WouldRevive
-from twinward.backup.making import CHAIN_KEY, ELSEWHERE, KEYS, rows_of
+from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
+from twinward.backup.making import CHAIN_KEY, ELSEWHERE, KEYS
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
+from twinward.backup.memory import require_none_revived, witnessed
 from twinward.backup.sqlite_source import Progress
 from twinward.clock import Clock
 from twinward.config import FILE_NAME, Settings, origin_of
-from twinward.errors import BadInput, TwinwardError
+from twinward.errors import BadInput
 from twinward.identity import Identity
-from twinward.node import Node, open_node
+from twinward.node import open_node
 from twinward.node.errors import translated
 from twinward.node.members import own_keys
-from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
-from twinward_ledger.anchor import ChainAnchor
-from twinward_ledger.checkpoint import open_checkpoint
-from twinward_ledger.errors import LedgerError, MalformedCheckpoint
-from twinward_ledger.stores.witness_state import WitnessState
 
 _LOCAL = "local"
 _KEY_STORE = "keystore"
 _OTHERS = ("witness.db", "chain.db")
 _PEERS = "peers"
-_ERASED = ("SELECT twin FROM shredded_twin", "SELECT twin, category_tags FROM erasure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +106,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
             _put_elsewhere(staging, found, settings, placed)
             _fill_servers(settings, tables)
             if present:
-                _require_none_revived(Settings.load(home), settings)
+                require_none_revived(Settings.load(home), settings)
             result = _look_over(staging, found, wishes, clock)
         else:
             result = Restored(found, home, done=False)
@@ -283,64 +277,16 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> 
         if size != found.log_size:
             raise BackupDamaged(f"the log has {size} entries, the manifest says {found.log_size}")
         node.audit.verify()
-        witnessed = _witnessed(node, staging, wishes.checkpoints)
-        if witnessed > size and not wishes.accept_rollback:
+        seen = witnessed(node, staging, wishes.checkpoints)
+        if seen > size and not wishes.accept_rollback:
             raise RolledBack(
-                f"this backup's access log has {size} events, and {witnessed} were witnessed: "
-                f"{witnessed - size} events would be gone",
+                f"this backup's access log has {size} events, and {seen} were witnessed: "
+                f"{seen - size} events would be gone",
                 hint="take a newer backup; with --accept-rollback the records can be read, but witnesses will not "
                 "co-sign a log that forgot, so the hospital must then explain the gap and begin a new log",
             )
         shredded = len(node.keyring.census().shredded)
-        return Restored(found, wishes.home, False, None, witnessed, node.store.count(), shredded)
-
-
-def _require_none_revived(present: Settings, restored: Settings) -> None:
-    """What the node that is there has erased, the backup must not bring back."""
-    revived = _erased_in(present) - _erased_in(restored)
-    if revived:
-        raise WouldRevive(
-            f"since this backup {len({row[0] for row in revived})} twins were shredded in whole or in part: "
-            "its keyring would bring them back",
-            hint="restore with --keep-keyring: what was shredded then stays shredded, everything else opens",
-        )
-
-
-def _erased_in(settings: Settings) -> frozenset[tuple[object, ...]]:
-    """Whom, and which categories of whom, a node has erased; nothing where its keyring cannot be read any more."""
-    found: set[tuple[object, ...]] = set()
-    for query in _ERASED:
-        try:
-            found.update(rows_of(settings.keyring_uri, query))
-        except TwinwardError:
-            continue  # damaged, or of a version that had no such table
-    return frozenset(found)
-
-
-def _witnessed(node: Node, staging: Path, checkpoints: Sequence[bytes]) -> int:
-    """The longest this log was ever seen: by witnesses, by the chain, and in checkpoints the operator was given."""
-    sizes = [0]
-    try:
-        for path in [staging / "witness.db", *sorted((staging / _PEERS).glob("*/witness.db"))]:
-            if path.is_file():
-                sizes.append(_with_state(path, lambda state: (state.newest(node.log.origin) or (0, b""))[0]))
-        anchor = ChainAnchor(node.consortium.chain, node.consortium.addresses.access_anchor)
-        head = anchor.state(node.log.origin).head
-        sizes.append(0 if head is None else head.size)
-        sizes += [open_checkpoint(note, node.log.key)[0].size for note in checkpoints]
-    except (InvalidSignature, MalformedCheckpoint):
-        raise BadInput("a checkpoint that was given is not one of this node's log") from None
-    except LedgerError as error:
-        raise BadInput(f"what others witnessed cannot be read: {error}", hint="see that the chain answers") from None
-    return max(sizes)
-
-
-def _with_state(path: Path, ask: Callable[[WitnessState], int]) -> int:
-    state = WitnessState(path)
-    try:
-        return ask(state)
-    finally:
-        state.close()
+        return Restored(found, wishes.home, False, None, seen, node.store.count(), shredded)
 
 
 def _take_place(staging: Path, home: Path, present: bool) -> Path | None:
