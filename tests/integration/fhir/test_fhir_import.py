@@ -74,3 +74,32 @@ def test_what_is_not_ndjson_or_not_asynchronous_is_refused(web: TestClient) -> N
     other = {"prefer": "respond-async", "content-type": "text/plain"}
     assert send(web, "POST", "/$import", "system", content=body(PATIENT), headers=other).status_code == 400
     assert manifest(web, begin(web, b""))["counts"]["lines"] == 0
+
+
+def test_what_stands_in_segments_is_searched_exported_and_deleted_like_anything(web: TestClient) -> None:
+    sent = [observation(number) for number in range(30)]
+    manifest(web, begin(web, body(PATIENT, *sent)))
+    everything = send(web, "GET", "/Patient/p/$everything").json()
+    ids = {one["resource"].get("id", "withheld") for one in everything["entry"]}
+    assert ids - {"withheld"} == {"p", *(one["id"] for one in sent)}
+    found = send(web, "GET", "/Observation?patient=p&code=http://loinc.org|2345-7&_count=50").json()
+    assert found["total"] == 30
+    changed = sent[3] | {"status": "amended"}
+    tag = send(web, "GET", "/Observation/o3").headers["etag"]
+    updated = send(web, "PUT", "/Observation/o3", content=body(changed), headers={"if-match": tag})
+    assert (updated.status_code, updated.headers["etag"]) == (200, 'W/"2"')
+    assert send(web, "DELETE", "/Observation/o4").status_code in (200, 204)
+    assert send(web, "GET", "/Observation/o4").status_code == 410
+    assert send(web, "GET", "/Observation/o4/_history/1").json()["id"] == "o4"
+    history = send(web, "GET", "/Observation/o3/_history").json()
+    assert [one["resource"]["status"] for one in history["entry"]] == ["amended", "final"]
+    kicked = send(web, "GET", "/$export?_type=Observation", "officer", headers={"prefer": "respond-async"})
+    address = kicked.headers["content-location"].removeprefix("http://testserver/fhir")
+    for _ in range(200):
+        if send(web, "GET", address, "officer").status_code == 200:
+            break
+        time.sleep(0.05)
+    lines = send(web, "GET", f"{address}/Observation.ndjson", "officer").content.splitlines()
+    exported = {json.loads(line)["id"]: line for line in lines}
+    assert exported.keys() == {one["id"] for one in sent} - {"o4"}
+    assert exported["o7"] == json.dumps(sent[7]).encode()
