@@ -87,6 +87,25 @@ def test_one_that_hangs_is_not_waited_for_and_its_word_is_kept_when_it_comes(mak
     eventually(lambda: network.cosigned() == ALL)
 
 
+def test_one_that_was_late_is_given_no_time_until_it_is_in_time_again(make_network: Make) -> None:
+    network = make_network(grace_s=0.05, timeout_s=60.0)
+    network.grow()
+    network.witnesses[2].stop()
+    network.round()
+    time.sleep(0.1)  # beyond its time
+    network.witnesses[2].go_on()
+    eventually(lambda: network.standings()[2] is Standing.GOOD)
+    network.cosigning._grace_s = 60.0  # whoever was in time would be waited for now
+    network.witnesses[2].stop()
+    network.grow()
+    wake = threading.Timer(10.0, network.witnesses[2].go_on)
+    wake.start()
+    assert network.witnesses[2].key.name not in network.round().cosigned
+    wake.cancel()
+    network.witnesses[2].go_on()
+    eventually(lambda: network.cosigned() == ALL)
+
+
 def test_what_comes_too_late_is_added_to_the_checkpoint(make_network: Make) -> None:
     network = make_network(grace_s=0.05, timeout_s=60.0)
     network.grow()
