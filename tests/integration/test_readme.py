@@ -40,7 +40,8 @@ def test_the_python_example_runs(hospital: tuple[str, str], capsys: pytest.Captu
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     url, token = hospital
     exec(compile(example.replace("http://127.0.0.1:8040", url), "README.md", "exec"), {"token": token})
-    handles, _, left = capsys.readouterr().out.strip().splitlines()[-1].rpartition(" ")
+    (printed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("(")]
+    handles, _, left = printed.rpartition(" ")
     assert left == "4"
     assert handles
 

@@ -211,6 +211,7 @@ def consistency(
     new: Annotated[int, typer.Argument(min=1, max=MAX_INDEX, help="The size of the checkpoint you have now.")],
     target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist.")],
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the proof that the log only grew from one size to another: for an auditor who keeps a receipt.
 
@@ -218,18 +219,22 @@ def consistency(
 
     Example: twinward audit consistency 120 480 --out growth.json
     """
-    with node_at(home, as_json=False) as node:
+    with node_at(home, as_json=as_json) as node:
         if target.exists():
             raise Conflict(f"{target} exists", hint="give another --out")
         from twinward.audit.growth import growth_file
 
         _write(target, growth_file(node.log.origin, old, new, node.audit.consistency(old, new)))
-        say(f"the log's growth from {old} to {new} entries proven in {target}")
+        if as_json:
+            show_json({"old": old, "new": new, "file": str(target)})
+        else:
+            say(f"the log's growth from {old} to {new} entries proven in {target}")
 
 
 @app.command()
 def verifier(
     target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Write the stand-alone verifier: one file of Python that checks proofs and reports without this software.
 
@@ -237,14 +242,17 @@ def verifier(
 
     Example: twinward audit verifier --out twinward-verify
     """
-    with errors_taught():
+    with errors_taught(as_json=as_json):
         from importlib.resources import files
 
         if target.exists():
             raise Conflict(f"{target} exists", hint="give another --out")
         _write(target, files("twinward_ledger").joinpath("twinward_verify.py").read_bytes())
         target.chmod(0o755)
-        say(f"written to {target}; try: python3 {target} --help")
+        if as_json:
+            show_json({"file": str(target)})
+        else:
+            say(f"written to {target}; try: python3 {target} --help")
 
 
 @app.command()

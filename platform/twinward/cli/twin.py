@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from twinward.twins.models import PatientImport, Receipt
     from twinward.vault.interfaces import Record
 
+_SHRED_HELP = (shredding.shred.__doc__ or "").replace("twinward keys shred", "twinward twin shred")
+
 app = typer.Typer(
     help="Patients' twins: import, read now and then, follow, aim, consent, export, shred.", no_args_is_help=True
 )
@@ -200,7 +202,7 @@ def consent(
 
 add_state(app)
 app.command("watch")(watching.watch)
-app.command("shred")(shredding.shred)
+app.command("shred", help=_SHRED_HELP)(shredding.shred)
 
 
 def _only_folders_without_bundles(paths: list[Path]) -> bool:

@@ -12,7 +12,6 @@ Messages name the element and the rule, never the value that broke it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -125,17 +124,21 @@ def _check_model(resource_type: str, resource: JsonObject, path: str) -> None:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         issues = [_issue(path, one["loc"], one["type"], one["msg"]) for one in found[:_MAX_ISSUES]]
         raise InvalidResource(*issues, hint="https://hl7.org/fhir/R4/ describes every element") from None
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError):
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as slip:
         # The library looks nested resource types up by name and trusts what it finds; its slips are ours to report.
+        if isinstance(slip, TypeError | AttributeError):
+            _check_primitives(resource_type, resource, path)  # most often a primitive of another JSON type
         issue = Issue("invalid", path, f"the model of {resource_type} cannot read this resource")
         raise InvalidResource(issue) from None
-    wrong = [Issue("value", place, f"{meaning} belongs here") for place, meaning in _written_wrong(resource, path)]
+    _check_primitives(resource_type, resource, path)
+
+
+def _check_primitives(resource_type: str, resource: JsonObject, path: str) -> None:
+    found = islice(faults(_model(resource_type), resource, path), _MAX_ISSUES)
+    wrong = [Issue("value", place, f"{meaning} belongs here") for place, meaning in found]
     if wrong:
-        raise InvalidResource(*wrong, hint="https://hl7.org/fhir/R4/datatypes.html says how each is written")
-
-
-def _written_wrong(resource: JsonObject, path: str) -> Iterator[tuple[str, str]]:
-    return islice(faults(_model(resource["resourceType"]), resource, path), _MAX_ISSUES)
+        hint = "https://hl7.org/fhir/R4/datatypes.html says how each is written"
+        raise InvalidResource(*wrong, hint=hint) from None
 
 
 def _issue(path: str, loc: tuple[int | str, ...], kind: str, message: str) -> Issue:

@@ -18,6 +18,8 @@ ATTEMPTS = 3
 """How often one shard is asked one query before the query fails."""
 
 _SPAWN = multiprocessing.get_context("spawn")
+_CHILDREN = threading.Lock()
+"""Starting a process polls every other child, which must not meet a thread that is waiting for one of them."""
 
 
 class ProcessScorer:
@@ -85,16 +87,17 @@ class _Shard:
             self._line.close()
             self._line = None
         if self.process is not None:
-            self.process.join(timeout=1)
-            self.process.kill()
-            self.process.join()
-            self.process.close()
+            with _CHILDREN:
+                self.process.kill()
+                self.process.join()
+                self.process.close()
             self.process = None
 
     def _start(self) -> None:
         self._line, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_serve, args=(theirs, self.prepared, self.span), daemon=True)
-        self.process.start()
+        with _CHILDREN:
+            self.process.start()
         theirs.close()
 
     def _exchange(self, query: Bundle, blinding: Blinding | None) -> tuple[bytes, ...]:
@@ -111,7 +114,10 @@ class _Shard:
 
 def _serve(line: Connection, prepared: PreparedCohort, span: Span) -> None:
     """The process: answer until the other end hangs up, or is gone."""
-    worker = ShardWorker(prepared, span)
+    try:
+        worker = ShardWorker(prepared, span)
+    except CryptoError:
+        return  # the file is gone or altered: whoever asks will find nobody there
     while True:
         try:
             query, blinding = line.recv()

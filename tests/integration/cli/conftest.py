@@ -53,7 +53,12 @@ def run(*arguments: str, **options: Any) -> Result:
 
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    home = tmp_path_factory.mktemp("cli") / "node"
+    """One for all; what a test erases stays erased."""
+    return make_hospital(tmp_path_factory.mktemp("cli") / "node")
+
+
+def make_hospital(home: Path) -> Hospital:
+    """Six patients who consent to similarity search, an officer, a clinician, a vendor."""
     node = create_node(Settings.load(home))
     try:
         imported = [(one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(6, 1)]

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.integration.cli.conftest import Hospital, run
+from tests.integration.cli.conftest import Hospital, make_hospital, run
 from twinward.cli.logs import configure_logs
 from twinward.demo.serving import served
 from twinward.node import open_node
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """Its own: elsewhere patients are erased, and a cohort of too few tells nothing."""
+    return make_hospital(tmp_path_factory.mktemp("vendor") / "node")
 
 
 @pytest.fixture(scope="module")
