@@ -13,11 +13,12 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from twinward_ledger.completeness import MapHead
-from twinward_ledger.completeness_tree import MapTree, MemoryMap
+from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.errors import InvalidProof, LogCorrupt, MalformedLeaf
 from twinward_ledger.leaf import Leaf, LeafKind
 from twinward_ledger.merkle import MAX_SIZE
 from twinward_ledger.store import LogStore
+from twinward_ledger.stores.completeness_memory import MemoryMap
 
 _NOBODY = -1
 _KIND_OFFSET = 1

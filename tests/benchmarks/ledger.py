@@ -42,7 +42,7 @@ from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger import merkle
 from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.completeness import MapHead
-from twinward_ledger.completeness_tree import MapTree, MemoryMap
+from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.cosigning import Cosigning
 from twinward_ledger.fsck import fsck
 from twinward_ledger.leaf import Leaf, LeafKind
@@ -50,6 +50,7 @@ from twinward_ledger.log import Log
 from twinward_ledger.note import NoteSigner
 from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.store import Entry
+from twinward_ledger.stores.completeness_memory import MemoryMap
 from twinward_ledger.stores.completeness_sqlite import SqliteMapStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.testing.consortium import Consortium, StillClock, open_consortium

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from twinward_ledger.completeness import LABEL_BYTES, MapHead, Subject
-from twinward_ledger.completeness_tree import LoggedHead, MapView, Page
+from twinward_ledger.completeness_page import Page
+from twinward_ledger.completeness_store import LoggedHead, MapView
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.merkle import HASH_BYTES
 

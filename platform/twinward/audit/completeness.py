@@ -23,7 +23,8 @@ from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive
 from twinward_ledger import merkle
 from twinward_ledger.completeness import MapHead, MapProof, key_commitment, subject_label
-from twinward_ledger.completeness_tree import LoggedHead, MapStore, MapTree
+from twinward_ledger.completeness_store import LoggedHead, MapStore
+from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.errors import LogCorrupt
 from twinward_ledger.leaf import LeafKind
 from twinward_ledger.log import Log

@@ -32,7 +32,8 @@ from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.access_report import AccessReport
 from twinward_ledger.bundle import ProofBundle
 from twinward_ledger.completeness import MapHead
-from twinward_ledger.completeness_tree import LoggedHead, MapTree
+from twinward_ledger.completeness_store import LoggedHead
+from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.errors import InvalidProof
 from twinward_ledger.leaf import Leaf, LeafKind
 from twinward_ledger.report_verifier import verify_report

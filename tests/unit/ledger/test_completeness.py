@@ -26,9 +26,10 @@ from twinward_ledger.completeness import (
     subject_label,
     verify_map_proof,
 )
-from twinward_ledger.completeness_tree import MapTree, MemoryMap
+from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.errors import InvalidProof, LogCorrupt, MalformedLeaf
 from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.stores.completeness_memory import MemoryMap
 
 KEY = bytes(range(32))
 Rows = list[tuple[bytes, int, bytes]]
