@@ -128,7 +128,7 @@ def recording(scale: Scale) -> list[Row]:
                 for _ in range(calls):
                     insert(plain, size)
 
-            sealed = audit.sealed(batch)
+            sealed = audit.sealer.seal(batch)
 
             def bare(sealed: list[Entry] = sealed, calls: int = calls) -> None:
                 for _ in range(calls):

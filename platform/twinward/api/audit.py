@@ -79,7 +79,7 @@ def row_json(row: AuditRow) -> dict[str, Any]:
 
 def proof_json(audit: Audit, index: int) -> dict[str, Any]:
     """What a browser needs to check one row by itself."""
-    bundle = audit.proof(index)
+    bundle = audit.proofs.inclusion(index)
     return {
         "index": bundle.index,
         "leaf": _base64(bundle.leaf),
@@ -142,7 +142,7 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
     ) -> Response:
         officer_permit(access, principal, "consistency")
         size = audit.status().signed_size if new is None else new
-        proof = growth_file(audit.log.origin, old, size, audit.consistency(old, size))
+        proof = growth_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
         return Response(proof, media_type="application/json")
 
     @router.get(

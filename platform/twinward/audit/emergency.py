@@ -31,7 +31,7 @@ def keep(audit: Audit, journal: BreakGlassJournal, events: Sequence[AccessEvent]
     """
     remarked = [replace(event, detail=(*event.detail, REMARK)) for event in events]
     try:
-        entries = [_tagged(audit, entry) for entry in audit.sealed(remarked)]
+        entries = [_tagged(audit, entry) for entry in audit.sealer.seal(remarked)]
     except (EventNotLoggable, LogNotWritten):
         raise
     except (LedgerError, CryptoError, TwinwardError) as error:

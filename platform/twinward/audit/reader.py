@@ -12,15 +12,16 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from twinward.audit import event_format
-from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchEvent, NotCosigned
+from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NotCosigned
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.interfaces import AccessEvent
+from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
 from twinward.errors import BadInput, Unavailable
 from twinward.vocabulary import Action, Category, Role, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.bundle import Opening, ProofBundle
-from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry, QuorumNotReached
+from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached
 from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.store import Entry
 from twinward_ledger.verifier import TrustPolicy
@@ -125,14 +126,14 @@ class AuditReader(Generic[PermitT]):
 
         Raises:
             NoSuchEvent: there is no such event, or no checkpoint covers it yet.
-            EventErased: it was erased; ``Audit.proof`` still proves that it happened.
+            EventErased: it was erased; ``Proofs.inclusion`` still proves that it happened.
             LogTampered: its body is not the one its leaf commits to.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
-        _, opening = self._audit.opened(index, self._entry(index))
+        _, opening = self._audit.sealer.open(index, self._entry(index))
         if opening is None:
             raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
-        return replace(self._audit.proof(index), opening=opening).sealed(self._audit.log.seal)
+        return replace(self._audit.proofs.inclusion(index), opening=opening).sealed(self._audit.log.seal)
 
     def document(self, permit: PermitT, twin: TwinId, *, hospital: str, at_ms: int) -> AccessDocument:
         """All accesses to one patient, opened, with the proof that none was left out. Wants a permit for that twin.
@@ -146,7 +147,7 @@ class AuditReader(Generic[PermitT]):
             LogTampered: the log is not what was committed to.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
-        report, anchorer = self._audit.report(twin), self._audit.anchorer
+        report, anchorer = self._audit.proofs.report(twin), self._audit.anchorer
         policy = TrustPolicy(
             log=self._audit.log.key,
             witnesses=tuple(peer.key for peer in anchorer.witnesses),
@@ -201,22 +202,16 @@ class AuditReader(Generic[PermitT]):
             "action": filters.action.value if filters.action else None,
             "decision": filters.decision,
         }
-        return frozenset(self._audit.tag(label, value) for label, value in named.items() if value is not None)
+        return frozenset(self._audit.sealer.tag(label, value) for label, value in named.items() if value is not None)
 
     def _entry(self, index: int) -> Entry:
-        try:
+        with ledger_translated():
             return self._audit.log.store.entry(index)
-        except NoSuchEntry as error:
-            raise NoSuchEvent(str(error)) from error
-        except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
-        except LedgerError as error:
-            raise Unavailable(f"the access log does not answer: {error}") from error
 
     def _row(self, index: int, entry: Entry) -> AuditRow:
         try:
             leaf = Leaf.decode(entry.leaf)
-            twin, opening = self._audit.opened(index, entry)
+            twin, opening = self._audit.sealer.open(index, entry)
             event = event_format.decode(opening.event, self._audit.log.origin) if opening else None
         except (LedgerError, LogTampered, EventNotLoggable):
             return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)

@@ -36,8 +36,8 @@ class WriteLog:
         Raises:
             Unavailable: the log does not answer.
         """
-        written = self._audit.tag("action", Action.WRITE.value)
-        allowed = self._audit.tag("decision", "permit")
+        written = self._audit.sealer.tag("action", Action.WRITE.value)
+        allowed = self._audit.sealer.tag("decision", "permit")
         tenant_key = self._audit.keys.audit_key(None)
         for index in range(start, stop):
             try:

@@ -196,7 +196,7 @@ def _export_event(node: Node, index: int, target: Path, account: str | None, *, 
     if account is not None:
         bundle = node.audit_reader.disclose(audit_permit(node, account, f"disclose {index}"), index)
     else:
-        bundle = node.audit.proof(index)
+        bundle = node.audit.proofs.inclusion(index)
     _write(target, bundle.encode())
     if as_json:
         disclosed = bundle.opening is not None
@@ -224,7 +224,7 @@ def consistency(
             raise Conflict(f"{target} exists", hint="give another --out")
         from twinward.audit.growth import growth_file
 
-        _write(target, growth_file(node.log.origin, old, new, node.audit.consistency(old, new)))
+        _write(target, growth_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
         if as_json:
             show_json({"old": old, "new": new, "file": str(target)})
         else:

@@ -11,7 +11,8 @@ from typing import Any
 from twinward.audit.break_glass_journal import JournalState
 from twinward.audit.errors import LogTampered
 from twinward.audit.reader import AuditRow, RowState
-from twinward.audit.service import AuditStatus, VerifyReport, verify_all
+from twinward.audit.status import AuditStatus, cosigners
+from twinward.audit.verification import VerifyReport
 from twinward.clock import iso
 from twinward.errors import NotFound
 from twinward.federation.ledger_adapters import COHORT
@@ -147,7 +148,7 @@ def alarm(error: LogTampered) -> dict[str, Any]:
 def witnesses(node: Node) -> list[dict[str, Any]]:
     """Every witness: whether its cosignature on the newest checkpoint verifies, and how it is."""
     latest = node.log.latest()
-    signed = dict(verify_all(latest[1].encode(), node.audit.anchorer)) if latest else {}
+    signed = dict(cosigners(latest[1].encode(), node.audit.anchorer)) if latest else {}
     return [
         {
             "name": one.name,

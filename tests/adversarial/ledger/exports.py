@@ -79,13 +79,13 @@ def make(folder: Path) -> Exports:
     audit.record([EVENT, berts, NO_TWIN, replace(EVENT, decision="deny"), berts, NO_TWIN])
     audit.checkpoint_and_anchor()
     annas, proof, nobodys = report(ANNA), reader.disclose(permit(None), 0).encode(), report(NOBODY)
-    closed = audit.proof(1).encode()
+    closed = audit.proofs.inclusion(1).encode()
     old = audit.status().signed_size
     audit.record([EVENT])
     audit.checkpoint_and_anchor()
     later, new = report(ANNA), audit.status().signed_size
     keyring.shred(BERT)
-    growth = growth_file(consortium.log.origin, old, new, audit.consistency(old, new))
+    growth = growth_file(consortium.log.origin, old, new, audit.proofs.consistency(old, new))
     state = consortium.anchor
     assert state is not None
     trust = Trust.of(

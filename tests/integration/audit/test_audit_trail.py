@@ -247,13 +247,13 @@ def test_pages_are_bounded(house: House, limit: int) -> None:
 
 
 def test_no_such_event(house: House) -> None:
-    for read in (house.audit.proof, lambda n: house.reader.event(house.permit(), n)):
+    for read in (house.audit.proofs.inclusion, lambda n: house.reader.event(house.permit(), n)):
         for index in (-1, 0, 2**70):
             with pytest.raises(NoSuchEvent):
                 read(index)
     house.audit.record([EVENT])
     with pytest.raises(NoSuchEvent):  # not under a checkpoint yet
-        house.audit.proof(0)
+        house.audit.proofs.inclusion(0)
 
 
 # --- proving ---------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_a_disclosed_event_convinces_an_auditor(anchored: House) -> None:
 def test_a_proof_without_disclosure_says_nothing(house: House) -> None:
     house.audit.record([EVENT])
     house.audit.checkpoint_and_anchor()
-    bundle = house.audit.proof(0)
+    bundle = house.audit.proofs.inclusion(0)
     assert verify_bundle(bundle, house.consortium.policy()).event is None
     assert b"osei" not in bundle.encode()
 
@@ -282,10 +282,10 @@ def test_a_proof_without_disclosure_says_nothing(house: House) -> None:
 def test_the_proof_of_an_anchored_event_never_changes(anchored: House) -> None:
     anchored.audit.record([EVENT])
     anchored.audit.checkpoint_and_anchor()
-    first = anchored.audit.proof(0)
+    first = anchored.audit.proofs.inclusion(0)
     anchored.audit.record([EVENT])
     anchored.audit.checkpoint_and_anchor()
-    assert anchored.audit.proof(0) == first
+    assert anchored.audit.proofs.inclusion(0) == first
 
 
 @pytest.mark.parametrize("how", ["shred the key", "erase the body"])
@@ -302,7 +302,7 @@ def test_an_erased_event_is_gone_and_still_proven(house: House, how: str) -> Non
     assert [row.index for row in house.reader.of_twin(house.permit(ANNA), ANNA).rows] == [0]
     with pytest.raises(EventErased):
         house.reader.disclose(house.permit(), 0)
-    verify_bundle(house.audit.proof(0), house.consortium.policy())
+    verify_bundle(house.audit.proofs.inclusion(0), house.consortium.policy())
     report = house.audit.verify(deep=True)
     assert (report.opened, report.erased) == (1, 1)
 
@@ -335,7 +335,7 @@ def test_a_store_that_is_gone_is_unavailable(house: House) -> None:
     for use in (
         house.audit.status,
         house.audit.checkpoint_and_anchor,
-        lambda: house.audit.proof(0),
+        lambda: house.audit.proofs.inclusion(0),
         house.audit.verify,
         lambda: house.reader.events(house.permit()),
         lambda: house.reader.event(house.permit(), 0),

@@ -263,7 +263,7 @@ def test_a_report_that_was_changed_on_the_way_is_refused(filled: House) -> None:
 def test_erasing_one_patient_leaves_every_proof_of_everybody(filled: House, tmp_path: Path) -> None:
     """Key and salts are destroyed; what was exported before, and what is exported after, both verify."""
     before = {twin: filled.document(twin).report for twin in (ANNA, BERT)}
-    single = [filled.audit.proof(index).encode() for index in range(6)]
+    single = [filled.audit.proofs.inclusion(index).encode() for index in range(6)]
     root = filled.completeness.publish()
     filled.keyring.shred(ANNA)
     filled.access(BERT)
@@ -278,7 +278,7 @@ def test_erasing_one_patient_leaves_every_proof_of_everybody(filled: House, tmp_
     assert all(row.event is None and row.minute_ms for row in erased.rows)
     for index, raw in enumerate(single):
         assert verify_bundle(ProofBundle.parse(raw), filled.consortium.policy()).index == index
-        assert verify_bundle(filled.audit.proof(index), filled.consortium.policy()).index == index
+        assert verify_bundle(filled.audit.proofs.inclusion(index), filled.consortium.policy()).index == index
     report = filled.audit.verify(deep=True)
     assert (report.erased, report.map_heads) == (3, 2)
 

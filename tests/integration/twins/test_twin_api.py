@@ -73,7 +73,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, str]:
 
 def events_since(house: House, before: int) -> list[AccessEvent]:
     entries = range(before, house.size())
-    opened = [house.node.audit.opened(index, house.node.log.store.entry(index))[1] for index in entries]
+    opened = [house.node.audit.sealer.open(index, house.node.log.store.entry(index))[1] for index in entries]
     return [event_format.decode(one.event, house.node.log.origin) for one in opened if one is not None]
 
 

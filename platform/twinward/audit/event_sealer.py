@@ -1,0 +1,96 @@
+"""Events as entries of the log: sealed under their patients' keys, filed under blind tags, opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+
+from twinward.audit import body, event_format
+from twinward.audit.errors import LogTampered
+from twinward.audit.interfaces import AccessEvent, EventKeys
+from twinward.errors import NotFound
+from twinward.vocabulary import TwinId
+from twinward_crypto.errors import OpenError
+from twinward_ledger.bundle import Opening
+from twinward_ledger.errors import LedgerError
+from twinward_ledger.leaf import LeafKind
+from twinward_ledger.store import Entry
+
+TAG_LABELS = ("twin", "agent", "role", "action", "decision")
+"""What events are found by. Tags of few-valued fields show whoever holds the file how often each value occurs."""
+
+ACCESS, PUBLIC = bytes([LeafKind.ACCESS]), bytes([LeafKind.COMPLETENESS])
+"""The second byte of a leaf: about a patient; not about anybody, its body is no secret."""
+
+_CACHED_TAGS = 4096
+
+
+class EventSealer:
+    """Seals one log's events.
+
+    Args:
+        keys: under which event bodies are sealed.
+        origin: the log's name, which every body is bound to.
+    """
+
+    def __init__(self, keys: EventKeys, origin: str) -> None:
+        self._keys = keys
+        self._origin = origin
+        self.tag = lru_cache(maxsize=_CACHED_TAGS)(self._tag)
+
+    def seal(self, events: Sequence[AccessEvent]) -> list[Entry]:
+        """Events as entries of the log. Raises ``EventNotLoggable``, and whatever the key service does."""
+        keys = self._keys_for(events)
+        return [self._entry(event, keys) for event in events]
+
+    def open(self, index: int, entry: Entry) -> tuple[TwinId | None, Opening | None]:
+        """Whom an entry is about and its opening, None where it was erased.
+
+        For those who hold a permit (``AuditReader``) or show nothing of it (``Verification``).
+
+        Raises:
+            LogTampered: the body is not this leaf's.
+        """
+        if not entry.body or entry.leaf[1:2] == PUBLIC:
+            return None, None
+        try:
+            tenant_key = self._keys.audit_key(None)
+            twin = body.open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self._origin)
+            try:
+                key = tenant_key if twin is None else self._keys.audit_key(twin)
+            except NotFound:
+                return twin, None
+            return twin, body.open_event(entry.body, entry.leaf, key=key, origin=self._origin)
+        except (OpenError, LedgerError) as error:
+            message = f"the body of event {index} is not the one its leaf commits to"
+            raise LogTampered(message, first_bad_index=index) from error
+
+    def require_filed(self, index: int, entry: Entry, twin: TwinId | None) -> None:
+        """An entry must be found under its patient's tag: by that tag it is in her sub-log, and in her export.
+
+        Raises:
+            LogTampered: it is not.
+        """
+        if entry.leaf[1:2] == ACCESS and twin is not None and self.tag("twin", twin) not in entry.tags:
+            raise LogTampered(f"event {index} is not filed under its own patient", first_bad_index=index)
+
+    def _keys_for(self, events: Sequence[AccessEvent]) -> dict[TwinId | None, bytes]:
+        """The audit key of every twin the events are about, and the hospital's own under None."""
+        keys: dict[TwinId | None, bytes] = {None: self._keys.audit_key(None)}
+        for twin in {event.twin for event in events if event.twin is not None}:
+            # an attempt on a twin that was shredded or never was is logged too, under the hospital's own key
+            with suppress(NotFound):
+                keys[twin] = self._keys.audit_key(twin)
+        return keys
+
+    def _entry(self, event: AccessEvent, keys: Mapping[TwinId | None, bytes]) -> Entry:
+        data = event_format.encode(event, self._origin)
+        twin = event.twin if event.twin in keys else None
+        sealed = body.seal_event(data, event.at_ms, twin, key=keys[twin], tenant_key=keys[None], origin=self._origin)
+        values = (event.twin, event.agent, event.role.value, event.action.value, event.decision)
+        tags = (self.tag(label, value) for label, value in zip(TAG_LABELS, values, strict=True) if value is not None)
+        return Entry(sealed.leaf, sealed.body, tuple(tags))
+
+    def _tag(self, label: str, value: str) -> bytes:
+        return self._keys.tag(f"audit/{label}", value)

@@ -1,0 +1,110 @@
+"""What the trail proves to others: one event, all of a patient's accesses, that the log only grew."""
+
+from __future__ import annotations
+
+from twinward.audit.completeness import Completeness
+from twinward.audit.errors import NoSuchEvent
+from twinward.audit.event_sealer import ACCESS, EventSealer
+from twinward.audit.ledger_errors import ledger_translated
+from twinward.vocabulary import TwinId
+from twinward_ledger import merkle
+from twinward_ledger.access_report import AccessReport, LoggedLeaf, ReportRow
+from twinward_ledger.anchor_record import AnchorRecord
+from twinward_ledger.bundle import ProofBundle
+from twinward_ledger.log import Log
+from twinward_ledger.store import Entry
+from twinward_ledger.stores.anchor_journal import AnchorJournal
+
+
+class Proofs:
+    """Proofs out of one log.
+
+    Args:
+        log: the log.
+        anchors: what of it is on the chain.
+        sealer: opens the rows of a report.
+        completeness: the map that proves that no row was left out; None proves no report.
+    """
+
+    def __init__(
+        self, log: Log, anchors: AnchorJournal, sealer: EventSealer, completeness: Completeness | None
+    ) -> None:
+        self._log = log
+        self._anchors = anchors
+        self._sealer = sealer
+        self._completeness = completeness
+
+    def inclusion(self, index: int) -> ProofBundle:
+        """Everything that proves one event is in the log, without showing what it says.
+
+        The checkpoint is the first anchored one that covers it; failing that, the newest one signed.
+
+        Raises:
+            NoSuchEvent: there is no such entry, or no checkpoint covers it yet.
+        """
+        with ledger_translated():
+            leaf = self._log.store.entry(index).leaf
+            size, note, anchor = self._covering(index)
+            path = tuple(self._log.prove_inclusion(index, size))
+            return ProofBundle(index, leaf, path, note, anchor).sealed(self._log.seal)
+
+    def report(self, twin: TwinId) -> AccessReport:
+        """All of a patient's accesses with the proof that none was left out. For ``AuditReader`` only: it opens them.
+
+        It is complete up to the newest completeness map; what was logged since comes with the next checkpoint.
+
+        Raises:
+            NoSuchEvent: no completeness map is logged, or no checkpoint covers it yet.
+        """
+        if self._completeness is None:
+            raise NoSuchEvent("this log keeps no completeness map")
+        with ledger_translated():
+            found = self._completeness.prove(twin)
+            index, head = found.logged.index, found.logged.head
+            size, note, anchor = self._covering(index)
+            rows = tuple(self._report_row(row, entry, size) for row, entry in self._rows_of(twin, head.through))
+            return AccessReport(
+                origin=self._log.origin,
+                subject=twin,
+                label_key=found.label_key,
+                head=head.encode(),
+                head_place=self._place(index, self._log.store.entry(index).leaf, size),
+                proof=found.proof,
+                rows=rows,
+                note=note,
+                anchor=anchor,
+            ).sealed(self._log.seal)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the tree of ``new`` entries continues the one of ``old``: for an auditor who saw that one.
+
+        Raises:
+            NoSuchEvent: the log is not that large.
+        """
+        with ledger_translated():
+            return self._log.prove_consistency(old, new)
+
+    def _covering(self, index: int) -> tuple[int, bytes, AnchorRecord | None]:
+        """The first anchored checkpoint that covers an entry; failing that, the newest one signed."""
+        anchored = self._anchors.covering(index)
+        if anchored:
+            return anchored[1].statement.size, *anchored
+        latest = self._log.latest()
+        if not latest or latest[0].size <= index:
+            raise NoSuchEvent(f"event {index} is not under a checkpoint yet", hint="make a checkpoint, then ask again")
+        return latest[0].size, latest[1].encode(), None
+
+    def _rows_of(self, twin: TwinId, through: int) -> list[tuple[int, Entry]]:
+        """The entries of a patient's sub-log, in the order of the log."""
+        store, found = self._log.store, []
+        for index in store.find(self._sealer.tag("twin", twin), before=through, limit=merkle.MAX_SIZE):
+            entry = store.entry(index)
+            if entry.leaf[1:2] == ACCESS:
+                found.append((index, entry))
+        return found[::-1]
+
+    def _report_row(self, index: int, entry: Entry, size: int) -> ReportRow:
+        return ReportRow(self._place(index, entry.leaf, size), self._sealer.open(index, entry)[1])
+
+    def _place(self, index: int, leaf: bytes, size: int) -> LoggedLeaf:
+        return LoggedLeaf(index, leaf, tuple(self._log.prove_inclusion(index, size)))

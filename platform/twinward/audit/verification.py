@@ -1,0 +1,130 @@
+"""Deriving a whole log again and holding it against everything that was ever signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.audit.completeness import Completeness
+from twinward.audit.errors import LogTampered
+from twinward.audit.event_sealer import PUBLIC, EventSealer
+from twinward.errors import Unavailable
+from twinward_crypto.errors import InvalidSignature
+from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
+from twinward_ledger.fsck import fsck
+from twinward_ledger.log import Log
+from twinward_ledger.store import LogStore
+from twinward_ledger.stores.sqlite import SqliteLogStore
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """A log that was re-derived and is what was signed.
+
+    Attributes:
+        size: events whose leaves were hashed again.
+        root: the root over all of them.
+        signed_size: how many of them the newest checkpoint covers.
+        checkpoints: how many signed checkpoints agreed.
+        map_heads: how many roots of the completeness map were built again.
+        map_covered: how many entries the newest of them covers.
+        opened: bodies that were opened and held against their leaves (``deep`` only).
+        erased: bodies that are erased (``deep`` only).
+    """
+
+    size: int
+    root: bytes
+    signed_size: int
+    checkpoints: int
+    map_heads: int = 0
+    map_covered: int = 0
+    opened: int = 0
+    erased: int = 0
+
+
+class Verification:
+    """Verifies one log, and copies of it.
+
+    Args:
+        log: the log, whose key and checkpoints count.
+        sealer: opens bodies to hold them against their leaves.
+        completeness: the map that is built again; None checks none.
+    """
+
+    def __init__(self, log: Log, sealer: EventSealer, completeness: Completeness | None) -> None:
+        self._log = log
+        self._sealer = sealer
+        self._completeness = completeness
+
+    def verify(self, copy: Path | LogStore | None = None, *, deep: bool = False) -> VerifyReport:
+        """Re-derive a log from its leaves: this node's own, or a copy of its file.
+
+        The copy is held against its own checkpoints and against those this node kept. ``deep`` also opens every body
+        and holds it against its leaf. Where leaves were rewritten with their hashes, bodies name the exact one.
+
+        Raises:
+            LogTampered: it is not what was signed; ``first_bad_index`` says where.
+            Unavailable: it cannot be read.
+        """
+        try:
+            store = SqliteLogStore(copy, read_only=True) if isinstance(copy, Path) else copy or self._log.store
+            try:
+                return self._verify(store, deep=deep)
+            finally:
+                if store is not copy and store is not self._log.store:
+                    store.close()
+        except LogUnavailable as error:
+            raise Unavailable(f"the log cannot be read: {error}") from error
+
+    def _verify(self, store: LogStore, *, deep: bool) -> VerifyReport:
+        try:
+            tags = self._completeness.tags() if self._completeness is not None else None
+            report = fsck(store, self._log.key, [note for _, note in self._log.store.checkpoints()], tags=tags)
+            if self._completeness is not None and store is self._log.store:
+                self._completeness.require_sound()
+        except LogCorrupt as error:
+            exact = self._first_misfit(store, error.first_bad_index)
+            found = error.first_bad_index if exact is None else exact
+            raise LogTampered(str(error), first_bad_index=found) from error
+        except (InvalidSignature, LedgerError) as error:
+            if isinstance(error, LogUnavailable):
+                raise
+            raise LogTampered(str(error), first_bad_index=None) from error
+        opened, erased = self._open_all(store, range(report.size)) if deep else (0, 0)
+        return VerifyReport(
+            size=report.size,
+            root=report.root,
+            signed_size=report.signed_size,
+            checkpoints=report.checkpoints,
+            map_heads=report.map_heads,
+            map_covered=report.map_covered,
+            opened=opened,
+            erased=erased,
+        )
+
+    def _open_all(self, store: LogStore, indices: Iterable[int]) -> tuple[int, int]:
+        opened = erased = 0
+        for index in indices:
+            entry = store.entry(index)
+            twin, opening = self._sealer.open(index, entry)
+            self._sealer.require_filed(index, entry, twin)
+            if entry.leaf[1:2] == PUBLIC:
+                continue
+            if opening:
+                opened += 1
+            else:
+                erased += 1
+        return opened, erased
+
+    def _first_misfit(self, store: LogStore, start: int | None) -> int | None:
+        """The first entry from ``start`` whose body does not belong to its leaf: bodies were sealed to their leaves."""
+        if start is None:
+            return None
+        try:
+            self._open_all(store, range(start, store.size()))
+        except (LogTampered, LogCorrupt) as error:
+            return error.first_bad_index
+        except LedgerError:
+            return None
+        return None
