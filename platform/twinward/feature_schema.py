@@ -20,7 +20,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Annotated, TypeAlias
+from functools import cached_property
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -85,6 +86,17 @@ class FeatureSchema(BaseModel):
 
     def fingerprint(self) -> str:
         """SHA-256 hex of the schema's JSON: what query and cohort are matched by."""
+        return self._fingerprint
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> FeatureSchema:
+        """A copy, with other values where ``update`` says so; its fingerprint is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_fingerprint", None)  # pydantic copies what was cached along with the fields
+        return copied
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        # Not a private attribute: those count in ``==``; a schema that was asked would equal none that was not.
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
