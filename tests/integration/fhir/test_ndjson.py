@@ -17,7 +17,8 @@ from tests.benchmarks.ingest import ndjson, observations, patients
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
 from twinward.errors import BadInput
 from twinward.fhir.bundle import read_bundle
-from twinward.fhir.ndjson import BadLine, NdjsonReader, NdjsonTally, find_ndjson, import_ndjson, read_lines
+from twinward.fhir.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
+from twinward.fhir.ndjson_reader import NdjsonReader
 from twinward.fhir.patients import patient_imports
 from twinward.twins.bulk import BulkImport
 from twinward.vault.compaction import Compactor
