@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from tests.integration.fhir.hospital import (
     RESEARCHER,
     SIMILARITY_YES,
     SYSTEM,
+    TENANT,
     VENDOR,
     Hospital,
 )
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, PermitInvalid
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.errors import NotFound
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.cohort import generate_cohort
@@ -31,6 +33,8 @@ from twinward.twins.measurements import Measurement, Person
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
 from twinward.twins.readers import CohortReader, StayReader
 from twinward.twins.service import Twins
+from twinward.vault.interfaces import Record
+from twinward.vault.service import Vault
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 DAY_MS = 86_400_000
@@ -112,6 +116,66 @@ def test_who_may_not_write_writes_nothing(hospital: Hospital) -> None:
     assert hospital.store.count() == 0
     assert [event.decision for event in hospital.trail.events] == ["deny", "deny"]
     assert hospital.vault.locate("Patient/p") is None
+
+
+def test_for_who_may_not_write_nothing_is_opened_to_join_it_and_no_key_is_made(hospital: Hospital) -> None:
+    older = Measurement("4548-4", 6.1, "%", 0)
+    twin = hospital.twins.ingest(SYSTEM, patient("p", measured=[older])).twin
+    hospital.consent(twin, Provision(effect="deny", categories=(Category.LABS,)))  # features may be read as before
+    newer = Measurement("4548-4", 7.1, "%", DAY_MS)
+    before, keys = len(hospital.trail.events), hospital.keyring.census().wrapped
+    with pytest.raises(AccessDenied):
+        hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"), measured=[newer]))
+    (refusal,) = hospital.trail.events[before:]
+    assert (refusal.action, refusal.decision, refusal.twin) == (Action.WRITE, "deny", twin)
+    with pytest.raises(AccessDenied):
+        hospital.twins.ingest(VENDOR, patient("q"))
+    assert hospital.keyring.census().wrapped == keys
+
+
+class WithdrawnBetweenTheLooks(AccessControl):
+    """A gate whose patient says no after the first look and before the decision."""
+
+    def __init__(self, hospital: Hospital, twin: TwinId, said: Provision) -> None:
+        self._hospital = hospital
+        self._twin = twin
+        self._said = said
+
+    def check(self, request: AccessRequest) -> Decision:
+        return self._hospital.access.check(request)
+
+    def decide(self, request: AccessRequest) -> Permit:
+        return self._hospital.access.decide(request)
+
+    def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
+        self._hospital.consent(self._twin, self._said)
+        return self._hospital.access.decide_many(requests)
+
+
+class CountingVault(Vault):
+    """The vault, counting how often a twin is opened."""
+
+    opened = 0
+
+    def read_twin(self, *arguments: Any, **options: Any) -> list[Record]:
+        self.opened += 1
+        return super().read_twin(*arguments, **options)
+
+
+def test_consent_withdrawn_between_the_looks_opens_and_writes_nothing(hospital: Hospital) -> None:
+    vault = CountingVault(hospital.store, hospital.keyring, hospital.authority, hospital.clock, TENANT)
+    older, newer = Measurement("4548-4", 6.1, "%", 0), Measurement("4548-4", 7.1, "%", DAY_MS)
+    twin = hospital.twins.ingest(SYSTEM, patient("p", measured=[older])).twin
+    late = patient("p", record("Observation/o"), measured=[newer])
+    no = WithdrawnBetweenTheLooks(hospital, twin, Provision(effect="deny", categories=(Category.LABS,)))
+    rows = hospital.store.count()
+    with pytest.raises(AccessDenied):
+        Twins(vault, hospital.store, no, hospital.clock).ingest(SYSTEM, late)
+    assert (vault.opened, hospital.store.count()) == (0, rows)
+    hospital.consent(twin)
+    yes = WithdrawnBetweenTheLooks(hospital, twin, Provision(effect="permit"))
+    assert Twins(vault, hospital.store, yes, hospital.clock).ingest(SYSTEM, late).count("created") == 1
+    assert vault.opened == 1  # the features kept so far: it is this that was not opened above
 
 
 def test_nothing_is_opened_or_written_when_the_log_cannot_be_written(hospital: Hospital) -> None:
@@ -251,6 +315,27 @@ def test_a_cohort_is_who_consents_and_revocation_bites_at_once(hospital: Hospita
     assert [event.decision for event in asked] == ["permit"] * 3  # who said nothing or no was not even tried
     assert {event.twin for event in asked} == set(twins[1:4])
     assert {event.action for event in asked} == {Action.COHORT}
+
+
+def test_a_patient_of_whom_too_little_was_measured_enters_no_cohort(hospital: Hospital) -> None:
+    schema = hospital.twins.schema.model_copy(update={"minimum_present": 4})
+    twins = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, schema)
+    readings = [
+        Measurement(code, value, unit, DAY_MS)
+        for code, value, unit in (("2339-0", 95, "mg/dL"), ("4548-4", 6.1, "%"), ("8867-4", 70, "/min"))
+    ]
+    made = [twins.ingest(SYSTEM, patient(f"p{count}", measured=readings[:count])) for count in range(4)]
+    measured = [0 if one.features is None else len(one.features.readings) for one in made]
+    assert measured == [1, 2, 3, 4]  # the patient's sex is a feature as well
+    for one in made:
+        hospital.consent(one.twin, SIMILARITY_YES)
+
+    def cohort() -> set[TwinId]:
+        return set(dict(CohortReader(twins, hospital.access, SYSTEM).consenting()))
+
+    assert cohort() == {made[3].twin}
+    twins.ingest(SYSTEM, patient("p2", record("Observation/o"), measured=readings))
+    assert cohort() == {made[2].twin, made[3].twin}  # as soon as enough was measured
 
 
 def stay(hours: int, value: float) -> bytes:
