@@ -24,8 +24,9 @@ from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.clock import Clock
+from twinward_ledger.cosign_request import AnchorRequest
 from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, log_id
-from twinward_ledger.cosigning import GRACE_S, AnchorRequest, Cosigning, Gathered
+from twinward_ledger.cosigning import GRACE_S, Cosigning, Gathered
 from twinward_ledger.errors import ChainError, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.log import Log
 from twinward_ledger.policy import QuorumPolicy

@@ -18,16 +18,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from twinward_crypto import bls
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.clock import Clock
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, anchor_key_id, verify_cosignature
+from twinward_ledger.cosign_request import AnchorRequest, CosignRequest
 from twinward_ledger.errors import (
     LedgerError,
     LogCorrupt,
     SplitView,
-    StaleProof,
     WitnessDown,
     WitnessForgot,
     WitnessLied,
@@ -38,7 +36,7 @@ from twinward_ledger.log import Log
 from twinward_ledger.note import Note, VerifierKey
 from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.stores.witness_memory import Standing, WitnessMemory, WitnessRecord
-from twinward_ledger.witness import MAX_SKEW_S, Cosignature, Proposal, WitnessPeer
+from twinward_ledger.witness import Cosignature, WitnessPeer
 
 GRACE_S = 1.0
 """How long witnesses that were in time the last time are waited for once the quorum is there, in seconds."""
@@ -55,48 +53,25 @@ _STANDINGS: tuple[tuple[type[WitnessRefused], Standing], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AnchorRequest:
-    """What a checkpoint's anchor needs.
-
-    Attributes:
-        domain: where it goes.
-        time_s: the time all BLS signers put their name to, seconds since the Unix epoch.
-        keys: the BLS public keys that count, 48 bytes each.
-        quorum: how many of them must sign.
-    """
-
-    domain: AnchorDomain
-    time_s: int
-    keys: tuple[bytes, ...]
-    quorum: int
-
-
 @dataclass(slots=True)
 class Gathered:
     """What one round around the witnesses brought.
 
     Attributes:
         note: the checkpoint with every verified cosignature.
-        cosigned: names of the witnesses on it.
+        keys: whose they are.
+        cosigned: the same witnesses' names.
         refusals: witness and reason, for those that are not.
         bls: the verified BLS signatures, by public key.
         time_s: the time they name; 0 where none was asked for.
     """
 
     note: Note
+    keys: set[VerifierKey] = field(default_factory=set)
     cosigned: list[str] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
     bls: dict[bytes, bytes] = field(default_factory=dict)
     time_s: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    checkpoint: Checkpoint
-    note: Note
-    anchor: AnchorRequest | None
-    started: float = field(default_factory=time.monotonic)
 
 
 class Cosigning:
@@ -141,14 +116,14 @@ class Cosigning:
             SplitView: a witness holds a contradicting checkpoint that this log signed.
             LogCorrupt: the log cannot prove what it signed.
         """
-        around = _Round(checkpoint, note, anchor)
+        request = CosignRequest(self._log, checkpoint, note, anchor)
         signed = self._signed_already(note)
-        gathered, keys = Gathered(note, [key.name for key in signed]), set(signed)
-        gathered.time_s = anchor.time_s if anchor else 0
-        asked = self._ask_all(around, keys if anchor is None else set(), gathered)
-        pending, deadline, enough = set(asked), around.started + PATIENCE_S, False
+        time_s = anchor.time_s if anchor else 0
+        gathered = Gathered(note, set(signed), [key.name for key in signed], time_s=time_s)
+        asked = self._ask_all(request, gathered)
+        pending, deadline, enough = set(asked), request.started + PATIENCE_S, False
         while pending:
-            before, enough = enough, self._enough(gathered, keys, anchor)
+            before, enough = enough, self._enough(gathered, anchor)
             if enough and not before:
                 deadline = min(deadline, time.monotonic() + self._grace_s)
             waited_for = {one for one in pending if not enough or asked[one].key not in self._late}
@@ -159,9 +134,9 @@ class Cosigning:
                 break
             for one in done:
                 pending.discard(one)
-                self._take(asked[one], one, around, gathered, keys)
+                self._take(asked[one], one, request, gathered)
         for one in pending:
-            self._leave(asked[one], one, around, gathered)
+            self._leave(asked[one], one, request, gathered)
         self._put_in_order(gathered)
         return gathered
 
@@ -181,48 +156,45 @@ class Cosigning:
         if self.memory:
             self.memory.close()
 
-    def _ask_all(
-        self, around: _Round, but: set[VerifierKey], gathered: Gathered
-    ) -> dict[Future[Cosignature], WitnessPeer]:
+    def _ask_all(self, request: CosignRequest, gathered: Gathered) -> dict[Future[Cosignature], WitnessPeer]:
+        """Send the request to everybody who has not signed; for an anchor to everybody, as each signs that anew."""
         asked: dict[Future[Cosignature], WitnessPeer] = {}
         for peer in self.peers:
-            if peer.key in but:
+            if request.anchor is None and peer.key in gathered.keys:
                 continue
             before = self._under_way.get(peer.key)
             if before is not None and not before.done():
                 gathered.refusals.append((peer.key.name, "has not answered an earlier request yet"))
                 continue
-            future = self._pool.submit(self._ask, peer, around)
+            future = self._pool.submit(self._ask, peer, request)
             self._under_way[peer.key] = future
             asked[future] = peer
         return asked
 
-    def _take(
-        self, peer: WitnessPeer, answer: Future[Cosignature], around: _Round, gathered: Gathered, keys: set[VerifierKey]
-    ) -> None:
+    def _take(self, peer: WitnessPeer, answer: Future[Cosignature], request: CosignRequest, gathered: Gathered) -> None:
+        """Count one answer, or its refusal."""
         self._late.discard(peer.key)
         try:
             cosignature = answer.result()
         except SplitView as error:
-            self._write_down(peer, around, error)
+            self._write_down(peer, request, error)
             raise
         except WitnessRefused as error:
             if isinstance(error, WitnessSlow):
                 self._late.add(peer.key)
-            self._write_down(peer, around, error)
+            self._write_down(peer, request, error)
             gathered.refusals.append((peer.key.name, str(error)))
             return
-        self._write_down(peer, around, None)
+        self._write_down(peer, request, None)
         gathered.note = gathered.note.with_signatures(cosignature.line)
-        keys.add(peer.key)
+        gathered.keys.add(peer.key)
         gathered.cosigned = [*dict.fromkeys((*gathered.cosigned, peer.key.name))]
-        if cosignature.bls_signature and around.anchor is not None:
-            key = _anchor_key(peer.key.name, cosignature, around.anchor)
-            if key is not None:
-                gathered.bls[key] = cosignature.bls_signature
+        key = request.anchor_key_of(peer, cosignature)
+        if key is not None:
+            gathered.bls[key] = cosignature.bls_signature
 
-    def _enough(self, gathered: Gathered, keys: set[VerifierKey], anchor: AnchorRequest | None) -> bool:
-        return self.policy.satisfied_by(keys) and (anchor is None or len(gathered.bls) >= anchor.quorum)
+    def _enough(self, gathered: Gathered, anchor: AnchorRequest | None) -> bool:
+        return self.policy.satisfied_by(gathered.keys) and (anchor is None or len(gathered.bls) >= anchor.quorum)
 
     def _put_in_order(self, gathered: Gathered) -> None:
         """Names and lines in the witnesses' order, whoever was first."""
@@ -232,72 +204,40 @@ class Cosigning:
         lines = sorted(gathered.note.signatures, key=lambda line: place.get(line.name, -1))
         gathered.note = Note(gathered.note.text, tuple(lines))
 
-    def _leave(self, peer: WitnessPeer, answer: Future[Cosignature], around: _Round, gathered: Gathered) -> None:
+    def _leave(
+        self, peer: WitnessPeer, answer: Future[Cosignature], request: CosignRequest, gathered: Gathered
+    ) -> None:
         """Go on without a witness; what it says later is kept if it still fits."""
         self._late.add(peer.key)
         if peer.key.name not in gathered.cosigned:
             gathered.refusals.append((peer.key.name, "has not answered yet"))
-        self._write_down(peer, around, WitnessSlow("had not answered when the checkpoint went out"))
-        answer.add_done_callback(lambda done: self._arrived(peer, done, around))
+        self._write_down(peer, request, WitnessSlow("had not answered when the checkpoint went out"))
+        answer.add_done_callback(lambda done: self._arrived(peer, done, request))
 
-    def _arrived(self, peer: WitnessPeer, answer: Future[Cosignature], around: _Round) -> None:
+    def _arrived(self, peer: WitnessPeer, answer: Future[Cosignature], request: CosignRequest) -> None:
         if answer.cancelled():
             return
-        if time.monotonic() - around.started < self._grace_s:
+        if time.monotonic() - request.started < self._grace_s:
             self._late.discard(peer.key)
         error = answer.exception()
         with suppress(LedgerError):  # the log was closed meanwhile; the next round will ask again
             if error is None:
-                self._log.keep_cosignatures(around.note.with_signatures(answer.result().line))
-                self._write_down(peer, around, None)
+                self._log.keep_cosignatures(request.note.with_signatures(answer.result().line))
+                self._write_down(peer, request, None)
             elif isinstance(error, WitnessRefused):
-                self._write_down(peer, around, error)
+                self._write_down(peer, request, error)
 
-    def _ask(self, peer: WitnessPeer, around: _Round) -> Cosignature:
-        """One witness's cosignature of this checkpoint, verified. Raises ``WitnessRefused``."""
+    def _ask(self, peer: WitnessPeer, request: CosignRequest) -> Cosignature:
         remembered = self.memory.of(str(peer.key)).size if self.memory else 0
-        old = remembered or peer.last_size(self._log.origin)
-        try:
-            answer = self._propose(peer, around, old)
-        except StaleProof as stale:
-            if stale.size < remembered:
-                raise WitnessForgot(
-                    f"it cosigned size {remembered} and now says it knows {stale.size}: its state was rolled back"
-                ) from stale
-            answer = self._propose(peer, around, stale.size)
-        self._verify(peer, around, answer)
-        return answer
+        return request.put_to(peer, remembered, self._clock)
 
-    def _propose(self, peer: WitnessPeer, around: _Round, old: int) -> Cosignature:
-        size = around.checkpoint.size
-        if old > size:
-            raise WitnessRefused(f"it has cosigned size {old} already, the log signs {size}")
-        proof = tuple(self._log.prove_consistency(old, size)) if old else ()
-        domain, time_s = (around.anchor.domain, around.anchor.time_s) if around.anchor else (None, 0)
-        return peer.cosign(Proposal(around.note.encode(), old, proof, time_s, domain))
-
-    def _verify(self, peer: WitnessPeer, around: _Round, answer: Cosignature) -> None:
-        """A wrong Ed25519 line would make readers refuse the note, a wrong BLS signature spoil the aggregate."""
-        try:
-            time_s = verify_cosignature(Note(around.note.text, (answer.line,)), peer.key)
-            anchor = around.anchor
-            key = _anchor_key(peer.key.name, answer, anchor) if anchor and answer.bls_signature else None
-            if anchor is not None and key is not None:
-                statement = AnchorStatement.of(anchor.domain, around.checkpoint, anchor.time_s)
-                bls.verify(key, statement.message(), answer.bls_signature)
-        except InvalidSignature as error:
-            raise WitnessLied(f"answered with a signature that does not verify: {error}") from error
-        skew = time_s - self._clock.now_ms() // 1000
-        if abs(skew) > MAX_SKEW_S:
-            raise WitnessLied(f"states a time {skew} s from this log's clock, {MAX_SKEW_S} allowed")
-
-    def _write_down(self, peer: WitnessPeer, around: _Round, error: WitnessRefused | None) -> None:
+    def _write_down(self, peer: WitnessPeer, request: CosignRequest, error: WitnessRefused | None) -> None:
         if isinstance(error, SplitView):
             self._on_split(error)
         if self.memory is None:
             return
         standing = Standing.GOOD if error is None else _standing(error)
-        size = around.checkpoint.size if error is None else 0
+        size = request.checkpoint.size if error is None else 0
         reason = "" if error is None else str(error)
         self.memory.note(str(peer.key), standing, at_ms=self._clock.now_ms(), size=size, reason=reason)
 
@@ -312,8 +252,3 @@ class Cosigning:
 
 def _standing(error: WitnessRefused) -> Standing:
     return next((standing for kind, standing in _STANDINGS if isinstance(error, kind)), Standing.REFUSES)
-
-
-def _anchor_key(name: str, answer: Cosignature, anchor: AnchorRequest) -> bytes | None:
-    """Which of the keys that count made a BLS signature, by the id in its line; None for one that does not count."""
-    return next((key for key in anchor.keys if anchor_key_id(name, key) == answer.bls_key_id), None)
