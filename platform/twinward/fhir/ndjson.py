@@ -19,7 +19,8 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.ndjson_reader import NdjsonReader
 from twinward.fhir.strict_json import REQUEST_LIMITS
 from twinward.fhir.validate import Depth
-from twinward.twins.bulk import BulkImport, BulkRecord
+from twinward.twins.bulk import BulkImport
+from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import TwinNotFound
 
 SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")

@@ -25,7 +25,7 @@ from twinward.fhir.observations import measurements_of, person_of
 from twinward.fhir.patients import patient_imports
 from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
 from twinward.fhir.validate import Depth
-from twinward.twins.bulk import BulkRecord, Reading
+from twinward.twins.bulk_records import BulkRecord, Reading
 from twinward.vocabulary import Category
 
 _SEEN_AT_MOST = 8_192

@@ -14,6 +14,7 @@ from twinward.clock import Clock
 from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother
+from twinward.twins.gate import decided
 from twinward.twins.models import STAY_TYPE, ImportRecord
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
@@ -51,7 +52,7 @@ def admit(
         access.decide(requests[0])
     vault.expect_twins(twins)
     # New twins have no consent yet, so one that is refused now is refused by a policy changed this very moment.
-    permits = [p or access.decide(r) for p, r in zip(access.decide_many(requests), requests, strict=True)]
+    permits = decided(access, requests)
     vault.create_twins(permits)
     vault.write_many(
         [_records(permit, twin, one) for permit, twin, one in zip(permits, twins, admissions, strict=True)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.vocabulary import Action, Category, Purpose
 
 
@@ -33,6 +34,14 @@ def permitted(access: AccessControl, request: AccessRequest) -> list[AccessReque
             fitting = next(joined, frozenset[Category]())
             groups = [one for one in groups if one != fitting] + [fitting | {category}]
     return [replace(request, categories=group) for group in groups]
+
+
+def decided(access: AccessControl, requests: Sequence[AccessRequest]) -> list[Permit]:
+    """A permit for each request, decided in one durable step of the log.
+
+    Consent may change between a look and this: the first refusal is then raised here, by the gate itself.
+    """
+    return [one or access.decide(request) for one, request in zip(access.decide_many(requests), requests, strict=True)]
 
 
 def categories_in(requests: list[AccessRequest]) -> frozenset[Category]:

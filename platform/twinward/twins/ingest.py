@@ -39,14 +39,11 @@ class Plan:
 
     def add_features(self, vector: FeatureVector, existing: RecordId | None) -> bool:
         """Write the twin's feature vector along with the rest; False if this very vector is kept already."""
-        reference, content = names.features_of(self.twin), to_content(vector)
-        mark = names.as_content(reference, Category.FEATURES, content)
+        record = features_record(self.twin, vector, existing)
+        reference, mark = record.references[0], record.mark or ""
         if existing is not None and self._vault.kept([reference], lambda _: mark)[reference].marked:
             return False
-        references = (reference, names.features_under(self.twin, vector.schema))
-        self.records.append(
-            Record(self.twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark)
-        )
+        self.records.append(record)
         self._changes.append((reference, "created" if existing is None else "updated"))
         return True
 
@@ -89,6 +86,14 @@ class Plan:
             )
         )
         self._changes.append((one.reference, "created" if existing is None else "updated"))
+
+
+def features_record(twin: TwinId, vector: FeatureVector, existing: RecordId | None) -> Record:
+    """A feature vector as the record that keeps it, found under the twin and under its schema."""
+    reference, content = names.features_of(twin), to_content(vector)
+    references = (reference, names.features_under(twin, vector.schema))
+    mark = names.as_content(reference, Category.FEATURES, content)
+    return Record(twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark)
 
 
 def require_version(vault: RecordVault, reference: str, version: int) -> None:
