@@ -7,12 +7,10 @@ so that a permit is no oracle for what else exists.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.clock import Clock
-from twinward.errors import NotFound
 from twinward.identifiers import new_record_id
 from twinward.vault.errors import (
     MalformedRecord,
@@ -24,23 +22,20 @@ from twinward.vault.errors import (
 )
 from twinward.vault.interfaces import (
     Draft,
-    Found,
-    Kept,
-    Member,
     Place,
     Record,
-    RecordHead,
     RecordStore,
     SealedRow,
     SealedSegment,
 )
 from twinward.vault.keyring import Keyring
-from twinward.vault.sealer import Sealer, hash_of
-from twinward.vault.segment_payload import OpenMember
+from twinward.vault.lookup import Lookup
+from twinward.vault.opening import Opening, type_tags
+from twinward.vault.sealer import Sealer
 from twinward.vault.segment_sealer import SegmentSealer
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import Action, Category, RecordId, TwinId
-from twinward_crypto.errors import OpenError, ParameterError
+from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
 
 OPENING_ACTIONS = frozenset(
@@ -49,17 +44,15 @@ OPENING_ACTIONS = frozenset(
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 
 
-class Vault:
+class Vault(Lookup):
     """A ``RecordVault`` over a store and a keyring. It holds no state of its own and may be shared between threads."""
 
     def __init__(
         self, store: RecordStore, keyring: Keyring, verifier: PermitVerifier, clock: Clock, tenant: TenantId
     ) -> None:
-        self._store = store
-        self._keyring = keyring
+        super().__init__(store, keyring, Sealer(tenant, keyring.tag))
         self._verifier = verifier
         self._clock = clock
-        self._sealer = Sealer(tenant, keyring.tag)
         self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.mark_of)
 
     def create_twin(self, permit: Permit) -> None:
@@ -133,7 +126,7 @@ class Vault:
         keys = self._keyring.keys(twin)
         at_ms = self._clock.now_ms()
         heads: dict[RecordId, SealedRow] = {}
-        opening = _Opening(self._sealer, self._segments, keys)
+        opening = Opening(self._sealer, self._segments, keys)
         written: list[Record] = []
         for record in records:
             after, record_id = None, record.record_id
@@ -160,7 +153,7 @@ class Vault:
         row = self._store.latest(record_id)
         if row is None or row.twin != twin:
             raise _no_record(record_id)
-        opening = _Opening(self._sealer, self._segments, self._keys_for_opening(twin))
+        opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
         return self._open_all(permit, [row], opening)[0]
 
     def read_history(
@@ -179,7 +172,7 @@ class Vault:
         rows = self._store.history(record_id)
         if not rows or any(row.twin != twin for row in rows):
             raise _no_record(record_id)
-        opening = _Opening(self._sealer, self._segments, self._keys_for_opening(twin))
+        opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
         opening.require_chain(rows, permit.request.categories)
         wanted = rows if versions is None else [row for row in rows if row.version in versions]
         return self._open_all(permit, wanted, opening)
@@ -201,82 +194,9 @@ class Vault:
         rows = self._store.of_twin(twin, tags)
         if record_type is not None:
             wanted = _type_tag(keys, record_type)
-            rows = (row for row in rows if _may_be_of_type(row, wanted))
-        opened = self._open_all(permit, rows, _Opening(self._sealer, self._segments, keys))
+            rows = (row for row in rows if wanted in type_tags(row))
+        opened = self._open_all(permit, rows, Opening(self._sealer, self._segments, keys))
         return opened if record_type is None else [one for one in opened if one.record_type == record_type]
-
-    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
-        """Where a reference such as ``Patient/123`` is kept; the newest record if several carry it. Opens nothing."""
-        found = self._store.find(self._sealer.reference_tag(reference))
-        row = self._store.latest(found[-1]) if found else None
-        return (row.twin, row.record_id) if row is not None else None
-
-    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
-        """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
-        found = self._find({reference: reference for reference in references})
-        return {reference: (one.twin, one.record_id) for reference, one in found.items()}
-
-    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
-        """What is kept under each name, and whether its newest version carries the name's mark. Opens nothing.
-
-        Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
-
-        Args:
-            names: references.
-            mark: gives a name's mark; called for those that are kept only. Without it nothing is marked.
-        """
-        found = self._find({name: name for name in names})
-        marks = {} if mark is None else {name: mark(name) for name in found}
-        marked = {name for name, text in marks.items() if found[name].mark == self._sealer.mark_of(text)}
-        # Rows from before there were marks are found under them instead.
-        older = self._find({name: text for name, text in marks.items() if name not in marked})
-        marked |= {name for name, one in older.items() if one.record_id == found[name].record_id}
-        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
-        kept: dict[str, Kept] = {}
-        for name, one in found.items():
-            of_twin = keys[one.twin]
-            category = None if of_twin is None else of_twin.category_of(one.category_tag)
-            kept[name] = Kept(one.twin, one.record_id, one.version, category, name in marked)
-        return kept
-
-    def _find(self, references: Mapping[str, str]) -> dict[str, Found]:
-        """What each reference finds, by the reference's key here."""
-        tags = {key: self._sealer.reference_tag(reference) for key, reference in references.items()}
-        found = self._store.find_many(list(tags.values())) if tags else {}
-        return {key: found[tag] for key, tag in tags.items() if tag in found}
-
-    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
-        """Every record whose newest version carries a reference, by record id. Opens nothing."""
-        found = self._store.find(self._sealer.reference_tag(reference))
-        rows = [self._store.latest(record_id) for record_id in found]
-        return [(row.twin, row.record_id) for row in rows if row is not None]
-
-    def heads(self, reference: str) -> list[RecordHead]:
-        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
-        kept = self.locate(reference)
-        if kept is None:
-            return []
-        twin, record_id = kept
-        keys = self._keys_if_any(twin)
-        rows = self._store.history(record_id)
-        categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
-        return [
-            RecordHead(twin, record_id, row.version, category, row.committed_at_ms)
-            for row, category in zip(rows, categories, strict=True)
-        ]
-
-    def record_types(self, twin: TwinId) -> frozenset[str]:
-        """The types of a twin's records, read off their tags. Opens nothing.
-
-        Raises:
-            TwinNotFound, TwinShredded: no such twin.
-            RecordDamaged: a tag is not this twin's.
-        """
-        keys = self._keyring.keys(twin)
-        try:
-            return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in _type_tags(row))
-        except OpenError:
-            raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
 
     def close(self) -> None:
         """Give back the databases and forget the cached keys."""
@@ -302,12 +222,7 @@ class Vault:
         except TwinNotFound:
             raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
 
-    def _keys_if_any(self, twin: TwinId) -> TwinKeys | None:
-        with contextlib.suppress(NotFound):
-            return self._keyring.keys(twin)
-        return None  # shredded, or damaged: whoever goes on to open it is told which
-
-    def _open_all(self, permit: Permit, rows: Iterable[Place], opening: _Opening) -> list[Record]:
+    def _open_all(self, permit: Permit, rows: Iterable[Place], opening: Opening) -> list[Record]:
         """Open rows, each only after the permit was checked for its category (once per category)."""
         covered: set[Category] = set()
         opened = []
@@ -319,7 +234,7 @@ class Vault:
             opened.append(opening.record(row))
         return opened
 
-    def _head(self, permit: Permit, record: Record, opening: _Opening, heads: dict[RecordId, SealedRow]) -> Place:
+    def _head(self, permit: Permit, record: Record, opening: Opening, heads: dict[RecordId, SealedRow]) -> Place:
         """The row a record's new version follows."""
         record_id = record.record_id
         if record_id is None:
@@ -346,66 +261,6 @@ def _type_tag(keys: TwinKeys, record_type: str) -> bytes:
         raise MalformedRecord(f"no record has such a type: {error}") from None
 
 
-class _Opening:
-    """Opens places of one twin, each segment once. It holds plaintext: it lives as long as one call of the vault."""
-
-    def __init__(self, rows: Sealer, segments: SegmentSealer, keys: TwinKeys) -> None:
-        self.keys = keys
-        self._rows = rows
-        self._segments = segments
-        self._opened: dict[str, list[OpenMember]] = {}
-
-    def record(self, place: Place) -> Record:
-        """The record that stands there. Raises ``RecordDamaged``."""
-        if isinstance(place, SealedRow):
-            return self._rows.open(place, self.keys)
-        return self._segments.record_of(place, self._member(place), self.keys)
-
-    def hash_of(self, place: Place) -> bytes:
-        """What the next version is chained to."""
-        if isinstance(place, SealedRow):
-            return hash_of(place)
-        return self._segments.hash_of(place, self._member(place), self.keys)
-
-    def type_of(self, place: Place) -> str:
-        """The record's type. Raises ``RecordDamaged``."""
-        if isinstance(place, Member):
-            return self._member(place).record_type
-        try:
-            return self.keys.type_of(place.type_tag)
-        except OpenError:
-            raise RecordDamaged(f"record {place.record_id} carries a type tag that is not its twin's") from None
-
-    def require_chain(self, places: Sequence[Place], may_open: Collection[Category]) -> None:
-        """Raise ``RecordDamaged`` unless these are all versions of a record, each chained to the one before.
-
-        A link to or from a version inside a segment is held against what the segment seals. It is left out where that
-        segment's category is none of ``may_open``: nothing is opened that the permit does not cover.
-        """
-        expected: bytes | None = b""
-        for version, place in enumerate(places, start=1):
-            opens = isinstance(place, SealedRow) or self.keys.category_of(place.category_tag) in may_open
-            previous = None if not opens else self._previous_of(place)
-            broken = None not in (previous, expected) and previous != expected
-            if place.version != version or broken:
-                raise RecordDamaged(f"the history of record {place.record_id} is broken at version {version}")
-            expected = self.hash_of(place) if opens and version < len(places) else None
-
-    def _previous_of(self, place: Place) -> bytes:
-        return place.previous_hash if isinstance(place, SealedRow) else self._member(place).previous_hash
-
-    def _member(self, place: Member) -> OpenMember:
-        segment = place.segment
-        opened = self._opened.get(segment.segment_id)
-        if opened is None:
-            opened = self._opened[segment.segment_id] = self._segments.open(segment, self.keys)
-        return opened[place.position]
-
-
-def _may_be_of_type(place: Place, tag: bytes) -> bool:
-    return tag in _type_tags(place)
-
-
 def _written(record: Record, row: SealedRow) -> Record:
     """The record with what storing it settled. Spelled out: ``replace`` costs as much as sealing does."""
     return Record(
@@ -419,10 +274,6 @@ def _written(record: Record, row: SealedRow) -> Record:
         row.committed_at_ms,
         record.mark,
     )
-
-
-def _type_tags(place: Place) -> tuple[bytes, ...]:
-    return (place.type_tag,) if isinstance(place, SealedRow) else place.segment.type_tags
 
 
 def _no_record(record_id: RecordId) -> RecordNotFound:
