@@ -1,7 +1,7 @@
 """A PostgreSQL database, held still, then copied table by table with COPY out of one snapshot; and put back.
 
-One connection keeps writers out for a moment (``LOCK TABLE … IN SHARE MODE`` on a table that every writer touches),
-another begins a REPEATABLE READ transaction meanwhile, which then sees that moment for as long as the copy takes.
+One connection keeps writers out for a moment (``LOCK TABLE … IN SHARE MODE`` on tables of which every writer touches
+one), another begins a REPEATABLE READ transaction meanwhile, which then sees that moment for as long as the copy takes.
 Every table of the database's schema is taken: it belongs to this hospital alone.
 """
 
@@ -23,7 +23,7 @@ from twinward.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.postgres import PostgresAddress, reason
 
-_WRITERS_TOUCH = {"records": "record_head", "keyring": "wrapped_twin_key", "log": "log_head"}
+_WRITERS_TOUCH = {"records": ("record_head", "segment"), "keyring": ("wrapped_twin_key",), "log": ("log_head",)}
 _REVISIONS = "_schema_version"
 _TABLES = """
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
@@ -57,8 +57,8 @@ class PostgresSource:
         with _translated(self._address):
             self._holder.execute("SET LOCAL lock_timeout = '100ms'")
             for role in self.roles:
-                table = sql.Identifier(_WRITERS_TOUCH[role])
-                self._holder.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(table))
+                tables = sql.SQL(", ").join(map(sql.Identifier, _WRITERS_TOUCH[role]))
+                self._holder.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
 
     def pin(self) -> None:
         """Fix the moment that will be copied."""

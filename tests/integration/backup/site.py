@@ -19,6 +19,7 @@ from twinward.config import Settings
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
+from twinward.vault.interfaces import Member
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee")
@@ -88,3 +89,54 @@ def everything(node: Node) -> dict[str, bytes]:
 
 def now_ms() -> int:
     return SystemClock().now_ms()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a node holds, and how it is found: to be the same after a restore."""
+
+    opened: dict[str, bytes]
+    found: dict[str, tuple[str, str]]
+    """By each record's own name: its twin and its id."""
+    in_segments: frozenset[str]
+    """The names of those that stand in segments."""
+
+
+def kept(node: Node) -> Kept:
+    members = {(one.twin, one.record_id) for twin in node.twins.all() for one in _members(node, twin)}
+    opened = everything(node)
+    names = [name for record in opened.values() for name in [_name(record)] if name]
+    found = {name: (str(one.twin), str(one.record_id)) for name, one in node.vault.kept(names).items()}
+    return Kept(opened, found, frozenset(name for name, place in found.items() if place in members))
+
+
+def _members(node: Node, twin: TwinId) -> list[Member]:
+    return [one for one in node.store.of_twin(twin) if isinstance(one, Member)]
+
+
+def _name(content: bytes) -> str:
+    body = json.loads(content)
+    return f"{body['resourceType']}/{body['id']}" if "resourceType" in body and "id" in body else ""
+
+
+def require_same_after_restore(before: Kept, home: Path) -> None:
+    """Hold a restored home, whose segments were in the backup, against what the node held; then go on compacting."""
+    with open_node(home) as node:
+        after = kept(node)
+        assert {name: after.opened.get(name) for name in before.opened} == before.opened
+        assert (after.found, after.in_segments) == (before.found, before.in_segments)
+        for name in sorted(before.in_segments)[::10]:
+            record = node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, name)
+            assert (str(record.twin), str(record.record_id)) == before.found[name]
+        twin = TwinId(before.found[min(before.in_segments)][0])
+        for number in range(20):
+            value = {"value": number}
+            node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, twin, {"bmi": lambda _, made=value: made})
+        again = kept(node)
+    report = asked("node", "compact", "--home", home)
+    assert (report["twins"], report["busy"]) == (1, 0)
+    assert report["rows"] >= 16
+    assert report["segments"] >= 1
+    with open_node(home) as node:
+        assert kept(node).opened == again.opened
+        node.audit.verify(deep=True)

@@ -16,7 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.backup.site import CLINICIAN, Site, asked, build, everything
+from tests.integration.backup.site import (
+    CLINICIAN,
+    Site,
+    asked,
+    build,
+    everything,
+    kept,
+    require_same_after_restore,
+)
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
@@ -81,6 +89,17 @@ def test_a_node_under_writes_is_backed_up_restored_elsewhere_and_every_record_op
         assert all(live[one] == content for one, content in found.items() if one in live)
         node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, site.twins[0], {"egfr": lambda _: {"value": 90}})
         node.audit.checkpoint_and_anchor()
+
+
+def test_what_stands_in_segments_opens_is_found_and_compacted_on_after_a_restore(site: Site, tmp_path: Path) -> None:
+    to, fresh = tmp_path / "compacted.twbackup", tmp_path / "fresh"
+    assert site.asked("node", "compact")["segments"] >= len(site.twins)
+    with site.opened() as node:
+        before = kept(node)
+    assert len(before.in_segments) > 60
+    site.asked("node", "backup", to)
+    assert asked("node", "restore", to, "--home", fresh, "--keys-from", site.home)["done"]
+    require_same_after_restore(before, fresh)
 
 
 def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> None:

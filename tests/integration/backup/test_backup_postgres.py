@@ -8,8 +8,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from tests.integration.backup.site import CLINICIAN, asked, build, everything
+from tests.integration.backup.site import (
+    CLINICIAN,
+    asked,
+    build,
+    everything,
+    kept,
+    require_same_after_restore,
+)
 from tests.postgres import Postgres
 from twinward.node import open_node
 from twinward.vocabulary import Purpose
@@ -70,12 +78,31 @@ def test_a_node_on_a_server_under_writes_is_restored_into_empty_databases(
         assert word not in to.read_bytes()
 
 
-def test_a_server_that_does_not_answer_leaves_no_backup(postgres: Postgres, tmp_path: Path) -> None:
+def test_what_stands_in_segments_opens_is_found_and_compacted_on_after_a_restore(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build(tmp_path / "node", **{role: postgres.database() for role in ROLES})
+    to, fresh = tmp_path / "compacted.twbackup", tmp_path / "fresh"
+    assert site.asked("node", "compact")["segments"] >= len(site.twins)
+    with site.opened() as node:
+        before = kept(node)
+    assert len(before.in_segments) > 60
+    site.asked("node", "backup", to)
+    for role in ROLES:
+        monkeypatch.setenv(f"TWINWARD_{role.upper()}", postgres.database())
+    assert asked("node", "restore", to, "--home", fresh, "--keys-from", site.home)["done"]
+    require_same_after_restore(before, fresh)
+
+
+@pytest.mark.parametrize(
+    "busy", ["record_head IN ACCESS EXCLUSIVE MODE", "segment IN ROW EXCLUSIVE MODE"], ids=["rows", "segments alone"]
+)
+def test_a_server_that_does_not_answer_leaves_no_backup(postgres: Postgres, tmp_path: Path, busy: str) -> None:
     site = build(tmp_path / "node", records=postgres.database())
     name = f"test_{sum(1 for _ in tmp_path.iterdir())}"
     with site.opened() as node:
         with psycopg.connect(postgres.uri(node.settings.records.rsplit("/", 1)[1])) as holder:
-            holder.execute("LOCK TABLE record_head IN ACCESS EXCLUSIVE MODE")
+            holder.execute(sql.SQL("LOCK TABLE {}").format(sql.SQL(busy)))
             error = site.asked("node", "backup", tmp_path / name, code=7)["error"]
         assert error["kind"] == "CannotFreeze"
     assert not (tmp_path / name).exists()
