@@ -32,7 +32,8 @@ from twinward.errors import BadInput
 from twinward.vault.erasure_journal import Doomed, UnfinishedErasure
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import RecordStore
-from twinward.vault.keyring import CHECK_EVERY_MS, Keyring
+from twinward.vault.key_cache import CHECK_EVERY_MS
+from twinward.vault.keyring import Keyring
 from twinward.vault.rotation import Progress, RotationPlan
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.canonical import canonicalize

@@ -8,7 +8,6 @@ under the same lock that new keys are wrapped under, so no key is ever wrapped u
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from twinward.vault.database import Database, Schema
 from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.kept_keys import KeptKeys
+from twinward.vault.key_cache import KeyCache
 from twinward.vault.key_service import translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.rotation import Progress, Rotation, RotationPlan
@@ -33,11 +33,6 @@ from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
 TENANT_AUDIT = b"twinward/tenant-audit-key"
-CACHE_TTL_MS = 60_000
-"""How long an unwrapped key stays in this process. A shredding in another process empties the cache long before."""
-CACHE_TWINS = 4_096
-CHECK_EVERY_MS = 1_000
-"""How often this process looks whether another one has shredded something."""
 
 _keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
 _shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
@@ -79,10 +74,6 @@ class Keyring:
         self._tenant = tenant
         self._clock = clock
         self._random = random
-        self._lock = threading.Lock()
-        self._cache: dict[TwinId, tuple[int, TwinKeys]] = {}
-        self._shreds = 0
-        self._seen, self._look_at_ms = 0, 0
         self._erasures = ErasureJournal()
         self._taggers: dict[str, blind_index.Tagger] = {}
         self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
@@ -90,10 +81,11 @@ class Keyring:
         try:
             with self._file.writing() as connection, translated_keys():
                 self._require_kek(connection)
-                self._seen = self._erasures.newest(connection)
+                seen = self._erasures.newest(connection)
         except BaseException:
             self._file.close()
             raise
+        self._cache = KeyCache(clock, self._newest_shredding, seen)
 
     def create(self, twin: TwinId) -> None:
         """Make a new twin's key, durably.
@@ -134,7 +126,7 @@ class Keyring:
             RecordDamaged: the wrapped key was altered.
             VaultUnavailable: the database or the key service does not answer.
         """
-        cached = self._cached(twin)
+        cached = self._cache.get(twin)
         return cached if cached is not None else self._unwrap(twin, created=True)
 
     def audit_key(self, twin: TwinId | None) -> bytes:
@@ -146,7 +138,7 @@ class Keyring:
         if twin is None:
             with translated_keys():
                 return self._provider.mac(self._tenant, TENANT_AUDIT, b"")
-        cached = self._cached(twin)
+        cached = self._cache.get(twin)
         if cached is not None:
             return cached.audit_key()
         return self._unwrap(twin, created=False).audit_key()
@@ -206,9 +198,7 @@ class Keyring:
             for one in doomed:
                 tags = self._replace_key(connection, one) if one.categories else self._delete_key(connection, one.twin)
                 self._erasures.add(connection, one, tags, newest)
-        with self._lock:
-            self._shreds += 1
-            self._cache.clear()
+        self._cache.empty()
         self._file.forget_deleted()
 
     def unfinished(self) -> list[UnfinishedErasure]:
@@ -242,25 +232,19 @@ class Keyring:
 
     def close(self) -> None:
         """Forget the cached keys and give back the database."""
-        with self._lock:
-            self._cache.clear()
-            self._taggers.clear()
+        self._cache.empty()
+        self._taggers.clear()
         self._file.close()
 
     def __reduce__(self) -> str:
         raise TypeError("a keyring is not pickled")
 
-    def _cached(self, twin: TwinId) -> TwinKeys | None:
-        self._look_for_shreds()
-        with self._lock:
-            entry = self._cache.get(twin)
-            if entry is not None and entry[0] > self._clock.now_ms():
-                return entry[1]
-            self._cache.pop(twin, None)
-        return None
+    def _newest_shredding(self) -> int:
+        with self._file.reading() as connection:
+            return self._erasures.newest(connection)
 
     def _unwrap(self, twin: TwinId, *, created: bool) -> TwinKeys:
-        shreds = self._shreds
+        emptied = self._cache.emptied
         with self._file.reading() as connection:
             row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
             if row is None and self._is_shredded(connection, twin):
@@ -269,7 +253,7 @@ class Keyring:
             raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
         keys = self._opened(row)
         if row.created:
-            self._remember(twin, keys, shreds)
+            self._cache.put(twin, keys, emptied)
         return keys
 
     def _opened(self, row: Row[Any]) -> TwinKeys:
@@ -278,20 +262,6 @@ class Keyring:
             key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
             kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
         return TwinKeys(TwinId(row.twin), row.generation, key, kept)
-
-    def _look_for_shreds(self) -> None:
-        """Empty the cache where another process has shredded something."""
-        now = self._clock.now_ms()
-        if now < self._look_at_ms:
-            return
-        with self._file.reading() as connection:
-            newest = self._erasures.newest(connection)
-        with self._lock:
-            self._look_at_ms = now + CHECK_EVERY_MS
-            if newest != self._seen:
-                self._seen = newest
-                self._shreds += 1
-                self._cache.clear()
 
     def _delete_key(self, connection: Connection, twin: TwinId) -> tuple[bytes, ...]:
         deleted = connection.execute(delete_from(_keys).where(_keys.c.twin == twin)).rowcount
@@ -322,14 +292,6 @@ class Keyring:
             )
         )
         return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
-
-    def _remember(self, twin: TwinId, keys: TwinKeys, shreds: int) -> None:
-        with self._lock:
-            if shreds != self._shreds:
-                return  # a shredding came between reading the row and now: it may have been this twin's
-            while len(self._cache) >= CACHE_TWINS:
-                del self._cache[next(iter(self._cache))]
-            self._cache[twin] = (self._clock.now_ms() + CACHE_TTL_MS, keys)
 
     def _reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
         kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])

@@ -16,7 +16,8 @@ from twinward.errors import BadInput, Unavailable
 from twinward.identifiers import new_twin_id
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.interfaces import Draft
-from twinward.vault.keyring import CHECK_EVERY_MS, Keyring
+from twinward.vault.key_cache import CHECK_EVERY_MS
+from twinward.vault.keyring import Keyring
 from twinward.vocabulary import Action, Category, Purpose
 from twinward_crypto import hierarchy
 from twinward_crypto.envelope import generation_of, open_sealed

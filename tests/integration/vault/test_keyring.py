@@ -14,7 +14,8 @@ from twinward.clock import FixedClock
 from twinward.errors import NotFound
 from twinward.identifiers import new_twin_id
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
-from twinward.vault.keyring import CACHE_TTL_MS, Keyring
+from twinward.vault.key_cache import CACHE_TTL_MS
+from twinward.vault.keyring import Keyring
 from twinward.vocabulary import TwinId
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
