@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.tools import ROOT
 from twinward.audit import break_glass_journal as module
 from twinward.audit.break_glass_journal import BreakGlassJournal
+from twinward.audit.break_glass_records import Replayed
 from twinward.audit.errors import LogNotWritten
 from twinward_ledger.note import NoteSigner
 from twinward_ledger.store import Entry
@@ -145,7 +146,7 @@ def test_an_altered_journal_is_kept_as_evidence_and_its_sound_part_replayed(
     assert log.entries == [entry(0), entry(1)]
     (evidence,) = journal.state().evidence
     assert evidence.read_bytes() == altered
-    assert journal.state().replayed == module.Replayed(2, 0, 1, 0, 1, 2)
+    assert journal.state().replayed == Replayed(2, 0, 1, 0, 1, 2)
     journal.append([entry(4)], 4)  # care goes on
     assert log.replay(journal) == 1
     assert journal.state().evidence == (evidence,)
