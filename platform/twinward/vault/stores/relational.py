@@ -9,28 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, select, update
+from sqlalchemy import Connection, Select, Table, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from twinward.vault.database import Database
-from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
+from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Compaction, Found, Place, SealedRow, SealedSegment
-from twinward.vault.models import RecordHead, RecordTag, SealedRecord
+from twinward.vault.stores import rows as in_rows
 from twinward.vault.stores import segments as in_segments
 from twinward.vault.stores.segments import segment_table
 from twinward.vocabulary import RecordId, TwinId
-from twinward_crypto.blind_index import TAG_BYTES
 
 _IDS_AT_ONCE = 500
 """Well below the parameters one statement may have."""
 
-_head = RecordHead.__table__  # type: ignore[attr-defined]
-_sealed = SealedRecord.__table__  # type: ignore[attr-defined]
-_tag = RecordTag.__table__  # type: ignore[attr-defined]
-
-_HEAD_COLUMNS = ("record_id", "version", "twin", "category_tag")
-SEALED_COLUMNS = tuple(column.name for column in _sealed.columns)
-_TAG_COLUMNS = ("tag", "record_id")
+_head, _sealed, _tag = in_rows.head_table, in_rows.sealed_table, in_rows.tag_table
 
 
 class RelationalRecordStore:
@@ -52,14 +45,14 @@ class RelationalRecordStore:
         """
         if not rows and not segments:
             return
-        runs = runs_of(rows)
+        runs = in_rows.runs_of(rows)
         with self._file.writing() as connection:
             if runs:
                 self._move_heads(connection, runs)
-                self._insert(connection, _sealed, SEALED_COLUMNS, [sealed_values(row) for row in rows])
+                self._insert(connection, _sealed, in_rows.SEALED_COLUMNS, [in_rows.sealed_values(row) for row in rows])
             tags = [(tag, run[-1].record_id) for run in runs for tag in dict.fromkeys(run[-1].tags)]
             if tags:
-                self._insert(connection, _tag, _TAG_COLUMNS, tags)
+                self._insert(connection, _tag, in_rows.TAG_COLUMNS, tags)
             self._add_segments(connection, segments)
 
     def latest(self, record_id: RecordId) -> Place | None:
@@ -67,7 +60,7 @@ class RelationalRecordStore:
         with self._file.reading() as connection:
             row = connection.execute(_newest().where(_head.c.record_id == record_id)).first()
             if row is not None:
-                return _row(row)
+                return in_rows.row_of(row)
             members = in_segments.versions_of(connection, record_id)
             heads = in_segments.heads_of(connection, [record_id] if members else [])
         current = [one for one in members if heads.get(record_id, one.version) == one.version]
@@ -77,7 +70,7 @@ class RelationalRecordStore:
         """Every version, oldest first."""
         statement = select(_sealed).where(_sealed.c.record_id == record_id).order_by(_sealed.c.version)
         with self._file.reading() as connection:
-            rows: list[Place] = [_row(row) for row in connection.execute(statement)]
+            rows: list[Place] = [in_rows.row_of(row) for row in connection.execute(statement)]
             rows += in_segments.versions_of(connection, record_id)
         return sorted(rows, key=lambda place: place.version)
 
@@ -91,8 +84,8 @@ class RelationalRecordStore:
             segments = in_segments.of_twin(connection, twin, category_tags)
             members = list(in_segments.current_members(connection, twin, segments)) if segments else []
         if not members:
-            return map(_row, rows)
-        places: list[Place] = [*map(_row, rows), *members]
+            return map(in_rows.row_of, rows)
+        places: list[Place] = [*map(in_rows.row_of, rows), *members]
         return iter(sorted(places, key=lambda place: place.record_id))
 
     def find(self, tag: bytes) -> list[RecordId]:
@@ -127,7 +120,7 @@ class RelationalRecordStore:
         """Every version of a twin's that stands in a row, by record id and version, its segments, and its heads."""
         statement = select(_sealed).join(_head, _head.c.record_id == _sealed.c.record_id).where(_head.c.twin == twin)
         with self._file.reading() as connection:
-            rows = [_row(row) for row in connection.execute(statement)]
+            rows = [in_rows.row_of(row) for row in connection.execute(statement)]
             segments = in_segments.of_twin(connection, twin)
             heads = in_segments.heads_of_twin(connection, twin)
         return sorted(rows, key=lambda row: (row.record_id, row.version)), segments, heads
@@ -255,7 +248,7 @@ class RelationalRecordStore:
         fresh = [run for run in runs if run[0].version == 1]
         if fresh:
             try:
-                self._insert(connection, _head, _HEAD_COLUMNS, [head_values(run[-1]) for run in fresh])
+                self._insert(connection, _head, in_rows.HEAD_COLUMNS, [in_rows.head_values(run[-1]) for run in fresh])
             except self.DUPLICATE:
                 raise VersionConflict("one of the records exists already", hint="read it and write again") from None
         for run in runs:
@@ -288,23 +281,10 @@ class RelationalRecordStore:
         if not members or members[-1].version != first.version - 1 or members[-1].twin != first.twin:
             return False
         try:
-            self._insert(connection, _head, _HEAD_COLUMNS, [head_values(last)])
+            self._insert(connection, _head, in_rows.HEAD_COLUMNS, [in_rows.head_values(last)])
         except self.DUPLICATE:
             return False  # somebody else wrote first
         return True
-
-
-def runs_of(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
-    """The rows by record, in the order of ids, each record's versions counting up by one."""
-    runs: dict[RecordId, list[SealedRow]] = {}
-    for row in rows:
-        if any(len(tag) != TAG_BYTES for tag in row.tags):
-            raise MalformedRecord(f"blind tags have {TAG_BYTES} bytes")
-        run = runs.setdefault(row.record_id, [])
-        if run and (row.version != run[-1].version + 1 or row.twin != run[-1].twin):
-            raise VersionConflict(f"record {row.record_id} is given twice with versions that do not follow each other")
-        run.append(row)
-    return [runs[record_id] for record_id in sorted(runs)]
 
 
 def _newest() -> Select[Any]:
@@ -315,44 +295,3 @@ def _newest() -> Select[Any]:
 
 def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
-
-
-def head_values(row: SealedRow) -> tuple[object, ...]:
-    """A row's head, in the order of its table's columns."""
-    return row.record_id, row.version, row.twin, row.category_tag
-
-
-def sealed_values(row: SealedRow) -> tuple[object, ...]:
-    """A row, in the order of ``SEALED_COLUMNS``."""
-    return (
-        row.record_id,
-        row.version,
-        row.twin,
-        row.category_tag,
-        row.type_tag,
-        row.generation,
-        row.previous_hash,
-        row.committed_at_ms,
-        b"".join(row.tags),
-        row.sealed,
-        row.mark,
-    )
-
-
-def _row(row: Row[Any]) -> SealedRow:
-    tags = row.tags
-    if not all(isinstance(number, int) for number in (row.version, row.generation, row.committed_at_ms)):
-        raise RecordDamaged("a column of numbers holds something else: the database was altered")
-    return SealedRow(
-        record_id=RecordId(row.record_id),
-        version=row.version,
-        twin=TwinId(row.twin),
-        category_tag=row.category_tag,
-        type_tag=row.type_tag,
-        generation=row.generation,
-        previous_hash=row.previous_hash,
-        committed_at_ms=row.committed_at_ms,
-        sealed=row.sealed,
-        tags=tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES)),
-        mark=row.mark,
-    )

@@ -8,7 +8,8 @@ from pathlib import Path
 from twinward.vault.database import Schema
 from twinward.vault.interfaces import Found, Place, SealedRow, SealedSegment
 from twinward.vault.sqlite_engine import SqliteFile
-from twinward.vault.stores.relational import RelationalRecordStore, runs_of
+from twinward.vault.stores.relational import RelationalRecordStore
+from twinward.vault.stores.rows import runs_of
 from twinward.vault.stores.sqlite_reader import SqliteReader
 from twinward.vault.stores.sqlite_writer import SqliteWriter
 from twinward.vocabulary import RecordId, TwinId

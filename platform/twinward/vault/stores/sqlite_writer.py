@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twinward.vault.interfaces import SealedRow
 from twinward.vault.sqlite_engine import BUSY_TIMEOUT_S, PRAGMAS, translated
-from twinward.vault.stores.relational import SEALED_COLUMNS, head_values, sealed_values
+from twinward.vault.stores.rows import SEALED_COLUMNS, head_values, sealed_values
 
 _INSERT_HEAD = "INSERT INTO record_head (record_id, version, twin, category_tag) VALUES (?, ?, ?, ?)"
 _INSERT_TAG = "INSERT INTO record_tag (tag, record_id) VALUES (?, ?)"
