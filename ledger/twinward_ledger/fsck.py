@@ -2,9 +2,10 @@
 
 What can be known, and from what:
 
-1. **Every leaf is hashed again**, in blocks of 256, and each block's root is compared with the stored one. Where they
-   differ, the block's stored leaf hashes say which leaf: the first whose own hash differs. A deleted leaf shifts all
-   after it, a swap moves two, so the first difference is the place of the deed. This needs no signature.
+1. **Every leaf is hashed again**, in blocks of 256, and each block's root is compared with the stored one, and with
+   what the block's stored leaf hashes give. Where they differ, those say which leaf: the first whose own hash differs.
+   A deleted leaf shifts all after it, a swap moves two, so the first difference is the place of the deed. This needs
+   no signature.
 2. If someone rewrote the stored hashes too, up to some level, the difference shows one level higher: the report then
    names the block in which it must lie.
 3. If every stored hash was rewritten to fit, the file agrees with itself; only **signed checkpoints** contradict it.
@@ -127,9 +128,15 @@ class _Scan:
         return _fold([value for _, value in self._peaks]) if self._peaks else merkle.EMPTY_ROOT
 
     def _differs(self, width: int, node: merkle.NodeReader) -> bool:
-        """Whether the stored subtrees over this block are other than the leaves'."""
+        """Whether the stored subtrees over this block are other than the leaves'.
+
+        Storage keeps every eighth level: a whole block's root is a hash of its own, above the leaf hashes. Its halves
+        are folded out of the leaf hashes, so that one of those cannot be wrong under a root that is right.
+        """
+        halves = [(BLOCK_LEVEL - 1, 0), (BLOCK_LEVEL - 1, 1)] if width == BLOCK_LEAVES else []
         return any(
-            self._stored(level, (self.size >> level) + index) != node(level, index) for level, index in _peaks_of(width)
+            self._stored(level, (self.size >> level) + index) != node(level, index)
+            for level, index in [*_peaks_of(width), *halves]
         )
 
     def _name_the_leaf(self, block: list[bytes]) -> None:
