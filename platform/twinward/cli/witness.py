@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from twinward.cli.log_files import read_policy
+from twinward.cli import split_views
 from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show_json
 from twinward.errors import BadInput
-
-if TYPE_CHECKING:
-    from twinward_ledger.note import VerifierKey
 
 app = typer.Typer(help="Run a witness: co-sign other hospitals' logs, and only if they grew.", no_args_is_help=True)
 
@@ -112,7 +109,7 @@ def add_log(
         from twinward.witness_home import open_witness, parse_anchor
         from twinward_ledger.errors import MalformedPolicy
 
-        log = log_key(key)
+        log = split_views.log_key(key)
         try:
             wanted = parse_anchor(anchor) if anchor else None
         except MalformedPolicy as error:
@@ -124,7 +121,7 @@ def add_log(
         if as_json:
             show_json({"added": log.name, "logs": logs})
         else:
-            say(f"co-signs for {log.name} from now on; {len(logs)} logs in all")
+            say(f"co-signs for {log.name} from now on; logs in all: {len(logs)}")
 
 
 @app.command()
@@ -213,92 +210,8 @@ def remember(
             say(f"remembers {taken.origin} up to {taken.size} events again")
 
 
-@app.command()
-def evidence(
-    file: Annotated[Path, typer.Argument(help="A split view's evidence.")],
-    log: Annotated[
-        str, typer.Option(help="The key the log is known by.", show_default="what the file says, and it is printed")
-    ] = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Check a split view's evidence offline: that one log signed two checkpoints which cannot both be true.
-
-    Needs no node, no log and no network. Give --log with the key you know: without it, the file only proves that
-    *whoever holds the printed key* contradicted himself. Exit codes: 0 it is a contradiction, 2 it is not.
-
-    Example: twinward witness evidence ./9f86d081884c7d65-120.split-view --log "twinward.example/mercy/access-log+…"
-    """
-    with errors_taught(as_json=as_json):
-        from twinward_ledger.errors import MalformedEvidence
-        from twinward_ledger.evidence import MAX_EVIDENCE_BYTES, verify
-
-        try:
-            found = verify(read_input(file, most=MAX_EVIDENCE_BYTES), log_key(log) if log else None)
-        except MalformedEvidence as error:
-            raise BadInput(str(error)) from None
-        one, other = found.first, found.second
-        if as_json:
-            shown = {"log": str(found.log), "statement": found.statement, "key_given": bool(log)}
-            show_json(shown | {"checkpoints": [[one.size, one.root.hex()], [other.size, other.root.hex()]]})
-            return
-        say(f"proven: {found.statement}")
-        say(f"{one.size} events under root {one.root.hex()}")
-        say(f"{other.size} events under root {other.root.hex()}")
-        say(f"signed both times by {found.log}")
-        if not log:
-            say("compare that key with the one the hospital published: --log does it for you")
-
-
-@app.command()
-def compare(
-    policy: Annotated[Path, typer.Argument(help="A quorum policy with the witnesses' URLs and one log.")],
-    log_url: Annotated[
-        str, typer.Option(help="Where the log's files are served.", show_default="of the policy's log line")
-    ] = "",
-    target: Annotated[Path, typer.Option("--out", help="Folder for evidence, if there is any.")] = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Ask every witness what it co-signed, and hold the answers against each other and against the log's own files.
-
-    Finds a log that shows one history to some witnesses and another to the rest, and writes the evidence. Exit codes:
-    0 one history, 2 a bad policy, 7 nobody answers, 8 a split view.
-
-    Example: twinward witness compare quorum.policy --log-url https://mercy.example/log
-    """
-    with errors_taught(as_json=as_json):
-        from twinward.split_views import compare_witnesses, keep_evidence
-
-        found = compare_witnesses(read_policy(policy), log_url)
-        files = [str(keep_evidence(target, one)) for one in found.evidence]
-        if as_json:
-            shown = {"seen": found.seen, "silent": found.silent, "unexplained": found.unexplained}
-            show_json(shown | {"split_views": files})
-        else:
-            for name, size in found.seen.items():
-                say(f"{name}: {size} events")
-            for name, reason in found.silent.items():
-                say(f"{name}: {reason}")
-            for line in found.unexplained:
-                say(f"cannot tell: {line}")
-            for one, path in zip(found.evidence, files, strict=True):
-                say(f"split view: {one.statement}; evidence in {path}")
-        if files:
-            raise typer.Exit(8)
-
-
-def log_key(text: str) -> VerifierKey:
-    """A log's key from the command line. Raises ``BadInput``."""
-    from twinward_crypto.errors import MalformedKey
-    from twinward_ledger.note import Algorithm, VerifierKey
-
-    hint = "a log's key is name+id+base64, as `twinward audit trust` prints it"
-    try:
-        key = VerifierKey.parse(text)
-    except MalformedKey as error:
-        raise BadInput(f"not a log's key: {error}", hint=hint) from None
-    if key.algorithm is not Algorithm.ED25519:
-        raise BadInput("this is a witness's key, not a log's", hint=hint)
-    return key
+app.command("evidence")(split_views.evidence)
+app.command("compare")(split_views.compare)
 
 
 def _home(home: Path | None) -> Path:
