@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
+from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.writer import MARKER, content
 from tests.integration.postgres.house import House, build
 from tests.postgres import Postgres, running_postgres
-from twinward.vault.stores.relational import RelationalRecordStore
 from twinward.vocabulary import TwinId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -30,14 +29,6 @@ ROOT = Path(__file__).parents[3]
 KILLS = 200
 SERVER_CRASHES = 5
 LONGEST_S = 0.12
-
-ORPHANS = {
-    "a tag of no record": "SELECT count(*) FROM record_tag WHERE record_id NOT IN (SELECT record_id FROM record_head)",
-    "a row of no record": "SELECT count(*) FROM sealed_record s WHERE NOT EXISTS ("
-    "SELECT 1 FROM record_head h WHERE h.record_id = s.record_id)",
-    "a tag of no segment": "SELECT count(*) FROM segment_tag WHERE segment NOT IN (SELECT number FROM segment)",
-    "a segment without an index": "SELECT count(*) FROM segment WHERE number NOT IN (SELECT segment FROM segment_tag)",
-}
 
 
 class Nursery:
@@ -112,12 +103,8 @@ def require_everything(house: House, told: dict[str, int]) -> None:
         assert [one.version for one in versions] == list(range(1, record.version + 1))
     lost = {name for name, version in told.items() if seen.get(name, 0) < version}
     assert not lost, f"{len(lost)} acknowledged records are lost"
-    assert isinstance(house.store, RelationalRecordStore)
-    with house.store._file.reading() as connection:
-        found = {what: connection.execute(text(query)).scalar_one() for what, query in ORPHANS.items()}
-        segments = connection.execute(text("SELECT count(*) FROM segment")).scalar_one()
-        rows = connection.execute(text("SELECT count(*) FROM sealed_record")).scalar_one()
-    assert found == dict.fromkeys(ORPHANS, 0)
+    require_no_orphans(house.store)
+    segments, rows = segments_and_rows(house.store)
     assert segments > 20  # or this test would not have tested them
     assert rows > 20
 

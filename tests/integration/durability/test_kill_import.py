@@ -1,0 +1,126 @@
+"""``twinward twin import`` of bulk NDJSON, killed again and again: it ends with what it would have made unkilled.
+
+The moments of the kills are random. After each, what was acknowledged is looked up before the import goes on: a later
+round would bring a lost line back, and hide the loss.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.ingest import ndjson, observations, patients
+from tests.integration.backup.site import CLINICIAN, asked
+from tests.integration.durability.importer import LINES_AT_ONCE
+from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
+from tests.integration.durability.test_kill_ingest import Nursery
+from twinward.config import Settings
+from twinward.node import Node, create_node, open_node
+from twinward.vocabulary import Purpose
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+HOMES, KILLS_EACH = 3, 5
+LONGEST_S = 0.15
+PATIENTS, EACH, LATE = 9, 40, 2
+"""Of ``PATIENTS``, the ``LATE`` last are named in the file only after what was measured on them."""
+
+
+class Source:
+    """One file of several patients, each with records enough for segments and some that stay in rows."""
+
+    def __init__(self, path: Path) -> None:
+        chance = random.Random(9)
+        self.people = patients(PATIENTS, chance)
+        found = list(observations(self.people, EACH, chance))
+        lines = [*self.people[:-LATE], *found, *self.people[-LATE:]]
+        self.path = path
+        self.names = [f"{one['resourceType']}/{one['id']}" for one in lines]
+        late = {f"Patient/{one['id']}" for one in self.people[-LATE:]}
+        self.waits = [one["resourceType"] == "Observation" and one["subject"]["reference"] in late for one in lines]
+        path.write_bytes(ndjson(lines))
+
+    def durable(self, lines: int) -> set[str]:
+        """What must be there once so many lines were acknowledged. Who waits for a patient lands with the last."""
+        return {name for name, waits in zip(self.names[:lines], self.waits, strict=False) if not waits}
+
+
+@contextmanager
+def nursery() -> Iterator[Nursery]:
+    command = [sys.executable, "-m", "tests.integration.durability.importer"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        yield Nursery(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def state(node: Node, source: Source) -> dict[str, list[tuple[str, ...]]]:
+    """Every record of every patient as it reads, without what is drawn anew for each node."""
+    found = {}
+    for person in source.people:
+        records, _ = node.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, f"Patient/{person['id']}")
+        found[person["id"]] = sorted(
+            (
+                one.references[0].replace(str(one.twin), "its twin"),
+                one.record_type,
+                one.category,
+                str(one.version),
+                one.content.decode().replace(str(one.twin), "its twin"),
+            )
+            for one in records
+        )
+    return found
+
+
+def last_acknowledged(path: Path) -> int:
+    whole = path.read_text().rpartition("\n")[0].split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return int(whole[-1]) if whole else 0
+
+
+def test_an_import_killed_at_any_moment_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    chance, source = random.Random(2028), Source(tmp_path / "all.ndjson")
+    empty, output = tmp_path / "empty", tmp_path / "acknowledged"
+    create_node(Settings(home=empty)).close()
+    unkilled = Path(shutil.copytree(empty, tmp_path / "unkilled"))
+    asked("twin", "import", source.path, "--home", unkilled)
+    with open_node(unkilled) as node:
+        expected, kept = state(node, source), node.store.count()
+    assert sum(map(len, expected.values())) == len(source.names) + PATIENTS  # with what is derived of each
+    in_between = 0
+    with nursery() as imports:
+        for number in range(HOMES):
+            home = Path(shutil.copytree(empty, tmp_path / f"killed-{number}"))
+            acknowledged: set[str] = set()
+            for _ in range(KILLS_EACH):
+                assert imports.ask(f"start {home} {source.path} {output}") == "ready"
+                time.sleep(chance.uniform(0, LONGEST_S))
+                assert imports.ask("kill") in ("dead", "through")
+                lines = last_acknowledged(output)
+                in_between += LINES_AT_ONCE <= lines < len(source.names)
+                acknowledged |= source.durable(lines)
+                with open_node(home) as node:
+                    assert {name for name in acknowledged if node.vault.locate(name) is None} == set()
+                    require_no_orphans(node.store)
+            again = asked("twin", "import", source.path, "--home", home)
+            assert again["refused"] == []
+            with open_node(home) as node:
+                assert state(node, source) == expected
+                assert node.store.count() == kept
+                assert len(node.twins.all()) == PATIENTS
+                require_no_orphans(node.store)
+                assert min(segments_and_rows(node.store)) >= PATIENTS
+                node.audit.verify(deep=True)
+    assert in_between >= HOMES  # or this test would not have tested it
+    versions = {one[3] for records in expected.values() for one in records}
+    assert versions == {"1"}
