@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 FIRST_DAY = "/console/accesses?before=26"
 """The rows the house was built with, whatever other tests have added since."""
-PAGES = ("/console", "/console/accesses", "/console/verify", "/console/outside")
+PAGES = ("/console", "/console/accesses", "/console/verify", "/console/check", "/console/outside")
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -100,6 +100,7 @@ def test_an_officer_takes_a_report_out_and_checks_it_in_the_browser(
         assert taken[label].read_bytes().startswith(start)
     assert house.size() == before + 4
     officer.go("/console/check")
+    assert not officer.page.is_visible("#outcome")  # no empty card before a file was chosen
     officer.page.set_input_files("#file", taken["Proof"])
     assert officer.verdict("#verdict") == "good"
     assert "These are all" in officer.page.inner_text("#verdict")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, errors_taught, read_input, say, show_json
+from twinward.cli.screen import HomeOption, JsonOption, ask_secret, errors_taught, read_input, say, show_json
 from twinward.errors import BadInput, Conflict
 from twinward.vocabulary import Action, Category, Purpose
 
@@ -126,7 +126,7 @@ def _load(path: Path, passphrase_file: Path | None) -> VendorKeys:
     from twinward.client.keys import VendorKeys
 
     if passphrase_file is None:
-        passphrase = str(typer.prompt("Passphrase of your keys", hide_input=True, err=True))
+        passphrase = ask_secret("Passphrase of your keys", option="--passphrase-file")
     else:
         passphrase = read_input(passphrase_file, most=1024).decode("utf-8", "replace").rstrip("\r\n")
     return VendorKeys.load(path, passphrase)

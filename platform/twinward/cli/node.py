@@ -9,7 +9,7 @@ import typer
 
 from twinward.cli import backup, compacting
 from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json
+from twinward.cli.screen import HomeOption, JsonOption, ask_secret, errors_taught, out, read_input, say, show_json
 from twinward.clock import iso
 from twinward.config import Settings
 from twinward.errors import BadInput, Conflict, NotFound
@@ -269,8 +269,7 @@ def _status(node: Node) -> dict[str, Any]:
 
 def _password(file: Path | None) -> str:
     if file is None:
-        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return asked
+        return ask_secret("Password", option="--password-file", twice=True)
     try:
         return read_input(file, most=PASSWORD_MAX_BYTES).decode().rstrip("\r\n")
     except UnicodeDecodeError:

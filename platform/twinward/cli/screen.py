@@ -103,6 +103,15 @@ def confirm(question: str, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
+def ask_secret(what: str, *, option: str, twice: bool = False) -> str:
+    """Ask for a password without showing it. Raises ``BadInput`` where nobody can type one unseen."""
+    if not sys.stdin.isatty():
+        raise BadInput(
+            f"a {what[0].lower()}{what[1:]} is needed, and nobody is there to type it", hint=f"give {option}"
+        )
+    return str(typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
+
+
 def read_input(path: Path, *, most: int = MAX_INPUT_BYTES) -> bytes:
     """A small file, ``-`` for standard input. Raises ``BadInput`` if it cannot be read or is too long."""
     try:

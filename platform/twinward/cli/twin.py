@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from twinward.cli import shredding, watching
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from twinward.vault.interfaces import Record
 
 _SHRED_HELP = (shredding.shred.__doc__ or "").replace("twinward keys shred", "twinward twin shred")
+
+SHOWN_OF_A_REASON = 5
+"""How many of an import's items that were refused for one and the same reason are named one by one."""
 
 app = typer.Typer(
     help="Patients' twins: import, read now and then, follow, aim, consent, export, shred.", no_args_is_help=True
@@ -279,9 +284,16 @@ def _report(tally: _Tally, *, as_json: bool) -> None:
         return
     changes = ", ".join(f"{number} {change}" for change, number in tally.changes.items())
     say(f"{tally.patients} patients, {tally.new_twins} of them new; records: {changes}")
+    reasons: Counter[str] = Counter()
     for one in tally.refused:
-        err.print(f"[red]refused[/] {one['file']}: ", end="", soft_wrap=True)
-        err.print(f"{one['message']}" + (f" ({one['hint']})" if one["hint"] else ""), markup=False, soft_wrap=True)
+        reason = one["message"] + (f" ({one['hint']})" if one["hint"] else "")
+        reasons[reason] += 1
+        if reasons[reason] <= SHOWN_OF_A_REASON:
+            err.print(f"[red]refused[/] {escape(one['file'])}: {escape(reason)}", soft_wrap=True)
+    for reason, number in reasons.items():
+        if number > SHOWN_OF_A_REASON:
+            more = f"{number - SHOWN_OF_A_REASON} more: {reason}; --json names each"
+            err.print(f"[red]refused[/] {escape(more)}", soft_wrap=True)
 
 
 def _shown(record: Record) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from twinward.cli.screen import (
     JsonOption,
     YesOption,
+    ask_secret,
     confirm,
     errors_taught,
     out,
@@ -261,9 +261,7 @@ def _passphrase(file: Path | None, *, twice: bool = False) -> str:
             return read_input(file, most=4096).decode().strip("\r\n")
         except UnicodeDecodeError:
             raise BadInput(f"{file} does not hold a passphrase") from None
-    if not sys.stdin.isatty():
-        raise BadInput("a passphrase is needed, and nobody is there to type it", hint="give --passphrase-file")
-    return str(typer.prompt("Passphrase of your keys", hide_input=True, confirmation_prompt=twice, err=True))
+    return ask_secret("Passphrase of your keys", option="--passphrase-file", twice=twice)
 
 
 def _keys(

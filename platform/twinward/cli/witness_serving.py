@@ -36,7 +36,7 @@ def serve_witness(opened: WitnessHome, host: str, port: int) -> None:
         url = f"http://{shown}:{listener.getsockname()[1]}"
         out.print(f"{opened.settings.name}'s witness answers at {url}", markup=False, soft_wrap=True)
         logs = len(opened.witness.origins())
-        out.print(f"co-signs for {logs} logs · Ctrl-C stops", markup=False, soft_wrap=True)
+        out.print(f"co-signs for {logs} {'log' if logs == 1 else 'logs'} · Ctrl-C stops", markup=False, soft_wrap=True)
         if host not in LOOPBACK:
             err.print("[yellow]note[/]: this speaks plain HTTP. Put a TLS proxy in front of it.", soft_wrap=True)
         server.run(sockets=[listener])

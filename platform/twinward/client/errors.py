@@ -25,6 +25,8 @@ class HospitalRefused(ClientError):
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        if status == 401:
+            self.exit_code = 5
 
 
 class HospitalUnreachable(ClientError):

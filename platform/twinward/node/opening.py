@@ -105,7 +105,8 @@ def _with_witnesses(settings: Settings, cards: Sequence[WitnessCard]) -> Setting
     witnesses = tuple(PolicyWitness(one.name, VerifierKey.parse(one.key), one.url.rstrip("/")) for one in cards)
     names = tuple(one.name for one in witnesses)
     if not 1 <= settings.quorum <= len(set(names)) == len(names):
-        raise BadInput(f"a quorum of {settings.quorum} cannot be reached by these witnesses", hint="each card once")
+        hint = "give each card once, and a --quorum of at most their number"
+        raise BadInput(f"a quorum of {settings.quorum} cannot be reached by these witnesses", hint=hint)
     policy = QuorumPolicy(((log, ""),), witnesses, (Group("consortium", settings.quorum, names),), "consortium")
     head = f"# Which witnesses must have co-signed {settings.origin} (c2sp.org/tlog-policy). Yours to edit.\n"
     write_private(path, head.encode() + policy.encode())

@@ -45,7 +45,8 @@ class Cohort:
         """
         rows = sorted(source.consenting(), key=lambda row: secrets.row_key(row[0]))
         if not rows:
-            raise QueryRefused("no patient's consent allows similarity search now", hint="record consents first")
+            hint = "consents are the hospital's to record; they count from the next epoch or refresh of the cohort on"
+            raise QueryRefused("no patient's consent allows similarity search now", hint=hint)
         twins = tuple(twin for twin, _ in rows)
         if len(set(twins)) != len(twins):
             raise BadInput("a twin comes twice in the cohort")

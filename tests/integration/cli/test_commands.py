@@ -69,7 +69,11 @@ def test_people_and_systems_get_accounts(hospital: Hospital, tmp_path: Path) -> 
     person = ("node", "add-person", "petra", "--role", "clinician", "--password-file", str(password))
     assert hospital.run(*person).exit_code == 0
     assert hospital.run(*person).exit_code == 4
-    typed = hospital.run("node", "add-person", "paul", "--role", "officer", input=f"{PASSWORD}\n{PASSWORD}\n")
+    paul = ("node", "add-person", "paul", "--role", "officer")
+    unseen = hospital.run(*paul, input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert unseen.exit_code == 2  # no terminal: what is typed would be seen
+    assert "--password-file" in unseen.stderr
+    typed = hospital.run(*paul, "--password-file", "-", input=f"{PASSWORD}\n")
     assert typed.exit_code == 0, typed.output
     assert PASSWORD not in typed.output
     made = hospital.asked("node", "add-system", "beta", "--role", "vendor", "--queries", "5")

@@ -130,3 +130,14 @@ def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str
     assert run("twin", "watch", url, twin, "--token-file", str(vendor)).exit_code == 6
     vendor.write_text("twk_acme_wrong")
     assert run("twin", "watch", url, twin, "--token-file", str(vendor)).exit_code == 5
+
+
+def test_what_is_refused_for_one_reason_is_not_told_a_thousand_times(hospital: Hospital, tmp_path: Path) -> None:
+    file = tmp_path / "[bold]nobodys.ndjson"  # a name is no markup
+    line = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    file.write_text("".join(json.dumps(line | {"id": f"o{number}"}) + "\n" for number in range(40)))
+    told = hospital.run("twin", "import", str(file))
+    assert told.exit_code == 2
+    assert told.stderr.count("[bold]nobodys.ndjson:") == 5
+    assert "35 more" in told.stderr
+    assert len(hospital.asked("twin", "import", str(file), code=2)["refused"]) == 40

@@ -104,7 +104,7 @@ def test_a_wrong_token_is_refused_without_being_shown(url: str, tmp_path: Path) 
     token = tmp_path / "token"
     token.write_text("twk_acme_guess\n")
     done = run("vendor", "budget", url, "--token-file", str(token))
-    assert done.exit_code == 6
+    assert done.exit_code == 5
     assert "sign-in refused" in done.stderr
     assert "guess" not in done.output
 
