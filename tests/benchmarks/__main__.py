@@ -64,12 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
-    from tests.benchmarks import federation, http, ledger, similarity, similarity_scale, vault
+    from tests.benchmarks import (
+        federation,
+        http,
+        ledger,
+        ledger_audit,
+        ledger_witnesses,
+        similarity,
+        similarity_scale,
+        vault,
+    )
 
     return [
         *vault.BENCHMARKS,
         *http.BENCHMARKS,
         *ledger.BENCHMARKS,
+        *ledger_witnesses.BENCHMARKS,
+        *ledger_audit.BENCHMARKS,
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
         *federation.BENCHMARKS,

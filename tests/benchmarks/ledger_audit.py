@@ -1,0 +1,121 @@
+"""The ledger audited: every leaf hashed again, the completeness map kept and built again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
+from twinward_ledger import merkle
+from twinward_ledger.completeness import MapHead
+from twinward_ledger.completeness_tree import MapTree
+from twinward_ledger.fsck import fsck
+from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.log import Log
+from twinward_ledger.store import Entry
+from twinward_ledger.stores.completeness_memory import MemoryMap
+from twinward_ledger.stores.completeness_sqlite import SqliteMapStore
+from twinward_ledger.testing.consortium import open_consortium
+
+
+def auditing(scale: Scale) -> list[Row]:
+    count, patients = scale.pick(100_000, 20_000), scale.pick(10_000, 2000)
+    consortium = open_consortium(scale.folder)
+    log, store = consortium.log, consortium.log.store
+    labels = [hashlib.sha256(b"label %d" % number).digest() for number in range(patients)]
+    tree, covered = MapTree(MemoryMap()), 0
+    for _ in range(count // 10_000):
+        covered = _grow_mapped(log, tree, labels, covered)
+        log.checkpoint()
+    size, tags = store.size(), {label[:16]: label for label in labels}
+    leaves = list(store.leaves(0, size))
+
+    def hashing() -> bytes:
+        level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
+        while len(level) > 1:
+            odd = level[-1:] if len(level) % 2 else []
+            pairs = zip(level[::2], level[1::2], strict=False)
+            level = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs] + odd
+        return level[0]
+
+    report = fsck(store, log.key, tags=tags)
+    if report.root != hashing() or report.map_heads != count // 10_000:
+        raise RuntimeError("fsck and plain hashing disagree")
+    whole = "fsck, completeness maps too"
+    arms = [
+        Arm("fsck", lambda: fsck(store, log.key), size),
+        Arm(whole, lambda: fsck(store, log.key, tags=tags), size),
+        Arm("hashing alone", hashing, size),
+    ]
+    samples = race(arms, scale.pick(7, 3))
+    consortium.close()
+    target = Target("1M events ≤10 s", "value", "most", 10, f"extrapolated from {count:,} leaves")
+    work = f"re-audit of 1M stored events, extrapolated from {count:,} (linear)"
+    common: dict[str, Any] = {"unit": "s", "scale": 1e6, "kind": "times", "target": target, "clock": "wall"}
+    mapped = f"{work}, every completeness map of {patients:,} patients built again, one each 10,000"
+    return [
+        versus(work, samples, "fsck", "hashing alone", **common),
+        versus(mapped, samples, whole, "hashing alone", **common),
+    ]
+
+
+def _grow_mapped(log: Log, tree: MapTree, labels: list[bytes], covered: int) -> int:
+    """10,000 accesses to patients in turn, and the completeness map's root over them; gives what it covers."""
+    entries, rows = [], []
+    for index in range(covered, covered + 10_000):
+        label = labels[(index * 7919) % len(labels)]
+        leaf = Leaf.at(0, LeafKind.ACCESS, hashlib.sha256(b"%d" % index).digest()).encode()
+        entries.append(Entry(leaf, b"sealed", (label[:16],)))
+        rows.append((label, index, merkle.leaf_hash(leaf)))
+    log.append(entries)
+    root = tree.extend(rows)
+    head = MapHead(covered + 10_000, root.total, root.hash, bytes(32))
+    log.append([Entry(head.leaf(0).encode(), head.encode())])
+    return covered + 10_001
+
+
+def publishing(scale: Scale) -> list[Row]:
+    """What a checkpoint pays for the completeness map: nothing of it lies on the way of an access."""
+    patients, rows = scale.pick(100_000, 10_000), []
+    labels = [hashlib.sha256(b"label %d" % number).digest() for number in range(patients)]
+    store = SqliteMapStore(scale.folder / "map.db")
+
+    def update(touched: int) -> None:
+        with store.transaction() as view:
+            MapTree(view).extend((label, index, label) for index, label in enumerate(labels[:touched]))
+
+    def levels(touched: int) -> None:
+        for label in labels[:touched]:
+            node = label
+            for _ in range(256):
+                node = hashlib.sha256(b"\3" + node + node).digest()
+
+    update(patients)
+    for touched in (1, 1000):
+        turns = scale.pick(20, 5) if touched == 1 else 1
+        arms = [
+            Arm("map", lambda touched=touched, turns=turns: [update(touched) for _ in range(turns)], turns),  # type: ignore[misc]
+            Arm("256 levels", lambda touched=touched, turns=turns: [levels(touched) for _ in range(turns)], turns),  # type: ignore[misc]
+        ]
+        samples = race(arms, scale.pick(7, 3))
+        work = f"completeness map of {patients:,} patients brought up to {touched:,} who were touched, durably"
+        rows.append(versus(work, samples, "map", "256 levels", clock="cpu", unit="ms", scale=1e3, kind="times"))
+    store.close()
+    return rows
+
+
+BENCHMARKS = (
+    Benchmark(
+        "ledger.fsck",
+        "fsck of a SQLite log with a checkpoint (and a completeness map) every 10,000 leaves, against an RFC 6962"
+        " tree over the same leaves"
+        " already in memory; wall",
+        auditing,
+    ),
+    Benchmark(
+        "ledger.completeness",
+        "the completeness map on SQLite updated in one durable transaction, against the hashing alone that an"
+        " uncompacted sparse Merkle tree of 256 levels would take; CPU",
+        publishing,
+    ),
+)
