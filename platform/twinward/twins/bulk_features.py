@@ -15,9 +15,9 @@ from twinward.twins.bulk_records import BulkRecord, Reading
 from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.features import FeatureVector, extract, merge
 from twinward.twins.gate import decided
-from twinward.twins.ingest import features_record
 from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person
 from twinward.twins.models import DIRECTORY
+from twinward.twins.plan import features_record
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Kept, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId

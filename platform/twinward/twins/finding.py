@@ -9,7 +9,7 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Pri
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
 from twinward.twins.gate import categories_in, permitted, require_in_general
-from twinward.twins.ingest import kept_categories
+from twinward.twins.plan import kept_categories
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId

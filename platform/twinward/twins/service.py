@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.clock import Clock
 from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
-from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
-from twinward.twins.errors import FeaturesUnreadable, RecordDeleted, RecordNotFound, TwinNotFound
-from twinward.twins.features import FeatureVector, extract, from_content, merge
+from twinward.twins.errors import RecordDeleted, RecordNotFound, TwinNotFound
+from twinward.twins.features import FeatureVector
 from twinward.twins.finding import Finding
 from twinward.twins.gate import categories_in, permitted, require_in_general
-from twinward.twins.ingest import Plan, kept_categories
+from twinward.twins.ingestion import Ingestion
 from twinward.twins.interfaces import Progress, TwinList
-from twinward.twins.models import DIRECTORY, FEATURES_TYPE, STAY_TYPE, PatientImport, Receipt
+from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
+from twinward.twins.plan import kept_categories, read_features
 from twinward.twins.state import TwinStates
 from twinward.twins.targets import Targets
 from twinward.twins.versions import Versions
@@ -55,6 +53,7 @@ class Twins:
         self._clock = clock
         self.schema = schema
         self.ingesting = threading.Lock()
+        self._ingestion = Ingestion(vault, access, clock, schema)
         self.versions = Versions(vault, access)
         self.finding = Finding(vault, access)
         self.states = TwinStates(vault, access, schema)
@@ -75,7 +74,7 @@ class Twins:
         """
         # One at a time: two first imports of one patient at once would make two twins.
         with self.ingesting:
-            return self._ingest(principal, source, purpose)
+            return self._ingestion.take(principal, source, purpose)
 
     def ingest_all(
         self,
@@ -182,8 +181,7 @@ class Twins:
         Raises:
             FeaturesUnreadable: stored under another schema.
         """
-        records = self._vault.read_twin(permit, record_type=FEATURES_TYPE)
-        return from_content(self.schema, records[0].content) if records else None
+        return read_features(self._vault, self.schema, permit)
 
     def keep_stay(
         self,
@@ -230,58 +228,6 @@ class Twins:
         wanted = {Category.MONITORING}
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
 
-    def _ingest(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
-        kept = self._vault.locate_many([source.reference]).get(source.reference)
-        if kept is None and all(one.reference != source.reference for one in source.records):
-            require_in_general(self._access, principal, Action.WRITE, purpose)
-            raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
-        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
-        plan = Plan(self._vault, twin, source)
-        news = self._news(plan, source, is_new=kept is None)
-        if not plan.records and news is None:
-            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        permit, vector = self._decided(principal, purpose, plan, news, is_new=kept is None)
-        if permit is None:
-            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        if kept is None:
-            self._vault.create_twin(permit)
-        written = self._vault.write(permit, plan.records)
-        stored, at_ms = plan.stored(written), written[0].committed_at_ms
-        return Receipt(twin, kept is None, stored, vector, source.source, at_ms)
-
-    def _decided(
-        self, principal: Principal, purpose: Purpose, plan: Plan, news: FeatureNews | None, *, is_new: bool
-    ) -> tuple[Permit | None, FeatureVector | None]:
-        """The permit to write the plan, with the features in it; None where in the end nothing has to be written.
-
-        To read the features kept so far and to write are decided together: one durable step of the log for both.
-        """
-        reading: AccessRequest | None = None
-        if news is not None and news.joins_older:
-            wanted = frozenset({Category.FEATURES})
-            reading = AccessRequest(principal, Action.READ, purpose, plan.twin, wanted)
-            if not self._access.check(reading).permitted:
-                reading = None
-        vector = None
-        if reading is None:
-            vector = None if news is None else news.into(plan, None)
-            if not plan.records:
-                return None, None
-        categories = plan.categories if reading is None else plan.categories | reading.categories
-        writing = AccessRequest(principal, Action.WRITE, purpose, plan.twin, categories)
-        if not self._access.check(writing).permitted:
-            self._access.decide(writing)  # logs the refusal and raises: nothing is opened for who may not write
-        if is_new:
-            self._vault.expect_twins([plan.twin])
-        if reading is None:
-            return self._access.decide(writing), vector
-        to_read, to_write = self._access.decide_many([reading, writing])
-        # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
-        to_write = to_write or self._access.decide(writing)
-        assert news is not None  # noqa: S101 - narrows the type: there is something to join
-        vector = news.into(plan, None if to_read is None else self._readable(to_read))
-        return to_write if plan.records else None, vector
-
     def _locate(
         self, principal: Principal, purpose: Purpose, reference: str, justification: str
     ) -> tuple[TwinId, RecordId]:
@@ -290,52 +236,3 @@ class Twins:
             require_in_general(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no record is kept under this reference")
         return kept
-
-    def _news(self, plan: Plan, source: PatientImport, *, is_new: bool) -> FeatureNews | None:
-        """What the import says about the twin's features; None where that is nothing new."""
-        own, current = names.features_of(plan.twin), names.features_under(plan.twin, self.schema.fingerprint())
-        places = {} if is_new else self._vault.locate_many([own, current])
-        outdated = current not in places
-        if not (plan.records or outdated):
-            return None
-        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        vector = extract(self.schema, source.person, source.measurements, today)
-        if not vector.readings:
-            return None  # all defaults: such a twin would look like the average patient to every query
-        existing = places[own][1] if own in places else None
-        whole = any(one.reference == source.reference for one in source.records)
-        return FeatureNews(
-            self.schema, vector, existing, joins_older=existing is not None and not outdated, whole=whole
-        )
-
-    def _readable(self, permit: Permit) -> FeatureVector | None:
-        try:
-            return self.feature_vector(permit)
-        except FeaturesUnreadable:
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureNews:
-    """What an import says about a twin's features.
-
-    Attributes:
-        schema: of the features.
-        vector: from what the import carries.
-        existing: the record of the features kept so far, if there is one.
-        joins_older: that record is readable under this schema, so the news joins what it says.
-        whole: the import carries the patient's own record: it may stand in for what was kept.
-    """
-
-    schema: FeatureSchema
-    vector: FeatureVector
-    existing: RecordId | None
-    joins_older: bool
-    whole: bool
-
-    def into(self, plan: Plan, older: FeatureVector | None) -> FeatureVector | None:
-        """Put the features as they are now into the plan; None where they stay as they were."""
-        vector = self.vector if older is None else merge(self.schema, older, self.vector)
-        if older is None and self.existing is not None and not self.whole:
-            return None  # a part of the record must not displace what was derived from all of it
-        return vector if plan.add_features(vector, self.existing) else None

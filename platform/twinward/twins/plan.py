@@ -1,12 +1,15 @@
-"""Taking imports in: what is new, what changed, what is already kept. Decides nothing about access."""
+"""What one import would write: what is new, what changed, what is already kept. Decides nothing about access."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from twinward.access.interfaces import Permit
+from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother, VersionMismatch
-from twinward.twins.features import FeatureVector, to_content
+from twinward.twins.features import FeatureVector, from_content, merge, to_content
 from twinward.twins.models import FEATURES_TYPE, ImportRecord, PatientImport, Stored
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Category, RecordId, TwinId
@@ -86,6 +89,42 @@ class Plan:
             )
         )
         self._changes.append((one.reference, "created" if existing is None else "updated"))
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureNews:
+    """What an import says about a twin's features.
+
+    Attributes:
+        schema: of the features.
+        vector: from what the import carries.
+        existing: the record of the features kept so far, if there is one.
+        joins_older: that record is readable under this schema, so the news joins what it says.
+        whole: the import carries the patient's own record: it may stand in for what was kept.
+    """
+
+    schema: FeatureSchema
+    vector: FeatureVector
+    existing: RecordId | None
+    joins_older: bool
+    whole: bool
+
+    def into(self, plan: Plan, older: FeatureVector | None) -> FeatureVector | None:
+        """Put the features as they are now into the plan; None where they stay as they were."""
+        vector = self.vector if older is None else merge(self.schema, older, self.vector)
+        if older is None and self.existing is not None and not self.whole:
+            return None  # a part of the record must not displace what was derived from all of it
+        return vector if plan.add_features(vector, self.existing) else None
+
+
+def read_features(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> FeatureVector | None:
+    """The features that are kept of the permit's twin; None if there are none.
+
+    Raises:
+        FeaturesUnreadable: stored under another schema.
+    """
+    records = vault.read_twin(permit, record_type=FEATURES_TYPE)
+    return from_content(schema, records[0].content) if records else None
 
 
 def features_record(twin: TwinId, vector: FeatureVector, existing: RecordId | None) -> Record:
