@@ -29,12 +29,12 @@ def child(home: Path, file: Path, output: Path, told: int) -> None:
     acknowledged = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with open_node(home) as node:
         os.write(told, b"r")
-        ndjson.import_ndjson(
-            [file],
-            node.twins.bulk_import(SYSTEM),
-            on_bad_line=refuse,
-            progress=lambda tally: os.write(acknowledged, b"%d\n" % tally.lines) and None,
-        )
+
+        def acknowledge(tally: ndjson.NdjsonTally) -> None:
+            os.write(acknowledged, b"%d\n" % tally.lines)
+
+        bulk = node.twins.bulk_import(SYSTEM)
+        ndjson.import_ndjson([file], bulk, on_bad_line=refuse, progress=acknowledge)
         os._exit(0)  # closing takes longer than what a kill is wanted in
 
 
