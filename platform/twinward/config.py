@@ -19,6 +19,8 @@ from twinward.errors import BadInput
 
 DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
+POLICY_FILE = "quorum.policy"
+"""In a node's home, where it was made with the cards of witnesses."""
 
 
 def _without_password(uri: str) -> str:
@@ -71,7 +73,8 @@ class Settings(BaseSettings):
     """How many of them must."""
     quorum_policy: Path | None = None
     """A quorum policy (c2sp.org/tlog-policy) that names the witnesses and where they answer; they are then asked over
-    HTTP, and the policy decides instead of ``quorum``. Without one, embedded witnesses sign here."""
+    HTTP, and the policy decides instead of ``quorum``. Without one, embedded witnesses sign here. A relative path is in
+    the home, so that it means the same after a restore elsewhere."""
     witness_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     """How long a witness over HTTP may take to answer."""
     heartbeat_s: Annotated[int, Field(ge=0, le=86_400 * 7)] = 3600
@@ -157,7 +160,7 @@ class Settings(BaseSettings):
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name != "home" and (name in _ALWAYS_WRITTEN or value != field.default):
-                lines.append(f"{name} = {_toml(value)}")
+                lines.append(f"{name} = {_toml(str(value) if name in _IN_HOME else value)}")
         return "\n".join(lines) + "\n"
 
 
@@ -167,6 +170,9 @@ _ALWAYS_WRITTEN = frozenset(
         *("minimum_count", "vendor_budget", "listen_host", "listen_port"),
     }
 )
+
+_IN_HOME = frozenset({"quorum_policy"})
+"""Paths that are relative to the home, and written so; all others are written absolute."""
 
 
 def origin_of(tenant: str) -> str:

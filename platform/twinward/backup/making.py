@@ -17,14 +17,14 @@ from twinward.backup.errors import CannotFreeze, InTheWay
 from twinward.backup.manifest import PLAIN, Manifest, sign
 from twinward.backup.sqlite_source import Progress, SqliteSource
 from twinward.clock import Clock
-from twinward.config import FILE_NAME, Settings
+from twinward.config import FILE_NAME, POLICY_FILE, Settings
 from twinward.errors import BadInput, NotFound, Unavailable
 from twinward.identity import Identity
 
 ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"
 KEYS = "keys"
-_PLAIN = frozenset({FILE_NAME, "consortium.json"})
+_PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
 _SEALED = ".sealed"
 _DATABASE = ".db"
 _OF_SQLITE = ("-wal", "-shm", "-journal")

@@ -61,9 +61,9 @@ def witness_of(
 
 def policy_of(settings: Settings) -> QuorumPolicy | None:
     """The quorum policy that the settings name. Raises ``BadInput`` naming the line that is wrong."""
-    path = settings.quorum_policy
-    if path is None:
+    if settings.quorum_policy is None:
         return None
+    path = settings.home / settings.quorum_policy
     try:
         with path.open("rb") as file:
             policy = QuorumPolicy.parse(file.read(MAX_POLICY_BYTES + 1))

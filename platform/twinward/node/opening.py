@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from twinward.clock import Clock, SystemClock
-from twinward.config import FILE_NAME, Settings, origin_of
+from twinward.config import FILE_NAME, POLICY_FILE, Settings, origin_of
 from twinward.consortium import Consortium, WitnessCard, founder_of
 from twinward.errors import BadInput, Conflict, NotFound
 from twinward.identity import Identity
@@ -19,9 +19,6 @@ from twinward_ledger.chains import open_chain
 from twinward_ledger.note import VerifierKey
 from twinward_ledger.policy import Group, PolicyWitness, QuorumPolicy
 from twinward_ledger.witness import WitnessPeer
-
-POLICY_FILE = "quorum.policy"
-"""In a node's home, where it was made with the cards of witnesses."""
 
 
 def create_node(settings: Settings, *, cards: Sequence[WitnessCard] = (), clock: Clock | None = None) -> Node:
@@ -110,7 +107,7 @@ def _with_witnesses(settings: Settings, cards: Sequence[WitnessCard]) -> Setting
     policy = QuorumPolicy(((log, ""),), witnesses, (Group("consortium", settings.quorum, names),), "consortium")
     head = f"# Which witnesses must have co-signed {settings.origin} (c2sp.org/tlog-policy). Yours to edit.\n"
     write_private(path, head.encode() + policy.encode())
-    return settings.model_copy(update={"witnesses": names, "quorum_policy": path})
+    return settings.model_copy(update={"witnesses": names, "quorum_policy": Path(POLICY_FILE)})
 
 
 def _neighbourhood(
