@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.access_events import read_by_a_clinician
 from tests.benchmarks.harness import Arm, Benchmark, Row, Samples, Scale, Target, race, versus
 from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, single_calls
 from twinward.audit.interfaces import AccessEvent
@@ -15,32 +16,12 @@ from twinward.audit.service import Audit
 from twinward.clock import FixedClock
 from twinward.identifiers import new_twin_id
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.store import Entry
 from twinward_ledger.testing.consortium import Consortium, open_consortium
 
 TWINS = 100
-
-
-def event(twin: TwinId) -> AccessEvent:
-    """A clinician reads a twin."""
-    return AccessEvent(
-        at_ms=1_767_225_612_345,
-        agent="dr-osei",
-        role=Role.CLINICIAN,
-        unit="ward 4",
-        action=Action.READ,
-        purpose=Purpose.TREATMENT,
-        twin=twin,
-        categories=(Category.LABS, Category.VITALS),
-        decision="permit",
-        reason="clinicians may read for treatment",
-        policy_hash="ab" * 32,
-        consent_version=3,
-        detail=(("route", "fhir"),),
-    )
 
 
 @contextmanager
@@ -52,7 +33,7 @@ def trail(folder: Path) -> Iterator[tuple[Consortium, Audit, list[AccessEvent]]]
     twins = [new_twin_id(clock.now_ms()) for _ in range(TWINS)]
     keyring.create_all(twins)
     audit = Audit(consortium.anchorer, keyring)
-    events = [event(twin) for twin in twins]
+    events = [read_by_a_clinician(twin) for twin in twins]
     audit.record(events)  # every twin's key is cached now, as on a node that is up
     yield consortium, audit, events
     keyring.close()

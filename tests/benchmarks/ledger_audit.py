@@ -30,22 +30,14 @@ def auditing(scale: Scale) -> list[Row]:
     size, tags = store.size(), {label[:16]: label for label in labels}
     leaves = list(store.leaves(0, size))
 
-    def hashing() -> bytes:
-        level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
-        while len(level) > 1:
-            odd = level[-1:] if len(level) % 2 else []
-            pairs = zip(level[::2], level[1::2], strict=False)
-            level = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs] + odd
-        return level[0]
-
     report = fsck(store, log.key, tags=tags)
-    if report.root != hashing() or report.map_heads != count // 10_000:
+    if report.root != _plain_root(leaves) or report.map_heads != count // 10_000:
         raise RuntimeError("fsck and plain hashing disagree")
     whole = "fsck, completeness maps too"
     arms = [
         Arm("fsck", lambda: fsck(store, log.key), size),
         Arm(whole, lambda: fsck(store, log.key, tags=tags), size),
-        Arm("hashing alone", hashing, size),
+        Arm("hashing alone", lambda: _plain_root(leaves), size),
     ]
     samples = race(arms, scale.pick(7, 3))
     consortium.close()
@@ -57,6 +49,16 @@ def auditing(scale: Scale) -> list[Row]:
         versus(work, samples, "fsck", "hashing alone", **common),
         versus(mapped, samples, whole, "hashing alone", **common),
     ]
+
+
+def _plain_root(leaves: list[bytes]) -> bytes:
+    """An RFC 6962 tree hashed level by level, nothing checked."""
+    level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs] + odd
+    return level[0]
 
 
 def _grow_mapped(log: Log, tree: MapTree, labels: list[bytes], covered: int) -> int:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.access_events import read_by_a_clinician
 from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
@@ -49,21 +50,7 @@ from twinward_ledger.testing.consortium import Consortium, open_consortium
 from twinward_ledger.verifier import verify_bundle
 
 ANNA, BERT = TwinId("01941f29-7c00-7000-8000-000000000001"), TwinId("01941f29-7c00-7000-8000-000000000002")
-EVENT = AccessEvent(
-    at_ms=1_767_225_612_345,
-    agent="dr-osei",
-    role=Role.CLINICIAN,
-    unit="ward 4",
-    action=Action.READ,
-    purpose=Purpose.TREATMENT,
-    twin=ANNA,
-    categories=(Category.LABS, Category.VITALS),
-    decision="permit",
-    reason="clinicians may read for treatment",
-    policy_hash="ab" * 32,
-    consent_version=3,
-    detail=(("route", "fhir"),),
-)
+EVENT = read_by_a_clinician(ANNA)
 NO_TWIN = replace(EVENT, twin=None, action=Action.QUERY, categories=(), agent="vendor-1", role=Role.VENDOR, unit="")
 
 
