@@ -18,10 +18,11 @@ from pathlib import Path
 
 from twinward.backup import archive, manifest, sqlite_source
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
-from twinward.backup.making import CHAIN_KEY, ELSEWHERE, KEYS
-from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
+from twinward.backup.making import ELSEWHERE, KEYS
+from twinward.backup.manifest import Manifest
 from twinward.backup.memory import require_none_revived, witnessed
 from twinward.backup.sqlite_source import Progress
+from twinward.backup.staging import KEY_STORE, fill_servers, lay_out, put_elsewhere, unpack
 from twinward.clock import Clock
 from twinward.config import FILE_NAME, Settings, origin_of
 from twinward.errors import BadInput
@@ -32,9 +33,6 @@ from twinward.node.members import own_keys
 from twinward_crypto.keys import TenantId
 
 _LOCAL = "local"
-_KEY_STORE = "keystore"
-_OTHERS = ("witness.db", "chain.db")
-_PEERS = "peers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +97,24 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         with archive.reading(path) as reader:
             found = _verified(reader.note, home, wishes)
             reader.require_whole(found)
-            tables = _unpack(reader, found, staging, progress)
-        settings = _lay_out(staging, home, found, wishes, present)
-        outside = tables or any(part.name.startswith(f"{ELSEWHERE}/") for part in found.parts)
-        if not (dry_run and outside):
-            _put_elsewhere(staging, found, settings, placed)
-            _fill_servers(settings, tables)
-            if present:
-                require_none_revived(Settings.load(home), settings)
-            result = _look_over(staging, found, wishes, clock)
-        else:
-            result = Restored(found, home, done=False)
+            tables = unpack(reader, found, staging, progress)
+        settings = lay_out(
+            staging,
+            home,
+            found,
+            keys_from=wishes.keys_from or home,
+            keep_keyring=wishes.keep_keyring,
+            present=present,
+        )
+        if dry_run and (tables or any(part.name.startswith(f"{ELSEWHERE}/") for part in found.parts)):
+            return Restored(found, home, done=False)
+        put_elsewhere(staging, found, settings, placed)
+        fill_servers(settings, tables)
+        if present:
+            require_none_revived(Settings.load(home), settings)
+        result = _look_over(staging, found, wishes, clock)
         if dry_run:
             return result
-        for leftover in (staging / "pg", staging / ELSEWHERE):
-            shutil.rmtree(leftover, ignore_errors=True)
         replaced = _take_place(staging, home, present)
         placed.clear()  # from here on they are the node's
         return Restored(found, home, True, replaced, result.witnessed, result.records, result.shredded)
@@ -146,7 +147,7 @@ def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
     if wishes.keys_from is not None:
         settings = settings.model_copy(update={"keys": f"{_LOCAL}:{wishes.keys_from / KEYS}"})
     scheme, _, folder = settings.keys_uri.partition(":")
-    if scheme.startswith(_LOCAL) and not (Path(folder) / _KEY_STORE).is_file():
+    if scheme.startswith(_LOCAL) and not (Path(folder) / KEY_STORE).is_file():
         raise KeysMissing(
             "the keys are not in a backup, and none are at hand",
             hint="give --keys-from: the folder that `twinward node backup --keys-to` wrote, its key file back in place",
@@ -165,108 +166,6 @@ def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
             "`keys rotate --retire`",
         )
     return verified
-
-
-def _unpack(
-    reader: archive.ArchiveReader, found: Manifest, staging: Path, progress: Progress
-) -> dict[str, list[tuple[Part, Path]]]:
-    """Every part out of the archive, checked; the tables of servers' databases by the part of their name."""
-    staging.mkdir(mode=0o700, parents=True)
-    total, done = sum(part.size_bytes for part in found.parts), 0
-    tables: dict[str, list[tuple[Part, Path]]] = {}
-    for part in found.parts:
-        done_before = done
-
-        def advance(size: int, name: str = part.name) -> None:
-            nonlocal done
-            done += size
-            progress(name, done, total)
-
-        to = staging / part.name
-        reader.copy(part, to, advance)
-        done = done_before + part.size_bytes
-        if part.kind == SQLITE:
-            sqlite_source.require_sound(to)
-        elif part.kind == POSTGRES:
-            tables.setdefault(part.name.rsplit("/", 1)[0], []).append((part, to))
-    return tables
-
-
-def _lay_out(staging: Path, home: Path, found: Manifest, wishes: Wishes, present: bool) -> Settings:
-    """Make the staging folder a whole home: keys in, and what must not be turned back."""
-    if present:
-        for one in [home / name for name in _OTHERS] + sorted((home / _PEERS).rglob("*.db")):
-            if one.is_file():
-                target = staging / one.relative_to(home)
-                target.unlink(missing_ok=True)
-                sqlite_source.copy_file(one, target)
-    settings = Settings.load(staging)
-    if wishes.keep_keyring:
-        _keep_keyring(staging, home, found, settings, present)
-    keys_from = wishes.keys_from or home
-    for keys in [keys_from / KEYS, *sorted(keys_from.glob(f"{_PEERS}/*/{KEYS}"))]:
-        if keys.is_dir():
-            shutil.copytree(keys, staging / keys.relative_to(keys_from), ignore=shutil.ignore_patterns("lock"))
-    for key in sorted(keys_from.glob(f"*{CHAIN_KEY}")):
-        shutil.copy2(key, staging / key.name)
-    missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not (one / KEYS / _KEY_STORE).is_file()]
-    if missing:
-        raise KeysMissing(
-            f"the keys of {missing[0]}, a member of this embedded consortium, are not at hand",
-            hint=f"put its folder keys/ into {keys_from / _PEERS / missing[0]}",
-        )
-    return settings
-
-
-def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings, present: bool) -> None:
-    part = found.roles().get("keyring")
-    if not present or part is None or part.kind != SQLITE or part.name.startswith(f"{ELSEWHERE}/"):
-        raise BadInput("--keep-keyring keeps the SQLite keyring in the home that is replaced; there is none")
-    (staging / part.name).unlink()
-    sqlite_source.copy_file(
-        Path(settings.keyring_uri.partition(":")[2].replace(str(staging), str(home))), staging / part.name
-    )
-
-
-def _put_elsewhere(staging: Path, found: Manifest, settings: Settings, placed: list[Path]) -> None:
-    """Databases whose place the settings name outside the home. Nothing there is overwritten."""
-    uris = {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}
-    for part in found.parts:
-        if not part.name.startswith(f"{ELSEWHERE}/"):
-            continue
-        target = Path(uris[part.roles[0]].partition(":")[2])
-        if target.exists():
-            raise InTheWay(f"{target} is there already", hint="move it away, then try again")
-        placed.append(target)
-        sqlite_source.copy_file(staging / part.name, target)
-
-
-def _fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]]) -> None:
-    """Servers' databases: lay the tables, then put the rows back."""
-    if not tables:
-        return
-    from twinward.backup.postgres_source import put_back
-    from twinward.vault.database import Schema, open_database
-    from twinward_ledger.stores import open_store
-    from twinward_ledger.stores.completeness import open_map_store
-
-    uris = {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}
-    for name, parts in tables.items():
-        roles = [role for part, _ in parts for role in part.roles]
-        targets = {uris[role] for role in roles}
-        if len(targets) != 1 or next(iter(targets)).startswith("sqlite:"):
-            raise BadInput(
-                f"{name[3:]} was in a PostgreSQL database: the settings must name one for it",
-                hint="set TWINWARD_RECORDS, TWINWARD_KEYRING, TWINWARD_LOG to empty databases",
-            )
-        uri = next(iter(targets))
-        with translated():
-            for schema in (one for one in Schema if one.value in roles):
-                open_database(uri, schema).close()
-            if "log" in roles:
-                open_store(uri).close()
-                open_map_store(uri).close()
-        put_back(uri, parts)
 
 
 def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> Restored:
@@ -291,6 +190,8 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> 
 
 def _take_place(staging: Path, home: Path, present: bool) -> Path | None:
     """Give the restored home its name; what was there gets another, and is never deleted here."""
+    for leftover in (staging / "pg", staging / ELSEWHERE):
+        shutil.rmtree(leftover, ignore_errors=True)
     aside = None
     if present:
         aside = next(
