@@ -9,7 +9,18 @@ import typer
 
 from twinward.cli import backup, compacting
 from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, ask_secret, errors_taught, out, read_input, say, show_json
+from twinward.cli.screen import (
+    HomeOption,
+    HostOption,
+    JsonOption,
+    PortOption,
+    ask_secret,
+    errors_taught,
+    out,
+    read_input,
+    say,
+    show_json,
+)
 from twinward.clock import iso
 from twinward.config import Settings
 from twinward.errors import BadInput, Conflict, NotFound
@@ -89,10 +100,8 @@ def init(
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="of the settings")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="of the settings")
-    ] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     checkpoint_every: Annotated[
         float, typer.Option(min=0, max=86400, help="Seconds between checkpoints; 0 makes none.")
     ] = 30.0,

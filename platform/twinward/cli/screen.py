@@ -26,6 +26,10 @@ HomeOption = Annotated[
     typer.Option("--home", help="The node's folder. Default: TWINWARD_HOME, else ./twinward-home.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="of the settings")]
+PortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="of the settings")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 MAX_INPUT_BYTES = 1 << 20

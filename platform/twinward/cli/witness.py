@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twinward.cli import split_views
-from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show_json
+from twinward.cli.screen import HostOption, JsonOption, PortOption, errors_taught, read_input, say, show_json
 from twinward.errors import BadInput
+
+if TYPE_CHECKING:
+    from twinward.consortium import WitnessCard
 
 app = typer.Typer(help="Run a witness: co-sign other hospitals' logs, and only if they grew.", no_args_is_help=True)
 
@@ -62,14 +65,19 @@ def create(
         made.close()
         if as_json:
             show_json(card.model_dump() | {"home": str(_home(home))})
-            return
-        at = "" if home is None else f" --home {home}"
-        say(f"{name}: a new witness in {_home(home)}")
-        say(f"for a log's quorum policy: witness {card.name} {card.key} {card.url}")
-        say("next")
-        say(f"  twinward witness card{at} > {name}.card.json      (hand it to the hospitals)")
-        say(f"  twinward witness add-log LOG-KEY{at}")
-        say(f"  twinward witness serve{at}")
+        else:
+            _introduce(name, card, home)
+
+
+def _introduce(name: str, card: WitnessCard, home: Path | None) -> None:
+    """Say what was made and what comes next."""
+    at = "" if home is None else f" --home {home}"
+    say(f"{name}: a new witness in {_home(home)}")
+    say(f"for a log's quorum policy: witness {card.name} {card.key} {card.url}")
+    say("next")
+    say(f"  twinward witness card{at} > {name}.card.json      (hand it to the hospitals)")
+    say(f"  twinward witness add-log LOG-KEY{at}")
+    say(f"  twinward witness serve{at}")
 
 
 @app.command()
@@ -126,10 +134,8 @@ def add_log(
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="of the settings")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="of the settings")
-    ] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     home: WitnessHomeOption = None,
 ) -> None:
     """Answer logs (c2sp.org/tlog-witness) until Ctrl-C or SIGTERM. Every checkpoint is on disk before it is signed.
