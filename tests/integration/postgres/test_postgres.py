@@ -13,7 +13,7 @@ import pytest
 from tests.conformance.record_store_suite import row, tag
 from tests.integration.postgres.house import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessRequest, Principal
 from twinward.config import Settings
 from twinward.errors import BadInput, Conflict, TwinwardError
 from twinward.fhir.cohort import generate_cohort
@@ -28,6 +28,7 @@ from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.postgres import PostgresAddress
 from twinward_ledger.store import Entry
 from twinward_ledger.stores import open_store
+from twinward_ledger.stores.completeness_postgres import PostgresMapStore
 from twinward_ledger.stores.postgres import PostgresLogStore
 
 PASSWORD = "a-password-nobody-may-see"
@@ -354,6 +355,7 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     open_record_store(uri).close()
     open_database(uri, Schema.KEYRING).close()
     open_store(uri).close()
+    PostgresMapStore(uri).close()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("CREATE ROLE twinward_node LOGIN")
         connection.execute(blocks[1])
@@ -383,8 +385,8 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
             "DELETE FROM log_checkpoints",
             "TRUNCATE log_tiles",
             "UPDATE sealed_record SET sealed = ''",
-            "DELETE FROM sealed_record",
-            "DELETE FROM record_head",
+            "UPDATE segment SET sealed = ''",
+            "DELETE FROM erasure",
             "DELETE FROM shredded_twin",
             "UPDATE records_schema_version SET version_num = '0000'",
             "CREATE TABLE public.more (x int)",
@@ -392,6 +394,30 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+@needs_server
+def test_a_node_lives_with_no_more_than_the_pages_grants(postgres: Postgres, tmp_path: Path) -> None:
+    """Imports, compaction, completeness maps, erasure and rotation, as the account that owns nothing."""
+    grants = re.findall(r"```sql\n(.*?)```", (ROOT / "platform" / "docs" / "postgresql.md").read_text(), re.DOTALL)[1]
+    uri, home = postgres.database(), tmp_path / "home"
+    create_node(Settings.load(home, records=uri, keyring=uri, log=uri)).close()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("DO $$ BEGIN CREATE ROLE twinward_node LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        connection.execute(grants)
+    toml = home / "twinward.toml"
+    toml.write_text(toml.read_text().replace("twinward@", "twinward_node@"))
+    with open_node(home) as node:
+        assert "twinward_node@" in node.settings.records
+        receipts = [node.twins.ingest(SYSTEM, one) for one in generate_cohort(2, 1)]
+        node.twins.ingest_all(SYSTEM, generate_cohort(2, 2))
+        node.compactor.run()
+        assert node.audit.checkpoint_and_anchor().problem == ""
+        officer = Principal("olga", Role.OFFICER, "Olga Officer")
+        node.erasures.order([AccessRequest(officer, Action.SHRED, Purpose.PATIENT_REQUEST, receipts[0].twin)])
+        assert node.erasures.finish()
+        assert receipts[0].twin not in node.store.twins()
+        node.audit.verify(deep=True)
 
 
 # --- the node --------------------------------------------------------------------------------------------------------
