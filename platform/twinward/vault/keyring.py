@@ -11,26 +11,24 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy import delete as delete_from
+from sqlalchemy import func, select
 
 from twinward.clock import Clock
 from twinward.vault.database import Database, Schema
 from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
-from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
-from twinward.vault.kept_keys import KeptKeys
+from twinward.vault.errors import TwinNotFound
 from twinward.vault.key_cache import KeyCache
 from twinward.vault.key_service import translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
+from twinward.vault.wrapped_keys import WrappedKeys
 from twinward.vocabulary import Category, TwinId
-from twinward_crypto import blind_index, hierarchy
+from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
-from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_crypto.keys import KeyProvider, TenantId
 
 TENANT_AUDIT = b"twinward/tenant-audit-key"
 
@@ -72,15 +70,14 @@ class Keyring:
         """
         self._provider = provider
         self._tenant = tenant
-        self._clock = clock
-        self._random = random
+        self._wrapped = WrappedKeys(provider, tenant, clock, random)
         self._erasures = ErasureJournal()
         self._taggers: dict[str, blind_index.Tagger] = {}
         self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
         self._rotation = Rotation(self._file, provider, tenant)
         try:
             with self._file.writing() as connection, translated_keys():
-                self._require_kek(connection)
+                self._wrapped.require_kek(connection)
                 seen = self._erasures.newest(connection)
         except BaseException:
             self._file.close()
@@ -100,13 +97,7 @@ class Keyring:
     def create_all(self, twins: Sequence[TwinId]) -> None:
         """Make many new twins' keys in one durable step, all or none. Raises as ``create``."""
         with self._file.writing() as connection, translated_keys():
-            self._reserve(connection, twins)
-            for twin in twins:
-                done = connection.execute(
-                    update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
-                )
-                if done.rowcount == 0:
-                    raise TwinExists(f"twin {twin} exists already")
+            self._wrapped.create(connection, twins)
 
     def reserve(self, twins: Sequence[TwinId]) -> None:
         """Make keys for many twins-to-be in one durable step, so that events about them can be sealed.
@@ -115,7 +106,7 @@ class Keyring:
             TwinShredded: one of them was shredded; none was made.
         """
         with self._file.writing() as connection, translated_keys():
-            self._reserve(connection, twins)
+            self._wrapped.reserve(connection, twins)
 
     def keys(self, twin: TwinId) -> TwinKeys:
         """The unwrapped key of a twin that was created, from the cache for up to ``CACHE_TTL_MS``.
@@ -196,7 +187,7 @@ class Keyring:
         with self._file.writing() as connection, translated_keys():
             newest = self._provider.versions(self._tenant)[-1]
             for one in doomed:
-                tags = self._replace_key(connection, one) if one.categories else self._delete_key(connection, one.twin)
+                tags = self._wrapped.shred(connection, one)
                 self._erasures.add(connection, one, tags, newest)
         self._cache.empty()
         self._file.forget_deleted()
@@ -223,7 +214,7 @@ class Keyring:
     def is_shredded(self, twin: TwinId) -> bool:
         """Whether a twin's key was destroyed on purpose."""
         with self._file.reading() as connection:
-            return self._is_shredded(connection, twin)
+            return self._wrapped.is_shredded(connection, twin)
 
     def count(self) -> int:
         """How many twins were created and not shredded."""
@@ -246,84 +237,10 @@ class Keyring:
     def _unwrap(self, twin: TwinId, *, created: bool) -> TwinKeys:
         emptied = self._cache.emptied
         with self._file.reading() as connection:
-            row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
-            if row is None and self._is_shredded(connection, twin):
-                raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+            row = self._wrapped.find(connection, twin)
         if row is None or (created and not row.created):
             raise TwinNotFound(f"no twin {twin}", hint="create the twin first")
-        keys = self._opened(row)
+        keys = self._wrapped.open(row)
         if row.created:
             self._cache.put(twin, keys, emptied)
         return keys
-
-    def _opened(self, row: Row[Any]) -> TwinKeys:
-        with translated_keys():
-            place = self._place(row)
-            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
-            kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
-        return TwinKeys(TwinId(row.twin), row.generation, key, kept)
-
-    def _delete_key(self, connection: Connection, twin: TwinId) -> tuple[bytes, ...]:
-        deleted = connection.execute(delete_from(_keys).where(_keys.c.twin == twin)).rowcount
-        if deleted:
-            connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=self._clock.now_ms()))
-        elif not self._is_shredded(connection, twin):
-            raise TwinNotFound(f"no twin {twin}")
-        return ()
-
-    def _replace_key(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
-        """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
-        row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
-        if row is None and self._is_shredded(connection, doomed.twin):
-            raise TwinShredded(f"twin {doomed.twin} was shredded: nothing of it is left")
-        if row is None or not row.created:
-            raise TwinNotFound(f"no twin {doomed.twin}")
-        keys, key = self._opened(row), hierarchy.new_twin_key(self._random)
-        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
-        place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)
-        connection.execute(
-            update(_keys)
-            .where(_keys.c.twin == doomed.twin)
-            .values(
-                generation=row.generation + 1,
-                kek_version=kek.version,
-                wrapped=self._provider.wrap(kek, key, place),
-                kept=keys.without(doomed.categories).seal(key, place, row.generation + 1),
-            )
-        )
-        return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
-
-    def _reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
-        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
-        rows = []
-        for twin in dict.fromkeys(twins):
-            if self._is_shredded(connection, twin):
-                raise TwinShredded(f"twin {twin} was shredded; a new twin takes a new name")
-            if connection.execute(select(_keys.c.twin).where(_keys.c.twin == twin)).first() is None:
-                generation = hierarchy.FIRST_GENERATION
-                context = hierarchy.wrap_context(self._tenant, twin, generation)
-                wrapped = self._provider.wrap(kek, hierarchy.new_twin_key(self._random), context)
-                row = {"twin": twin, "generation": generation, "kek_version": kek.version, "wrapped": wrapped}
-                rows.append(row | {"created": False})
-        if rows:
-            connection.execute(insert(_keys), rows)
-
-    def _require_kek(self, connection: Connection) -> None:
-        if self._provider.versions(self._tenant):
-            return
-        wrapped = connection.execute(select(func.count()).select_from(_keys)).scalar_one()
-        if wrapped:
-            raise VaultUnavailable(
-                f"{self._provider.uri} holds no key of {self._tenant}, yet the keyring has {wrapped} wrapped keys",
-                hint="point the settings at the key service that wrapped them",
-            )
-        self._provider.create(KekId(self._tenant, 1))
-
-    def _place(self, row: Row[Any]) -> bytes:
-        """What a stored key is bound to."""
-        if not isinstance(row.generation, int) or not isinstance(row.kek_version, int):
-            raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
-        return hierarchy.wrap_context(self._tenant, row.twin, row.generation)
-
-    def _is_shredded(self, connection: Connection, twin: TwinId) -> bool:
-        return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
