@@ -163,7 +163,7 @@ def check_receipt(
             show_json(shown | {"by": held.agent, "index": held.index, "block": held.block, "cosigned": held.cosigned})
             return
         what = "everything" if not held.categories else ", ".join(sorted(held.categories))
-        say(f"holds: {what} of twin {held.twin} was shredded for {held.agent}")
+        say(f"holds: twin {held.twin} was shredded ({what}) for {held.agent}")
         anchor = "not anchored when it was written" if held.block is None else f"anchored, block {held.block}"
         say(f"event {held.index}, co-signed by {', '.join(held.cosigned)}; {anchor}")
 
@@ -187,7 +187,7 @@ def _finish(node: Node, account: str, receipts: Path | None, *, as_json: bool) -
         return
     for one in done:
         what = "everything" if not one.categories else ", ".join(sorted(one.categories))
-        say(f"twin {one.twin}: {what} is shredded, nothing of it opens any more, from no backup")
+        say(f"twin {one.twin}: shredded ({what}), nothing of it opens any more, from no backup")
         say(f"  decided in event {one.decided_at_index}, done in event {one.done_at_index} of the access log")
         if one.done_at_index in files:
             say(f"  receipt: {files[one.done_at_index]}")

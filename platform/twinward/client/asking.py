@@ -172,7 +172,8 @@ def _numbers(terms: Terms, mode: ModeTerms, question: Question) -> tuple[list[in
         return levels, None
     if not mode.weighted:
         raise BadInput(
-            "this hospital takes no weights in this mode, so every feature must be given", hint="or use another mode"
+            "this hospital takes no weights in this mode, so every feature must be given",
+            hint="give the others, too (--values takes a file), or use gated mode",
         )
     if not 0 <= min(chosen) <= max(chosen) <= mode.max_weight or not any(chosen):
         raise BadInput(f"weights go from 0 to {mode.max_weight} here, and not all are 0")
