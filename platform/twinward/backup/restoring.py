@@ -19,7 +19,7 @@ from pathlib import Path
 from twinward.backup import archive, manifest, sqlite_source
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
 from twinward.backup.making import ELSEWHERE, KEYS
-from twinward.backup.manifest import Manifest
+from twinward.backup.manifest import Manifest, Part
 from twinward.backup.memory import require_none_revived, witnessed
 from twinward.backup.sqlite_source import Progress
 from twinward.backup.staging import KEY_STORE, fill_servers, lay_out, put_elsewhere, unpack
@@ -94,18 +94,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         raise InTheWay(f"{staging} is left from a restore that was broken off", hint="delete it, then try again")
     placed: list[Path] = []
     try:
-        with archive.reading(path) as reader:
-            found = _verified(reader.note, home, wishes)
-            reader.require_whole(found)
-            tables = unpack(reader, found, staging, progress)
-        settings = lay_out(
-            staging,
-            home,
-            found,
-            keys_from=wishes.keys_from or home,
-            keep_keyring=wishes.keep_keyring,
-            present=present,
-        )
+        found, settings, tables = _staged(path, staging, home, wishes, progress, present=present)
         if dry_run and (tables or any(part.name.startswith(f"{ELSEWHERE}/") for part in found.parts)):
             return Restored(found, home, done=False)
         put_elsewhere(staging, found, settings, placed)
@@ -122,8 +111,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         raise BadInput(f"the backup cannot be restored: {error.strerror or type(error).__name__}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        for one in (left for target in placed for left in target.parent.glob(f"{target.name}*")):
-            one.unlink()
+        _withdraw(placed)
 
 
 def _present(home: Path, wishes: Wishes) -> bool:
@@ -138,6 +126,25 @@ def _present(home: Path, wishes: Wishes) -> bool:
     if busy:
         raise InTheWay(f"the node in {home} is running: {busy[0]} is in use", hint="stop it, then try again")
     return True
+
+
+def _staged(
+    path: Path, staging: Path, home: Path, wishes: Wishes, progress: Progress, *, present: bool
+) -> tuple[Manifest, Settings, dict[str, list[tuple[Part, Path]]]]:
+    """A whole home in the staging folder, with its settings, and the tables that are for servers."""
+    with archive.reading(path) as reader:
+        found = _verified(reader.note, home, wishes)
+        reader.require_whole(found)
+        tables = unpack(reader, found, staging, progress)
+    settings = lay_out(
+        staging,
+        home,
+        found,
+        keys_from=wishes.keys_from or home,
+        keep_keyring=wishes.keep_keyring,
+        present=present,
+    )
+    return found, settings, tables
 
 
 def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
@@ -186,6 +193,12 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> 
             )
         shredded = len(node.keyring.census().shredded)
         return Restored(found, wishes.home, False, None, seen, node.store.count(), shredded)
+
+
+def _withdraw(placed: list[Path]) -> None:
+    """Delete databases that were placed outside the home for a restore that did not come about."""
+    for one in (left for target in placed for left in target.parent.glob(f"{target.name}*")):
+        one.unlink()
 
 
 def _take_place(staging: Path, home: Path, present: bool) -> Path | None:
