@@ -92,7 +92,7 @@ def shred(
         if dry_run:
             raise typer.Exit(_show_dry_run(node, requests, as_json=as_json))
         if all(node.access.check(one).permitted for one in requests):  # a refusal is not asked about: it is logged
-            what = "for ever" if not categories else f"of {', '.join(sorted(categories))} for ever"
+            what = f"of {_going(categories)} for ever" if categories else "for ever"
             confirm(
                 f"Erase {len(requests)} twins {what}? Backups of the keyring from before will open nothing.", yes=yes
             )
@@ -212,21 +212,38 @@ def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[Erasu
 
 
 def _show_dry_run(node: Node, requests: Sequence[AccessRequest], *, as_json: bool) -> int:
+    from twinward.vault.erasure import with_derived
+
     decisions = [node.access.check(one) for one in requests]
     plan = node.erasures.plan()
     permitted = all(one.permitted for one in decisions)
     if as_json:
         asked = [
-            {"twin": request.twin, "permitted": one.permitted, "reason": one.reason}
+            {
+                "twin": request.twin,
+                "categories": sorted(with_derived(request.categories)),
+                "permitted": one.permitted,
+                "reason": one.reason,
+            }
             for request, one in zip(requests, decisions, strict=True)
         ]
         show_json({"asked": asked, "keys": plan.keys, "retired": plan.retiring, "done": False})
     else:
         for request, one in zip(requests, decisions, strict=True):
             say(f"twin {request.twin}: {'would be permitted' if one.permitted else 'would be refused'}: {one.reason}")
+        if requests[0].categories:
+            say(f"would be shredded: {_going(requests[0].categories)}")
         keks = ", ".join(f"KEK {version}" for version in plan.retiring)
         say(f"{plan.keys} keys would be wrapped under KEK {plan.kek} and {keks} destroyed; nothing was done or logged")
     return 0 if permitted else 6
+
+
+def _going(categories: frozenset[Category]) -> str:
+    """What goes with these categories, in words."""
+    from twinward.vault.erasure import with_derived
+
+    derived = sorted(with_derived(categories) - categories)
+    return ", ".join(sorted(categories)) + "".join(f" and the {one} computed from them" for one in derived)
 
 
 def _show_ordered(requests: Sequence[AccessRequest], *, as_json: bool) -> None:

@@ -116,7 +116,7 @@ class Erasures:
         doomed = []
         for twin, request in zip(named, requests, strict=True):
             order = self._sealed_order(request, self._access.decide(request).log_index)
-            doomed.append(Doomed(twin, _with_derived(request.categories), order))
+            doomed.append(Doomed(twin, with_derived(request.categories), order))
         self._keyring.shred_all(doomed)
 
     def finish(self, progress: Progress | None = None) -> list[ErasureReceipt]:
@@ -191,7 +191,7 @@ class Erasures:
             "role": request.principal.role.value,
             "unit": request.principal.unit,
             "purpose": request.purpose.value,
-            "categories": sorted(_with_derived(request.categories)),
+            "categories": sorted(with_derived(request.categories)),
             "reason": decision.reason,
             "policy_hash": decision.policy_hash,
             "decided_at_index": index,
@@ -235,6 +235,6 @@ def _twin_of(request: AccessRequest) -> TwinId:
     return request.twin
 
 
-def _with_derived(categories: frozenset[Category]) -> frozenset[Category]:
-    """The feature vector is computed from the other categories, so it goes with each of them."""
+def with_derived(categories: frozenset[Category]) -> frozenset[Category]:
+    """These, and what goes with them: the feature vector is computed from the others, so it goes with each."""
     return categories | {Category.FEATURES} if categories else categories

@@ -241,7 +241,12 @@ def test_a_category_is_erased_later_and_the_rest_stays(hospital: Hospital) -> No
     show = ("twin", "show", twin, "--as", "dr-lee")
     assert "labs" in hospital.run(*show, "--category", "labs").stdout
     before = hospital.run(*show, "--category", "vitals").stdout
-    shred = ("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT", "--category", "labs", "--later")
+    shred = ("keys", "shred", twin, "--as", "olga", "--purpose", "PATRQT", "--category", "labs")
+    planned = hospital.run(*shred, "--dry-run").stdout
+    assert "labs and the features computed from them" in planned
+    assert hospital.asked(*shred, "--dry-run")["asked"][0]["categories"] == ["features", "labs"]
+    assert "labs and the features computed from them" in hospital.run(*shred).stderr  # the question
+    shred += ("--later",)
     assert hospital.asked(*shred, "--yes")["ordered"] == [twin]
     assert hospital.asked("keys", "status")["unfinished_erasures"] == 1
     assert hospital.asked("keys", "finish", "--as", "olga", "--dry-run")["unfinished"] == 1
