@@ -21,6 +21,8 @@ DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
 POLICY_FILE = "quorum.policy"
 """In a node's home, where it was made with the cards of witnesses."""
+JOURNAL_FILE = "break-glass.journal"
+"""In a node's home, once an emergency had to be written down while the log could not be."""
 
 
 def _without_password(uri: str) -> str:

@@ -14,10 +14,11 @@ from typing import Protocol
 from twinward import __version__
 from twinward.backup.archive import ArchiveWriter, writing
 from twinward.backup.errors import CannotFreeze, InTheWay
+from twinward.backup.journal_source import JournalSource
 from twinward.backup.manifest import PLAIN, Manifest, sign
 from twinward.backup.sqlite_source import Progress, SqliteSource
 from twinward.clock import Clock
-from twinward.config import FILE_NAME, POLICY_FILE, Settings
+from twinward.config import FILE_NAME, JOURNAL_FILE, POLICY_FILE, Settings
 from twinward.errors import BadInput, NotFound, Unavailable
 from twinward.identity import Identity
 
@@ -28,6 +29,7 @@ _PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
 _SEALED = ".sealed"
 _DATABASE = ".db"
 _OF_SQLITE = ("-wal", "-shm", "-journal")
+_OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock", f"{JOURNAL_FILE}.new"})
 _ATTEMPTS = 60
 _PAUSE_S = 0.05
 _KEY_STORE = "keystore"
@@ -145,7 +147,7 @@ def export_keys(settings: Settings, to: Path) -> list[str]:
 
 
 def _sources(settings: Settings) -> list[Source]:
-    """Every database of the node, connected; records, keyring and log first."""
+    """Every database of the node, connected; records, keyring and log first. Then what waits for the log."""
     uris = dict(zip(ROLES, (settings.records_uri, settings.keyring_uri, settings.log_uri), strict=True))
     by_uri: dict[str, tuple[str, ...]] = {}
     for role, uri in uris.items():
@@ -170,6 +172,7 @@ def _sources(settings: Settings) -> list[Source]:
                 source = SqliteSource(path, path.relative_to(settings.home).as_posix(), ())
                 undo.callback(source.close)
                 opened.append(source)
+        opened.append(JournalSource(settings.home / JOURNAL_FILE))
         undo.pop_all()
     return opened
 
@@ -258,6 +261,8 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
                 left.add(name.as_posix())
         elif not path.is_file() or path.suffix == _DATABASE or path.name.endswith(_OF_SQLITE):
             continue
+        elif name.as_posix() in _OF_JOURNAL:
+            continue  # it was copied with the databases
         elif path.name in _PLAIN or path.suffix == _SEALED:
             kept.append(path)
         else:

@@ -15,7 +15,7 @@ from twinward.audit.completeness import Completeness
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.clock import Clock
-from twinward.config import Settings
+from twinward.config import JOURNAL_FILE, Settings
 from twinward.consortium import Consortium
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.identity import Identity
@@ -90,7 +90,7 @@ class Node:
         )
         self.log_files = LogFiles(self.log, anchorer.policy)
         self.completeness = Completeness(self.log, open_map_store(settings.log_uri), self.keyring, clock)
-        journal = BreakGlassJournal(home / "break-glass.journal", identity.log_signer(settings.origin))
+        journal = BreakGlassJournal(home / JOURNAL_FILE, identity.log_signer(settings.origin))
         self.audit = Audit(anchorer, self.keyring, self.completeness, journal)
         self.authority = PermitAuthority(clock)
         self.audit_reader: AuditReader[Permit] = AuditReader(self.audit, self.authority)
