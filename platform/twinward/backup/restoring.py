@@ -30,7 +30,9 @@ from twinward.identity import Identity
 from twinward.node import open_node
 from twinward.node.errors import translated
 from twinward.node.members import own_keys
-from twinward_crypto.keys import TenantId
+from twinward_crypto.errors import ProviderLocked
+from twinward_crypto.keys import KeyProvider, TenantId
+from twinward_crypto.providers.local import KEY_FILE
 
 _LOCAL = "local"
 
@@ -160,7 +162,7 @@ def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
             hint="give --keys-from: the folder that `twinward node backup --keys-to` wrote, its key file back in place",
         )
     with translated():
-        identity = Identity(own_keys(settings), TenantId(tenant))
+        identity = Identity(_opened(settings), TenantId(tenant))
         if not identity.provider.versions(identity.tenant):
             raise KeysMissing(f"the key service has no key of {tenant}")
         verified = manifest.verify(note, identity.backup_signer(origin_of(tenant)).key)
@@ -173,6 +175,21 @@ def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
             "`keys rotate --retire`",
         )
     return verified
+
+
+def _opened(settings: Settings) -> KeyProvider:
+    """The key service. Raises ``KeysMissing`` where a local key store is there and what opens it is not."""
+    scheme, _, folder = settings.keys_uri.partition(":")
+    try:
+        return own_keys(settings)
+    except ProviderLocked as error:
+        if not scheme.startswith(_LOCAL):
+            raise
+        raise KeysMissing(
+            f"the key store does not open: {error}",
+            hint=f"put the key file back: {Path(folder) / KEY_FILE}, mode 0600; for a passphrase, "
+            "set TWINWARD_PASSPHRASE_FILE",
+        ) from None
 
 
 def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> Restored:

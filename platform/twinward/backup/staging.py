@@ -13,6 +13,7 @@ from twinward.backup.sqlite_source import Progress
 from twinward.config import Settings
 from twinward.errors import BadInput
 from twinward.node.errors import translated
+from twinward_crypto.providers.local import KEY_FILE
 
 KEY_STORE = "keystore"
 _OTHERS = ("witness.db", "chain.db")
@@ -67,13 +68,18 @@ def lay_out(
             shutil.copytree(keys, staging / keys.relative_to(keys_from), ignore=shutil.ignore_patterns("lock"))
     for key in sorted(keys_from.glob(f"*{CHAIN_KEY}")):
         shutil.copy2(key, staging / key.name)
-    missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not (one / KEYS / KEY_STORE).is_file()]
+    missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not _has_keys(one)]
     if missing:
         raise KeysMissing(
             f"the keys of {missing[0]}, a member of this embedded consortium, are not at hand",
-            hint=f"put its folder keys/ into {keys_from / _PEERS / missing[0]}",
+            hint=f"put its folder keys/, with {KEY_STORE} and {KEY_FILE}, into {keys_from / _PEERS / missing[0]}",
         )
     return settings
+
+
+def _has_keys(peer: Path) -> bool:
+    """Whether a member's key store is there, and the key file that always opens it."""
+    return all((peer / KEYS / name).is_file() for name in (KEY_STORE, KEY_FILE))
 
 
 def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings, present: bool) -> None:
