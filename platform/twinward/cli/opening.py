@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.cli.screen import errors_taught
+from twinward.cli.screen import errors_taught, read_input
+from twinward.config import FILE_NAME, Settings
 from twinward.errors import BadInput, NotFound
 from twinward.vault.errors import TwinShredded
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessRequest, Permit, Principal
+    from twinward.audit.trust import Trust
     from twinward.node import Node
 
 AsOption = Annotated[
@@ -36,6 +38,28 @@ def node_at(home: Path | None, *, as_json: bool) -> Iterator[Node]:
 
         with open_node(home) as node:
             yield node
+
+
+def trust_in(trust_file: Path | None, home: Path | None) -> Trust:
+    """What proofs are held against: a trust file, or else the node in the home.
+
+    Raises:
+        NotFound: there is neither.
+        BadInput: the file is no trust file.
+    """
+    from twinward.audit.trust import Trust
+
+    if trust_file is not None:
+        return Trust.parse(read_input(trust_file))
+    where = Settings.load(home).home
+    if not (where / FILE_NAME).is_file():  # an auditor has no node, and needs none
+        hint = "give --trust FILE: the hospital writes it with `twinward audit trust --out FILE`"
+        raise NotFound(f"there is nothing to check it against: no trust file, and no node in {where}", hint=hint)
+    from twinward.node import open_node
+    from twinward.node.trust import trust_of
+
+    with open_node(home) as node:
+        return trust_of(node)
 
 
 def twin_of(node: Node, text: str) -> TwinId:

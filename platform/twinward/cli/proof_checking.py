@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.cli.log_files import read_policy
-from twinward.cli.opening import node_at
+from twinward.cli.opening import trust_in
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, read_input, say, show_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check_proof(
 ) -> None:
     """Check an exported proof or report offline: leaves, paths, completeness, signatures, anchor, disclosed events.
 
-    Exit codes: 0 it holds, 2 not a proof or trust file, 8 it does not hold.
+    Exit codes: 0 it holds, 2 not a proof or trust file, 3 neither --trust nor a node, 8 it does not hold.
 
     Example: twinward audit check-proof event-17.proof --trust st-anna.trust.json
     """
@@ -40,13 +40,7 @@ def check_proof(
 
         raw = read_input(file, most=MAX_REPORT_BYTES)
         rule = None if policy is None else read_policy(policy)
-        if trust_file is not None:
-            believed = trusting.Trust.parse(read_input(trust_file))
-        else:
-            with node_at(home, as_json=as_json) as node:
-                from twinward.node.trust import trust_of
-
-                believed = trust_of(node)
+        believed = trust_in(trust_file, home)
         if raw.startswith(b"{"):
             _show_report(trusting.check_report(raw, believed, rule), as_json=as_json)
         else:

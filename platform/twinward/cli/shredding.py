@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.opening import AsOption, audit_permit, node_at, request_of, twin_of
+from twinward.cli.opening import AsOption, audit_permit, node_at, request_of, trust_in, twin_of
 from twinward.cli.screen import (
     HomeOption,
     JsonOption,
@@ -142,21 +142,14 @@ def check_receipt(
 ) -> None:
     """Check a receipt offline: the log says that the erasure is done; signatures, witnesses and anchor say so too.
 
-    Exit codes: 0 it holds, 2 no receipt or trust file, 8 it does not hold.
+    Exit codes: 0 it holds, 2 no receipt or trust file, 3 neither --trust nor a node, 8 it does not hold.
 
     Example: twinward keys check-receipt ./receipts/shred-17.proof --trust st-anna.trust.json
     """
     with errors_taught(as_json=as_json):
-        from twinward.audit.trust import Trust
         from twinward.vault.receipt import check_receipt as check
 
-        if trust_file is not None:
-            believed = Trust.parse(read_input(trust_file))
-        else:
-            from twinward.node.trust import trust_of
-
-            with node_at(home, as_json=as_json) as node:
-                believed = trust_of(node)
+        believed = trust_in(trust_file, home)
         held = check(read_input(file, most=MAX_RECEIPT_BYTES), believed)
         if as_json:
             shown: dict[str, Any] = {"holds": True, "twin": held.twin, "categories": sorted(held.categories)}

@@ -82,6 +82,16 @@ def test_a_home_without_a_node_says_how_to_make_one(tmp_path: Path, command: tup
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize("command", [("audit", "check-proof"), ("keys", "check-receipt")])
+def test_whoever_checks_a_proof_is_told_of_the_trust_file(tmp_path: Path, command: tuple[str, ...]) -> None:
+    proof = tmp_path / "event.proof"
+    proof.write_text("c2sp.org/tlog-proof@v1\n")
+    done = run(*command, str(proof), "--home", str(tmp_path / "nothing"))
+    assert done.exit_code == 3
+    assert "--trust FILE" in done.stderr
+    assert "node init" not in done.stderr
+
+
 def test_wrong_settings_name_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     done = run("node", "init", "--home", str(tmp_path / "x"), "--tenant", "Not A Name")
     assert done.exit_code == 2
