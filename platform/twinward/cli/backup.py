@@ -144,7 +144,8 @@ def _show_made(made: Made, copied: list[str], keys_to: Path | None, *, as_json: 
         say(f"key stores in {keys_to}, without the key file that opens them: keep that, or the passphrase, elsewhere")
     else:
         say("the keys are not in it: without them it is noise. --keys-to copies the key stores, to be kept elsewhere")
-    for name in manifest.left_out:
+    saved = {name.removesuffix("/keystore") for name in copied}
+    for name in (one for one in manifest.left_out if one not in saved):
         err.print(f"left out: {name}", markup=False, soft_wrap=True)
 
 

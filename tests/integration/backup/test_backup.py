@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from tests.integration.backup.site import (
     CLINICIAN,
@@ -28,6 +29,7 @@ from tests.integration.backup.site import (
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
+from twinward.cli.main import app
 from twinward.config import Settings
 from twinward.node import open_node
 from twinward.node.members import identity_of
@@ -115,6 +117,14 @@ def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> N
     assert {"keys", "chain.db.key"} <= set(answer["left_out"])
     assert oct(to.stat().st_mode)[-3:] == "600"
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
+
+
+def test_what_was_just_saved_is_not_called_left_out(site: Site, tmp_path: Path) -> None:
+    (site.home / "notes.txt").write_text("not known to Twinward")
+    words = ("node", "backup", str(tmp_path / "one.twbackup"), "--keys-to", str(tmp_path / "keys"))
+    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [*words, "--home", str(site.home)])
+    left_out = [line for line in done.stderr.splitlines() if line.startswith("left out")]
+    assert (done.exit_code, left_out) == (0, ["left out: notes.txt"])
 
 
 @pytest.mark.slow
