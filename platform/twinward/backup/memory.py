@@ -24,8 +24,9 @@ def require_none_revived(present: Settings, restored: Settings) -> None:
     """What the node that is there has erased, the backup must not bring back."""
     revived = _erased_in(present) - _erased_in(restored)
     if revived:
+        twins = len({row[0] for row in revived})
         raise WouldRevive(
-            f"since this backup {len({row[0] for row in revived})} twins were shredded in whole or in part: "
+            f"since this backup {twins} {'twin was' if twins == 1 else 'twins were'} shredded in whole or in part: "
             "its keyring would bring them back",
             hint="restore with --keep-keyring: what was shredded then stays shredded, everything else opens",
         )

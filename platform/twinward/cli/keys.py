@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, errors_taught, say, show_json
+from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, errors_taught, say, show_json
 from twinward.cli.shares import local_store, read_shares
 from twinward.cli.shredding import BACK_UP, DryRunOption, add_shredding, wrapping_anew
 from twinward.errors import BadInput
@@ -49,10 +49,12 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"key service: {provider}")
         for version in census.keks:
             newest = " (newest)" if version == census.keks[-1] else ""
-            say(f"KEK {version}{newest}: wraps {census.wrapped.get(version, 0)} twins' keys")
-        say(f"{len(census.shredded)} twins were shredded")
+            wraps = counted(census.wrapped.get(version, 0), "twin's key", "twins' keys")
+            say(f"KEK {version}{newest}: wraps {wraps}")
+        say(f"{counted(len(census.shredded), 'twin was', 'twins were')} shredded")
         if unfinished:
-            say(f"{unfinished} erasures are unfinished: old backups still open them until `twinward keys finish`")
+            undone = counted(unfinished, "erasure is", "erasures are")
+            say(f"{undone} unfinished: old backups still open what was erased until `twinward keys finish`")
 
 
 @app.command()
@@ -183,7 +185,8 @@ def _show_rotation_plan(plan: RotationPlan, *, retire: bool, as_json: bool) -> N
     if as_json:
         show_json({"kek": plan.kek, "new": plan.new, "keys": plan.keys, "retired": retiring, "done": False})
         return
-    say(f"{plan.keys} twins' keys would be wrapped under {'a new ' if plan.new else ''}KEK {plan.kek}")
+    keys = counted(plan.keys, "twin's key", "twins' keys")
+    say(f"{keys} would be wrapped under {'a new ' if plan.new else ''}KEK {plan.kek}")
     if retire:
         say(f"would be destroyed: {_keks(retiring)}")
     say("nothing was done")

@@ -96,6 +96,11 @@ def say(text: str) -> None:
     out.print(escape(text), soft_wrap=True)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with what it counts: ``counted(1, "twin was", "twins were")`` is ``1 twin was``."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something that cannot be undone. Raises ``BadInput`` where nobody can answer, exits 1 on a no."""
     if yes:

@@ -15,6 +15,7 @@ from twinward.cli.screen import (
     JsonOption,
     YesOption,
     confirm,
+    counted,
     errors_taught,
     progress,
     read_input,
@@ -93,9 +94,8 @@ def shred(
             raise typer.Exit(_show_dry_run(node, requests, as_json=as_json))
         if all(node.access.check(one).permitted for one in requests):  # a refusal is not asked about: it is logged
             what = f"of {_going(categories)} for ever" if categories else "for ever"
-            confirm(
-                f"Erase {len(requests)} twins {what}? Backups of the keyring from before will open nothing.", yes=yes
-            )
+            whom = counted(len(requests), "twin", "twins")
+            confirm(f"Erase {whom} {what}? Backups of the keyring from before will open nothing.", yes=yes)
         node.erasures.order(requests)
         if later:
             _show_ordered(requests, as_json=as_json)
@@ -127,7 +127,7 @@ def finish(
                 keys = 0 if plan is None else plan.keys
                 show_json({"unfinished": len(unfinished), "keys": keys, "done": False})
             else:
-                say(f"{len(unfinished)} erasures are unfinished; nothing was done")
+                say(f"{counted(len(unfinished), 'erasure is', 'erasures are')} unfinished; nothing was done")
             return
         _finish(node, account, receipts, as_json=as_json)
 
@@ -227,7 +227,8 @@ def _show_dry_run(node: Node, requests: Sequence[AccessRequest], *, as_json: boo
         if requests[0].categories:
             say(f"would be shredded: {_going(requests[0].categories)}")
         keks = ", ".join(f"KEK {version}" for version in plan.retiring)
-        say(f"{plan.keys} keys would be wrapped under KEK {plan.kek} and {keks} destroyed; nothing was done or logged")
+        wrapped = counted(plan.keys, "key", "keys")
+        say(f"{wrapped} would be wrapped under KEK {plan.kek} and {keks} destroyed; nothing was done or logged")
     return 0 if permitted else 6
 
 
@@ -244,4 +245,5 @@ def _show_ordered(requests: Sequence[AccessRequest], *, as_json: bool) -> None:
     if as_json:
         show_json({"ordered": [one.twin for one in requests], "still_needed": still})
     else:
-        say(f"the keys of {len(requests)} twins are destroyed in the keyring; still needed: {still}")
+        whose = counted(len(requests), "twin", "twins")
+        say(f"the keys of {whose} are destroyed in the keyring; still needed: {still}")

@@ -245,10 +245,12 @@ def test_a_category_is_erased_later_and_the_rest_stays(hospital: Hospital) -> No
     planned = hospital.run(*shred, "--dry-run").stdout
     assert "labs and the features computed from them" in planned
     assert hospital.asked(*shred, "--dry-run")["asked"][0]["categories"] == ["features", "labs"]
-    assert "labs and the features computed from them" in hospital.run(*shred).stderr  # the question
+    assert "Erase 1 twin of labs and the features computed from them" in hospital.run(*shred).stderr  # the question
     shred += ("--later",)
     assert hospital.asked(*shred, "--yes")["ordered"] == [twin]
     assert hospital.asked("keys", "status")["unfinished_erasures"] == 1
+    assert "1 erasure is unfinished: old backups" in hospital.run("keys", "status").stdout
+    assert "1 erasure is unfinished" in hospital.run("keys", "finish", "--as", "olga", "--dry-run").stdout
     assert hospital.asked("keys", "finish", "--as", "olga", "--dry-run")["unfinished"] == 1
     (done,) = hospital.asked("keys", "finish", "--as", "olga")["erased"]
     assert done["categories"] == ["features", "labs"]
