@@ -6,6 +6,7 @@ Run as ``python -m tests.checks.readme``; prints what does not hold and exits wi
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def problems(text: str, folder: Path) -> list[str]:
         r"(?:^|[\s/`(])twinward ((?:[a-z-]+ ?)*(?:--?[^`\n#|)]*)?)", _code(text), flags=re.MULTILINE
     ):
         found += _command_problems(line.split())
+    for line in re.findall(r"^twinward [^\n]*$", "\n".join(_blocks(text)), flags=re.MULTILINE):
+        found += _incomplete(line)
     for target in re.findall(r"\]\(([^)#\s]+)\)", text):
         if "://" not in target and not (folder / target).exists():
             found.append(f"link {target}: no such file")
@@ -52,9 +55,12 @@ def problems(text: str, folder: Path) -> list[str]:
 
 def _code(text: str) -> str:
     """Only what stands in code spans and blocks: prose may say what it likes."""
-    blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return "\n".join(blocks + spans)
+    return "\n".join(_blocks(text) + spans)
+
+
+def _blocks(text: str) -> list[str]:
+    return re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
 
 
 def _command_problems(words: list[str]) -> list[str]:
@@ -71,6 +77,19 @@ def _command_problems(words: list[str]) -> list[str]:
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     options = [word.split("=")[0] for word in words if word.startswith("-") and len(word) > 1]
     return [f"{' '.join(shown)} {option}: no such option" for option in options if option not in known]
+
+
+def _incomplete(line: str) -> list[str]:
+    """What a line of a block lacks, typed as it stands: options that the command does not do without."""
+    words = shlex.split(line, comments=True)[1:]
+    if "…" in words or "|" in words or "--help" in words:
+        return []
+    command: click.Command = typer.main.get_command(app)
+    while words and isinstance(command, click.Group) and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    needed = [one for one in command.params if one.required and isinstance(one, click.Option)]
+    lacking = [one.opts[0] for one in needed if not set(one.opts) & {word.split("=")[0] for word in words}]
+    return [f"{line}: lacks {', '.join(lacking)}"] if lacking else []
 
 
 def main() -> int:
