@@ -16,6 +16,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twinward.audit import emergency
+from twinward.audit.break_glass_journal import BreakGlassJournal
 from twinward.backup import archive, manifest, sqlite_source
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
 from twinward.backup.making import ELSEWHERE, KEYS
@@ -24,10 +26,10 @@ from twinward.backup.memory import require_none_revived, witnessed
 from twinward.backup.sqlite_source import Progress
 from twinward.backup.staging import KEY_STORE, fill_servers, lay_out, put_elsewhere, unpack
 from twinward.clock import Clock
-from twinward.config import FILE_NAME, Settings, origin_of
+from twinward.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
 from twinward.errors import BadInput
 from twinward.identity import Identity
-from twinward.node import open_node
+from twinward.node import Node, open_node
 from twinward.node.errors import translated
 from twinward.node.members import own_keys
 from twinward_crypto.errors import ProviderLocked
@@ -103,7 +105,7 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         fill_servers(settings, tables)
         if present:
             require_none_revived(Settings.load(home), settings)
-        result = _look_over(staging, found, wishes, clock)
+        result = _look_over(staging, found, wishes, clock, home / JOURNAL_FILE if present else None)
         if dry_run:
             return result
         replaced = _take_place(staging, home, present)
@@ -192,7 +194,7 @@ def _opened(settings: Settings) -> KeyProvider:
         ) from None
 
 
-def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> Restored:
+def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, waiting: Path | None) -> Restored:
     """Open the restored node where it lies, and hold it against everything that is known of it."""
     with open_node(staging, clock=clock) as node:
         # The databases must agree with the signed manifest too: a server could have been filled by somebody else.
@@ -208,8 +210,18 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock) -> 
                 hint="take a newer backup; with --accept-rollback the records can be read, but witnesses will not "
                 "co-sign a log that forgot, so the hospital must then explain the gap and begin a new log",
             )
+        if waiting is not None and waiting.is_file():
+            _bring_in(node, waiting, staging / "replaced.journal")
         shredded = len(node.keyring.census().shredded)
         return Restored(found, wishes.home, False, None, seen, node.store.count(), shredded)
+
+
+def _bring_in(node: Node, waiting: Path, copy: Path) -> None:
+    """Log, in the restored home, the emergencies that wait in the one it replaces: often why somebody restores."""
+    shutil.copyfile(waiting, copy)
+    emergency.bring_in(node.audit, BreakGlassJournal(copy, node.identity.log_signer(node.settings.origin)))
+    for one in copy.parent.glob(f"{copy.name}*"):  # an altered one stays where it was: in the home that is set aside
+        one.unlink()
 
 
 def _withdraw(placed: list[Path]) -> None:

@@ -88,6 +88,21 @@ def test_what_is_in_log_and_journal_alike_is_not_logged_twice(site: Site, tmp_pa
     assert emergencies_logged(fresh) == 2
 
 
+def test_what_waits_in_the_home_that_is_replaced_comes_into_the_restored_log(site: Site, tmp_path: Path) -> None:
+    to = tmp_path / "before.twbackup"
+    with site.opened() as node:
+        emergencies_while_the_log_is_down(node, site.twins[0], 1)
+        site.asked("node", "backup", to)
+        emergencies_while_the_log_is_down(node, site.twins[0], 2)
+    site.asked("node", "restore", to, "--replace", "--dry-run")
+    assert site.asked("node", "restore", to, "--replace", "--yes")["done"]
+    with site.opened() as node:
+        node.audit.checkpoint_and_anchor()
+        node.audit.verify(deep=True)
+    assert emergencies_logged(site.home) == 3
+    assert not list(site.home.glob("replaced*"))
+
+
 def test_a_backup_without_emergencies_has_no_journal(site: Site, tmp_path: Path) -> None:
     to = tmp_path / "calm.twbackup"
     site.asked("node", "backup", to)
