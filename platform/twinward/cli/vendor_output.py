@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def announce(ready: dict[str, Prepared]) -> None:
     """What would be sent to whom, how long it took to make, and what the mode leaks: before anything is sent."""
     for name, one in ready.items():
-        took = f"{one.upload_bytes:,} bytes, made in {one.seconds * 1000:.0f} ms"
+        size = f"{one.upload_bytes:,} {'bytes in the clear' if one.mode.value == 'matrix' else 'encrypted bytes'}"
+        took = f"{size}, made in {one.seconds * 1000:.0f} ms"
         err.print(f"to {one.hospital} ({name}) in {one.mode.value} mode: {took}", markup=False, soft_wrap=True)
     for leakage in dict.fromkeys(one.leakage for one in ready.values()):
         err.print(f"what this mode leaks: {leakage}", markup=False, soft_wrap=True)
@@ -52,10 +53,13 @@ def print_matches(matches: Matches) -> None:
     many = "no matches told" if matches.count is None else f"{matches.count} matches"
     say(f"{matches.mode.value}, epoch {matches.epoch}: {many}")
     for number, handle in enumerate(matches.handles):
-        distance = f"  squared distance {matches.distances[number]}, noise included" if matches.distances else ""
+        distance = f"  blurred squared distance {matches.distances[number]}" if matches.distances else ""
         say(f"  {handle}{distance}")
     if matches.withheld:
         say(matches.withheld)
     say(f"{matches.budget_left} queries left")
+    if matches.clear_bytes:
+        err.print(f"sent {matches.clear_bytes:,} bytes in the clear, which the hospital saw", markup=False)
     if matches.upload_bytes:
-        err.print(f"sent {matches.upload_bytes:,} encrypted bytes", markup=False)
+        what = "bytes of the token it made of them" if matches.clear_bytes else "encrypted bytes"
+        err.print(f"sent {matches.upload_bytes:,} {what}", markup=False)

@@ -49,7 +49,7 @@ class Prepared:
         hospital: who would get it.
         mode: how it is asked.
         leakage: what that mode gives away, in the hospital's words.
-        upload_bytes: size of what would be sent.
+        upload_bytes: size of what would be sent; in matrix mode in the clear.
         seconds: how long it took to make.
     """
 
@@ -69,12 +69,13 @@ class Matches:
     Attributes:
         mode: how it was asked.
         epoch: the cohort it is about; handles mean nothing in another one.
-        handles: pseudonyms of matching patients.
+        handles: pseudonyms of matching patients; in vendor-key mode by blurred distance, ties by handle.
         count: how many were told; None where the hospital tells nothing.
         withheld: one sentence saying what is missing and why; empty if nothing is.
         budget_left: queries left in this epoch.
         distances: vendor-key mode: squared distance of each handle, noise included; empty otherwise.
-        upload_bytes, download_bytes: size of the encrypted parts.
+        upload_bytes, download_bytes: size of the encrypted parts; in matrix mode of the token, 0 where none was sent.
+        clear_bytes: size of what the hospital saw of the query: in matrix mode all of it.
     """
 
     mode: Mode
@@ -86,6 +87,7 @@ class Matches:
     distances: tuple[int, ...] = field(default=(), repr=False)
     upload_bytes: int = 0
     download_bytes: int = 0
+    clear_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,10 @@ class OwnKeyQuery:
     nearest: int | None
 
     def read(self, reply: DistanceReply, terms: Terms) -> Matches:
-        """The nearest among the handles that were told. Raises ``AnswerMalformed``."""
+        """The nearest among the handles that were told, nearest first as far as the noise lets one see.
+
+        Raises ``AnswerMalformed``.
+        """
         if reply.epoch != terms.epoch:
             raise AnswerMalformed("an answer about another epoch")
         kind = wire.Kind.SCORES
@@ -57,7 +60,8 @@ class OwnKeyQuery:
         limit = self.limit
         if self.nearest is not None and self.nearest < told.sum():
             limit = min(limit, int(np.partition(distances[told], self.nearest - 1)[self.nearest - 1]))
-        near = np.flatnonzero(told & (distances <= limit)).tolist()
+        rows = np.flatnonzero(told & (distances <= limit)).tolist()
+        near = sorted(rows, key=lambda row: (distances[row], reply.handles[row]))
         return Matches(
             mode=Mode.VENDOR_KEY,
             epoch=reply.epoch,
@@ -125,7 +129,7 @@ def offered(terms: Terms, mode: Mode) -> ModeTerms:
     raise BadInput(f"{terms.hospital} does not answer in {mode} mode", hint=f"it answers in: {names}")
 
 
-def matches_of(reply: MatchReply, *, upload_bytes: int = 0) -> Matches:
+def matches_of(reply: MatchReply, *, upload_bytes: int = 0, clear_bytes: int = 0) -> Matches:
     """A reply as the vendor sees it."""
     return Matches(
         mode=reply.mode,
@@ -135,6 +139,7 @@ def matches_of(reply: MatchReply, *, upload_bytes: int = 0) -> Matches:
         withheld=reply.withheld,
         budget_left=reply.budget_left,
         upload_bytes=upload_bytes,
+        clear_bytes=clear_bytes,
     )
 
 

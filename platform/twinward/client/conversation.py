@@ -93,7 +93,7 @@ class Conversation:
 
             return self._prepared(terms, mode, own.upload_bytes, started, send_own)
         clear = matrix_message(terms, mode, question)
-        size = len(clear.model_dump_json())
+        size = len(_body(clear))
         return self._prepared(terms, mode, size, started, lambda: self._send_matrix(clear, size))
 
     def ask(self, question: Question, key: QueryKey | None = None) -> Steps[Matches]:
@@ -159,15 +159,15 @@ class Conversation:
             self._gate = (terms.epoch, bundle)
         return self._gate[1]
 
-    def _send(self, path: str, message: BaseModel, size: int) -> Steps[Matches]:
-        return matches_of((yield from self._post(path, message, MatchReply)), upload_bytes=size)
+    def _send(self, path: str, message: BaseModel, size: int, clear: int = 0) -> Steps[Matches]:
+        return matches_of((yield from self._post(path, message, MatchReply)), upload_bytes=size, clear_bytes=clear)
 
     def _send_matrix(self, message: TokenRequest | MatrixSearch, size: int) -> Steps[Matches]:
         if isinstance(message, MatrixSearch):
-            return (yield from self._send("/matrix/search", message, size))
+            return (yield from self._send("/matrix/search", message, 0, size))
         token = (yield from self._post("/matrix/token", message, TokenReply)).token
         query = MatrixQuery(epoch=message.epoch, token=base64.b64encode(token))
-        return (yield from self._send("/matrix", query, len(token)))
+        return (yield from self._send("/matrix", query, len(token), size))
 
     def _prepared(
         self, terms: Terms, mode: ModeTerms, size: int, started: float, send: Callable[[], Steps[Matches]]
@@ -178,8 +178,7 @@ class Conversation:
         return (yield from self._exchange(Request("GET", PREFIX + path, None), kind))
 
     def _post(self, path: str, message: BaseModel, kind: type[Reply]) -> Steps[Reply]:
-        content = message.model_dump_json(exclude_none=True).encode()
-        return (yield from self._exchange(Request("POST", PREFIX + path, content), kind))
+        return (yield from self._exchange(Request("POST", PREFIX + path, _body(message)), kind))
 
     def _exchange(self, request: Request, kind: type[Reply]) -> Steps[Reply]:
         answer = yield request
@@ -200,6 +199,10 @@ def transport_error(error: httpx.HTTPError | httpx.InvalidURL) -> BadInput | Hos
         return BadInput("the hospital's address is not a URL", hint="for instance https://twinward.example")
     hint = "nothing is known to have been spent; look at budget() before asking again"
     return HospitalUnreachable(f"the hospital does not answer ({type(error).__name__})", hint=hint)
+
+
+def _body(message: BaseModel) -> bytes:
+    return message.model_dump_json(exclude_none=True).encode()
 
 
 def _plan(terms: Terms, mode: ModeTerms) -> Plan:

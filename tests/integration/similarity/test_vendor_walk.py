@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Threshold
+from twinward.client.answers import Question
 from twinward.client.messages import Mode
 from twinward.errors import BadInput
 from twinward.feature_schema import FeatureSchema
@@ -72,6 +73,9 @@ def test_every_mode_on_pima(shared_data: Path, tmp_path: Path) -> None:
         assert tuple(sorted(own.handles)) == expected
         matrix = vendor.query_matrix(asked, threshold=0.08)
         assert matrix.handles == expected
+        prepared = vendor.prepare(Question(asked, Mode.MATRIX, 0.08))
+        assert matrix.clear_bytes == prepared.upload_bytes < matrix.upload_bytes
+        assert (gated.clear_bytes, own.clear_bytes) == (0, 0)
         assert vendor.budget().remaining == 2
         assert [past.mode for past in vendor.results()] == [Mode.GATED, Mode.MATRIX]
     distances = ((levels - np.array(PIMA.quantise(asked))) ** 2).sum(axis=1)

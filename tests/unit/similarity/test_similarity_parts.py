@@ -164,6 +164,7 @@ def test_the_nearest_by_blurred_distance_keep_their_bound(tmp_path: Path) -> Non
         house.service.secrets.handle(VENDOR.id, t): int(d) for t, d in zip(house.twins, distances, strict=True)
     }
     assert len(told.handles) >= 10
+    assert list(told.distances) == sorted(told.distances)
     assert all(by_handle[handle] < np.sort(distances)[9] + width for handle in told.handles)
     assert all(0 <= d - by_handle[h] < width for h, d in zip(told.handles, told.distances, strict=True))
 
