@@ -54,7 +54,8 @@ def test_documents_promise_only_what_exists(document: str) -> None:
 
 def test_the_check_would_notice() -> None:
     text = "```\nmake fly\ntwinward levitate --now\ntwinward demo --gravity\n```\n[x](nowhere.md)"
+    text += "\n```\ntwinward audit list --limit 5\n```"
     text += " `tests/nothing.py::test_x`"
     found = problems(text, ROOT)
-    for word in ("make fly", "levitate", "--gravity", "nowhere.md", "tests/nothing.py"):
+    for word in ("make fly", "levitate", "--gravity", "nowhere.md", "tests/nothing.py", "lacks --as"):
         assert any(word in line for line in found), (word, found)
