@@ -146,7 +146,7 @@ def set_target(
 def export(
     twin: TwinArgument,
     account: AsOption,
-    to: Annotated[Path, typer.Option("--to", help="The NDJSON file to be; it must not be there yet.")],
+    to: Annotated[Path, typer.Option("--out", help="The NDJSON file to be; it must not be there yet.")],
     purpose: Annotated[Purpose, typer.Option(help="PATRQT (the patient asks) or RECORDMGT.")] = Purpose.PATIENT_REQUEST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what policy thinks of it.")] = False,
     home: HomeOption = None,
@@ -157,7 +157,7 @@ def export(
     Categories that this account may not export are left out and named. The file is readable by you alone. Exit codes:
     0, 3 no such twin or account, 4 the file is there already, 6 nothing of it may be exported (also logged).
 
-    Example: twinward twin export 0198… --as olga --to ./patient.ndjson
+    Example: twinward twin export 0198… --as olga --out ./patient.ndjson
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.node import write_private

@@ -50,7 +50,8 @@ def watch(
         require_private(url, plain_http=plain_http)
         query = {"purpose": purpose.value} | ({"fields": fields} if fields else {})
         address = f"{url.rstrip('/')}/api/1/twins" + (f"/{twin}" if twin else "")
-        for seen, event in enumerate(_events(address, token_of(token_file), query), start=1):
+        begun = "" if as_json else f"following {f'twin {twin}' if twin else 'every twin you may see'}; Ctrl-C ends it"
+        for seen, event in enumerate(_events(address, token_of(token_file), query, begun), start=1):
             if as_json:
                 sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
                 sys.stdout.flush()
@@ -60,8 +61,11 @@ def watch(
                 return
 
 
-def _events(address: str, token: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Twins as they change, across reconnections. Raises what the node says, ``Unavailable`` where it says nothing."""
+def _events(address: str, token: str, query: dict[str, str], begun: str) -> Iterator[dict[str, Any]]:
+    """Twins as they change, across reconnections; ``begun`` is said once the stream stands, if it is anything.
+
+    Raises what the node says, ``Unavailable`` where it says nothing.
+    """
     import httpx
 
     last, failures = "", 0
@@ -72,6 +76,8 @@ def _events(address: str, token: str, query: dict[str, str]) -> Iterator[dict[st
             try:
                 with client.stream("GET", address, params=query, headers=headers) as response:
                     _require_stream(response)
+                    if begun and not last:
+                        err.print(begun, markup=False, soft_wrap=True)
                     for name, event_id, data in _frames(response):
                         failures, last = 0, event_id or last
                         if name == "twin":

@@ -59,7 +59,7 @@ def test_a_target_is_set_shown_and_removed_and_every_state_can_be_had_again(hosp
         (("at-time", "{twin}", "1999-01-01T00:00:00Z", *AS), 3),
         (("state", "no-such-twin", *AS), 3),
         (("history", "{twin}", "--as", "olga"), 6),
-        (("export", "{twin}", *AS, "--to", "{to}"), 6),
+        (("export", "{twin}", *AS, "--out", "{to}"), 6),
         (("watch", "http://127.0.0.1:9", "--token-file", "{to}"), 2),
         (("watch", "nonsense"), 2),
     ],
@@ -77,7 +77,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 def test_a_twin_is_exported_in_the_clear_to_its_owner_only(hospital: Hospital, tmp_path: Path) -> None:
     twin, to = hospital.twins[2], tmp_path / "patient.ndjson"
-    export = ("twin", "export", twin, "--as", "olga", "--to", str(to))
+    export = ("twin", "export", twin, "--as", "olga", "--out", str(to))
     assert not hospital.asked(*export, "--dry-run")["done"]
     assert not to.exists()
     done = hospital.asked(*export)
@@ -118,6 +118,7 @@ def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str
     writer.start()
     try:
         said, complaints = watching.communicate(timeout=60)
+        told = run("twin", "watch", url, twin, "--token-file", str(tmp_path / "token"), "--count", "1")
     finally:
         stop.set()
         writer.join()
@@ -125,9 +126,13 @@ def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str
     events = [json.loads(line) for line in said.splitlines()]
     assert [one["twinId"] for one in events] == [twin] * 2
     assert events[1]["_revision"] == events[0]["_revision"] + 1
+    assert "following" not in complaints
+    assert told.stderr == f"following twin {twin}; Ctrl-C ends it\n"
     vendor = tmp_path / "vendor"
     vendor.write_text(hospital.vendor_token)
-    assert run("twin", "watch", url, twin, "--token-file", str(vendor)).exit_code == 6
+    refused = run("twin", "watch", url, twin, "--token-file", str(vendor))
+    assert refused.exit_code == 6
+    assert "following" not in refused.stderr
     vendor.write_text("twk_acme_wrong")
     assert run("twin", "watch", url, twin, "--token-file", str(vendor)).exit_code == 5
 
