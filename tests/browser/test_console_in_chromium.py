@@ -135,7 +135,8 @@ def test_a_phone_scrolls_down_and_never_sideways(officer: Visit, path: str) -> N
 def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
     page = visit.page
     visit.go("/console/sign-in")
-    page.keyboard.type("officer")  # the account field has the focus
+    page.wait_for_function("document.activeElement.tagName === 'INPUT'")  # the account field takes the focus
+    page.keyboard.type("officer")
     page.keyboard.press("Tab")
     page.keyboard.type("correct horse battery")
     page.keyboard.press("Enter")
@@ -143,7 +144,7 @@ def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
     page.keyboard.press("Tab")
     assert focused(visit) == "Skip to content"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    page.wait_for_function("document.activeElement.id === 'content'")
     visit.go("/console")
     walked = []
     for _ in range(7):
