@@ -40,7 +40,7 @@ def create_app(node: Node) -> FastAPI:
     )
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
-    app.include_router(similarity_router(node.similarity, node.access, principal_of))
+    app.include_router(similarity_router(node.cohort, node.access, principal_of))
     if node.settings.publish_log:
         app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))

@@ -25,14 +25,13 @@ from twinward.client.messages import (
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.similarity.service import Similarity
+from twinward.node.cohort import RunningCohort
 from twinward.vocabulary import Action, Purpose
 
 
-def similarity_router(
-    current: Callable[[], Similarity], access: Access, principal_of: Callable[..., Principal]
-) -> APIRouter:
-    """The routes. ``current`` gives the running epoch's service."""
+def similarity_router(cohort: RunningCohort, access: Access, principal_of: Callable[..., Principal]) -> APIRouter:
+    """The routes. Terms and allowances need nobody's consent; the rest needs a cohort."""
+    current = cohort.current
     router = APIRouter(prefix=PREFIX, tags=["Similarity"])
 
     def may_query(principal: Principal = Depends(principal_of)) -> Principal:
@@ -48,7 +47,7 @@ def similarity_router(
 
     @router.get("/schema", summary="What may be asked, in which modes, and what each mode leaks")
     def schema(_: Principal = Depends(may_query)) -> Terms:
-        return current().terms()
+        return cohort.terms()
 
     @router.get("/gate-key", summary="The key gated queries are encrypted with")
     def gate_key(_: Principal = Depends(may_query)) -> GateKeyReply:
@@ -80,12 +79,12 @@ def similarity_router(
 
     @router.get("/budget", summary="Queries left in this epoch")
     def budget(principal: Principal = Depends(may_query)) -> BudgetReply:
-        return current().budget(principal)
+        return cohort.allowance(principal)
 
     @router.get("/results", summary="What was released to you in this epoch")
     def results(principal: Principal = Depends(principal_of)) -> ResultsReply:
         detail = (("page", "results"),)  # the matches were logged when they were released; looking again is logged too
         access.decide(AccessRequest(principal, Action.QUERY, Purpose.SIMILARITY, detail=detail))
-        return current().results(principal)
+        return cohort.results(principal)
 
     return router

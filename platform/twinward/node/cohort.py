@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from twinward.access.interfaces import Principal
 from twinward.access.service import Access
-from twinward.client.messages import Mode
+from twinward.client.messages import BudgetReply, Mode, ResultsReply, Terms
 from twinward.clock import Clock
 from twinward.config import Settings
 from twinward.consortium import Consortium
@@ -17,6 +18,8 @@ from twinward.node.homes import write_private
 from twinward.node.system import SYSTEM
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.errors import NoCohort
+from twinward.similarity.front_desk import FrontDesk
 from twinward.similarity.offer import Offer
 from twinward.similarity.scoring import Scoring
 from twinward.similarity.service import Similarity, gated_plan_of
@@ -56,22 +59,50 @@ class RunningCohort:
     ) -> None:
         self._settings = settings
         self._identity = identity
-        self._consortium = consortium
         self._twins = twins
         self._access = access
         self._vault = vault
         self._clock = clock
         self._lock = threading.Lock()
         self._similarity: Similarity | None = None
+        self._offer = Offer(
+            modes=tuple(Mode(name) for name in settings.modes),
+            max_weight=settings.max_weight,
+            noise_width=settings.vendor_key_noise,
+            vendor_key_weighted=settings.vendor_key_weighted,
+            minimum_count=settings.minimum_count,
+            requests_per_minute=settings.requests_per_minute,
+        )
+        self._budget = LedgerBudget(consortium.budgets)
+        self._desk = FrontDesk(settings.hospital, twins.schema, self._offer, self._budget)
+
+    def terms(self) -> Terms:
+        """What may be asked in the running epoch, whether or not there is a cohort. Raises as ``current_epoch``."""
+        return self._desk.terms(self._budget.current_epoch())
+
+    def allowance(self, principal: Principal) -> BudgetReply:
+        """What a vendor has left of the running epoch, whether or not there is a cohort. Raises ``Unavailable``."""
+        return self._desk.allowance(principal, self._budget.current_epoch())
+
+    def results(self, principal: Principal) -> ResultsReply:
+        """What a vendor was released in the running epoch; nothing where there is no cohort."""
+        try:
+            return self.current().results(principal)
+        except NoCohort:
+            return ResultsReply(results=())
 
     def current(self) -> Similarity:
-        """The running epoch's; a new epoch takes a new snapshot. Raises ``Unavailable``: the chain does not answer."""
-        budget = LedgerBudget(self._consortium.budgets)
-        epoch = budget.current_epoch()
+        """The running epoch's; a new epoch takes a new snapshot.
+
+        Raises:
+            Unavailable: the chain does not answer.
+            NoCohort: no patient's consent allows similarity search.
+        """
+        epoch = self._budget.current_epoch()
         with self._lock:
             if self._similarity is None or self._similarity.cohort.epoch != epoch:
                 self._end()
-                self._similarity = self._open(epoch, budget)
+                self._similarity = self._open(epoch)
             return self._similarity
 
     def refresh(self) -> Similarity:
@@ -89,24 +120,16 @@ class RunningCohort:
             self._similarity.close()
         self._similarity = None
 
-    def _open(self, epoch: int, budget: LedgerBudget) -> Similarity:
-        offer = Offer(
-            modes=tuple(Mode(name) for name in self._settings.modes),
-            max_weight=self._settings.max_weight,
-            noise_width=self._settings.vendor_key_noise,
-            vendor_key_weighted=self._settings.vendor_key_weighted,
-            minimum_count=self._settings.minimum_count,
-            requests_per_minute=self._settings.requests_per_minute,
-        )
-        secrets = self._sealed_secrets(epoch, offer)
+    def _open(self, epoch: int) -> Similarity:
+        secrets = self._sealed_secrets(epoch)
         similarity = Similarity.open(
             CohortReader(self._twins, self._access, SYSTEM),
             hospital=self._settings.hospital,
             schema=self._twins.schema,
             epoch=epoch,
-            offer=offer,
+            offer=self._offer,
             access=self._access,
-            budget=budget,
+            budget=self._budget,
             secrets=secrets,
             records=ExportReader(self._vault, self._access),
             drawer=SealedDrawer(self._settings.home / RELEASES_FILE, self._identity.sealing_key),
@@ -118,7 +141,7 @@ class RunningCohort:
             write_private(self._settings.home / COHORT_FILE, sealed)
         return similarity
 
-    def _sealed_secrets(self, epoch: int, offer: Offer) -> CohortSecrets | None:
+    def _sealed_secrets(self, epoch: int) -> CohortSecrets | None:
         """The running epoch's secrets from an earlier process, so that handles stay the same; None to begin anew."""
         path = self._settings.home / COHORT_FILE
         if not path.exists():
@@ -127,7 +150,7 @@ class RunningCohort:
             opened = open_sealed(self._identity.sealing_key(), path.read_bytes(), _aad(epoch))
         except OpenError:
             return None  # sealed for another epoch: it is over
-        return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, offer))
+        return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, self._offer))
 
 
 class SealedDrawer:

@@ -102,7 +102,7 @@ class Node:
         self.compactor = Compactor(self.store, self.keyring, clock, tenant)
         self.twins = Twins(self.vault, self.store, self.access, clock, CARDIOMETABOLIC)
         self.erasures = Erasures(self.access, self.audit, self.keyring, self.store, self.consents, clock)
-        self._cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access, self.vault, clock)
+        self.cohort = RunningCohort(settings, identity, self.consortium, self.twins, self.access, self.vault, clock)
 
     def similarity(self) -> Similarity:
         """The running epoch's similarity service; a new epoch takes a new snapshot of consenting twins.
@@ -110,11 +110,11 @@ class Node:
         Raises:
             Unavailable: the chain, which says what epoch it is, does not answer.
         """
-        return self._cohort.current()
+        return self.cohort.current()
 
     def refresh_cohort(self) -> Similarity:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""
-        return self._cohort.refresh()
+        return self.cohort.refresh()
 
     def heartbeat(self) -> None:
         """Write into the log that this node is alive, and by when it will be heard from again.
@@ -135,7 +135,7 @@ class Node:
 
     def close_own(self) -> None:
         """Give back this node's own files; what it shares with the consortium stays open."""
-        self._cohort.close()
+        self.cohort.close()
         self.audit.anchorer.close()
         journal = self.audit.anchorer.journal
         for part in (

@@ -12,7 +12,7 @@ from twinward.client.messages import binding_of
 from twinward.errors import BadInput
 from twinward.feature_schema import FeatureSchema
 from twinward.similarity.cohort_secrets import CohortSecrets
-from twinward.similarity.errors import QueryRefused
+from twinward.similarity.errors import NoCohort
 from twinward.similarity.interfaces import FeatureSource, Match
 from twinward.vocabulary import TwinId
 
@@ -40,13 +40,12 @@ class Cohort:
         """Read every consenting twin's vector, each through its own permit.
 
         Raises:
-            QueryRefused: no twin consents, so there is nothing to ask about.
+            NoCohort: no twin consents, so there is nothing to ask about.
             BadInput: a twin comes twice, or a vector does not fit the schema.
         """
         rows = sorted(source.consenting(), key=lambda row: secrets.row_key(row[0]))
         if not rows:
-            hint = "consents are the hospital's to record; they count from the next epoch or refresh of the cohort on"
-            raise QueryRefused("no patient's consent allows similarity search now", hint=hint)
+            raise NoCohort
         twins = tuple(twin for twin, _ in rows)
         if len(set(twins)) != len(twins):
             raise BadInput("a twin comes twice in the cohort")

@@ -4,6 +4,7 @@ Refused
 ├── BudgetExhausted      no queries left in this epoch; nothing was spent
 ├── TooFast              more requests a minute than the hospital answers; nothing was spent (HTTP 429)
 └── QueryRefused         the mode is not offered, or the release policy says no before anything is scored
+    └── NoCohort         no patient's consent allows similarity search: there is nobody to ask about
 Conflict
 └── SchemaMismatch       made for another schema, hospital or epoch: fetch the terms again
 BadInput
@@ -53,6 +54,16 @@ class TooFast(Refused):
 
 class QueryRefused(Refused):
     """The mode is not offered to this vendor, or the release policy says no."""
+
+
+class NoCohort(QueryRefused):
+    """No patient's consent allows similarity search, so there is nobody to ask about."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no patient's consent allows similarity search now",
+            hint="consents are the hospital's to record; the first ones count at once",
+        )
 
 
 class SchemaMismatch(Conflict):

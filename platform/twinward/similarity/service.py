@@ -42,6 +42,7 @@ from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.engines import GatedEngine, MatrixEngine, VendorKeyEngine
 from twinward.similarity.errors import QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
+from twinward.similarity.front_desk import FrontDesk
 from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
 from twinward.similarity.matrix_search import checked_search, search
 from twinward.similarity.offer import Offer
@@ -93,13 +94,8 @@ class Similarity:
         self._rate = RateLimit(clock or SystemClock(), offer.requests_per_minute)
         chosen = policy or MinimumCount(offer.minimum_count, secrets.handle)
         self._disclosure = Disclosure(cohort, secrets, chosen, access, Book(cohort.epoch, drawer))
-        self._terms = Terms(
-            hospital=cohort.hospital,
-            epoch=cohort.epoch,
-            feature_schema=cohort.schema,
-            modes=offer.terms(cohort.schema),
-            minimum_count=offer.minimum_count,
-        )
+        self._desk = FrontDesk(cohort.hospital, cohort.schema, offer, budget)
+        self._terms = self._desk.terms(cohort.epoch)
         by_mode = {terms.mode: terms for terms in self._terms.modes}
         how = scoring or Scoring()
         self._gated = GatedEngine.prepare(cohort, secrets, how) if Mode.GATED in by_mode else None
@@ -245,9 +241,7 @@ class Similarity:
 
     def budget(self, principal: Principal) -> BudgetReply:
         """What a vendor has left."""
-        epoch = self._cohort.epoch
-        left = self._budget.remaining(principal.id, epoch)
-        return BudgetReply(epoch=epoch, remaining=left, resets_at_s=self._budget.resets_at_s(epoch))
+        return self._desk.allowance(principal, self._cohort.epoch)
 
     def results(self, principal: Principal) -> ResultsReply:
         """What a vendor was released in this epoch, the latest ``KEPT_RESULTS``, oldest first."""

@@ -22,6 +22,12 @@ from twinward.vocabulary import Category, Purpose, Role
 
 PASSWORD = "correct horse battery"
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer", "data office")
+SIMILARITY_YES = Provision(
+    effect="permit",
+    roles=(Role.SYSTEM, Role.VENDOR),
+    purposes=(Purpose.SIMILARITY,),
+    categories=(Category.FEATURES,),
+)
 
 
 @dataclass(frozen=True)
@@ -57,19 +63,14 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     return make_hospital(tmp_path_factory.mktemp("cli") / "node")
 
 
-def make_hospital(home: Path) -> Hospital:
-    """Six patients who consent to similarity search, an officer, a clinician, a vendor."""
+def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
+    """Six patients who consent to similarity search unless told otherwise, an officer, a clinician, a vendor."""
     node = create_node(Settings.load(home))
     try:
         imported = [(one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(6, 1)]
         twins = [receipt.twin for one, receipt in imported if one.reference != DIRECTORY]
-        yes = Provision(
-            effect="permit",
-            roles=(Role.SYSTEM, Role.VENDOR),
-            purposes=(Purpose.SIMILARITY,),
-            categories=(Category.FEATURES,),
-        )
-        node.access.set_consents(OFFICER, [(twin, (yes,)) for twin in twins])
+        if consenting:
+            node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in twins])
         node.accounts.add_person(OFFICER, PASSWORD)
         node.accounts.add_system(Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology"))
         token = node.accounts.add_system(Principal("acme", Role.VENDOR, "Acme Diagnostics"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.integration.cli.conftest import Hospital, make_hospital, run
+from tests.integration.cli.conftest import OFFICER, SIMILARITY_YES, Hospital, make_hospital, run
 from twinward.cli.logs import configure_logs
 from twinward.demo.serving import served
 from twinward.node import open_node
@@ -22,13 +22,16 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
 
 
 @pytest.fixture(scope="module")
-def url(hospital: Hospital) -> Iterator[str]:
+def _quiet() -> Iterator[None]:
     configure_logs()  # as the entry point does: the request log stays quiet
-    try:
-        with open_node(hospital.home) as node, served(node) as address:
-            yield address
-    finally:
-        structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def url(hospital: Hospital, _quiet: None) -> Iterator[str]:
+    with open_node(hospital.home) as node, served(node) as address:
+        yield address
 
 
 @pytest.fixture
@@ -185,3 +188,25 @@ def test_a_token_for_each_hospital_or_one_for_all(url: str, tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
     assert "1 did not answer" in done.stdout
     assert "http://127.0.0.1:9: no answer" in done.stdout
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_without_a_cohort_terms_allowance_and_results_answer_and_queries_say_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = make_hospital(tmp_path / "node", consenting=False)
+    monkeypatch.setenv("TWINWARD_TOKEN", empty.vendor_token)
+    with open_node(empty.home) as node, served(node) as address:
+        before = node.log.store.size()
+        assert "hba1c_percent" in run("vendor", "schema", address).stdout
+        left = run("vendor", "budget", address).stdout
+        assert f"{node.settings.vendor_budget} queries left" in left
+        assert node.log.store.size() == before  # nobody's consent was asked about
+        assert "nothing was released" in run("vendor", "results", address).stdout
+        query = ("vendor", "query", address, "--mode", "gated", "--feature", "age=50", "--yes")
+        refused = run(*query)
+        assert refused.exit_code == 6
+        assert "no patient's consent allows similarity search now" in refused.stderr
+        assert run("vendor", "budget", address).stdout == left
+        node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in node.twins.all()])
+        assert run(*query, "--threshold", "1").exit_code == 0  # the first consents count at once

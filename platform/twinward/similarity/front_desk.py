@@ -1,0 +1,43 @@
+"""What vendors may know whether or not there is a cohort: what may be asked, and what is left of their allowance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twinward.access.interfaces import Principal
+from twinward.client.messages import BudgetReply, Terms
+from twinward.feature_schema import FeatureSchema
+from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.offer import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDesk:
+    """Answers from the offer and the ledger, and touches no patient.
+
+    Attributes:
+        hospital: whose offer it is.
+        schema: the features that count.
+        offer: which modes, with which parameters.
+        budget: vendors' allowances, on the ledger.
+    """
+
+    hospital: str
+    schema: FeatureSchema
+    offer: Offer
+    budget: QueryBudget
+
+    def terms(self, epoch: int) -> Terms:
+        """What may be asked. Public. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""
+        return Terms(
+            hospital=self.hospital,
+            epoch=epoch,
+            feature_schema=self.schema,
+            modes=self.offer.terms(self.schema),
+            minimum_count=self.offer.minimum_count,
+        )
+
+    def allowance(self, principal: Principal, epoch: int) -> BudgetReply:
+        """What a vendor has left. Raises ``BudgetUnavailable``: the ledger does not answer."""
+        left = self.budget.remaining(principal.id, epoch)
+        return BudgetReply(epoch=epoch, remaining=left, resets_at_s=self.budget.resets_at_s(epoch))
