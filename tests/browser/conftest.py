@@ -101,8 +101,9 @@ def url(house: House) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Ends with its module: as long as Playwright runs, this thread has an event loop, and asyncio.run refuses."""
     path = require("chromium", install="apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
