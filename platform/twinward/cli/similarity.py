@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from twinward.cli.screen import JsonOption, errors_taught, out, show_json
+
+if TYPE_CHECKING:
+    from twinward_crypto.homomorphic.planner import Choice
 
 app = typer.Typer(help="Encrypted similarity queries, as the hospital sets them up.", no_args_is_help=True)
 
@@ -62,45 +65,52 @@ def plan(
                 download=UNLIMITED if download is None else int(download * 1000),
             )
         )
-        chosen = choice.cost.made
         if as_json:
-            considered = [
-                {
-                    "profile": cost.made.profile.name,
-                    "grouping": cost.made.grouping,
-                    "seconds": cost.seconds,
-                    "upload_bytes": cost.upload,
-                    "download_bytes": cost.download,
-                }
-                for cost in choice.considered
-            ]
-            show_json(
-                {
-                    "profile": chosen.profile.name,
-                    "grouping": chosen.grouping,
-                    "why": choice.why,
-                    "considered": considered,
-                }
-            )
-            return
-        table = Table(title="what was measured, fewest bytes first")
-        for heading in ("ring", "grouping", "up (kB)", "down (kB)", "seconds, one core"):
-            table.add_column(heading, justify="left" if heading == "ring" else "right")
-        for cost in choice.considered:
-            mark = "→ " if cost is choice.cost else "  "
-            table.add_row(
-                mark + cost.made.profile.name,
-                str(cost.made.grouping),
-                f"{cost.upload / 1000:,.0f}",
-                f"{cost.download / 1000:,.0f}",
-                f"{cost.seconds:.3g}",
-                style="bold" if cost is choice.cost else "",
-            )
-        out.print(table)
-        for reason in choice.why:
-            out.print(f"  · {reason}", markup=False)
-        out.print(
-            f'To answer so: vendor_key_profile = "{chosen.profile.name}", vendor_key_grouping = {chosen.grouping} '
-            "in twinward.toml.",
-            markup=False,
+            show_json(_as_json(choice))
+        else:
+            _show(choice)
+
+
+def _as_json(choice: Choice) -> dict[str, object]:
+    considered = [
+        {
+            "profile": cost.made.profile.name,
+            "grouping": cost.made.grouping,
+            "seconds": cost.seconds,
+            "upload_bytes": cost.upload,
+            "download_bytes": cost.download,
+        }
+        for cost in choice.considered
+    ]
+    chosen = choice.cost.made
+    return {
+        "profile": chosen.profile.name,
+        "grouping": chosen.grouping,
+        "why": choice.why,
+        "considered": considered,
+    }
+
+
+def _show(choice: Choice) -> None:
+    shown = Table(title="what was measured, fewest bytes first")
+    for heading in ("ring", "grouping", "up (kB)", "down (kB)", "seconds, one core"):
+        shown.add_column(heading, justify="left" if heading == "ring" else "right")
+    for cost in choice.considered:
+        mark = "→ " if cost is choice.cost else "  "
+        shown.add_row(
+            mark + cost.made.profile.name,
+            str(cost.made.grouping),
+            f"{cost.upload / 1000:,.0f}",
+            f"{cost.download / 1000:,.0f}",
+            f"{cost.seconds:.3g}",
+            style="bold" if cost is choice.cost else "",
         )
+    out.print(shown)
+    for reason in choice.why:
+        out.print(f"  · {reason}", markup=False)
+    chosen = choice.cost.made
+    out.print(
+        f'To answer so: vendor_key_profile = "{chosen.profile.name}", vendor_key_grouping = {chosen.grouping} '
+        "in twinward.toml.",
+        markup=False,
+    )
