@@ -137,7 +137,7 @@ def test_the_commands_run(library: Path, hospital: Served, tmp_path: Path) -> No
     done = run(library, cli, *asked, *shared)
     assert done.returncode == 0, done.stderr + done.stdout
     assert len(json.loads(done.stdout)["handles"]) >= 3  # whole groups: there were earlier answers
-    assert re.search(r"[\d,]+ bytes, made in \d+ ms", done.stderr)
+    assert re.search(r"[\d,]+ encrypted bytes, made in \d+ ms", done.stderr)
     assert "what this mode leaks" in done.stderr
     assert json.loads(run(library, cli, "vendor", "budget", hospital.url, *shared).stdout)["remaining"] > 0
     assert json.loads(run(library, cli, "vendor", "results", hospital.url, *shared).stdout)["results"]
