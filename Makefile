@@ -3,21 +3,42 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# A file's tests share what it set up, so a file goes to one worker whole.
+PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench check slither clean
+.PHONY: help setup run serve test test-all bench conformity sensitivity check slither lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
-$(READY): pyproject.toml constraints.txt
+# Nothing is built from source, for what a build fetches has no hash here; pip check says what a lock file lacks.
+PIP    := -m pip --disable-pip-version-check --require-virtualenv
+LOCKED := install --quiet --require-hashes --only-binary :all: --no-deps
+# TORCH=cpu takes the PyTorch project's CPU build (pip must reach it: PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), pypi the one
+# on PyPI, on Linux with 3 GB of CUDA; auto takes the CPU build where pip sees it.
+TORCH ?= auto
+# HASHES=no is for a platform or a build of torch that the lock files do not know: versions only, and said so.
+HASHES ?= yes
+
+$(READY): pyproject.toml constraints.txt $(wildcard requirements*.lock)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Twinward needs Python 3.11, 3.12 or 3.13; {sys.executable} is {v.major}.{v.minor}. Say which: make PYTHON=python3.11 …")'
+	@case "$(HASHES)" in yes|no) ;; *) echo "HASHES is yes or no, not $(HASHES)" >&2; exit 2;; esac
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing torch 2.13.0 first (the largest part), then everything else, at the versions of constraints.txt …"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' -c constraints.txt
+ifeq ($(HASHES),no)
+	@echo "WARNING: HASHES=no: what is installed is held to the versions of constraints.txt, and to no hash." >&2
+	$(BIN)/python $(PIP) install --quiet torch==2.13.0 -c constraints.txt
+	$(BIN)/python $(PIP) install --quiet -e '.[all,dev]' -c constraints.txt
+else
+	@echo "Installing the files of requirements.lock, each held to its hash …"
+	@build=$(TORCH); [ "$$build" != auto ] || { $(BIN)/python $(PIP) index versions torch 2>/dev/null | grep -qF 2.13.0+cpu && build=cpu || build=pypi; }; \
+	  case $$build in cpu) lock=requirements-torch-cpu.lock;; pypi) lock=requirements-torch.lock;; *) echo "TORCH is auto, cpu or pypi, not $$build" >&2; exit 2;; esac; \
+	  echo "torch: $$lock"; $(BIN)/python $(PIP) $(LOCKED) -r requirements.lock -r $$lock
+	$(BIN)/python $(PIP) install --quiet --no-deps --no-build-isolation -e .
+endif
+	$(BIN)/python $(PIP) check
 	@touch $(READY)
 
-## make setup     build .venv with every pinned dependency
+## make setup     build .venv, each file held to the hash in requirements.lock (HASHES=no: to versions only)
 setup: $(READY)
 
 ## make run       the main job end to end on the embedded defaults (= twinward demo)
@@ -30,15 +51,27 @@ serve: $(READY)
 
 ## make test      the tests a developer runs (minutes, nothing outside .venv needed)
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m tests.checks.passed begin
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	@$(BIN)/python -m tests.checks.passed end
 
-## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9)
-test-all: $(READY) contracts/node_modules/.ready
-	$(BIN)/python -m pytest
+## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9); what `make test` passed on the
+##                very same files is not run again
+test-all: $(READY) contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
+	@$(BIN)/python -m tests.checks.passed || $(MAKE) --no-print-directory test
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
-contracts/node_modules/.ready: contracts/package.json contracts/package-lock.json
-	cd contracts && npm ci --silent --no-audit --no-fund
+%/node_modules/.ready: %/package.json %/package-lock.json
+	cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+## make conformity   FHIR examples: taken, refused for a reason, wrong (exit 1 if any is)
+conformity: $(READY)
+	$(BIN)/python -m tests.checks.conformity
+
+## make sensitivity  recall and false alarms of recognising sensitive content, on the kept cases
+sensitivity: $(READY)
+	$(BIN)/python -m tests.checks.sensitivity
 
 ## make check     lint, types, import direction, docs match help, contract artefacts fresh
 check: $(READY) contracts/node_modules/.ready
@@ -50,9 +83,9 @@ check: $(READY) contracts/node_modules/.ready
 	$(BIN)/python -m tests.checks.artefacts
 
 # slither-analyzer wants an older web3 than the product: an environment of its own.
-.venv-slither/.ready: contracts/tools/slither-requirements.txt
+.venv-slither/.ready: contracts/tools/slither-requirements.lock
 	$(PYTHON) -m venv .venv-slither
-	.venv-slither/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-slither/bin/python $(PIP) $(LOCKED) -r $<
 	@touch $@
 
 ## make slither   static analysis of the contracts, in an environment of its own
@@ -61,9 +94,24 @@ slither: .venv-slither/.ready contracts/node_modules/.ready
 	  --out out/slither --build-info-path out/slither/build-info --cache-path cache/slither
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" ../.venv-slither/bin/slither .
 
+.venv-tools/.ready: deploy/tools-requirements.lock
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python $(PIP) $(LOCKED) -r $<
+	@touch $@
+
+## make lock      resolve again after a change of pyproject.toml or constraints.txt; writes the lock files
+lock: .venv-tools/.ready
+	.venv-tools/bin/python deploy/lock.py
+
+## make sbom      what the environment and the contracts are made of, as CycloneDX -> sbom.json, sbom-contracts.json
+sbom: $(READY) .venv-tools/.ready
+	.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file sbom.json $(BIN)/python
+	cd contracts && npm sbom --package-lock-only --sbom-format cyclonedx --sbom-type application > ../sbom-contracts.json
+
 ## make bench     ratios against baselines measured in the same run -> bench-results.json
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .venv-slither contracts/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-slither .venv-tools contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

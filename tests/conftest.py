@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.grounds import Ground, ground
 from tests.postgres import Postgres, running_postgres
@@ -15,6 +18,30 @@ settings.register_profile("twinward", deadline=None, suppress_health_check=[Heal
 settings.load_profile("twinward")
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ.pop("COLUMNS", None)  # a console takes its width when it is made; each test says how wide it wants one
+set_hypothesis_home_dir(ROOT / ".hypothesis")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays to the end: looking through it again for garbage takes its time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests run in an empty folder, for a user without settings: what `make run` left beside them is not theirs."""
+    own = tmp_path_factory.mktemp("own")
+    (own / "user").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("TWINWARD_", "XDG_", "PG", "AWS_")) and not name.startswith("TWINWARD_TEST_"):
+                patch.delenv(name)
+            if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+                patch.delenv(name)
+        patch.setenv("HOME", str(own / "user"))
+        patch.chdir(own)
+        yield own
 
 
 @pytest.fixture(scope="session")

@@ -145,10 +145,13 @@ class Liar:
         headers = [(b"content-type", kind.encode())]
         if status == 307:
             headers.append((b"location", b"http://127.0.0.1:1/elsewhere"))
+        if self._mode == "packed":
+            headers.append((b"content-encoding", b"gzip"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
     def _answer(self, body: bytes) -> tuple[int, str, bytes]:
+        import gzip
         import time
         from dataclasses import replace
 
@@ -175,6 +178,7 @@ class Liar:
             "garbage": (200, plain, b"\xff\x00 all good"),
             "nothing": (200, plain, b""),
             "too much": (200, plain, str(line).encode() * 10_000),
+            "packed": (200, plain, gzip.compress(str(line).encode())),
             "no size": (409, SIZE_TYPE, b"many\n"),
             "same size": (409, SIZE_TYPE, b"0\n"),
             "made-up split view": (409, MEDIA_TYPE, SplitViewEvidence.of(*forged, other_signer.key).encoded),

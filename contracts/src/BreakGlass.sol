@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Members} from "./Members.sol";
+import {WitnessSet} from "./WitnessSet.sol";
 
 /// @title Emergency accesses, each to be reviewed by a deadline
 /// @notice Holds salted commitments to the access event only. A late review is recorded as late: nothing hides that
@@ -37,9 +38,10 @@ contract BreakGlass is Members {
     bytes32[] private _open;
     mapping(bytes32 commitment => uint256) private _places;
 
-    /// @param initialOwner the consortium's administrator
+    /// @param witnesses_ the hospitals, whose agreement counts
+    /// @param firstMember admitted from the start
     /// @param reviewSeconds_ how long a review may take
-    constructor(address initialOwner, uint64 reviewSeconds_) Members(initialOwner) {
+    constructor(WitnessSet witnesses_, address firstMember, uint64 reviewSeconds_) Members(witnesses_, firstMember) {
         if (reviewSeconds_ == 0 || reviewSeconds_ > 3650 days) revert ZeroReviewPeriod();
         reviewSeconds = reviewSeconds_;
     }

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {WitnessSet} from "./WitnessSet.sol";
 
 /// @title The consortium's members: the accounts of hospital nodes that may write
-/// @notice The owner admits and expels; ownership moves in two steps and can't be given up by accident.
-abstract contract Members is Ownable2Step {
+/// @notice Members are admitted and expelled by the consortium's agreement (see `Changes`), never by one account.
+abstract contract Members {
+    /// The witness set is not a contract.
+    error NotAContract(address account);
     /// Only a member of the consortium may do this.
     error NotMember(address account);
     /// The account is a member already.
     error AlreadyMember(address account);
-    /// Nobody could admit or expel afterwards.
-    error OwnershipCannotBeRenounced();
 
     event MemberAdmitted(address indexed account);
     event MemberExpelled(address indexed account);
+
+    /// The hospitals whose agreement counts.
+    WitnessSet public immutable witnesses;
 
     /// Accounts that may write.
     mapping(address account => bool) public isMember;
@@ -25,26 +27,29 @@ abstract contract Members is Ownable2Step {
         _;
     }
 
-    /// @param initialOwner the administrator, admitted as the first member
-    constructor(address initialOwner) Ownable(initialOwner) {
-        _admit(initialOwner);
+    modifier onlyAgreed() {
+        witnesses.requireAgreed(msg.sender);
+        _;
+    }
+
+    /// @param witnesses_ the set whose agreement counts
+    /// @param firstMember admitted from the start
+    constructor(WitnessSet witnesses_, address firstMember) {
+        if (address(witnesses_).code.length == 0) revert NotAContract(address(witnesses_));
+        witnesses = witnesses_;
+        _admit(firstMember);
     }
 
     /// @notice Lets an account write.
-    function admit(address account) external onlyOwner {
+    function admit(address account) external onlyAgreed {
         _admit(account);
     }
 
     /// @notice Takes the right to write away.
-    function expel(address account) external onlyOwner {
+    function expel(address account) external onlyAgreed {
         if (!isMember[account]) revert NotMember(account);
         delete isMember[account];
         emit MemberExpelled(account);
-    }
-
-    /// @notice Always refused.
-    function renounceOwnership() public view override onlyOwner {
-        revert OwnershipCannotBeRenounced();
     }
 
     function _admit(address account) private {

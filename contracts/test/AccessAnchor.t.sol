@@ -141,7 +141,7 @@ contract AccessAnchorTest is Witnesses {
     function test_aSignatureOfAnEarlierEpochIsRefused() public {
         Offer memory offer = _offer(0, 5, 3);
         (bytes[] memory keys, bytes memory aggregate) = _signed(offer);
-        register(3);
+        agree(abi.encodeCall(WitnessSet.setQuorum, (2)));
         vm.expectRevert(WitnessSet.InvalidQuorumSignature.selector);
         _anchor(offer, keys, aggregate);
         _send(offer);

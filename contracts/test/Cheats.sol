@@ -3,11 +3,14 @@ pragma solidity ^0.8.30;
 
 /// The few of forge's cheat codes that the tests use. forge-std is not on the npm registry.
 interface Vm {
+    function expectRevert() external;
     function expectRevert(bytes calldata revertData) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data) external;
     function prank(address sender) external;
+    function startPrank(address sender) external;
+    function stopPrank() external;
     function warp(uint256 timestamp) external;
     function chainId(uint256 id) external;
     function mockCall(address target, bytes calldata data, bytes calldata answer) external;

@@ -4,10 +4,8 @@ pragma solidity ^0.8.30;
 import {AccessAnchor} from "../src/AccessAnchor.sol";
 import {BreakGlass} from "../src/BreakGlass.sol";
 import {BudgetLedger} from "../src/BudgetLedger.sol";
-import {ConsentRegistry} from "../src/ConsentRegistry.sol";
 import {ModelRegistry} from "../src/ModelRegistry.sol";
 import {WitnessSet} from "../src/WitnessSet.sol";
-import {BlsSigner} from "./BlsSigner.sol";
 import {ReferenceTree} from "./ReferenceTree.sol";
 import {Witnesses} from "./Witnesses.sol";
 
@@ -19,43 +17,55 @@ contract GasTest is Witnesses {
 
     AccessAnchor private anchor;
     BudgetLedger private budget;
-    ConsentRegistry private consents;
     BreakGlass private glass;
     ModelRegistry private models;
     bytes32 private root;
     bytes32[] private proof;
     bytes[] private keys;
     bytes private aggregate;
-    bytes private newcomer;
-    bytes private possession;
+    bytes private reserving;
+    bytes private committing;
+    bytes private granting;
+    bytes private agreeing;
     bytes32[] private hospitals;
 
     function setUp() public {
         vm.warp(NOW);
-        deployWitnesses(3, 2);
+        deployWitnesses(3, 0);
         anchor = new AccessAnchor(witnesses);
-        budget = new BudgetLedger(address(this), 1 days);
-        consents = new ConsentRegistry(address(this));
-        glass = new BreakGlass(address(this), 72 hours);
-        models = new ModelRegistry(address(this));
-        _prepareAnchor();
-        (newcomer, possession) = (BlsSigner.publicKey(secretOf(9)), BlsSigner.provePossession(secretOf(9)));
+        budget = new BudgetLedger(witnesses, address(this), 1 days);
+        glass = new BreakGlass(witnesses, address(this), 72 hours);
+        models = new ModelRegistry(budget, address(this));
         budget.grantQueries("vendor", 100);
-        hospitals = [bytes32("a"), "b", "c"];
+        hospitals = [nameOf(0), nameOf(1), nameOf(2)];
         for (uint256 i = 0; i < 3; ++i) {
-            budget.capPrivacy(hospitals[i], "cohort", 1000);
+            budget.carryPrivacy(hospitals[i], "cohort", 1000, 0);
         }
-        budget.reserve("earlier", "study", "cohort", hospitals, 10);
-        consents.grant("given");
+        witnesses.setQuorum(2);
+        _prepareAnchor();
         glass.declare("declared");
+        (bytes[] memory signers, bytes memory signed) = _reserved("earlier");
+        budget.reserve("earlier", "study", "cohort", hospitals, 10, signers, signed);
+        (, reserving) = _reserved("request");
+        (, committing) = cosign(7, budget.settleMessage(1, BudgetLedger.State.Committed));
+        (signers, signed) = _reserved("paid");
+        budget.reserve("paid", "study", "cohort", hospitals, 10, signers, signed);
+        (signers, signed) = cosign(7, budget.settleMessage(2, BudgetLedger.State.Committed));
+        budget.commit(2, signers, signed);
+        granting = abi.encodeCall(BudgetLedger.grantQueries, ("other", 5));
+        (, agreeing) = cosign(7, witnesses.agreementMessage(address(budget), granting));
     }
 
     function test_anchorASecondCheckpointByThree() public {
         anchor.anchor("log", SECOND, root, NOW, proof, 7, keys, aggregate);
     }
 
-    function test_registerAWitness() public {
-        witnesses.register("newcomer", newcomer, possession);
+    function test_agreeToAGrantByThree() public {
+        witnesses.agree(address(budget), granting, 7, keys, agreeing);
+    }
+
+    function test_proposeAGrant() public {
+        witnesses.propose(address(budget), granting);
     }
 
     function test_spendAQuery() public {
@@ -63,19 +73,11 @@ contract GasTest is Witnesses {
     }
 
     function test_reserveForThreeHospitals() public {
-        budget.reserve("request", "study", "cohort", hospitals, 10);
+        budget.reserve("request", "study", "cohort", hospitals, 10, keys, reserving);
     }
 
     function test_commitForThreeHospitals() public {
-        budget.commit(1);
-    }
-
-    function test_grantAConsent() public {
-        consents.grant("new");
-    }
-
-    function test_revokeAConsent() public {
-        consents.revoke("given");
+        budget.commit(1, keys, committing);
     }
 
     function test_declareAnEmergency() public {
@@ -87,15 +89,19 @@ contract GasTest is Witnesses {
     }
 
     function test_registerAModel() public {
-        models.register("study", "model", "card", 1_000_000, 10_000_000);
+        models.register(2, "model", "card", 1_000_000, 10_000_000);
     }
 
     function test_deployTheWitnessSet() public {
-        new WitnessSet(address(this));
+        new WitnessSet(address(this), 1 days);
     }
 
     function test_deployTheAnchor() public {
         new AccessAnchor(witnesses);
+    }
+
+    function _reserved(bytes32 request) private view returns (bytes[] memory, bytes memory) {
+        return cosign(7, budget.reserveMessage(request, "study", "cohort", hospitals, 10, address(this)));
     }
 
     /// A log of 1,001 leaves that grew to 2,002: neither is a power of two, so the proof is a long one.

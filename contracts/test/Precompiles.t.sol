@@ -36,7 +36,7 @@ contract PrecompilesTest is Cheats {
         for (uint256 said = 0; said < 3; ++said) {
             vm.mockCall(PAIRING_CHECK, "", abi.encode(said));
             vm.expectRevert(Bls12381.PrecompilesUnusable.selector);
-            new WitnessSet(address(this));
+            new WitnessSet(address(this), 1 days);
             vm.clearMockedCalls();
         }
     }
@@ -45,13 +45,13 @@ contract PrecompilesTest is Cheats {
     function test_anAdditionThatLiesIsNoticedAtDeployment() public {
         vm.mockCall(G1_ADD, "", abi.encode(uint256(1), uint256(2), uint256(3), uint256(4)));
         vm.expectRevert(Bls12381.PrecompilesUnusable.selector);
-        new WitnessSet(address(this));
+        new WitnessSet(address(this), 1 days);
     }
 
     function _refused(address precompile, bytes memory answer) private {
         vm.mockCall(precompile, "", answer);
         vm.expectRevert(abi.encodeWithSelector(Bls12381.PrecompileFailed.selector, precompile, answer.length));
-        new WitnessSet(address(this));
+        new WitnessSet(address(this), 1 days);
         vm.clearMockedCalls();
     }
 }

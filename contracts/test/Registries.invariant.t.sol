@@ -2,20 +2,19 @@
 pragma solidity ^0.8.30;
 
 import {BreakGlass} from "../src/BreakGlass.sol";
-import {ConsentRegistry} from "../src/ConsentRegistry.sol";
+import {BudgetLedger} from "../src/BudgetLedger.sol";
 import {ModelRegistry} from "../src/ModelRegistry.sol";
+import {WitnessSet} from "../src/WitnessSet.sol";
 import {Cheats} from "./Cheats.sol";
 
-/// Two hospitals and a stranger write what they like, in any order; the handler keeps its own, plain books.
+/// A hospital writes what it likes, in any order; the handler keeps its own, plain books.
 contract RegistriesHandler is Cheats {
     uint256 public constant NAMES = 8;
 
-    ConsentRegistry public consents = new ConsentRegistry(address(this));
-    BreakGlass public glass = new BreakGlass(address(this), 1 hours);
-    ModelRegistry public models = new ModelRegistry(address(this));
+    WitnessSet private _set = new WitnessSet(address(this), 1 days);
+    BreakGlass public glass = new BreakGlass(_set, address(this), 1 hours);
+    ModelRegistry public models = new ModelRegistry(new BudgetLedger(_set, address(this), 1 days), address(this));
 
-    mapping(uint256 name => address) public grantor;
-    mapping(uint256 name => bool) public revoked;
     mapping(uint256 name => uint256) public declaredAt;
     mapping(uint256 name => bool) public reviewed;
     mapping(bytes32 model => uint256) public numberOf;
@@ -23,27 +22,6 @@ contract RegistriesHandler is Cheats {
 
     constructor() {
         vm.warp(1_767_225_600);
-        consents.admit(address(2));
-    }
-
-    function grant(uint256 name, uint256 who) external {
-        (name, who) = (name % NAMES, 1 + who % 3);
-        address account = who == 1 ? address(this) : address(uint160(who));
-        vm.prank(account);
-        try consents.grant(bytes32(name)) {
-            require(who != 3 && grantor[name] == address(0), "granted");
-            grantor[name] = account;
-        } catch {}
-    }
-
-    function revoke(uint256 name, uint256 who) external {
-        (name, who) = (name % NAMES, 1 + who % 3);
-        address account = who == 1 ? address(this) : address(uint160(who));
-        vm.prank(account);
-        try consents.revoke(bytes32(name)) {
-            require(grantor[name] == account && !revoked[name], "revoked");
-            revoked[name] = true;
-        } catch {}
     }
 
     function declare(uint256 name) external {
@@ -64,7 +42,7 @@ contract RegistriesHandler is Cheats {
 
     function enter(uint256 name) external {
         bytes32 model = bytes32(1 + name % NAMES);
-        try models.register("study", model, "card", 1, 0) returns (uint256 number) {
+        try models.carryModel("study", model, "card", 1, 0) returns (uint256 number) {
             require(numberOf[model] == 0, "entered");
             numberOf[model] = number;
             ++registered;
@@ -86,14 +64,6 @@ contract RegistriesInvariantTest {
     function targetContracts() public view returns (address[] memory targets) {
         targets = new address[](1);
         targets[0] = address(_handler);
-    }
-
-    /// A consent stands exactly where it was given and not withdrawn.
-    function invariant_consentsAreWhatWasSaid() public view {
-        for (uint256 name = 0; name < _handler.NAMES(); ++name) {
-            bool due = _handler.grantor(name) != address(0) && !_handler.revoked(name);
-            require(_handler.consents().isGranted(bytes32(name)) == due, "consent");
-        }
     }
 
     /// Overdue is exactly what was declared more than an hour ago and never reviewed.

@@ -2,9 +2,11 @@
 pragma solidity ^0.8.30;
 
 import {WitnessSet} from "../src/WitnessSet.sol";
+import {BlsSigner} from "./BlsSigner.sol";
 import {Witnesses} from "./Witnesses.sol";
 
-/// Registers, retires and sets quorums in any order, the impossible ones too, and counts what was accepted.
+/// Registers, retires and sets quorums in any order, the impossible ones too, and counts what was accepted. Its owner
+/// founds; afterwards all active witnesses agree, or it tries alone.
 contract WitnessSetHandler is Witnesses {
     uint256 private constant MOST = 6;
     bytes private constant MESSAGE = "message";
@@ -22,20 +24,25 @@ contract WitnessSetHandler is Witnesses {
 
     function join() external {
         if (witnesses.registered() == MOST) return;
-        register(witnesses.registered());
-        ++changes;
+        uint256 place = witnesses.registered();
+        bytes memory key = BlsSigner.publicKey(secretOf(place));
+        bytes memory proof = BlsSigner.provePossession(secretOf(place));
+        _change(abi.encodeCall(WitnessSet.register, (nameOf(place), key, proof)));
     }
 
     function retire(uint256 index) external {
-        try witnesses.retire(index % (MOST + 1)) {
-            ++changes;
-        } catch {}
+        _change(abi.encodeCall(WitnessSet.retire, (index % (MOST + 1))));
     }
 
     function setQuorum(uint32 quorum) external {
-        try witnesses.setQuorum(quorum % uint32(MOST + 2)) {
-            ++changes;
-        } catch {}
+        _change(abi.encodeCall(WitnessSet.setQuorum, (quorum % uint32(MOST + 2))));
+    }
+
+    /// Its owner alone, once the consortium is founded.
+    function alone(uint32 quorum) external {
+        if (witnesses.quorum() == 0) return;
+        (bool passed,) = address(witnesses).call(abi.encodeCall(WitnessSet.setQuorum, (quorum % uint32(MOST + 2))));
+        if (passed) fooled = true;
     }
 
     /// Whoever signs: it passes exactly where all are active and enough.
@@ -46,6 +53,20 @@ contract WitnessSetHandler is Witnesses {
         (bool passed,) =
             address(witnesses).call(abi.encodeCall(WitnessSet.requireQuorum, (MESSAGE, bitmap, keys, aggregate)));
         if (passed != due) fooled = true;
+    }
+
+    function _change(bytes memory call) private {
+        bool made;
+        if (witnesses.quorum() == 0) {
+            (made,) = address(witnesses).call(call);
+        } else {
+            uint256 bitmap = witnesses.active();
+            bytes memory message = witnesses.agreementMessage(address(witnesses), call);
+            (bytes[] memory keys, bytes memory aggregate) = cosign(bitmap, message);
+            bytes memory agreed = abi.encodeCall(witnesses.agree, (address(witnesses), call, bitmap, keys, aggregate));
+            (made,) = address(witnesses).call(agreed);
+        }
+        if (made) ++changes;
     }
 }
 

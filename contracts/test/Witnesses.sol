@@ -7,6 +7,8 @@ import {Cheats} from "./Cheats.sol";
 
 /// A set of witnesses whose secrets the tests hold: the witness at place i has the secret `i + 1000`.
 abstract contract Witnesses is Cheats {
+    uint64 internal constant DELAY = 3 days;
+
     WitnessSet internal witnesses;
 
     function secretOf(uint256 index) internal pure returns (uint256) {
@@ -14,7 +16,7 @@ abstract contract Witnesses is Cheats {
     }
 
     function deployWitnesses(uint256 count, uint32 quorum) internal {
-        witnesses = new WitnessSet(address(this));
+        witnesses = new WitnessSet(address(this), DELAY);
         for (uint256 i = 0; i < count; ++i) {
             register(i);
         }
@@ -23,7 +25,31 @@ abstract contract Witnesses is Cheats {
 
     function register(uint256 i) internal returns (uint256) {
         bytes memory key = BlsSigner.publicKey(secretOf(i));
-        return witnesses.register(bytes32(i + 1), key, BlsSigner.provePossession(secretOf(i)));
+        return witnesses.register(nameOf(i), key, BlsSigner.provePossession(secretOf(i)));
+    }
+
+    /// The name of the witness at place i.
+    function nameOf(uint256 i) internal pure returns (bytes32) {
+        return bytes32(i + 1);
+    }
+
+    /// Has all active witnesses agree to a change of the set itself.
+    function agree(bytes memory call) internal {
+        agreeTo(address(witnesses), call);
+    }
+
+    function agreeTo(address target, bytes memory call) internal {
+        uint256 bitmap = witnesses.active();
+        (bytes[] memory keys, bytes memory aggregate) = cosign(bitmap, witnesses.agreementMessage(target, call));
+        witnesses.agree(target, call, bitmap, keys, aggregate);
+    }
+
+    /// The same where it must be refused.
+    function refuse(address target, bytes memory call, bytes memory reason) internal {
+        uint256 bitmap = witnesses.active();
+        (bytes[] memory keys, bytes memory aggregate) = cosign(bitmap, witnesses.agreementMessage(target, call));
+        vm.expectRevert(reason);
+        witnesses.agree(target, call, bitmap, keys, aggregate);
     }
 
     /// Keys and aggregate of the witnesses in a bitmap over a message.

@@ -57,7 +57,11 @@ class ParameterError(CryptoError):
 
 
 class KeyProviderError(CryptoError):
-    """A key service refused or failed."""
+    """A key service refused or failed. ``hint`` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class KeyNotFound(KeyProviderError):

@@ -8,6 +8,7 @@ One ``Anchorer.advance`` does the whole walk and may be called as often as one l
 * A chain that is down stops nothing: the checkpoint is cosigned and kept, ``AnchorOutcome.problem`` says why it waits,
   and the journal keeps that for whoever asks later.
 * A chain that was reorganised and holds less than it confirmed: those anchors wait again and are sent anew.
+* A clock that is far ahead of everything known signs nothing, see ``clock_doubt``.
 * If the chain or a witness holds another root than the log has now, the log was rewritten: that raises.
 """
 
@@ -24,15 +25,16 @@ from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.clock import Clock
+from twinward_ledger.clock_doubt import ClockDoubt, anchor_ahead, leap
 from twinward_ledger.cosign_request import AnchorRequest
 from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, log_id
 from twinward_ledger.cosigning import GRACE_S, Cosigning, Gathered
-from twinward_ledger.errors import ChainError, LogCorrupt, QuorumNotReached, SplitView
+from twinward_ledger.errors import ChainError, ClockDoubted, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.log import Log
 from twinward_ledger.policy import QuorumPolicy
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.witness_memory import WitnessMemory
-from twinward_ledger.witness import WitnessPeer
+from twinward_ledger.witness import Witness, WitnessPeer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,13 @@ class Founder:
     possession: bytes
 
 
+def register_all(witnesses: WitnessSet, founders: Sequence[Founder]) -> None:
+    """Register the founders' witnesses in a set that has no quorum yet. Raises ``ChainError``."""
+    for one in founders:
+        key, possession = bls.public_key_to_eip2537(one.public_key), bls.signature_to_eip2537(one.possession)
+        witnesses.register(one.name, key, possession)
+
+
 @dataclass(frozen=True, slots=True)
 class ChainState:
     """What the contracts say now.
@@ -53,12 +62,16 @@ class ChainState:
         quorum: how many must sign.
         places: place of each active witness's BLS public key (48 bytes).
         head: the log's last anchor; None if it has none.
+        time_s: the newest block's, Unix seconds.
+        own_clock: whether that is another clock's than this machine's.
     """
 
     domain: AnchorDomain
     quorum: int
     places: dict[bytes, int]
     head: Head | None
+    time_s: int
+    own_clock: bool
 
 
 class ChainAnchor:
@@ -71,11 +84,9 @@ class ChainAnchor:
 
     @classmethod
     def found(cls, client: ChainClient, founders: Sequence[Founder], quorum: int) -> ChainAnchor:
-        """Deploy a new consortium's contracts: the set of its witnesses, and the anchor over it."""
+        """Deploy a new consortium's contracts: the set of its witnesses, and the anchor over it. It is founded then."""
         witnesses = WitnessSet.deploy(client)
-        for one in founders:
-            key, possession = bls.public_key_to_eip2537(one.public_key), bls.signature_to_eip2537(one.possession)
-            witnesses.register(one.name, key, possession)
+        register_all(witnesses, founders)
         witnesses.set_quorum(quorum)
         return cls(client, AccessAnchor.deploy(client, witnesses.address).address)
 
@@ -92,7 +103,10 @@ class ChainAnchor:
             bls.public_key_from_eip2537(one.public_key): one.index for one in self._witnesses.witnesses() if one.active
         }
         domain = AnchorDomain(self._client.chain_id, self.contract, self._witnesses.epoch())
-        return ChainState(domain, self._witnesses.quorum(), places, self._contract.latest(log_id(origin)))
+        head = self._contract.latest(log_id(origin))
+        return ChainState(
+            domain, self._witnesses.quorum(), places, head, self._client.block_time_s(), self._client.has_own_clock
+        )
 
     def anchored_root(self, origin: str, size: int) -> bytes | None:
         """The root anchored for a log at one size; None if that size was never anchored."""
@@ -188,17 +202,19 @@ class Anchorer:
         """Sign the log as it is, have it cosigned, anchor it if the chain answers.
 
         Raises:
+            ClockDoubted: the clock is far ahead of everything known. Nothing was signed.
             LogCorrupt: the log no longer extends what it signed or anchored.
             SplitView: a witness holds a contradicting checkpoint that this log signed.
             QuorumNotReached: too few witnesses cosigned; what was gathered is kept, and the next call tries again.
             LogUnavailable: something could not be written durably.
         """
-        checkpoint, note = self.log.checkpoint()
         state, problem = self._state()
+        self._require_believable_clock(state)
+        checkpoint, note = self.log.checkpoint()
         if checkpoint.size == 0:
             return AnchorOutcome(checkpoint, (), (), None, problem)
         if self._chain and state:
-            self._require_agreement(state.head)
+            require_agreement(self.log, state.head)
             self.journal.retract(state.head.size if state.head else 0, self._clock.now_ms())
             self._settle(self._chain, state.head)
         elif problem:
@@ -224,9 +240,51 @@ class Anchorer:
         """What to ask the BLS signers for; None where there is no chain, or nothing to anchor on it."""
         if state is None or (state.head and state.head.size == checkpoint.size):
             return None
-        # A contract refuses a time before the last anchor's, so a clock that was set back waits.
-        time_s = max(self._clock.now_ms() // 1000, state.head.time_s if state.head else 0)
+        # A contract refuses a time before the last anchor's, so a clock that was set back by seconds waits.
+        time_s = max(self._now_s(), state.head.time_s if state.head else 0)
+        if anchor_ahead(self._now_s(), time_s) and time_s != self.journal.accepted_time():
+            return None  # no witness would sign it; without it they cosign all the same
         return AnchorRequest(state.domain, time_s, tuple(state.places), state.quorum)
+
+    def clock_doubt(self) -> ClockDoubt | None:
+        """Why this machine's clock is doubted; None where it is not, or the operator has accepted it."""
+        state, _ = self._state()
+        found = self._leap(state)
+        if found is None and state and state.head and state.head.time_s != self.journal.accepted_time():
+            found = anchor_ahead(self._now_s(), state.head.time_s)
+        return found
+
+    def accept(self, doubt: ClockDoubt) -> None:
+        """Go on in spite of a doubt, which the operator has looked into.
+
+        A clock that leapt is believed from where it is; anchors are dated as the last one until its time has come, by
+        every witness in this process. Witnesses elsewhere go by their own clocks. Raises ``LogUnavailable``.
+        """
+        if doubt.leap:
+            self.journal.accept_clock(doubt.clock_s, self._clock.now_ms())
+            return
+        for witness in self.witnesses:
+            if isinstance(witness, Witness):
+                witness.accept_time(doubt.known_s)
+        self.journal.accept_time(doubt.known_s, self._clock.now_ms())
+
+    def _require_believable_clock(self, state: ChainState | None) -> None:
+        doubt = self._leap(state)
+        if doubt is not None:
+            self.journal.note_problem(str(doubt), self._clock.now_ms())
+            raise ClockDoubted(str(doubt))
+
+    def _leap(self, state: ChainState | None) -> ClockDoubt | None:
+        known = [self.journal.accepted_clock()]
+        latest = self.log.latest()
+        known += [time_s for _, time_s in self.policy.cosigned(latest[1])] if latest else []
+        if state is not None:
+            known += [state.head.time_s] if state.head else []
+            known += [state.time_s] if state.own_clock or not any(known) else []  # a node's own chain has its clock
+        return leap(self._now_s(), known)
+
+    def _now_s(self) -> int:
+        return self._clock.now_ms() // 1000
 
     def _state(self) -> tuple[ChainState | None, str]:
         if self._chain is None:
@@ -235,17 +293,6 @@ class Anchorer:
             return self._chain.state(self.log.origin), ""
         except ChainError as error:
             return None, f"the chain does not answer: {error}"
-
-    def _require_agreement(self, head: Head | None) -> None:
-        """What was anchored must be a prefix of the log; otherwise the log was cut or rewritten."""
-        size = self.log.store.size()
-        if head and head.size > size:
-            raise LogCorrupt(f"{head.size} entries are anchored, the log has {size}", first_bad_index=size)
-        if head and not hmac.compare_digest(merkle.root_at(head.size, self.log.store.node), head.root):
-            raise LogCorrupt(
-                f"the first {head.size} entries no longer give the root that was anchored; run fsck",
-                first_bad_index=None,
-            )
 
     def _settle(self, chain: ChainAnchor, head: Head | None) -> None:
         """Find out what became of anchors that were sent and never confirmed."""
@@ -268,6 +315,8 @@ class Anchorer:
         size, anchored = checkpoint.size, state.head.size if state.head else 0
         if size == anchored:
             return ""
+        if not gathered.time_s and state.head and (doubt := anchor_ahead(self._now_s(), state.head.time_s)):
+            return f"{doubt}; anchors wait until then, or `twinward audit accept-clock`"
         record = _record(checkpoint, gathered, state)
         if len(record.signers) < state.quorum or not record.signers:
             return f"the contract wants {state.quorum} of its witnesses, {len(record.signers)} of them signed"
@@ -278,6 +327,18 @@ class Anchorer:
         except ChainError as error:
             return f"the anchor waits: {error}"
         return ""
+
+
+def require_agreement(log: Log, head: Head | None) -> None:
+    """What was anchored must be a prefix of the log. Raises ``LogCorrupt``: the log was cut or rewritten."""
+    size = log.store.size()
+    if head and head.size > size:
+        raise LogCorrupt(f"{head.size} entries are anchored, the log has {size}", first_bad_index=size)
+    if head and not hmac.compare_digest(merkle.root_at(head.size, log.store.node), head.root):
+        raise LogCorrupt(
+            f"the first {head.size} entries no longer give the root that was anchored; verify the log",
+            first_bad_index=None,
+        )
 
 
 def _record(checkpoint: Checkpoint, gathered: Gathered, state: ChainState) -> AnchorRecord:

@@ -31,12 +31,21 @@ class ChainClient(Protocol):
         ...
 
     @property
+    def has_own_clock(self) -> bool:
+        """Whether the times of its blocks come from other clocks than this machine's."""
+        ...
+
+    @property
     def sender(self) -> str:
         """The checksummed address transactions come from."""
         ...
 
     def block_number(self) -> int:
         """The newest block's number."""
+        ...
+
+    def block_time_s(self) -> int:
+        """The newest block's time, Unix seconds."""
         ...
 
     def gas_used(self, block_number: int) -> int:

@@ -61,7 +61,7 @@ class Page:
             record = data[start : start + _PLACE.size]
             place = int.from_bytes(record[:2])
             if len(record) < _PLACE.size or not 0 < place < heap_size:
-                raise LogCorrupt("a page of the completeness map is damaged; run fsck", first_bad_index=None)
+                raise LogCorrupt("a page of the completeness map is damaged; verify the log", first_bad_index=None)
             page._heap[place] = record
         return page
 

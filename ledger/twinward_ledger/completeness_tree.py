@@ -78,7 +78,7 @@ class MapTree:
             return MapProof(0, EMPTY_ROOT, path)
         found = self._view.first_within(*_range(label, prefix))
         if found is None or found.node != node:
-            raise LogCorrupt("the completeness map does not fit its own rows; run fsck", first_bad_index=None)
+            raise LogCorrupt("the completeness map does not fit its own rows; verify the log", first_bad_index=None)
         if found.label == label:
             return MapProof(found.count, found.root, path)
         return MapProof(0, EMPTY_ROOT, path, Neighbour(found.label, found.root, found.count))

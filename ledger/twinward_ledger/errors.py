@@ -21,6 +21,7 @@ LedgerError
 ├── LogUnavailable             the log could not be written durably (the access must be refused)
 ├── NoSuchEntry                an index, node or checkpoint that the log does not hold
 ├── Rollback                   a checkpoint smaller than one that is already held
+├── ClockDoubted               this machine's clock is far ahead of everything that was signed: nothing is signed by it
 ├── LogCorrupt                 stored leaves and roots disagree; ``first_bad_index`` says where
 └── ChainError
     ├── ChainUnavailable       no answer from the chain
@@ -134,6 +135,10 @@ class Rollback(LedgerError):
     """A checkpoint smaller than one that is already held, or larger than the log."""
 
 
+class ClockDoubted(LedgerError):
+    """The clock is far ahead of every time that the log, its witnesses and its chain know. Nothing was signed."""
+
+
 class LogCorrupt(LedgerError):
     """Stored leaves do not give the signed root."""
 
@@ -156,6 +161,10 @@ class Unfunded(ChainUnavailable):
 
 class WrongChain(ChainError):
     """The endpoint answers for another chain id than the one configured."""
+
+
+class EarlierContracts(ChainError):
+    """The contracts at these addresses are not ones that only the hospitals' agreement changes."""
 
 
 class TransactionReverted(ChainError):

@@ -207,7 +207,7 @@ def _signed(store: LogStore, log: VerifierKey, notes: Iterable[bytes]) -> list[C
             raise LogCorrupt(f"the checkpoint kept for size {size} is of another size", first_bad_index=None)
         found.append(checkpoint)
     found.extend(open_checkpoint(note, log)[0] for note in notes)
-    return sorted(found, key=lambda checkpoint: checkpoint.size)
+    return sorted(set(found), key=lambda checkpoint: checkpoint.size)  # the same may be kept in several places
 
 
 def _stored_root(store: LogStore, size: int) -> bytes:

@@ -21,6 +21,10 @@ from twinward_ledger.store import Entry
 LABEL = b"twinward/heartbeat/1".ljust(28, b"\0")
 MAX_INTERVAL_S = 2**32 - 1
 _SLACK_S = 60
+CLOCK_SLACK_MS = 5 * MINUTE_MS
+"""How far times may go back without a word: several processes write, and clocks are set right by seconds."""
+_AHEAD_MS = 24 * 60 * MINUTE_MS
+"""A clock set back by more was far ahead: what it said until then would hide every silence until it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,22 @@ class Gap:
     from_ms: int
     to_ms: int
     promised_s: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """A place where a log's times go back.
+
+    Attributes:
+        after: index of the last entry before it.
+        from_ms, to_ms: that entry's minute, and the next one's; ``to_ms`` is now where none came yet.
+        ended: whether an entry came after it.
+    """
+
+    after: int
+    from_ms: int
+    to_ms: int
     ended: bool
 
 
@@ -79,9 +99,30 @@ def find_gaps(leaves: Iterable[bytes], *, now_ms: int | None = None) -> Iterator
             yield Gap(index - 1, last_ms, at_ms, promised, ended=True)
         said = promise(leaf)
         promised = promised if said is None else said
-        last_ms = max(last_ms, at_ms)  # several writers, or a clock that was set back
+        last_ms = at_ms if at_ms < last_ms - _AHEAD_MS else max(last_ms, at_ms)  # several writers, or a clock set back
     if index >= 0 and now_ms is not None and _broken(promised, last_ms, now_ms):
         yield Gap(index, last_ms, now_ms, promised, ended=False)
+
+
+def find_clock_steps(leaves: Iterable[bytes], *, now_ms: int | None = None) -> Iterator[ClockStep]:
+    """Every place where the log's times go back: its clock was ahead until there, or was set back wrongly.
+
+    Args:
+        leaves: all leaves of the log, in order.
+        now_ms: when they were read; also names a newest entry that is dated later.
+
+    Raises:
+        MalformedLeaf: a leaf does not parse.
+    """
+    last_ms, index = 0, -1
+    for index, data in enumerate(leaves):
+        at_ms = Leaf.decode(data).minute * MINUTE_MS
+        if at_ms < last_ms - CLOCK_SLACK_MS:
+            yield ClockStep(index - 1, last_ms, at_ms, ended=True)
+            last_ms = at_ms
+        last_ms = max(last_ms, at_ms)
+    if index >= 0 and now_ms is not None and now_ms < last_ms - CLOCK_SLACK_MS:
+        yield ClockStep(index, last_ms, now_ms, ended=False)
 
 
 def _broken(promised_s: int, from_ms: int, to_ms: int) -> bool:

@@ -76,6 +76,10 @@ class Log:
                 return newer
             return checkpoint, note
 
+    def require_extends(self, signed: Checkpoint) -> None:
+        """Raise ``LogCorrupt`` unless this log still begins with what was once signed. Reads no leaf."""
+        self._require_extends(signed, self.store.size())
+
     def keep_cosignatures(self, note: Note) -> None:
         """Keep a checkpoint's note with the cosignatures it gained, unless a newer checkpoint was signed meanwhile."""
         with self._signing:
@@ -111,11 +115,14 @@ class Log:
             raise LogCorrupt(f"the log has shrunk: {size} entries, {last.size} were signed", first_bad_index=size)
         if not hmac.compare_digest(merkle.root_at(last.size, self._node), last.root):
             raise LogCorrupt(
-                f"the first {last.size} entries no longer give the root that was signed; run fsck", first_bad_index=None
+                f"the first {last.size} entries no longer give the root that was signed; verify the log",
+                first_bad_index=None,
             )
 
     def _node(self, level: int, index: int) -> bytes:
         try:
             return self.store.node(level, index)
         except NoSuchEntry as error:  # callers ask below the log's size only, so it must be there
-            raise LogCorrupt(f"a node of the tree is missing; run fsck ({error})", first_bad_index=None) from error
+            raise LogCorrupt(
+                f"a node of the tree is missing; verify the log ({error})", first_bad_index=None
+            ) from error

@@ -29,6 +29,7 @@ import importlib
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -614,8 +615,8 @@ def read_receipt(path: Path) -> dict[str, Any] | None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
+    with beside.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

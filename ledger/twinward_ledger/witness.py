@@ -2,9 +2,9 @@
 
 The order of checks in ``Witness.cosign``:
 
-1. the log is one it was configured with, and the log signed the checkpoint;
+1. the log is one it was configured with, and the log signed the checkpoint, with a key it has not replaced since;
 2. the proof does not start beyond the checkpoint; for an anchor: the proposed time is within the allowed skew of its
-   own clock, the anchor is on a chain and contract it was configured with;
+   own clock (or is one ahead that its operator accepted), the anchor is on a chain and contract it was configured with;
 3. the note does not bear this witness's own cosignature on a size it has forgotten (``WitnessForgot``: it was restored
    from a backup, and might sign a second history of what it forgot);
 4. nothing it cosigned before is contradicted (same size, another root: ``SplitView``, both notes are the evidence);
@@ -23,7 +23,7 @@ from typing import Protocol
 from twinward_crypto import bls
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.clock import Clock
 from twinward_ledger.cosignature import (
     AnchorDomain,
@@ -47,6 +47,7 @@ from twinward_ledger.errors import (
     WitnessForgot,
     WitnessRefused,
 )
+from twinward_ledger.log_keys import LogKeys
 from twinward_ledger.note import Note, NoteSigner, Signature, VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
 
@@ -126,7 +127,7 @@ class Witness:
 
     Args:
         keys: what it signs with.
-        logs: the keys of the logs it cosigns for; any other log is refused.
+        logs: the keys of the logs it cosigns for, see ``serve``; any other log is refused.
         state: where it remembers what it cosigned; its own, never the log's.
         clock: its own clock.
         chain_id, contract: the only anchor (EIP-155 id, 20-byte address) it gives BLS signatures for; None for none.
@@ -151,12 +152,18 @@ class Witness:
         self._bls_public_key = keys.bls_public_key
         self.serve(logs, () if chain_id is None or contract is None else ((chain_id, contract),))
 
-    def serve(self, logs: Iterable[VerifierKey], anchors: Iterable[tuple[int, bytes]]) -> None:
+    def serve(
+        self,
+        logs: Iterable[VerifierKey],
+        anchors: Iterable[tuple[int, bytes]],
+        retired: Iterable[VerifierKey] = (),
+    ) -> None:
         """Replace the logs it cosigns for, and the anchors (EIP-155 id, 20-byte address) it gives BLS signatures for.
 
-        What it cosigned of a log that is no longer listed stays remembered.
+        Several keys of one log are in the order in which it took them up, ``retired`` those it signs with no more
+        (see ``LogKeys``). What it cosigned of a log that is no longer listed stays remembered.
         """
-        self._logs = {key.name: key for key in logs}
+        self._logs = LogKeys.by_origin(logs, retired)
         self._anchors = frozenset(anchors)
 
     @property
@@ -184,14 +191,14 @@ class Witness:
             SplitView: it contradicts a checkpoint cosigned before.
             WitnessRefused: any other check failed, or its state could not be written.
         """
-        checkpoint, note = self._open(proposal.note)
+        checkpoint, note, key = self._open(proposal.note)
         if proposal.old_size > checkpoint.size:
             raise MalformedProposal(f"the proof starts at {proposal.old_size}, beyond the checkpoint's size")
-        if proposal.domain is not None:
-            self._check_anchor(proposal.domain, proposal.time_s)
         try:
+            if proposal.domain is not None:
+                self._check_anchor(proposal.domain, proposal.time_s)
             self._state.advance(
-                checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, note, proposal)
+                checkpoint.origin, checkpoint.size, proposal.note, lambda: self._check(checkpoint, note, key, proposal)
             )
         except LogUnavailable as error:
             raise WitnessDown(str(error)) from error
@@ -201,6 +208,14 @@ class Witness:
         statement = AnchorStatement.of(proposal.domain, checkpoint, proposal.time_s)
         key_id = anchor_key_id(self.key.name, self._bls_public_key)
         return Cosignature(line, cosign_bls(statement, self._keys.bls_secret_key), key_id)
+
+    def accept_time(self, time_s: int) -> None:
+        """Also sign anchors that are dated this very time, though it lies ahead: its operator was asked, and said so.
+
+        For the anchors it is configured with; written down with the moment it was asked. Raises ``LogUnavailable``.
+        """
+        for chain_id, contract in self._anchors:
+            self._state.accept_time(chain_id, contract, time_s, self._clock.now_ms())
 
     def newest(self, origin: str) -> bytes | None:
         """The largest checkpoint it cosigned of a log, as it was proposed; None if none. Public: the log signed it."""
@@ -214,9 +229,9 @@ class Witness:
         """The logs it cosigns for."""
         return tuple(self._logs)
 
-    def log_of(self, data: bytes) -> VerifierKey:
-        """The key of the log that signed a checkpoint. Raises ``WitnessRefused`` if it is none this witness knows."""
-        checkpoint, _ = self._open(data)
+    def log_of(self, data: bytes) -> LogKeys:
+        """The keys of the log that signed a checkpoint. Raises ``WitnessRefused`` if it is none this witness knows."""
+        checkpoint, _, _ = self._open(data)
         return self._logs[checkpoint.origin]
 
     def remember(self, data: bytes) -> Checkpoint:
@@ -228,7 +243,7 @@ class Witness:
             SplitView: it contradicts a checkpoint cosigned before.
             WitnessRefused: it does not bear this witness's cosignature, or is no checkpoint of a log it knows.
         """
-        checkpoint, note = self._open(data)
+        checkpoint, note, _ = self._open(data)
         if not self._signed(note):
             raise WitnessRefused("the checkpoint does not bear this witness's own cosignature")
         try:
@@ -241,29 +256,32 @@ class Witness:
         """Give back its state's file."""
         self._state.close()
 
-    def _open(self, data: bytes) -> tuple[Checkpoint, Note]:
+    def _open(self, data: bytes) -> tuple[Checkpoint, Note, VerifierKey]:
         try:
             origin = Checkpoint.parse(Note.parse(data).text).origin
         except MalformedCheckpoint as error:
             raise MalformedProposal(f"not a checkpoint: {error}") from error
-        key = self._logs.get(origin)
-        if key is None:
+        keys = self._logs.get(origin)
+        if keys is None:
             raise UnknownLog(f"{origin} is not a log this witness knows")
         try:
-            return open_checkpoint(data, key)
+            return keys.open(data)
         except (MalformedCheckpoint, InvalidSignature) as error:
             raise NotSignedByLog(f"not a checkpoint signed by its log: {error}") from error
 
     def _check_anchor(self, domain: AnchorDomain, time_s: int) -> None:
         skew = time_s - self._clock.now_ms() // 1000
-        if abs(skew) > self._max_skew_s:
+        accepted = skew > 0 and time_s == self._state.accepted_time(domain.chain_id, domain.contract)
+        if abs(skew) > self._max_skew_s and not accepted:
             raise WitnessRefused(f"the proposed time is {skew} s from this witness's clock, {self._max_skew_s} allowed")
         if (domain.chain_id, domain.contract) not in self._anchors:
             raise WitnessRefused("the anchor is on another chain or contract than this witness signs for")
 
-    def _check(self, checkpoint: Checkpoint, note: Note, proposal: Proposal) -> None:
+    def _check(self, checkpoint: Checkpoint, note: Note, key: VerifierKey, proposal: Proposal) -> None:
         newest = self._state.newest(checkpoint.origin)
         size = newest[0] if newest else 0
+        if self._logs[checkpoint.origin].replaced(key, newest[1] if newest else None):
+            raise NotSignedByLog(f"signed with a key that {checkpoint.origin} has replaced")
         if checkpoint.size > size and self._signed(note):
             raise WitnessForgot(
                 f"this witness cosigned size {checkpoint.size} once and now knows {size} only: restored?"

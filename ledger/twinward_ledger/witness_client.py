@@ -15,6 +15,7 @@ from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import evidence, witness_wire
 from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.cosignature import log_id
+from twinward_ledger.deadline import Connections
 from twinward_ledger.errors import (
     MalformedCheckpoint,
     MalformedEvidence,
@@ -49,11 +50,13 @@ class HttpWitness:
         self._log = log
         self._timeout_s = timeout_s
         self._sizes: dict[str, int] = {}
+        self._connections = Connections()
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
             limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=60),
             trust_env=False,
             follow_redirects=False,
+            headers={"accept-encoding": "identity"},
         )
 
     def last_size(self, origin: str) -> int:
@@ -111,23 +114,35 @@ class HttpWitness:
 
     def _exchange(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
         """One request; its status, media type and bounded body. The time limit is for all of it together."""
-        started, answer = time.monotonic(), bytearray()
+        answer, until = bytearray(), time.monotonic() + self._timeout_s
+        slow = WitnessSlow(f"did not answer within {self._timeout_s:g} s")
+        traced = {"trace": self._connections.trace}
         try:
-            with self._http.stream(method, self.url + path, content=body, headers=headers) as response:
-                for chunk in response.iter_bytes():
+            with (
+                self._connections.cut_after(self._timeout_s),
+                self._http.stream(
+                    method, self.url + path, content=body, headers=headers, extensions=traced
+                ) as response,
+            ):
+                # httpx unpacks whatever comes, and 64 KiB of zstd are gigabytes: what is packed is not looked into.
+                if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                    raise WitnessLied("answered packed, which it was not asked for")
+                for chunk in response.iter_raw():
                     answer += chunk
                     if len(answer) > witness_wire.MAX_ANSWER_BYTES:
                         raise WitnessLied("answered with too much")
-                    if time.monotonic() - started > self._timeout_s:  # a drop at a time keeps httpx's own limit away
-                        raise WitnessSlow(f"did not answer within {self._timeout_s:g} s")
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         except httpx.ConnectTimeout as error:
             raise WitnessDown("cannot be reached: no connection in time") from error
         except httpx.TimeoutException as error:
-            raise WitnessSlow(f"did not answer within {self._timeout_s:g} s") from error
+            raise slow from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed meanwhile; httpx has no type of its own for that
+            if time.monotonic() >= until:
+                raise slow from error
             raise WitnessDown(f"cannot be reached: {type(error).__name__}") from error
+        if time.monotonic() >= until:  # an answer without a length ends where it was cut off
+            raise slow
         return response.status_code, kind, bytes(answer)
 
 

@@ -178,11 +178,11 @@ class WitnessService:
 
     def _split(self, split: SplitView, proposal: Proposal) -> tuple[int, str, bytes]:
         """Keep the evidence first. The log gets it too, unless its proof started elsewhere: then the size is owed."""
-        key = self._witness.log_of(proposal.note)
-        found = evidence.SplitViewEvidence.of(split.seen, split.offered, key)
+        log = self._witness.log_of(proposal.note)
+        found = evidence.SplitViewEvidence.of(split.seen, split.offered, *log.keys)
         self._on_split(found)
-        self._report("split_view", {"log": key.name, "size": found.first.size})
-        newest = self._witness.last_size(key.name)
+        self._report("split_view", {"log": log.origin, "size": found.first.size})
+        newest = self._witness.last_size(log.origin)
         if proposal.old_size != newest:
             return 409, witness_wire.SIZE_TYPE, witness_wire.encode_size(newest)
         return 409, evidence.MEDIA_TYPE, found.encoded

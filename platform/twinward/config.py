@@ -6,14 +6,22 @@ command was given. Secrets are never settings: a passphrase comes from a file th
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from twinward.errors import BadInput
 
@@ -21,8 +29,14 @@ DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
 POLICY_FILE = "quorum.policy"
 """In a node's home, where it was made with the cards of witnesses."""
+CONSORTIUM_FILE = "consortium.json"
+"""In a node's home: where the contracts are. Public, and the same at every member."""
 JOURNAL_FILE = "break-glass.journal"
 """In a node's home, once an emergency had to be written down while the log could not be."""
+EMERGENCIES_LOCK, FOLLOW_UP_LOCK = "emergencies.lock", "follow-up.lock"
+"""In a node's home; they hold nothing: one process at a time begins and ends emergencies, and follows them up."""
+WRITING_LOCK, CONDITIONS_LOCK = "writing.lock", "conditions.lock"
+"""In a node's home; they hold nothing: one process at a time changes twins, and writes on a condition."""
 
 
 def _without_password(uri: str) -> str:
@@ -34,6 +48,43 @@ def _without_password(uri: str) -> str:
     if carries:
         raise ValueError("a database's URI must not carry its password: put it into the file PGPASSFILE names")
     return uri
+
+
+def _proxies(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("a trusted proxy is an IP address or a network, such as 10.0.0.0/24") from None
+    if not network.prefixlen:
+        raise ValueError("to trust every address is to trust whoever asks: name the proxy's own")
+    return str(network)
+
+
+ProxyNetwork = Annotated[str, AfterValidator(_proxies)]
+"""An IP address or network in canonical form."""
+
+
+def _receiver(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("it is no http or https address, or one that carries a password")
+    return url
+
+
+def _origin(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None)
+        fits = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and bare and parts.port != 0)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("it is no address such as https://twinward.hospital.example: scheme, host and port alone")
+    return url.rstrip("/")
 
 
 StoreUri = Annotated[str, AfterValidator(_without_password)]
@@ -53,6 +104,8 @@ class Settings(BaseSettings):
     """The hospital's name, for people."""
     keys: str = ""
     """Key service, e.g. ``local:/var/lib/twinward/keys``."""
+    log_key: str = ""
+    """The public key of this node's log, noted when the node was made: with other keys no command opens the home."""
     records: StoreUri = ""
     """Sealed records, e.g. ``postgresql://twinward@db.example/records``. The password comes from ``PGPASSFILE``."""
     keyring: StoreUri = ""
@@ -62,9 +115,9 @@ class Settings(BaseSettings):
     passphrase_file: Path | None = None
     """A file with the passphrase of the local key service; without one a key file protects it."""
     chain: str = ""
-    """Chain, e.g. ``embedded:/path/chain.db`` or ``http://127.0.0.1:8545``."""
+    """Chain, e.g. ``embedded:/path/chain.db``, ``http://127.0.0.1:8545`` or several endpoints with commas between."""
     chain_id: int | None = None
-    """The EIP-155 id a JSON-RPC endpoint must have."""
+    """The EIP-155 id that every JSON-RPC endpoint must have."""
     chain_key_file: Path | None = None
     """A file with the 32-byte secret key (hex) of this hospital's account on a JSON-RPC chain."""
     policy: Path | None = None
@@ -98,17 +151,49 @@ class Settings(BaseSettings):
     """Similarity requests one vendor may send in a minute."""
     vendor_budget: Annotated[int, Field(ge=0)] = 12
     """Queries a vendor may ask in one epoch. Below the number of features + 1, or distances would give rows away."""
+    vendor_window_epochs: Annotated[int, Field(ge=1, le=366)] = 30
+    """How many epochs are looked at together when a vendor spends: what epochs tell one by one adds up."""
+    vendor_window_grants: Annotated[int, Field(ge=1, le=366)] = 10
+    """How many epochs' grants a vendor may spend in them: at 12 an epoch, 120 queries in any 30 epochs."""
+    answer_step_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
+    """Gated answers leave at whole steps of so many milliseconds: how long one took tells less of who was refused."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"
     """The ring of vendor-key mode; the smaller ones also leak through ciphertext noise. `twinward similarity plan`
     picks."""
     vendor_key_grouping: Annotated[int, Field(ge=1, le=256)] = 1
     """Features that share a ciphertext in vendor-key mode, a power of two: less to send up, more to send down."""
     scoring: str = ""
-    """Who scores encrypted queries: ``in-process`` (the default), ``processes:4``, ``ray:8`` or ``ray:8@ADDRESS``."""
+    """Who scores encrypted queries: ``processes:4``, ``ray:8`` or ``ray:8@ADDRESS``; by default a process a core."""
+    break_glass_patients: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Different patients one clinician may open in emergencies within ``break_glass_window_s``. An officer raises it
+    for a time with `twinward access allow`."""
+    break_glass_window_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """That time, in seconds."""
+    break_glass_box_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """How long one emergency lasts; then it wants a justification anew."""
+    break_glass_review_s: Annotated[int, Field(ge=3600, le=3650 * 86_400)] = 72 * 3600
+    """By when an emergency is to be reviewed. A consortium is founded with it; later its contract's time counts."""
+    alert_url: Annotated[str, AfterValidator(_receiver)] = ""
+    """Where officers' alerts are posted when the glass is broken: an http(s) address in the hospital. It is told that,
+    and where to look; never who or whom."""
+    print_fonts: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
+    """Font files for printed exports, asked in this order for what DejaVu lacks: Chinese, Hindi, emoji. A character in
+    none of them is printed as ``\\u60a3``."""
     listen_host: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8040
+    public_url: Annotated[str, AfterValidator(_origin)] = ""
+    """Under which address clients reach this node, such as ``https://twinward.hospital.example``: links carry it, and
+    a request for another name is refused. Needed behind a proxy."""
+    max_connections: Annotated[int, Field(ge=4, le=65_536)] = 512
+    """How many connections may be open at once; fewer where the process has too few file descriptors."""
+    trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(max_length=64)] = ()
+    """Addresses or networks of proxies in front of this node, whose X-Forwarded-For is believed; nobody's unless named.
+    On a machine with other users, any of their processes can speak as a proxy at 127.0.0.1."""
+    password_days: Annotated[int, Field(ge=0, le=3650)] = 0
+    """After how many days a password has to be changed; 0 for never, as NIST SP 800-63B-4 advises."""
     secure_cookies: bool = False
-    """Set behind TLS: session cookies are then only ever sent over HTTPS."""
+    """Session cookies are only ever sent over HTTPS. They are so in any case where ``public_url`` is https, where a
+    trusted proxy says that a request came over HTTPS, and where the node listens beyond this machine."""
 
     @classmethod
     def load(cls, home: Path | None = None, **overrides: Any) -> Settings:
@@ -121,10 +206,25 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
-            hint = f"look at TWINWARD_{name.upper()} and at {base / FILE_NAME}"
+            hint = f"look at TWINWARD_{name.partition('.')[0].upper()} and at {base / FILE_NAME}"
             raise BadInput(f"setting {name}: {first['msg']}", hint=hint) from None
-        except tomllib.TOMLDecodeError as error:
-            raise BadInput(f"{base / FILE_NAME} is not valid TOML: {error}") from None
+        except SettingsError as error:
+            name = _ill_formed(error)
+            example = f'TWINWARD_{name.upper()}=\'["…", "…"]\''
+            raise BadInput(f"setting {name}: in the environment it is a JSON list", hint=f"e.g. {example}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise _unreadable(base / FILE_NAME, error) from None
+
+    @staticmethod
+    def written(home: Path) -> dict[str, Any]:
+        """What the file in a home says, whatever the environment does. Raises ``BadInput``: it cannot be read."""
+        path = home / FILE_NAME
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise _unreadable(path, error) from None
 
     @property
     def keys_uri(self) -> str:
@@ -145,6 +245,11 @@ class Settings(BaseSettings):
     def log_uri(self) -> str:
         """Where the access log is."""
         return self.log or f"sqlite:{self.home / 'log.db'}"
+
+    @property
+    def databases(self) -> dict[str, str]:
+        """Where records, keyring and log are, by the setting that names each."""
+        return {"records": self.records_uri, "keyring": self.keyring_uri, "log": self.log_uri}
 
     @property
     def chain_uri(self) -> str:
@@ -180,6 +285,20 @@ _IN_HOME = frozenset({"quorum_policy"})
 def origin_of(tenant: str) -> str:
     """A hospital's log in checkpoints (C2SP: a schema-less URL)."""
     return f"twinward.example/{tenant}/access-log"
+
+
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    """What is wrong with a settings file."""
+    if isinstance(error, OSError):
+        return BadInput(f"{path} cannot be read: {error.strerror}")
+    what = "text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"valid TOML: {error}"
+    return BadInput(f"{path} is not {what}", hint="put it right, or take it from a backup")
+
+
+def _ill_formed(error: SettingsError) -> str:
+    """Which setting pydantic-settings could not read from the environment: its message alone says so."""
+    found = re.search(r'field "(\w+)"', str(error))
+    return found.group(1) if found else "of a list"
 
 
 def _environment_home() -> Path | None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Self
 
-from eth_utils.address import to_checksum_address
+from eth_utils.address import is_address, to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinward.errors import BadInput, Conflict
-from twinward_contracts.bindings import AccessAnchor, BudgetLedger, ModelRegistry, WitnessSet
+from twinward.agreed_chain import AgreedChain
+from twinward.errors import BadInput, Conflict, Unavailable
+from twinward.private_files import write_public
+from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet
 from twinward_crypto import bls
 from twinward_crypto.errors import CryptoError, MalformedKey
-from twinward_ledger.anchor import ChainAnchor, Founder
+from twinward_ledger.agreement import agree, sign_as
+from twinward_ledger.anchor import Founder, register_all
 from twinward_ledger.chain import ChainClient
+from twinward_ledger.errors import ChainError, EarlierContracts, QuorumNotReached, TransactionReverted
 from twinward_ledger.note import Algorithm, VerifierKey
 from twinward_ledger.witness import WitnessKeys
+
+REVIEW_S = 72 * 3600
+"""How long a hospital has to review an emergency, unless its consortium agreed otherwise when it was founded."""
 
 
 class WitnessCard(BaseModel):
@@ -69,26 +76,152 @@ class Addresses:
     access_anchor: str
     budget_ledger: str
     model_registry: str
+    break_glass: str = ""
+    """Empty where a consortium was founded before emergencies were declared; it is then made when one is."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The addresses in a consortium's file. Raises ``ValueError`` or ``TypeError`` where one is missing.
+
+        What this version has no use for is passed over: a consortium may have founded more contracts.
+        """
+        named = json.loads(text)
+        return cls(**{field.name: named[field.name] for field in fields(cls) if field.name in named})
 
 
 class Consortium:
-    """The contracts, bound to a chain client."""
+    """The contracts, bound to a chain client.
 
-    def __init__(self, chain: ChainClient, addresses: Addresses) -> None:
-        self.chain = chain
+    Args:
+        chain: the chain, seen from this hospital's account.
+        addresses: where the contracts are.
+        path: the file that says so.
+        keys: of the hospitals whose keys are on this machine, by name. They sign what is theirs; where they are a
+            quorum, they agree to changes.
+    """
+
+    def __init__(
+        self, chain: ChainClient, addresses: Addresses, path: Path, keys: Mapping[str, WitnessKeys] | None = None
+    ) -> None:
+        obeying = [addresses.budget_ledger, addresses.model_registry, addresses.break_glass]
+        self.chain = AgreedChain(
+            chain,
+            addresses.witness_set,
+            addresses.access_anchor,
+            [one for one in obeying if one],
+            paying=(addresses.model_registry, addresses.budget_ledger),
+        )
+        self._path = path
+        self.keys = dict(keys or {})
         self.addresses = addresses
-        self.witness_set = WitnessSet(chain, addresses.witness_set)
-        self.anchor = AccessAnchor(chain, addresses.access_anchor)
-        self.budgets = BudgetLedger(chain, addresses.budget_ledger)
-        self.models = ModelRegistry(chain, addresses.model_registry)
+        self.witness_set = WitnessSet(self.chain, addresses.witness_set)
+        self.anchor = AccessAnchor(self.chain, addresses.access_anchor)
+        self.budgets = BudgetLedger(self.chain, addresses.budget_ledger)
+        self.models = ModelRegistry(self.chain, addresses.model_registry)
+
+    def change(self, call: Call) -> Change | None:
+        """Have a change made: at once where the keys here are a quorum (None), else by proposing it for all to see.
+
+        Raises:
+            Conflict: the contract refuses the change, or this account may not propose.
+            Unavailable: the chain does not answer.
+        """
+        with refusals_told():
+            try:
+                agree(self.witness_set, call, list(self.keys.values()))
+            except QuorumNotReached:
+                return self.witness_set.change(self.witness_set.propose(call))
+        return None
+
+    def enact(self, number: int) -> None:
+        """Make a proposed change that is due. Raises ``Conflict`` where it is not, or ``Unavailable``."""
+        with refusals_told():
+            self.witness_set.enact(number)
+
+    def cancel(self, number: int) -> None:
+        """Take a proposal back, as its owner or by the quorum whose keys are here. Raises as ``change``."""
+        with refusals_told():
+            try:
+                agree(self.witness_set, self.witness_set.cancelling(number), list(self.keys.values()))
+            except QuorumNotReached:
+                self.witness_set.cancel(number)
+
+    def membership(self, account: str, *, admit: bool) -> list[Call]:
+        """The changes that admit or expel a hospital's account, one for each contract with members.
+
+        Raises:
+            BadInput: that is not an account's address.
+        """
+        if not is_address(account):
+            raise BadInput(f"{account!r} is not an account's address", hint="0x and 40 hexadecimal digits")
+        contracts: list[BudgetLedger | ModelRegistry | BreakGlass] = [self.budgets, self.models]
+        if self.addresses.break_glass:
+            contracts.append(BreakGlass(self.chain, self.addresses.break_glass))
+        return [one.admitting(account) if admit else one.expelling(account) for one in contracts]
+
+    def grant_queries(self, vendor: str, per_epoch: int) -> Change | None:
+        """Set how many queries a vendor may spend an epoch. As ``change``."""
+        return self.change(self.budgets.granting(vendor, per_epoch))
+
+    def cap_privacy(self, hospital: str, cohort: str, cap_micros: int) -> Change | None:
+        """Set what all studies may learn about a cohort of a hospital whose key is here. As ``change``.
+
+        Lowering needs nobody else; raising is agreed on, or proposed.
+
+        Raises:
+            Conflict: that hospital's key is not here.
+        """
+        with refusals_told():
+            sign = sign_as(self.keys)
+            try:
+                if cap_micros <= self.budgets.privacy(hospital, cohort).cap_micros:
+                    self.budgets.cap_privacy(hospital, cohort, cap_micros, sign=sign)
+                    return None
+                call = self.budgets.capping(hospital, cohort, cap_micros, sign=sign)
+            except QuorumNotReached:
+                hint = f"{hospital} caps its own budget, at its own node"
+                raise Conflict(f"the key of {hospital} is not here", hint=hint) from None
+        return self.change(call)
+
+    def break_glass(self) -> BreakGlass:
+        """Where emergencies are declared. A consortium that was founded without it gets this hospital's own.
+
+        Raises ``ChainError``. Call it from one process of the home at a time.
+        """
+        if not self.addresses.break_glass:  # another process may have made it since
+            self.addresses = Addresses.parse(self._path.read_text(encoding="utf-8"))
+        if not self.addresses.break_glass:
+            made = BreakGlass.deploy(self.chain, self.addresses.witness_set)
+            self.addresses = replace(self.addresses, break_glass=made.address)
+            _write(self._path, self.addresses)
+        return BreakGlass(self.chain, self.addresses.break_glass)
 
     def witness_keys(self) -> tuple[bytes, ...]:
         """The BLS public keys (48 bytes each) that count; possession of each was proven to the contract."""
         return tuple(bls.public_key_from_eip2537(one.public_key) for one in self.witness_set.witnesses() if one.active)
 
     @classmethod
-    def found(cls, chain: ChainClient, path: Path, founders: Sequence[Founder], quorum: int) -> Self:
+    def found(
+        cls,
+        chain: ChainClient,
+        path: Path,
+        founders: Sequence[Founder],
+        quorum: int,
+        *,
+        review_s: int = REVIEW_S,
+        keys: Mapping[str, WitnessKeys] | None = None,
+        carry: Callable[[BudgetLedger, ModelRegistry], None] | None = None,
+    ) -> Self:
         """Deploy the contracts, register the witnesses with proof of possession, write the addresses to ``path``.
+
+        Setting the quorum comes last and ends the founding: from then on nothing changes without agreement.
+
+        Args:
+            chain, path, keys: as of the class.
+            founders: the witnesses.
+            quorum: how many of them must sign.
+            review_s: how long emergencies may wait for their review.
+            carry: takes over what stood in earlier contracts, while that is possible.
 
         Raises:
             Conflict: a consortium was founded here before.
@@ -98,35 +231,58 @@ class Consortium:
             raise Conflict(f"{path} names a consortium already")
         if not 0 < quorum <= len(founders):
             raise BadInput(f"a quorum of {quorum} cannot be reached by {len(founders)} witnesses")
-        anchor = to_checksum_address(ChainAnchor.found(chain, founders, quorum).contract)
+        witnesses = WitnessSet.deploy(chain)
+        register_all(witnesses, founders)
+        budgets = BudgetLedger.deploy(chain, witnesses.address)
+        models = ModelRegistry.deploy(chain, budgets.address)
         addresses = Addresses(
             chain_id=chain.chain_id,
-            witness_set=AccessAnchor(chain, anchor).witness_set(),
-            access_anchor=anchor,
-            budget_ledger=BudgetLedger.deploy(chain).address,
-            model_registry=ModelRegistry.deploy(chain).address,
+            witness_set=witnesses.address,
+            access_anchor=to_checksum_address(AccessAnchor.deploy(chain, witnesses.address).address),
+            budget_ledger=budgets.address,
+            model_registry=models.address,
+            break_glass=BreakGlass.deploy(chain, witnesses.address, review_s=review_s).address,
         )
+        if carry is not None:
+            carry(budgets, models)
+        witnesses.set_quorum(quorum)
         _write(path, addresses)
-        return cls(chain, addresses)
+        return cls(chain, addresses, path, keys)
 
     @classmethod
-    def join(cls, chain: ChainClient, path: Path) -> Self:
+    def join(cls, chain: ChainClient, path: Path, keys: Mapping[str, WitnessKeys] | None = None) -> Self:
         """Use the contracts a consortium founded earlier. Raises ``BadInput`` if the file or the chain do not fit."""
         try:
-            addresses = Addresses(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            addresses = Addresses.parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise BadInput(
                 f"{path} does not name a consortium: {error}", hint="copy it from a member hospital"
             ) from error
         if addresses.chain_id != chain.chain_id:
             raise BadInput(f"the consortium lives on chain {addresses.chain_id}, this is chain {chain.chain_id}")
-        return cls(chain, addresses)
+        return cls(chain, addresses, path, keys)
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """What the contracts refuse, and a chain that does not answer, as the platform's own errors."""
+    try:
+        yield
+    except EarlierContracts as error:
+        raise Conflict(str(error)) from error
+    except TransactionReverted as refusal:
+        raise Conflict(f"the consortium's contract refuses: {refusal.error}", hint=_hint(refusal)) from refusal
+    except ChainError as error:
+        raise Unavailable(str(error)) from error
+
+
+def _hint(refusal: TransactionReverted) -> str:
+    if refusal.error == "OwnableUnauthorizedAccount":
+        return "only the account that founded the consortium proposes changes; ask its operator"
+    if refusal.error in {"TooEarly", "TooLate", "NotProposed"}:
+        return "`twinward consortium show` lists what is proposed, from when and until when it can be enacted"
+    return "`twinward consortium show` says how things stand"
 
 
 def _write(path: Path, addresses: Addresses) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(addresses), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_public(path, json.dumps(asdict(addresses), indent=2).encode())

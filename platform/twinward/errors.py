@@ -5,11 +5,18 @@ never inspects messages: it prints ``str(error)`` and ``error.hint`` and uses th
 
 TwinwardError (exit 1, HTTP 500)
 ├── BadInput (exit 2, HTTP 400)          the caller sent something malformed
+│   ├── NotAcceptable (HTTP 406)         it can be answered, but in no form that the caller takes
+│   └── UnsupportedMedia (HTTP 415)      a body of a kind that is not taken here
 ├── NotFound (exit 3, HTTP 404)
 ├── Conflict (exit 4, HTTP 409)          a version or a state stands in the way
 ├── NotAuthenticated (exit 5, HTTP 401)
 ├── Refused (exit 6, HTTP 403)           policy, consent, budget or release policy says no
 └── Unavailable (exit 7, HTTP 503)       a store, chain, key service or peer does not answer; nothing was done
+    ├── Busy                             as many are served as can be
+    └── StoreAltered (exit 8)            a store holds what this node did not write, or older than the log recorded
+
+Over a network a face tells ``error.outside()`` instead: what does not answer, at which address and for which account,
+is the operator's to know.
 """
 
 from __future__ import annotations
@@ -25,12 +32,35 @@ class TwinwardError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def outside(self) -> tuple[str, str]:
+        """Message and hint for whoever asks over a network."""
+        return str(self), self.hint
+
 
 class BadInput(TwinwardError):
     """The caller sent something malformed."""
 
     exit_code = 2
     http_status = 400
+
+
+class NotAcceptable(BadInput):
+    """It can be answered, but in no form that the caller takes (RFC 9110, section 15.5.7). Nothing was done."""
+
+    http_status = 406
+
+
+class UnsupportedMedia(BadInput):
+    """A body of a kind that is not taken here (RFC 9110, section 15.5.16). Nothing was done.
+
+    ``taken``: the media types that are, or none where it is not for its type.
+    """
+
+    http_status = 415
+
+    def __init__(self, message: str, *, hint: str = "", taken: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.taken = taken
 
 
 class NotFound(TwinwardError):
@@ -66,3 +96,24 @@ class Unavailable(TwinwardError):
 
     exit_code = 7
     http_status = 503
+    own_words = False
+    """Whether ``outside`` tells the message: only where no address, account or file can stand in it."""
+
+    def outside(self) -> tuple[str, str]:
+        """The message, or that something does not answer."""
+        if self.own_words:
+            return super().outside()
+        return "something this node needs does not answer; nothing was done", "try again later"
+
+
+class Busy(Unavailable):
+    """As many are served as can be."""
+
+    own_words = True
+
+
+class StoreAltered(Unavailable):
+    """A store holds what this node did not write, or less than the log recorded. Nothing is permitted by it."""
+
+    exit_code = 8
+    own_words = True

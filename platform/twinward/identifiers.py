@@ -1,7 +1,8 @@
-"""UUIDv7 names (RFC 9562, section 5.7): time-ordered, so that B-trees append, and opaque."""
+"""Names: UUIDv7 (RFC 9562, section 5.7), time-ordered, so that B-trees append, and opaque; UUIDv8 (5.8) of a text."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 from twinward.vocabulary import RecordId, TwinId
@@ -15,6 +16,16 @@ def uuid7(at_ms: int) -> str:
     time, chance = f"{at_ms & (1 << 48) - 1:012x}", secrets.token_hex(10)
     variant = _VARIANT[chance[3]]  # two fixed bits, two random ones
     return f"{time[:8]}-{time[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
+
+
+def uuid8(*parts: str) -> str:
+    """A version 8 UUID: 122 bits of the SHA-256 of texts, each after its length. The same texts give the same id."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    name = digest.hexdigest()
+    return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
 
 
 def new_twin_id(at_ms: int) -> TwinId:

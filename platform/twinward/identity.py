@@ -6,8 +6,9 @@ service and comes back after a restore. The labels below separate the keys and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from twinward.client.proofs import AnswerSigner
 from twinward_crypto import bls
 from twinward_crypto.keys import KeyProvider, TenantId
 from twinward_ledger.note import NoteSigner, VerifierKey
@@ -17,6 +18,8 @@ LOG_SEED = b"twinward/log-signing-key/1"
 WITNESS_SEED = b"twinward/witness-ed25519-key/1"
 BLS_SEED = b"twinward/witness-bls-key/1"
 BACKUP_SEED = b"twinward/backup-signing-key/1"
+KNOWN_BROWSER_SEED = b"twinward/known-browser-cookies/1"
+ANSWER_SEED = b"twinward/answer-signing-key/1"
 NODE_SECRETS_SEED = b"twinward/sealing-of-node-secrets/1"
 
 
@@ -26,6 +29,8 @@ class Identity:
 
     provider: KeyProvider
     tenant: TenantId
+    _seeds: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Asked for once: the signing keys made of them are in this process's memory anyway, and a service may be slow."""
 
     def log_signer(self, origin: str) -> NoteSigner:
         """The key that signs the checkpoints of this hospital's log."""
@@ -40,13 +45,31 @@ class Identity:
         """The key that signs this hospital's backups, and nothing else."""
         return NoteSigner(f"{origin}/backup", self._seed(BACKUP_SEED))
 
+    def answer_signer(self) -> AnswerSigner:
+        """The key that signs what vendors are answered, and nothing else."""
+        return AnswerSigner(self._seed(ANSWER_SEED))
+
     def sealing_key(self) -> bytes:
         """32 bytes under which the node's own secrets (cohort keys) are sealed in its home."""
         return self._seed(NODE_SECRETS_SEED)
+
+    def browser_key(self) -> bytes:
+        """32 bytes under which the console knows a browser again that has signed in before."""
+        return self._seed(KNOWN_BROWSER_SEED)
 
     def log_key(self, origin: str) -> VerifierKey:
         """What this hospital's checkpoints verify with."""
         return self.log_signer(origin).key
 
+    def close(self) -> None:
+        """Forget what was derived, and end the session with the key service."""
+        self._seeds.clear()
+        self.provider.close()
+
+    def __reduce__(self) -> str:
+        raise TypeError("an identity is not pickled: it holds keys")
+
     def _seed(self, label: bytes) -> bytes:
-        return self.provider.mac(self.tenant, label, b"")
+        if label not in self._seeds:
+            self._seeds[label] = self.provider.mac(self.tenant, label, b"")
+        return self._seeds[label]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
@@ -11,6 +12,9 @@ import structlog
 
 LEAD = 0.9
 """Heartbeats come a tenth earlier than promised, so that a slow disk breaks no promise."""
+
+REST_FACTOR = 20
+"""A check rests this many times as long as it took."""
 
 log = structlog.get_logger("twinward.pulse")
 
@@ -100,6 +104,111 @@ class Pulse(_Regular):
             log.warning("anchor_waits", pending=outcome.pending)
         else:
             log.info("anchored")
+
+
+class Summaries(_Regular):
+    """Has it said, at an interval, what was only counted: so that a flood that stops is in the log all the same.
+
+    Args:
+        say: writes what there is to say; never raises.
+        interval_s: seconds between two.
+    """
+
+    def __init__(self, say: Callable[[], None], interval_s: float) -> None:
+        super().__init__(interval_s)
+        self._say = say
+
+    def beat(self) -> None:
+        """One beat."""
+        self._say()
+
+
+class Following(_Regular):
+    """Follows, at an interval, what other processes did.
+
+    Args:
+        follow: looks and does what is due.
+        interval_s: seconds between two looks.
+    """
+
+    def __init__(self, follow: Callable[[], None], interval_s: float) -> None:
+        super().__init__(interval_s)
+        self._follow = follow
+
+    def beat(self) -> None:
+        """One look. Never raises."""
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - the heart goes on
+            log.error("following_failed", kind=type(error).__name__)  # noqa: TRY400 - its text may hold data
+
+
+class Checks(_Regular):
+    """Checks everything there is: at once, and again after a rest that is long beside the check.
+
+    Args:
+        check: does it; asks now and then whether to go on.
+        interval_s: the least rest between two, in seconds.
+    """
+
+    def __init__(self, check: Callable[[Callable[[], bool]], object], interval_s: float) -> None:
+        super().__init__(interval_s)
+        self._check = check
+
+    def _run(self) -> None:
+        rest_s = 0.0
+        while not self._stopping.wait(rest_s):
+            began = time.monotonic()
+            self.beat()
+            rest_s = max(self._interval_s, REST_FACTOR * (time.monotonic() - began))
+
+    def beat(self) -> None:
+        """One check. Never raises."""
+        try:
+            self._check(lambda: not self._stopping.is_set())
+        except Exception as error:  # noqa: BLE001 - the heart goes on
+            log.error("log_check_failed", kind=type(error).__name__)  # noqa: TRY400 - its text may hold data
+
+
+class FollowUps(_Regular):
+    """Follows emergencies up: at once, at an interval, and whenever it is woken because one has begun.
+
+    Args:
+        follow_up: does what is due; never raises.
+        interval_s: seconds between two looks.
+    """
+
+    def __init__(self, follow_up: Callable[[], None], interval_s: float) -> None:
+        super().__init__(interval_s)
+        self._follow_up = follow_up
+        self._woken = threading.Event()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look now."""
+        self._woken.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; returns once a look that has begun is over."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.wait(self._interval_s)
+            self._woken.clear()
+            if not self._stopping.is_set():
+                self.beat()
+
+    def beat(self) -> None:
+        """One look. Never raises."""
+        try:
+            self._follow_up()
+        except Exception as error:  # noqa: BLE001 - the heart goes on
+            log.error("follow_up_failed", kind=type(error).__name__)  # noqa: TRY400 - its text may hold data
 
 
 class Heartbeats(_Regular):

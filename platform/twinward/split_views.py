@@ -7,6 +7,7 @@ and the proof is made from them; what the log says about itself is believed only
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -36,7 +37,7 @@ def keep_evidence(folder: Path, found: SplitViewEvidence) -> Path:
     """Write evidence into a folder, durably, under a name of its own; what is there already stays."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     sizes = "-".join(str(size) for size in dict.fromkeys((found.first.size, found.second.size)))
-    path = folder / f"{log_id(found.log.name).hex()[:16]}-{sizes}.split-view"
+    path = folder / f"{log_id(found.origin).hex()[:16]}-{sizes}.split-view"
     if not path.exists():
         write_private(path, found.encoded)
     return path
@@ -153,14 +154,19 @@ class TileReader:
 
 
 def fetch(url: str, *, most: int) -> bytes:
-    """A small file over HTTP. Raises ``Unavailable``."""
+    """A small file over HTTP, as it is and within ``TIMEOUT_S``. Raises ``Unavailable``."""
+    started, content = time.monotonic(), bytearray()
+    as_it_is = {"accept-encoding": "identity"}
     try:
-        with httpx.stream("GET", url, timeout=TIMEOUT_S, trust_env=False) as answer:
-            content = bytearray()
-            for chunk in answer.iter_bytes():
+        with httpx.stream("GET", url, timeout=TIMEOUT_S, trust_env=False, headers=as_it_is) as answer:
+            if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise Unavailable(f"{url} is answered packed, which was not asked for")
+            for chunk in answer.iter_raw():
                 content += chunk
                 if len(content) > most:
                     raise Unavailable(f"{url} is longer than it may be")
+                if time.monotonic() - started > TIMEOUT_S:  # httpx' own limit is for each read
+                    raise Unavailable(f"{url} comes too slowly")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unavailable(f"{url} cannot be read: {type(error).__name__}") from None
     if answer.status_code != 200:

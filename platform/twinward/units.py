@@ -20,11 +20,11 @@ from functools import lru_cache
 from typing import Any
 
 from twinward.errors import BadInput
+from twinward.unit_spellings import Unit, understood
 
 MAX_UNIT_CHARS = 40
 _LONG_NUMBER = re.compile(r"\d{4}")
 _EQUIVALENTS = re.compile(r"(^|[^A-Za-z\[])[mukn]?eq($|[^A-Za-z\]])")
-_ANNOTATION = re.compile(r"\{[^}]*\}")
 _NGSP_SLOPE, _NGSP_OFFSET = 0.09148, 2.152
 
 
@@ -40,7 +40,8 @@ class Substance:
         molar_mass: grams per mole; None where amounts and masses are not to be mixed.
         charges: of the ion, for equivalents; None where it is not an ion.
         ifcc: whether mmol/mol and % are HbA1c's two scales, not a plain ratio.
-        per_body_surface: whether the measurement is per 1.73 m2 whatever its unit says.
+        per_body_surface: whether it is per 1.73 m2 of body surface by its LOINC code, so that a coded measurement
+            need not say so in its unit.
     """
 
     molar_mass: float | None = None
@@ -61,49 +62,13 @@ SUBSTANCES = {
 }
 """By the name a feature schema uses."""
 
-_SPELLINGS = {
-    "mmhg": "mm[Hg]",
-    "mm hg": "mm[Hg]",
-    "bpm": "/min",
-    "beats/min": "/min",
-    "beats/minute": "/min",
-    "{beats}/min": "/min",
-    "1/min": "/min",
-    "kg/m^2": "kg/m2",
-    "kg/m²": "kg/m2",
-    "ml/min/1.73m2": "mL/min/{1.73_m2}",
-    "ml/min/1.73_m2": "mL/min/{1.73_m2}",
-    "ml/min/{1.73_m2}": "mL/min/{1.73_m2}",
-    "ml/min/{1.73m2}": "mL/min/{1.73_m2}",
-    "mg/dl": "mg/dL",
-    "mmol/l": "mmol/L",
-    "meq/l": "meq/L",
-    "umol/l": "umol/L",
-    "µmol/l": "umol/L",
-    "μmol/l": "umol/L",
-    "g/l": "g/L",
-    "percent": "%",
-    "{percent}": "%",
-    "years": "a",
-    "year": "a",
-    "yr": "a",
-    "months": "mo",
-}
-"""Other spellings, lower-cased, with the UCUM unit they mean."""
-
-
-def canonical(unit: str) -> str:
-    """A unit with white space and known spellings put right."""
-    plain = unit.strip()
-    return _SPELLINGS.get(plain.lower(), plain)
-
 
 def convert(value: float, given: str, wanted: str, *, substance: str = "") -> float:
     """A number in another unit.
 
     Args:
         value: a finite number in ``given``.
-        given, wanted: UCUM units; common other spellings are understood.
+        given, wanted: UCUM units; customary other spellings are understood (``unit_spellings``).
         substance: a name in ``SUBSTANCES``, where mass and amount may have to be turned into each other.
 
     Raises:
@@ -112,7 +77,17 @@ def convert(value: float, given: str, wanted: str, *, substance: str = "") -> fl
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("a value must be a finite number")
-    factor, offset = _rule(canonical(given), canonical(wanted), substance)
+    what, of, into = SUBSTANCES.get(substance, Substance()), understood(given), understood(wanted)
+    if what.ifcc and of.ucum == "%" and "ifcc" in given.lower():
+        raise UnitUnknown("% on the IFCC scale is not % on NGSP's", hint="give mmol/mol, which is 10 times as many")
+    if of.per_body_surface != into.per_body_surface:
+        raise UnitUnknown(f"{_shown(of)} is not {_shown(into)}: the patient's body surface is not known")
+    try:
+        factor, offset = _rule(of.ucum, into.ucum, substance)
+    except UnitUnknown as error:
+        if of.ucum == given.strip():
+            raise
+        raise UnitUnknown(f"{given.strip()[:MAX_UNIT_CHARS]}, read as {_shown(of)}: {error}", hint=error.hint) from None
     converted = factor * value + offset
     if not math.isfinite(converted):
         raise UnitUnknown("the value is beyond any number once converted")
@@ -130,8 +105,6 @@ def _rule(given: str, wanted: str, substance: str) -> tuple[float, float]:
     what = SUBSTANCES.get(substance, Substance())
     if what.ifcc:
         return _ifcc(given, wanted)
-    if _annotations(wanted) - _annotations(given) and not what.per_body_surface:
-        raise _no_way(given, wanted)
     if bool(_EQUIVALENTS.search(given)) != bool(_EQUIVALENTS.search(wanted)) and what.charges is None:
         raise UnitUnknown(f"{given} and {wanted} differ by the ion's charge, which is not known")
     scale = 1.0
@@ -139,11 +112,19 @@ def _rule(given: str, wanted: str, substance: str) -> tuple[float, float]:
         scale = what.charges ** (bool(_EQUIVALENTS.search(wanted)) - bool(_EQUIVALENTS.search(given)))
     try:
         start, end, beyond = (_by_library(point, given, wanted, what.molar_mass) for point in (0.0, 1.0, 2.0))
-    except _unit_errors() as error:
+    except Exception as error:  # what a parser of any text raises is not listed anywhere: AttributeError for "{score}"
         raise _no_way(given, wanted) from error
     if not math.isclose(beyond - end, end - start, rel_tol=1e-9, abs_tol=1e-12):
         raise _no_way(given, wanted)  # logarithmic units: two points do not make the rule
     return scale * (end - start), scale * start
+
+
+def customary(substance: str) -> tuple[str, ...]:
+    """Units that a substance is often given in; a number without a unit may be in one of them."""
+    what = SUBSTANCES.get(substance, Substance())
+    if what.ifcc:
+        return ("mmol/mol", "%")
+    return ("mmol/L", "umol/L", "mg/dL", "g/L") if what.molar_mass else ()
 
 
 def _by_library(value: float, given: str, wanted: str, molar_mass: float | None) -> float:
@@ -165,8 +146,8 @@ def _ifcc(given: str, wanted: str) -> tuple[float, float]:
     raise UnitUnknown(f"HbA1c is given in % (NGSP) or mmol/mol (IFCC), not in {given}")
 
 
-def _annotations(unit: str) -> set[str]:
-    return set(_ANNOTATION.findall(unit))
+def _shown(unit: Unit) -> str:
+    return str(unit)[:MAX_UNIT_CHARS] or "no unit"
 
 
 def _no_way(given: str, wanted: str) -> UnitUnknown:
@@ -182,11 +163,3 @@ def _registry() -> Any:
     from ucumvert import PintUcumRegistry
 
     return PintUcumRegistry()
-
-
-@lru_cache(maxsize=1)
-def _unit_errors() -> tuple[type[Exception], ...]:
-    from lark.exceptions import LarkError
-    from pint.errors import PintError
-
-    return LarkError, PintError, ArithmeticError, ValueError

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from twinward.clock import iso
 from twinward_ledger.anchor import Anchorer
-from twinward_ledger.stores.witness_memory import Standing
-
-ALARMING = frozenset({Standing.LYING, Standing.ROLLED_BACK, Standing.SPLIT_VIEW})
-"""What is not an outage but a breach of trust: somebody has to look."""
+from twinward_ledger.stores.witness_memory import ALARMING, Standing
 
 
 @dataclass(frozen=True, slots=True)

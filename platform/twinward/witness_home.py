@@ -8,7 +8,9 @@
 ``evidence/``      split views it was shown, one file each
 =================  =====================================================================================================
 
-``logs`` holds one statement a line: ``log <vkey>`` or ``anchor <chain id> <contract>``; ``#`` starts a comment.
+``logs`` holds one statement a line: ``log <vkey>``, ``retired <vkey>`` or ``anchor <chain id> <contract>``; ``#``
+starts a comment. Several keys of one log stand in the order in which it took them up: once a checkpoint of one was
+cosigned, those above it are refused. A retired key is refused at once, and still convicts a log of a split view.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +31,9 @@ from twinward.consortium import WitnessCard
 from twinward.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.identity import Identity
 from twinward.private_files import write_private
+from twinward.secret_files import secret_in
 from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
-from twinward_crypto.errors import CryptoError, MalformedKey
+from twinward_crypto.errors import KeyProviderError, MalformedKey
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.checkpoint import Checkpoint
@@ -44,6 +48,7 @@ SETTINGS_FILE = "witness.toml"
 LOGS_FILE = "logs"
 STATE_FILE = "witness.db"
 MAX_LOGS_BYTES = 256 * 1024
+_RESTORE_KEYS = "restore keys/ from where it is kept, or name the right service: others know this witness by its key"
 
 _ANCHOR = re.compile(r"([1-9][0-9]{0,77}) (?:0x)?([0-9a-fA-F]{40})", re.ASCII)
 
@@ -60,6 +65,8 @@ class WitnessSettings(BaseModel):
     """The hospital's short name: part of the witness's key name."""
     keys: str = ""
     """Key service; empty for ``keys/`` in the home."""
+    key: str = ""
+    """Its cosigner key, noted when it was made: with another witness's keys no command opens the home."""
     url: str = ""
     """Where logs reach it: what stands in their policies."""
     listen_host: str = "127.0.0.1"
@@ -106,24 +113,35 @@ class WitnessHome:
         stat = (self.home / LOGS_FILE).stat()
         stamp = (stat.st_mtime_ns, stat.st_size)
         if stamp != self._stamp:
-            self.witness.serve(*read_logs(self.home / LOGS_FILE))
+            listed = read_logs(self.home / LOGS_FILE)
+            self.witness.serve(listed.logs, listed.anchors, listed.retired)
             self._stamp = stamp
 
-    def add_log(self, key: VerifierKey, anchor: Anchor | None = None) -> None:
+    def add_log(self, key: VerifierKey, anchor: Anchor | None = None, *, retire_older: bool = False) -> tuple[str, ...]:
         """Cosign for a log from now on, a running service included.
 
+        Another key of a log that is listed follows those: the witness believes them until the log first signs with the
+        new one, or not any more (``retire_older``). Returns the key ids of the log's other keys that are believed.
+
         Raises:
-            Conflict: another key is listed under the same origin: a log does not change its key.
+            Conflict: the key was retired: what it signs is not believed again.
         """
         path = self.home / LOGS_FILE
-        logs, anchors = read_logs(path)
-        if any(one.name == key.name and one != key for one in logs):
-            raise Conflict(f"another key is listed for {key.name}", hint=f"if it is right, take it out of {path}")
-        lines = [] if key in logs else [f"log {key}"]
-        if anchor is not None and anchor not in anchors:
+        listed = read_logs(path)
+        if key in listed.retired:
+            hint = f"a log takes up a key once; if it is right all the same, change its line in {path}"
+            raise Conflict(f"this key of {key.name} was retired", hint=hint)
+        logs = listed.logs if key in listed.logs else (*listed.logs, key)
+        older = [one for one in logs[: logs.index(key)] if one.name == key.name]
+        was = path.read_text(encoding="utf-8").splitlines()
+        retiring = {f"log {one}" for one in older} if retire_older else set[str]()
+        lines = [f"retired {line.split()[1]}" if " ".join(line.split()) in retiring else line for line in was]
+        lines += [] if key in listed.logs else [f"log {key}"]
+        if anchor is not None and anchor not in listed.anchors:
             lines.append(f"anchor {anchor[0]} 0x{anchor[1].hex()}")
-        if lines:
-            write_private(path, path.read_bytes() + "".join(f"{line}\n" for line in lines).encode())
+        if lines != was:
+            write_private(path, "".join(f"{line}\n" for line in lines).encode())
+        return () if retire_older else tuple(one.key_id.hex() for one in older)
 
     def remember(self, note: bytes) -> Checkpoint:
         """Take back a checkpoint that bears this witness's own cosignature. Raises ``WitnessRefused``."""
@@ -168,6 +186,7 @@ def create_witness(home: Path, settings: WitnessSettings, *, clock: Clock | None
         raise BadInput(f"{home} cannot be a witness's home: {error.strerror}") from None
     write_private(home / LOGS_FILE, b"# Logs this witness cosigns for; `twinward witness add-log` adds one.\n")
     keys = _keys_of(home, settings, create=True)
+    settings = settings.model_copy(update={"key": str(keys.signer.key)})
     made = WitnessHome(home, settings, keys, clock or SystemClock())
     write_private(home / SETTINGS_FILE, settings.to_toml().encode())
     return made
@@ -187,7 +206,7 @@ def open_witness(home: Path, *, clock: Clock | None = None) -> Iterator[WitnessH
         opened = WitnessHome(home, settings, _keys_of(home, settings, create=False), clock or SystemClock())
     except MalformedPolicy as error:
         raise BadInput(
-            f"{home / LOGS_FILE}: {error}", hint="one `log <vkey>` or `anchor <id> <contract>` a line"
+            f"{home / LOGS_FILE}: {error}", hint="one `log <vkey>`, `retired <vkey>` or `anchor <id> <contract>` a line"
         ) from None
     except LedgerError as error:
         raise Unavailable(str(error)) from error
@@ -212,9 +231,19 @@ def read_settings(home: Path) -> WitnessSettings:
         raise BadInput(f"{path} cannot be read: {error}") from None
 
 
-def read_logs(path: Path) -> tuple[tuple[VerifierKey, ...], tuple[Anchor, ...]]:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What stands in ``logs``, in the file's order."""
+
+    logs: tuple[VerifierKey, ...]
+    anchors: tuple[Anchor, ...]
+    retired: tuple[VerifierKey, ...]
+
+
+def read_logs(path: Path) -> Listed:
     """Whom a witness cosigns for, and the anchors it signs. Raises ``MalformedPolicy`` naming the line."""
-    logs: dict[str, VerifierKey] = {}
+    logs: dict[VerifierKey, None] = {}
+    retired: dict[VerifierKey, None] = {}
     anchors: list[Anchor] = []
     with path.open("rb") as file:
         raw = file.read(MAX_LOGS_BYTES + 1)
@@ -222,15 +251,15 @@ def read_logs(path: Path) -> tuple[tuple[VerifierKey, ...], tuple[Anchor, ...]]:
         raise MalformedPolicy(f"a list of logs is at most {MAX_LOGS_BYTES} bytes", line=0)
     for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
         keyword, _, rest = line.strip().partition(" ")
-        if keyword == "log":
-            key = _log_key(rest.strip(), number)
-            if logs.setdefault(key.name, key) != key:
-                raise MalformedPolicy(f"two keys for {key.name}", line=number)
+        if keyword in ("log", "retired"):
+            (logs if keyword == "log" else retired)[_log_key(rest.strip(), number)] = None
+            if logs.keys() & retired.keys():
+                raise MalformedPolicy("one key is listed as the log's and as retired", line=number)
         elif keyword == "anchor":
             anchors.append(parse_anchor(rest.strip(), number))
         elif keyword and not keyword.startswith("#"):
-            raise MalformedPolicy("want `log <vkey>` or `anchor <chain id> <contract>`", line=number)
-    return tuple(logs.values()), tuple(anchors)
+            raise MalformedPolicy("want `log <vkey>`, `retired <vkey>` or `anchor <chain id> <contract>`", line=number)
+    return Listed(tuple(logs), tuple(anchors), tuple(retired))
 
 
 def parse_anchor(text: str, line: int = 0) -> Anchor:
@@ -254,23 +283,21 @@ def _log_key(text: str, line: int) -> VerifierKey:
 def _keys_of(home: Path, settings: WitnessSettings, *, create: bool) -> WitnessKeys:
     tenant = TenantId(settings.name)
     try:
-        provider = open_provider(settings.keys or f"local:{home / 'keys'}", passphrase=_passphrase())
+        provider = open_provider(settings.keys or f"local:{home / 'keys'}", passphrase=_passphrase(), make=create)
         if not provider.versions(tenant):
             if not create:
-                raise Unavailable(
-                    "the witness's keys are gone", hint="restore keys/ from a backup: others know its key"
-                )
+                raise Unavailable(f"the key service {provider.uri} holds no key of {tenant}", hint=_RESTORE_KEYS)
             provider.create(KekId(tenant, 1))
-        return Identity(provider, tenant).witness_keys()
-    except CryptoError as error:
-        hint = "check TWINWARD_PASSPHRASE_FILE and the permissions of the key file"
-        raise Unavailable(f"the key service cannot be used: {error}", hint=hint) from error
+        keys = Identity(provider, tenant).witness_keys()
+    except KeyProviderError as error:
+        raise Unavailable(f"the key service cannot be used: {error}", hint=error.hint or _RESTORE_KEYS) from error
+    if settings.key not in ("", str(keys.signer.key)):
+        raise Unavailable(f"the key service {provider.uri} holds another witness's keys", hint=_RESTORE_KEYS)
+    return keys
 
 
 def _passphrase() -> str | None:
     named = os.environ.get("TWINWARD_PASSPHRASE_FILE")
     if not named:
         return None
-    with suppress(OSError, UnicodeDecodeError):
-        return Path(named).read_text(encoding="utf-8").strip()
-    raise BadInput(f"the passphrase cannot be read from {named}")
+    return secret_in(Path(named), "the passphrase")

@@ -20,7 +20,7 @@ from twinward.federation.accountant import calibrate, charged_epsilon, gaussian_
 from twinward.federation.baselines import train_without_privacy
 from twinward.federation.detector import build_detector
 from twinward.federation.evaluation import Benchmark as TestStays
-from twinward.federation.evaluation import measure_detector
+from twinward.federation.evaluation import Origin, measure_detector
 from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import decode
 from twinward.federation.secure_sum import open_sum
@@ -110,7 +110,7 @@ def _aurocs(kind: str, seed: int, epsilons: tuple[float, ...]) -> dict[float, fl
     for epsilon in epsilons:
         study = _study(kind, f"study-{seed}-{epsilon:.0f}", epsilon)
         coordinator = Coordinator(sites(stays, seed), MemoryBudget(), MemoryRegistry(), FixedClock())
-        found[epsilon] = coordinator.run(study, TestStays("simulated", test)).comparison.private.auroc
+        found[epsilon] = coordinator.run(study, TestStays("simulated", Origin.SYNTHETIC, test)).comparison.private.auroc
     detector = build_detector(study)
     pooled = normalise(np.concatenate(list(stays.values())), study.bins)
     parameters = train_without_privacy(detector, pooled, study.rounds)

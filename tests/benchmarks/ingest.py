@@ -20,8 +20,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlmodel import Field, Session, SQLModel
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
+from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
-from twinward.fhir.bundle import read_bundle
 from twinward.fhir.ndjson import BadLine, import_ndjson
 from twinward.fhir.patients import patient_imports
 from twinward.twins.bulk import BulkImport

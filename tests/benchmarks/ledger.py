@@ -11,6 +11,7 @@ from typing import Any
 from tests.access_events import read_by_a_clinician
 from tests.benchmarks.harness import Arm, Benchmark, Row, Samples, Scale, Target, race, versus
 from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, single_calls
+from tests.first_kek import with_first_kek
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
 from twinward.clock import FixedClock
@@ -29,7 +30,7 @@ def trail(folder: Path) -> Iterator[tuple[Consortium, Audit, list[AccessEvent]]]
     """The audit trail over a log with three witnesses, and an event about each of some twins."""
     consortium = open_consortium(folder)
     clock = FixedClock()
-    keyring = Keyring(folder / "keyring.db", MemoryKeyProvider(), TenantId("st-anna"), clock)
+    keyring = Keyring(folder / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     twins = [new_twin_id(clock.now_ms()) for _ in range(TWINS)]
     keyring.create_all(twins)
     audit = Audit(consortium.anchorer, keyring)

@@ -91,6 +91,7 @@ class Visit:
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     built = build(tmp_path_factory.mktemp("browser") / "home")
+    assert built.node.log_check.run().fault == ""  # what `node serve` begins with
     yield built
     built.node.close()
 

@@ -92,7 +92,7 @@ def test_an_officer_takes_a_report_out_and_checks_it_in_the_browser(
     assert officer.verdict() == "good"
     before = house.size()
     taken: dict[str, Path] = {}
-    for label, start in (("PDF", b"%PDF-"), ("CSV", b"index,"), ("FHIR", b"{\n"), ("Proof", b'{"anchor"')):
+    for label, start in (("PDF", b"%PDF-"), ("CSV", b"\xef\xbb\xbfindex,"), ("FHIR", b"{\n"), ("Proof", b'{"anchor"')):
         with officer.page.expect_download() as download:
             officer.page.click(f".take a:text-is('{label}')")
         taken[label] = tmp_path / download.value.suggested_filename

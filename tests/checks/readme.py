@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 import click
-import typer.main
 
-from twinward.cli.main import app
+from tests.command_line import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -22,6 +21,7 @@ DOCUMENTS = (
     "SECURITY.md",
     "platform/THREAT_MODEL.md",
     "platform/docs/similarity.md",
+    "platform/docs/imports.md",
     "platform/docs/operations.md",
     "platform/docs/keys.md",
 )
@@ -64,7 +64,7 @@ def _blocks(text: str) -> list[str]:
 
 
 def _command_problems(words: list[str]) -> list[str]:
-    command: click.Command = typer.main.get_command(app)
+    command: click.Command = PROGRAM
     shown = ["twinward"]
     while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         name = words.pop(0)
@@ -84,7 +84,7 @@ def _incomplete(line: str) -> list[str]:
     words = shlex.split(line, comments=True)[1:]
     if "…" in words or "|" in words or "--help" in words:
         return []
-    command: click.Command = typer.main.get_command(app)
+    command: click.Command = PROGRAM
     while words and isinstance(command, click.Group) and words[0] in command.commands:
         command = command.commands[words.pop(0)]
     needed = [one for one in command.params if one.required and isinstance(one, click.Option)]

@@ -12,7 +12,7 @@ import pytest
 
 from twinward.identifiers import uuid7
 from twinward.vault.errors import MalformedRecord, VersionConflict
-from twinward.vault.interfaces import Compaction, Found, Member, RecordStore, SealedRow, SealedSegment
+from twinward.vault.interfaces import Compaction, Found, Member, RecordStore, SealedRow, SealedSegment, Span
 from twinward.vocabulary import RecordId, TwinId
 
 ANNA, BERN = TwinId("0198-anna"), TwinId("0198-bern")
@@ -51,6 +51,37 @@ class RecordStoreConformance:
         store = reopen()
         yield store
         store.close()
+
+    def test_a_name_that_must_be_new_is_looked_for_in_the_same_step(
+        self, store: RecordStore, reopen: Callable[[], RecordStore]
+    ) -> None:
+        store.put([row("a", tags=(tag("x"),))], absent=[tag("x"), tag("y")])
+        with pytest.raises(VersionConflict):
+            store.put([row("b", tags=(tag("y"),))], absent=[tag("y"), tag("x")])
+        assert store.count() == 1
+        store.put([row("b", tags=(tag("y"),))], absent=[tag("y")])
+        other = reopen()
+        begin, outcomes = threading.Barrier(2), []
+
+        def first(on: RecordStore, number: int, of: str) -> None:
+            begin.wait()
+            try:
+                on.put([row(f"{of}-{number}", tags=(tag(of),))], absent=[tag(of)])
+                outcomes.append("stored")
+            except VersionConflict:
+                outcomes.append("conflict")
+
+        for round_ in range(8):
+            threads = [
+                threading.Thread(target=first, args=(on, n, f"n{round_}")) for n, on in enumerate((store, other))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(store.find(tag(f"n{round_}"))) == 1
+        assert sorted(outcomes) == ["conflict"] * 8 + ["stored"] * 8
+        other.close()
 
     def test_empty(self, store: RecordStore) -> None:
         store.put([])
@@ -282,6 +313,43 @@ class RecordStoreConformance:
         stores[1].close()
         assert sorted(outcomes) == [False] * 7 + [True]
         assert store.count() == 2
+
+    def test_a_timeline_goes_back_through_rows_and_segments(self, store: RecordStore) -> None:
+        """Every version once, newest first, wherever it stands; as the plain order of (moment, id, version)."""
+        ids = [str(UUID(int=number << 8)) for number in (1, 2, 3)]
+        store.put([row(ids[0]), row(ids[0], 2), replace(row(ids[1], twin=BERN), committed_at_ms=1_767_225_600_002)])
+        home = str(UUID(int=9 << 8))
+        fresh = SealedSegment(home, ANNA, LABS, 1, 2, 1_767_225_600_002, (b"T" * 64, b"U" * 64), b"", bytes(16), b"x")
+        column = b"".join(
+            UUID(ids[2]).bytes + version.to_bytes(4, "big") + (1_767_225_600_000 + version).to_bytes(8, "big")
+            for version in (1, 2, 3)
+        )
+        older = SealedSegment(
+            str(UUID(int=10 << 8)), BERN, VITALS, 1, 3, 1_767_225_700_000, (b"T" * 64,), column, bytes(24), b"y"
+        )
+        store.put([], [fresh, older])
+        at = 1_767_225_600_000
+        right = sorted(
+            [
+                *((at + version, ids[0], version) for version in (1, 2)),
+                (at + 2, ids[1], 1),
+                *((at + 2, f"{home[:-2]}{place:02x}", 1) for place in (0, 1)),
+                *((at + version, ids[2], version) for version in (1, 2, 3)),
+            ],
+            reverse=True,
+        )
+        whole = store.timeline(Span(0, at + 99), 99)
+        assert [one.at for one in whole] == right
+        assert {(one.twin, one.category_tag, one.type_tags) for one in whole} == {
+            (ANNA, LABS, (b"T" * 64,)),
+            (BERN, LABS, (b"T" * 64,)),
+            (ANNA, LABS, (b"T" * 64, b"U" * 64)),
+            (BERN, VITALS, (b"T" * 64,)),
+        }
+        for place in range(len(right)):
+            assert [one.at for one in store.timeline(Span(0, at + 99, right[place]), 3)] == right[place + 1 : place + 4]
+        assert [one.at[0] for one in store.timeline(Span(at + 2, at + 3), 99)] == [at + 2] * 5
+        assert store.timeline(Span(at + 4, at + 99), 99) == []
 
     def test_compacting_swaps_rows_and_segments_at_once(self, store: RecordStore) -> None:
         names = [f"0198aaaa-0000-7000-8000-{number:012d}" for number in range(5)]

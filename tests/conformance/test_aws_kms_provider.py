@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
+import botocore.exceptions
 import httpx
 import pytest
 
@@ -15,6 +18,7 @@ from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, 
 from twinward_crypto.kdf import length_prefixed
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
+from twinward_crypto.providers._kms_service import ATTEMPTS, KmsService
 from twinward_crypto.providers.aws_kms import AwsKmsKeyProvider
 from twinward_crypto.testing.provider_conformance import ANNA, CONTEXT, FIRST, SECOND, TWIN_KEY, KeyProviderConformance
 
@@ -320,6 +324,49 @@ def test_missing_credentials_and_a_gone_service_lock(uri: str, monkeypatch: pyte
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ProviderLocked, match="NoCredentialsError"):
         open_provider(uri)
+
+
+def test_a_service_that_hangs_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinward_crypto.providers._kms_service.READ_TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        silent.settimeout(0)
+        service = KmsService(REGION, profile=None, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ProviderLocked, match="ReadTimeoutError"):
+            service.aliases("alias/twinward/")
+        tried = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                tried += 1
+        assert 1 <= tried <= ATTEMPTS
+        for call in (lambda: service.key("alias/x"), lambda: service.encrypt("x", b"k", {})):
+            with pytest.raises(ProviderLocked, match="asked again in"):
+                call()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        service.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "hinted"),
+    [
+        ("ThrottlingException", "throttles", "quota"),
+        ("AccessDeniedException", "credentials", "policy"),
+        ("NotFoundException", "no such key", "region"),
+        ("MalformedPolicyDocumentException", "MalformedPolicy", "CloudTrail"),
+    ],
+)
+def test_an_error_says_what_happened(
+    connected: AwsKmsKeyProvider, monkeypatch: pytest.MonkeyPatch, code: str, told: str, hinted: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise botocore.exceptions.ClientError({"Error": {"Code": code, "Message": "not authorized"}}, "Encrypt")
+
+    monkeypatch.setattr(connected._service._client, "encrypt", refuse)
+    with pytest.raises(KeyProviderError, match=told) as caught:
+        connected._service.encrypt("key", b"plain", {})
+    assert hinted in caught.value.hint
+    assert "passphrase" not in f"{caught.value} {caught.value.hint}".lower()
 
 
 def test_credentials_do_not_show(provider: AwsKmsKeyProvider, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from twinward_crypto.errors import KeyDestroyed, KeyProviderError, ProviderLocked, UnknownProvider
+from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, ProviderLocked, UnknownProvider
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_crypto.providers._keystore_file import Argon2Cost, write_atomically
@@ -30,7 +30,7 @@ class TestMemoryProvider(KeyProviderConformance):
 class TestLocalProviderWithKeyFile(KeyProviderConformance):
     @pytest.fixture
     def provider(self, tmp_path: Path) -> KeyProvider:
-        return open_provider(f"local:{tmp_path / 'keys'}")
+        return open_provider(f"local:{tmp_path / 'keys'}", make=True)
 
 
 class TestLocalProviderWithPassphrase(KeyProviderConformance):
@@ -42,7 +42,7 @@ class TestLocalProviderWithPassphrase(KeyProviderConformance):
 class TestLocalHybridProvider(KeyProviderConformance):
     @pytest.fixture
     def provider(self, tmp_path: Path) -> KeyProvider:
-        return open_provider(f"local-hybrid:{tmp_path / 'keys'}")
+        return open_provider(f"local-hybrid:{tmp_path / 'keys'}", make=True)
 
 
 @pytest.fixture
@@ -225,9 +225,10 @@ def test_shares_of_another_store_and_altered_ones_do_not_open(folder: Path, tmp_
         with pytest.raises(ProviderLocked):
             provider.discard_key_file(wrong)
     assert (folder / "master.key").exists()
-    with pytest.raises(ProviderLocked, match="no key store"):
-        LocalKeyProvider(tmp_path / "fresh", shares=right)
-    assert not (tmp_path / "fresh" / "keystore").exists()
+    for how in ({"shares": right}, {"make": False}, {"make": False, "passphrase": "correct horse"}):
+        with pytest.raises(KeyNotFound, match="no key store"):
+            LocalKeyProvider(tmp_path / "fresh", **how)
+    assert not (tmp_path / "fresh").exists()
 
 
 def test_shares_open_a_store_whose_passphrase_was_forgotten(folder: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +34,7 @@ def hospital(tmp_path: Path) -> Iterator[tuple[str, str]]:
         cast = hire(node)
         admitted = seal_patients(node, Silent(), bundles=None, count=8, seed=1)
         give_consent(node, admitted.twins)
-        node.consortium.budgets.grant_queries("acme", 5)
+        node.consortium.grant_queries("acme", 5)
         with served(node) as url:
             yield url, cast.vendor_token
     finally:
@@ -59,3 +64,31 @@ def test_the_check_would_notice() -> None:
     found = problems(text, ROOT)
     for word in ("make fly", "levitate", "--gravity", "nowhere.md", "tests/nothing.py", "lacks --as"):
         assert any(word in line for line in found), (word, found)
+
+
+@pytest.mark.slow
+def test_the_examples_of_imports_run_as_they_stand_there(tmp_path: Path) -> None:
+    page = (ROOT / "platform/docs/imports.md").read_text(encoding="utf-8")
+    (tmp_path / "bundles").mkdir()
+    patient, reading = ({"resourceType": "Patient", "id": "p"}, {"resourceType": "Observation", "id": "o"})
+    reading |= {"status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/p"}}
+    entry = [{"resource": patient | {"id": "anna"}}]
+    whole = {"resourceType": "Bundle", "type": "collection", "entry": entry}
+    (tmp_path / "bundles/anna.json").write_text(json.dumps(whole, indent=2))
+    (tmp_path / "Patient.ndjson").write_text(json.dumps(patient))
+    (tmp_path / "Patient.ndjson.gz").write_bytes(gzip.compress(json.dumps(patient).encode()))
+    (tmp_path / "Observation.ndjson.gz").write_bytes(gzip.compress(json.dumps(reading).encode()))
+    create_node(Settings.load(tmp_path / "my-node")).close()
+    (block,) = re.findall(r"```\n(twinward twin import.*?)```", page, flags=re.DOTALL)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", block],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 patients, 1 of them new") == 4  # no two of them are of one origin
+    assert json.loads((tmp_path / "refused.json").read_text())["refused"] == []

@@ -29,7 +29,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         cast = hire(node)
         admitted = seal_patients(node, Silent(), bundles=None, count=6, seed=1)
         give_consent(node, admitted.twins)
-        node.consortium.budgets.grant_queries("acme", 9)
+        node.consortium.grant_queries("acme", 9)
         with served(node) as url:
             yield {"url": url, "token": cast.vendor_token}
     finally:

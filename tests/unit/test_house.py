@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks import passed
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE_ROOTS = ("platform", "ledger", "contracts", "crypto")
 
@@ -30,3 +32,27 @@ def test_a_vendor_needs_neither_torch_nor_web3(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tests_that_passed_count_for_the_very_same_files_only(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    assert passed.state(tmp_path) == ""
+    git("init")
+    (tmp_path / ".gitignore").write_text("built\n")
+    (tmp_path / "source").write_text("1")
+    git("add", ".")
+    before = passed.state(tmp_path)
+    (tmp_path / "built").write_text("made")
+    assert passed.state(tmp_path) == before != ""
+    states = {before}
+    for change in (
+        lambda: (tmp_path / "source").write_text("2"),
+        lambda: (tmp_path / "another").write_text("not added yet"),
+        lambda: (tmp_path / "another").rename(tmp_path / "renamed"),
+        lambda: (tmp_path / "source").unlink(),
+    ):
+        change()
+        assert passed.state(tmp_path) not in states
+        states.add(passed.state(tmp_path))

@@ -4,12 +4,13 @@ A binding holds no state but its address. What a contract refuses comes out as t
 (``TransactionReverted`` in the ledger), with the custom error's name and arguments.
 """
 
-from twinward_contracts.bindings.access_anchor import AccessAnchor, Anchored, Head, QuorumSignature, cosigned_message
+from twinward_contracts.bindings.access_anchor import AccessAnchor, Anchored, Head, cosigned_message
 from twinward_contracts.bindings.break_glass import BreakGlass, Declaration
 from twinward_contracts.bindings.budget_ledger import BudgetLedger, PrivacyAccount, Reservation, ReservationState
-from twinward_contracts.bindings.consent_registry import Consent, ConsentRegistry
+from twinward_contracts.bindings.changes import Call, Change, ChangeState
 from twinward_contracts.bindings.model_registry import Model, ModelRegistry
 from twinward_contracts.bindings.names import name_id
+from twinward_contracts.bindings.signatures import HospitalSignature, QuorumSignature, Sign, nobody
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 from twinward_contracts.bindings.witness_set import Witness, WitnessSet
 
@@ -18,20 +19,24 @@ __all__ = [
     "Anchored",
     "BreakGlass",
     "BudgetLedger",
-    "Consent",
-    "ConsentRegistry",
+    "Call",
+    "Change",
+    "ChangeState",
     "Declaration",
     "Head",
+    "HospitalSignature",
     "Model",
     "ModelRegistry",
     "PrivacyAccount",
     "QuorumSignature",
     "Reservation",
     "ReservationState",
+    "Sign",
     "TransactionReceipt",
     "Transactor",
     "Witness",
     "WitnessSet",
     "cosigned_message",
     "name_id",
+    "nobody",
 ]

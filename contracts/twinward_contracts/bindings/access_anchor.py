@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from twinward_contracts.artefacts import load
+from twinward_contracts.bindings.signatures import QuorumSignature
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
+from twinward_contracts.bindings.words import address_word, message, tag, word
 
 _ARTEFACT: Final = load("AccessAnchor")
 
-DOMAIN: Final = b"twinward/access-anchor/v1".ljust(32, b"\x00")
+DOMAIN: Final = tag("twinward/access-anchor/v1")
 MAX_AHEAD_S: Final = 15 * 60
 """How far a checkpoint's time may run ahead of the chain's."""
 
@@ -37,21 +39,6 @@ class Anchored:
     bitmap: int
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumSignature:
-    """What a quorum of witnesses made together, as the chain reads it (EIP-2537).
-
-    Attributes:
-        bitmap: bit i is set where the witness at place i signed.
-        public_keys: the signers' keys by ascending place, 128 bytes each.
-        aggregate: the sum of their signatures over ``cosigned_message``, 256 bytes.
-    """
-
-    bitmap: int
-    public_keys: tuple[bytes, ...]
-    aggregate: bytes
-
-
 def cosigned_message(
     *, chain_id: int, contract: str, log_id: bytes, epoch: int, size: int, root: bytes, time_s: int
 ) -> bytes:
@@ -60,20 +47,7 @@ def cosigned_message(
     domain tag, chain id, contract address (right-aligned), log id, epoch, size, root, time (Unix seconds). Equal to
     ``abi.encode`` of them in ``AccessAnchor._message``; a witness builds them itself and never signs bytes it was sent.
     """
-    address = bytes.fromhex(contract.removeprefix("0x"))
-    words = (
-        DOMAIN,
-        _word(chain_id),
-        address.rjust(32, b"\x00"),
-        log_id,
-        _word(epoch),
-        _word(size),
-        root,
-        _word(time_s),
-    )
-    if len(address) != 20 or any(len(word) != 32 for word in words):
-        raise ValueError("an address has 20 bytes, a log id and a root 32")
-    return b"".join(words)
+    return message(DOMAIN, word(chain_id), address_word(contract), log_id, word(epoch), word(size), root, word(time_s))
 
 
 class AccessAnchor:
@@ -151,7 +125,3 @@ class AccessAnchor:
     def witness_set(self) -> str:
         """The address of the ``WitnessSet`` it trusts."""
         return str(self._client.call(self.address, _ARTEFACT, "witnesses"))
-
-
-def _word(number: int) -> bytes:
-    return number.to_bytes(32, "big")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from twinward_contracts.artefacts import load
+from twinward_contracts.bindings.changes import Call
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 
 _ARTEFACT: Final = load("BreakGlass")
@@ -37,13 +38,22 @@ class BreakGlass:
         self.address = address
 
     @classmethod
-    def deploy(cls, client: Transactor, *, owner: str | None = None, review_s: int = _REVIEW_S) -> Self:
-        """Create the contract. ``review_s`` is how long a review may take."""
-        return cls(client, client.deploy(_ARTEFACT, owner or client.sender, review_s))
+    def deploy(
+        cls, client: Transactor, witness_set: str, *, member: str | None = None, review_s: int = _REVIEW_S
+    ) -> Self:
+        """Create the contract; the sender is its first member where no other is named.
 
-    def admit(self, account: str) -> TransactionReceipt:
-        """Let another hospital's account declare emergencies."""
-        return self._client.transact(self.address, _ARTEFACT, "admit", account)
+        ``review_s`` is how long a review may take.
+        """
+        return cls(client, client.deploy(_ARTEFACT, witness_set, member or client.sender, review_s))
+
+    def admitting(self, account: str) -> Call:
+        """The change that lets another hospital's account declare emergencies."""
+        return Call(self.address, _ARTEFACT, "admit", (account,))
+
+    def expelling(self, account: str) -> Call:
+        """The change that takes this away."""
+        return Call(self.address, _ARTEFACT, "expel", (account,))
 
     def declare(self, commitment: bytes) -> TransactionReceipt:
         """Declare an emergency access. Refused with ``AlreadyDeclared``."""
@@ -59,9 +69,13 @@ class BreakGlass:
         declarant, deadline, reviewed, justified, report_hash = values
         return Declaration(declarant, deadline, reviewed or None, justified, report_hash) if deadline else None
 
+    def open_count(self) -> int:
+        """How many emergencies wait for their review."""
+        return int(self._client.call(self.address, _ARTEFACT, "openCount"))
+
     def overdue(self) -> list[bytes]:
         """Commitments whose deadline passed without a review, at the chain's time."""
-        waiting = int(self._client.call(self.address, _ARTEFACT, "openCount"))
+        waiting = self.open_count()
         return [
             bytes(commitment)
             for start in range(0, waiting, _PAGE)

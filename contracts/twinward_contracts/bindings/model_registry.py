@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from twinward_contracts.artefacts import load
-from twinward_contracts.bindings.names import name_id
-from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
+from twinward_contracts.bindings.changes import Call
+from twinward_contracts.bindings.transactor import Transactor
 
 _ARTEFACT: Final = load("ModelRegistry")
 
@@ -27,27 +27,63 @@ class Model:
 
 
 class ModelRegistry:
-    """The contract at one address. Studies are hashed by ``name_id``."""
+    """The contract at one address. A model's study is the one that its reservation names."""
 
     def __init__(self, client: Transactor, address: str) -> None:
         self._client = client
         self.address = address
 
     @classmethod
-    def deploy(cls, client: Transactor, *, owner: str | None = None) -> Self:
-        """Create the contract."""
-        return cls(client, client.deploy(_ARTEFACT, owner or client.sender))
+    def deploy(cls, client: Transactor, budget_ledger: str, *, member: str | None = None) -> Self:
+        """Create the contract; the sender is its first member where no other is named.
 
-    def admit(self, account: str) -> TransactionReceipt:
-        """Let another hospital's account register models."""
-        return self._client.transact(self.address, _ARTEFACT, "admit", account)
+        It obeys the witness set of the budget ledger. Refused with ``ForeignLedger``.
+        """
+        return cls(client, client.deploy(_ARTEFACT, budget_ledger, member or client.sender))
 
-    def register(self, study: str, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int) -> int:
-        """Register a model; return its number. Refused with ``AlreadyRegistered`` or ``ImplausiblePrivacy``."""
+    def admitting(self, account: str) -> Call:
+        """The change that lets another hospital's account register models."""
+        return Call(self.address, _ARTEFACT, "admit", (account,))
+
+    def expelling(self, account: str) -> Call:
+        """The change that takes this away."""
+        return Call(self.address, _ARTEFACT, "expel", (account,))
+
+    def register(
+        self, reservation: int, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int
+    ) -> int:
+        """Register the model that a reservation of this account, committed, paid for; return the model's number.
+
+        Refused with ``NotPaid``, ``NotHolder``, ``ReservationUsed``, ``AlreadyRegistered`` or ``ImplausiblePrivacy``.
+        """
         self._client.transact(
-            self.address, _ARTEFACT, "register", name_id(study), model_hash, card_hash, epsilon_micros, delta_e12
+            self.address, _ARTEFACT, "register", reservation, model_hash, card_hash, epsilon_micros, delta_e12
         )
+        return self.number_of(model_hash)
+
+    def carry_model(
+        self, study_id: bytes, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int
+    ) -> int:
+        """While a consortium is founded: take over a model of an earlier contract; return its number here.
+
+        It gets today's time. Refused with ``NotFounding``, ``AlreadyRegistered`` or ``ImplausiblePrivacy``.
+        """
+        self._client.transact(
+            self.address, _ARTEFACT, "carryModel", study_id, model_hash, card_hash, epsilon_micros, delta_e12
+        )
+        return self.number_of(model_hash)
+
+    def number_of(self, model_hash: bytes) -> int:
+        """A model's number; 0 for one that is not registered."""
         return int(self._client.call(self.address, _ARTEFACT, "numberOf", model_hash))
+
+    def reservation_of(self, number: int) -> int:
+        """The reservation that paid for a model; 0 for one that an earlier contract had registered."""
+        return int(self._client.call(self.address, _ARTEFACT, "reservationOf", number))
+
+    def budget_ledger(self) -> str:
+        """The address of the budget ledger whose reservations count here."""
+        return str(self._client.call(self.address, _ARTEFACT, "budgets"))
 
     def model(self, number: int) -> Model:
         """One entry. Refused with ``UnknownModel``."""

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from twinward_contracts.artefacts import load
+from twinward_contracts.bindings.changes import Call, Changes
 from twinward_contracts.bindings.names import name_id
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 
 _ARTEFACT: Final = load("WitnessSet")
+
+DELAY_S: Final = 3 * 86_400
+"""How long what the owner proposes is seen before it can be enacted, unless a consortium is founded otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +33,16 @@ class Witness:
     active: bool
 
 
-class WitnessSet:
-    """The contract at one address."""
-
-    def __init__(self, client: Transactor, address: str) -> None:
-        self._client = client
-        self.address = address
+class WitnessSet(Changes):
+    """The contract at one address. ``register`` and ``set_quorum`` are the owner's until a first quorum is set."""
 
     @classmethod
-    def deploy(cls, client: Transactor, *, owner: str | None = None) -> Self:
-        """Create the contract; the sender owns it where no other owner is named.
+    def deploy(cls, client: Transactor, *, owner: str | None = None, delay_s: int = DELAY_S) -> Self:
+        """Create the contract; the sender founds the consortium where no other owner is named.
 
         Refused with ``PrecompilesUnusable`` or ``PrecompileFailed`` on a chain without EIP-2537.
         """
-        return cls(client, client.deploy(_ARTEFACT, owner or client.sender))
+        return cls(client, client.deploy(_ARTEFACT, owner or client.sender, delay_s))
 
     def register(self, name: str, public_key: bytes, possession: bytes) -> int:
         """Add a witness; return its place. Opens a new epoch.
@@ -61,8 +61,20 @@ class WitnessSet:
         return self._client.transact(self.address, _ARTEFACT, "retire", index)
 
     def set_quorum(self, quorum: int) -> TransactionReceipt:
-        """Set how many must sign. Opens a new epoch."""
+        """Set the first quorum: the consortium is founded."""
         return self._client.transact(self.address, _ARTEFACT, "setQuorum", quorum)
+
+    def setting_quorum(self, quorum: int) -> Call:
+        """The change that sets how many must sign. Opens a new epoch."""
+        return Call(self.address, _ARTEFACT, "setQuorum", (quorum,))
+
+    def retiring(self, index: int) -> Call:
+        """The change that takes a witness out. Opens a new epoch."""
+        return Call(self.address, _ARTEFACT, "retire", (index,))
+
+    def registering(self, name: str, public_key: bytes, possession: bytes) -> Call:
+        """The change that adds a witness (see ``register``)."""
+        return Call(self.address, _ARTEFACT, "register", (name_id(name), public_key, possession))
 
     def epoch(self) -> int:
         """The epoch that what is co-signed now must name."""

@@ -1,8 +1,10 @@
-"""SEAL behind four verbs: make a context, save, load, build a polynomial. Nothing else touches SEAL's files.
+"""SEAL behind a few verbs: make a context, save, load, build a polynomial. Nothing else touches SEAL's files.
 
 SEAL's Python face reads and writes *paths* only. What passes through here may be a secret key, so the path is an
 anonymous memory file (``memfd_create``), or, where a platform has none, a file in a directory only this user may
 enter, removed at once.
+
+SEAL reads only what ``seal_format.Form`` wrote: every field is ours, and every number was checked.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,14 +24,23 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
+from twinward_crypto.homomorphic.parameters import Plan
+from twinward_crypto.homomorphic.residues import Residues
+from twinward_crypto.homomorphic.seal_format import Form, uncompressed, version_of
 
-_HEADER = struct.Struct("<HBBBBHQ")
-_MAGIC = 0xA15E
-HEADER_SIZE = 16
-_UNCOMPRESSED = 0
+_PARMS_ID = struct.Struct("<4Q")
+_OWN_MAX_BYTES = 64 << 20
 
 # What SEAL's C++ exceptions arrive as.
 SEAL_ERRORS = (RuntimeError, ValueError, IndexError, OverflowError, MemoryError, OSError)
+
+
+class Level(StrEnum):
+    """Which primes an object is over: all of them, those of fresh ciphertexts, or one fewer."""
+
+    KEY = "key"
+    FIRST = "first"
+    NEXT = "next"
 
 
 @lru_cache(maxsize=32)
@@ -53,49 +65,58 @@ def context(degree: int, modulus_bits: tuple[int, ...], plain_modulus: int) -> A
     return made
 
 
+def context_of(plan: Plan) -> Any:
+    """A plan's context."""
+    return context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
+
+
+@lru_cache(maxsize=256)
+def ciphertext_form(
+    plan: Plan, level: Level, *, polynomials: int = 2, scale_bits: int = 0, seeded: bool = False
+) -> Form:
+    """What a plan's ciphertext, or its public key (level ``KEY``), must be. CKKS and keys are in transformed form."""
+    parms_id, moduli = _primes(plan, level)
+    transformed = level is Level.KEY or not plan.plain_modulus
+    degree = plan.profile.degree
+    return Form(_version(), parms_id, moduli, degree, polynomials, transformed, 2.0**scale_bits, seeded)
+
+
+@lru_cache(maxsize=64)
+def plaintext_form(plan: Plan, level: Level) -> Form:
+    """What a plan's transformed plaintext, or its secret key (level ``KEY``), must be."""
+    parms_id, moduli = _primes(plan, level)
+    return Form(_version(), parms_id, moduli, plan.profile.degree, 0)
+
+
 def save(thing: Any) -> bytes:
-    """The bytes of a SEAL object."""
+    """The uncompressed bytes of a SEAL object."""
     with _scratch() as path:
         thing.save(str(path))
-        return path.read_bytes()
+        return uncompressed(path.read_bytes(), _OWN_MAX_BYTES)
 
 
-def load(kind: type[Any], seal_context: Any, data: bytes) -> Any:
-    """A SEAL object from bytes whose framing ``wire`` has already bounded.
+def load(kind: type[Any], plan: Plan, form: Form, data: bytes) -> Any:
+    """A SEAL object from bytes that must be of this form.
 
     Raises:
-        MalformedBundle: SEAL does not accept the bytes for this context.
+        MalformedBundle: they are not, or SEAL does not accept them.
     """
-    made = kind()
-    with _scratch() as path:
-        path.write_bytes(data)
-        try:
-            made.load(seal_context, str(path))
-        except SEAL_ERRORS as error:
-            raise MalformedBundle(f"not a valid {kind.__name__} for these parameters") from error
-    return made
+    return build(kind, plan, form, *form.read(data))
 
 
-def polynomial(seal_context: Any, coefficients: NDArray[np.uint64]) -> Any:
-    """A BFV plaintext with these coefficients, constant term first.
+def build(kind: type[Any], plan: Plan, form: Form, residues: Residues, seed: bytes = b"") -> Any:
+    """A SEAL object from numbers that ``Form.read`` or ``residues.unpack`` has checked. Raises ``MalformedBundle``."""
+    return _read(kind, context_of(plan), form.write(residues, seed))
 
-    It is written in SEAL's own uncompressed format (parms_id, coeff_count, scale, data) and loaded: SEAL checks it as
-    it checks any other input, and that is some 25 times faster than the hexadecimal string its Python face offers.
+
+def polynomial(plan: Plan, coefficients: NDArray[np.uint64]) -> Any:
+    """A BFV plaintext with these coefficients below t, constant term first.
+
+    Its bytes are written and loaded, which is some 25 times faster than the hexadecimal string SEAL's Python face
+    offers.
     """
-    data = np.ascontiguousarray(coefficients, dtype="<u8").tobytes()
-    inner = HEADER_SIZE + 8 + len(data)
-    outer = HEADER_SIZE + 32 + 8 + 8 + inner
-    framed = b"".join(
-        (
-            header(outer),
-            bytes(32),
-            struct.pack("<Qd", len(coefficients), 1.0),
-            header(inner),
-            struct.pack("<Q", len(coefficients)),
-            data,
-        )
-    )
-    return load(seal.Plaintext, seal_context, framed)
+    form = Form(_version(), bytes(_PARMS_ID.size), (plan.plain_modulus,), len(coefficients), 0)
+    return build(seal.Plaintext, plan, form, coefficients)
 
 
 def coefficients(plaintext: Any, count: int) -> NDArray[np.int64]:
@@ -106,16 +127,36 @@ def coefficients(plaintext: Any, count: int) -> NDArray[np.int64]:
     return values
 
 
-def header(size: int) -> bytes:
-    """SEAL's 16 bytes before an uncompressed object of ``size`` bytes, themselves included."""
-    major, minor = _version()
-    return _HEADER.pack(_MAGIC, HEADER_SIZE, major, minor, _UNCOMPRESSED, 0, size)
+@contextmanager
+def refusing(message: str) -> Iterator[None]:
+    """What SEAL throws inside becomes ``MalformedBundle``."""
+    try:
+        yield
+    except SEAL_ERRORS as error:
+        raise MalformedBundle(message) from error
+
+
+def _read(kind: type[Any], seal_context: Any, data: bytes) -> Any:
+    made = kind()
+    with _scratch() as path:
+        path.write_bytes(data)
+        with refusing(f"not a valid {kind.__name__} for these parameters"):
+            made.load(seal_context, str(path))
+    return made
+
+
+@lru_cache(maxsize=64)
+def _primes(plan: Plan, level: Level) -> tuple[bytes, tuple[int, ...]]:
+    made = context_of(plan)
+    data = made.key_context_data() if level is Level.KEY else made.first_context_data()
+    if level is Level.NEXT:
+        data = data.next_context_data()
+    return _PARMS_ID.pack(*data.parms_id()), tuple(prime.value() for prime in data.parms().coeff_modulus())
 
 
 @lru_cache(maxsize=1)
 def _version() -> tuple[int, int]:
-    _, _, major, minor, _, _, _ = _HEADER.unpack(save(seal.Plaintext("1"))[:HEADER_SIZE])
-    return major, minor
+    return version_of(save(seal.Plaintext("1")))
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twinward_crypto.errors import MalformedBundle
-from twinward_crypto.homomorphic import _seal
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.wire import BINDING_BYTES, MAX_ROWS
 
@@ -126,15 +125,6 @@ def memory_file(name: str) -> Iterator[tuple[Path, BinaryIO]]:
     """An anonymous file in memory, and the path by which other processes of this user open it while it is held."""
     with os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "w+b") as file:
         yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), file
-
-
-def plain_bytes(thing: Any) -> bytes:
-    """A SEAL object in SEAL's uncompressed form, which loads about twice as fast as what ``save`` writes."""
-    import zstandard  # the node's, not the vendor's: the SDK imports this package too, and writes no block file
-
-    saved = _seal.save(thing)
-    body = zstandard.ZstdDecompressor().decompressobj().decompress(saved[_seal.HEADER_SIZE :])
-    return _seal.header(_seal.HEADER_SIZE + len(body)) + body
 
 
 class MappedBlocks(Sequence[Any]):

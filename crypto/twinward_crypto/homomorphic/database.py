@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.homomorphic import _seal
-from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, plain_bytes, write_blocks
+from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, write_blocks
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.query import random_levels
 from twinward_crypto.homomorphic.wire import BINDING_BYTES, MAX_ROWS, UNBOUND
@@ -72,7 +72,7 @@ class Database:
             ParameterError: as ``build``.
         """
         rows, parts = check_levels(plan, levels), plan.groups * (2 if plan.weighted else 1) + 1
-        blocks = ([*map(plain_bytes, b.features + b.squares), b.norms.tobytes()] for b in _blocks(plan, levels))
+        blocks = ([*map(_seal.save, b.features + b.squares), b.norms.tobytes()] for b in _blocks(plan, levels))
         write_blocks(file, blocks, plan=plan, binding=binding, rows=rows, parts=parts, key=key)
 
     @classmethod
@@ -115,14 +115,14 @@ def _blocks(plan: Plan, levels: Levels) -> Iterator[Block]:
 
 
 def _read_block(plan: Plan, parts: list[bytes]) -> Block:
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
-    polynomials = [_seal.load(seal.Plaintext, context, part) for part in parts[:-1]]
+    form = _seal.plaintext_form(plan, _seal.Level.FIRST)
+    polynomials = [_seal.load(seal.Plaintext, plan, form, part) for part in parts[:-1]]
     norms = np.frombuffer(parts[-1], dtype=np.int64)
     return Block(tuple(polynomials[: plan.groups]), tuple(polynomials[plan.groups :]), norms)
 
 
 def _block(plan: Plan, shifted: Levels) -> Block:
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
+    context = _seal.context_of(plan)
     evaluator = seal.Evaluator(context)
     squared = shifted * shifted
 
@@ -133,7 +133,7 @@ def _block(plan: Plan, shifted: Levels) -> Block:
 
     def to_ntt(column: Levels) -> Any:
         made = seal.Plaintext()
-        evaluator.transform_to_ntt(_seal.polynomial(context, column.astype(np.uint64)), context.first_parms_id(), made)
+        evaluator.transform_to_ntt(_seal.polynomial(plan, column.astype(np.uint64)), context.first_parms_id(), made)
         return made
 
     squares = transformed(squared) if plan.weighted else ()

@@ -9,13 +9,19 @@ Products stay at size three and are never relinearised, so no evaluation key exi
 whole numbers and throws the approximate values away: handing raw CKKS decryptions to anyone would leak the key
 (Li and Micciancio, Eurocrypt 2021). ``parameters.error_bound`` says why rounding is exact.
 
-The gate *can* decrypt a query. That is its role in this mode; the code never does.
+**The gate opens every query to check it** (``open_query``), for a vendor forms its ciphertexts as it likes: with other
+numbers in other slots it would choose another score for every row. What passed is encrypted anew (``encrypt_query``),
+so that of the vendor's ciphertexts nothing but the checked whole numbers reaches a row. The gate so learns the query;
+the scoring side still sees neither query nor index. Whether a query was refused is one bit about the gate's key, as
+any decryption is (reaction attacks: Fauzi, Hovd and Raddum, "On the IND-CCA1 security of FHE schemes", 2022):
+the caller makes each one cost, and a key serves one epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,23 +30,28 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
-from twinward_crypto.homomorphic import _seal
-from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, plain_bytes, write_blocks
+from twinward_crypto.homomorphic import _seal, parts
+from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, write_blocks
 from twinward_crypto.homomorphic.database import Levels, check_levels
 from twinward_crypto.homomorphic.parameters import Plan, error_bound, scales, square_tilt
-from twinward_crypto.homomorphic.query import check_query
+from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.ring_key import RingKey
+from twinward_crypto.homomorphic.seal_format import Form
 from twinward_crypto.homomorphic.wire import BINDING_BYTES, MAX_ROWS, UNBOUND, Bundle, Kind
+
+NO_DISTANCE = np.iinfo(np.int64).max
+"""What stands for a row whose score is no distance."""
 
 
 class GateKey(RingKey):
-    """The gate's secret key: it encrypts the index and opens scores."""
+    """The gate's secret key: it encrypts the index, checks queries and opens scores."""
 
     scheme = "ckks"
 
     def public_bundle(self, *, binding: bytes = UNBOUND) -> Bundle:
         """What vendors encrypt their queries with."""
-        return Bundle(Kind.GATE_PUBLIC_KEY, self.plan, binding, (_seal.save(self._public),))
+        key = parts.take(self._public, parts.public_key_form(self.plan))
+        return Bundle(Kind.GATE_PUBLIC_KEY, self.plan, binding, (key,))
 
     def encrypt_index(self, levels: Levels, *, binding: bytes = UNBOUND) -> EncryptedIndex:
         """Encrypt a cohort for the scoring side. Unused slots hold zeros under encryption: they look like any other.
@@ -60,33 +71,57 @@ class GateKey(RingKey):
             ParameterError: as ``encrypt_index``.
         """
         rows = check_levels(self.plan, levels)
-        parts = self.plan.dimension * (2 if self.plan.weighted else 1) + 1
-        blocks = ([plain_bytes(part) for part in (*b.features, *b.squares, b.norms)] for b in self._blocks(levels))
-        write_blocks(file, blocks, plan=self.plan, binding=binding, rows=rows, parts=parts, key=key)
+        count = self.plan.dimension * (2 if self.plan.weighted else 1) + 1
+        blocks = ([_seal.save(part) for part in (*b.features, *b.squares, b.norms)] for b in self._blocks(levels))
+        write_blocks(file, blocks, plan=self.plan, binding=binding, rows=rows, parts=count, key=key)
+
+    def open_query(self, query: Bundle) -> PlainQuery:
+        """Decrypt a vendor's query and check it. Depends on the query alone, never on a record.
+
+        Raises:
+            MalformedBundle: not a query for this plan, a part that is no fresh ciphertext at its scale, or values that
+                no honest client encrypts; those are refused with one message, whatever is wrong with them.
+        """
+        if query.kind is not Kind.GATED_QUERY or query.plan != self.plan:
+            raise MalformedBundle("not a query for this gate's plan")
+        slots = [np.array(self._encoder.decode_complex(self._decrypt(part))) for part in _load_query(query)]
+        return PlainQuery.read(self.plan, slots, weighted=query.weighted)
+
+    def encrypt_query(self, query: PlainQuery, *, binding: bytes = UNBOUND) -> Bundle:
+        """Encrypt a checked query for the scoring side, under this key and with fresh randomness."""
+        weighted = query.weights is not None
+        forms = parts.forms(Kind.GATED_QUERY, self.plan, weighted=weighted)
+        made = [
+            parts.take(self._encrypt(number, scale_bits), form)
+            for number, scale_bits, form in zip(
+                query.numbers(), parts.query_scales(self.plan, weighted), forms, strict=True
+            )
+        ]
+        return Bundle(Kind.GATED_QUERY, self.plan, binding, tuple(made), weighted)
 
     def open_distances(self, scores: Bundle) -> NDArray[np.int64]:
         """The exact squared distance of every record, ``int64[rows]``. For the gate's eyes only.
 
+        A score that no checked query gives (not whole within the error bound, or outside ``0 .. max_distance``) is
+        ``NO_DISTANCE``, farther than any threshold: what a row holds never turns into an error.
+
         Raises:
-            MalformedBundle: no ciphertexts of this plan, or values that no well-formed query gives: not whole within
-                the error bound, or outside ``0 .. max_distance``.
+            MalformedBundle: no ciphertexts of this plan.
         """
         if scores.kind is not Kind.GATED_SCORES or scores.plan != self.plan:
             raise MalformedBundle("not scores for this gate's plan")
-        encoder = seal.CKKSEncoder(self._context)
+        forms = parts.forms(Kind.GATED_SCORES, self.plan, rows=scores.rows)
+        if len(forms) != len(scores.parts):
+            raise MalformedBundle("scores of another number of parts")
         blocks = [
-            np.array(encoder.decode_double(self._decrypt(_seal.load(seal.Ciphertext, self._context, part))))
-            for part in scores.parts
+            np.array(self._encoder.decode_double(self._decrypt(parts.ciphertext(self.plan, form, part))))
+            for form, part in zip(forms, scores.parts, strict=True)
         ]
-        values = np.concatenate(blocks)[: scores.rows]
-        if not np.isfinite(values).all():
-            raise MalformedBundle("scores that no well-formed query gives")
+        values = np.nan_to_num(np.concatenate(blocks)[: scores.rows], nan=-1.0)
         rounded = np.rint(values)
-        off = np.abs(values - rounded).max() > error_bound(self.plan)
-        if off or rounded.min() < 0 or rounded.max() > self.plan.max_distance:
-            raise MalformedBundle("scores that no well-formed query gives")
-        distances: NDArray[np.int64] = rounded.astype(np.int64)
-        return distances
+        exact = np.abs(values - rounded) <= error_bound(self.plan)
+        sound = exact & (rounded >= 0) & (rounded <= self.plan.max_distance)
+        return np.where(sound, rounded, 0).astype(np.int64) + np.where(sound, 0, NO_DISTANCE)
 
     def _blocks(self, levels: Levels) -> Iterator[IndexBlock]:
         slots = self.plan.profile.slots
@@ -107,11 +142,21 @@ class GateKey(RingKey):
             squares = ()
         return IndexBlock(features, squares, self._encrypt((columns * columns).sum(axis=0), self.plan.scale_bits))
 
-    def _encrypt(self, values: NDArray[np.float64], scale_bits: int) -> Any:
+    def _encrypt(self, values: NDArray[np.float64] | int, scale_bits: int) -> Any:
+        """A number for each slot, or one for all of them."""
         plaintext, ciphertext = seal.Plaintext(), seal.Ciphertext()
-        seal.CKKSEncoder(self._context).encode(values.tolist(), 2.0**scale_bits, plaintext)
-        seal.Encryptor(self._context, self._secret).encrypt_symmetric(plaintext, ciphertext)
+        encodable = float(values) if isinstance(values, int) else values.tolist()
+        self._encoder.encode(encodable, 2.0**scale_bits, plaintext)
+        self._encryptor.encrypt_symmetric(plaintext, ciphertext)
         return ciphertext
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return seal.CKKSEncoder(self._context)
+
+    @cached_property
+    def _encryptor(self) -> Any:
+        return seal.Encryptor(self._context, self._secret)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,10 +195,15 @@ class EncryptedIndex:
         return EncryptedIndex(self.plan, rows, self.binding, self.blocks[first:last])
 
 
-def _read_block(plan: Plan, parts: list[bytes]) -> IndexBlock:
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, 0)
-    ciphertexts = [_seal.load(seal.Ciphertext, context, part) for part in parts]
+def _read_block(plan: Plan, pieces: list[bytes]) -> IndexBlock:
+    index_bits, _ = scales(plan)
     d = plan.dimension
+    squares = [index_bits - square_tilt(plan)] * d if plan.weighted else []
+    bits = [index_bits] * d + squares + [plan.scale_bits]
+    forms = [_seal.ciphertext_form(plan, _seal.Level.FIRST, scale_bits=one) for one in bits]
+    if len(forms) != len(pieces):
+        raise MalformedBundle("a prepared block of another number of parts")
+    ciphertexts = [_seal.load(seal.Ciphertext, plan, *one) for one in zip(forms, pieces, strict=True)]
     return IndexBlock(tuple(ciphertexts[:d]), tuple(ciphertexts[d:-1]), ciphertexts[-1])
 
 
@@ -169,26 +219,21 @@ def encrypt_gated_query(gate: Bundle, levels: Sequence[int], weights: Sequence[i
     if gate.kind is not Kind.GATE_PUBLIC_KEY:
         raise MalformedBundle("not a gate's public key")
     plan = gate.plan
-    checked, factors = check_query(plan, levels, weights)
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, 0)
-    try:
-        encryptor = seal.Encryptor(context, _seal.load(seal.PublicKey, context, gate.parts[0]))
-    except _seal.SEAL_ERRORS as error:
-        raise MalformedBundle("not a public key for these parameters") from error
+    query = PlainQuery.of(plan, levels, weights)
+    context = _seal.context_of(plan)
+    with _seal.refusing("not a public key for these parameters"):
+        encryptor = seal.Encryptor(context, parts.public_key(plan, gate.parts[0]))
     encoder = seal.CKKSEncoder(context)
 
-    def encrypted(value: int, scale_bits: int) -> bytes:
+    def encrypted(value: int, form: Form) -> bytes:
         plaintext, ciphertext = seal.Plaintext(), seal.Ciphertext()
-        encoder.encode(float(value), 2.0**scale_bits, plaintext)
+        encoder.encode(float(value), form.scale, plaintext)
         encryptor.encrypt(plaintext, ciphertext)
-        return _seal.save(ciphertext)
+        return parts.take(ciphertext, form)
 
-    _, query_bits = scales(plan)
-    parts = [encrypted(-2 * w * q, query_bits) for w, q in zip(factors, checked, strict=True)]
-    if weights is not None:
-        parts += [encrypted(w, query_bits + square_tilt(plan)) for w in factors]
-    parts.append(encrypted(sum(w * q * q for w, q in zip(factors, checked, strict=True)), plan.scale_bits))
-    return Bundle(Kind.GATED_QUERY, plan, gate.binding, tuple(parts), weighted=weights is not None)
+    forms = parts.forms(Kind.GATED_QUERY, plan, weighted=weights is not None)
+    made = tuple(encrypted(number, form) for number, form in zip(query.numbers(), forms, strict=True))
+    return Bundle(Kind.GATED_QUERY, plan, gate.binding, made, weighted=weights is not None)
 
 
 def score_gated(query: Bundle, index: EncryptedIndex) -> Bundle:
@@ -200,19 +245,17 @@ def score_gated(query: Bundle, index: EncryptedIndex) -> Bundle:
     plan = index.plan
     if query.kind is not Kind.GATED_QUERY or query.plan != plan or query.binding != index.binding:
         raise MalformedBundle("the query was made for another cohort")
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, 0)
-    evaluator = seal.Evaluator(context)
-    _, query_bits = scales(plan)
-    d = plan.dimension
-    expected = [query_bits] * d + ([query_bits + square_tilt(plan)] * d if query.weighted else []) + [plan.scale_bits]
-    *factors, offset = (_load_fresh(context, part, bits) for part, bits in zip(query.parts, expected, strict=True))
+    evaluator = seal.Evaluator(_seal.context_of(plan))
+    *factors, offset = _load_query(query)
+    (score,) = set(parts.forms(Kind.GATED_SCORES, plan, rows=1))
     answers = []
     for block in index.blocks:
-        total = _sum_of_products(evaluator, factors, block)
-        evaluator.add_inplace(total, offset)
-        if not query.weighted:
-            evaluator.add_inplace(total, block.norms)
-        answers.append(_seal.save(total))
+        with _seal.refusing("a query that cannot be scored"):
+            total = _sum_of_products(evaluator, factors, block)
+            evaluator.add_inplace(total, offset)
+            if not query.weighted:
+                evaluator.add_inplace(total, block.norms)
+        answers.append(parts.take(total, score))
     return Bundle(Kind.GATED_SCORES, plan, query.binding, tuple(answers), query.weighted, index.rows)
 
 
@@ -226,9 +269,12 @@ def _sum_of_products(evaluator: Any, factors: list[Any], block: IndexBlock) -> A
     return total
 
 
-def _load_fresh(context: Any, part: bytes, scale_bits: int) -> Any:
-    loaded = _seal.load(seal.Ciphertext, context, part)
-    fresh = loaded.size() == 2 and loaded.parms_id() == context.first_parms_id() and loaded.is_ntt_form()
-    if not fresh or loaded.is_transparent() or loaded.scale != 2.0**scale_bits:
-        raise MalformedBundle("a part that is not a freshly encrypted value at its scale")
+def _load_query(query: Bundle) -> list[Any]:
+    """A gated query's ciphertexts. Raises ``MalformedBundle``: a part is no fresh ciphertext at its scale."""
+    forms = parts.forms(Kind.GATED_QUERY, query.plan, weighted=query.weighted)
+    if len(forms) != len(query.parts):
+        raise MalformedBundle("a query of another number of parts")
+    loaded = [parts.ciphertext(query.plan, form, part) for form, part in zip(forms, query.parts, strict=True)]
+    if any(part.is_transparent() for part in loaded):
+        raise MalformedBundle("a part that is not a freshly encrypted value")
     return loaded

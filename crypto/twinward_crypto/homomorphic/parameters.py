@@ -220,6 +220,16 @@ def error_bound(made: Plan) -> float:
     return index + query
 
 
+def query_tolerance(made: Plan, scale_bits: int) -> float:
+    """How far a slot of an honest, freshly encrypted query part may lie from its whole number.
+
+    Twice the tail that ``error_bound`` allows (40 sigma: no honest query is ever refused), and always below one half,
+    so that the whole number is never in doubt.
+    """
+    _, query_sigma = _sigmas(made.profile.degree)
+    return min(40 * query_sigma / 2.0**scale_bits, 0.49)
+
+
 def scales(made: Plan) -> tuple[int, int]:
     """CKKS: bits of (index scale, query scale); the query's is larger by the ratio that balances both errors."""
     index_bits = made.scale_bits // 2

@@ -19,7 +19,7 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
-from twinward_crypto.homomorphic import _seal
+from twinward_crypto.homomorphic import _seal, parts
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.ring_key import RingKey
 from twinward_crypto.homomorphic.wire import UNBOUND, Bundle, Kind
@@ -57,14 +57,17 @@ class QueryKey(RingKey):
         shifted = [level + 1 for level in checked_levels]
         linear = [-2 * w * q % t for w, q in zip(checked_weights, shifted, strict=True)]
         columns = [linear] if weights is None else [linear, checked_weights]
-        parts = [
-            _seal.save(encryptor.encrypt_symmetric(_seal.polynomial(self._context, group)))
-            for values in columns
-            for group in self._groups(values)
+        polynomials = [group for values in columns for group in self._groups(values)]
+        *factors, last = parts.forms(Kind.QUERY, self.plan, weighted=weights is not None)
+        if not self.plan.profile.floods:
+            factors.append(last)
+        made = [
+            parts.take(encryptor.encrypt_symmetric(_seal.polynomial(self.plan, group)), form)
+            for form, group in zip(factors, polynomials, strict=True)
         ]
         if self.plan.profile.floods:
-            parts.append(_seal.save(self._public))
-        bundle = Bundle(Kind.QUERY, self.plan, binding, tuple(parts), weighted=weights is not None)
+            made.append(parts.take(self._public, last))
+        bundle = Bundle(Kind.QUERY, self.plan, binding, tuple(made), weighted=weights is not None)
         return EncryptedQuery(bundle, sum(w * q * q for w, q in zip(checked_weights, shifted, strict=True)))
 
     def decrypt_distances(self, query: EncryptedQuery, scores: Bundle) -> NDArray[np.int64]:
@@ -78,9 +81,12 @@ class QueryKey(RingKey):
         if scores.kind is not Kind.SCORES or scores.plan != self.plan:
             raise MalformedBundle("not scores for this key's plan")
         n, g = self.plan.profile.degree, self.plan.grouping
+        forms = parts.forms(Kind.SCORES, self.plan, rows=scores.rows)
+        if len(forms) != len(scores.parts):
+            raise MalformedBundle("scores of another number of parts")
         blocks = [
-            _seal.coefficients(self._decrypt(_seal.load(seal.Ciphertext, self._context, part)), n)[g - 1 :: g]
-            for part in scores.parts
+            _seal.coefficients(self._decrypt(parts.ciphertext(self.plan, form, part)), n)[g - 1 :: g]
+            for form, part in zip(forms, scores.parts, strict=True)
         ]
         raw = np.concatenate(blocks)[: scores.rows]
         return (raw + query.offset) % self.plan.plain_modulus

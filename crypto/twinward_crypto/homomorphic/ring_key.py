@@ -10,6 +10,7 @@ import tenseal.sealapi as seal
 from twinward_crypto.errors import MalformedBundle, MalformedKey
 from twinward_crypto.homomorphic import _seal
 from twinward_crypto.homomorphic.parameters import Plan
+from twinward_crypto.homomorphic.seal_format import uncompressed
 
 _SECRET_KEY_MAX_BYTES = 1 << 20
 
@@ -28,7 +29,7 @@ class RingKey:
     @classmethod
     def generate(cls, plan: Plan) -> Self:
         """A fresh key from SEAL's generator, which the operating system seeds."""
-        return cls(plan, seal.KeyGenerator(_context(plan)).secret_key())
+        return cls(plan, seal.KeyGenerator(_seal.context_of(plan)).secret_key())
 
     @classmethod
     def restore(cls, plan: Plan, secret: bytes) -> Self:
@@ -36,7 +37,8 @@ class RingKey:
         if len(secret) > _SECRET_KEY_MAX_BYTES:
             raise MalformedKey("longer than any secret key")
         try:
-            return cls(plan, _seal.load(seal.SecretKey, _context(plan), secret))
+            plain = uncompressed(secret, _SECRET_KEY_MAX_BYTES)
+            return cls(plan, _seal.load(seal.SecretKey, plan, _seal.plaintext_form(plan, _seal.Level.KEY), plain))
         except MalformedBundle as error:
             raise MalformedKey("not a secret key for this plan") from error
 
@@ -46,7 +48,7 @@ class RingKey:
 
     @cached_property
     def _context(self) -> Any:
-        return _context(self.plan)
+        return _seal.context_of(self.plan)
 
     @cached_property
     def _public(self) -> Any:
@@ -54,10 +56,14 @@ class RingKey:
         seal.KeyGenerator(self._context, self._secret).create_public_key(public)
         return public
 
+    @cached_property
+    def _decryptor(self) -> Any:
+        return seal.Decryptor(self._context, self._secret)
+
     def _decrypt(self, ciphertext: Any) -> Any:
         plaintext = seal.Plaintext()
         try:
-            seal.Decryptor(self._context, self._secret).decrypt(ciphertext, plaintext)
+            self._decryptor.decrypt(ciphertext, plaintext)
         except _seal.SEAL_ERRORS as error:
             raise MalformedBundle("not a ciphertext under this key's parameters") from error
         return plaintext
@@ -67,7 +73,3 @@ class RingKey:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} does not serialise; see dangerously_export_secret")
-
-
-def _context(plan: Plan) -> Any:
-    return _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)

@@ -20,10 +20,11 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
-from twinward_crypto.homomorphic import _seal
+from twinward_crypto.homomorphic import _seal, parts
 from twinward_crypto.homomorphic.database import Block, Database
 from twinward_crypto.homomorphic.parameters import Plan, shrinks
 from twinward_crypto.homomorphic.query import random_levels
+from twinward_crypto.homomorphic.seal_format import Form
 from twinward_crypto.homomorphic.wire import Bundle, Kind
 
 _FLOOD_FACTORS = 3
@@ -51,23 +52,28 @@ def score(
     if query.kind is not Kind.QUERY or query.plan != plan or query.binding != database.binding:
         raise MalformedBundle("the query was made for another cohort")
     added = _added(database, noise, hidden)
-    context = _seal.context(plan.profile.degree, plan.profile.modulus_bits, plan.plain_modulus)
+    context = _seal.context_of(plan)
     evaluator = seal.Evaluator(context)
-    parts = list(query.parts)
-    flood = _Flood(plan, context, evaluator, parts.pop()) if plan.profile.floods else None
-    factors = [_load_factor(context, evaluator, part) for part in parts]
+    forms = parts.forms(Kind.QUERY, plan, weighted=query.weighted)
+    if len(forms) != len(query.parts):
+        raise MalformedBundle("a query of another number of parts")
+    pieces = list(zip(forms, query.parts, strict=True))
+    flood = _Flood(plan, evaluator, pieces.pop()[1]) if plan.profile.floods else None
+    factors = [_load_factor(plan, evaluator, form, part) for form, part in pieces]
+    (answer,) = set(parts.forms(Kind.SCORES, plan, rows=1))
     answers = []
     for k, block in enumerate(database.blocks):
-        total = _sum_of_products(evaluator, factors, block)
         clear = added[k * plan.profile.degree : (k + 1) * plan.profile.degree]
         if not query.weighted:
             clear[plan.grouping - 1 :: plan.grouping] += block.norms
-        evaluator.add_plain_inplace(total, _seal.polynomial(context, (clear % plan.plain_modulus).astype(np.uint64)))
-        if flood:
-            flood.drown(total)
-        if shrinks(plan):
-            evaluator.mod_switch_to_next_inplace(total)
-        answers.append(_seal.save(total))
+        with _seal.refusing("a query that cannot be scored"):
+            total = _sum_of_products(evaluator, factors, block)
+            evaluator.add_plain_inplace(total, _seal.polynomial(plan, (clear % plan.plain_modulus).astype(np.uint64)))
+            if flood:
+                flood.drown(total)
+            if shrinks(plan):
+                evaluator.mod_switch_to_next_inplace(total)
+        answers.append(parts.take(total, answer))
     return Bundle(Kind.SCORES, plan, query.binding, tuple(answers), query.weighted, database.rows)
 
 
@@ -82,10 +88,9 @@ def _sum_of_products(evaluator: Any, factors: list[Any], block: Block) -> Any:
     return total
 
 
-def _load_factor(context: Any, evaluator: Any, part: bytes) -> Any:
-    loaded = _seal.load(seal.Ciphertext, context, part)
-    fresh = loaded.size() == 2 and loaded.parms_id() == context.first_parms_id() and not loaded.is_ntt_form()
-    if not fresh or loaded.is_transparent():
+def _load_factor(plan: Plan, evaluator: Any, form: Form, part: bytes) -> Any:
+    loaded = parts.ciphertext(plan, form, part)
+    if loaded.is_transparent():
         raise MalformedBundle("a part that is not a freshly encrypted feature")
     factor = seal.Ciphertext()
     evaluator.transform_to_ntt(loaded, factor)
@@ -120,17 +125,15 @@ def _added(database: Database, noise: Noise | None, hidden: NDArray[np.bool_] | 
 class _Flood:
     """Fresh encryptions of zero, blown up by random factors, to hide a result's own noise and mask."""
 
-    def __init__(self, plan: Plan, context: Any, evaluator: Any, public_key: bytes) -> None:
-        self._degree, self._context, self._evaluator = plan.profile.degree, context, evaluator
-        try:
-            self._encryptor = seal.Encryptor(context, _seal.load(seal.PublicKey, context, public_key))
-        except _seal.SEAL_ERRORS as error:
-            raise MalformedBundle("not a public key for these parameters") from error
+    def __init__(self, plan: Plan, evaluator: Any, public_key: bytes) -> None:
+        self._plan, self._evaluator = plan, evaluator
+        with _seal.refusing("not a public key for these parameters"):
+            self._encryptor = seal.Encryptor(_seal.context_of(plan), parts.public_key(plan, public_key))
 
     def drown(self, total: Any) -> None:
         zero = seal.Ciphertext()
         self._encryptor.encrypt_zero(zero)
         for _ in range(_FLOOD_FACTORS):
-            factor = random_levels(self._degree, (1 << _FLOOD_BITS) - 1).astype(np.uint64)
-            self._evaluator.multiply_plain_inplace(zero, _seal.polynomial(self._context, factor))
+            factor = random_levels(self._plan.profile.degree, (1 << _FLOOD_BITS) - 1).astype(np.uint64)
+            self._evaluator.multiply_plain_inplace(zero, _seal.polynomial(self._plan, factor))
         self._evaluator.add_inplace(total, zero)

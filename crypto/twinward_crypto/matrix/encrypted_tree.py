@@ -170,6 +170,7 @@ class _Rows:
         self._count = max(self._count, place + 1)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a token made by hand may overflow: its traces are compared all the same
 def _accepted(ciphertexts: Reals, places: Indices, token: Reals) -> NDArray[np.bool_]:
     """Which of these ciphertexts' traces with the token are at most zero. Neighbours are multiplied where they lie."""
     cuts = np.flatnonzero(np.diff(places) != 1) + 1

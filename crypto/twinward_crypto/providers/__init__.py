@@ -6,13 +6,18 @@ from pathlib import Path
 
 from twinward_crypto.errors import KeyProviderError, UnknownProvider
 from twinward_crypto.keys import KeyProvider
+from twinward_crypto.providers._secret_file import is_exposed, read_secret
 from twinward_crypto.providers.aws_kms import AwsKmsKeyProvider
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.providers.pkcs11 import Pkcs11KeyProvider
 from twinward_crypto.providers.vault_transit import TransitKeyProvider
 
+__all__ = ["is_exposed", "open_provider", "read_secret"]
 
-def open_provider(uri: str, *, passphrase: str | None = None, key_file: Path | None = None) -> KeyProvider:
+
+def open_provider(
+    uri: str, *, passphrase: str | None = None, key_file: Path | None = None, make: bool = False
+) -> KeyProvider:
     """Open the key service a URI names.
 
     Args:
@@ -22,37 +27,40 @@ def open_provider(uri: str, *, passphrase: str | None = None, key_file: Path | N
             key file does), for ``pkcs11`` the token's PIN instead of ``pin-source``, for ``transit`` the server's token
             instead of ``token-file``. ``aws-kms`` takes none.
         key_file: for ``local``: where the key file is, ``FOLDER/master.key`` unless given.
+        make: for ``local``: make the key store where there is none. All others exist before they are opened.
 
     Raises:
         UnknownProvider: no provider for this scheme; the message names those that exist.
+        KeyNotFound: there is no such local key store.
         KeyProviderError: the service refused or failed, or its extra is not installed.
     """
     scheme, separator, rest = uri.partition(":")
     opener = _SCHEMES.get(scheme)
     if opener is None or not separator or not rest:
         raise UnknownProvider(f"no key provider for {scheme or uri!r}; write one of: {', '.join(_USAGE.values())}")
-    return opener(rest, passphrase, key_file)
+    return opener(rest, passphrase, key_file, make)
 
 
-def _open_local(rest: str, passphrase: str | None, key_file: Path | None) -> KeyProvider:
-    return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file)
+def _open_local(rest: str, passphrase: str | None, key_file: Path | None, make: bool) -> KeyProvider:
+    return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file, make=make)
 
 
-def _open_local_hybrid(rest: str, passphrase: str | None, key_file: Path | None) -> KeyProvider:
-    return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file, hybrid=True)
+def _open_local_hybrid(rest: str, passphrase: str | None, key_file: Path | None, make: bool) -> KeyProvider:
+    return LocalKeyProvider(Path(rest), passphrase=passphrase, key_file=key_file, make=make, hybrid=True)
 
 
-def _open_pkcs11(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+def _open_pkcs11(rest: str, passphrase: str | None, _key_file: Path | None, _make: bool) -> KeyProvider:
     return Pkcs11KeyProvider.from_uri(rest, pin=passphrase)
 
 
-def _open_transit(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+def _open_transit(rest: str, passphrase: str | None, _key_file: Path | None, _make: bool) -> KeyProvider:
     return TransitKeyProvider.from_uri(rest, token=passphrase)
 
 
-def _open_aws_kms(rest: str, passphrase: str | None, _: Path | None) -> KeyProvider:
+def _open_aws_kms(rest: str, passphrase: str | None, _key_file: Path | None, _make: bool) -> KeyProvider:
     if passphrase is not None:
-        raise KeyProviderError("aws-kms takes its credentials from AWS's own chain: unset the passphrase file")
+        hint = "unset TWINWARD_PASSPHRASE_FILE, or take passphrase_file out of twinward.toml"
+        raise KeyProviderError("aws-kms takes its credentials from AWS's own chain, and no passphrase", hint=hint)
     return AwsKmsKeyProvider.from_uri(rest)
 
 

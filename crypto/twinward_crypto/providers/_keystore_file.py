@@ -113,7 +113,13 @@ def decode(data: bytes, master: bytes) -> dict[TenantId, TenantKeys]:
     try:
         plain = json.loads(open_sealed(master, data[_HEADER.size :], data[: _HEADER.size]))
     except OpenError:
-        raise ProviderLocked("wrong passphrase, key file or shares, or the key store was altered") from None
+        by_passphrase = Header.decode(data).unlocking == BY_PASSPHRASE
+        hint = (
+            "check the passphrase in the file that TWINWARD_PASSPHRASE_FILE names"
+            if by_passphrase
+            else ("put back the key file that belongs to this key store, or the key store that belongs to the key file")
+        )
+        raise ProviderLocked("wrong passphrase, key file or shares, or the key store was altered", hint=hint) from None
     return {
         TenantId(tenant): TenantKeys(
             mac_key=bytes.fromhex(keys["mac"]),

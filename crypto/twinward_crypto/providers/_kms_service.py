@@ -15,17 +15,20 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, OpenError, ProviderLocked
+from twinward_crypto.errors import CryptoError, KeyDestroyed, KeyNotFound, KeyProviderError, OpenError, ProviderLocked
+from twinward_crypto.providers._breather import Breather
 
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 10
-ATTEMPTS = 5
+CONNECT_TIMEOUT_S = 2
+READ_TIMEOUT_S = 4
+ATTEMPTS = 2
+"""A service that hangs is given up after at most 9 seconds; then it is left alone for a while (``_breather``)."""
 CONNECTIONS = 16
 """Calls in flight at once; further threads wait."""
 PENDING_DAYS = 7
 """The shortest time AWS lets pass between destroying a key and its being gone. Until then it opens nothing."""
 MAX_MAC_MESSAGE_BYTES = 4096
 
+_UNREACHABLE = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
 KeyKind = Literal["seal", "mac"]
 _SPECS: dict[KeyKind, dict[str, str]] = {
     "seal": {"KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"},
@@ -37,6 +40,9 @@ _LOCKED = frozenset(
         *("AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException"),
         *("InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken"),
     }
+)
+_BUSY = frozenset(
+    {"ThrottlingException", "LimitExceededException", "KMSInternalException", "DependencyTimeoutException"}
 )
 _DYING = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 
@@ -67,6 +73,7 @@ class KmsService:
         with _translated():
             session = boto3.session.Session(profile_name=profile, region_name=region)
             self._client: Any = session.client("kms", endpoint_url=endpoint, config=settings)
+        self._breather = Breather("KMS")
 
     def close(self) -> None:
         """Close the connections."""
@@ -74,7 +81,7 @@ class KmsService:
 
     def aliases(self, prefix: str) -> dict[str, str]:
         """Every alias that starts so, and the id of the key it stands for."""
-        with _translated():
+        with self._asking():
             pages = self._client.get_paginator("list_aliases").paginate()
             return {
                 str(alias["AliasName"]): str(alias["TargetKeyId"])
@@ -85,13 +92,13 @@ class KmsService:
 
     def key(self, alias_or_id: str) -> KmsKey:
         """A key by its alias or id. Raises ``KeyNotFound``."""
-        with _translated():
+        with self._asking():
             known = self._client.describe_key(KeyId=alias_or_id)["KeyMetadata"]
             return KmsKey(str(known["KeyId"]), known["KeyState"] in _DYING)
 
     def make(self, kind: KeyKind, *, owner: str) -> str:
         """Make a key, tagged ``twinward = owner``; its id."""
-        with _translated():
+        with self._asking():
             made = self._client.create_key(
                 Description="Twinward", Tags=[{"TagKey": "twinward", "TagValue": owner}], **_SPECS[kind]
             )
@@ -99,7 +106,7 @@ class KmsService:
 
     def name(self, alias: str, key_id: str) -> bool:
         """Give a key an alias. False where the alias exists: somebody else was faster."""
-        with _translated():
+        with self._asking():
             try:
                 self._client.create_alias(AliasName=alias, TargetKeyId=key_id)
             except self._client.exceptions.AlreadyExistsException:
@@ -108,12 +115,12 @@ class KmsService:
 
     def rename(self, alias: str, key_id: str) -> None:
         """Let an alias stand for another key."""
-        with _translated():
+        with self._asking():
             self._client.update_alias(AliasName=alias, TargetKeyId=key_id)
 
     def unname(self, alias: str) -> None:
         """Delete an alias; one that is gone is no error."""
-        with _translated():
+        with self._asking():
             try:
                 self._client.delete_alias(AliasName=alias)
             except self._client.exceptions.NotFoundException:
@@ -123,18 +130,18 @@ class KmsService:
         """Schedule a key's deletion, as soon as AWS allows. It opens nothing from now on."""
         if self.key(key_id).dying:
             return
-        with _translated():
+        with self._asking():
             self._client.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=PENDING_DAYS)
 
     def encrypt(self, key_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt under a symmetric key, bound to the context."""
-        with _translated():
+        with self._asking():
             answer = self._client.encrypt(KeyId=key_id, Plaintext=plaintext, EncryptionContext=dict(context))
             return bytes(answer["CiphertextBlob"])
 
     def decrypt(self, key_id: str, sealed: bytes, context: Mapping[str, str]) -> bytes:
         """The reverse. Raises ``OpenError`` for whatever the service does not accept."""
-        with _translated(opening=True):
+        with self._asking(opening=True):
             answer = self._client.decrypt(KeyId=key_id, CiphertextBlob=sealed, EncryptionContext=dict(context))
             return bytes(answer["Plaintext"])
 
@@ -142,7 +149,7 @@ class KmsService:
         self, source: str, target: str, sealed: bytes, opens: Mapping[str, str], closes: Mapping[str, str]
     ) -> bytes:
         """Move a ciphertext to another key and context, inside the service."""
-        with _translated(opening=True):
+        with self._asking(opening=True):
             answer = self._client.re_encrypt(
                 CiphertextBlob=sealed,
                 SourceKeyId=source,
@@ -156,9 +163,28 @@ class KmsService:
         """64 bytes under an HMAC key."""
         if len(message) > MAX_MAC_MESSAGE_BYTES:
             raise KeyProviderError(f"KMS authenticates at most {MAX_MAC_MESSAGE_BYTES} bytes at once")
-        with _translated():
+        with self._asking():
             answer = self._client.generate_mac(KeyId=alias, Message=message, MacAlgorithm="HMAC_SHA_512")
             return bytes(answer["Mac"])
+
+    @contextmanager
+    def _asking(self, *, opening: bool = False) -> Iterator[None]:
+        """One call, unless the service has just not answered."""
+        self._breather.require_rested()
+        try:
+            with _translated(opening=opening):
+                yield
+        except _NoAnswer:
+            self._breather.failed()
+            raise
+        except CryptoError:
+            self._breather.answered()
+            raise
+        self._breather.answered()
+
+
+class _NoAnswer(ProviderLocked):
+    """The service did not answer in time, or cannot be reached."""
 
 
 @contextmanager
@@ -173,12 +199,27 @@ def _translated(*, opening: bool = False) -> Iterator[None]:
             # "The ciphertext refers to a key that does not exist …": KMS reads the key's id in the ciphertext first.
             raise OpenError from None
         if code == "NotFoundException":
-            raise KeyNotFound("KMS knows no such key or alias in this account and region") from None
+            raise KeyNotFound(
+                "KMS knows no such key or alias in this account and region",
+                hint="check the region and whose credentials these are",
+            ) from None
         if code == "KMSInvalidStateException" and "pending deletion" in said:
             raise KeyDestroyed("the KMS key was destroyed while it was used") from None
         if code in _LOCKED:
-            raise ProviderLocked(f"KMS refuses the credentials, or their policy does not allow this ({code})") from None
-        raise KeyProviderError(f"KMS refused or failed: {code}") from None
+            raise ProviderLocked(
+                f"KMS refuses the credentials, or their policy does not allow this ({code})",
+                hint="look at this process's AWS credentials, and at the policy that platform/docs/keys.md lists",
+            ) from None
+        if code in _BUSY:
+            hint = "try again in a moment; for more calls a second, ask AWS for a higher KMS quota"
+            raise KeyProviderError(f"KMS is busy or throttles this account: {code}", hint=hint) from None
+        hint = "look the code up in AWS's KMS API reference, and at CloudTrail"
+        raise KeyProviderError(f"KMS refused or failed: {code}", hint=hint) from None
+    except _UNREACHABLE as error:
+        reason = type(error).__name__
+        hint = "check the region, endpoint= in the URI, and the network"
+        raise _NoAnswer(f"KMS cannot be used ({reason}): it does not answer", hint=hint) from None
     except botocore.exceptions.BotoCoreError as error:
         reason = type(error).__name__
-        raise ProviderLocked(f"KMS cannot be used ({reason}): check region, network and AWS credentials") from None
+        hint = "check the AWS credentials and the profile of this process"
+        raise ProviderLocked(f"KMS cannot be used ({reason})", hint=hint) from None

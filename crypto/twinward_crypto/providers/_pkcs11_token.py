@@ -24,18 +24,9 @@ HMAC_BITS = 512
 TAG_BITS = 128
 
 _NEEDED = (Mechanism.AES_KEY_GEN, Mechanism.AES_GCM, Mechanism.GENERIC_SECRET_KEY_GEN, Mechanism.SHA512_HMAC)
-_LOCKED = (
-    exceptions.NoSuchToken,
-    exceptions.PinIncorrect,
-    exceptions.PinInvalid,
-    exceptions.PinLenRange,
-    exceptions.PinExpired,
-    exceptions.PinLocked,
-    exceptions.TokenNotPresent,
-    exceptions.TokenNotRecognised,
-    exceptions.UserNotLoggedIn,
-    exceptions.UserPinNotInitialized,
-)
+_ABSENT = (exceptions.NoSuchToken, exceptions.TokenNotPresent, exceptions.TokenNotRecognised)
+_WRONG_PIN = (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange)
+_BLOCKED_PIN = (exceptions.PinLocked, exceptions.PinExpired, exceptions.UserPinNotInitialized)
 _NOT_OPENED = (
     exceptions.GeneralError,  # what SoftHSM 2 says when a GCM tag is wrong
     exceptions.FunctionFailed,
@@ -63,7 +54,10 @@ class Pkcs11Token:
         try:
             library = pkcs11.lib(str(module))
         except RuntimeError:
-            raise KeyProviderError(f"{module} is no PKCS#11 library, or another one is loaded already") from None
+            hint = "check module-path= in the URI"
+            raise KeyProviderError(
+                f"{module} is no PKCS#11 library, or another one is loaded already", hint=hint
+            ) from None
         with _translated():
             token = library.get_token(token_label=label)
             missing = set(_NEEDED) - token.slot.get_mechanisms()
@@ -205,8 +199,17 @@ def _whole(answer: bytes | Iterator[bytes]) -> bytes:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except _LOCKED as error:
-        reason = type(error).__name__
-        raise ProviderLocked(f"the token does not open ({reason}): check its label, its presence and the PIN") from None
+    except _ABSENT as error:
+        hint = "check token= in the URI, and that the token is plugged in and its library configured"
+        raise ProviderLocked(f"there is no token of this label ({type(error).__name__})", hint=hint) from None
+    except _WRONG_PIN as error:
+        hint = "correct the file that pin-source names; after a few wrong PINs a token locks itself"
+        raise ProviderLocked(f"the token refuses the PIN ({type(error).__name__})", hint=hint) from None
+    except _BLOCKED_PIN as error:
+        hint = "its security officer sets the PIN anew with the vendor's tool; then write it where pin-source names"
+        raise ProviderLocked(f"the token takes no PIN any more ({type(error).__name__})", hint=hint) from None
+    except exceptions.UserNotLoggedIn:
+        raise ProviderLocked("the token has ended the session", hint="start this process again") from None
     except exceptions.PKCS11Error as error:
-        raise KeyProviderError(f"the token refused or failed: {type(error).__name__}") from None
+        hint = "look at the token's own log"
+        raise KeyProviderError(f"the token refused or failed: {type(error).__name__}", hint=hint) from None

@@ -16,9 +16,11 @@ from typing import Any
 import hvac
 import hvac.exceptions
 
-from twinward_crypto.errors import KeyProviderError, OpenError, ProviderLocked
+from twinward_crypto.errors import CryptoError, KeyProviderError, OpenError, ProviderLocked
+from twinward_crypto.providers._breather import Breather
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
+"""Until an engine that hangs is given up; then it is left alone for a while (``_breather``)."""
 KEY_TYPE = "aes256-gcm96"
 _TAGGED = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
 
@@ -38,6 +40,7 @@ class TransitEngine:
             url=url, token=token, verify=verify, timeout=TIMEOUT_S, namespace=namespace, allow_redirects=False
         )
         self._mount = mount
+        self._breather = Breather("the transit engine")
         self.names()
 
     def use_token(self, token: str) -> None:
@@ -50,7 +53,7 @@ class TransitEngine:
 
     def names(self) -> list[str]:
         """The names of all keys."""
-        with _translated():
+        with self._asking():
             try:
                 answer = self._transit.list_keys(mount_point=self._mount)
             except hvac.exceptions.InvalidPath as error:
@@ -62,7 +65,7 @@ class TransitEngine:
 
     def make(self, name: str, *, derived: bool) -> None:
         """Make a key that cannot be exported. One that exists stays as it is."""
-        with _translated():
+        with self._asking():
             self._transit.create_key(
                 name,
                 derived=derived,
@@ -74,7 +77,7 @@ class TransitEngine:
 
     def delete(self, name: str) -> None:
         """Delete a key with all its versions, and look whether it is gone."""
-        with _translated():
+        with self._asking():
             self._transit.update_key_configuration(name, deletion_allowed=True, mount_point=self._mount)
             self._transit.delete_key(name, mount_point=self._mount)
         if name in self.names():
@@ -82,7 +85,7 @@ class TransitEngine:
 
     def encrypt(self, name: str, plaintext: bytes, context: bytes) -> tuple[int, bytes]:
         """Encrypt under a derived key. **The engine makes a key that does not exist:** ask ``names`` first."""
-        with _translated():
+        with self._asking():
             answer = self._transit.encrypt_data(
                 name, plaintext=_base64(plaintext), context=_base64(context), mount_point=self._mount
             )
@@ -91,7 +94,7 @@ class TransitEngine:
     def decrypt(self, name: str, version: int, sealed: bytes, context: bytes) -> bytes:
         """The reverse. Raises ``OpenError`` for whatever the engine does not accept."""
         ciphertext = f"vault:v{version}:{_base64(sealed)}"
-        with _translated():
+        with self._asking():
             try:
                 answer = self._transit.decrypt_data(
                     name, ciphertext=ciphertext, context=_base64(context), mount_point=self._mount
@@ -102,7 +105,7 @@ class TransitEngine:
 
     def hmac_sha512(self, name: str, version: int, message: bytes) -> bytes:
         """64 bytes under the HMAC key of one version of a named key."""
-        with _translated():
+        with self._asking():
             answer = self._transit.generate_hmac(
                 name, _base64(message), key_version=version, algorithm="sha2-512", mount_point=self._mount
             )
@@ -111,9 +114,28 @@ class TransitEngine:
                 raise KeyProviderError("the transit engine used another version of the MAC key than it was asked for")
             return digest
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """One call, unless the engine has just not answered."""
+        self._breather.require_rested()
+        try:
+            with _translated():
+                yield
+        except _NoAnswer:
+            self._breather.failed()
+            raise
+        except CryptoError:
+            self._breather.answered()
+            raise
+        self._breather.answered()
+
     @property
     def _transit(self) -> Any:  # hvac is untyped
         return self._client.secrets.transit
+
+
+class _NoAnswer(ProviderLocked):
+    """The engine did not answer in time, or cannot be reached."""
 
 
 class TokenRefused(ProviderLocked):
@@ -153,13 +175,22 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
-        raise TokenRefused("the transit engine refuses the token, or its policy does not allow this") from None
+        raise TokenRefused(
+            "the transit engine refuses the token, or its policy does not allow this",
+            hint="write a valid token into the file that token-file names; platform/docs/keys.md lists its policy",
+        ) from None
+    except hvac.exceptions.RateLimitExceeded:
+        hint = "try again in a moment; for more calls a second, raise the quota of this mount in Vault"
+        raise KeyProviderError("the transit engine throttles this node: too many requests", hint=hint) from None
     except (hvac.exceptions.VaultDown, hvac.exceptions.VaultNotInitialized):
-        raise ProviderLocked("the transit engine's server is sealed or down") from None
+        raise ProviderLocked("the transit engine's server is sealed or down", hint="unseal or start Vault") from None
     except OSError as error:  # the root of what the HTTP client raises
         reason = type(error).__name__
         if reason == "SSLError":
-            raise ProviderLocked("the transit engine's certificate does not verify; give ca-file=FILE") from None
-        raise ProviderLocked(f"the transit engine cannot be reached: {reason}") from None
+            hint = "check the address; for a private authority give ca-file=FILE"
+            raise ProviderLocked("the transit engine's certificate does not verify", hint=hint) from None
+        hint = "check the address in the URI, and the network"
+        raise _NoAnswer(f"the transit engine cannot be reached: {reason}", hint=hint) from None
     except hvac.exceptions.VaultError as error:
-        raise KeyProviderError(f"the transit engine refused or failed: {type(error).__name__}") from None
+        hint = "look at Vault's own log"
+        raise KeyProviderError(f"the transit engine refused or failed: {type(error).__name__}", hint=hint) from None

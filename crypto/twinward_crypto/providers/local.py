@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from twinward_crypto.errors import KeyProviderError, MalformedKey, ProviderLocked
+from twinward_crypto.errors import KeyNotFound, KeyProviderError, MalformedKey, ProviderLocked
 from twinward_crypto.kdf import KEY_BYTES, RandomBytes
 from twinward_crypto.keys import KekId
 from twinward_crypto.providers._keystore_file import (
@@ -62,20 +62,24 @@ class LocalKeyProvider(SoftwareKeys):
         shares: Sequence[Share] = (),
         cost: Argon2Cost | None = None,
         hybrid: bool = False,
+        make: bool = True,
         random: RandomBytes = os.urandom,
     ) -> None:
-        """Open the folder's key store; make one where there is none.
+        """Open the folder's key store; make one where there is none, if that is wished.
 
         Args:
             folder: where the key store is.
             passphrase: unlocks through Argon2id; without it a key file does.
-            key_file: 64 hexadecimal digits, mode 0600; ``folder/master.key`` unless given. Made if missing.
+            key_file: 64 hexadecimal digits, mode 0600; ``folder/master.key`` unless given. Made with the key store.
             shares: of the master key, at least as many as the split asked for; open an existing store without either.
             cost: Argon2id's price for a new key store.
             hybrid: whether keys are wrapped with X25519 + ML-KEM-768; keys of either form are unwrapped.
+            make: whether a key store is made where there is none. Where it should be there, a folder that was not
+                mounted must not become an empty key store: then nothing is written, not even the folder.
             random: source of keys and salts.
 
         Raises:
+            KeyNotFound: there is no key store, and none is to be made.
             ProviderLocked: wrong passphrase, missing, readable-by-others or wrong key file, too few or wrong shares,
                 altered key store.
             KeyProviderError: the folder cannot be read or written.
@@ -87,18 +91,10 @@ class LocalKeyProvider(SoftwareKeys):
         self._thread_lock = threading.RLock()
         self._stamp: _Stamp | None = None
         with _translated(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._exclusive():
-                if (folder / KEYSTORE).exists():
-                    self._header = Header.decode(read_bounded(folder / KEYSTORE))
-                    self._master = _joined(shares) if shares else self._unlock(passphrase)
-                    self._load()
-                elif shares:
-                    raise ProviderLocked(f"there is no key store in {folder} that shares could open")
-                else:
-                    self._header = self._new_header(passphrase, cost)
-                    self._master = self._new_master(passphrase)
-                    self._save()
+            if make and not shares and not (folder / KEYSTORE).exists():
+                self._make(passphrase, cost)
+            else:
+                self._open(passphrase, shares)
 
     @property
     def uri(self) -> str:
@@ -152,6 +148,28 @@ class LocalKeyProvider(SoftwareKeys):
         """Forget the keys and the master key. Python cannot zero their memory; it only becomes free for reuse."""
         super().close()
         self._master, self._stamp, self._closed = b"", None, True
+
+    def _make(self, passphrase: str | None, cost: Argon2Cost | None) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._exclusive():
+            if (self._folder / KEYSTORE).exists():  # another process was faster
+                self._open(passphrase, ())
+                return
+            self._header = self._new_header(passphrase, cost)
+            self._master = self._new_master(passphrase)
+            self._save()
+
+    def _open(self, passphrase: str | None, shares: Sequence[Share]) -> None:
+        """Without the lock: the file is replaced whole whenever it changes, and reading asks for no leave to write."""
+        try:
+            self._header = Header.decode(read_bounded(self._folder / KEYSTORE))
+        except FileNotFoundError:
+            raise KeyNotFound(
+                f"there is no key store in {self._folder}",
+                hint=f"mount or name the folder that holds the file {KEYSTORE}, or put that back from where it is kept",
+            ) from None
+        self._master = _joined(shares) if shares else self._unlock(passphrase)
+        self._load()
 
     def _require_shares(self, shares: Sequence[Share]) -> None:
         if self._header.unlocking != BY_KEY_FILE:
@@ -212,10 +230,16 @@ class LocalKeyProvider(SoftwareKeys):
     def _unlock(self, passphrase: str | None) -> bytes:
         if self._header.unlocking == BY_KEY_FILE:
             if passphrase is not None:
-                raise ProviderLocked("this key store is unlocked by a key file, not by a passphrase")
+                raise ProviderLocked(
+                    "this key store is unlocked by a key file, not by a passphrase",
+                    hint="unset TWINWARD_PASSPHRASE_FILE",
+                )
             return _read_key_file(self._key_file)
         if passphrase is None:
-            raise ProviderLocked("this key store is unlocked by a passphrase; none was given")
+            raise ProviderLocked(
+                "this key store is unlocked by a passphrase; none was given",
+                hint="name the file that holds it by TWINWARD_PASSPHRASE_FILE",
+            )
         return self._header.stretch(passphrase)
 
 
@@ -235,7 +259,8 @@ def _read_key_file(path: Path) -> bytes:
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise ProviderLocked(
-            f"the key file {path} is missing; restore it or open with shares, or nothing opens"
+            f"the key file {path} is missing; restore it or open with shares, or nothing opens",
+            hint="a sealed node: `twinward keys unseal` with enough shares; else put the file back, mode 0600",
         ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise ProviderLocked(f"the key file {path} can be read by others; run: chmod 600 {path}")

@@ -10,7 +10,7 @@ from twinward_ledger.chain import ChainClient
 from twinward_ledger.errors import ChainError
 
 _Opener = Callable[[str, int | None, bytes | None, Callable[[], int] | None], ChainClient]
-_FORMS: Final = "embedded:PATH, http://HOST:PORT or https://HOST"
+_FORMS: Final = "embedded:PATH, or http://, https://, ws:// or wss:// and a host (several with commas between)"
 
 
 def open_chain(
@@ -19,7 +19,8 @@ def open_chain(
     """Open the chain that a URI names.
 
     Args:
-        uri: ``embedded:PATH`` for a file, ``http://…`` or ``https://…`` for a JSON-RPC endpoint.
+        uri: ``embedded:PATH`` for a file; ``http://…``, ``https://…``, ``ws://…`` or ``wss://…`` for a JSON-RPC
+            endpoint, several of one chain with commas between.
         chain_id: the chain it must be; a JSON-RPC endpoint needs one, a new file gets it.
         key: 32 bytes, the account's secret key; a JSON-RPC endpoint needs one, a new file gets it.
         now_s: the embedded chain's clock, Unix seconds; the system's if None.
@@ -51,11 +52,24 @@ def _open_embedded(uri: str, chain_id: int | None, key: bytes | None, now_s: Cal
 def _open_rpc(uri: str, chain_id: int | None, key: bytes | None, _: Callable[[], int] | None) -> ChainClient:
     from twinward_ledger.chains.rpc import RpcChain
 
-    if not urlsplit(uri).hostname:
+    if not all(_host_of(url) for url in uri.split(",")):
         raise ChainError("a JSON-RPC endpoint needs a host, e.g. http://127.0.0.1:8545")
     if key is None or chain_id is None:
         raise ChainError("a JSON-RPC endpoint needs the account's key and the chain id it must have")
     return RpcChain(uri, key, chain_id)
 
 
-_OPENERS: Final[dict[str, _Opener]] = {"embedded": _open_embedded, "http": _open_rpc, "https": _open_rpc}
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url.strip()).hostname
+    except ValueError:
+        return None
+
+
+_OPENERS: Final[dict[str, _Opener]] = {
+    "embedded": _open_embedded,
+    "http": _open_rpc,
+    "https": _open_rpc,
+    "ws": _open_rpc,
+    "wss": _open_rpc,
+}

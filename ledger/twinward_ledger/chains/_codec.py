@@ -12,18 +12,15 @@ from typing import Any, Final
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
-from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
-from eth_utils.address import to_checksum_address
+from eth_utils.abi import event_abi_to_log_topic
 
-from twinward_contracts import artefacts
+from twinward_contracts import abi, artefacts
+from twinward_contracts.abi import SELECTOR_BYTES, AbiEntry
 from twinward_contracts.artefacts import Artefact
 from twinward_ledger.errors import ChainError, TransactionReverted
 
-_SELECTOR_SIZE_BYTES: Final = 4
 _ERROR_STRING: Final = bytes.fromhex("08c379a0")  # Error(string)
 _PANIC: Final = bytes.fromhex("4e487b71")  # Panic(uint256)
-
-AbiEntry = dict[str, Any]
 
 
 def creation_data(artefact: Artefact, arguments: Sequence[Any]) -> bytes:
@@ -36,7 +33,7 @@ def creation_data(artefact: Artefact, arguments: Sequence[Any]) -> bytes:
 def call_data(artefact: Artefact, function: str, arguments: Sequence[Any]) -> bytes:
     """Selector and encoded arguments of a function."""
     entry = _entry(artefact, "function", function)
-    return _selector(entry) + _encode(f"{artefact.name}.{function}", entry["inputs"], arguments)
+    return abi.selector(entry) + _encode(f"{artefact.name}.{function}", entry["inputs"], arguments)
 
 
 def output(artefact: Artefact, function: str, data: bytes) -> Any:
@@ -45,7 +42,7 @@ def output(artefact: Artefact, function: str, data: bytes) -> Any:
     if not parameters:
         return None
     try:
-        values = _decode(parameters, data)
+        values = abi.values_of(parameters, data)
     except (DecodingError, ValueError, OverflowError) as error:
         raise ChainError(f"{artefact.name}.{function} answered {len(data)} bytes that don't decode") from error
     return values[0] if len(values) == 1 else tuple(values)
@@ -53,14 +50,14 @@ def output(artefact: Artefact, function: str, data: bytes) -> Any:
 
 def event_topic(artefact: Artefact, event: str) -> bytes:
     """The first topic of an event's logs (32 bytes)."""
-    return bytes(event_abi_to_log_topic(_abi(_entry(artefact, "event", event))))
+    return bytes(event_abi_to_log_topic(abi.typed(_entry(artefact, "event", event))))
 
 
 def event(artefact: Artefact, name: str, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
     """One log's arguments by name; indexed ones of dynamic type stay the 32-byte hash that the log holds."""
     parameters = _entry(artefact, "event", name)["inputs"]
     try:
-        plain = iter(_decode([entry for entry in parameters if not entry["indexed"]], data))
+        plain = iter(abi.values_of([entry for entry in parameters if not entry["indexed"]], data))
         indexed = iter(topics[1:])
         return {
             entry["name"]: _indexed(entry, next(indexed)) if entry["indexed"] else next(plain) for entry in parameters
@@ -71,15 +68,15 @@ def event(artefact: Artefact, name: str, topics: Sequence[bytes], data: bytes) -
 
 def reverted(artefact: Artefact, data: bytes) -> TransactionReverted:
     """What a contract refused with, by name."""
-    selector, body = data[:_SELECTOR_SIZE_BYTES], data[_SELECTOR_SIZE_BYTES:]
+    selector, body = data[:SELECTOR_BYTES], data[SELECTOR_BYTES:]
     try:
         if selector == _ERROR_STRING:
             return TransactionReverted("Error", tuple(decode(["string"], body)))
         if selector == _PANIC:
             return TransactionReverted("Panic", tuple(decode(["uint256"], body)))
         for entry in _known_errors(artefact):
-            if _selector(entry) == selector:
-                return TransactionReverted(entry["name"], tuple(_decode(entry["inputs"], body)))
+            if abi.selector(entry) == selector:
+                return TransactionReverted(entry["name"], tuple(abi.values_of(entry["inputs"], body)))
     except (DecodingError, ValueError, OverflowError):
         # Whatever the contract sent back, the transaction was refused: say so, with the bytes.
         return TransactionReverted("UndecodableError", ("0x" + data.hex(),))
@@ -92,52 +89,23 @@ def _known_errors(artefact: Artefact) -> Iterable[AbiEntry]:
 
 
 def _entry(artefact: Artefact, kind: str, name: str) -> AbiEntry:
-    for entry in artefact.abi:
-        if entry["type"] == kind and entry["name"] == name:
-            return entry
-    raise ChainError(f"{artefact.name} has no {kind} {name}")
+    try:
+        return abi.entry_of(artefact, kind, name)
+    except LookupError as error:
+        raise ChainError(str(error)) from None
 
 
 def _encode(what: str, parameters: Sequence[AbiEntry], arguments: Sequence[Any]) -> bytes:
     if len(parameters) != len(arguments):
         raise ChainError(f"{what} takes {len(parameters)} arguments, got {len(arguments)}")
     try:
-        return encode(_types(parameters), list(arguments))
+        return encode(abi.types(parameters), list(arguments))
     except (EncodingError, TypeError, ValueError, OverflowError) as error:
-        raise ChainError(f"{what}: an argument does not fit its type ({_types(parameters)})") from error
-
-
-def _decode(parameters: Sequence[AbiEntry], data: bytes) -> list[Any]:
-    values = decode(_types(parameters), data)
-    return [_with_checksums(entry["type"], entry, value) for entry, value in zip(parameters, values, strict=True)]
+        raise ChainError(f"{what}: an argument does not fit its type ({abi.types(parameters)})") from error
 
 
 def _indexed(parameter: AbiEntry, topic: bytes) -> Any:
     kind = parameter["type"]
     if kind in {"string", "bytes", "tuple"} or kind.endswith("]"):
         return topic
-    return _decode([parameter], topic)[0]
-
-
-def _with_checksums(kind: str, parameter: AbiEntry, value: Any) -> Any:
-    """Addresses in EIP-55 form, also inside arrays and structs."""
-    if kind.endswith("]"):
-        return tuple(_with_checksums(kind[: kind.rindex("[")], parameter, item) for item in value)
-    if kind == "tuple":
-        inner = zip(parameter["components"], value, strict=True)
-        return tuple(_with_checksums(entry["type"], entry, item) for entry, item in inner)
-    return to_checksum_address(value) if kind == "address" else value
-
-
-def _types(parameters: Sequence[AbiEntry]) -> list[str]:
-    return [collapse_if_tuple(_abi(entry)) for entry in parameters]
-
-
-def _selector(entry: AbiEntry) -> bytes:
-    # An error's selector is made as a function's.
-    return bytes(function_abi_to_4byte_selector(_abi({**entry, "type": "function"})))
-
-
-def _abi(entry: AbiEntry) -> Any:
-    """eth_utils' typed dictionaries, which JSON as shipped can't be narrowed to."""
-    return entry
+    return abi.values_of([parameter], topic)[0]

@@ -17,6 +17,8 @@ from eth.abc import AtomicWriteBatchAPI
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
+from twinward_ledger import sqlite_files
+
 _BUSY_TIMEOUT_S = 10.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -41,9 +43,7 @@ class SqliteDb(BaseAtomicDB):
         # Rows, contracts' storage and the side files SQLite makes are for the node's own account.
         previous = os.umask(0o077)
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite_files.connect(path, timeout_s=_BUSY_TIMEOUT_S)
             self._connection.execute("PRAGMA journal_mode=WAL")
         finally:
             os.umask(previous)

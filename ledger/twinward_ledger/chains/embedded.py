@@ -98,6 +98,11 @@ class EmbeddedChain:
         return self._chain_id
 
     @property
+    def has_own_clock(self) -> bool:
+        """Whether the times of its blocks come from other clocks than this machine's."""
+        return False
+
+    @property
     def sender(self) -> str:
         """The checksummed address transactions come from."""
         return str(to_checksum_address(self._account.address))
@@ -106,6 +111,11 @@ class EmbeddedChain:
         """The newest block's number."""
         with self._chain(write=False) as chain:
             return int(chain.get_canonical_head().block_number)
+
+    def block_time_s(self) -> int:
+        """The newest block's time, Unix seconds."""
+        with self._chain(write=False) as chain:
+            return int(chain.get_canonical_head().timestamp)
 
     def gas_used(self, block_number: int) -> int:
         """The gas that all transactions of a block used together."""

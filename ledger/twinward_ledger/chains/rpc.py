@@ -1,38 +1,35 @@
-"""Any Ethereum chain behind a JSON-RPC endpoint (Besu, geth, anvil …) with the precompiles of Prague.
+"""Any Ethereum chain behind JSON-RPC endpoints (Besu, geth, anvil …) with the precompiles of Prague.
 
 Transactions are signed here; the endpoint never sees the key. Whatever web3 or the network raises comes out as a
 ``ChainError``: no answer or nonsense is ``ChainUnavailable``, a contract's refusal ``TransactionReverted``. How final
-a block is, is the chain's affair: on one that reorganises, wait before trusting a receipt.
+a block is, is the chain's affair: on one that reorganises, wait before trusting a receipt. How endpoints are asked,
+and asked again, is in ``_endpoints``.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import requests
 from eth_account import Account
 from eth_typing import ChecksumAddress
 from eth_utils.address import is_address, to_checksum_address
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound, Web3Exception, Web3RPCError
-from web3.providers.rpc import HTTPProvider
-from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST, ExceptionRetryConfiguration
 from web3.types import Nonce, TxParams, TxReceipt
 
 from twinward_contracts.artefacts import Artefact
 from twinward_ledger.chain import Receipt
 from twinward_ledger.chains import _codec
-from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded, WrongChain
+from twinward_ledger.chains._endpoints import Endpoints, endpoints_of
+from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded
 
-_TRIES: Final = 3
-_BACKOFF_S: Final = 0.25
 _POLL_S: Final = 0.1
 _PRIORITY_FEE_WEI: Final = 1_000_000_000
 _GAS_HEADROOM_PERCENT: Final = 20
@@ -56,17 +53,20 @@ class _Offer:
 
 
 class RpcChain:
-    """A ``ChainClient`` over HTTP. Safe to share between threads; requests go one at a time.
+    """A ``ChainClient`` over HTTP or a websocket. Safe to share between threads; requests go one at a time.
 
-    Nothing is asked before the first use, so a node starts while its chain is down. The first use checks the chain id.
+    Nothing is asked before the first use, so a node starts while its chain is down. The first use of each endpoint
+    checks its chain id.
 
     Args:
-        url: ``http://…`` or ``https://…``; only its scheme, host and port ever appear in messages.
+        url: ``http://…``, ``https://…``, ``ws://…`` or ``wss://…``; several of one chain with commas between, the
+            preferred one first. Only scheme, host and port ever appear in messages.
         key: 32 bytes, the account's secret key.
-        chain_id: the EIP-155 chain id that the endpoint must have.
-        timeout_s: how long one request may take; it is tried three times.
+        chain_id: the EIP-155 chain id that every endpoint must have.
+        timeout_s: how long one request to one endpoint may take; see ``Endpoints`` for how often it is tried.
         receipt_timeout_s: how long a transaction may take into a block.
         priority_fee_wei: what the block's maker is offered for each gas; 0 on a network without fees.
+        pause: waits some seconds before an endpoint is asked again.
     """
 
     def __init__(
@@ -78,29 +78,15 @@ class RpcChain:
         timeout_s: float = 10.0,
         receipt_timeout_s: float = 120.0,
         priority_fee_wei: int = _PRIORITY_FEE_WEI,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ChainError("a JSON-RPC endpoint is http://HOST:PORT or https://HOST")
-        self._name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        self._endpoints = Endpoints(endpoints_of(url), chain_id, timeout_s, pause)
         self._account = _account(key)
         self._chain_id = chain_id
         self._receipt_timeout_s = receipt_timeout_s
         self._priority_fee_wei = Web3.to_wei(priority_fee_wei, "wei")
-        self._session = requests.Session()
-        retries = ExceptionRetryConfiguration(
-            errors=(requests.ConnectionError, requests.Timeout),
-            retries=_TRIES,
-            backoff_factor=_BACKOFF_S,
-            # Raw transactions are on this list: sending the same signed bytes twice does nothing twice.
-            method_allowlist=REQUEST_RETRY_ALLOWLIST,
-        )
-        provider = HTTPProvider(
-            url, {"timeout": timeout_s}, session=self._session, exception_retry_configuration=retries
-        )
-        self._web3 = Web3(provider)
+        self._web3 = Web3(self._endpoints)
         self._lock = threading.RLock()
-        self._checked = False
         self._stuck: _Offer | None = None
         self._contracts: set[str] = set()
 
@@ -108,6 +94,11 @@ class RpcChain:
     def chain_id(self) -> int:
         """The EIP-155 chain id."""
         return self._chain_id
+
+    @property
+    def has_own_clock(self) -> bool:
+        """Whether the times of its blocks come from other clocks than this machine's."""
+        return True
 
     @property
     def sender(self) -> str:
@@ -118,6 +109,11 @@ class RpcChain:
         """The newest block's number."""
         with self._connection() as eth:
             return int(eth.block_number)
+
+    def block_time_s(self) -> int:
+        """The newest block's time, Unix seconds."""
+        with self._connection() as eth:
+            return int(eth.get_block("latest")["timestamp"])
 
     def gas_used(self, block_number: int) -> int:
         """The gas that all transactions of a block used together."""
@@ -173,8 +169,13 @@ class RpcChain:
         return found
 
     def close(self) -> None:
-        """Give back the connection."""
-        self._session.close()
+        """Give back the connections."""
+        self._endpoints.close()
+
+    @property
+    def _name(self) -> str:
+        """The endpoint that is asked now, fit for messages."""
+        return self._endpoints.name
 
     def _send(self, transaction: TxParams) -> TxReceipt:
         """Sign, send and wait. What a contract refuses is found out before it costs anything, and raised."""
@@ -250,8 +251,6 @@ class RpcChain:
         """web3's ``eth`` of the right chain; every error it raises translated."""
         with self._lock:
             try:
-                if not self._checked:
-                    self._require_chain(int(self._web3.eth.chain_id))
                 yield self._web3.eth
             except ContractLogicError as error:
                 raise _refusal(artefact, error) from None
@@ -265,16 +264,10 @@ class RpcChain:
                     told = f"the account {self.sender} cannot pay for gas on chain {self._chain_id}: {reason}"
                     raise Unfunded(told) from None
                 raise ChainUnavailable(f"{self._name} refused: {reason}") from None
-            except (requests.RequestException, Web3Exception) as error:
-                # Neither chained nor quoted: their messages hold the URL, which may hold a password.
+            except Web3Exception as error:
                 raise ChainUnavailable(f"{self._name} does not answer as a chain: {type(error).__name__}") from None
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ChainUnavailable(f"{self._name} answered what is no JSON-RPC: {type(error).__name__}") from None
-
-    def _require_chain(self, answered: int) -> None:
-        if answered != self._chain_id:
-            raise WrongChain(f"{self._name} is chain {answered}, configured is {self._chain_id}")
-        self._checked = True
 
 
 def _refusal(artefact: Artefact | None, error: ContractLogicError) -> TransactionReverted:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from twinward_crypto.canonical import canonicalize
+from twinward_ledger import sqlite_files
 from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.errors import LogUnavailable
 
@@ -25,6 +26,7 @@ CREATE TABLE IF NOT EXISTS anchors (
 """
 _TROUBLE = "CREATE TABLE IF NOT EXISTS trouble (kind TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, text TEXT NOT NULL)"
 _WAITS, _TAKEN_BACK = "waits", "taken back"
+_CLOCK_ACCEPTED, _TIME_ACCEPTED = "clock accepted", "time accepted"
 _MAX_TEXT = 500
 
 Anchored = tuple[bytes, AnchorRecord]
@@ -46,7 +48,7 @@ class AnchorJournal:
         """Open or create the file."""
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._connection = sqlite_files.connect(path)
         except sqlite3.Error as error:
             raise LogUnavailable(f"the anchor journal cannot be opened: {error}") from error
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _SCHEMA, _TROUBLE):
@@ -91,6 +93,24 @@ class AnchorJournal:
         """The last time that the chain lost anchors it had confirmed; None if it never did."""
         return self._trouble(_TAKEN_BACK)
 
+    def accept_clock(self, clock_s: int, at_ms: int) -> None:
+        """The operator says that the clock is right, however long the log has rested."""
+        self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _CLOCK_ACCEPTED, at_ms, str(clock_s))
+
+    def accept_time(self, anchored_s: int, at_ms: int) -> None:
+        """The operator wants anchors dated as the last one, which is ahead of the clock, until that time has come."""
+        self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _TIME_ACCEPTED, at_ms, str(anchored_s))
+
+    def accepted_clock(self) -> int:
+        """The newest clock that was accepted, Unix seconds; 0 if none was."""
+        found = self._trouble(_CLOCK_ACCEPTED)
+        return int(found.text) if found else 0
+
+    def accepted_time(self) -> int:
+        """The time that anchors may be dated ahead, Unix seconds; 0 if none was accepted."""
+        found = self._trouble(_TIME_ACCEPTED)
+        return int(found.text) if found else 0
+
     def unconfirmed(self) -> list[Anchored]:
         """Anchors that were or were not sent, smallest first."""
         return self._anchors("SELECT note, record FROM anchors WHERE confirmed = 0 ORDER BY size")
@@ -99,6 +119,15 @@ class AnchorJournal:
         """The largest confirmed anchor."""
         found = self._anchors("SELECT note, record FROM anchors WHERE confirmed = 1 ORDER BY size DESC LIMIT 1")
         return found[0] if found else None
+
+    def largest(self) -> bytes | None:
+        """The signed checkpoint of the largest anchor, sent or not."""
+        found = self._run("SELECT note FROM anchors ORDER BY size DESC LIMIT 1")
+        return bytes(found[0][0]) if found else None
+
+    def notes(self) -> list[bytes]:
+        """The signed checkpoints of all anchors, sent or not, smallest first."""
+        return [bytes(note) for (note,) in self._run("SELECT note FROM anchors ORDER BY size")]
 
     def covering(self, index: int) -> Anchored | None:
         """The first confirmed anchor whose tree holds an entry: its proof never changes again."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from twinward_ledger import sqlite_files
 from twinward_ledger.completeness import LABEL_BYTES, MapHead, Subject
 from twinward_ledger.completeness_page import Page
 from twinward_ledger.completeness_store import LoggedHead, MapView
@@ -42,9 +43,7 @@ class SqliteMapStore:
         with self._translated():
             with suppress(FileExistsError):  # made here, so that nobody but the owner can ever read it
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
         self._prepare()

@@ -138,7 +138,7 @@ class PostgresLogStore:
         if self._edge is None or self._edge.size != size:
             self._edge = tiles.RightEdge.load(size, lambda key: _read_tile(cursor, key))
         if self._edge is None:
-            raise LogUnavailable("tiles of the tree's right edge are missing; run fsck")
+            raise LogUnavailable("tiles of the tree's right edge are missing; verify the log")
         return self._edge
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def _locked_size(cursor: psycopg.Cursor[Any]) -> int:
     """The log's size, nobody else's to change until this transaction ends."""
     row = cursor.execute("SELECT size FROM log_head WHERE id = 1 FOR UPDATE").fetchone()
     if row is None:
-        raise LogUnavailable("the log's head is missing; run fsck")
+        raise LogUnavailable("the log's head is missing; verify the log")
     return int(row[0])
 
 

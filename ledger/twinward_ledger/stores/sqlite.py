@@ -22,7 +22,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from twinward_ledger import merkle
+from twinward_ledger import merkle, sqlite_files
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.store import TAG_BYTES, Entry
 from twinward_ledger.stores import postings, tiles
@@ -116,7 +116,7 @@ class SqliteLogStore:
         if self._edge is None or self._edge.size != size:
             self._edge = tiles.RightEdge.load(size, lambda key: _read_tile(self._writer, key))
         if self._edge is None:
-            raise LogUnavailable(f"{self._path.name}: tiles of the tree's right edge are missing; run fsck")
+            raise LogUnavailable(f"{self._path.name}: tiles of the tree's right edge are missing; verify the log")
         return self._edge
 
     def erase_body(self, index: int) -> None:
@@ -225,10 +225,8 @@ class SqliteLogStore:
             # other connections of this process hold (sqlite.org/howtocorrupt.html, 2.2).
             with suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rw'}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        mode = "ro" if self._read_only else "rw"
+        connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S, mode=mode)
         connection.execute("PRAGMA secure_delete = ON")
         if not self._read_only:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -2,16 +2,29 @@
 
 The size matters for safety: a witness that holds less than it has cosigned was restored from a backup, and only
 somebody else's memory can tell. The rest is for people: who is down, behind or lying, and since when.
+
+With a ``Voucher`` the file is authentic and monotone. One MAC stands over all its rows and the number of their changes;
+the log records that number and MAC (the *head*) at every alarm, else once in an hour of changes. A file that was
+altered, is older than the head or gone is not believed: memory begins anew, and the log says so. Checkpoints go on, for
+nothing is lost that cannot be learnt again: a witness says itself how far it is, and an alarm is an entry of the log.
+What storage can turn back unseen is an hour without alarms: a witness that was restored from a backup meanwhile, and is
+behind what it cosigned in that hour, then counts. Only the holder of the log's own key could show it another history.
 """
 
 from __future__ import annotations
 
+import hmac
+import json
 import sqlite3
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
+from twinward_ledger import sqlite_files
 from twinward_ledger.errors import LogUnavailable
 
 _SCHEMA = """
@@ -20,6 +33,13 @@ CREATE TABLE IF NOT EXISTS witnesses (
     since_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL
 ) WITHOUT ROWID
 """
+_VOUCHED = """
+CREATE TABLE IF NOT EXISTS vouched (
+    one INTEGER PRIMARY KEY CHECK (one = 1), changes INTEGER NOT NULL, since_ms INTEGER NOT NULL, mac BLOB NOT NULL
+)
+"""
+RECORD_AFTER_MS = 3_600_000
+"""How long changes without an alarm wait for the log to record them."""
 
 
 class Standing(StrEnum):
@@ -54,52 +74,183 @@ class WitnessRecord:
     at_ms: int = 0
 
 
+ALARMING = frozenset({Standing.LYING, Standing.ROLLED_BACK, Standing.SPLIT_VIEW})
+"""What is not an outage but a breach of trust: somebody has to look."""
+
+Records = dict[str, WitnessRecord]
+"""By verifier key."""
+
+
+class Voucher(Protocol):
+    """What makes a memory authentic and monotone: a key of the node's, and its log."""
+
+    def mac(self, content: bytes) -> bytes:
+        """A MAC under a key that storage does not hold, 32 bytes."""
+        ...
+
+    def newest(self) -> tuple[int, bytes] | None:
+        """The changes and the MAC that the log recorded last; None if none. Raises ``LogUnavailable``."""
+        ...
+
+    def record(self, changes: int, mac: bytes) -> None:
+        """Let the log record them. Raises ``LogUnavailable``."""
+        ...
+
+    def say(self, what: str) -> None:
+        """Let the log say something in a sentence. Raises ``LogUnavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """``since_ms``: of the first change that the log was not told of; 0 for none."""
+
+    changes: int = 0
+    since_ms: int = 0
+    mac: bytes = b""
+
+
 class WitnessMemory:
     """The records of all witnesses of one log. Safe to share between threads and processes."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or create the file. Raises ``LogUnavailable``."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._voucher: Voucher | None = None
+        self._recorded: tuple[int, bytes] | None = None
+        self._asked_log, self._owed, self._seen = False, False, 0
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._connection = sqlite_files.connect(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             # A record lost in a power cut is asked for again; the checkpoint itself keeps the cosignature.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(_SCHEMA)
+            self._connection.execute(_VOUCHED)
         except sqlite3.Error as error:
             raise LogUnavailable(f"what is known of the witnesses cannot be opened: {error}") from error
 
-    def of(self, key: str) -> WitnessRecord:
-        """The record of the witness with this verifier key."""
-        return self._read("WHERE key = ?", (key,)).get(key, WitnessRecord())
+    def vouched_by(self, voucher: Voucher) -> None:
+        """Believe only what this vouches for, from now on; rows of an older Twinward are taken as they are, once."""
+        self._voucher = voucher
 
-    def all(self) -> dict[str, WitnessRecord]:
-        """Every record, by verifier key."""
-        return self._read("", ())
+    def of(self, key: str) -> WitnessRecord:
+        """The record of the witness with this verifier key. Raises as ``all``."""
+        return self.all().get(key, WitnessRecord())
+
+    def all(self) -> Records:
+        """Every record, by verifier key. What cannot be believed is gone. Raises ``LogUnavailable``."""
+        with self._lock, self._transaction("BEGIN", "read"):
+            records, state = self._read()
+        if self._fault(records, state):
+            with self._lock, self._transaction("BEGIN IMMEDIATE", "written"):
+                records, state = self._believed()
+        return records
 
     def note(self, key: str, standing: Standing, *, at_ms: int, size: int = 0, reason: str = "") -> None:
-        """Write down what a witness did. Its size never shrinks."""
-        sql = """
-            INSERT INTO witnesses VALUES (:key, :size, :standing, :reason, :at, :at)
-            ON CONFLICT (key) DO UPDATE SET size = max(size, :size), reason = :reason, at_ms = :at,
-                since_ms = CASE WHEN standing = :standing THEN since_ms ELSE :at END, standing = :standing
-        """
-        values = {"key": key, "size": size, "standing": standing.value, "reason": reason, "at": at_ms}
-        try:
-            with self._lock:
-                self._connection.execute(sql, values)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"what is known of the witnesses cannot be written: {error}") from error
+        """Write down what a witness did. Its size never shrinks. An alarm is in the log on return, if that answers."""
+        with self._lock:
+            with self._transaction("BEGIN IMMEDIATE", "written"):
+                records, state = self._believed()
+                old = records.get(key, WitnessRecord())
+                since = old.since_ms if old.standing is standing and old.at_ms else at_ms
+                records[key] = WitnessRecord(max(old.size, size), standing, reason, since, at_ms)
+                self._write_row(key, records[key])
+                alarm = standing in ALARMING and old.standing is not standing
+                waits = at_ms - state.since_ms >= RECORD_AFTER_MS if state.since_ms else False
+                due = alarm or waits or self._owed
+                state = self._vouch(records, state.changes, 0 if due else state.since_ms or at_ms)
+            if due:
+                self._tell(state, f"the witness {key.partition('+')[0]} is {standing}: {reason}" if alarm else "")
 
     def close(self) -> None:
         """Give back the file; closing twice is harmless."""
         with self._lock:
             self._connection.close()
 
-    def _read(self, where: str, parameters: tuple[object, ...]) -> dict[str, WitnessRecord]:
+    def _believed(self) -> tuple[Records, _State]:
+        """What stands in the file, or a memory begun anew. Within a transaction that writes."""
+        records, state = self._read()
+        fault = self._fault(records, state)
+        if not fault:
+            return records, state or _State()
+        self._connection.execute("DELETE FROM witnesses")
+        past = max(self._seen, state.changes if state else 0, self._recorded[0] if self._recorded else 0)
+        begun = self._vouch({}, past, 0)
+        self._tell(begun, f"what was remembered of the witnesses is not believed and begins anew: {fault}")
+        return {}, begun
+
+    def _fault(self, records: Records, state: _State | None) -> str:
+        """Why it cannot be believed; empty where it can."""
+        if self._voucher is None:
+            return ""
+        if not self._asked_log:
+            self._recorded = self._voucher.newest()
+            self._asked_log = True
+        recorded = self._recorded or (0, b"")
+        least = max(self._seen, recorded[0])
+        if state is None:
+            return f"{least} changes were recorded, and it holds none" if least else ""
+        if not hmac.compare_digest(self._voucher.mac(_content(records, state.changes, state.since_ms)), state.mac):
+            return "it was altered"
+        if state.changes < least:
+            return f"it holds {state.changes} changes and {least} were recorded: it is an older copy"
+        if state.changes == recorded[0] and not hmac.compare_digest(state.mac, recorded[1]):
+            return f"change {state.changes} is another one than was recorded"
+        self._seen = state.changes
+        return ""
+
+    def _vouch(self, records: Records, changes: int, since_ms: int) -> _State:
+        if self._voucher is None:
+            return _State()
+        mac = self._voucher.mac(_content(records, changes + 1, since_ms))
+        state = _State(changes + 1, since_ms, mac)
+        self._connection.execute("INSERT OR REPLACE INTO vouched VALUES (1, ?, ?, ?)", astuple(state))
+        return state
+
+    def _tell(self, state: _State, what: str) -> None:
+        """Let the log record where the memory stands. A log that does not answer is told at the next change."""
+        if self._voucher is None:
+            return
         try:
-            with self._lock:
-                rows = self._connection.execute(f"SELECT * FROM witnesses {where}", parameters).fetchall()  # noqa: S608
+            if what:
+                self._voucher.say(what)
+            self._voucher.record(state.changes, state.mac)
+            self._recorded, self._owed = (state.changes, state.mac), False
+        except LogUnavailable:
+            self._owed = True
+
+    def _read(self) -> tuple[Records, _State | None]:
+        rows = self._connection.execute("SELECT * FROM witnesses ORDER BY key").fetchall()
+        found = self._connection.execute("SELECT changes, since_ms, mac FROM vouched").fetchone()
+        state = None if found is None else _State(*found)
+        whole = all(map(_fits, rows)) and (state is None or isinstance(state.mac, bytes))
+        if not whole:
+            return {}, _State()  # nobody wrote this: its MAC fits nothing
+        return {key: WitnessRecord(size, Standing(what), *others) for key, size, what, *others in rows}, state
+
+    def _write_row(self, key: str, record: WitnessRecord) -> None:
+        row = (key, record.size, record.standing.value, record.reason, record.since_ms, record.at_ms)
+        self._connection.execute("INSERT OR REPLACE INTO witnesses VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    @contextmanager
+    def _transaction(self, begin: str, done: str) -> Iterator[None]:
+        try:
+            self._connection.execute(begin)
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise LogUnavailable(f"what is known of the witnesses cannot be read: {error}") from error
-        return {key: WitnessRecord(size, Standing(what), why, since, at) for key, size, what, why, since, at in rows}
+            raise LogUnavailable(f"what is known of the witnesses cannot be {done}: {error}") from error
+
+
+def _fits(row: Sequence[object]) -> bool:
+    kinds = (str, int, str, str, int, int)
+    return all(map(isinstance, row, kinds)) and row[2] in set(Standing)
+
+
+def _content(records: Records, changes: int, since_ms: int) -> bytes:
+    rows = [[key, *astuple(record)] for key, record in sorted(records.items())]
+    return json.dumps([changes, since_ms, rows], separators=(",", ":")).encode()

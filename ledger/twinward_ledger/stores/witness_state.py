@@ -10,11 +10,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from twinward_ledger import sqlite_files
 from twinward_ledger.errors import LogUnavailable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (
     origin TEXT NOT NULL, size INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (origin, size)
+) WITHOUT ROWID
+"""
+_ACCEPTED = """
+CREATE TABLE IF NOT EXISTS accepted_times (
+    chain_id TEXT NOT NULL, contract BLOB NOT NULL, time_s INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+    PRIMARY KEY (chain_id, contract)
 ) WITHOUT ROWID
 """
 
@@ -29,10 +36,11 @@ class WitnessState:
         """Open or create the file. Raises ``LogUnavailable``."""
         self._lock = threading.RLock()  # re-entered by the check that runs inside ``advance``
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._connection = sqlite_files.connect(path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(_SCHEMA)
+            self._connection.execute(_ACCEPTED)
         except sqlite3.Error as error:
             raise LogUnavailable(f"the witness's state cannot be opened: {error}") from error
 
@@ -63,6 +71,21 @@ class WitnessState:
                     raise
             except sqlite3.Error as error:
                 raise LogUnavailable(f"the witness's state cannot be written: {error}") from error
+
+    def accept_time(self, chain_id: int, contract: bytes, time_s: int, at_ms: int) -> None:
+        """Keep that the operator had anchors of a contract dated ``time_s``, ahead of the clock, and when. Durable."""
+        try:
+            with self._lock:
+                row = (str(chain_id), contract, time_s, at_ms)
+                self._connection.execute("INSERT OR REPLACE INTO accepted_times VALUES (?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the witness's state cannot be written: {error}") from error
+
+    def accepted_time(self, chain_id: int, contract: bytes) -> int:
+        """The time ahead of the clock that anchors of a contract may bear, Unix seconds; 0 if none was accepted."""
+        sql = "SELECT time_s, x'' FROM accepted_times WHERE chain_id = ? AND contract = ?"
+        found = self._one(sql, (str(chain_id), contract))
+        return found[0] if found else 0
 
     def close(self) -> None:
         """Give back the file."""

@@ -10,10 +10,19 @@ import pytest
 from eth_utils.address import is_checksum_address
 
 from twinward_contracts import artefacts
-from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, ModelRegistry, WitnessSet, name_id
-from twinward_contracts.bindings.access_anchor import QuorumSignature
+from twinward_contracts.bindings import (
+    AccessAnchor,
+    BreakGlass,
+    BudgetLedger,
+    PrivacyAccount,
+    QuorumSignature,
+    WitnessSet,
+    name_id,
+)
+from twinward_ledger.agreement import sign_as
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.errors import ChainError, TransactionReverted
+from twinward_ledger.testing.consortium import hospitals_on, models_on, seeded
 
 NOBODY = "0x000000000000000000000000000000000000dEaD"
 _NO_SIGNATURE = QuorumSignature(1, (bytes(128),), bytes(256))
@@ -34,8 +43,8 @@ class ChainConformance:
 
     @pytest.fixture
     def budget(self, chain: ChainClient) -> BudgetLedger:
-        """A contract to talk to, with nothing in it."""
-        return BudgetLedger.deploy(chain)
+        """A contract to talk to, with nothing in it, of a consortium that is being founded."""
+        return BudgetLedger.deploy(chain, hospitals_on(chain, ("x", "y")).address)
 
     def test_it_says_who_and_where_it_is(self, chain: ChainClient) -> None:
         """An id above zero and a checksummed account."""
@@ -44,10 +53,10 @@ class ChainConformance:
 
     def test_a_deployed_contract_answers(self, chain: ChainClient) -> None:
         """Constructor arguments arrive; the address is checksummed."""
-        budget = BudgetLedger.deploy(chain, epoch_s=1234)
+        budget = BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address, epoch_s=1234)
         assert is_checksum_address(budget.address)
         assert chain.call(budget.address, artefacts.load("BudgetLedger"), "epochSeconds") == 1234
-        assert chain.call(budget.address, artefacts.load("BudgetLedger"), "owner") == chain.sender
+        assert chain.call(budget.address, artefacts.load("BudgetLedger"), "isMember", chain.sender) is True
 
     def test_it_has_the_precompiles_of_prague(self, chain: ChainClient) -> None:
         """``WitnessSet`` runs a known answer through them when it is deployed."""
@@ -61,13 +70,14 @@ class ChainConformance:
         assert receipt.block_number > before
         assert chain.gas_used(receipt.block_number) >= receipt.gas_used
         assert chain.block_number() >= receipt.block_number
+        assert chain.block_time_s() > 1_600_000_000
         assert receipt.gas_used > 21_000
         assert budget.remaining_queries("vendor", budget.current_epoch()) == 7
 
     def test_reopening_continues_the_chain(self, open_chain: Callable[[], ChainClient]) -> None:
         """Another client of the same chain sees what was written, and writes on."""
         first = open_chain()
-        budget = BudgetLedger.deploy(first)
+        budget = BudgetLedger.deploy(first, WitnessSet.deploy(first).address)
         budget.grant_queries("vendor", 3)
         height = first.block_number()
         first.close()
@@ -92,12 +102,12 @@ class ChainConformance:
     def test_a_constructor_can_refuse(self, chain: ChainClient) -> None:
         """No contract is made."""
         with pytest.raises(TransactionReverted) as caught:
-            BudgetLedger.deploy(chain, epoch_s=0)
+            BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address, epoch_s=0)
         assert caught.value.error == "ZeroEpoch"
 
     def test_a_question_can_be_refused(self, chain: ChainClient) -> None:
         """Reads revert by name too."""
-        registry = ModelRegistry.deploy(chain)
+        registry = models_on(chain)
         with pytest.raises(TransactionReverted) as caught:
             registry.model(9)
         assert (caught.value.error, caught.value.arguments) == ("UnknownModel", (9,))
@@ -111,22 +121,22 @@ class ChainConformance:
 
     def test_a_panic_is_named(self, chain: ChainClient) -> None:
         """0x11: arithmetic overflow."""
-        glass = BreakGlass.deploy(chain)
+        glass = BreakGlass.deploy(chain, WitnessSet.deploy(chain).address)
         with pytest.raises(TransactionReverted) as caught:
             chain.call(glass.address, artefacts.load("BreakGlass"), "overdue", 1, 2**256 - 1)
         assert (caught.value.error, caught.value.arguments) == ("Panic", (0x11,))
 
     def test_a_struct_comes_back_as_a_tuple(self, chain: ChainClient) -> None:
         """With addresses in checksummed form."""
-        registry = ModelRegistry.deploy(chain)
-        number = registry.register("study", b"m" * 32, b"c" * 32, 1_500_000, 10_000_000)
+        registry = models_on(chain)
+        number = registry.carry_model(b"s" * 32, b"m" * 32, b"c" * 32, 1_500_000, 10_000_000)
         model = registry.model(number)
         assert (model.model_hash, model.card_hash, model.epsilon_micros) == (b"m" * 32, b"c" * 32, 1_500_000)
         assert model.registrar == chain.sender
 
     def test_events_come_oldest_first_and_of_one_contract_only(self, chain: ChainClient, budget: BudgetLedger) -> None:
         """Arrays and indexed arguments decode; ``from_block`` is inclusive."""
-        BudgetLedger.deploy(chain).grant_queries("elsewhere", 1)
+        BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address).grant_queries("elsewhere", 1)
         budget.grant_queries("a", 1)
         second = budget.grant_queries("b", 2)
         artefact = artefacts.load("BudgetLedger")
@@ -136,8 +146,8 @@ class ChainConformance:
         assert [event["perEpoch"] for event in late] == [2]
         assert chain.events(budget.address, artefact, "QueriesGranted", from_block=second.block_number + 1) == []
         for hospital in ("x", "y"):
-            budget.cap_privacy(hospital, "cohort", 10)
-        budget.reserve("study", "cohort", ["y", "x"], 5)
+            budget.carry_privacy(hospital, "cohort", PrivacyAccount(10, 0, 0))
+        budget.reserve("study", "cohort", ["y", "x"], 5, sign=sign_as({name: seeded(name) for name in ("x", "y")}))
         (reserved,) = chain.events(budget.address, artefact, "PrivacyReserved")
         assert tuple(reserved["hospitals"]) == tuple(sorted([name_id("x"), name_id("y")]))
 
@@ -158,7 +168,7 @@ class ChainConformance:
             chain.deploy(artefact)
         for address in ("", "0x", "not an address", budget.address[:-1]):
             with pytest.raises(ChainError):
-                chain.call(address, artefact, "owner")
+                chain.call(address, artefact, "currentEpoch")
         assert chain.block_number() == before
 
     def test_an_address_without_a_contract_is_no_success(self, chain: ChainClient) -> None:
@@ -167,7 +177,7 @@ class ChainConformance:
         with pytest.raises(ChainError, match="no contract"):
             chain.transact(NOBODY, artefact, "grantQueries", b"v" * 32, 1)
         with pytest.raises(ChainError, match="no contract"):
-            chain.call(NOBODY, artefact, "owner")
+            chain.call(NOBODY, artefact, "currentEpoch")
 
     def test_threads_may_share_a_client(self, chain: ChainClient, budget: BudgetLedger) -> None:
         """No transaction gets lost or is sent twice."""

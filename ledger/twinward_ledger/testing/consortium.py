@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
 from twinward_crypto import bls
-from twinward_ledger.anchor import Anchorer, ChainAnchor, Founder
+from twinward_ledger.anchor import Anchorer, ChainAnchor, Founder, register_all
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.log import Log
 from twinward_ledger.note import NoteSigner
@@ -35,6 +36,24 @@ def seeded(name: str) -> WitnessKeys:
     """Keys that anybody can compute from a name."""
     seed = name.encode().ljust(32, b".")[:32]
     return WitnessKeys(NoteSigner(name, seed), bls.secret_key_from_seed(seed))
+
+
+def hospitals_on(chain: ChainClient, names: Sequence[str] = (), *, quorum: int = 0) -> WitnessSet:
+    """A witness set of these hospitals, each under its own name with ``seeded`` keys; 0 leaves it to be founded."""
+    witnesses = WitnessSet.deploy(chain)
+    keys = [seeded(name) for name in names]
+    founders = [
+        Founder(name, one.bls_public_key, one.prove_possession()) for name, one in zip(names, keys, strict=True)
+    ]
+    register_all(witnesses, founders)
+    if quorum:
+        witnesses.set_quorum(quorum)
+    return witnesses
+
+
+def models_on(chain: ChainClient) -> ModelRegistry:
+    """A model registry of a consortium that is being founded: it takes over models that nobody paid for here."""
+    return ModelRegistry.deploy(chain, BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address).address)
 
 
 @dataclass

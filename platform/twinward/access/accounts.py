@@ -1,7 +1,9 @@
-"""Who may sign in: people with a password (Argon2id), systems and vendors with a bearer token.
+"""Who may sign in: people with a password, systems and vendors with bearer tokens; and who still is who they were.
 
-Tokens are 256 random bits, so a plain SHA-256 of one is safe to store; passwords are stretched with Argon2id
-(RFC 9106, second recommended option: 3 passes, 64 MiB, 4 lanes). A wrong name costs as much time as a wrong secret.
+Tokens are 256 random bits, so a plain SHA-256 of one is safe to store; passwords are stretched (``passwords``). A
+wrong name costs as much time as a wrong secret. Whatever takes leave away (disabling, revoking, a new password, ending
+sessions) bites at the next decision in every process, for sessions, streams and exports that run: each principal
+carries by what it signed in (``Standing``), and ``require_standing`` holds that against the account as it is now.
 """
 
 from __future__ import annotations
@@ -10,175 +12,369 @@ import hashlib
 import hmac
 import re
 import secrets
-import sqlite3
 import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import InvalidKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-
-from twinward.access.errors import SignInRefused
+from twinward.access import passwords
+from twinward.access.account_events import AccountEvents, Doer, Via
+from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord
+from twinward.access.account_store import AccountStore, Check
+from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import Principal
+from twinward.audit.interfaces import AuditTrail, EventKeys, Head, HeadTrail
 from twinward.clock import Clock
-from twinward.errors import BadInput, Conflict, NotFound, Unavailable
-from twinward.vocabulary import Role
+from twinward.errors import BadInput, NotFound, Unavailable
+from twinward.vocabulary import Role, TwinId
 
-PASSWORD_MIN_LENGTH = 12
+PASSWORD_MIN_LENGTH = passwords.MIN_LENGTH
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret
 SESSION_LIFETIME_MS = 8 * 3600 * 1000
+MOST_SESSIONS = 10_000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS account (
-    id TEXT PRIMARY KEY, role TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
-    password TEXT NOT NULL DEFAULT '', token_hash BLOB NOT NULL DEFAULT x'', visited_size INTEGER NOT NULL DEFAULT 0,
-    visited_at_ms INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID
-"""
+AT_THE_MACHINE = Doer()
+_GENERIC_WORDS = ("twinward", "administrator", "hospital")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser's sign-in: who, and the token that every form must carry back (CSRF)."""
+    """A browser's sign-in: who, and the token that every form must carry back (CSRF).
+
+    ``must_change``: nothing may be done with it but to choose a new password.
+    """
 
     principal: Principal
     csrf: str
     expires_at_ms: int
+    must_change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRules:
+    """What a hospital asks of passwords beyond what every one must be. ``days`` 0: they do not expire."""
+
+    days: int = 0
+    about: tuple[str, ...] = ()
+    """Words everybody knows, such as the hospital's name: they are no secret in a password."""
+
+
+class NobodysKeys:
+    """Keys of accounts that belong to no node: what they vouch for is nobody's secret."""
+
+    def audit_key(self, twin: TwinId | None) -> bytes:  # noqa: ARG002 - of the protocol
+        """No secret."""
+        return bytes(32)
+
+    def tag(self, label: str, value: str) -> bytes:
+        """No secret."""
+        return hashlib.sha256(f"{label} {value}".encode()).digest()[:16]
 
 
 class Accounts:
-    """The node's own accounts, on SQLite."""
+    """The node's own accounts, on SQLite.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    Args:
+        path: the file.
+        clock: the node's time.
+        trail: where sign-ins and changes are logged before they take effect; None only where there is no log.
+        keys: whose tenant key vouches for the rows, and where the log says how far they have come; both None only
+            where there is no node.
+        heads: see ``keys``.
+        rules: of passwords.
+        adopts: whether rows that nothing vouches for may be an earlier release's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        trail: AuditTrail | None = None,
+        keys: EventKeys | None = None,
+        heads: HeadTrail | None = None,
+        rules: PasswordRules | None = None,
+        adopts: bool = True,
+    ) -> None:
         self._clock = clock
+        self._rules = rules or PasswordRules()
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Session] = {}
-        self._decoy = _stretch(secrets.token_hex(16))
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
-            raise Unavailable(f"the account store {path.name} cannot be opened: {error}") from error
+        self._noted: set[tuple[str, int, int]] = set()
+        self._decoy = passwords.decoy()
+        self._store = AccountStore(path, keys or NobodysKeys(), heads, clock.now_ms(), adopts=adopts)
+        self.events = AccountEvents(trail, clock)
+        if self._store.taken_over:
+            with suppress(Unavailable):  # whoever asks for an account is told why
+                self.events.taken_over(self._store.all())
 
-    def add_person(self, principal: Principal, password: str) -> None:
-        """Add somebody who signs in with a password. Raises ``Conflict`` if the id is taken."""
-        if len(password) < PASSWORD_MIN_LENGTH:
-            raise BadInput(f"a password needs at least {PASSWORD_MIN_LENGTH} characters")
-        self._insert(principal, password=_stretch(password))
+    # ---- Signing in ------------------------------------------------------------------------------------------------
 
-    def add_system(self, principal: Principal) -> str:
-        """Add a system or vendor; return its bearer token, which is shown this once and kept only as a hash."""
-        secret = secrets.token_urlsafe(32)
-        self._insert(principal, token_hash=_digest(secret))
-        return f"{TOKEN_PREFIX}_{principal.id}_{secret}"
+    def sign_in(
+        self, account_id: str, password: str, *, via: Via = (), roles: Collection[Role] = frozenset(Role)
+    ) -> str:
+        """Check a password; return a session id for a cookie, once the sign-in is in the log.
 
-    def sign_in(self, account_id: str, password: str) -> str:
-        """Check a password; return a session id for a cookie. Raises ``SignInRefused`` without saying why."""
-        row = self._row(account_id)
-        stored = row[4] if row is not None and row[4] else self._decoy
-        try:
-            Argon2id.verify_phc_encoded(password.encode(), stored)
-        except InvalidKey:
-            raise SignInRefused from None
-        if row is None or not row[4]:
+        Args:
+            account_id, password: as they were typed.
+            via: facts for the event: by what way, from which address.
+            roles: who may sign in here.
+
+        Raises:
+            SignInRefused: a wrong name or password, or a disabled account; without saying which.
+            WrongRole: right, but not one of the roles.
+            Unavailable: the log cannot be written, so nobody signs in.
+        """
+        record = self._store.find(account_id)
+        right = passwords.matches(password, record.password if record is not None and record.password else self._decoy)
+        if record is None or not right or record.disabled or not record.password:
+            disabled = right and record is not None and record.disabled
+            self.events.refused(record, "the account is disabled" if disabled else "wrong name or password", via)
             raise SignInRefused
-        session_id = secrets.token_urlsafe(32)
-        session = Session(_principal(row), secrets.token_urlsafe(16), self._clock.now_ms() + SESSION_LIFETIME_MS)
-        with self._lock:
-            self._sessions[_digest(session_id)] = session
-        return session_id
+        if record.role not in roles:
+            self.events.refused(record, "another role's account", via)
+            raise WrongRole
+        self.events.signed_in(record.principal(), via)
+        self._note_use(record.id, 0)
+        return self._begin(record)
 
     def session(self, session_id: str) -> Session:
-        """The session a cookie names. Raises ``SignInRefused`` if unknown or expired."""
-        with self._lock:
-            session = self._sessions.get(_digest(session_id))
-            if session is not None and self._clock.now_ms() >= session.expires_at_ms:
-                del self._sessions[_digest(session_id)]
-                session = None
+        """The session a cookie names. Raises ``SignInRefused`` if it is unknown, expired or was ended."""
+        key = _digest(session_id)
+        session = self._sessions.get(key)
         if session is None:
             raise SignInRefused
+        try:
+            if self._clock.now_ms() >= session.expires_at_ms:
+                raise SignInRefused
+            self.require_standing(session.principal)
+        except SignInRefused:
+            with self._lock:
+                self._sessions.pop(key, None)
+            raise
         return session
 
-    def sign_out(self, session_id: str) -> None:
+    def sign_out(self, session_id: str, *, via: Via = ()) -> None:
         """End a session."""
         with self._lock:
-            self._sessions.pop(_digest(session_id), None)
+            session = self._sessions.pop(_digest(session_id), None)
+        if session is not None:
+            self.events.signed_out(session.principal, via)
 
     def by_token(self, token: str) -> Principal:
-        """The principal a bearer token belongs to. Raises ``SignInRefused``."""
+        """The principal a bearer token belongs to.
+
+        Raises:
+            SignInRefused: it is nobody's.
+            TokenRefused: it was good once. To be logged by ``token_refused``, and answered as any other.
+        """
         prefix, _, rest = token.partition("_")
         account_id, _, secret = rest.partition("_")
-        row = self._row(account_id)
-        stored = row[5] if row is not None and row[5] else bytes(32)
-        if not hmac.compare_digest(stored, _digest(secret)) or row is None or prefix != TOKEN_PREFIX:
+        record = self._store.find(account_id)
+        digest, found = _digest(secret).hex(), None
+        for one in record.tokens if record is not None else ():
+            if hmac.compare_digest(one.sha256, digest):
+                found = one
+        if record is None or found is None or prefix != TOKEN_PREFIX:
             raise SignInRefused
-        return _principal(row)
+        fault = "of a disabled account" if record.disabled else found.fault(self._clock.now_ms())
+        if fault:
+            raise TokenRefused(record.id, found.number, fault)
+        self._note_use(record.id, found.number)
+        return record.principal(found.number)
+
+    def braked(self, account_id: str, *, via: Via = ()) -> None:
+        """Log that an attempt was not even looked at: too many had been made."""
+        self.events.refused(self._store.find(account_id), "too many attempts: the brake holds", via)
+
+    def token_refused(self, refusal: TokenRefused, via: Via) -> None:
+        """Log that somebody came with a token that is good no longer."""
+        record = self._store.find(refusal.account)
+        self.events.refused(record, f"token {refusal.number} {refusal.fault}", via)
+
+    def require_standing(self, principal: Principal) -> None:
+        """Raise ``SignInEnded`` unless what somebody signed in by is still good. One read, whoever changed it."""
+        if principal.standing is None:
+            return
+        record = self._store.find(principal.id)
+        if record is None or record.role is not principal.role:
+            raise SignInRefused
+        if fault := record.fault(principal.standing, self._clock.now_ms()):
+            raise SignInEnded(fault)
+
+    # ---- Looking ---------------------------------------------------------------------------------------------------
 
     def named(self, account_id: str) -> Principal:
-        """The principal of an account, whoever asks: for the node's own command line. Raises ``NotFound``."""
-        row = self._row(account_id)
-        if row is None:
+        """The principal of an account, whoever asks: for the node's own command line.
+
+        Raises:
+            NotFound: there is no such account.
+            AccountDisabled: it may not be used.
+        """
+        record = self.record(account_id)
+        if record.disabled:
+            raise AccountDisabled(f"the account {account_id} is disabled", hint="`twinward account enable` undoes it")
+        return record.principal()
+
+    def record(self, account_id: str) -> AccountRecord:
+        """An account as it is kept. Raises ``NotFound``."""
+        record = self._store.find(account_id)
+        if record is None:
             raise NotFound(
                 f"there is no account {account_id!r}", hint="`twinward node add-person` and `add-system` make accounts"
             )
-        return _principal(row)
+        return record
+
+    def records(self) -> list[AccountRecord]:
+        """Every account, by id."""
+        return self._store.all()
+
+    def verify(self, recorded: Head | None = None) -> int:
+        """Hold what is kept against its chain and the log; how many changes there were. Raises ``StoreAltered``."""
+        return self._store.verify(recorded)
+
+    def role_of(self, account_id: str) -> Role | None:
+        """The role of an account; None where there is none."""
+        record = self._store.find(account_id)
+        return None if record is None else record.role
 
     def of_role(self, role: Role) -> list[Principal]:
         """Every account of a role, by id."""
-        try:
-            rows = self._db.execute("SELECT * FROM account WHERE role = ? ORDER BY id", (role.value,)).fetchall()
-        except sqlite3.Error as error:
-            raise Unavailable(f"the account store cannot be read: {error}") from error
-        return [_principal(row) for row in rows]
+        return [one.principal() for one in self._store.all() if one.role is role]
+
+    def used(self) -> dict[tuple[str, int], int]:
+        """When each token (0: the password) was last used: its day, counted from the epoch. Never finer."""
+        return self._store.used()
+
+    def sessions_of(self, account_id: str) -> int:
+        """How many sessions of an account this process keeps."""
+        with self._lock:
+            return sum(one.principal.id == account_id for one in self._sessions.values())
+
+    def password_expires_at_ms(self, record: AccountRecord) -> int | None:
+        """When an account's password has to be changed; None for never."""
+        return record.password_expires_at_ms(self._rules.days)
+
+    def now_ms(self) -> int:
+        """The node's time."""
+        return self._clock.now_ms()
+
+    def in_days(self, days: int | None) -> int | None:
+        """The moment in so many days; None for never."""
+        return None if days is None else self._clock.now_ms() + days * DAY_MS
 
     def visit(self, account_id: str, size: int) -> tuple[int, int]:
         """Note that an officer has seen the log up to ``size``; return (size, at_ms) of the visit before."""
-        row = self._row(account_id)
-        try:
-            self._db.execute(
-                "UPDATE account SET visited_size = ?, visited_at_ms = ? WHERE id = ?",
-                (size, self._clock.now_ms(), account_id),
-            )
-        except sqlite3.Error as error:
-            raise Unavailable(f"the visit could not be noted: {error}") from error
-        return (int(row[6]), int(row[7])) if row is not None else (0, 0)
+        return self._store.visit(account_id, size, self._clock.now_ms())
+
+    # ---- Changing: each an event in the log before it takes effect ---------------------------------------------------
+
+    def add_person(self, principal: Principal, password: str, *, by: Doer = AT_THE_MACHINE) -> None:
+        """Add somebody who signs in with a password. Raises ``Conflict`` if the id is taken, ``BadInput`` if weak."""
+        record = self._new(principal)
+        self._require_strong(password, record)
+        self._add(record.model_copy(update=self._kept(password)), "added, with a password", by)
+
+    def add_system(
+        self,
+        principal: Principal,
+        *,
+        expires_at_ms: int | None = None,
+        by: Doer = AT_THE_MACHINE,
+    ) -> str:
+        """Add a system or vendor; return its bearer token, which is shown this once and kept only as a hash."""
+        token, kept = self.new_token(principal.id, 1, expires_at_ms)
+        self._add(self._new(principal).model_copy(update={"tokens": (kept,)}), "added, with token 1", by)
+        return token
+
+    def change(
+        self,
+        account_id: str,
+        changed: Callable[[AccountRecord], AccountRecord],
+        said: str,
+        by: Doer,
+        check: Check | None = None,
+    ) -> AccountRecord:
+        """Change an account, as it is at that moment, once an event says so. Raises ``NotFound``, ``Unavailable``.
+
+        ``check`` sees it and all other accounts before that, and raises where it must not be.
+        """
+        return self._store.change(account_id, changed, lambda record: self.events.changed(record, said, by), check)
+
+    def with_password(self, account_id: str, password: str) -> dict[str, object]:
+        """What is kept of a new password of an account. Raises ``BadInput`` if it is weak."""
+        self._require_strong(password, self.record(account_id))
+        return self._kept(password)
+
+    def new_token(self, account_id: str, number: int, expires_at_ms: int | None) -> tuple[str, TokenRecord]:
+        """A token, and what is kept of it."""
+        now_ms = self._clock.now_ms()
+        if expires_at_ms is not None and expires_at_ms <= now_ms:
+            raise BadInput("a token that has expired already is of no use", hint="give a later time")
+        secret = secrets.token_urlsafe(32)
+        kept = TokenRecord(number=number, sha256=_digest(secret).hex(), made_at_ms=now_ms, expires_at_ms=expires_at_ms)
+        return f"{TOKEN_PREFIX}_{account_id}_{secret}", kept
+
+    def change_password(self, session: Session, present: str, new: str, *, via: Via = ()) -> str:
+        """Let somebody change their own password; every session ends, and the new one's id is returned.
+
+        Raises:
+            SignInRefused: the present password is not right.
+            BadInput: the new one is the same, or weak.
+        """
+        record = self.record(session.principal.id)
+        if not record.password or not passwords.matches(present, record.password):
+            self.events.refused(record, "wrong present password while changing it", via)
+            raise SignInRefused
+        if passwords.normalised(present) == passwords.normalised(new):
+            raise BadInput("this is the password there is already", hint="choose another one")
+        kept = self.with_password(record.id, new)
+        said, by = "password changed", Doer(session.principal, via)
+        return self._begin(self.change(record.id, lambda one: one.ended(**kept, must_change=False), said, by))
 
     def close(self) -> None:
-        """Give back the file."""
-        self._db.close()
+        """Write down what is still to be said, and give back the file."""
+        self.events.close()
+        self._store.close()
 
-    def _insert(self, principal: Principal, *, password: str = "", token_hash: bytes = b"") -> None:
+    # ---- Inside ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, record: AccountRecord) -> str:
+        now_ms = self._clock.now_ms()
+        expiry = self.password_expires_at_ms(record)
+        must_change = record.must_change or (expiry is not None and now_ms >= expiry)
+        session_id = secrets.token_urlsafe(32)
+        session = Session(record.principal(), secrets.token_urlsafe(16), now_ms + SESSION_LIFETIME_MS, must_change)
+        with self._lock:
+            self._sessions = {key: one for key, one in self._sessions.items() if now_ms < one.expires_at_ms}
+            while len(self._sessions) >= MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[_digest(session_id)] = session
+        return session_id
+
+    def _new(self, principal: Principal) -> AccountRecord:
+        if principal.role is Role.NODE:
+            raise BadInput("no account can act as the node itself", hint="a ward system has the role system")
         if not _ACCOUNT_ID.fullmatch(principal.id):
             raise BadInput("an account id is 1 to 64 letters, digits, '.', ':', '@' or '-'")
-        try:
-            self._db.execute(
-                "INSERT INTO account (id, role, name, unit, password, token_hash) VALUES (?, ?, ?, ?, ?, ?)",
-                (principal.id, principal.role.value, principal.name, principal.unit, password, token_hash),
-            )
-        except sqlite3.IntegrityError:
-            raise Conflict(f"there is an account {principal.id!r} already") from None
-        except sqlite3.Error as error:
-            raise Unavailable(f"the account could not be stored: {error}") from error
+        return AccountRecord(id=principal.id, role=principal.role, name=principal.name, unit=principal.unit)
 
-    def _row(self, account_id: str) -> tuple[str, str, str, str, str, bytes, int, int] | None:
-        try:
-            found = self._db.execute("SELECT * FROM account WHERE id = ?", (account_id,)).fetchone()
-        except sqlite3.Error as error:
-            raise Unavailable(f"the account store cannot be read: {error}") from error
-        return None if found is None else tuple(found)
+    def _kept(self, password: str) -> dict[str, object]:
+        return {"password": passwords.stretch(password), "password_at_ms": self._clock.now_ms()}
 
+    def _require_strong(self, password: str, record: AccountRecord) -> None:
+        about = (record.id, record.name, record.unit, record.role.value, *self._rules.about, *_GENERIC_WORDS)
+        passwords.require_strong(password, about)
 
-def _principal(row: tuple[str, str, str, str, str, bytes, int, int]) -> Principal:
-    return Principal(id=row[0], role=Role(row[1]), name=row[2], unit=row[3])
+    def _add(self, record: AccountRecord, said: str, by: Doer) -> None:
+        self._store.add(record, lambda: self.events.changed(record, said, by))
+
+    def _note_use(self, account_id: str, token: int) -> None:
+        use = (account_id, token, self._clock.now_ms() // DAY_MS)
+        if use not in self._noted and self._store.note_use(*use):
+            self._noted = {one for one in self._noted if one[2] == use[2]} | {use}
 
 
 def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
-
-
-def _stretch(password: str) -> str:
-    kdf = Argon2id(salt=secrets.token_bytes(16), length=32, iterations=3, lanes=4, memory_cost=64 * 1024)
-    return kdf.derive_phc_encoded(password.encode())
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -3,6 +3,10 @@
 A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process starts, over the JSON of every field of
 the permit, a list of one shape: equal fields give equal bytes, and different ones never do. The key never leaves the
 process, so a permit cannot be forged, widened, prolonged or replayed elsewhere.
+
+A permit is leave given at one moment, and names the consent it was given under. Whenever something is opened by it,
+that must still be the consent in force, whichever process changed it, or else the request is decided again. It ends
+when the period of any provision begins or ends.
 """
 
 from __future__ import annotations
@@ -10,52 +14,105 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from collections.abc import Callable
+from typing import Protocol
 
-from twinward.access.errors import PermitInvalid
-from twinward.access.interfaces import AccessRequest, Permit
+from twinward.access.errors import PermitInvalid, PermitWithdrawn
+from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
 from twinward.clock import Clock
 from twinward.vocabulary import Action, Category, TwinId
 
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 PERMIT_LIFETIME_MS = 60_000
-"""Long enough for one request or one batch, short enough that a revocation bites at once."""
+"""Long enough for one request or one batch."""
+
+
+class Gate(Protocol):
+    """Who says what is in force; ``Access`` is one."""
+
+    def consent_version(self, request: AccessRequest) -> int:
+        """The version of the consent that is in force for a request. Raises ``Unavailable``."""
+        ...
+
+    def check(self, request: AccessRequest) -> Decision:
+        """A dry run."""
+        ...
 
 
 class PermitAuthority:
     """Issues permits for ``Access`` and verifies them for the vault."""
 
-    def __init__(self, clock: Clock, *, lifetime_ms: int = PERMIT_LIFETIME_MS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lifetime_ms: int = PERMIT_LIFETIME_MS,
+        require_standing: Callable[[Principal], None] | None = None,
+    ) -> None:
         self._clock = clock
+        self._require_standing = require_standing
         self._lifetime_ms = lifetime_ms
         self._key = secrets.token_bytes(32)
+        self._gate: Gate | None = None
 
-    def issue(self, request: AccessRequest, log_index: int) -> Permit:
-        """A permit for a request whose event is already durable at ``log_index``."""
+    def answer_to(self, gate: Gate) -> None:
+        """From now on permits end with the consent they were given under. ``Access`` sees to it."""
+        self._gate = gate
+
+    def issue(self, request: AccessRequest, log_index: int, decision: Decision | None = None) -> Permit:
+        """A permit for a request whose event is already durable at ``log_index``; by a decision, or as if by one."""
         expires_at_ms = self._clock.now_ms() + self._lifetime_ms
-        return Permit(request, log_index, expires_at_ms, self._mac(request, log_index, expires_at_ms))
+        if decision is not None:
+            version = decision.consent_version
+            expires_at_ms = min(expires_at_ms, decision.until_ms or expires_at_ms)
+        else:
+            version = 0 if self._gate is None else self._gate.consent_version(request)
+        capability = self._mac(request, log_index, expires_at_ms, version)
+        return Permit(request, log_index, expires_at_ms, capability, version)
 
     def require(self, permit: Permit, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
-        """Raise ``PermitInvalid`` unless the permit is genuine, fresh and covers exactly this.
+        """Raise ``PermitInvalid`` unless the permit is genuine, fresh, covers exactly this and would still be given.
 
         ``category`` None asks for no category: creating a twin, say.
+
+        Raises:
+            PermitWithdrawn: policy or consent says no by now.
+            PermitInvalid: any other reason.
+            Unavailable: it cannot be known what consent says.
         """
-        expected = self._mac(permit.request, permit.log_index, permit.expires_at_ms)
+        expected = self._mac(permit.request, permit.log_index, permit.expires_at_ms, permit.consent_version)
         if not hmac.compare_digest(expected, permit.capability):
             raise PermitInvalid("this permit was not issued by this node")
         if self._clock.now_ms() >= permit.expires_at_ms:
             raise PermitInvalid("this permit has expired", hint="ask for a new decision")
+        if self._require_standing is not None:  # a permit outlives no sign-in
+            self._require_standing(permit.request.principal)
         request = permit.request
         if request.action is not action or request.twin != twin:
             raise PermitInvalid(f"this permit does not cover {action.value} on that twin")
         if category is not None and category not in request.categories:
             raise PermitInvalid(f"this permit does not cover the category {category.value}")
+        self._require_in_force(permit)
 
-    def _mac(self, request: AccessRequest, log_index: int, expires_at_ms: int) -> bytes:
+    def _require_in_force(self, permit: Permit) -> None:
+        """Decide again, without logging, where another consent is in force than the permit was given under."""
+        if self._gate is None or self._gate.consent_version(permit.request) == permit.consent_version:
+            return
+        if not self._gate.check(permit.request).permitted:
+            raise PermitWithdrawn("consent says no since this permit was given", hint="ask for a new decision")
+
+    def _mac(self, request: AccessRequest, log_index: int, expires_at_ms: int, consent_version: int) -> bytes:
         principal = request.principal
         fields = [
             [principal.id, principal.role.value, principal.name, principal.unit],
-            [request.action.value, request.purpose.value, request.twin, sorted(request.categories)],
-            [request.justification, [list(pair) for pair in request.detail], log_index, expires_at_ms],
+            [
+                request.action.value,
+                request.purpose.value,
+                request.twin,
+                sorted(request.categories),
+            ],
+            [request.justification, [list(pair) for pair in request.detail]],
+            [log_index, expires_at_ms, consent_version],
         ]
         return hmac.digest(self._key, _JSON.encode(fields).encode(), "sha256")

@@ -2,8 +2,21 @@
 
 Refused
 ├── AccessDenied          policy or consent says no; ``log_index`` is where the refusal was logged
+│   ├── TooManyEmergencies  more patients opened in emergencies than one clinician may within the window
+│   └── EmergencyOver     what follows an emergency goes on after its time box has ended
+├── NotARecord            derived data, asked for as a record
 ├── PermitInvalid         a permit that is forged, expired or does not cover what is asked
-└── SignInRefused         wrong name, secret or token (also NotAuthenticated: one answer for all)
+│   └── PermitWithdrawn   policy or consent says no since it was given
+├── AccountDisabled       the account may not be used
+├── WrongRole             the password was right, and the role has no business here
+└── TooManyAttempts       the sign-in brake holds; wait, then try again (HTTP 429)
+NotAuthenticated
+└── SignInRefused         wrong name, secret or token: one answer for all
+    ├── TokenRefused      a token that was good once: for the log, not for its bearer
+    ├── SignInEnded       it was right, and is good no longer: disabled, revoked, expired, a new password
+    └── PasswordMustChange  right, but good for one thing only: to choose another
+Conflict
+└── LastOfficer           nobody could undo it
 BadInput
 ├── ConsentInvalid        a consent that cannot be understood
 └── PolicyInvalid         a policy set that does not parse or does not fit the schema
@@ -11,7 +24,7 @@ BadInput
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, NotAuthenticated, Refused
+from twinward.errors import BadInput, Conflict, NotAuthenticated, Refused
 
 
 class AccessDenied(Refused):
@@ -22,8 +35,39 @@ class AccessDenied(Refused):
         self.log_index = log_index
 
 
+class NotARecord(Refused):
+    """Derived data was asked for as a record, by whomever: features leave as features, under decisions of their own."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="ask for the categories it was computed from; a twin's features have own routes")
+
+
+class TooManyEmergencies(AccessDenied):
+    """More patients opened in emergencies than one clinician may within the window. Logged as a refusal."""
+
+    http_status = 429
+
+    def __init__(self, reason: str, *, log_index: int) -> None:
+        super().__init__(reason, log_index=log_index)
+        self.hint = (
+            "a colleague can open this patient; an officer raises the limit for a time with `twinward access allow`"
+        )
+
+
+class EmergencyOver(AccessDenied):
+    """An emergency's time box has ended, and with it what followed the twin within it. Logged as a refusal."""
+
+    def __init__(self, reason: str, *, log_index: int) -> None:
+        super().__init__(reason, log_index=log_index)
+        self.hint = "ask anew, with a justification, if the emergency goes on"
+
+
 class PermitInvalid(Refused):
     """A permit that is forged, expired, or does not cover what is asked."""
+
+
+class PermitWithdrawn(PermitInvalid):
+    """A permit that would not be given any more: a consent was withdrawn, or its time has come."""
 
 
 class SignInRefused(NotAuthenticated):
@@ -33,6 +77,55 @@ class SignInRefused(NotAuthenticated):
         super().__init__(
             "sign-in refused", hint="check the name and the secret, or ask the node's operator for new ones"
         )
+
+
+class SignInEnded(SignInRefused):
+    """A sign-in that was good and is so no longer. Told only to whoever it belonged to."""
+
+    def __init__(self, why: str) -> None:
+        NotAuthenticated.__init__(
+            self, f"this sign-in has ended: {why}", hint="sign in again, or ask a data officer of this node"
+        )
+
+
+class PasswordMustChange(SignInRefused):
+    """The password was right, and another one has to be chosen before anything else."""
+
+    def __init__(self) -> None:
+        NotAuthenticated.__init__(self, "a new password has to be chosen first", hint="choose one, then go on")
+
+
+class TokenRefused(SignInRefused):
+    """A token that was good once: for the log. Its bearer is told no more than anybody."""
+
+    def __init__(self, account: str, number: int, fault: str) -> None:
+        super().__init__()
+        self.account, self.number, self.fault = account, number, fault
+
+
+class AccountDisabled(Refused):
+    """The account is there and may not be used."""
+
+
+class WrongRole(Refused):
+    """The password was right, and the account's role has no business here."""
+
+    def __init__(self) -> None:
+        super().__init__("this account's role may not sign in here", hint="sign in with another account")
+
+
+class TooManyAttempts(Refused):
+    """Too many sign-ins failed; ``wait_s`` says for how long no more are looked at."""
+
+    http_status = 429
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("too many attempts", hint=f"wait {wait_s} seconds, then try again")
+        self.wait_s = wait_s
+
+
+class LastOfficer(Conflict):
+    """What is asked would leave nobody who can sign in and undo it."""
 
 
 class ConsentInvalid(BadInput):

@@ -15,13 +15,33 @@ from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """By which sign-in somebody is who they are: it ends with the account's generation, and with the token.
+
+    ``token`` 0 is no token: a password, or the node's own command line.
+    """
+
+    generation: int
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody or something that has proven who it is."""
+    """Somebody or something that has proven who it is.
+
+    ``standing`` is what every later decision holds against the account as it is then; None is a principal without an
+    account: the node itself.
+    """
 
     id: str
     role: Role
     name: str = ""
     unit: str = ""
+    standing: Standing | None = field(default=None, compare=False, repr=False)
+
+
+NODE = Principal("node", Role.NODE, "this node")
+"""The node at its own jobs: no token, session or account yields this role (``Accounts`` refuses it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +63,28 @@ class Permit:
 
     ``log_index`` is the event's place in the access log: it was durable before this permit existed. In an emergency
     while the log cannot be written it is negative: -1 minus the event's number in the break-glass journal.
+    ``consent_version`` is the consent it was given under: with another one in force the permit is decided again.
     """
 
     request: AccessRequest
     log_index: int
     expires_at_ms: int
     capability: bytes = field(repr=False)
+    consent_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What policy and consent say, with the sentence that explains it. A dry run: nothing is logged."""
+    """What policy and consent say, with the sentence that explains it. A dry run: nothing is logged.
+
+    ``until_ms`` is when a provision of the consent begins or ends to be in force next: until then this holds.
+    """
 
     permitted: bool
     reason: str
     consent_version: int = 0
     policy_hash: str = ""
+    until_ms: int | None = None
 
 
 class AccessControl(Protocol):

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import cedarpy
 
+from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessRequest
-from twinward.vocabulary import Category
+from twinward.vocabulary import DERIVED_FROM, SENSITIVE
 
-SENSITIVE = frozenset({Category.PSYCHIATRY, Category.GENOMICS})
-DERIVED = frozenset({Category.FEATURES})
-"""What the node itself made from records, and has to read again to bring up to date."""
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
 
@@ -49,9 +47,9 @@ class Facts:
             purpose=request.purpose.value,
             consent=consent.value,
             sensitive=bool(SENSITIVE & request.categories),
-            justified=len(request.justification.strip()) >= 10,
+            justified=bool(request.justification) and justification.is_sufficient(request.justification),
             own=request.twin is not None and request.principal.id == f"patient:{request.twin}",
-            derived=request.categories == DERIVED,
+            derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
         )
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
+from twinward.access import justification
 from twinward.access.capability import PermitAuthority
-from twinward.access.consent import NO_CONSENT, Consent, ConsentStore, Provision
+from twinward.access.consent import ConsentOutcome, ConsentStore
+from twinward.access.consent_entry import ActorRole, require_in_force
+from twinward.access.emergencies import Emergencies, Entered, breaks_glass
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
 from twinward.access.policy import Facts, Policy
-from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail
+from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, Provision
+from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
 from twinward.clock import Clock
+from twinward.errors import TwinwardError
 from twinward.vocabulary import Action, Purpose, TwinId
 
 
@@ -24,6 +31,10 @@ class Access:
         authority: makes the permits the vault will verify.
         clock: the node's time.
         emergency: where a permitted emergency goes instead; it may take it while the log cannot be written.
+        role_of: looks up the accounts that consents name; None takes any name.
+        require_standing: raises ``SignInEnded`` where what a principal signed in by is good no longer.
+        consents_set: told whose consents were set, before whoever set them is told that it is done.
+        emergencies: bounds them, and begins each with an event of its own; None lets them pass as any access.
     """
 
     def __init__(
@@ -34,20 +45,41 @@ class Access:
         authority: PermitAuthority,
         clock: Clock,
         emergency: EmergencyTrail | None = None,
+        role_of: ActorRole | None = None,
+        *,
+        require_standing: Callable[[Principal], None] | None = None,
+        consents_set: Callable[[Sequence[TwinId]], None] = lambda _: None,
+        emergencies: Emergencies | None = None,
     ) -> None:
         self.policy = policy
         self._consents = consents
         self._trail = trail
         self._emergency = emergency
+        self._consents_set = consents_set
+        self._emergencies = emergencies
         self._authority = authority
         self._clock = clock
+        self._role_of = role_of
+        self._require_standing = require_standing
+        authority.answer_to(self)
 
     def check(self, request: AccessRequest) -> Decision:
-        """A dry run that explains itself. Nothing is logged, nothing may be opened with it."""
+        """A dry run that explains itself. Nothing is logged, nothing may be opened with it.
+
+        Raises ``SignInEnded`` for a principal whose account, session or token is good no longer.
+        """
+        if self._require_standing is not None:
+            self._require_standing(request.principal)
         consent = self._consent_of(request)
-        outcome = consent.outcome(request, self._clock.now_ms())
-        verdict = self.policy.evaluate(Facts.of(request, outcome))
-        return Decision(verdict.permitted, verdict.reason, consent.version, self.policy.hash)
+        now_ms = self._clock.now_ms()
+        outcome = consent.outcome(request, now_ms)
+        facts = Facts.of(request, outcome)
+        verdict = self.policy.evaluate(facts)
+        reason = verdict.reason
+        unjustified = request.purpose is Purpose.EMERGENCY and not (verdict.permitted or facts.justified)
+        if unjustified and self.policy.evaluate(replace(facts, justified=True)).permitted:
+            reason = justification.fault(request.justification)  # nothing else stands in the way
+        return Decision(verdict.permitted, reason, consent.version, self.policy.hash, consent.next_change(now_ms))
 
     def decide(self, request: AccessRequest) -> Permit:
         """Decide, log durably, then give the permit.
@@ -56,50 +88,128 @@ class Access:
             AccessDenied: policy or consent says no; the refusal is in the log too.
             Unavailable: the log could not be written, so nothing is permitted.
         """
-        decision = self.check(request)
-        event = self._event(request, decision)
-        if self._emergency is not None and _breaks_glass(request, decision):
-            logged = self._emergency.record_emergency([event])[0]
-        else:
-            logged = self._trail.record([event])[0]
-        if not decision.permitted:
-            raise AccessDenied(decision.reason, log_index=logged.index)
-        return self._authority.issue(request, logged.index)
+        [(permit, decision, logged, refusal)] = self._decided([request])
+        if permit is None:
+            raise refusal(self._told(request, decision), log_index=logged.index)
+        return permit
+
+    def _told(self, request: AccessRequest, decision: Decision) -> str:
+        """Why it was refused, as far as the one who asked may know; the event says all of it.
+
+        Whoever may do this to nobody's records is told the same of each of them, and of what is not kept: otherwise the
+        reason tells who is a patient here, what a record is about, and who consented to what.
+        """
+        if request.twin is None or Facts.of(request, ConsentOutcome.NONE).own:
+            return decision.reason
+        of_anybody = self.check(replace(request, twin=None, categories=frozenset()))
+        return decision.reason if of_anybody.permitted else of_anybody.reason
 
     def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
         """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
+        return [permit for permit, *_ in self._decided(requests)] if requests else []
+
+    def _decided(
+        self, requests: Sequence[AccessRequest]
+    ) -> list[tuple[Permit | None, Decision, LoggedEvent, type[AccessDenied]]]:
         decisions = [self.check(request) for request in requests]
-        events = [self._event(request, decision) for request, decision in zip(requests, decisions, strict=True)]
-        logged = self._trail.record(events)
+        with self._in_emergencies(requests, decisions) as entered:
+            applied = [
+                entered.applied(request, decision) for request, decision in zip(requests, decisions, strict=True)
+            ]
+            events = [self._event(request, decision) for request, decision in applied]
+            # An emergency outlives an outage of the log; many accesses at once wait for it like any other.
+            urgent = len(requests) == 1 and applied[0][1].permitted and _breaks_glass(requests[0])
+            logged = self._record([*entered.events, *events], urgent=urgent)[len(entered.events) :]
         return [
-            self._authority.issue(request, entry.index) if decision.permitted else None
-            for request, decision, entry in zip(requests, decisions, logged, strict=True)
+            (
+                self._authority.issue(request, entry.index, decision) if decision.permitted else None,
+                decision,
+                entry,
+                entered.refusal_of(request),
+            )
+            for request, (_, decision), entry in zip(requests, applied, logged, strict=True)
         ]
 
-    def set_consent(self, principal: Principal, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
-        """Record a patient's new consent; it is in force at the next decision."""
-        return self.set_consents(principal, [(twin, provisions)])[0]
+    @contextmanager
+    def _in_emergencies(self, requests: Sequence[AccessRequest], decisions: Sequence[Decision]) -> Iterator[Entered]:
+        asked = [
+            (request, decision)
+            for request, decision in zip(requests, decisions, strict=True)
+            if decision.permitted and breaks_glass(request)
+        ]
+        if self._emergencies is None or not asked:
+            yield Entered()
+            return
+        with self._emergencies.entering(asked) as entered:
+            yield entered
 
-    def set_consents(self, principal: Principal, consents: list[tuple[TwinId, tuple[Provision, ...]]]) -> list[Consent]:
-        """Record many consents, each logged as an access of its own. Raises ``AccessDenied`` if one may not be set."""
-        requests = [AccessRequest(principal, Action.CONSENT, Purpose.RECORD_MANAGEMENT, twin) for twin, _ in consents]
+    def _record(self, events: Sequence[AccessEvent], *, urgent: bool) -> list[LoggedEvent]:
+        if urgent and self._emergency is not None:
+            return self._emergency.record_emergency(events)
+        return self._trail.record(events)
+
+    def set_consent(
+        self,
+        principal: Principal,
+        twin: TwinId,
+        provisions: tuple[Provision, ...],
+        *,
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        justification: str = "",
+    ) -> Consent:
+        """Record a patient's new consent; it is in force at the next decision."""
+        return self.set_consents(principal, [(twin, provisions)], purpose=purpose, justification=justification)[0]
+
+    def set_consents(
+        self,
+        principal: Principal,
+        consents: list[tuple[TwinId, tuple[Provision, ...]]],
+        *,
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        justification: str = "",
+    ) -> list[Consent]:
+        """Record many consents, each logged as an access of its own.
+
+        Raises:
+            AccessDenied: one of them may not be set.
+            ConsentInvalid: one of them could never be in force; nothing is set.
+            StoreAltered, Unavailable: they could not be stored.
+        """
+        requests = [
+            AccessRequest(principal, Action.CONSENT, purpose, twin, justification=justification) for twin, _ in consents
+        ]
         for request in requests:
             if not self.check(request).permitted:
                 self.decide(request)  # logs the refusal and raises: nothing of the batch is set
+        for _, provisions in consents:
+            require_in_force(provisions, self._clock.now_ms(), self._role_of)
         for request, permit in zip(requests, self.decide_many(requests), strict=True):
             if permit is None:  # something changed since the dry run: the gate has the last word
                 self.decide(request)
-        return self._consents.put_many(consents)
+        stored = self._consents.put_many(consents)
+        self._consents_set([twin for twin, _ in consents])
+        return stored
 
     def consent_of(self, twin: TwinId) -> Consent:
         """The consent in force."""
         return self._consents.current(twin)
 
+    def consent_version(self, request: AccessRequest) -> int:
+        """The version of the consent that is in force for a request. Raises ``Unavailable``."""
+        return self._consent_of(request).version
+
     def _consent_of(self, request: AccessRequest) -> Consent:
-        return NO_CONSENT if request.twin is None else self._consents.current(request.twin)
+        if request.twin is None:
+            return NO_CONSENT
+        try:
+            return self._consents.current(request.twin)
+        except TwinwardError:
+            if request.purpose is Purpose.EMERGENCY:
+                return ALL_DENIED  # policy lets a justified emergency pass a no, so also where nobody can say
+            raise
 
     def _event(self, request: AccessRequest, decision: Decision) -> AccessEvent:
-        justification = (("justification", request.justification),) if request.justification else ()
+        why = (("justification", request.justification),) if request.justification else ()
         return AccessEvent(
             at_ms=self._clock.now_ms(),
             agent=request.principal.id,
@@ -113,11 +223,10 @@ class Access:
             reason=decision.reason,
             policy_hash=decision.policy_hash,
             consent_version=decision.consent_version,
-            detail=request.detail + justification,
+            detail=request.detail + why,
         )
 
 
-def _breaks_glass(request: AccessRequest, decision: Decision) -> bool:
-    """Whether this is a permitted emergency: the one access that a log which is down must not stand in the way of."""
-    urgent = request.purpose is Purpose.EMERGENCY and request.action in (Action.READ, Action.BREAK_GLASS)
-    return decision.permitted and urgent
+def _breaks_glass(request: AccessRequest) -> bool:
+    """Whether this is an emergency, if permitted: the one access a log that is down must not stand in the way of."""
+    return request.purpose is Purpose.EMERGENCY and request.action in (Action.READ, Action.BREAK_GLASS)

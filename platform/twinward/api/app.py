@@ -7,11 +7,18 @@ from fastapi.responses import PlainTextResponse
 
 from twinward import __version__
 from twinward.api import document, problems
+from twinward.api.acceptance import accepted_by
+from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router
 from twinward.api.auth import bearer_principal
+from twinward.api.conditions import heeding
+from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
 from twinward.api.guard import Guard
 from twinward.api.log_files import log_files_router
+from twinward.api.methods import Methods
+from twinward.api.public_address import PublicAddress
+from twinward.api.representation import Representation
 from twinward.api.similarity import similarity_router
 from twinward.api.twin_events import EventStreams
 from twinward.api.twin_records import twin_records_router
@@ -20,10 +27,14 @@ from twinward.api.twins import twins_router
 from twinward.audit.writes import WriteLog
 from twinward.fhir.service import FhirService
 from twinward.node import Node
+from twinward.node.readiness import readiness_of
 
 
-def create_app(node: Node) -> FastAPI:
-    """Every route of the node's API. The console is mounted on top of it by ``twinward.console.mount``."""
+def create_app(node: Node, *, listens: str = "") -> FastAPI:
+    """Every route of the node's API. The console is mounted on top of it by ``twinward.console.mount``.
+
+    ``listens``: the host that is listened on, a name the node may be called by.
+    """
     app = FastAPI(
         title="Twinward",
         version=__version__,
@@ -32,11 +43,14 @@ def create_app(node: Node) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    principal_of = bearer_principal(node.accounts)
+    principal_of = accepted_by(bearer_principal(node.accounts))
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
+    principal_of = heeding(principal_of)  # FHIR's routes see to it themselves
     streams = EventStreams()
     app.include_router(
-        twins_router(node.twins, node.access, WriteLog(node.audit), streams, principal_of, node.accounts.by_token)
+        twins_router(
+            node.twins, node.access, WriteLog(node.audit), streams, principal_of, node.accounts.require_standing
+        )
     )
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
@@ -44,11 +58,23 @@ def create_app(node: Node) -> FastAPI:
     if node.settings.publish_log:
         app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))
+    app.include_router(accounts_router(node.account_desk, principal_of))
+    app.include_router(emergencies_router(node.emergencies, node.access, node.clock, principal_of))
 
-    @app.get("/health", tags=["Node"], summary="Whether the node answers", response_class=PlainTextResponse)
-    def health() -> str:
+    @app.get("/health", tags=["Node"], summary="Whether the process answers", response_class=PlainTextResponse)
+    async def health() -> str:
         return "ok\n"
 
+    readiness = readiness_of(node)
+
+    @app.get("/ready", tags=["Node"], summary="Whether the stores it needs answer", response_class=PlainTextResponse)
+    def ready() -> str:
+        readiness.require()
+        return "ready\n"
+
     document.complete(app)
+    app.add_middleware(Representation)
+    app.add_middleware(Methods)
+    app.add_middleware(PublicAddress, public_url=node.settings.public_url, listens=listens)
     app.add_middleware(Guard, clock=node.clock)
     return app

@@ -5,29 +5,39 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.access.service import Access
+from twinward.api.acceptance import accept_of, acceptable
+from twinward.api.reason import Reason, reason_or
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
+from twinward.audit.exports.printing import Printing
 from twinward.audit.growth import growth_file
 from twinward.audit.reader import AuditReader, AuditRow, Filters
 from twinward.audit.service import Audit
 from twinward.clock import Clock, iso
 from twinward.errors import NotFound
+from twinward.http.media_types import preferred
 from twinward.vocabulary import Action, Purpose, Role, TwinId
 
 MAX_INDEX = 2**53 - 1
 
 
-class _Named(Protocol):
+class _Settings(Protocol):
     @property
     def hospital(self) -> str:
-        """What it calls itself."""
+        """What the node calls itself."""
+        ...
+
+    @property
+    def print_fonts(self) -> tuple[FilePath, ...]:
+        """What printed exports are set in, after DejaVu."""
         ...
 
 
@@ -40,7 +50,7 @@ class AuditNode(Protocol):
     clock: Clock
 
     @property
-    def settings(self) -> _Named:
+    def settings(self) -> _Settings:
         """Its settings."""
         ...
 
@@ -48,10 +58,18 @@ class AuditNode(Protocol):
 Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
 
 
-def officer_permit(access: Access, principal: Principal, detail: str, twin: TwinId | None = None) -> Permit:
+EXAMINING = Reason(Purpose.COMPLIANCE)
+"""Why officers read the log, unless they say otherwise."""
+
+
+def officer_permit(
+    access: Access, principal: Principal, detail: str, twin: TwinId | None = None, why: Reason = EXAMINING
+) -> Permit:
     """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
-    request = AccessRequest(principal, Action.AUDIT, Purpose.COMPLIANCE, twin, detail=(("page", detail),))
-    return access.decide(request)
+    page = (("page", detail),)
+    return access.decide(
+        AccessRequest(principal, Action.AUDIT, why.purpose, twin, justification=why.justification, detail=page)
+    )
 
 
 def row_json(row: AuditRow) -> dict[str, Any]:
@@ -94,15 +112,22 @@ def accesses_file(node: AuditNode, permit: Permit, twin: TwinId, form: ExportFor
     document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=at_ms)
     name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
     headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-    return Response(render(document, form), media_type=MEDIA_TYPES[form], headers=headers)
+    content = render(document, form, Printing(node.settings.print_fonts))
+    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
 
 
 def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> APIRouter:
     """The routes."""
     access, audit, reader = node.access, node.audit, node.audit_reader
     router = APIRouter(prefix="/api/1/audit", tags=["Audit"])
+    examining = reason_or(EXAMINING.purpose)
 
-    @router.get("/checkpoint", summary="The newest signed checkpoint; public", response_class=PlainTextResponse)
+    @router.get(
+        "/checkpoint",
+        summary="The newest signed checkpoint; public",
+        response_class=PlainTextResponse,
+        dependencies=[Depends(acceptable)],
+    )
     def checkpoint() -> str:
         latest = audit.log.latest()
         if latest is None:
@@ -112,6 +137,7 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
     @router.get("/events", summary="Events, newest first; for officers")
     def events(
         principal: Principal = Depends(principal_of),
+        why: Reason = Depends(examining),
         before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         twin: Annotated[str | None, Query(max_length=36)] = None,
@@ -120,27 +146,32 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
         action: Action | None = None,
         decision: Annotated[str | None, Query(pattern="^(permit|deny)$")] = None,
     ) -> dict[str, Any]:
-        permit = officer_permit(access, principal, "events")
+        permit = officer_permit(access, principal, "events", why=why)
         filters = Filters(TwinId(twin) if twin else None, agent, role, action, decision)
         page = reader.events(permit, before=before, limit=limit, filters=filters)
         return {"events": [row_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
 
     @router.get("/events/{index}", summary="One event; for officers")
-    def event(index: Index, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
-        return row_json(reader.event(officer_permit(access, principal, "event"), index))
+    def event(
+        index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
+    ) -> dict[str, Any]:
+        return row_json(reader.event(officer_permit(access, principal, "event", why=why), index))
 
     @router.get("/events/{index}/proof", summary="The proof that an event is in the log; for officers")
-    def proof(index: Index, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
-        officer_permit(access, principal, "proof")
+    def proof(
+        index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
+    ) -> dict[str, Any]:
+        officer_permit(access, principal, "proof", why=why)
         return proof_json(audit, index)
 
     @router.get("/consistency", summary="The proof that the log only grew; for officers")
     def consistency(
         principal: Principal = Depends(principal_of),
+        why: Reason = Depends(examining),
         old: Annotated[int, Query(ge=1, le=MAX_INDEX)] = 1,
         new: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
     ) -> Response:
-        officer_permit(access, principal, "consistency")
+        officer_permit(access, principal, "consistency", why=why)
         size = audit.status().signed_size if new is None else new
         proof = growth_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
         return Response(proof, media_type="application/json")
@@ -152,14 +183,23 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
         responses={200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}},
     )
     def accesses(
+        request: Request,
         twin: Annotated[str, Path(min_length=1, max_length=36)],
         principal: Principal = Depends(principal_of),
-        form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.PROOF,
+        why: Reason = Depends(examining),
+        form: Annotated[ExportFormat | None, Query(alias="format", description="Otherwise as Accept says.")] = None,
     ) -> Response:
-        permit = officer_permit(access, principal, f"export {form.value}", TwinId(twin))
+        form = form or _form_of(accept_of(request))
+        permit = officer_permit(access, principal, f"export {form.value}", TwinId(twin), why)
         return accesses_file(node, permit, TwinId(twin), form)
 
     return router
+
+
+def _form_of(accept: str) -> ExportFormat:
+    forms = {media_type.partition(";")[0]: form for form, media_type in MEDIA_TYPES.items()}
+    chosen = preferred(accept, tuple(forms))
+    return ExportFormat.PROOF if chosen is None else forms[chosen.name]
 
 
 def _base64(data: bytes) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from twinward.access.accounts import Accounts
-from twinward.access.errors import SignInRefused
+from twinward.access.errors import SignInRefused, TokenRefused
 from twinward.access.interfaces import Principal
+from twinward.api.body import sent_by
+from twinward.api.sign_in_gate import address_of
 
 _BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`.")
 
@@ -19,9 +22,18 @@ def bearer_principal(accounts: Accounts) -> Callable[..., Any]:
     """A FastAPI dependency that turns a bearer token into its principal. Raises ``SignInRefused`` (401)."""
 
     # Async, so that it runs where the request is: one indexed look-up and a SHA-256 cost less than a thread's turn.
-    async def principal(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Principal:
+    async def principal(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    ) -> Principal:
         if credentials is None:
             raise SignInRefused
-        return accounts.by_token(credentials.credentials)
+        try:
+            found = accounts.by_token(credentials.credentials)
+        except TokenRefused as refusal:
+            via = (("via", "token"), ("address", address_of(request)))
+            await run_in_threadpool(accounts.token_refused, refusal, via)
+            raise SignInRefused from None  # the log is told more than whoever holds the token
+        sent_by(request, found.id)
+        return found
 
     return principal

@@ -1,17 +1,40 @@
-"""Conditional requests (RFC 9110, section 13): what version a client has, or means to replace."""
+"""Preconditions over HTTP (RFC 9110, section 13): which fields a route looks at, and the refusal of all others.
+
+A route says with ``evaluates`` what it looks at. A write that comes with another field is refused by name once its
+sender is known: a condition that is not looked at must not look as if it held. A read goes on without those that would
+only save it (``If-None-Match``, ``If-Modified-Since``): the whole answer is right whatever they say.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Header, Request
 
+from twinward.access.interfaces import Principal
 from twinward.errors import BadInput, Conflict
+from twinward.http.preconditions import (
+    EVERY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    OF_READS,
+    OF_WRITES,
+    ONLY_SAVING,
+    Preconditions,
+    Selected,
+    Tag,
+    Tags,
+    read_preconditions,
+)
 
-_TAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]{0,80})"\s*(?:,|$)')
-_MAX_HEADER_CHARS = 2000
-ANY = "*"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_MARK = "evaluates"
+_NOTHING: frozenset[str] = frozenset()
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_Tags = Annotated[str | None, Header(description="* or a list of entity tags")]
+_Date = Annotated[str | None, Header(description="An HTTP date")]
 
 
 class PreconditionFailed(Conflict):
@@ -26,22 +49,86 @@ class PreconditionRequired(Conflict):
     http_status = 428
 
 
+def evaluates(*fields: str) -> Callable[[Endpoint], Endpoint]:
+    """Say of a route's function which fields it looks at. It stands below the router's own decorator."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _MARK, frozenset(fields))
+        return endpoint
+
+    return mark
+
+
+def heeding(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+    """A dependency that yields the same principal, and then refuses conditions that the route does not look at.
+
+    Raises:
+        BadInput: one of them is there, by name.
+    """
+
+    async def principal(request: Request, caller: Principal = Depends(principal_of)) -> Principal:
+        looked_at: frozenset[str] = getattr(request.scope.get("endpoint"), _MARK, _NOTHING)
+        harmless = ONLY_SAVING if request.method in _SAFE else _NOTHING
+        for name in sorted(EVERY - looked_at - harmless):
+            if name in request.headers:
+                raise BadInput(f"{name} is not evaluated by this request", hint="leave it out")
+        return caller
+
+    return principal
+
+
+async def of_read(
+    request: Request,
+    if_match: _Tags = None,  # noqa: ARG001 - for the document: what is read is every line of each, below
+    if_none_match: _Tags = None,  # noqa: ARG001
+    if_modified_since: _Date = None,  # noqa: ARG001
+    if_unmodified_since: _Date = None,  # noqa: ARG001
+) -> Preconditions:
+    """What a read is asked under. Raises ``BadInput`` for a field that cannot be read."""
+    return read_preconditions({name: request.headers.getlist(name) for name in OF_READS})
+
+
+async def of_write(
+    request: Request,
+    if_match: _Tags = None,  # noqa: ARG001 - as above
+    if_none_match: _Tags = None,  # noqa: ARG001
+    if_unmodified_since: _Date = None,  # noqa: ARG001
+) -> Preconditions:
+    """What a write is asked under. Raises ``BadInput`` for a field that cannot be read."""
+    return read_preconditions({name: request.headers.getlist(name) for name in OF_WRITES})
+
+
+async def of_tags(
+    request: Request,
+    if_match: _Tags = None,  # noqa: ARG001 - as above
+    if_none_match: _Tags = None,  # noqa: ARG001
+) -> Preconditions:
+    """What is asked where there are tags and no dates. Raises ``BadInput`` for a field that cannot be read."""
+    return read_preconditions({name: request.headers.getlist(name) for name in (IF_MATCH, IF_NONE_MATCH)})
+
+
 def quoted(tag: str) -> str:
     """An entity tag as it stands in ``ETag``."""
     return f'"{tag}"'
 
 
-def is_known(request: Request, tag: str) -> bool:
-    """Whether ``If-None-Match`` says that the client has this very version: then it is answered 304."""
-    given = _tags(request, "if-none-match")
-    return given is not None and (ANY in given or tag in given)
+def is_known(asked: Preconditions, tag: str) -> bool:
+    """Whether the client has this very version: then it is answered 304.
+
+    Raises:
+        PreconditionFailed: it asked for another version.
+    """
+    failing = asked.failing(Selected(Tag(tag)))
+    if failing and failing not in ONLY_SAVING:
+        raise PreconditionFailed("this is not the version that is there")
+    return bool(failing)
 
 
-def require_fits(request: Request, tag: str | None, *, part: Callable[[str], str] = str) -> None:
-    """Let a change go on only if its conditions hold.
+def require_fits(asked: Preconditions, tag: str | None, *, part: Callable[[str], str] = str) -> None:
+    """Let a change go on only if its conditions hold, and it names what it changes.
 
     Args:
-        request: the conditions.
+        asked: the conditions.
         tag: of what is there; None where there is nothing yet.
         part: the part of a client's tag that is compared.
 
@@ -49,35 +136,19 @@ def require_fits(request: Request, tag: str | None, *, part: Callable[[str], str
         PreconditionFailed: another version is there, or one where there should be none.
         PreconditionRequired: something is there, and the request does not say that it was seen.
     """
-    must, must_not = (_parts(_tags(request, name), part) for name in ("if-match", "if-none-match"))
-    hint = "read it again and repeat the change on what is there now"
-    if must is not None and (tag is None or (ANY not in must and tag not in must)):
-        raise PreconditionFailed("this is not the version that is there", hint=hint)
-    if must_not is not None and tag is not None and (ANY in must_not or tag in must_not):
-        raise PreconditionFailed("there is something here already", hint=hint)
-    if tag is not None and must is None and must_not is None:
+    compared = replace(asked, if_match=_parts(asked.if_match, part), if_none_match=_parts(asked.if_none_match, part))
+    failing = compared.failing(Selected(None if tag is None else Tag(tag)))
+    if failing:
+        here = failing == IF_NONE_MATCH
+        what = "there is something here already" if here else "this is not the version that is there"
+        raise PreconditionFailed(what, hint="read it again and repeat the change on what is there now")
+    if tag is not None and asked.if_match is None:
         raise PreconditionRequired(
             "a change to what is there must say which version it was made to", hint="send its ETag as If-Match"
         )
 
 
-def _parts(tags: frozenset[str] | None, part: Callable[[str], str]) -> frozenset[str] | None:
-    return None if tags is None else frozenset(map(part, tags))
-
-
-def _tags(request: Request, header: str) -> frozenset[str] | None:
-    text = ", ".join(request.headers.getlist(header)).strip()
-    if not text:
+def _parts(tags: Tags | None, part: Callable[[str], str]) -> Tags | None:
+    if tags is None:
         return None
-    if text == ANY:
-        return frozenset({ANY})
-    found, at = [], 0
-    while at < len(text) <= _MAX_HEADER_CHARS:
-        match = _TAG.match(text, at)
-        if match is None:
-            break
-        found.append(match.group(1))
-        at = match.end()
-    if at < len(text):
-        raise BadInput(f"{header} is not a list of entity tags", hint='e.g. "12.ab34", or *')
-    return frozenset(found)
+    return replace(tags, listed=tuple(replace(one, opaque=part(one.opaque)) for one in tags.listed))

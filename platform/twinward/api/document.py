@@ -2,7 +2,8 @@
 
 FastAPI documents what a route returns when all is well, and a 422 that this API never sends. What else may come back
 is the same everywhere, because one set of handlers makes it (``twinward.api.problems``, ``FhirRoute``): so it is
-written into the document here, once, and not route by route. A route's own words on a status stay.
+written into the document here, once, and not route by route. A route's own words on a status stay. So are the media
+types that a FHIR resource is shown as, and the links from a resource that was written to what may be done with it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,25 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from twinward.api.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
+from twinward.api.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
+from twinward.api.fhir.parameters import of_every_request
 from twinward.client.messages import PREFIX as QUERIES
 from twinward.fhir.render import MEDIA_TYPE
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 _FHIR = "/fhir"
 _PROBLEM, _OUTCOME = "Problem", "OperationOutcome"
+
+_TYPE = f"{_FHIR}/{{resource_type}}"
+_RESOURCE = f"{_TYPE}/{{resource_id}}"
+_NAMED = {"resource_type": "$response.body#/resourceType", "resource_id": "$response.body#/id"}
+_LINKS = {
+    "read": ("get", _RESOURCE, _NAMED),
+    "vread": ("get", f"{_RESOURCE}/_history/{{version_id}}", _NAMED | {"version_id": "$response.body#/meta/versionId"}),
+    "history": ("get", f"{_RESOURCE}/_history", _NAMED),
+    "update": ("put", _RESOURCE, _NAMED),
+    "delete": ("delete", _RESOURCE, _NAMED),
+}
 
 _TEXT = {"type": "string"}
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -71,8 +84,14 @@ _SIGNED_IN = {
     403: "Policy, consent or a budget says no; the refusal is logged",
     404: "There is no such thing, or the caller may not know that there is",
     409: "The present version or state stands in the way",
+    429: "More patients opened in emergencies than one clinician may; the refusal is logged",
 }
-_WITH_BODY = {413: "The body is larger than this node takes"}
+_NEGOTIATED = {406: "Accept, Accept-Encoding or _format take nothing of what this is answered with"}
+_WITH_BODY = {
+    408: "The body came too slowly",
+    413: "The body is larger than this route takes, packed or unpacked",
+    415: "The body is of another media type, charset or content coding than this route takes",
+}
 _OF_QUERIES = {429: "More requests in a minute than this hospital answers one vendor; the hint says how long to wait"}
 _OF_FHIR = {
     410: "It was deleted; its history is still there",
@@ -96,6 +115,9 @@ def complete(app: FastAPI) -> None:
             schemas.pop(name, None)
         for path, operation in _operations(document):
             _add_refusals(path, operation)
+            if path.startswith(_FHIR):
+                _add_media_types(operation)
+        _add_links(document["paths"])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
@@ -110,21 +132,46 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _add_refusals(path: str, operation: dict[str, Any]) -> None:
     of_fhir = path == _FHIR or path.startswith(f"{_FHIR}/")
-    refusals = dict(_EVERYWHERE)
+    refusals = _EVERYWHERE | (_NEGOTIATED if is_negotiated(path) else {})
     if operation.get("security"):
         refusals |= _SIGNED_IN | (_OF_FHIR if of_fhir else {})
     elif "{" in path:
         refusals[404] = _SIGNED_IN[404]
     if "requestBody" in operation:
         refusals |= _WITH_BODY | (_OF_QUERIES if path.startswith(f"{QUERIES}/") else {})
+    if of_fhir:
+        operation.setdefault("parameters", []).extend(of_every_request())
     responses = operation["responses"]
     responses.pop(_UNSENT, None)
     for status, meaning in sorted(refusals.items()):
-        # The bound on bodies stands before every route, FHIR's too, and speaks the platform's own shape.
-        shape = _OUTCOME if of_fhir and status != 413 else _PROBLEM
+        shape = _OUTCOME if of_fhir else _PROBLEM
         responses.setdefault(str(status), {"description": meaning, "content": _content(shape)})
 
 
+def _add_media_types(operation: dict[str, Any]) -> None:
+    """A resource is shown as each of FHIR's JSON types, as Accept or ``_format`` asks."""
+    for response in operation["responses"].values():
+        content = response.get("content", {})
+        if MEDIA_TYPE in content:
+            response["content"] = dict.fromkeys(FHIR_TYPES, content[MEDIA_TYPE]) | content
+
+
+def _add_links(paths: dict[str, Any]) -> None:
+    """From what a create or an update answers to reads, versions, history, updates and deletion of that resource.
+
+    https://spec.openapis.org/oas/v3.1.0#link-object
+    """
+    if _RESOURCE not in paths:
+        return
+    links = {
+        name: {"operationId": paths[path][method]["operationId"], "parameters": parameters}
+        for name, (method, path, parameters) in _LINKS.items()
+    }
+    for operation in (paths[_TYPE]["post"], paths[_RESOURCE]["put"]):
+        for status in ("200", "201"):
+            operation["responses"][status]["links"] = links
+
+
 def _content(shape: str) -> dict[str, Any]:
-    media_type = MEDIA_TYPE if shape == _OUTCOME else PROBLEM_MEDIA_TYPE
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    said = {"schema": {"$ref": f"#/components/schemas/{shape}"}}
+    return dict.fromkeys(FHIR_TYPES if shape == _OUTCOME else PROBLEM_TYPES, said)

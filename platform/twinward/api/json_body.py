@@ -1,78 +1,70 @@
-"""A small JSON body from an untrusted client: bounded before it is built, strict, and no number that is none."""
+"""A small JSON body from an untrusted client: bounded before it is built, strict, and no number that is none.
+
+A route that takes one depends on ``small_body``, and reads it with ``read_json`` once its caller has been told that it
+may send it; ``documented`` says in the OpenAPI document what it takes.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
+from twinward.api.body import USUAL_BYTES, read_body
 from twinward.errors import BadInput
+from twinward.http.media_types import require_taken
+from twinward.small_json import MAX_DEPTH, decode
 
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 16
-_MAX_NUMBER_CHARS = 64
+__all__ = ["JSON", "MAX_BYTES", "MAX_DEPTH", "Sent", "decode", "documented", "read_json", "small_body"]
 
+JSON = "application/json"
 
-async def small_body(request: Request) -> bytes:
-    """The request's body, unread: who may not send it is told so first. Raises ``BadInput`` beyond a bound."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_BYTES:
-            raise BadInput(f"this body has {MAX_BYTES} bytes at most")
-    return bytes(raw)
+MAX_BYTES = USUAL_BYTES
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
-def decode(raw: bytes) -> Any:
-    """Strict JSON.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A small body, unread, and what its sender says it is: the values of ``Content-Type``."""
+
+    content: bytes
+    said: Sequence[str] = ()
+
+    def of(self, *taken: str) -> bytes:
+        """The body, if it is said to be of one of these types; nothing at all is of every type.
+
+        Raises ``UnsupportedMedia``.
+        """
+        if self.content:
+            require_taken(self.said, taken)
+        return self.content
+
+
+async def small_body(request: Request) -> Sent:
+    """The request's body, unread: who may not send it is told so first. Raises as ``read_body``."""
+    return Sent(await read_body(request, MAX_BYTES), request.headers.getlist("content-type"))
+
+
+def read_json(kind: type[BodyT], body: Sent) -> BodyT:
+    """What a body says; an empty one says nothing.
 
     Raises:
-        BadInput: it is not JSON in UTF-8, nests deeper than ``MAX_DEPTH``, or has a key twice, half a surrogate pair or
-            a number beyond a double's range.
+        UnsupportedMedia: it is not said to be JSON.
+        BadInput: it is not such a body; never with what was sent.
     """
+    content = body.of(JSON)
     try:
-        tree = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_number,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
-        json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair is found here
-    except (ValueError, RecursionError):
-        raise BadInput("the body is not JSON", hint="send UTF-8 JSON, no key twice, no NaN") from None
-    if _deeper(tree, MAX_DEPTH):
-        raise BadInput(f"the body nests deeper than {MAX_DEPTH} levels")
-    return tree
+        return kind.model_validate(decode(content) if content.strip() else {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"]) or "body"
+        raise BadInput(f"{where}: {first['msg']}", hint="see /openapi.json for what this endpoint takes") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        raise ValueError("a key twice")
-    return built
-
-
-def _no_number(_: str) -> NoReturn:
-    raise ValueError("no number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError("beyond a double's range")
-    return value
-
-
-def _integer(text: str) -> int:
-    if len(text) > _MAX_NUMBER_CHARS:
-        raise ValueError("too many digits")
-    return int(text)
-
-
-def _deeper(tree: object, most: int) -> bool:
-    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else None
-    if inner is None:
-        return False
-    return most == 0 or any(_deeper(one, most - 1) for one in inner)
+def documented(kind: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    """The body a route reads by itself, for the OpenAPI document."""
+    content = {JSON: {"schema": kind.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}

@@ -6,9 +6,10 @@ many events of which kind there were in which minute, is in the threat model; ``
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends
+from fastapi.responses import PlainTextResponse, Response
 
+from twinward.api.acceptance import acceptable
 from twinward.errors import NotFound, Unavailable
 from twinward_ledger.errors import LedgerError, NoSuchEntry
 from twinward_ledger.tlog_tiles import CHECKPOINT, LogFile, LogFiles
@@ -21,17 +22,21 @@ PARTIAL = "public, max-age=86400"
 NOT_KEPT = "no-cache"
 
 
+class _Bytes(Response):
+    media_type = "application/octet-stream"
+
+
 def log_files_router(files: LogFiles) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix=PREFIX, tags=["Log"])
+    router = APIRouter(prefix=PREFIX, tags=["Log"], dependencies=[Depends(acceptable)])
 
-    @router.head("/checkpoint", include_in_schema=False)
-    @router.get("/checkpoint", summary="The newest checkpoint a quorum co-signed; public", response_class=Response)
+    @router.get(
+        "/checkpoint", summary="The newest checkpoint a quorum co-signed; public", response_class=PlainTextResponse
+    )
     def checkpoint() -> Response:
         return _answer(_read(files, CHECKPOINT))
 
-    @router.head("/tile/{path:path}", include_in_schema=False)
-    @router.get("/tile/{path:path}", summary="Part of the tree, or leaves under it; public", response_class=Response)
+    @router.get("/tile/{path:path}", summary="Part of the tree, or leaves under it; public", response_class=_Bytes)
     def tile(path: str) -> Response:
         return _answer(_read(files, f"tile/{path}"))
 

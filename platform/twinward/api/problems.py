@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
 
-from twinward.errors import TwinwardError
+from twinward.api.body import BodyRefused
+from twinward.api.methods import allow_header
+from twinward.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
 from twinward.fhir.render import MEDIA_TYPE as FHIR_MEDIA_TYPE
@@ -24,7 +25,6 @@ _CALLERS_FAULT = (MalformedBundle, MalformedKey, ParameterError)
 
 
 _MAX_NAME_CHARS = 40
-_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -58,9 +58,27 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _defect)
 
 
+def headers_of(error: TwinwardError) -> dict[str, str]:
+    """What a refusal says in its headers, whatever its body is."""
+    headers = {}
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    wait_s = getattr(error, "wait_s", None)
+    if isinstance(wait_s, int):
+        headers["retry-after"] = str(wait_s)  # RFC 9110 section 10.2.3
+    if isinstance(error, UnsupportedMedia) and error.taken:
+        headers["accept"] = ", ".join(error.taken)  # section 12.5.1: of the next request for this resource
+        patches = [one for one in error.taken if "patch" in one]
+        if patches:
+            headers["accept-patch"] = ", ".join(patches)  # RFC 5789 section 2.2
+    return headers
+
+
 async def _expected(_: Request, error: Exception) -> Response:
     assert isinstance(error, TwinwardError)  # noqa: S101 - narrows the type; registered for this class only
-    return problem(error.http_status, type(error).__name__, str(error), error.hint)
+    if error.http_status >= 500:
+        log.warning("unavailable", kind=type(error).__name__, cause=type(error.__cause__).__name__)
+    return problem(error.http_status, type(error).__name__, *error.outside(), headers=headers_of(error))
 
 
 async def _crypto(_: Request, error: Exception) -> Response:
@@ -79,21 +97,12 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:
-        headers["allow"] = ", ".join(_allowed(request))
-    if request.url.path.startswith("/fhir/"):
+        headers["allow"] = allow_header(request)
+    kind = error.kind if isinstance(error, BodyRefused) else "HttpError"
+    if f"{request.url.path}/".startswith("/fhir/"):
         issue = Issue("not-supported" if error.status_code == 405 else "not-found", "", str(error.detail))
         return JSONResponse(operation_outcome([issue]), error.status_code, headers, FHIR_MEDIA_TYPE)
-    return problem(error.status_code, "HttpError", str(error.detail), headers=headers)
-
-
-def _allowed(request: Request) -> list[str]:
-    """Every method that some route has for this path; the router names only those of the first route that fits."""
-    scope = dict(request.scope)
-    return [
-        method
-        for method in _METHODS
-        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
+    return problem(error.status_code, kind, str(error.detail), headers=headers)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -18,7 +19,9 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from twinward.errors import BadInput, TwinwardError, Unavailable
+from twinward.api.acceptance import JSON, accept_of
+from twinward.errors import BadInput, Busy, TwinwardError
+from twinward.http.media_types import preferred
 from twinward.twins.following import Told
 from twinward.twins.state import TwinState
 
@@ -27,7 +30,7 @@ POLL_S = 0.5
 POLLS_PER_BEAT = 30
 """A heartbeat every 15 seconds of silence."""
 RETRY_MS = 2000
-MOST_STREAMS = 64
+MOST_STREAMS, OF_ONE_ACCOUNT = 64, 16
 _LAST_EVENT = "last-event-id"
 
 
@@ -39,26 +42,28 @@ class Following(Protocol):
         """Where to resume after what was told."""
         ...
 
-    def poll(self) -> Sequence[Told]:
-        """What happened since."""
+    def poll(self) -> Iterator[Told]:
+        """What happened since, each looked up, and decided, when it is asked for."""
         ...
 
 
 class EventStreams:
-    """Serves subscriptions, so many at once."""
+    """Serves subscriptions, so many at once; so many of one account, that none takes all places."""
 
-    def __init__(self, *, most: int = MOST_STREAMS) -> None:
+    def __init__(self, *, most: int = MOST_STREAMS, of_one: int = OF_ONE_ACCOUNT) -> None:
         self._most = most
-        self._open = 0
+        self._of_one = of_one
+        self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @property
     def open(self) -> int:
         """How many there are now."""
-        return self._open
+        return self._open.total()
 
     def serve(
         self,
+        account: str,
         begin: Callable[[], Following],
         still_signed_in: Callable[[], None],
         shown: Callable[[TwinState], Mapping[str, Any]],
@@ -66,28 +71,33 @@ class EventStreams:
         """A response that streams until the client goes or leave is withdrawn.
 
         Args:
+            account: whose it is.
             begin: starts the subscription; a refusal is raised from here, as any route's.
             still_signed_in: raises once the caller's token is no longer good.
             shown: a twin's state as JSON.
 
         Raises:
-            Unavailable: as many streams are open as this node serves.
+            Busy: as many streams are open as this node serves, or serves one account.
         """
         with self._lock:
-            if self._open >= self._most:
-                raise Unavailable(
+            if self.open >= self._most:
+                raise Busy(
                     f"{self._most} event streams are open, the most this node serves", hint="close one, or try later"
                 )
-            self._open += 1
+            if self._open[account] >= self._of_one:
+                raise Busy(f"{self._of_one} event streams of this account are open, the most it may", hint="close one")
+            self._open[account] += 1
         try:
-            return _Stream(_frames(begin(), still_signed_in, shown), self._close)
+            return _Stream(_frames(begin(), still_signed_in, shown), lambda: self._close(account))
         except BaseException:
-            self._close()
+            self._close(account)
             raise
 
-    def _close(self) -> None:
+    def _close(self, account: str) -> None:
         with self._lock:
-            self._open -= 1
+            self._open[account] -= 1
+            if not self._open[account]:
+                del self._open[account]
 
 
 class _Stream(StreamingResponse):
@@ -106,9 +116,9 @@ class _Stream(StreamingResponse):
 
 
 def wants_events(request: Request) -> bool:
-    """Whether ``Accept`` asks for events."""
-    accepted = request.headers.get("accept", "").lower().split(",")
-    return any(one.partition(";")[0].strip() == MEDIA_TYPE for one in accepted)
+    """Whether ``Accept`` would rather have events than the state."""
+    chosen = preferred(accept_of(request), (JSON, MEDIA_TYPE))
+    return chosen is not None and chosen.name == MEDIA_TYPE
 
 
 def last_event(request: Request) -> int | None:
@@ -127,25 +137,27 @@ async def _frames(
     yield f"retry: {RETRY_MS}\n".encode() + _frame("ready", {}, following.resume)
     silent = 0
     while True:
+        told = following.poll()
+        silent += 1
         try:
-            told = await to_thread.run_sync(_poll, following, still_signed_in)
+            while (one := await to_thread.run_sync(_next, told, still_signed_in)) is not None:
+                yield _frame("twin", shown(one.state), one.resume)
+                silent = 0
         except TwinwardError as error:
             # Headers are sent long since: the end is said within the stream, in the words of any refusal.
-            said = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+            message, hint = error.outside()
+            said = {"kind": type(error).__name__, "message": message, "hint": hint}
             yield _frame("end", {"error": said}, None)
             return
-        for one in told:
-            yield _frame("twin", shown(one.state), one.resume)
-        silent = 0 if told else silent + 1
         if silent >= POLLS_PER_BEAT:
             yield b": still here\n\n"
             silent = 0
         await anyio.sleep(POLL_S)
 
 
-def _poll(following: Following, still_signed_in: Callable[[], None]) -> Sequence[Told]:
+def _next(told: Iterator[Told], still_signed_in: Callable[[], None]) -> Told | None:
     still_signed_in()
-    return following.poll()
+    return next(told, None)
 
 
 def _frame(event: str, data: Mapping[str, Any], resume: int | None) -> bytes:

@@ -6,21 +6,19 @@ import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from twinward.access.consent import Provision, parse_provisions
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.service import Access
+from twinward.api.json_body import JSON, Sent, small_body
+from twinward.api.reason import Reason, reason, reason_or
 from twinward.api.twins import PREFIX, TwinPath
 from twinward.clock import iso
-from twinward.errors import BadInput, NotFound
+from twinward.errors import NotFound
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordStore
 from twinward.vocabulary import Action, Category, Purpose, TwinId
-
-MAX_CONSENT_BYTES = 64 * 1024
-Justification = Annotated[str, Query(max_length=500)]
-
 
 _CONSENT_BODY = {
     "requestBody": {
@@ -41,10 +39,9 @@ def twin_records_router(
         twin: TwinPath,
         category: Annotated[list[Category], Query(min_length=1, max_length=len(Category))],
         principal: Principal = Depends(principal_of),
-        purpose: Purpose = Purpose.TREATMENT,
-        justification: Justification = "",
+        why: Reason = Depends(reason),
     ) -> dict[str, Any]:
-        found = twins.read(principal, purpose, TwinId(twin), category, justification=justification)
+        found = twins.read(principal, why.purpose, TwinId(twin), category, justification=why.justification)
         return {
             "twin": twin,
             "records": [
@@ -61,10 +58,16 @@ def twin_records_router(
         }
 
     @router.get("/{twin}/consent", summary="The consent in force; for officers")
-    def consent(twin: TwinPath, principal: Principal = Depends(principal_of)) -> dict[str, Any]:
-        access.decide(AccessRequest(principal, Action.CONSENT, Purpose.COMPLIANCE, TwinId(twin)))
+    def consent(
+        twin: TwinPath,
+        principal: Principal = Depends(principal_of),
+        why: Reason = Depends(reason_or(Purpose.COMPLIANCE)),
+    ) -> dict[str, Any]:
+        access.decide(
+            AccessRequest(principal, Action.CONSENT, why.purpose, TwinId(twin), justification=why.justification)
+        )
         _require_kept(store, twin)
-        return access.consent_of(TwinId(twin)).model_dump(mode="json")
+        return access.consent_of(TwinId(twin)).model_dump(mode="json", exclude_defaults=True)
 
     @router.put(
         "/{twin}/consent",
@@ -72,25 +75,22 @@ def twin_records_router(
         openapi_extra=_CONSENT_BODY,
     )
     def put_consent(
-        twin: TwinPath, raw: bytes = Depends(_consent_body), principal: Principal = Depends(principal_of)
+        twin: TwinPath,
+        principal: Principal = Depends(principal_of),
+        why: Reason = Depends(reason_or(Purpose.RECORD_MANAGEMENT)),
+        sent: Sent = Depends(small_body),
     ) -> dict[str, Any]:
-        request = AccessRequest(principal, Action.CONSENT, Purpose.RECORD_MANAGEMENT, TwinId(twin))
+        request = AccessRequest(principal, Action.CONSENT, why.purpose, TwinId(twin), justification=why.justification)
         if not access.check(request).permitted:
             access.decide(request)  # logs the refusal: who may not set consents learns nothing of which twins are kept
         _require_kept(store, twin)
-        return access.set_consent(principal, TwinId(twin), parse_provisions(raw)).model_dump(mode="json")
+        provisions = parse_provisions(sent.of(JSON))
+        consent = access.set_consent(
+            principal, TwinId(twin), provisions, purpose=why.purpose, justification=why.justification
+        )
+        return consent.model_dump(mode="json", exclude_defaults=True)
 
     return router
-
-
-async def _consent_body(request: Request) -> bytes:
-    """The body, refused once it outgrows any consent instead of cut off."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_CONSENT_BYTES:
-            raise BadInput(f"a consent has {MAX_CONSENT_BYTES} bytes at most", hint="use fewer provisions")
-    return bytes(raw)
 
 
 def _require_kept(store: RecordStore, twin: str) -> None:

@@ -45,8 +45,11 @@ def feature(state: FeatureState) -> JsonObject:
 
 
 def tag_of(outline: Outline, *view: object) -> str:
-    """The entity tag of an answer: the twin's revision, and a digest of what is shown of it and to whom."""
-    digest = hashlib.sha256(json.dumps([str(one) for one in view]).encode()).hexdigest()
+    """The entity tag of an answer: the twin's revision, and a digest of the day, what is shown of it and to whom.
+
+    The day is in it since what is shown changes by the day without a revision: an age, a reading dated ahead.
+    """
+    digest = hashlib.sha256(json.dumps([str(one) for one in (outline.on, *view)]).encode()).hexdigest()
     return f"{outline.revision}-{digest[:_VIEW_CHARS]}"
 
 

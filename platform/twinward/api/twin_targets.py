@@ -5,33 +5,29 @@ What is there is only replaced by a request that names it: ``If-Match`` with its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
 from twinward.access.interfaces import Principal
 from twinward.api import twin_shape
-from twinward.api.conditions import quoted, require_fits
-from twinward.api.json_body import decode, small_body
-from twinward.api.twin_reason import Reason, reason
+from twinward.api.conditions import evaluates, of_tags, quoted, require_fits
+from twinward.api.json_body import JSON, Sent, decode, small_body
+from twinward.api.reason import Reason, reason
+from twinward.api.target_changes import merged, of_feature, with_member, without
 from twinward.api.twins import PREFIX, FeaturePath, InnerPath, TwinPath
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.errors import BadInput, NotFound
+from twinward.http.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.twins.service import Twins
 from twinward.twins.state import JsonObject, Outline
-from twinward.twins.targets import Change, merge_patch
+from twinward.twins.targets import Change
 from twinward.vocabulary import Action, TwinId
 
 MERGE_PATCH = "application/merge-patch+json"
-_JSON = "application/json"
 _ANY_OBJECT = {"type": "object"}
-
-
-class UnsupportedMedia(BadInput):
-    """A body of another kind than the route takes."""
-
-    http_status = 415
 
 
 def _documented(*media: str, schema: JsonObject | None = None) -> dict[str, Any]:
@@ -43,139 +39,34 @@ _ETAG = {"ETag": {"schema": {"type": "string"}, "description": "The version that
 CHANGING: dict[int | str, dict[str, Any]] = {
     204: {"description": "Done", "headers": _ETAG},
     412: {"description": "If-Match or If-None-Match does not hold: another version is there"},
-    415: {"description": "Another media type than this route takes"},
     428: {"description": "Something is there: say which version was seen (If-Match)"},
 }
 SETTING = CHANGING | {201: {"description": "There was none: it is new", "headers": _ETAG}}
+_TARGET = "/{twin}/features/{feature}/desiredProperties"
 
 
-def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) -> APIRouter:
-    """The routes that change care targets."""
-    router = APIRouter(prefix=PREFIX, tags=["Twins"])
-    target = "/{twin}/features/{feature}/desiredProperties"
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every change says: who asks and why, and under which conditions."""
 
-    @router.put(
-        target, summary="Set the care target", status_code=204, responses=SETTING, openapi_extra=_documented(_JSON)
-    )
-    def put_target(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        body: bytes = Depends(small_body),
-    ) -> Response:
-        return change_one(
-            request, principal, why, twin, feature, lambda _: _object(request, body, _JSON), based_on_present=False
-        )
+    principal: Principal
+    why: Reason
+    conditions: Preconditions
 
-    @router.patch(
-        target,
-        summary="Merge into the care target (RFC 7396)",
-        status_code=204,
-        responses=SETTING,
-        openapi_extra=_documented(MERGE_PATCH, _JSON),
-    )
-    def patch_target(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        body: bytes = Depends(small_body),
-    ) -> Response:
-        return change_one(
-            request,
-            principal,
-            why,
-            twin,
-            feature,
-            lambda present: _merged(present, _object(request, body, MERGE_PATCH, _JSON)),
-        )
 
-    @router.delete(target, summary="Delete the care target; its history stays", status_code=204, responses=CHANGING)
-    def delete_target(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-    ) -> Response:
-        return change_one(
-            request, principal, why, twin, feature, lambda _: None, based_on_present=False, must_exist=True
-        )
+_Asker = Callable[..., Coroutine[Any, Any, _Asked]]
+"""The dependency that gathers it."""
 
-    @router.put(
-        target + "/{path:path}",
-        summary="Set one member of the care target",
-        status_code=204,
-        responses=SETTING,
-        openapi_extra=_documented(_JSON, schema={}),
-    )
-    def put_member(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        path: InnerPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        body: bytes = Depends(small_body),
-    ) -> Response:
-        def change(present: JsonObject | None) -> JsonObject:
-            return _with_member(present, twin_shape.segments(path), _json(request, body, _JSON))
 
-        return change_one(request, principal, why, twin, feature, change)
+@dataclass(frozen=True, slots=True)
+class _Changing:
+    """Changes targets, and answers with what became of them."""
 
-    @router.delete(
-        target + "/{path:path}", summary="Delete one member of the care target", status_code=204, responses=CHANGING
-    )
-    def delete_member(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        path: InnerPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-    ) -> Response:
-        return change_one(
-            request,
-            principal,
-            why,
-            twin,
-            feature,
-            lambda present: _without(present, twin_shape.segments(path)),
-            must_exist=True,
-        )
+    twins: Twins
 
-    @router.patch(
-        "/{twin}/features",
-        summary="Merge into several care targets at once (RFC 7396)",
-        status_code=204,
-        responses=CHANGING,
-        openapi_extra=_documented(MERGE_PATCH, _JSON),
-    )
-    def patch_features(
-        request: Request,
-        twin: TwinPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        body: bytes = Depends(small_body),
-    ) -> Response:
-        twins.require(principal, Action.WRITE, why.purpose)
-        changes = {name: _of_feature(patch) for name, patch in _object(request, body, MERGE_PATCH, _JSON).items()}
-        if not changes:
-            raise BadInput("the patch names no feature")
-
-        def guard(outline: Outline) -> None:
-            require_fits(request, str(outline.revision), part=_revision)
-
-        after = twins.targets.change(principal, why.purpose, TwinId(twin), changes, guard=guard)
-        return Response(status_code=204, headers={"etag": quoted(twin_shape.tag_of(after, "written"))})
-
-    def change_one(
-        request: Request,
-        principal: Principal,
-        why: Reason,
+    def one(
+        self,
+        asked: _Asked,
         twin: str,
         feature: str,
         change: Change,
@@ -183,19 +74,21 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
         based_on_present: bool = True,
         must_exist: bool = False,
     ) -> Response:
-        if feature not in twins.states.units:
-            raise NotFound("the schema has no such feature", hint=f"one of {', '.join(twins.states.units)}")
+        """The target of one feature: 201 where there was none."""
+        targets, units, why = self.twins.targets, self.twins.states.units, asked.why
+        if feature not in units:
+            raise NotFound("the schema has no such feature", hint=f"one of {', '.join(units)}")
         existed = False
 
         def guard(outline: Outline) -> None:
             nonlocal existed
-            existed = twins.targets.is_set(outline, feature)
-            require_fits(request, twin_shape.target_tag(outline, feature) if existed else None)
+            existed = targets.is_set(outline, feature)
+            require_fits(asked.conditions, twin_shape.target_tag(outline, feature) if existed else None)
             if must_exist and not existed:
                 raise NotFound("there is no care target here")
 
-        after = twins.targets.change(
-            principal,
+        after = targets.change(
+            asked.principal,
             why.purpose,
             TwinId(twin),
             {feature: change},
@@ -208,71 +101,144 @@ def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) ->
             return Response(status_code=204, headers=headers)
         return JSONResponse({"_revision": after.revision}, status_code=201, headers=headers)
 
+    def several(self, asked: _Asked, twin: str, patch: Callable[[], JsonObject]) -> Response:
+        """The targets of some features, all or none. The patch is looked at once the caller is known to write here."""
+        why = asked.why
+        self.twins.require(asked.principal, Action.WRITE, why.purpose, why.justification)
+        changes = {name: of_feature(part) for name, part in patch().items()}
+        if not changes:
+            raise BadInput("the patch names no feature")
+
+        def guard(outline: Outline) -> None:
+            require_fits(asked.conditions, str(outline.revision), part=_revision)
+
+        after = self.twins.targets.change(
+            asked.principal, why.purpose, TwinId(twin), changes, guard=guard, justification=why.justification
+        )
+        return Response(status_code=204, headers={"etag": quoted(twin_shape.tag_of(after, "written"))})
+
+
+def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) -> APIRouter:
+    """The routes that change care targets."""
+    router = APIRouter(prefix=PREFIX, tags=["Twins"])
+
+    async def asked(
+        principal: Principal = Depends(principal_of),
+        why: Reason = Depends(reason),
+        conditions: Preconditions = Depends(of_tags),
+    ) -> _Asked:
+        return _Asked(principal, why, conditions)
+
+    changing = _Changing(twins)
+    _add_whole(router, changing, asked)
+    _add_members(router, changing, asked)
+    _add_several(router, changing, asked)
     return router
 
 
-def _object(request: Request, body: bytes, *media: str) -> JsonObject:
-    content = _json(request, body, *media)
+def _add_whole(router: APIRouter, changing: _Changing, asked_of: _Asker) -> None:
+    @router.put(
+        _TARGET, summary="Set the care target", status_code=204, responses=SETTING, openapi_extra=_documented(JSON)
+    )
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def put_target(
+        twin: TwinPath,
+        feature: FeaturePath,
+        asked: _Asked = Depends(asked_of),
+        body: Sent = Depends(small_body),
+    ) -> Response:
+        def change(_: JsonObject | None) -> JsonObject:
+            return _object(body, JSON)
+
+        return changing.one(asked, twin, feature, change, based_on_present=False)
+
+    @router.patch(
+        _TARGET,
+        summary="Merge into the care target (RFC 7396)",
+        status_code=204,
+        responses=SETTING,
+        openapi_extra=_documented(MERGE_PATCH, JSON),
+    )
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def patch_target(
+        twin: TwinPath,
+        feature: FeaturePath,
+        asked: _Asked = Depends(asked_of),
+        body: Sent = Depends(small_body),
+    ) -> Response:
+        def change(present: JsonObject | None) -> JsonObject:
+            return merged(present, _object(body, MERGE_PATCH, JSON))
+
+        return changing.one(asked, twin, feature, change)
+
+    @router.delete(_TARGET, summary="Delete the care target; its history stays", status_code=204, responses=CHANGING)
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def delete_target(twin: TwinPath, feature: FeaturePath, asked: _Asked = Depends(asked_of)) -> Response:
+        return changing.one(asked, twin, feature, lambda _: None, based_on_present=False, must_exist=True)
+
+
+def _add_members(router: APIRouter, changing: _Changing, asked_of: _Asker) -> None:
+    @router.put(
+        _TARGET + "/{path:path}",
+        summary="Set one member of the care target",
+        status_code=204,
+        responses=SETTING,
+        openapi_extra=_documented(JSON, schema={}),
+    )
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def put_member(
+        twin: TwinPath,
+        feature: FeaturePath,
+        path: InnerPath,
+        asked: _Asked = Depends(asked_of),
+        body: Sent = Depends(small_body),
+    ) -> Response:
+        def change(present: JsonObject | None) -> JsonObject:
+            return with_member(present, twin_shape.segments(path), _json(body, JSON))
+
+        return changing.one(asked, twin, feature, change)
+
+    @router.delete(
+        _TARGET + "/{path:path}", summary="Delete one member of the care target", status_code=204, responses=CHANGING
+    )
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def delete_member(
+        twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
+    ) -> Response:
+        def change(present: JsonObject | None) -> JsonObject:
+            return without(present, twin_shape.segments(path))
+
+        return changing.one(asked, twin, feature, change, must_exist=True)
+
+
+def _add_several(router: APIRouter, changing: _Changing, asked_of: _Asker) -> None:
+    @router.patch(
+        "/{twin}/features",
+        summary="Merge into several care targets at once (RFC 7396)",
+        status_code=204,
+        responses=CHANGING,
+        openapi_extra=_documented(MERGE_PATCH, JSON),
+    )
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def patch_features(
+        twin: TwinPath,
+        asked: _Asked = Depends(asked_of),
+        body: Sent = Depends(small_body),
+    ) -> Response:
+        return changing.several(asked, twin, lambda: _object(body, MERGE_PATCH, JSON))
+
+
+def _object(body: Sent, *media: str) -> JsonObject:
+    content = _json(body, *media)
     if not isinstance(content, dict):
         raise BadInput("the body is not a JSON object")
     return content
 
 
-def _json(request: Request, body: bytes, *media: str) -> Any:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in media:
-        raise UnsupportedMedia(f"this takes {' or '.join(media)}", hint="set Content-Type")
-    return decode(body)
+def _json(body: Sent, *media: str) -> Any:
+    return decode(body.of(*media))
 
 
 def _revision(tag: str) -> str:
     """The part of a twin's entity tag that says which revision it is of, whatever was shown of it."""
     return tag.partition("-")[0]
-
-
-def _of_feature(patch: Any) -> Change:
-    """A merge patch of one feature, which may only be about its target."""
-    if patch is None or not isinstance(patch, dict) or patch.keys() - {"desiredProperties"}:
-        raise BadInput(
-            "a patch of a feature holds desiredProperties only", hint="what was measured changes by what is recorded"
-        )
-    if "desiredProperties" not in patch:
-        raise BadInput("a patch of a feature holds its desiredProperties")
-    wanted = patch["desiredProperties"]
-    return lambda present: None if wanted is None else _merged(present, wanted)
-
-
-def _merged(present: JsonObject | None, patch: object) -> JsonObject:
-    merged = merge_patch(present, patch)
-    if not isinstance(merged, dict):
-        raise BadInput("a care target is a JSON object")
-    return merged
-
-
-def _with_member(present: JsonObject | None, names: list[str], value: Any) -> JsonObject:
-    """The target with one member set; objects on the way are made where there are none."""
-    whole: JsonObject = dict(present or {})
-    inner = whole
-    for name in names[:-1]:
-        below = inner.get(name, {})
-        if not isinstance(below, dict):
-            raise Conflict(f"{name} is there and is no object: nothing can be set below it")
-        inner[name] = dict(below)
-        inner = inner[name]
-    inner[names[-1]] = value
-    return whole
-
-
-def _without(present: JsonObject | None, names: list[str]) -> JsonObject:
-    whole: JsonObject = dict(present or {})
-    inner = whole
-    for name in names[:-1]:
-        below = inner.get(name)
-        if not isinstance(below, dict):
-            raise NotFound("there is nothing at this path")
-        inner[name] = dict(below)
-        inner = inner[name]
-    if names[-1] not in inner:
-        raise NotFound("there is nothing at this path")
-    del inner[names[-1]]
-    return whole

@@ -6,48 +6,126 @@ the whole (``attributes.withheld`` says what) and refused where it is asked for 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import bisect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import AccessControl, Principal
 from twinward.api import selectors, twin_shape
-from twinward.api.conditions import is_known, quoted
+from twinward.api.conditions import evaluates, is_known, of_tags, quoted
+from twinward.api.reason import Reason, reason
 from twinward.api.twin_events import MEDIA_TYPE, EventStreams, last_event, wants_events
 from twinward.api.twin_moment import Moment, moment
-from twinward.api.twin_reason import Reason, reason
-from twinward.errors import BadInput, NotFound
+from twinward.api.twin_pages import TWIN, Pages
+from twinward.errors import NotFound
+from twinward.http.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.twins.following import FollowingAll, FollowingOne, Subscriber, Writes
 from twinward.twins.service import Twins
 from twinward.twins.state import FeatureState, TwinState
-from twinward.vault.errors import TwinShredded
-from twinward.vocabulary import Action, TwinId
+from twinward.vocabulary import TwinId
 
 PREFIX = "/api/1/twins"
-SIZE, MOST = 25, 200
-_TWIN = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-TwinPath = Annotated[str, Path(pattern=_TWIN.pattern)]
+TwinPath = Annotated[str, Path(pattern=TWIN.pattern)]
 FeaturePath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="A feature of the schema.")]
 InnerPath = Annotated[str, Path(max_length=500, description="Names of members, with slashes between.")]
 Fields = Annotated[
     str, Query(max_length=selectors.MAX_CHARS, description="Wanted members: twinId,features/bmi(properties)")
 ]
-_OPTION = re.compile(r"\s*(size|cursor)\(([^()]*)\)\s*(?:,|$)")
-_OUTLINED = {"twinId", "_revision", "_modified"}
 _TAGGED = {"headers": {"ETag": {"schema": {"type": "string"}, "description": "Which version this is."}}}
 _EVENTS = {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 READING: dict[int | str, dict[str, Any]] = {
     200: _TAGGED,
     304: {"description": "The client has this version (If-None-Match)"},
+    412: {"description": "It is another version (If-Match)"},
 }
 READING_OR_FOLLOWING: dict[int | str, dict[str, Any]] = READING | {200: _TAGGED | _EVENTS}
+_FEATURE = "/{twin}/features/{feature}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every read of a twin says: who asks and why, of which moment, and what the caller has already."""
+
+    principal: Principal
+    why: Reason
+    when: Moment
+    conditions: Preconditions
+
+
+_Asker = Callable[..., Coroutine[Any, Any, _Asked]]
+"""The dependency that gathers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads twins for who may see them, and follows them for as long as a token is good."""
+
+    twins: Twins
+    pages: Pages
+    writes: Writes
+    streams: EventStreams
+    access: AccessControl
+    require_standing: Callable[[Principal], None]
+
+    def whole(self, twin: TwinId, asked: _Asked) -> TwinState:
+        """All that the caller may see of a twin. Whether there was a revision is told to those who may read."""
+        states, who, why = self.twins.states, asked.principal, asked.why
+        state = states.read(who, why.purpose, self.pages.now(twin), justification=why.justification)
+        if asked.when == Moment():
+            return state
+        then = states.outline(twin, revision=asked.when.revision, at_ms=asked.when.at_ms)
+        return states.read(who, why.purpose, then, justification=why.justification)
+
+    def feature(self, twin: TwinId, name: str, asked: _Asked, *, measured: bool = True) -> tuple[str, FeatureState]:
+        """One feature, or its target alone, and the entity tag of that."""
+        states, who, why = self.twins.states, asked.principal, asked.why
+        if name not in states.units:
+            raise NotFound("the schema has no such feature", hint=f"one of {', '.join(states.units)}")
+        read = partial(states.read_feature, who, why.purpose, measured=measured, justification=why.justification)
+        outline = self.pages.now(twin)
+        state = read(outline, name)
+        if asked.when != Moment():
+            outline = states.outline(twin, revision=asked.when.revision, at_ms=asked.when.at_ms)
+            state = read(outline, name)
+        return twin_shape.tag_of(outline, name) if measured else twin_shape.target_tag(outline, name), state
+
+    def follow_all(
+        self, request: Request, principal: Principal, why: Reason, selection: selectors.Selection
+    ) -> Response:
+        """The changes of every twin, as a stream."""
+        after, subscriber = last_event(request), Subscriber(principal, why.purpose, why.justification)
+        return self._stream(
+            lambda: FollowingAll(self.twins.states, self.access, self.writes, subscriber, after=after),
+            principal,
+            selection,
+        )
+
+    def follow(self, request: Request, twin: TwinId, asked: _Asked, selection: selectors.Selection) -> Response:
+        """The changes of one twin, as a stream."""
+        after = last_event(request)
+        subscriber = Subscriber(asked.principal, asked.why.purpose, asked.why.justification)
+        return self._stream(
+            lambda: FollowingOne(self.twins.states, self.access, self.writes, subscriber, twin, after=after),
+            asked.principal,
+            selection,
+        )
+
+    def _stream(
+        self,
+        begin: Callable[[], FollowingAll] | Callable[[], FollowingOne],
+        principal: Principal,
+        selection: selectors.Selection,
+    ) -> Response:
+        return self.streams.serve(
+            principal.id,
+            begin,
+            lambda: self.require_standing(principal),
+            lambda state: twin_shape.whole(state, self.twins.states.schema, selection),
+        )
 
 
 def twins_router(
@@ -56,22 +134,29 @@ def twins_router(
     writes: Writes,
     streams: EventStreams,
     principal_of: Callable[..., Principal],
-    by_token: Callable[[str], Principal],
+    require_standing: Callable[[Principal], None],
 ) -> APIRouter:
-    """The routes that read and follow. ``by_token`` says, while a stream is open, whose token it still is."""
+    """The routes that read and follow. ``require_standing`` raises once a token is good no longer: its streams end."""
     router = APIRouter(prefix=PREFIX, tags=["Twins"])
-    states = twins.states
-    schema = states.schema
+    reading = _Reading(twins, Pages(twins, access), writes, streams, access, require_standing)
 
-    def subscription(request: Request) -> Callable[[], None]:
-        """Raises once the token of this request is no longer good."""
-        token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    async def asked(
+        principal: Principal = Depends(principal_of),
+        why: Reason = Depends(reason),
+        when: Moment = Depends(moment),
+        conditions: Preconditions = Depends(of_tags),
+    ) -> _Asked:
+        return _Asked(principal, why, when, conditions)
 
-        def still_signed_in() -> None:
-            by_token(token)
+    _add_list(router, reading, principal_of)
+    _add_whole(router, reading, asked)
+    _add_features(router, reading, asked)
+    _add_properties(router, reading, asked)
+    _add_targets(router, reading, asked)
+    return router
 
-        return still_signed_in
 
+def _add_list(router: APIRouter, reading: _Reading, principal_of: Callable[..., Principal]) -> None:
     @router.get("", summary="All twins, by page; or their changes, as text/event-stream", responses={200: _EVENTS})
     def list_twins(
         request: Request,
@@ -82,181 +167,77 @@ def twins_router(
     ) -> Response:
         selection = selectors.parse(fields)
         if wants_events(request):
-            after = last_event(request)
-            return streams.serve(
-                lambda: FollowingAll(
-                    states, access, writes, Subscriber(principal, why.purpose, why.justification), after=after
-                ),
-                subscription(request),
-                lambda state: twin_shape.whole(state, schema, selection),
-            )
-        size, after_twin = _option(option)
-        access.decide(
-            AccessRequest(
-                principal,
-                Action.SEARCH,
-                why.purpose,
-                justification=why.justification,
-                detail=(("list", ",".join(sorted(selection)) or "outlines"),),
-            )
-        )
-        every = twins.all()
-        start = bisect.bisect_right(every, after_twin)
-        items = []
-        for twin in every[start : start + size]:
-            try:
-                outline = states.outline(twin)
-                if set(selection) <= _OUTLINED:
-                    items.append(selectors.pick(twin_shape.outlined(outline), selection))
-                    continue
-                state = states.read(principal, why.purpose, outline, justification=why.justification)
-            except (AccessDenied, TwinShredded):
-                continue  # the refusal is logged; a shredded twin is there no more
-            items.append(twin_shape.whole(state, schema, selection))
-        more = len(every) > start + size
-        return JSONResponse({"items": items} | ({"cursor": _cursor(every[start + size - 1])} if more else {}))
+            return reading.follow_all(request, principal, why, selection)
+        return JSONResponse(reading.pages.page(principal, why, option, selection))
 
+
+def _add_whole(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
     @router.get("/{twin}", summary="One twin; or its changes, as text/event-stream", responses=READING_OR_FOLLOWING)
-    def one_twin(
-        request: Request,
-        twin: TwinPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
-        fields: Fields = "",
-    ) -> Response:
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def one_twin(request: Request, twin: TwinPath, asked: _Asked = Depends(asked_of), fields: Fields = "") -> Response:
         selection = selectors.parse(fields)
         if wants_events(request):
-            after = last_event(request)
-            subscriber = Subscriber(principal, why.purpose, why.justification)
-            return streams.serve(
-                lambda: FollowingOne(states, access, writes, subscriber, TwinId(twin), after=after),
-                subscription(request),
-                lambda state: twin_shape.whole(state, schema, selection),
-            )
-        state = whole_state(twin, principal, why, when)
+            return reading.follow(request, TwinId(twin), asked, selection)
+        state = reading.whole(TwinId(twin), asked)
         tag = twin_shape.tag_of(state.outline, "twin", sorted(state.withheld), fields)
-        return _answer(request, tag, twin_shape.whole(state, schema, selection))
+        return _answer(asked, tag, twin_shape.whole(state, reading.twins.states.schema, selection))
 
+
+def _add_features(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
     @router.get("/{twin}/features", summary="The features that have anything to show", responses=READING)
-    def features(
-        request: Request,
-        twin: TwinPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
-        fields: Fields = "",
-    ) -> Response:
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def features(twin: TwinPath, asked: _Asked = Depends(asked_of), fields: Fields = "") -> Response:
         selection = selectors.parse(fields)
-        state = whole_state(twin, principal, why, when)
+        state = reading.whole(TwinId(twin), asked)
         tag = twin_shape.tag_of(state.outline, "features", sorted(state.withheld), fields)
-        return _answer(request, tag, selectors.pick(twin_shape.features(state), selection))
+        return _answer(asked, tag, selectors.pick(twin_shape.features(state), selection))
 
-    @router.get("/{twin}/features/{feature}", summary="One feature: measured, and aimed at", responses=READING)
-    def one_feature(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
-    ) -> Response:
-        tag, state = feature_state(twin, feature, principal, why, when)
-        return _answer(request, tag, _something(twin_shape.feature(state) or None))
+    @router.get(_FEATURE, summary="One feature: measured, and aimed at", responses=READING)
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def one_feature(twin: TwinPath, feature: FeaturePath, asked: _Asked = Depends(asked_of)) -> Response:
+        tag, state = reading.feature(TwinId(twin), feature, asked)
+        return _answer(asked, tag, _something(twin_shape.feature(state) or None))
 
+
+def _add_properties(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
     @router.get(
-        "/{twin}/features/{feature}/properties",
+        _FEATURE + "/properties",
         summary="What was measured: value, unit, when, from which record",
         responses=READING,
     )
-    def properties(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
-    ) -> Response:
-        tag, state = feature_state(twin, feature, principal, why, when)
-        return _answer(request, tag, _something(state.properties))
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def properties(twin: TwinPath, feature: FeaturePath, asked: _Asked = Depends(asked_of)) -> Response:
+        tag, state = reading.feature(TwinId(twin), feature, asked)
+        return _answer(asked, tag, _something(state.properties))
 
-    @router.get(
-        "/{twin}/features/{feature}/properties/{path:path}",
-        summary="One member of what was measured",
-        responses=READING,
-    )
+    @router.get(_FEATURE + "/properties/{path:path}", summary="One member of what was measured", responses=READING)
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
     def one_property(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        path: InnerPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
+        twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
-        tag, state = feature_state(twin, feature, principal, why, when)
-        return _answer(request, tag, twin_shape.at_path(state.properties, twin_shape.segments(path)))
+        tag, state = reading.feature(TwinId(twin), feature, asked)
+        return _answer(asked, tag, twin_shape.at_path(state.properties, twin_shape.segments(path)))
 
-    @router.get("/{twin}/features/{feature}/desiredProperties", summary="The care target", responses=READING)
-    def desired(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
-    ) -> Response:
-        tag, state = feature_state(twin, feature, principal, why, when, measured=False)
-        return _answer(request, tag, _something(state.desired))
 
-    @router.get(
-        "/{twin}/features/{feature}/desiredProperties/{path:path}",
-        summary="One member of the care target",
-        responses=READING,
-    )
+def _add_targets(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
+    @router.get(_FEATURE + "/desiredProperties", summary="The care target", responses=READING)
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
+    def desired(twin: TwinPath, feature: FeaturePath, asked: _Asked = Depends(asked_of)) -> Response:
+        tag, state = reading.feature(TwinId(twin), feature, asked, measured=False)
+        return _answer(asked, tag, _something(state.desired))
+
+    @router.get(_FEATURE + "/desiredProperties/{path:path}", summary="One member of the care target", responses=READING)
+    @evaluates(IF_MATCH, IF_NONE_MATCH)
     def one_desired(
-        request: Request,
-        twin: TwinPath,
-        feature: FeaturePath,
-        path: InnerPath,
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
-        when: Moment = Depends(moment),
+        twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
-        tag, state = feature_state(twin, feature, principal, why, when, measured=False)
-        return _answer(request, tag, twin_shape.at_path(state.desired, twin_shape.segments(path)))
-
-    def whole_state(twin: str, principal: Principal, why: Reason, when: Moment) -> TwinState:
-        outline = states.outline(TwinId(twin))
-        state = states.read(principal, why.purpose, outline, justification=why.justification)
-        if when == Moment():
-            return state
-        # Only now: whether there was such a revision is told to those who may read.
-        then = states.outline(TwinId(twin), revision=when.revision, at_ms=when.at_ms)
-        return states.read(principal, why.purpose, then, justification=why.justification)
-
-    def feature_state(
-        twin: str, feature: str, principal: Principal, why: Reason, when: Moment, *, measured: bool = True
-    ) -> tuple[str, FeatureState]:
-        if feature not in states.units:
-            raise NotFound("the schema has no such feature", hint=f"one of {', '.join(states.units)}")
-        outline = states.outline(TwinId(twin))
-        state = states.read_feature(
-            principal, why.purpose, outline, feature, measured=measured, justification=why.justification
-        )
-        if when != Moment():
-            outline = states.outline(TwinId(twin), revision=when.revision, at_ms=when.at_ms)
-            state = states.read_feature(
-                principal, why.purpose, outline, feature, measured=measured, justification=why.justification
-            )
-        return twin_shape.tag_of(outline, feature) if measured else twin_shape.target_tag(outline, feature), state
-
-    return router
+        tag, state = reading.feature(TwinId(twin), feature, asked, measured=False)
+        return _answer(asked, tag, twin_shape.at_path(state.desired, twin_shape.segments(path)))
 
 
-def _answer(request: Request, tag: str, content: Any) -> Response:
+def _answer(asked: _Asked, tag: str, content: Any) -> Response:
     headers = {"etag": quoted(tag)}
-    if is_known(request, tag):
+    if is_known(asked.conditions, tag):
         return Response(status_code=304, headers=headers)
     return JSONResponse(content, headers=headers)
 
@@ -265,35 +246,3 @@ def _something(content: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if content is None:
         raise NotFound("there is nothing here")
     return content
-
-
-def _option(text: str) -> tuple[int, TwinId]:
-    """Page size and the twin after which the page begins. Raises ``BadInput``."""
-    size, after, at = SIZE, "", 0
-    while at < len(text):
-        match = _OPTION.match(text, at)
-        if match is None:
-            raise BadInput("this option is not known", hint="e.g. option=size(25),cursor(…)")
-        name, value = match.groups()
-        if name == "cursor":
-            after = _after(value)
-        elif value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MOST and len(value) < 4:
-            size = int(value)
-        else:
-            raise BadInput(f"a page has 1 to {MOST} twins")
-        at = match.end()
-    return size, TwinId(after)
-
-
-def _cursor(twin: TwinId) -> str:
-    return base64.urlsafe_b64encode(twin.encode()).decode().rstrip("=")
-
-
-def _after(cursor: str) -> str:
-    try:
-        twin = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        twin = ""
-    if _TWIN.fullmatch(twin) is None:
-        raise BadInput("this is not a cursor of this list", hint="take it from the last page, unaltered")
-    return twin

@@ -131,6 +131,11 @@ class BreakGlassJournal:
         with self._mutex, _told():
             return bool(self._scan().kept) or self._scan().altered
 
+    def entries(self) -> list[Entry]:
+        """What waits, oldest first. Raises ``LogNotWritten`` where it cannot be read."""
+        with self._mutex, _told():
+            return [one.entry for one in self._scan().kept]
+
     def state(self) -> JournalState:
         """What waits, what was replayed, and what was found altered."""
         with self._mutex, _told():
@@ -186,7 +191,9 @@ class BreakGlassJournal:
     def _locked(self) -> Iterator[None]:
         """Nobody else reads or writes meanwhile, of this process or another; a killed one's lock is gone with it."""
         with self._mutex, _told():
-            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(
+                self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+            )
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield

@@ -3,9 +3,11 @@
 TwinwardError
 ├── Unavailable
 │   ├── LogNotWritten       an event could not be made durable: the access must be refused
+│   ├── ClockNotBelieved    the clock is far ahead of everything that was signed: nothing is signed by it
 │   └── NotCosigned         too few witnesses signed; the checkpoint is kept and tried again
 ├── NotFound
 │   ├── NoSuchEvent         the log has no entry of that index
+│   ├── NoSuchPatient       nobody is known by an id, and nothing is logged about it
 │   └── EventErased         the event was erased with its patient's key; its proof stands
 ├── BadInput
 │   └── EventNotLoggable    an event that has no canonical form
@@ -26,8 +28,16 @@ class NotCosigned(Unavailable):
     """Too few witnesses cosigned a checkpoint. It is kept, and the next attempt asks again."""
 
 
+class ClockNotBelieved(Unavailable):
+    """The machine's clock is far ahead of everything that was signed. Nothing was signed by it."""
+
+
 class NoSuchEvent(NotFound):
     """The log has no entry of that index."""
+
+
+class NoSuchPatient(NotFound):
+    """Nobody is known by this id, and nothing is logged about it: there is nothing to prove."""
 
 
 class EventErased(NotFound):
@@ -54,7 +64,7 @@ class LogTampered(TwinwardError):
     """
 
     exit_code = 8
-    http_status = 500
+    http_status = 503
 
     def __init__(self, message: str, *, first_bad_index: int | None, hint: str = "") -> None:
         super().__init__(

@@ -34,8 +34,10 @@ _FHIR_ACTION = {
     Action.EXPORT: "R",
     Action.AUDIT: "R",
     Action.COHORT: "R",
+    Action.MATCH: "R",
     Action.SHRED: "D",
     Action.CONSENT: "U",
+    Action.ACCOUNT: "U",
 }  # everything else is E, execute
 _WRITER = msgspec.json.Encoder(order="sorted")
 _CATEGORY, _CONSENT = "category", "consent-version"

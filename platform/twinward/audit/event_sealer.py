@@ -7,14 +7,14 @@ from contextlib import suppress
 from functools import lru_cache
 
 from twinward.audit import body, event_format
-from twinward.audit.errors import LogTampered
+from twinward.audit.errors import EventNotLoggable, LogTampered
 from twinward.audit.interfaces import AccessEvent, EventKeys
 from twinward.errors import NotFound
 from twinward.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
 from twinward_ledger.bundle import Opening
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.leaf import LeafKind
+from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.store import Entry
 
 TAG_LABELS = ("twin", "agent", "role", "action", "decision")
@@ -66,14 +66,48 @@ class EventSealer:
             message = f"the body of event {index} is not the one its leaf commits to"
             raise LogTampered(message, first_bad_index=index) from error
 
-    def require_filed(self, index: int, entry: Entry, twin: TwinId | None) -> None:
-        """An entry must be found under its patient's tag: by that tag it is in her sub-log, and in her export.
+    def require_filed(self, index: int, entry: Entry, twin: TwinId | None, opening: Opening | None) -> None:
+        """What is said of an entry in four places must agree: its leaf, its routing, its tags and its sealed event.
+
+        By routing and tag an access is in its patient's sub-log, and in her export; so an event that names a patient
+        must be filed under her. Only an attempt on somebody whose key never was, or is shredded by now, is filed under
+        nobody: whether there was a key when it was logged, nobody can tell any more.
+
+        Args:
+            index: which entry, for the message.
+            entry: the entry.
+            twin: whom its routing names, as ``open`` gives it.
+            opening: its event, None where that was erased.
 
         Raises:
-            LogTampered: it is not.
+            LogTampered: they do not agree.
         """
-        if entry.leaf[1:2] == ACCESS and twin is not None and self.tag("twin", twin) not in entry.tags:
+        leaf = Leaf.decode(entry.leaf)
+        if not entry.body or leaf.kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS):
+            return
+        if (leaf.kind is LeafKind.ACCESS) != (twin is not None):
+            raise LogTampered(f"event {index} is not of the kind its leaf says", first_bad_index=index)
+        if twin is not None and self.tag("twin", twin) not in entry.tags:
             raise LogTampered(f"event {index} is not filed under its own patient", first_bad_index=index)
+        if opening is None:
+            return
+        try:
+            event = event_format.decode(opening.event, self._origin)
+        except EventNotLoggable as error:
+            raise LogTampered(f"event {index} is none of this log's", first_bad_index=index) from error
+        if event.at_ms // MINUTE_MS != leaf.minute:
+            raise LogTampered(f"event {index} is not of the minute its leaf says", first_bad_index=index)
+        if event.twin != twin and (twin is not None or event.twin is None or self._has_key(event.twin)):
+            raise LogTampered(f"event {index} names a patient it is not filed under", first_bad_index=index)
+        if self.tag("agent", event.agent) not in entry.tags:
+            raise LogTampered(f"event {index} is not filed under who did it", first_bad_index=index)
+
+    def _has_key(self, twin: TwinId) -> bool:
+        try:
+            self._keys.audit_key(twin)
+        except NotFound:
+            return False
+        return True
 
     def _keys_for(self, events: Sequence[AccessEvent]) -> dict[TwinId | None, bytes]:
         """The audit key of every twin the events are about, and the hospital's own under None."""

@@ -58,6 +58,33 @@ class AuditTrail(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a store of the node stands: how many changes it has seen, and the MAC (or hash) that ends their chain."""
+
+    changes: int
+    mac: bytes
+
+
+class HeadTrail(Protocol):
+    """The log's record of where the node's small stores stand."""
+
+    def newest(self, store: str) -> Head | None:
+        """What was recorded last. Raises ``Unavailable`` where the log does not answer, ``LogTampered``."""
+        ...
+
+    def furthest(self, store: str) -> Head | None:
+        """The furthest head that any entry records, whatever the index says: the whole log is verified and opened.
+
+        For before something is begun anew. Raises as ``newest``.
+        """
+        ...
+
+    def record(self, store: str, head: Head) -> None:
+        """Record a head durably. Raises ``Unavailable``."""
+        ...
+
+
 class EmergencyTrail(Protocol):
     """Where break-glass goes: into the log, and into a journal beside it while the log cannot be written."""
 

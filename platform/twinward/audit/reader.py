@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from twinward.audit import event_format
-from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NotCosigned
+from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchPatient, NotCosigned
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
-from twinward.errors import BadInput, Unavailable
+from twinward.errors import BadInput, NotFound, Unavailable
 from twinward.vocabulary import Action, Category, Role, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.bundle import Opening, ProofBundle
@@ -121,6 +121,24 @@ class AuditReader(Generic[PermitT]):
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
         return self._row(index, self._entry(index))
 
+    def every(self, permit: PermitT) -> Iterator[AccessEvent]:
+        """Every event whose patient was not shredded, oldest first, found without tags. Wants a permit for no twin.
+
+        Raises:
+            LogTampered: an entry is not what it was, or says nothing: what it said is not known.
+        """
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        sealer, store = self._audit.sealer, self._audit.log.store
+        with ledger_translated():
+            for index in range(store.size()):
+                entry = store.entry(index)
+                twin, opening = sealer.open(index, entry)
+                sealer.require_filed(index, entry, twin, opening)
+                if opening is not None:
+                    yield event_format.decode(opening.event, self._audit.log.origin)
+                elif twin is None and Leaf.decode(entry.leaf).kind in (LeafKind.ACCESS, LeafKind.NODE):
+                    raise LogTampered(f"event {index} has no body any more", first_bad_index=index)
+
     def disclose(self, permit: PermitT, index: int) -> ProofBundle:
         """The proof of one event together with the event itself, for an auditor. Wants a permit that names no twin.
 
@@ -142,6 +160,8 @@ class AuditReader(Generic[PermitT]):
         map; what was logged since, the very export among it, comes with the next checkpoint.
 
         Raises:
+            NoSuchPatient: nobody is known by this id and nothing is logged about it: nobody's proven absence would
+                look like that of a patient whom nobody accessed.
             NoSuchEvent: no completeness map is under a checkpoint yet.
             NotCosigned: too few witnesses have cosigned that checkpoint.
             LogTampered: the log is not what was committed to.
@@ -156,11 +176,23 @@ class AuditReader(Generic[PermitT]):
             bls_keys=report.anchor.signers if report.anchor else (),  # who they are is for the reader to know
         )
         try:
-            return AccessDocument.of(report, policy, hospital=hospital, at_ms=at_ms)
+            document = AccessDocument.of(report, policy, hospital=hospital, at_ms=at_ms)
         except QuorumNotReached as error:
             raise NotCosigned(str(error), hint="make a checkpoint when the witnesses answer, then export") from error
         except (LedgerError, CryptoError, EventNotLoggable) as error:
             raise LogTampered(f"the log does not hold what it committed to: {error}", first_bad_index=None) from error
+        if not document.rows:
+            self._require_known(twin)
+        return document
+
+    def _require_known(self, twin: TwinId) -> None:
+        try:
+            self._audit.keys.audit_key(twin)
+        except NotFound as error:
+            raise NoSuchPatient(
+                "there is no patient of this id, and nothing in the log about one",
+                hint="check the id: `twinward twin list` prints all",
+            ) from error
 
     def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
         if not 1 <= limit <= MAX_PAGE:

@@ -7,25 +7,26 @@ of its own and stands in ``reader.py``, behind a permit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from twinward.audit import emergency
 from twinward.audit.break_glass_journal import BreakGlassJournal, JournalState
 from twinward.audit.completeness import Completeness
-from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
+from twinward.audit.errors import ClockNotBelieved, EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
 from twinward.audit.event_sealer import EventSealer
 from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
 from twinward.audit.proofs import Proofs
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.audit.verification import Verification, VerifyReport
 from twinward.errors import TwinwardError, Unavailable
+from twinward.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.anchor import Anchorer, AnchorOutcome
 from twinward_ledger.anchor_record import AnchorRecord
-from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached, SplitView
+from twinward_ledger.errors import ClockDoubted, LedgerError, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.store import LogStore
 
 
@@ -37,6 +38,7 @@ class Audit:
         keys: under which event bodies are sealed.
         completeness: the map that proves that no row was left out; None keeps none.
         journal: where emergencies are written while the log cannot be; None refuses them, too.
+        at_work: whether checkpoints are signed; those of a restored home would contradict the working node's.
 
     Attributes:
         sealer: makes entries of events, and opens them.
@@ -49,7 +51,10 @@ class Audit:
         keys: EventKeys,
         completeness: Completeness | None = None,
         journal: BreakGlassJournal | None = None,
+        *,
+        at_work: bool = True,
     ) -> None:
+        self._at_work = at_work
         self.anchorer = anchorer
         self.completeness = completeness
         self.journal = journal
@@ -57,7 +62,7 @@ class Audit:
         self.keys = keys
         self.sealer = EventSealer(keys, self.log.origin)
         self.proofs = Proofs(self.log, anchorer.journal, self.sealer, completeness)
-        self._verification = Verification(self.log, self.sealer, completeness)
+        self._verification = Verification(self.log, self.sealer, completeness, anchorer.journal.notes)
 
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
         """Append events in one durable step, in order.
@@ -105,10 +110,14 @@ class Audit:
         raised.
 
         Raises:
+            NotAtWork: this is a restored home.
             LogTampered: the log no longer extends what was signed, cosigned or anchored.
             NotCosigned: too few witnesses signed.
+            ClockNotBelieved: the clock is far ahead; nothing was signed.
             Unavailable: the store does not answer.
         """
+        if not self._at_work:
+            raise NotAtWork("no checkpoint of its log is signed")
         try:
             if self.journal is not None:
                 emergency.bring_in(self, self.journal)
@@ -122,6 +131,9 @@ class Audit:
         except QuorumNotReached as error:
             reasons = "; ".join(getattr(error, "__notes__", []))
             raise NotCosigned(f"{error}. {reasons}", hint="see that the other hospitals' witnesses answer") from error
+        except ClockDoubted as error:
+            hint = "set the clock right; if it is right, `twinward audit accept-clock` says so in the log"
+            raise ClockNotBelieved(str(error), hint=hint) from error
         except LedgerError as error:
             raise Unavailable(f"the checkpoint could not be made: {error}") from error
 
@@ -146,13 +158,19 @@ class Audit:
             raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
         except LedgerError as error:
             waiting = self.journal.state().waiting if self.journal else 0
-            kept = f"; {waiting} emergency accesses wait in the break-glass journal" if waiting else ""
+            kept = f"; {waiting} events of emergencies wait in the break-glass journal" if waiting else ""
             raise Unavailable(f"the access log does not answer: {error}{kept}") from error
 
-    def verify(self, copy: Path | LogStore | None = None, *, deep: bool = False) -> VerifyReport:
+    def verify(
+        self,
+        copy: Path | LogStore | None = None,
+        *,
+        deep: bool = False,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> VerifyReport:
         """Re-derive this log, or a copy of it, from its leaves.
 
         Raises:
             LogTampered, Unavailable: see ``Verification.verify``.
         """
-        return self._verification.verify(copy, deep=deep)
+        return self._verification.verify(copy, deep=deep, going_on=going_on)

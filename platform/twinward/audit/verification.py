@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from twinward.audit import head_event
 from twinward.audit.completeness import Completeness
 from twinward.audit.errors import LogTampered
-from twinward.audit.event_sealer import PUBLIC, EventSealer
+from twinward.audit.event_sealer import EventSealer
+from twinward.audit.interfaces import Head
 from twinward.errors import Unavailable
+from twinward.vocabulary import TwinId
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
 from twinward_ledger.fsck import fsck
+from twinward_ledger.leaf import LeafKind
 from twinward_ledger.log import Log
 from twinward_ledger.store import LogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
+
+_WITHOUT_SECRETS = frozenset(bytes([kind]) for kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS))
+"""The second byte of leaves that are about nobody: no body that could be opened or erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class VerifyReport:
         map_covered: how many entries the newest of them covers.
         opened: bodies that were opened and held against their leaves (``deep`` only).
         erased: bodies that are erased (``deep`` only).
+        heads: by store, the furthest head that any entry records, whatever the index says (``deep`` only).
     """
 
     size: int
@@ -41,6 +49,7 @@ class VerifyReport:
     map_covered: int = 0
     opened: int = 0
     erased: int = 0
+    heads: Mapping[str, Head] = field(default_factory=dict)
 
 
 class Verification:
@@ -50,37 +59,53 @@ class Verification:
         log: the log, whose key and checkpoints count.
         sealer: opens bodies to hold them against their leaves.
         completeness: the map that is built again; None checks none.
+        anchored: the checkpoints that were sent to the chain, which are kept beside the log and not in it.
     """
 
-    def __init__(self, log: Log, sealer: EventSealer, completeness: Completeness | None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        sealer: EventSealer,
+        completeness: Completeness | None,
+        anchored: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
         self._log = log
+        self._anchored = anchored
         self._sealer = sealer
         self._completeness = completeness
 
-    def verify(self, copy: Path | LogStore | None = None, *, deep: bool = False) -> VerifyReport:
+    def verify(
+        self,
+        copy: Path | LogStore | None = None,
+        *,
+        deep: bool = False,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> VerifyReport:
         """Re-derive a log from its leaves: this node's own, or a copy of its file.
 
         The copy is held against its own checkpoints and against those this node kept. ``deep`` also opens every body
         and holds it against its leaf. Where leaves were rewritten with their hashes, bodies name the exact one.
+        ``going_on`` is asked before each body; False gives it up.
 
         Raises:
             LogTampered: it is not what was signed; ``first_bad_index`` says where.
-            Unavailable: it cannot be read.
+            Unavailable: it cannot be read, or was given up.
         """
         try:
             store = SqliteLogStore(copy, read_only=True) if isinstance(copy, Path) else copy or self._log.store
             try:
-                return self._verify(store, deep=deep)
+                return self._verify(store, deep=deep, going_on=going_on)
             finally:
                 if store is not copy and store is not self._log.store:
                     store.close()
         except LogUnavailable as error:
             raise Unavailable(f"the log cannot be read: {error}") from error
 
-    def _verify(self, store: LogStore, *, deep: bool) -> VerifyReport:
+    def _verify(self, store: LogStore, *, deep: bool, going_on: Callable[[], bool]) -> VerifyReport:
         try:
             tags = self._completeness.tags() if self._completeness is not None else None
-            report = fsck(store, self._log.key, [note for _, note in self._log.store.checkpoints()], tags=tags)
+            kept = [*self._anchored(), *(note for _, note in self._log.store.checkpoints())]
+            report = fsck(store, self._log.key, kept, tags=tags)
             if self._completeness is not None and store is self._log.store:
                 self._completeness.require_sound()
         except LogCorrupt as error:
@@ -91,7 +116,8 @@ class Verification:
             if isinstance(error, LogUnavailable):
                 raise
             raise LogTampered(str(error), first_bad_index=None) from error
-        opened, erased = self._open_all(store, range(report.size)) if deep else (0, 0)
+        heads: dict[str, Head] = {}
+        opened, erased = self._open_all(store, range(report.size), heads, going_on) if deep else (0, 0)
         return VerifyReport(
             size=report.size,
             root=report.root,
@@ -101,28 +127,44 @@ class Verification:
             map_covered=report.map_covered,
             opened=opened,
             erased=erased,
+            heads=heads,
         )
 
-    def _open_all(self, store: LogStore, indices: Iterable[int]) -> tuple[int, int]:
+    def _open_all(
+        self,
+        store: LogStore,
+        indices: Iterable[int],
+        heads: dict[str, Head],
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> tuple[int, int]:
         opened = erased = 0
         for index in indices:
+            if not going_on():
+                raise Unavailable("the check was given up before its end")
             entry = store.entry(index)
             twin, opening = self._sealer.open(index, entry)
-            self._sealer.require_filed(index, entry, twin)
-            if entry.leaf[1:2] == PUBLIC:
+            self._sealer.require_filed(index, entry, twin, opening)
+            if entry.leaf[1:2] in _WITHOUT_SECRETS:
                 continue
             if opening:
                 opened += 1
+                self._note_head(opening.event, twin, heads)
             else:
                 erased += 1
         return opened, erased
+
+    def _note_head(self, event: bytes, twin: TwinId | None, heads: dict[str, Head]) -> None:
+        """Keep the furthest head of each store: events about patients record none."""
+        found = head_event.read(event, self._log.origin) if twin is None else None
+        if found is not None and found[1].changes >= heads.get(found[0], found[1]).changes:
+            heads[found[0]] = found[1]
 
     def _first_misfit(self, store: LogStore, start: int | None) -> int | None:
         """The first entry from ``start`` whose body does not belong to its leaf: bodies were sealed to their leaves."""
         if start is None:
             return None
         try:
-            self._open_all(store, range(start, store.size()))
+            self._open_all(store, range(start, store.size()), {})
         except (LogTampered, LogCorrupt) as error:
             return error.first_bad_index
         except LedgerError:

@@ -23,12 +23,17 @@ _DONE = {
     Action.SEARCH: "searched",
     Action.EXPORT: "took out",
     Action.QUERY: "queried the cohort",
+    Action.MATCH: "was told of",
     Action.COHORT: "put into the cohort",
     Action.TRAIN: "trained on",
     Action.AUDIT: "looked at the access log",
     Action.SHRED: "shredded",
     Action.CONSENT: "set or read the consent",
     Action.BREAK_GLASS: "broke the glass",
+    Action.NOTE: "noted where a store of the node stands",
+    Action.SIGN_IN: "signed in",
+    Action.SIGN_OUT: "signed out",
+    Action.ACCOUNT: "looked at",  # or changed: see ``deed``
 }
 _TRIED = {
     Action.READ: "read",
@@ -36,13 +41,28 @@ _TRIED = {
     Action.SEARCH: "search",
     Action.EXPORT: "take out",
     Action.QUERY: "query the cohort",
+    Action.MATCH: "be told of",
     Action.COHORT: "put into the cohort",
     Action.TRAIN: "train on",
     Action.AUDIT: "look at the access log",
     Action.SHRED: "shred",
     Action.CONSENT: "set or read the consent",
     Action.BREAK_GLASS: "break the glass",
+    Action.NOTE: "note where a store of the node stands",
+    Action.SIGN_IN: "sign in",
+    Action.SIGN_OUT: "sign out",
+    Action.ACCOUNT: "look at or change",
 }
+_PHASES = {
+    "stop": "ended an emergency access",
+    "declared": "declared an emergency access to the contract",
+    "told": "alerted the officers to an emergency access",
+    "review": "reviewed an emergency access",
+    "closed": "closed the review of an emergency access on the contract",
+    "allow": "allowed more patients in emergencies",
+}
+"""Of the events of an emergency (``twinward.access.emergency``) those that are no access; its start is one."""
+
 MANY_CATEGORIES = 5
 
 
@@ -54,7 +74,24 @@ def sentence(event: AccessEvent) -> str:
 
 def deed(event: AccessEvent) -> str:
     """What was done, or tried and refused."""
+    if event.action is Action.QUERY and event.twin is not None:
+        return "compared queries with" if event.decision == "permit" else "tried to compare queries with"
+    phase = dict(event.detail).get("phase", "") if event.action is Action.BREAK_GLASS else ""
+    if phase in _PHASES:
+        return _PHASES[phase]
+    if event.action is Action.ACCOUNT and event.decision == "permit" and change_of(event):
+        return "changed"
     return _DONE[event.action] if event.decision == "permit" else f"tried to {_TRIED[event.action]}"
+
+
+def account_of(event: AccessEvent) -> str:
+    """Which account it is about (``twinward.access.account_events``); empty where it is about none, or several."""
+    return dict(event.detail).get("account", "") if event.action is Action.ACCOUNT else ""
+
+
+def change_of(event: AccessEvent) -> str:
+    """What was done to the account, e.g. ``token 2 revoked``; empty where it was only looked at, or refused."""
+    return dict(event.detail).get("change", "") if event.action is Action.ACCOUNT else ""
 
 
 def row_sentence(row: AuditRow) -> str:
@@ -69,6 +106,9 @@ def row_sentence(row: AuditRow) -> str:
 
 
 def _object(event: AccessEvent) -> str:
+    if event.action is Action.ACCOUNT:
+        account, change = account_of(event), change_of(event)
+        return f"{f'the account {account}' if account else 'accounts'}{f' ({change})' if change else ''}"
     if event.twin is None:
         return ""
     names = [category.value for category in event.categories]

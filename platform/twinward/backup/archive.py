@@ -6,6 +6,7 @@ name only when it is whole and on the disk: a backup that was interrupted leaves
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from typing import BinaryIO
 
 from twinward.backup.errors import BackupDamaged, InTheWay
 from twinward.backup.manifest import Manifest, Part
+from twinward.private_files import sync_folder
 
 MANIFEST = "MANIFEST"
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -60,22 +62,36 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
     """A backup in the making: whole, durable and under its name at the end of the block, or not there at all.
 
     Raises:
-        InTheWay: there is a file of this name.
+        InTheWay: there is a file of this name, or another process is writing it.
     """
     if path.exists():
         raise InTheWay(f"{path} is there already", hint="give another name: backups are not overwritten")
     partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(_alone(partial, path), "wb") as file:  # the lock is held until the file has its name
+        try:
+            file.truncate()  # what an interrupted one left
             yield ArchiveWriter(file)
             file.flush()
             os.fsync(file.fileno())
-        partial.rename(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            partial.rename(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
+def _alone(partial: Path, path: Path) -> int:
+    """A descriptor of what is being written, which no other process writes. Raises ``InTheWay``."""
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_ino != partial.stat().st_ino:
+            raise FileNotFoundError(partial)  # it was finished, or given up, since it was opened
+        os.fchmod(descriptor, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise InTheWay(f"another backup is being written to {path}", hint="wait for it, or give another name") from None
+    return descriptor
 
 
 class ArchiveReader:
@@ -154,14 +170,6 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     member.size = size
     member.mode = 0o600
     return member
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cut_off() -> BackupDamaged:

@@ -7,7 +7,9 @@ TwinwardError
 │   ├── WouldRevive             its keyring would bring back what the node has shredded since
 │   └── InTheWay                something is there already, or the node is running
 ├── BadInput ── KeysMissing     the key service that the backup was made under is not at hand
-└── Unavailable ── CannotFreeze the databases were too busy to be held still
+└── Unavailable
+    ├── CannotFreeze            the databases were too busy to be held still
+    └── SourceLost              the connection to a database broke while its moment was copied
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class InTheWay(Conflict):
 
 class KeysMissing(BadInput):
     """The key service that the backup was made under is not at hand."""
+
+
+class SourceLost(Unavailable):
+    """The connection to a database broke, and the moment that was being copied with it. A backup begins anew."""
 
 
 class CannotFreeze(Unavailable):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +14,45 @@ from typing import Protocol
 
 from twinward import __version__
 from twinward.backup.archive import ArchiveWriter, writing
-from twinward.backup.errors import CannotFreeze, InTheWay
+from twinward.backup.errors import CannotFreeze, SourceLost
 from twinward.backup.journal_source import JournalSource
 from twinward.backup.manifest import PLAIN, Manifest, sign
 from twinward.backup.sqlite_source import Progress, SqliteSource
 from twinward.clock import Clock
-from twinward.config import FILE_NAME, JOURNAL_FILE, POLICY_FILE, Settings
+from twinward.config import (
+    CONDITIONS_LOCK,
+    EMERGENCIES_LOCK,
+    FILE_NAME,
+    FOLLOW_UP_LOCK,
+    JOURNAL_FILE,
+    POLICY_FILE,
+    WRITING_LOCK,
+    Settings,
+)
 from twinward.errors import BadInput, NotFound, Unavailable
 from twinward.identity import Identity
+from twinward.private_files import UNFINISHED
+from twinward.restored_home import MARK
+from twinward.serving_lock import LOCK_FILE
+from twinward.split_views import EVIDENCE_FOLDER
 
 ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"
 KEYS = "keys"
 _PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
 _SEALED = ".sealed"
+_OF_FOLDER = {EVIDENCE_FOLDER: (".split-view",), "models": (".model", ".card.json")}
+"""By a folder of the home, the files of it that are no secret and cannot be made again."""
+_NONE: tuple[str, ...] = ()
 _DATABASE = ".db"
 _OF_SQLITE = ("-wal", "-shm", "-journal")
-_OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock", f"{JOURNAL_FILE}.new"})
+_OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock"})
+_OF_NO_WORTH = frozenset({LOCK_FILE, EMERGENCIES_LOCK, FOLLOW_UP_LOCK, WRITING_LOCK, CONDITIONS_LOCK, MARK})
 _ATTEMPTS = 60
 _PAUSE_S = 0.05
-_KEY_STORE = "keystore"
+_BEGUN_ANEW_AFTER_S = (0.5, 2.0, 8.0)
+"""How long to wait before a backup whose connection broke begins anew: a server that restarts is back by then."""
+_STAGING = ".copying"
 CHAIN_KEY = ".db.key"
 """What signs the blocks of an embedded chain. Key material, so never in a backup."""
 
@@ -81,8 +101,16 @@ class Made:
     manifest: Manifest
 
 
-def make_backup(settings: Settings, identity: Identity, clock: Clock, to: Path, progress: Progress) -> Made:
-    """Back a node up into one file. The key service is not in it: see ``export_keys``.
+def make_backup(
+    settings: Settings,
+    identity: Identity,
+    clock: Clock,
+    to: Path,
+    progress: Progress,
+    *,
+    beside: Callable[[], None] = lambda: None,
+) -> Made:
+    """Back a node up into one file. The key service is not in it: see ``key_folders``.
 
     Args:
         settings: the node's.
@@ -90,60 +118,60 @@ def make_backup(settings: Settings, identity: Identity, clock: Clock, to: Path, 
         clock: says when.
         to: the file to be; a name that is free.
         progress: told what is copied.
+        beside: writes what belongs to it, when all is copied and before the file takes its name: once that is there,
+            so is everything.
 
     Raises:
         NotFound: there is no node.
-        InTheWay: the name is taken.
+        InTheWay: the name is taken, or another backup is being written to it.
         CannotFreeze: a database was busy all along; try again.
-        BadInput, Unavailable: the file cannot be written; a database does not answer. Nothing is left behind.
+        SourceLost: a connection broke, and broke again each time that the backup began anew.
+        BadInput, Unavailable: its folder is not there, or it cannot be written; a database does not answer. Nothing is
+            left behind.
     """
     if not (settings.home / FILE_NAME).is_file():
         raise NotFound(f"there is no node in {settings.home}")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            writing(to) as archive,
-            _staging(to) as staging,
-            _frozen(_sources(settings)) as sources,
-        ):
-            made_at_ms = clock.now_ms()
-            for source in sources:
-                source.save(archive, staging, progress)
-            kept, left_out = _files(settings.home)
-            for file in kept:
-                archive.add(file, file.relative_to(settings.home).as_posix(), PLAIN)
-            manifest = _manifest(settings, sources, archive, left_out, made_at_ms)
-            archive.finish(sign(manifest, identity.backup_signer(settings.origin)))
-    except OSError as error:
-        raise BadInput(f"{to} cannot be written: {error.strerror or type(error).__name__}") from None
-    return Made(to, to.stat().st_size, manifest)
+    require_folder(to.parent)
+    for pause_s in (*_BEGUN_ANEW_AFTER_S, None):
+        try:
+            manifest = _write(settings, identity, clock, to, progress, beside)
+            return Made(to, to.stat().st_size, manifest)
+        except SourceLost as error:  # its moment is gone, so nothing of it can be gone on with
+            if pause_s is None:
+                raise
+            progress(f"begins anew: {error}", 0, 0)
+            time.sleep(pause_s)
+        except OSError as error:
+            raise BadInput(f"{to} cannot be written: {error.strerror or type(error).__name__}") from None
+    raise AssertionError("the last attempt returns or raises")
 
 
-def export_keys(settings: Settings, to: Path) -> list[str]:
-    """Copy local key stores into an empty folder, without the key files that open them. Returns what was copied.
+def require_folder(folder: Path) -> None:
+    """Raise ``BadInput`` unless it is there: made anew where a disk is not mounted, it would fill the node's own."""
+    if not folder.is_dir():
+        hint = f"mount it, or make it: mkdir -p {folder}; a backup makes none, lest it fill the disk below a mount"
+        raise BadInput(f"there is no folder {folder}", hint=hint)
 
-    An embedded chain's own key goes with them.
 
-    Raises:
-        InTheWay: the folder is not empty.
-        BadInput: the node's keys are in a service of their own, which has its own backup.
-    """
-    if not settings.keys_uri.startswith("local"):
-        raise BadInput("the keys are in a key service: back that up by its own means")
-    if to.exists() and any(to.iterdir()):
-        raise InTheWay(f"{to} is not empty", hint="give another folder")
-    own = Path(settings.keys_uri.partition(":")[2])
-    stores = {f"{KEYS}/{_KEY_STORE}": own / _KEY_STORE}
-    for store in sorted(settings.home.glob(f"peers/*/{KEYS}/{_KEY_STORE}")):
-        stores[store.relative_to(settings.home).as_posix()] = store
-    for key in sorted(settings.home.glob(f"*{CHAIN_KEY}")):
-        stores[key.name] = key
-    for name, store in stores.items():
-        target = to / name
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copyfile(store, target)  # the store is replaced whole whenever it changes: it is never half written
-        target.chmod(0o600)
-    return list(stores)
+def _write(
+    settings: Settings, identity: Identity, clock: Clock, to: Path, progress: Progress, beside: Callable[[], None]
+) -> Manifest:
+    """One attempt: whole, or nothing is left."""
+    with (
+        writing(to) as archive,
+        _staging(to) as staging,
+        _frozen(_sources(settings)) as sources,
+    ):
+        made_at_ms = clock.now_ms()
+        for source in sources:
+            source.save(archive, staging, progress)
+        kept, left_out = _files(settings.home)
+        for file in kept:
+            archive.add(file, file.relative_to(settings.home).as_posix(), PLAIN)
+        manifest = _manifest(settings, sources, archive, left_out, made_at_ms)
+        archive.finish(sign(manifest, identity.backup_signer(settings.origin)))
+        beside()
+    return manifest
 
 
 def _sources(settings: Settings) -> list[Source]:
@@ -263,7 +291,9 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
             continue
         elif name.as_posix() in _OF_JOURNAL:
             continue  # it was copied with the databases
-        elif path.name in _PLAIN or path.suffix == _SEALED:
+        elif name.as_posix() in _OF_NO_WORTH or path.suffix == UNFINISHED:
+            continue
+        elif path.name in _PLAIN or path.suffix == _SEALED or path.name.endswith(_OF_FOLDER.get(name.parts[0], _NONE)):
             kept.append(path)
         else:
             left.add(name.as_posix())
@@ -272,8 +302,13 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
 
 @contextmanager
 def _staging(to: Path) -> Iterator[Path]:
-    """A private folder beside the backup: one copied database at a time passes through it."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    """A private folder beside the backup: one copied database at a time passes through it.
+
+    What a killed backup to this name left goes first: that none is at work is known by the lock on what it writes.
+    """
+    for left in to.parent.glob(f".{glob.escape(to.name)}.*{_STAGING}"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{to.name}.", suffix=_STAGING, dir=to.parent))
     try:
         yield folder
     finally:

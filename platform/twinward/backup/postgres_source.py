@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from twinward.backup.archive import ArchiveWriter
-from twinward.backup.errors import BackupDamaged, CannotFreeze, InTheWay
+from twinward.backup.errors import BackupDamaged, CannotFreeze, InTheWay, SourceLost
 from twinward.backup.manifest import POSTGRES, Part
 from twinward.backup.sqlite_source import Progress
 from twinward.errors import Unavailable
@@ -166,6 +166,8 @@ def _translated(address: PostgresAddress) -> Iterator[None]:
         yield
     except psycopg.errors.LockNotAvailable as error:
         raise CannotFreeze(f"{address} is busy", hint="try again") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise SourceLost(f"{address} cannot be used: {reason(error)}", hint="check the server") from None
     except (psycopg.Error, LogUnavailable) as error:
         said = str(error) if isinstance(error, LogUnavailable) else reason(error)
         raise Unavailable(

@@ -5,6 +5,9 @@ then that the archive holds the signed parts and no others; then each part's has
 the databases are sound, that the keys fit, that the log is what its checkpoints say and not older than what anybody
 has witnessed. Only then the folder takes the home's name. Whatever fails before leaves everything as it was.
 
+The restored home's settings name the databases it was restored into, and no key service but its own. Unless it took
+another's place, it is marked, and does not work until somebody says so (``twinward.restored_home``).
+
 What remembers on behalf of others is never turned back: a witness's memory, the embedded chain and the other
 hospitals' parts stay as they are in the home. Nor does a backup bring back whom the node has shredded since: its
 keyring is then refused, and the present one can be kept.
@@ -20,23 +23,22 @@ from twinward.audit import emergency
 from twinward.audit.break_glass_journal import BreakGlassJournal
 from twinward.backup import archive, manifest, sqlite_source
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
-from twinward.backup.making import ELSEWHERE, KEYS
+from twinward.backup.key_folders import KeysAtHand
+from twinward.backup.making import ELSEWHERE
 from twinward.backup.manifest import Manifest, Part
 from twinward.backup.memory import require_none_revived, witnessed
+from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress
-from twinward.backup.staging import KEY_STORE, fill_servers, lay_out, put_elsewhere, unpack
+from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, unpack
 from twinward.clock import Clock
 from twinward.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
 from twinward.errors import BadInput
 from twinward.identity import Identity
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
-from twinward.node.members import own_keys
-from twinward_crypto.errors import ProviderLocked
-from twinward_crypto.keys import KeyProvider, TenantId
-from twinward_crypto.providers.local import KEY_FILE
-
-_LOCAL = "local"
+from twinward.restored_home import DATABASES, RestoredHome
+from twinward.serving_lock import require_not_served
+from twinward_crypto.keys import TenantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Wishes:
 
     Attributes:
         home: where the node is to live.
-        keys_from: a folder with ``keys/`` (and ``peers/*/keys``), as ``export_keys`` writes it or as a home has it.
+        keys_from: a folder with key stores, as ``key_folders`` writes it or as a home has it.
+        key_files_from: a folder with the key files that open them, where they are not in ``keys_from``.
         replace: take the place of the node that is there.
         keep_keyring: keep the keyring that is there, for a backup older than a retired KEK.
         checkpoints: signed checkpoints of the log, from witnesses or auditors, that it must not fall behind.
@@ -54,6 +57,7 @@ class Wishes:
 
     home: Path
     keys_from: Path | None = None
+    key_files_from: Path | None = None
     replace: bool = False
     keep_keyring: bool = False
     checkpoints: tuple[bytes, ...] = field(default=(), repr=False)
@@ -96,11 +100,13 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
     staging = home.with_name(f"{home.name}.restoring")
     if staging.exists():
         raise InTheWay(f"{staging} is left from a restore that was broken off", hint="delete it, then try again")
+    keys = KeysAtHand.of(home, wishes.keys_from, wishes.key_files_from)
     placed: list[Path] = []
     try:
-        found, settings, tables = _staged(path, staging, home, wishes, progress, present=present)
+        found, settings, tables = _staged(path, staging, home, wishes, keys, progress, present=present)
         if dry_run and (tables or any(part.name.startswith(f"{ELSEWHERE}/") for part in found.parts)):
             return Restored(found, home, done=False)
+        settle(staging, _databases(settings))
         put_elsewhere(staging, found, settings, placed)
         fill_servers(settings, tables)
         if present:
@@ -108,6 +114,9 @@ def restore(path: Path, wishes: Wishes, clock: Clock, progress: Progress, *, dry
         result = _look_over(staging, found, wishes, clock, home / JOURNAL_FILE if present else None)
         if dry_run:
             return result
+        settle(staging, keys.settled(settings, home))
+        if not present:
+            _mark(staging, path, found, settings, clock)
         replaced = _take_place(staging, home, present)
         placed.clear()  # from here on they are the node's
         return Restored(found, home, True, replaced, result.witnessed, result.records, result.shredded)
@@ -126,6 +135,7 @@ def _present(home: Path, wishes: Wishes) -> bool:
         raise InTheWay(f"{home} is not empty and holds no node", hint="give another --home")
     if not wishes.replace:
         raise InTheWay(f"there is a node in {home}", hint="give another --home, or --replace if it is to go")
+    require_not_served(home)
     busy = [one.name for one in sorted(home.glob("*.db")) if sqlite_source.is_in_use(one)]
     if busy:
         raise InTheWay(f"the node in {home} is running: {busy[0]} is in use", hint="stop it, then try again")
@@ -133,65 +143,43 @@ def _present(home: Path, wishes: Wishes) -> bool:
 
 
 def _staged(
-    path: Path, staging: Path, home: Path, wishes: Wishes, progress: Progress, *, present: bool
+    path: Path, staging: Path, home: Path, wishes: Wishes, keys: KeysAtHand, progress: Progress, *, present: bool
 ) -> tuple[Manifest, Settings, dict[str, list[tuple[Part, Path]]]]:
     """A whole home in the staging folder, with its settings, and the tables that are for servers."""
     with archive.reading(path) as reader:
-        found = _verified(reader.note, home, wishes)
+        found = _verified(reader.note, keys, wishes)
         reader.require_whole(found)
         tables = unpack(reader, found, staging, progress)
-    settings = lay_out(
-        staging,
-        home,
-        found,
-        keys_from=wishes.keys_from or home,
-        keep_keyring=wishes.keep_keyring,
-        present=present,
-    )
+    settings = lay_out(staging, home, found, keys, keep_keyring=wishes.keep_keyring, present=present)
     return found, settings, tables
 
 
-def _verified(note: bytes, home: Path, wishes: Wishes) -> Manifest:
+def _verified(note: bytes, keys: KeysAtHand, wishes: Wishes) -> Manifest:
     """The manifest, verified under keys at hand. Which key service to ask is never taken from the archive."""
     tenant = manifest.claimed_tenant(note)
-    settings = Settings.load(home)
-    if wishes.keys_from is not None:
-        settings = settings.model_copy(update={"keys": f"{_LOCAL}:{wishes.keys_from / KEYS}"})
-    scheme, _, folder = settings.keys_uri.partition(":")
-    if scheme.startswith(_LOCAL) and not (Path(folder) / KEY_STORE).is_file():
-        raise KeysMissing(
-            "the keys are not in a backup, and none are at hand",
-            hint="give --keys-from: the folder that `twinward node backup --keys-to` wrote, its key file back in place",
-        )
     with translated():
-        identity = Identity(_opened(settings), TenantId(tenant))
+        identity = Identity(keys.own(), TenantId(tenant))
         if not identity.provider.versions(identity.tenant):
-            raise KeysMissing(f"the key service has no key of {tenant}")
+            raise KeysMissing(
+                f"the key service {identity.provider.uri} holds no key of {tenant}",
+                hint="restore it by its own means first, or name the right one by TWINWARD_KEYS",
+            )
         verified = manifest.verify(note, identity.backup_signer(origin_of(tenant)).key)
         held = set(identity.provider.versions(identity.tenant))
     gone = sorted(set(verified.keks) - held)
+    if gone and max(gone) > max(held):
+        raise KeysMissing(
+            f"the backup's keyring needs KEK {max(gone)}, and this copy of the key service ends with KEK {max(held)}: "
+            "it is older than the backup",
+            hint="restore a newer copy of the key service (--keys-from the newest), or an older backup",
+        )
     if gone and not wishes.keep_keyring:
         raise KeysMissing(
-            f"the backup's keyring needs KEK {gone[0]}, which was destroyed: nothing in it would open",
+            f"the backup's keyring needs KEK {gone[-1]}, which was destroyed: nothing under it would open",
             hint="restore over the node with --replace --keep-keyring, or take a backup made after the last "
             "`keys rotate --retire`",
         )
     return verified
-
-
-def _opened(settings: Settings) -> KeyProvider:
-    """The key service. Raises ``KeysMissing`` where a local key store is there and what opens it is not."""
-    scheme, _, folder = settings.keys_uri.partition(":")
-    try:
-        return own_keys(settings)
-    except ProviderLocked as error:
-        if not scheme.startswith(_LOCAL):
-            raise
-        raise KeysMissing(
-            f"the key store does not open: {error}",
-            hint=f"put the key file back: {Path(folder) / KEY_FILE}, mode 0600; for a passphrase, "
-            "set TWINWARD_PASSPHRASE_FILE",
-        ) from None
 
 
 def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, waiting: Path | None) -> Restored:
@@ -202,6 +190,7 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, wai
         if size != found.log_size:
             raise BackupDamaged(f"the log has {size} entries, the manifest says {found.log_size}")
         node.audit.verify()
+        node.verify_stores()
         seen = witnessed(node, staging, wishes.checkpoints)
         if seen > size and not wishes.accept_rollback:
             raise RolledBack(
@@ -214,6 +203,17 @@ def _look_over(staging: Path, found: Manifest, wishes: Wishes, clock: Clock, wai
             _bring_in(node, waiting, staging / "replaced.journal")
         shredded = len(node.keyring.census().shredded)
         return Restored(found, wishes.home, False, None, seen, node.store.count(), shredded)
+
+
+def _databases(settings: Settings) -> dict[str, str]:
+    """Which databases a home is restored into, wherever they were named: its settings say so from then on."""
+    return {name: getattr(settings, name) for name in DATABASES}
+
+
+def _mark(staging: Path, path: Path, found: Manifest, settings: Settings, clock: Clock) -> None:
+    """Let a home that replaces none say that it was restored: the node may work elsewhere."""
+    now_ms, databases = clock.now_ms(), _databases(settings)
+    RestoredHome(found.tenant, path.name, found.made_at_ms, now_ms, found.log_size, databases).write(staging)
 
 
 def _bring_in(node: Node, waiting: Path, copy: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import BackupDamaged, CannotFreeze
 from twinward.backup.manifest import SQLITE
+from twinward_ledger import sqlite_files
 
 HOLD_TIMEOUT_S = 0.1
 """Short: whoever holds one file and waits for another must not wait for us for long."""
@@ -118,8 +119,7 @@ def is_in_use(path: Path) -> bool:
 
 
 def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
+    return sqlite_files.connect(path, timeout_s=timeout_s, mode="rw")
 
 
 @contextmanager

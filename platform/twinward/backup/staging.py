@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from twinward.backup import archive, sqlite_source
-from twinward.backup.errors import InTheWay, KeysMissing
-from twinward.backup.making import CHAIN_KEY, ELSEWHERE, KEYS
+from twinward.backup.errors import InTheWay
+from twinward.backup.key_folders import PEERS, KeysAtHand
+from twinward.backup.making import ELSEWHERE
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
+from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress
 from twinward.config import Settings
 from twinward.errors import BadInput
-from twinward.node.errors import translated
-from twinward_crypto.providers.local import KEY_FILE
 
-KEY_STORE = "keystore"
-_OTHERS = ("witness.db", "chain.db")
-_PEERS = "peers"
+_OTHERS = ("witness.db", "chain.db", "studies.db")
 
 
 def unpack(
@@ -46,7 +43,7 @@ def unpack(
 
 
 def lay_out(
-    staging: Path, home: Path, found: Manifest, *, keys_from: Path, keep_keyring: bool, present: bool
+    staging: Path, home: Path, found: Manifest, keys: KeysAtHand, *, keep_keyring: bool, present: bool
 ) -> Settings:
     """Make the staging folder a whole home: keys in, and what must not be turned back.
 
@@ -55,31 +52,18 @@ def lay_out(
         BadInput: there is no keyring to keep.
     """
     if present:
-        for one in [home / name for name in _OTHERS] + sorted((home / _PEERS).rglob("*.db")):
+        for one in [home / name for name in _OTHERS] + sorted((home / PEERS).rglob("*.db")):
             if one.is_file():
                 target = staging / one.relative_to(home)
                 target.unlink(missing_ok=True)
                 sqlite_source.copy_file(one, target)
+    keys.lay_into(staging)
+    keys.require_members(staging)
+    settle(staging, keys.settled(Settings.load(staging), staging))
     settings = Settings.load(staging)
     if keep_keyring:
         _keep_keyring(staging, home, found, settings, present)
-    for keys in [keys_from / KEYS, *sorted(keys_from.glob(f"{_PEERS}/*/{KEYS}"))]:
-        if keys.is_dir():
-            shutil.copytree(keys, staging / keys.relative_to(keys_from), ignore=shutil.ignore_patterns("lock"))
-    for key in sorted(keys_from.glob(f"*{CHAIN_KEY}")):
-        shutil.copy2(key, staging / key.name)
-    missing = [one.name for one in sorted(staging.glob(f"{_PEERS}/*")) if not _has_keys(one)]
-    if missing:
-        raise KeysMissing(
-            f"the keys of {missing[0]}, a member of this embedded consortium, are not at hand",
-            hint=f"put its folder keys/, with {KEY_STORE} and {KEY_FILE}, into {keys_from / _PEERS / missing[0]}",
-        )
     return settings
-
-
-def _has_keys(peer: Path) -> bool:
-    """Whether a member's key store is there, and the key file that always opens it."""
-    return all((peer / KEYS / name).is_file() for name in (KEY_STORE, KEY_FILE))
 
 
 def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings, present: bool) -> None:
@@ -97,7 +81,7 @@ def put_elsewhere(staging: Path, found: Manifest, settings: Settings, placed: li
 
     Raises ``InTheWay`` where something stands in such a place.
     """
-    uris = _uris(settings)
+    uris = settings.databases
     for part in found.parts:
         if not part.name.startswith(f"{ELSEWHERE}/"):
             continue
@@ -113,11 +97,9 @@ def fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]])
     if not tables:
         return
     from twinward.backup.postgres_source import put_back
-    from twinward.vault.database import Schema, open_database
-    from twinward_ledger.stores import open_store
-    from twinward_ledger.stores.completeness import open_map_store
+    from twinward.node.tables import lay
 
-    uris = _uris(settings)
+    uris = settings.databases
     for name, parts in tables.items():
         roles = [role for part, _ in parts for role in part.roles]
         targets = {uris[role] for role in roles}
@@ -127,15 +109,5 @@ def fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]])
                 hint="set TWINWARD_RECORDS, TWINWARD_KEYRING, TWINWARD_LOG to empty databases",
             )
         uri = next(iter(targets))
-        with translated():
-            for schema in (one for one in Schema if one.value in roles):
-                open_database(uri, schema).close()
-            if "log" in roles:
-                open_store(uri).close()
-                open_map_store(uri).close()
+        lay(uri, roles)
         put_back(uri, parts)
-
-
-def _uris(settings: Settings) -> dict[str, str]:
-    """Where the settings want each database, by its role."""
-    return {"records": settings.records_uri, "keyring": settings.keyring_uri, "log": settings.log_uri}

@@ -7,16 +7,22 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from twinward.cli import emergencies
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, out, show_json
 from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
-app = typer.Typer(help="Explain decisions of policy and consent.", no_args_is_help=True)
+app = typer.Typer(help="Explain decisions of policy and consent; review emergencies.", no_args_is_help=True)
 
 
 @app.callback()
 def _access() -> None:
-    """Explain decisions of policy and consent."""
+    """Explain decisions of policy and consent; review emergencies."""
+
+
+app.command("emergencies")(emergencies.emergencies)
+app.command("review")(emergencies.review)
+app.command("allow")(emergencies.allow)
 
 
 @app.command()

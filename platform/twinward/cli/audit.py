@@ -6,17 +6,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from twinward.cli import proof_checking, proof_files
-from twinward.cli.opening import AsOption, audit_permit, node_at
+from twinward.cli.opening import AsOption, audit_permit, node_at, request_of
 from twinward.cli.proof_files import MAX_INDEX
-from twinward.cli.screen import HomeOption, JsonOption, err, out, say, show_json, table
-from twinward.errors import BadInput, NotFound
-from twinward.vocabulary import Action, Role, TwinId
+from twinward.cli.screen import (
+    HomeOption,
+    JsonOption,
+    YesOption,
+    confirm,
+    counted,
+    err,
+    require_file,
+    say,
+    show_json,
+    show_table,
+    table,
+)
+from twinward.errors import BadInput, Conflict
+from twinward.vocabulary import Action, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
     from twinward.audit.reader import Page
+    from twinward.audit.verification import VerifyReport
 
 app = typer.Typer(help="The access log: read, sign, verify, prove.", no_args_is_help=True)
 
@@ -63,7 +77,7 @@ def checkpoint(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Sign the log as it is, have the other hospitals co-sign it, anchor it on the chain.
 
     A chain that is down stops nothing: the checkpoint is kept and anchored later. Exit codes: 0, 7 too few witnesses
-    signed, 8 the log is not what was signed before.
+    signed or this machine's clock is far ahead, 8 the log is not what was signed before.
 
     Example: twinward audit checkpoint
     """
@@ -79,7 +93,54 @@ def checkpoint(home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"co-signed by {', '.join(done.cosigned) or 'nobody'}")
         for name, reason in done.refusals:
             say(f"{name} refused: {reason}")
-        say(f"not anchored yet: {done.problem}" if done.problem else f"anchored, block {block}")
+        at = "in which block is no longer known here" if block is None else f"block {block}"
+        say(f"not anchored yet: {done.problem}" if done.problem else f"anchored, {at}")
+
+
+@app.command("accept-clock")
+def accept_clock(
+    account: AsOption,
+    justification: Annotated[str, typer.Option(help="Why: it stands in the log.")],
+    yes: YesOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on where the clock is doubted: it leapt far ahead, or was ahead when the log was last anchored.
+
+    First look at the clock. If it is wrong, set it right, and do nothing here: checkpoints go on. If it is right and
+    the log rested for long, this says so. If it was ahead once, anchors are dated as the last one until its time came.
+    What is accepted, by whom and why stands in the log before anything changes. Exit codes: 0, 1 you said no, 2 nobody
+    to ask and no --yes, 3 no such account, 4 the clock is not doubted, 6 the account is no officer's (also logged).
+
+    Example: twinward audit accept-clock --as olga --justification "off for a quarter, clock compared with a phone"
+    """
+    with node_at(home, as_json=as_json) as node:
+        from dataclasses import replace
+
+        from twinward.access import justification as reasons
+        from twinward.node.errors import translated
+
+        if not reasons.is_sufficient(justification):
+            raise BadInput("say in a sentence why", hint='e.g. --justification "off for a quarter, clock compared"')
+        with translated():
+            doubt = node.audit.anchorer.clock_doubt()
+        if doubt is None:
+            raise Conflict("the clock is not doubted", hint="there is nothing to accept")
+        if not as_json:
+            say(str(doubt))
+        confirm("Accept it? The log will say that you did.", yes=yes)
+        request = request_of(
+            node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE, justification=justification
+        )
+        node.access.decide(replace(request, detail=(*request.detail, ("page", "clock"), ("accepted", str(doubt)))))
+        with translated():
+            node.audit.anchorer.accept(doubt)
+        if as_json:
+            show_json(
+                {"accepted": "clock" if doubt.leap else "anchor", "clock_s": doubt.clock_s, "known_s": doubt.known_s}
+            )
+        else:
+            say("accepted; `twinward audit checkpoint` goes on")
 
 
 @app.command()
@@ -91,31 +152,43 @@ def verify(
 ) -> None:
     """Hash every leaf again and hold the log against everything that was ever signed. Shows no event.
 
-    Exit codes: 0 sound, 3 no such file, 7 it cannot be read, 8 tampered with: the first bad index is named.
+    The consents, too, are held against what the log recorded of them. Exit codes: 0 sound, 3 no such file, 7 it cannot
+    be read, 8 tampered with: the first bad index is named, or what is wrong with consents or accounts.
 
     Example: twinward audit verify --file ./backup/log.db --deep
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.audit.errors import LogTampered
 
-        if file is not None and not file.is_file():
-            raise NotFound(f"there is no file {file}")
+        if file is not None:
+            require_file(file, "a copy of log.db")
         try:
             report = node.audit.verify(file, deep=deep)
         except LogTampered as error:
             _tampered(error, as_json=as_json)
             raise typer.Exit(error.exit_code) from None
+        if not as_json:
+            _show_report(report, deep=deep)
+        stores = node.verify_stores(report.heads) if file is None else {}
         if as_json:
             shown = {"sound": True, "size": report.size, "root": report.root.hex(), "signed": report.signed_size}
             shown |= {"map_heads": report.map_heads, "map_covered": report.map_covered}
             opened = {"opened": report.opened, "erased": report.erased} if deep else {}
-            show_json(shown | {"checkpoints": report.checkpoints} | opened)
+            show_json(shown | {"checkpoints": report.checkpoints, "stores": stores} | opened)
             return
-        say(f"sound: {report.size} leaves hashed again, {report.signed_size} of them signed")
-        say(f"root {report.root.hex()}; {report.checkpoints} signed checkpoints agree")
-        say(f"{report.map_heads} completeness maps built again; the newest covers {report.map_covered} entries")
-        if deep:
-            say(f"{report.opened} events opened and held against their leaves, {report.erased} erased")
+        for name, changes in stores.items():
+            say(f"{name}: {changes} changes, chained, and none that the log recorded is missing")
+
+
+def _show_report(report: VerifyReport, *, deep: bool) -> None:
+    """What is sound about a log, for people."""
+    say(f"sound: {report.size} leaves hashed again, {report.signed_size} of them signed")
+    agree = counted(report.checkpoints, "signed checkpoint agrees", "signed checkpoints agree")
+    say(f"root {report.root.hex()}; {agree}")
+    maps = counted(report.map_heads, "completeness map", "completeness maps")
+    say(f"{maps} built again; the newest covers {report.map_covered} entries")
+    if deep:
+        say(f"{report.opened} events opened and held against their leaves, {report.erased} erased")
 
 
 app.command("export")(proof_files.export)
@@ -136,8 +209,8 @@ def _show_page(page: Page, *, as_json: bool) -> None:
     shown = table("#", "when (UTC)", "decision", "what")
     for row in page.rows:
         verdict = row.event.decision if row.event else row.state.value
-        shown.add_row(str(row.index), iso(row.minute_ms)[:16].replace("T", " "), verdict, _plain(row_sentence(row)))
-    out.print(shown)
+        shown.add_row(str(row.index), iso(row.minute_ms)[:16].replace("T", " "), verdict, row_sentence(row))
+    show_table(shown)
     if page.before is not None:
         err.print(f"older ones: --before {page.before}", markup=False)
 
@@ -148,12 +221,6 @@ def _tampered(error: LogTampered, *, as_json: bool) -> None:
         show_json(shown | {"hint": error.hint})
         return
     where = "unknown: its own records of itself were changed"
-    err.print(f"[bold red]tampered with[/]: {_plain(str(error))}", soft_wrap=True)
+    err.print(f"[bold red]tampered with[/]: {escape(str(error))}", soft_wrap=True)
     err.print(f"first bad index: {where if error.first_bad_index is None else error.first_bad_index}", soft_wrap=True)
-    err.print(f"[dim]what to do[/]: {_plain(error.hint)}", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    err.print(f"[dim]what to do[/]: {escape(error.hint)}", soft_wrap=True)

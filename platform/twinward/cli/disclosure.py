@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, ask_secret, errors_taught, read_input, say, show_json
+from twinward.cli.output_file import OutputFile
+from twinward.cli.screen import (
+    HomeOption,
+    JsonOption,
+    ask_secret,
+    errors_taught,
+    read_input,
+    read_secret_input,
+    say,
+    show_json,
+)
 from twinward.errors import BadInput, Conflict
 from twinward.vocabulary import Action, Category, Purpose
 
@@ -34,7 +44,7 @@ def _disclosure() -> None:
 @app.command()
 def public(
     keys: KeysOption,
-    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist. '-' prints it.")],
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,11 +56,10 @@ def public(
     """
     with errors_taught(as_json=as_json):
         pair = _load(keys, passphrase_file)
-        _write_new(target, pair.public.hex().encode() + b"\n")
-        if as_json:
-            show_json({"file": str(target), "fingerprint": pair.fingerprint, "suite": pair.suite})
-        else:
-            say(f"{target}: {pair.suite}, SHA-256 {pair.fingerprint}")
+        to = OutputFile(target, as_json=as_json)
+        to.write(pair.public.hex().encode() + b"\n")
+        shown: dict[str, object] = {"file": str(to), "fingerprint": pair.fingerprint, "suite": pair.suite}
+        to.report(shown, f"{to}: {pair.suite}, SHA-256 {pair.fingerprint}")
 
 
 @app.command()
@@ -60,7 +69,7 @@ def seal(
     account: AsOption,
     purpose: Annotated[Purpose, typer.Option(help="PATRQT (the patient's request) or RECORDMGT.")],
     category: Annotated[list[Category], typer.Option("--category", help="What to hand over; once or more.")],
-    target: Annotated[Path, typer.Option("--out", help="Where to write the file; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write the file; must not exist. '-' prints it.")],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,18 +82,17 @@ def seal(
     with node_at(home, as_json=as_json) as node:
         from twinward.vault.disclosure import disclose
 
-        if target.exists():
-            raise Conflict(f"{target} exists", hint="give another --out")
+        to = OutputFile(target, as_json=as_json)
         request = request_of(node.accounts.named(account), Action.EXPORT, purpose, twin_of(node, twin), category)
         key = _public_key(recipient)
         disclosed, sealed = disclose(node.access, node.vault, request, key, node.log.origin)
-        _write_new(target, sealed)
-        if as_json:
-            shown = {"file": str(target), "records": len(disclosed.records), "bytes": len(sealed)}
-            show_json(shown | {"event": disclosed.index})
-        else:
-            say(f"{len(disclosed.records)} records sealed into {target} ({len(sealed):,} bytes)")
-            say(f"event {disclosed.index} of the access log says so; only the recipient's key opens the file")
+        to.write(sealed)
+        records, index = len(disclosed.records), disclosed.index
+        to.report(
+            {"file": str(to), "records": records, "bytes": len(sealed), "event": index},
+            f"{records} records sealed into {to} ({len(sealed):,} bytes)",
+            f"event {index} of the access log says so; only the recipient's key opens the file",
+        )
 
 
 @app.command("open")
@@ -113,7 +121,8 @@ def open_(
             raise BadInput(f"{folder} cannot be made: {error.strerror}") from None
         for number, one in enumerate(opened.records):
             ending = "json" if one.content[:1] in (b"{", b"[") else "bin"
-            _write_new(folder / f"{number:05d}.{ending}", one.content)  # no name of the hospital's becomes a path
+            # No name of the hospital's becomes a path.
+            OutputFile(folder / f"{number:05d}.{ending}", as_json=False).write(one.content)
         if as_json:
             shown = {"twin": opened.twin, "records": len(opened.records), "in": str(folder)}
             show_json(shown | {"origin": opened.origin, "event": opened.index})
@@ -128,7 +137,8 @@ def _load(path: Path, passphrase_file: Path | None) -> VendorKeys:
     if passphrase_file is None:
         passphrase = ask_secret("Passphrase of your keys", option="--passphrase-file")
     else:
-        passphrase = read_input(passphrase_file, most=1024).decode("utf-8", "replace").rstrip("\r\n")
+        passphrase = read_secret_input(passphrase_file, "the passphrase", most=1024).decode("utf-8", "replace")
+        passphrase = passphrase.rstrip("\r\n")
     return VendorKeys.load(path, passphrase)
 
 
@@ -137,13 +147,3 @@ def _public_key(path: Path) -> bytes:
         return bytes.fromhex(read_input(path, most=MAX_KEY_TEXT_BYTES).decode("ascii").strip())
     except (UnicodeDecodeError, ValueError):
         raise BadInput(f"{path} holds no public key", hint="`twinward disclosure public` writes one") from None
-
-
-def _write_new(target: Path, content: bytes) -> None:
-    try:
-        with target.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise Conflict(f"{target} exists", hint="give another --out") from None
-    except OSError as error:
-        raise BadInput(f"{target} cannot be written: {error.strerror}") from None

@@ -10,7 +10,7 @@ import typer
 
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, errors_taught, say, show_json
-from twinward.cli.shares import local_store, read_shares
+from twinward.cli.shares import SHOWN_ONCE, local_store, read_shares
 from twinward.cli.shredding import BACK_UP, DryRunOption, add_shredding, wrapping_anew
 from twinward.errors import BadInput
 
@@ -21,7 +21,10 @@ app = typer.Typer(help="The keyring: state, rotation, erasing a person, officers
 
 SharesOption = Annotated[
     Path | None,
-    typer.Option("--shares-from", help="A file with the shares, one a line; - for standard input. Else you are asked."),
+    typer.Option(
+        "--shares-from",
+        help="A file with what `keys split` printed; - for standard input. Else you are asked.",
+    ),
 ]
 
 
@@ -139,7 +142,7 @@ def split(
             return
         for share in made:
             say(f"share {share.index}: {share.encode()}")
-        say(f"any {threshold} of these open this node's keys; they are not shown again")
+        say(SHOWN_ONCE.format(threshold))
 
 
 @app.command()

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
+from twinward.cli.connections import BoundedConnection, Bounds, LoopFaults
 from twinward.errors import BadInput, Conflict
 
-BACKLOG = 256
 STOP_TIMEOUT_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def server_of(app: Any, **more: Any) -> uvicorn.Server:
-    """A server for an ASGI application. It says nothing on its own, in headers or in logs."""
+class _Server(uvicorn.Server):
+    """uvicorn's, with a word and no traceback for what goes wrong in the event loop itself."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(LoopFaults())
+        await super().startup(sockets)
+
+
+def server_of(app: Any, *, trusted_proxies: Sequence[str] = (), bounds: Bounds | None = None) -> uvicorn.Server:
+    """A server for an ASGI application. It says nothing on its own, in headers or in logs.
+
+    Where a client is comes from its socket. Only a proxy at one of ``trusted_proxies`` (addresses, networks) may say
+    otherwise in X-Forwarded-For and X-Forwarded-Proto: anybody else could write there what they like. ``bounds``:
+    what connections may cost; fewer where this process has too few file descriptors.
+    """
+    fitting = (bounds or Bounds()).fitting()
     config = uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", functools.partial(BoundedConnection, bounds=fitting)),
+        backlog=fitting.accepted_at_once,
+        timeout_keep_alive=fitting.idle_s,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        **more,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,7 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen()
     except PermissionError:
         listener.close()
         raise BadInput(f"this user may not listen on port {port}", hint="give a --port above 1023") from None

@@ -12,6 +12,7 @@ from twinward.cli.screen import HomeOption, JsonOption, progress, read_input, sa
 from twinward.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
+    from twinward_ledger.heartbeat import ClockStep
     from twinward_ledger.policy import QuorumPolicy
 
 
@@ -89,17 +90,20 @@ def read_policy(path: Path) -> QuorumPolicy:
 def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Name every stretch in which the log was silent for longer than its heartbeats promised. Shows no event.
 
-    A gap is a node that was off, or entries that should be there. Exit codes: 0 whether there are gaps or not, 3 no
+    A gap is a node that was off, or entries that should be there. Where the log's times go back, or its newest lies in
+    the future, its clock was wrong: that is named, too. Exit codes: 0 whether there are gaps or not, 3 no
     node in the home, 8 the log cannot be what was signed.
 
     Example: twinward audit gaps --json
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.clock import iso
-        from twinward_ledger.heartbeat import find_gaps
+        from twinward_ledger.heartbeat import find_clock_steps, find_gaps
 
-        store = node.log.store
-        found = list(find_gaps(store.leaves(0, store.size()), now_ms=node.clock.now_ms()))
+        store, now_ms = node.log.store, node.clock.now_ms()
+        size = store.size()
+        found = list(find_gaps(store.leaves(0, size), now_ms=now_ms))
+        steps = list(find_clock_steps(store.leaves(0, size), now_ms=now_ms))
         if as_json:
             rows = [
                 {
@@ -111,7 +115,7 @@ def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 }
                 for one in found
             ]
-            show_json({"gaps": rows})
+            show_json({"gaps": rows, "clock": [_step_json(node.log.origin, one) for one in steps]})
             return
         for one in found:
             until = f"until {_minute(iso(one.to_ms))}" if one.ended else "and is silent still"
@@ -119,8 +123,21 @@ def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 f"{node.log.origin} was silent from {_minute(iso(one.from_ms))} {until}, after entry {one.after};"
                 f" it had promised an entry every {one.promised_s} s"
             )
+        for step in steps:
+            now = "the next is dated" if step.ended else "now it is"
+            say(
+                f"{node.log.origin}: the clock was ahead, or was set back: entry {step.after} is dated"
+                f" {_minute(iso(step.from_ms))}, {now} {_minute(iso(step.to_ms))}"
+            )
         if not found:
             say("no gap: the log was never silent for longer than it promised")
+
+
+def _step_json(origin: str, step: ClockStep) -> dict[str, object]:
+    from twinward.clock import iso
+
+    to = iso(step.to_ms) if step.ended else None
+    return {"log": origin, "after": step.after, "from": iso(step.from_ms), "to": to}
 
 
 _NAMES = frozenset({"checkpoint", "tile"})

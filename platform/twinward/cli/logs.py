@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+from twinward.visible_text import visible_line
 
 
 def configure_logs(level: int = logging.WARNING) -> None:
@@ -18,8 +22,14 @@ def configure_logs(level: int = logging.WARNING) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _visible,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+
+
+def _visible(_logger: Any, _level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """One event stays one line, and steers no terminal that shows it."""
+    return {name: visible_line(value) if isinstance(value, str) else value for name, value in line.items()}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from twinward.cli import backup, compacting
+from twinward.cli.account import ExpiresOption, PasswordFileOption, days_of, doer_at, password_of
+from twinward.cli.emergencies import emergency_lines
 from twinward.cli.opening import node_at
 from twinward.cli.screen import (
     HomeOption,
     HostOption,
     JsonOption,
     PortOption,
-    ask_secret,
     errors_taught,
     out,
     read_input,
@@ -23,7 +25,7 @@ from twinward.cli.screen import (
 )
 from twinward.clock import iso
 from twinward.config import Settings
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
 from twinward.vocabulary import Role
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ app = typer.Typer(help="Make, run and look after a hospital's node.", no_args_is
 
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("activate")(backup.activate)
 app.command("compact")(compacting.compact)
 
-PASSWORD_MAX_BYTES = 1024
 IdArgument = Annotated[str, typer.Argument(help="The account's id: letters, digits, '.', ':', '@', '-'.")]
 NameOption = Annotated[str, typer.Option(help="Whose account it is, for people.")]
 UnitOption = Annotated[str, typer.Option(help="The organisational unit, e.g. cardiology.")]
@@ -86,10 +88,7 @@ def init(
         at = "" if home is None else f" --home {settings.home}"
         say(f"{settings.hospital}: a new node in {settings.home}")
         say(f"log key (tell your auditors): {log_key}")
-        if settings.passphrase_file is None:
-            say("the keys are protected by a key file in the home; TWINWARD_PASSPHRASE_FILE would name a passphrase's")
-        else:
-            say("every command on this node needs TWINWARD_PASSPHRASE_FILE from now on")
+        say(_about_keys(settings))
         out.print("[bold]next[/]")
         if witness_card:
             say(f'  twinward witness add-log "{log_key}" --anchor "{anchor}"    (at each witness)')
@@ -110,13 +109,17 @@ def serve(
     """Serve the API and the officer's console, and sign the log as it grows, until Ctrl-C or SIGTERM.
 
     One line per request goes to standard error; none carries an id. Exit codes: 0 stopped, 2 an address that cannot be
-    listened on, 3 no node in the home, 4 the port is taken.
+    listened on, 3 no node in the home, 4 the port is taken, another process serves this home, or it was restored and
+    not put to work (`twinward node activate`).
 
     Example: twinward node serve --port 8040
     """
     with node_at(home, as_json=False) as node:
         from twinward.cli.serving import serve_node
+        from twinward.restored_home import NotAtWork
 
+        if node.restored is not None:
+            raise NotAtWork("it is not served")
         chosen_port = node.settings.listen_port if port is None else port
         serve_node(node, host or node.settings.listen_host, chosen_port, checkpoint_every)
 
@@ -125,14 +128,20 @@ def serve(
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """How large the log is, how far it is signed and anchored, how its witnesses are, how many twins, who may ask.
 
-    Exit codes: 0, 3 no node in the home, 7 the chain does not answer, 8 the log is not what was signed.
+    Also who can change the consortium, and each change that is proposed: a quorum of hospitals can stop it meanwhile.
+
+    What the node knows by itself is shown as well where the consortium's contracts cannot be read; then the error comes
+    last (--json: the member "error"). Exit codes: 0, 3 no node in the home, 4 the contracts are an earlier release's
+    (`twinward consortium renew`), 7 the chain does not answer, 8 the log is not what was signed.
 
     Example: twinward node status --json
     """
     with node_at(home, as_json=as_json) as node:
-        shown = _status(node)
+        shown, problem = _status(node)
         if as_json:
             show_json(shown)
+            if problem is not None:
+                raise typer.Exit(problem.exit_code)
             return
         log = shown["log"]
         say(f"{shown['hospital']} ({shown['tenant']})")
@@ -144,16 +153,48 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         if log["waits"]:
             say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
         if log["journal"]["waiting"]:
-            say(f"journal   {log['journal']['waiting']} emergency accesses wait for the log")
+            say(f"journal   {log['journal']['waiting']} events of emergencies wait for the log")
         for name in log["journal"]["evidence"]:
             say(f"journal   altered: examine {name}, then take it away")
         if log["journal"]["lost"]:
-            say(f"journal   {log['journal']['lost']} emergency accesses were cut off it: ask who could write that file")
+            lost = log["journal"]["lost"]
+            say(f"journal   {lost} events of emergencies were cut off it: ask who could write that file")
+        for line in emergency_lines(node.emergencies.standing()):
+            say(f"emergency {line}")
         for witness in shown["witnesses"]:
             say(f"witness   {witness['say']}")
+        if problem is not None:
+            raise problem
+        say(f"consortium {shown['consortium']['say']}")
+        for proposal in shown["consortium"]["proposals"]:
+            say(f"proposed  {proposal['say']}")
         say(f"epoch     {shown['epoch']}")
         for vendor in shown["vendors"]:
             say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
+
+
+@app.command()
+def tables(
+    owner: Annotated[str, typer.Option(help="The account that owns the databases.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay the tables of PostgreSQL databases as their owner, or bring them up to date after an upgrade of Twinward.
+
+    The node's own account, which TWINWARD_RECORDS, TWINWARD_KEYRING and TWINWARD_LOG or the home's settings name, needs
+    no more than what platform/docs/postgresql.md grants it. Exit codes: 0, 2 no such database is named, 7 a server does
+    not answer, or the owner may not.
+
+    Example: twinward node tables --owner twinward_owner
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.node.tables import lay_all
+
+        laid = lay_all(Settings.load(home), owner)
+        if as_json:
+            show_json({"owner": owner, "laid": sorted(laid)})
+        else:
+            say(f"laid by {owner}: {', '.join(laid)}; next: the grants of platform/docs/postgresql.md")
 
 
 @app.command("add-person")
@@ -162,13 +203,11 @@ def add_person(
     role: Annotated[Role, typer.Option(help="What the person is to the hospital.")],
     name: NameOption = "",
     unit: UnitOption = "",
-    password_file: Annotated[
-        Path | None, typer.Option(help="A file with the password, '-' for standard input; else it is asked for.")
-    ] = None,
+    password_file: PasswordFileOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a person an account with a password (12 characters at least), asked for twice.
+    """Give a person an account with a password, asked for twice: 12 characters at least, and no common one.
 
     Exit codes: 0 added, 2 a bad id or password, 4 the id is taken.
 
@@ -178,7 +217,7 @@ def add_person(
         from twinward.access.interfaces import Principal
 
         principal = Principal(account, role, name, unit)
-        node.accounts.add_person(principal, _password(password_file))
+        node.accounts.add_person(principal, password_of(password_file), by=doer_at(node))
         if as_json:
             show_json({"account": account, "role": role.value})
         else:
@@ -195,13 +234,17 @@ def add_system(
         int | None,
         typer.Option(min=0, max=1_000_000, help="A vendor's queries per epoch.", show_default="of the settings"),
     ] = None,
+    expires: ExpiresOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a system or a vendor an account; prints its bearer token, this once.
 
-    A vendor's query budget is granted on the ledger. Exit codes: 0 added, 2 a bad id, 4 the id is taken, 7 the chain
-    does not answer (no account is made).
+    A vendor's query budget is granted on the ledger: at once where this machine holds the keys of a quorum, else it is
+    proposed, and every hospital sees it for days before `twinward consortium enact` grants it.
+
+    Exit codes: 0 added, 2 a bad id, 4 the id is taken or the contract refuses, 7 the chain does not answer (no account
+    is made).
 
     Example: twinward node add-system acme --role vendor --name "Acme Diagnostics"
     """
@@ -209,14 +252,20 @@ def add_system(
         from twinward.access.interfaces import Principal
 
         granted = _grant(node, account, role, queries)
-        token = node.accounts.add_system(Principal(account, role, name, unit))
+        until = node.accounts.in_days(days_of(expires))
+        token = node.accounts.add_system(Principal(account, role, name, unit), expires_at_ms=until, by=doer_at(node))
         if as_json:
-            show_json({"account": account, "role": role.value, "token": token, "queries_per_epoch": granted})
+            grant = None if granted is None else granted.queries
+            shown = {"account": account, "role": role.value, "token": token, "queries_per_epoch": grant}
+            show_json(shown | ({"proposed": granted.proposed} if granted and granted.proposed else {}))
             return
         say(token)
         say("This token is shown once and not kept. Whoever has it is this account.")
-        if granted is not None:
-            say(f"{account} may ask {granted} queries per epoch")
+        if granted is not None and granted.proposed is None:
+            say(f"{account} may ask {granted.queries} queries per epoch")
+        elif granted is not None:
+            say(f"{granted.queries} queries per epoch are proposed as change {granted.proposed}: none until enacted")
+            say(f"  twinward consortium enact {granted.proposed}    (once it is due: `twinward consortium show`)")
 
 
 def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
@@ -228,19 +277,54 @@ def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
     return settings
 
 
-def _status(node: Node) -> dict[str, Any]:
+def _about_keys(settings: Settings) -> str:
+    """Where a new node's keys are, and what every command needs from now on to open them."""
+    scheme, _, rest = settings.keys_uri.partition(":")
+    if not scheme.startswith("local"):
+        return f"the keys are in the key service {scheme}:{rest.partition('?')[0]}; every command on this node needs it"
+    if settings.passphrase_file is not None:
+        return (
+            f"the keys are in {rest}; every command reads their passphrase from {settings.passphrase_file.absolute()}"
+        )
+    return f"the keys are in {rest}, protected by a key file there; TWINWARD_PASSPHRASE_FILE would name a passphrase's"
+
+
+def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
+    """How things stand, and why the contracts cannot be read where they cannot."""
+    own = _own_status(node)
+    try:
+        return own | _agreed_status(node), None
+    except (Conflict, Unavailable) as error:
+        told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+        return own | {"consortium": None, "epoch": None, "vendors": None, "error": told}, error
+
+
+def _agreed_status(node: Node) -> dict[str, Any]:
+    """What the contracts say. Raises ``Conflict``, ``Unavailable``."""
+    from twinward.consortium import refusals_told
+    from twinward.consortium_standing import standing_of
+
+    standing = standing_of(node.consortium, node.known_names())
+    with refusals_told():
+        budgets = node.consortium.budgets
+        epoch = budgets.current_epoch()
+        vendors = [
+            {"id": vendor.id, "queries_left": budgets.remaining_queries(vendor.id, epoch)}
+            for vendor in node.accounts.of_role(Role.VENDOR)
+        ]
+    return {"consortium": standing.shown(node.clock.now_ms()), "epoch": epoch, "vendors": vendors}
+
+
+def _own_status(node: Node) -> dict[str, Any]:
+    """What the node knows by itself."""
     from twinward.witness_health import health_of
 
     audit, census = node.audit.status(), node.keyring.census()
-    epoch = node.consortium.budgets.current_epoch()
-    vendors = [
-        {"id": vendor.id, "queries_left": node.consortium.budgets.remaining_queries(vendor.id, epoch)}
-        for vendor in node.accounts.of_role(Role.VENDOR)
-    ]
     return {
         "hospital": node.settings.hospital,
         "tenant": node.settings.tenant,
         "home": str(node.settings.home),
+        "restored": None if node.restored is None else asdict(node.restored),
         "twins": len(set(node.twins.all()) - census.shredded),
         "shredded": len(census.shredded),
         "log": {
@@ -259,6 +343,7 @@ def _status(node: Node) -> dict[str, Any]:
                 "evidence": [str(one) for one in audit.journal.evidence],
             },
         },
+        "emergencies": asdict(node.emergencies.standing()),
         "witnesses": [
             {
                 "name": one.name,
@@ -271,21 +356,17 @@ def _status(node: Node) -> dict[str, Any]:
             }
             for one in health_of(node.audit.anchorer)
         ],
-        "epoch": epoch,
-        "vendors": vendors,
     }
 
 
-def _password(file: Path | None) -> str:
-    if file is None:
-        return ask_secret("Password", option="--password-file", twice=True)
-    try:
-        return read_input(file, most=PASSWORD_MAX_BYTES).decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise BadInput("the password is not UTF-8 text") from None
+class _Granted(NamedTuple):
+    """A vendor's queries an epoch, and the change that is to grant them where it waits."""
+
+    queries: int
+    proposed: int | None
 
 
-def _grant(node: Node, account: str, role: Role, queries: int | None) -> int | None:
+def _grant(node: Node, account: str, role: Role, queries: int | None) -> _Granted | None:
     """Grant a vendor's budget before the account exists, so that a chain that is down leaves no half-made vendor."""
     if role is not Role.VENDOR:
         if queries is not None:
@@ -295,6 +376,6 @@ def _grant(node: Node, account: str, role: Role, queries: int | None) -> int | N
         node.accounts.named(account)
     except NotFound:
         granted = node.settings.vendor_budget if queries is None else queries
-        node.consortium.budgets.grant_queries(account, granted)
-        return granted
+        change = node.consortium.grant_queries(account, granted)
+        return _Granted(granted, change.number if change else None)
     raise Conflict(f"there is an account {account!r} already")

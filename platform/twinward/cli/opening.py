@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.cli.screen import errors_taught, read_input
+from twinward.cli.screen import err, errors_taught, read_input, tell
 from twinward.config import FILE_NAME, Settings
 from twinward.errors import BadInput, NotFound
 from twinward.vault.errors import TwinShredded
@@ -37,6 +37,8 @@ def node_at(home: Path | None, *, as_json: bool) -> Iterator[Node]:
         from twinward.node import open_node
 
         with open_node(home) as node:
+            if node.restored is not None:
+                tell(f"note: {node.settings.home} was {node.restored.sentence()}")
             yield node
 
 
@@ -85,8 +87,21 @@ def request_of(
 
     if len(justification) > JUSTIFICATION_MAX:
         raise BadInput(f"a justification has at most {JUSTIFICATION_MAX} characters")
-    typed_by = (("via", "command line"), ("os_user", _os_user()))
-    return AccessRequest(principal, action, purpose, twin, frozenset(categories), justification, typed_by)
+    return AccessRequest(principal, action, purpose, twin, frozenset(categories), justification, typed_by())
+
+
+def typed_by() -> tuple[tuple[str, str], ...]:
+    """What an event says of a command: that it was typed on the node's own machine, and by which user of it."""
+    return (("via", "command line"), ("os_user", _os_user()))
+
+
+def await_server(node: Node) -> None:
+    """Wait until a server of this home has let go of whom this command let go of, and say where that takes long."""
+    from twinward.serving_lock import await_followed, moment
+
+    if not await_followed(node.settings.home, moment()):
+        note = "the node that serves this home still makes its cohort anew; its answers leave them out already"
+        err.print(f"[yellow]note[/]: {note}", soft_wrap=True)
 
 
 def audit_permit(node: Node, account: str, what: str, twin: TwinId | None = None) -> Permit:

@@ -9,8 +9,9 @@ import typer
 
 from twinward.audit.export_format import ExportFormat
 from twinward.cli.opening import audit_permit, node_at
-from twinward.cli.screen import HomeOption, JsonOption, errors_taught, say, show_json
-from twinward.errors import BadInput, Conflict
+from twinward.cli.output_file import OutputFile
+from twinward.cli.screen import HomeOption, JsonOption, errors_taught, progress, show_json
+from twinward.errors import BadInput
 from twinward.vocabulary import TwinId
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ MAX_INDEX = 2**53 - 1
 
 
 def export(
-    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist. '-' prints it.")],
     index: Annotated[
         int | None, typer.Argument(min=0, max=MAX_INDEX, help="An event's place in the log.", show_default=False)
     ] = None,
@@ -47,50 +48,53 @@ def export(
     Example: twinward audit export --patient 01941f29-7c00-7000-8000-000000000001 --format pdf --out anna.pdf --as olga
     """
     with node_at(home, as_json=as_json) as node:
-        _require_new(target)
+        to = OutputFile(target, as_json=as_json)
         if (index is None) == (patient is None):
             raise BadInput("give the index of an event, or --patient", hint="`twinward audit list` shows indices")
         if (disclose or patient is not None) and account is None:
             raise BadInput("whoever discloses an event says who: --as is missing")
         if patient is not None and account is not None:
-            _export_patient(node, TwinId(patient), form, target, account, as_json=as_json)
+            _export_patient(node, TwinId(patient), form, to, account)
         elif index is not None:
-            _export_event(node, index, target, account if disclose else None, as_json=as_json)
+            _export_event(node, index, to, account if disclose else None)
 
 
-def _export_patient(node: Node, twin: TwinId, form: ExportFormat, target: Path, account: str, *, as_json: bool) -> None:
+def _export_patient(node: Node, twin: TwinId, form: ExportFormat, to: OutputFile, account: str) -> None:
     from twinward.audit.exports import render
+    from twinward.audit.exports.printing import Printing
     from twinward.clock import iso
 
     permit = audit_permit(node, account, f"export {form.value}", twin)
     document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=node.clock.now_ms())
-    _write(target, render(document, form))
+    with progress() as bars:
+        task = bars.add_task(form.value, total=len(document.rows), visible=form is ExportFormat.PDF)
+        printing = Printing(node.settings.print_fonts, lambda done: bars.update(task, completed=done))
+        to.write(render(document, form, printing))
     as_of = iso(document.complete_ms)[:16].replace("T", " ")
-    if as_json:
-        shown = {"patient": twin, "file": str(target), "format": form.value, "accesses": len(document.rows)}
-        show_json(shown | {"erased": document.erased, "through": document.verdict.through, "as_of": as_of})
-        return
-    say(f"{len(document.rows)} accesses in {target}, all there are among the first {document.verdict.through} entries")
-    say(f"as of {as_of} UTC; newer ones come with the next `twinward audit checkpoint`")
+    accesses, through = len(document.rows), document.verdict.through
+    shown = {"patient": twin, "file": str(to), "format": form.value, "accesses": accesses}
+    to.report(
+        shown | {"erased": document.erased, "through": through, "as_of": as_of},
+        f"{accesses} accesses in {to}, all there are among the first {through} entries",
+        f"as of {as_of} UTC; newer ones come with the next `twinward audit checkpoint`",
+    )
 
 
-def _export_event(node: Node, index: int, target: Path, account: str | None, *, as_json: bool) -> None:
+def _export_event(node: Node, index: int, to: OutputFile, account: str | None) -> None:
     if account is not None:
         bundle = node.audit_reader.disclose(audit_permit(node, account, f"disclose {index}"), index)
     else:
         bundle = node.audit.proofs.inclusion(index)
-    _write(target, bundle.encode())
-    if as_json:
-        disclosed = bundle.opening is not None
-        show_json({"index": index, "file": str(target), "disclosed": disclosed, "anchored": bundle.anchor is not None})
-    else:
-        say(f"event {index} proven in {target}" + (", the event itself included" if account is not None else ""))
+    to.write(bundle.encode())
+    shown = {"index": index, "file": str(to), "disclosed": bundle.opening is not None}
+    included = ", the event itself included" if account is not None else ""
+    to.report(shown | {"anchored": bundle.anchor is not None}, f"event {index} proven in {to}{included}")
 
 
 def consistency(
     old: Annotated[int, typer.Argument(min=1, max=MAX_INDEX, help="The size you saw last.")],
     new: Annotated[int, typer.Argument(min=1, max=MAX_INDEX, help="The size of the checkpoint you have now.")],
-    target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write the proof; must not exist. '-' prints it.")],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,18 +105,16 @@ def consistency(
     Example: twinward audit consistency 120 480 --out growth.json
     """
     with node_at(home, as_json=as_json) as node:
-        _require_new(target)
         from twinward.audit.growth import growth_file
 
-        _write(target, growth_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
-        if as_json:
-            show_json({"old": old, "new": new, "file": str(target)})
-        else:
-            say(f"the log's growth from {old} to {new} entries proven in {target}")
+        to = OutputFile(target, as_json=as_json)
+        to.write(growth_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
+        shown: dict[str, object] = {"old": old, "new": new, "file": str(to)}
+        to.report(shown, f"the log's growth from {old} to {new} entries proven in {to}")
 
 
 def verifier(
-    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write it; must not exist. '-' prints it.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write the stand-alone verifier: one file of Python that checks proofs and reports without this software.
@@ -124,13 +126,11 @@ def verifier(
     with errors_taught(as_json=as_json):
         from importlib.resources import files
 
-        _require_new(target)
-        _write(target, files("twinward_ledger").joinpath("twinward_verify.py").read_bytes())
-        target.chmod(0o755)
-        if as_json:
-            show_json({"file": str(target)})
-        else:
-            say(f"written to {target}; try: python3 {target} --help")
+        to = OutputFile(target, as_json=as_json)
+        to.write(files("twinward_ledger").joinpath("twinward_verify.py").read_bytes())
+        if target.is_file():
+            target.chmod(0o755)
+        to.report({"file": str(to)}, f"written to {to}; try: python3 {target} --help")
 
 
 def trust(
@@ -151,22 +151,8 @@ def trust(
         if target is None:
             show_json(content)
             return
-        _require_new(target)
         import json
 
-        _write(target, (json.dumps(content, indent=2) + "\n").encode())
-        say(f"trust file written to {target}")
-
-
-def _require_new(target: Path) -> None:
-    if target.exists():
-        raise Conflict(f"{target} exists", hint="give another --out")
-
-
-def _write(target: Path, content: bytes) -> None:
-    from twinward.node import write_private
-
-    try:
-        write_private(target, content)
-    except OSError as error:
-        raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+        to = OutputFile(target, as_json=False)
+        to.write((json.dumps(content, indent=2) + "\n").encode())
+        to.report({}, f"trust file written to {to}")

@@ -5,19 +5,26 @@ They open the key store alone, never the node: a sealed node has nothing that co
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from twinward.cli.screen import MAX_INPUT_BYTES, read_input
+from twinward.cli.screen import MAX_INPUT_BYTES, read_secret_input
 from twinward.errors import BadInput, NotFound, Unavailable
 from twinward_crypto.errors import KeyProviderError, MalformedKey
 
 if TYPE_CHECKING:
     from twinward_crypto.providers.local import LocalKeyProvider
     from twinward_crypto.secret_sharing import Share
+
+
+SHOWN_ONCE = "any {} of these open this node's keys; they are not shown again"
+"""What `twinward keys split` says after the shares; a file with all that it printed is taken as it is."""
+_LABEL = re.compile(r"\s*share\s+\d+\s*:\s*", re.IGNORECASE)
+_SHOWN_ONCE = re.compile(re.escape(SHOWN_ONCE).replace(r"\{\}", r"\d+"))
 
 
 def local_store(home: Path | None, shares: list[Share] | None = None) -> LocalKeyProvider:
@@ -33,14 +40,14 @@ def local_store(home: Path | None, shares: list[Share] | None = None) -> LocalKe
 
     settings = Settings.load(home)
     scheme, _, folder = settings.keys_uri.partition(":")
-    if scheme != "local":
+    if scheme not in ("local", "local-hybrid"):
         raise BadInput(f"only the local key store has shares; this node's keys are in {scheme}")
     if settings.passphrase_file is not None:
         raise BadInput("this node's keys are under a passphrase; shares stand in for a key file")
     if not (Path(folder) / KEYSTORE).is_file():
         raise NotFound(f"there is no key store in {folder}", hint="`twinward node init` makes a node and its keys")
     try:
-        return LocalKeyProvider(Path(folder), shares=shares or ())
+        return LocalKeyProvider(Path(folder), shares=shares or (), make=False)
     except KeyProviderError as error:
         hint = "a sealed node: `twinward keys unseal` with enough shares"
         raise Unavailable(f"the key store does not open: {error}", hint=hint) from None
@@ -53,8 +60,8 @@ def read_shares(path: Path | None) -> list[Share]:
         BadInput: something is no share, or nobody is there to ask.
     """
     if path is not None:
-        text = read_input(path, most=MAX_INPUT_BYTES).decode("utf-8", "replace")
-        return [_share(line) for line in text.splitlines() if line.strip()]
+        text = read_secret_input(path, "the shares", most=MAX_INPUT_BYTES).decode("utf-8", "replace")
+        return [_share(line) for line in text.splitlines() if line.strip() and not _SHOWN_ONCE.fullmatch(line.strip())]
     if not sys.stdin.isatty():
         raise BadInput("nobody is there to type shares", hint="give them with --shares-from FILE, - for standard input")
     found: dict[int, Share] = {}
@@ -68,6 +75,6 @@ def _share(text: str) -> Share:
     from twinward_crypto.secret_sharing import Share
 
     try:
-        return Share.decode(text)
+        return Share.decode(_LABEL.sub("", text, count=1))
     except MalformedKey as error:
         raise BadInput(str(error)) from None

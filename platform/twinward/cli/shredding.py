@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.opening import AsOption, audit_permit, node_at, request_of, trust_in, twin_of
+from twinward.cli.opening import AsOption, audit_permit, await_server, node_at, request_of, trust_in, twin_of
 from twinward.cli.screen import (
     HomeOption,
     JsonOption,
@@ -97,6 +97,7 @@ def shred(
             whom = counted(len(requests), "twin", "twins")
             confirm(f"Erase {whom} {what}? Backups of the keyring from before will open nothing.", yes=yes)
         node.erasures.order(requests)
+        await_server(node)
         if later:
             _show_ordered(requests, as_json=as_json)
             return
@@ -184,7 +185,7 @@ def _finish(node: Node, account: str, receipts: Path | None, *, as_json: bool) -
         say(f"  decided in event {one.decided_at_index}, done in event {one.done_at_index} of the access log")
         if one.done_at_index in files:
             say(f"  receipt: {files[one.done_at_index]}")
-    say(f"{BACK_UP}; a running node notices within a second" if done else "nothing was left to do")
+    say(f"{BACK_UP}" if done else "nothing was left to do")
 
 
 def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[ErasureReceipt]) -> dict[int, Path]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from twinward.cli.screen import JsonOption, errors_taught, out, show_json
+from twinward.cli.history import rebuild_history
+from twinward.cli.opening import node_at
+from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, show_json
 
 if TYPE_CHECKING:
     from twinward_crypto.homomorphic.planner import Choice
@@ -18,6 +20,25 @@ app = typer.Typer(help="Encrypted similarity queries, as the hospital sets them 
 @app.callback()
 def _group() -> None:
     """A group of its own, however few its commands."""
+
+
+app.command("rebuild-history")(rebuild_history)
+
+
+@app.command("key")
+def key(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """The key that signs this hospital's answers to vendors: what they give as --hospital-key, told on another way.
+
+    It comes from the key service and stays the same over restarts, restores and rotations. Exit codes: 0, 2 no node.
+
+    Example: twinward similarity key
+    """
+    with node_at(home, as_json=as_json) as node:
+        shown = node.cohort.signer.key
+        if as_json:
+            show_json({"hospital": node.settings.hospital, "key": shown})
+        else:
+            out.print(shown)
 
 
 @app.command("plan")

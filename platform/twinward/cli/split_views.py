@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 def evidence(
     file: Annotated[Path, typer.Argument(help="A split view's evidence.")],
     log: Annotated[
-        str, typer.Option(help="The key the log is known by.", show_default="what the file says, and it is printed")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="The key the log is known by; again for each, if it changed.",
+            show_default="what the file says, and it is printed",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a split view's evidence offline: that one log signed two checkpoints which cannot both be true.
@@ -34,20 +38,23 @@ def evidence(
         from twinward_ledger.evidence import MAX_EVIDENCE_BYTES, verify
 
         try:
-            found = verify(read_input(file, most=MAX_EVIDENCE_BYTES), log_key(log) if log else None)
+            found = verify(read_input(file, most=MAX_EVIDENCE_BYTES), *map(log_key, log or ()))
         except MalformedEvidence as error:
             raise BadInput(str(error)) from None
         one, other = found.first, found.second
         if as_json:
-            shown = {"log": str(found.log), "statement": found.statement, "key_given": bool(log)}
+            signers = [str(key) for key in found.signers]
+            shown = {"log": signers[0], "signers": signers, "statement": found.statement, "key_given": bool(log)}
             show_json(shown | {"checkpoints": [[one.size, one.root.hex()], [other.size, other.root.hex()]]})
             return
         say(f"proven: {found.statement}")
         say(f"{one.size} events under root {one.root.hex()}")
         say(f"{other.size} events under root {other.root.hex()}")
-        say(f"signed both times by {found.log}")
+        which = ("both",) if len(found.signers) == 1 else ("the first", "the second")
+        for one_or_both, key in zip(which, found.signers, strict=True):
+            say(f"{one_or_both} signed by {key}")
         if not log:
-            say("compare that key with the one the hospital published: --log does it for you")
+            say("compare what signed with what the hospital published: --log does it for you")
 
 
 def compare(

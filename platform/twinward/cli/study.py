@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, errors_taught, out, read_input, say, show_json, table
+from twinward.cli.screen import (
+    HomeOption,
+    JsonOption,
+    errors_taught,
+    read_input,
+    say,
+    show_json,
+    show_table,
+    table,
+)
 from twinward.config import FILE_NAME, Settings
 from twinward.errors import BadInput, Conflict, NotFound
 
@@ -48,14 +57,14 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
         found = _registered(node)
         if as_json:
-            show_json({"models": [_model_json(model) for model in found]})
+            show_json({"models": [_model_json(node, model) for model in found]})
             return
         shown = table("#", "registered (UTC)", "epsilon", "delta", "model SHA-256")
         for model in found:
             when = iso(model.registered_at_s * 1000)[:16].replace("T", " ")
             privacy = f"{model.epsilon_micros / _MICROS:.3f}", f"{model.delta_e12 / 1e12:.0e}"
             shown.add_row(str(model.number), when, *privacy, model.model_hash.hex())
-        out.print(shown)
+        show_table(shown)
         if not found:
             say("no model is registered")
 
@@ -114,7 +123,7 @@ def card(
         model = _entry_of(node, study, content, folder / f"{study}.model")
         shown = json.loads(content)
         if as_json:
-            show_json({"registered": _model_json(model), "card": shown})
+            show_json({"registered": _model_json(node, model), "card": shown})
             return
         say(json.dumps(shown, indent=2, ensure_ascii=False))
         say(f"this card is model {model.number} on the ledger")
@@ -138,9 +147,14 @@ def _registered(node: Node) -> list[Model]:
     return [registry.model(number) for number in range(registry.count(), 0, -1)]
 
 
-def _model_json(model: Model) -> dict[str, Any]:
+def _model_json(node: Node, model: Model) -> dict[str, Any]:
+    """One entry, and what the hospitals were charged for it: 0 for one taken over from an earlier contract."""
+    reservation = node.consortium.models.reservation_of(model.number)
+    paid = node.consortium.budgets.reservation(reservation).micros if reservation else 0
     return {
         "number": model.number,
+        "reservation": reservation,
+        "paid_micros": paid,
         "study_id_hash": model.study_id.hex(),
         "model_sha256": model.model_hash.hex(),
         "card_sha256": model.card_hash.hex(),
@@ -165,7 +179,7 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _budgets(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[_Budget]:
-    from twinward.federation.ledger_adapters import COHORT
+    from twinward.federation.privacy_cohort import COHORT
 
     left = node.consortium.budgets.remaining_privacy
     return [_Budget(name, left(name, COHORT), plan.inverse_variance_micros) for name in study.hospitals]
@@ -201,12 +215,21 @@ def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Model:
     from twinward_contracts.bindings.names import name_id
 
     digest = hashlib.sha256(card).digest()
+    named = {name_id(study), _protocol_of(card)}  # before reservations were, the ledger had the study's name
     for model in _registered(node):
-        if model.study_id == name_id(study) and hmac.compare_digest(model.card_hash, digest):
+        if model.study_id in named and hmac.compare_digest(model.card_hash, digest):
             if model_path.is_file() and not _is_model(model, model_path):
                 raise Conflict(f"{model_path.name} is not the model that was registered", hint="do not use it")
             return model
     raise Conflict("the ledger does not know this card: it was altered, or never registered", hint="do not rely on it")
+
+
+def _protocol_of(card: bytes) -> bytes:
+    """The fingerprint of the protocol that a card names, empty where it names none."""
+    try:
+        return bytes.fromhex(json.loads(card)["protocol_sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return b""
 
 
 def _is_model(model: Model, path: Path) -> bool:

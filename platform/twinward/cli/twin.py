@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from twinward.cli import shredding, watching
-from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, err, out, progress, read_input, say, show_json
+from twinward.cli import importing, shredding, watching
+from twinward.cli.opening import AsOption, TwinArgument, await_server, node_at, request_of, twin_of
+from twinward.cli.screen import HomeOption, JsonOption, err, out, read_input, say, show_json
 from twinward.cli.twin_state import add_state
-from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
-from twinward.vocabulary import Action, Category, Purpose, TwinId
+from twinward.vocabulary import Action, Category, Purpose
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from twinward.fhir.importer import BadFile
-    from twinward.fhir.validate import Depth
-    from twinward.node import Node
-    from twinward.twins.models import PatientImport, Receipt
     from twinward.vault.interfaces import Record
 
 _SHRED_HELP = (shredding.shred.__doc__ or "").replace("twinward keys shred", "twinward twin shred")
-
-SHOWN_OF_A_REASON = 5
-"""How many of an import's items that were refused for one and the same reason are named one by one."""
 
 app = typer.Typer(
     help="Patients' twins: import, read now and then, follow, aim, consent, export, shred.", no_args_is_help=True
@@ -44,61 +30,7 @@ def _twin() -> None:
     """Patients' twins: import, read, follow, set aims, consent, export, shred."""
 
 
-@dataclass
-class _Tally:
-    """What became of an import."""
-
-    patients: int = 0
-    new_twins: int = 0
-    changes: dict[str, int] = field(default_factory=lambda: {"created": 0, "updated": 0, "unchanged": 0})
-    refused: list[dict[str, str]] = field(default_factory=list)
-
-    def landed(self, receipt: Receipt, *, is_patient: bool) -> None:
-        self.patients += is_patient
-        self.new_twins += receipt.created and is_patient
-        for change in self.changes:
-            self.changes[change] += receipt.count(change)
-
-    def refuse(self, source: str, error: TwinwardError) -> None:
-        self.refused.append({"file": source, "message": str(error), "hint": error.hint})
-
-
-@app.command("import")
-def import_(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(help="FHIR R4 bundles (.json), bulk NDJSON (.ndjson), also .gz; folders of them."),
-    ],
-    full: Annotated[bool, typer.Option("--full", help="Validate every field, not only the structure; slower.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Seal patients' bundles and NDJSON. What is bad is named and left out; the rest lands. Twice changes nothing.
-
-    A bundle is taken whole or not at all, NDJSON line by line. Killed at any point, the same import goes on.
-
-    Exit codes: 0 all landed, 2 some were refused (or nothing to import), 3 no node in the home.
-
-    Example: twinward twin import ./bundles Patient.ndjson Observation.ndjson.gz
-    """
-    with node_at(home, as_json=as_json) as node:
-        from twinward.fhir.importer import find_files
-        from twinward.fhir.ndjson import find_ndjson
-
-        tally = _Tally()
-        depth: Depth = "full" if full else "structure"
-        lines = find_ndjson(paths)
-        others = [path for path in paths if path not in lines]
-        # A folder that holds NDJSON alone has no bundles to be found.
-        files = find_files(others) if others and not (lines and _only_folders_without_bundles(others)) else []
-        with progress() as bars:
-            if files:
-                _import_bundles(node, files, depth, tally, bars)
-            if lines:
-                _import_ndjson(node, lines, depth, tally, bars)
-        _report(tally, as_json=as_json)
-        if tally.refused:
-            raise typer.Exit(2)
+app.command("import")(importing.import_)
 
 
 @app.command("list")
@@ -137,14 +69,17 @@ def show(
 ) -> None:
     """Read a twin's records through the gate, as an account. The access is in the log before anything is shown.
 
-    Exit codes: 0, 3 no such twin or account, 6 policy or consent says no (also logged).
+    Features are no records: `twinward twin state` shows them. Exit codes: 0, 3 no such twin or account, 6 policy or
+    consent says no (also logged).
 
     Example: twinward twin show 0198… --as dr-lee --category labs --category vitals --purpose TREAT
     """
+    from twinward.access.derived import require_records
     from twinward.twins import references
 
     with node_at(home, as_json=as_json) as node:
         principal = node.accounts.named(account)
+        require_records(category)
         request = request_of(principal, Action.READ, purpose, twin_of(node, twin), category, justification)
         permit = node.access.decide(request)
         records = [record for record in node.vault.read_twin(permit) if record.content != references.DELETED]
@@ -175,9 +110,10 @@ def consent(
 ) -> None:
     """Show a twin's consent, or set it with --file: the new version is in force at the next decision.
 
-    A provision: "effect" permit or deny; empty or absent "roles", "actors", "categories", "purposes" mean all;
-    "valid_from_ms", "valid_until_ms" bound it in time. A deny that matches wins. Exit codes: 0, 2 not a consent, 3 no
-    such twin or account, 6 this account may not.
+    A provision: "effect" permit or deny; absent "roles", "actors", "categories", "purposes" mean all; "valid_from_ms",
+    "valid_until_ms" bound it in time. A deny that matches wins; it also covers every kind of a purpose (HRESCH:
+    CLINTRCH) and what is made of a category (labs: features). Exit codes: 0, 2 not a consent, or one that could never
+    be in force, 3 no such twin or account, 6 this account may not, 8 the consents were altered or turned back.
 
     Example file: [{"effect": "permit", "roles": ["vendor", "system"], "purposes": ["CLINTRCH"],
     "categories": ["features"]}]
@@ -195,8 +131,9 @@ def consent(
         else:
             provisions = parse_provisions(read_input(file, most=64 * 1024))
             found = node.access.set_consent(principal, twin_of(node, twin), provisions)
+            await_server(node)
         if as_json:
-            show_json(found.model_dump(mode="json"))
+            show_json(found.model_dump(mode="json", exclude_defaults=True))
         elif not found.version:
             say("no consent: policy decides what that means, and for vendors and studies it means no")
         else:
@@ -208,92 +145,6 @@ def consent(
 add_state(app)
 app.command("watch")(watching.watch)
 app.command("shred", help=_SHRED_HELP)(shredding.shred)
-
-
-def _only_folders_without_bundles(paths: list[Path]) -> bool:
-    from twinward.fhir.importer import SUFFIXES
-
-    return all(path.is_dir() and not any(one.name.endswith(SUFFIXES) for one in path.iterdir()) for path in paths)
-
-
-def _import_bundles(node: Node, files: list[Path], depth: Depth, tally: _Tally, bars: Progress) -> None:
-    from twinward.fhir.importer import import_bundles
-
-    task = bars.add_task("sealing", total=len(files))
-
-    def refuse(bad: BadFile) -> None:
-        tally.refuse(str(bad.path), bad.error)
-        bars.advance(task)
-
-    touched: set[TwinId] = set()
-    imports = import_bundles(files, depth=depth, on_bad_file=refuse)
-    for one in _advancing(imports, lambda: bars.advance(task)):
-        touched |= _take_in(node, one, tally)
-    bars.update(task, completed=len(files))
-    node.compactor.run(sorted(touched), tidy=False)
-
-
-def _import_ndjson(node: Node, files: list[Path], depth: Depth, tally: _Tally, bars: Progress) -> None:
-    from twinward.fhir.ndjson import BadLine, NdjsonTally, import_ndjson
-    from twinward.node import SYSTEM
-
-    task = bars.add_task("sealing lines", total=None)
-
-    def refuse(bad: BadLine) -> None:
-        tally.refuse(f"{bad.path}:{bad.number}", bad.error)
-
-    def show(so_far: NdjsonTally) -> None:
-        bars.update(task, completed=so_far.lines)
-
-    done = import_ndjson(files, node.twins.bulk_import(SYSTEM), depth=depth, on_bad_line=refuse, progress=show)
-    bars.update(task, completed=done.lines, total=done.lines)
-    tally.patients += done.patients
-    tally.new_twins += done.new_twins
-    for change in tally.changes:
-        tally.changes[change] += getattr(done, change)
-
-
-def _advancing(imports: Iterable[PatientImport], advance: Callable[[], None]) -> Iterator[PatientImport]:
-    """The imports, telling when a file is done: one file may hold several patients."""
-    source = ""
-    for one in imports:
-        if source and one.source != source:
-            advance()
-        source = one.source
-        yield one
-
-
-def _take_in(node: Node, one: PatientImport, tally: _Tally) -> set[TwinId]:
-    """Take one import in; the twin it changed, if it did."""
-    from twinward.node import SYSTEM
-    from twinward.twins.models import DIRECTORY
-
-    try:
-        receipt = node.twins.ingest(SYSTEM, one)
-    except (BadInput, Conflict, NotFound) as error:
-        tally.refuse(one.source, error)
-        return set()
-    tally.landed(receipt, is_patient=one.reference != DIRECTORY)
-    return {receipt.twin} if receipt.count("unchanged") < len(receipt.stored) else set()
-
-
-def _report(tally: _Tally, *, as_json: bool) -> None:
-    if as_json:
-        shown: dict[str, Any] = {"patients": tally.patients, "new_twins": tally.new_twins, "records": tally.changes}
-        show_json(shown | {"refused": tally.refused})
-        return
-    changes = ", ".join(f"{number} {change}" for change, number in tally.changes.items())
-    say(f"{tally.patients} patients, {tally.new_twins} of them new; records: {changes}")
-    reasons: Counter[str] = Counter()
-    for one in tally.refused:
-        reason = one["message"] + (f" ({one['hint']})" if one["hint"] else "")
-        reasons[reason] += 1
-        if reasons[reason] <= SHOWN_OF_A_REASON:
-            err.print(f"[red]refused[/] {escape(one['file'])}: {escape(reason)}", soft_wrap=True)
-    for reason, number in reasons.items():
-        if number > SHOWN_OF_A_REASON:
-            more = f"{number - SHOWN_OF_A_REASON} more: {reason}; --json names each"
-            err.print(f"[red]refused[/] {escape(more)}", soft_wrap=True)
 
 
 def _shown(record: Record) -> dict[str, Any]:

@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
-from twinward.cli.screen import HomeOption, JsonOption, err, out, progress, read_input, say, show_json, table
-from twinward.errors import BadInput, Conflict
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.cli.output_file import OutputFile
+from twinward.cli.screen import (
+    HomeOption,
+    JsonOption,
+    err,
+    progress,
+    read_input,
+    say,
+    show_json,
+    show_table,
+    table,
+)
+from twinward.errors import BadInput
+from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -99,7 +110,7 @@ def history(
         for one in found:
             what = f"the care target of {one.part}" if one.part else "what was measured"
             shown.add_row(str(one.number), iso(one.at_ms), what)
-        out.print(shown, markup=False)
+        show_table(shown)
 
 
 def set_target(
@@ -146,7 +157,7 @@ def set_target(
 def export(
     twin: TwinArgument,
     account: AsOption,
-    to: Annotated[Path, typer.Option("--out", help="The NDJSON file to be; it must not be there yet.")],
+    to: Annotated[Path, typer.Option("--out", help="The NDJSON file to be; it must not be there yet. '-' prints it.")],
     purpose: Annotated[Purpose, typer.Option(help="PATRQT (the patient asks) or RECORDMGT.")] = Purpose.PATIENT_REQUEST,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what policy thinks of it.")] = False,
     home: HomeOption = None,
@@ -160,18 +171,16 @@ def export(
     Example: twinward twin export 0198… --as olga --out ./patient.ndjson
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.node import write_private
         from twinward.twins import references
         from twinward.twins.gate import categories_in, permitted
 
-        if to.exists():
-            raise Conflict(f"{to} is there already", hint="give another name")
+        file = OutputFile(to, as_json=as_json)
         principal = node.accounts.named(account)
-        request = request_of(principal, Action.EXPORT, purpose, twin_of(node, twin), Category)
+        request = request_of(principal, Action.EXPORT, purpose, twin_of(node, twin), RECORD_CATEGORIES)
         allowed = permitted(node.access, request)
-        withheld = sorted(one.value for one in frozenset(Category) - categories_in(allowed))
+        withheld = sorted(one.value for one in RECORD_CATEGORIES - categories_in(allowed))
         if dry_run:
-            _say_export(None, withheld, to, as_json=as_json)
+            _say_export(None, withheld, file)
             raise typer.Exit(0 if allowed else 6)
         records = [one for each in allowed or [request] for one in node.vault.read_twin(node.access.decide(each))]
         lines = []
@@ -181,17 +190,15 @@ def export(
                 if record.content != references.DELETED:
                     lines.append(_line(record.record_type, record.category, record.version, record.content))
                 bars.advance(task)
-        write_private(to, b"".join(lines))
-        _say_export(len(lines), withheld, to, as_json=as_json)
+        file.write(b"".join(lines))
+        _say_export(len(lines), withheld, file)
 
 
-def _say_export(number: int | None, withheld: list[str], to: Path, *, as_json: bool) -> None:
+def _say_export(number: int | None, withheld: list[str], to: OutputFile) -> None:
     done = number is not None
-    if as_json:
-        show_json({"file": str(to), "records": number, "withheld": withheld, "done": done})
-        return
-    say(f"{number} records in {to}, in the clear" if done else "nothing was written or logged")
-    if withheld:
+    said = f"{number} records in {to}, in the clear" if done else "nothing was written or logged"
+    to.report({"file": str(to), "records": number, "withheld": withheld, "done": done}, said)
+    if withheld and not to.as_json:
         err.print(f"withheld: {', '.join(withheld)}", markup=False, soft_wrap=True)
 
 
@@ -238,7 +245,7 @@ def _print_state(found: TwinState, unit_of: Callable[[str], str | None]) -> None
         aim = "" if one.desired is None else json.dumps(one.desired, ensure_ascii=False)
         value = f"{measured['value']:g}" if measured else ""
         rows.add_row(name, value, unit_of(name) or "", measured.get("measuredAt") or "", aim)
-    out.print(rows, markup=False)
+    show_table(rows)
     when = iso(found.outline.modified_ms) if found.outline.modified_ms else "never changed"
     err.print(f"revision {found.outline.revision}, {when}", markup=False)
     if found.withheld:

@@ -16,15 +16,17 @@ from twinward.cli.screen import (
     ask_secret,
     confirm,
     errors_taught,
-    out,
-    read_input,
+    read_secret_input,
     say,
     show_json,
+    show_table,
     table,
+    tell,
 )
-from twinward.cli.vendor_input import question_values, require_private, token_of, weights_of
-from twinward.cli.vendor_output import announce, print_answers, print_matches, shown, shown_answers
+from twinward.cli.vendor_input import known_hospitals_file, question_values, token_for_each, token_of, weights_of
+from twinward.cli.vendor_output import announce, one_line, print_answers, print_matches, shown, shown_answers
 from twinward.errors import BadInput, TwinwardError
+from twinward.outbound import require_private
 
 if TYPE_CHECKING:
     from twinward.client import Records, VendorClient, VendorKeys
@@ -38,7 +40,35 @@ TokenOption = Annotated[
 ]
 TokensOption = Annotated[
     list[Path] | None,
-    typer.Option("--token-file", help="A file with a token: one for all hospitals, or one each, in their order."),
+    typer.Option("--token-file", help="A file with a hospital's token; once for each hospital, in their order."),
+]
+ByAddressOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tokens",
+        envvar="TWINWARD_TOKENS_FILE",
+        help='A file with the token of each hospital by address: {"https://st-anna.example": "…"}.',
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--hospital-key",
+        help="The hospital's key for answers, as `twinward similarity key` prints it there. [the first key seen]",
+    ),
+]
+KeysOption = Annotated[
+    list[str] | None,
+    typer.Option("--hospital-key", help="A hospital's key for answers; once for each hospital, in their order."),
+]
+KnownOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--known-hospitals",
+        envvar="TWINWARD_KNOWN_HOSPITALS",
+        help="The file that remembers hospitals' keys.",
+        show_default="known-hospitals.json in your configuration folder",
+    ),
 ]
 PlainOption = Annotated[bool, typer.Option("--plain-http", help="Send the token over http:// beyond this machine.")]
 PassphraseOption = Annotated[
@@ -55,7 +85,8 @@ PassphraseOption = Annotated[
 def _vendor() -> None:
     """Ask hospitals which patients are like this one, encrypted.
 
-    The token comes from TWINWARD_TOKEN or --token-file, never from the command line, which others can see.
+    The token comes from TWINWARD_TOKEN, --token-file or --tokens, never from the command line, which others can see.
+    HTTPS_PROXY and NO_PROXY are heeded, except that nothing for this machine (127.0.0.1, localhost) goes to a proxy.
     """
 
 
@@ -88,7 +119,13 @@ def keygen(
 
 @app.command()
 def schema(
-    url: UrlArgument, token_file: TokenOption = None, plain_http: PlainOption = False, as_json: JsonOption = False
+    url: UrlArgument,
+    token_file: TokenOption = None,
+    tokens: ByAddressOption = None,
+    hospital_key: KeyOption = None,
+    known_hospitals: KnownOption = None,
+    plain_http: PlainOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What a hospital answers: its features and units, its modes, and what each mode leaks.
 
@@ -96,23 +133,31 @@ def schema(
 
     Example: twinward vendor schema https://twinward.st-anna.example --token-file acme.token
     """
-    with errors_taught(as_json=as_json), _client(url, token_file, plain_http=plain_http) as client:
+    with (
+        errors_taught(as_json=as_json),
+        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+    ):
         terms = client.schema()
         if as_json:
             show_json(terms.model_dump(mode="json"))
             return
-        say(f"{terms.hospital}, epoch {terms.epoch}; at least {terms.minimum_count} matches, or none are told")
+        seen = " (seen for the first time: compare it with what the hospital says)" if client.key_first_seen else ""
+        say(f"answers are signed by the key {client.hospital_key}{seen}")
+        say(
+            f"{one_line(terms.hospital)}, epoch {terms.epoch}; at least {terms.minimum_count} matches, or none are told"
+        )
         features = table("feature", "unit", "from", "to", "LOINC", "what")
         for one in terms.feature_schema.features:
             loinc = " ".join(one.loinc) or "derived"
-            features.add_row(one.name, one.unit, f"{one.low:g}", f"{one.high:g}", loinc, one.title)
-        out.print(features, markup=False)
+            cells = (one.name, one.unit, f"{one.low:g}", f"{one.high:g}", loinc, one.title)
+            features.add_row(*(" ".join(cell.split()) for cell in cells))
+        show_table(features)
         say(
             f"quantised to {terms.feature_schema.levels} levels: a distance is off by at most "
             f"{terms.feature_schema.share_error:.2%} of the ranges (root mean square)"
         )
         for mode in terms.modes:
-            say(f"{mode.mode.value}: {mode.leakage}")
+            say(f"{mode.mode.value}: {one_line(mode.leakage)}")
 
 
 @app.command()
@@ -132,8 +177,18 @@ def query(
         int | None, typer.Option(min=1, help="The nearest so many (more where several are equally far).")
     ] = None,
     weight: Annotated[list[str] | None, typer.Option(help="name=whole number; may be repeated.")] = None,
+    allow_out_of_range: Annotated[
+        bool,
+        typer.Option("--allow-out-of-range", help="A value beyond its feature's range is meant; it counts as the end."),
+    ] = False,
     yes: YesOption = False,
     token_file: TokensOption = None,
+    tokens: ByAddressOption = None,
+    same_token: Annotated[
+        bool, typer.Option("--same-token", help="Send one token to all of several hospitals.")
+    ] = False,
+    hospital_key: KeysOption = None,
+    known_hospitals: KnownOption = None,
     plain_http: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,15 +205,24 @@ def query(
     with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
         if mode not in MODES:
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
-        from twinward.client import Mode, Question
+        from twinward.client import Mode, Question, VendorClient
         from twinward.client.hospitals import prepare_hospitals, send_hospitals
 
         given = question_values(values, feature or [])
-        question = Question(given, Mode(mode), threshold, nearest, weights_of(weight or []) or None)
-        files = _one_each(token_file or [], urls)
+        weights = weights_of(weight or []) or None
+        question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range)
+        for url in urls:
+            require_private(url, plain_http=plain_http)
+        each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
+        keys: list[str] | list[None] = hospital_key or [None] * len(urls)
+        if len(keys) != len(urls):
+            raise BadInput("give one --hospital-key for each hospital, in their order, or none")
+        known = _known_file(known_hospitals)
         clients = [
-            stack.enter_context(_client(url, file, plain_http=plain_http))
-            for url, file in zip(urls, files, strict=True)
+            stack.enter_context(
+                VendorClient(url, token, plain_http=plain_http, hospital_key=key, known_hospitals=known)
+            )
+            for url, token, key in zip(urls, each, keys, strict=True)
         ]
         prepared = prepare_hospitals(clients, question)
         ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
@@ -175,7 +239,13 @@ def query(
 
 @app.command()
 def budget(
-    url: UrlArgument, token_file: TokenOption = None, plain_http: PlainOption = False, as_json: JsonOption = False
+    url: UrlArgument,
+    token_file: TokenOption = None,
+    tokens: ByAddressOption = None,
+    hospital_key: KeyOption = None,
+    known_hospitals: KnownOption = None,
+    plain_http: PlainOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """How many queries are left in the running epoch.
 
@@ -183,7 +253,10 @@ def budget(
 
     Example: twinward vendor budget https://twinward.st-anna.example
     """
-    with errors_taught(as_json=as_json), _client(url, token_file, plain_http=plain_http) as client:
+    with (
+        errors_taught(as_json=as_json),
+        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+    ):
         left = client.budget()
         if as_json:
             show_json(left.model_dump(mode="json"))
@@ -204,22 +277,39 @@ def results(
         list[str] | None, typer.Option(help="Which records, e.g. labs; may be repeated. Consent decides what comes.")
     ] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="A new folder for the opened records.")] = None,
+    query_id: Annotated[
+        str | None,
+        typer.Option(
+            "--query-id", help="One query's answer, again: the id that the error of the cut connection names."
+        ),
+    ] = None,
     passphrase_file: PassphraseOption = None,
     token_file: TokenOption = None,
+    tokens: ByAddressOption = None,
+    hospital_key: KeyOption = None,
+    known_hospitals: KnownOption = None,
     plain_http: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """What was released to you in the running epoch, oldest first; with --keys the records too, opened into --out.
 
-    Each patient whose records are fetched decides by consent, and finds the access in the hospital's log.
+    Answers are kept by the hospital until the epoch ends; fetching them again costs nothing. After a connection that
+    was cut, --query-id tells whether the query was answered. Vendor-key answers are read by the process that asked
+    alone.
+
+    Each patient whose records are fetched decides by consent, and finds the access in the hospital's log. Records cost
+    one of your queries for every 8 patients.
 
     Exit codes: 0, 2 wrong keys, 3 a handle of another epoch, 5 no token, 6 the hospital refuses, 7 it does not answer.
 
     Example: twinward vendor results https://twinward.st-anna.example --keys acme.keys --category labs --out ./records
     """
-    with errors_taught(as_json=as_json), _client(url, token_file, plain_http=plain_http) as client:
+    with (
+        errors_taught(as_json=as_json),
+        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+    ):
         pair = _keys(keys, category or [], out_folder, passphrase_file)
-        found = client.results()
+        found = client.results(query_id)
         fetched = None
         if pair is not None and out_folder is not None:
             handles = sorted({handle for one in found for handle in one.handles})
@@ -228,6 +318,7 @@ def results(
             told: dict[str, Any] = {"results": [shown(one) for one in found]}
             if fetched is not None:
                 told["records"] = {"opened": len(fetched.records), "withheld": fetched.withheld, "in": str(out_folder)}
+                told["records"]["budget_left"] = fetched.budget_left
             show_json(told)
             return
         if not found:
@@ -236,29 +327,37 @@ def results(
             print_matches(one)
         if fetched is not None:
             say(f"{len(fetched.records)} records opened into {out_folder} ({fetched.sealed_bytes:,} sealed bytes)")
+            if fetched.budget_left is not None:
+                say(f"{fetched.budget_left} queries left")
             if fetched.withheld:
-                say(fetched.withheld)
+                say(one_line(fetched.withheld))
 
 
 @contextlib.contextmanager
-def _client(url: str, token_file: Path | None, *, plain_http: bool) -> Iterator[VendorClient]:
+def _client(
+    url: str, token_file: Path | None, tokens: Path | None, key: str | None, known: Path | None, *, plain_http: bool
+) -> Iterator[VendorClient]:
     from twinward.client import VendorClient
 
     require_private(url, plain_http=plain_http)
-    with VendorClient(url, token_of(token_file)) as client:
+    token, known = token_of(token_file, url, tokens), _known_file(known)
+    with VendorClient(url, token, plain_http=plain_http, hospital_key=key, known_hospitals=known) as client:
         yield client
 
 
-def _one_each(files: list[Path], urls: list[str]) -> list[Path | None]:
-    if len(files) not in (0, 1, len(urls)):
-        raise BadInput("give one --token-file for all hospitals, or one for each")
-    return [files[number % len(files)] if files else None for number in range(len(urls))]
+def _known_file(named: Path | None) -> Path:
+    """The file of known hospitals; says so where one was named that is not there: a slip would believe any key."""
+    if named is None:
+        return known_hospitals_file()
+    if not named.exists():
+        tell(f"note: {named} is not there: keys are believed as hospitals show them now, and kept there")
+    return named
 
 
 def _passphrase(file: Path | None, *, twice: bool = False) -> str:
     if file is not None:
         try:
-            return read_input(file, most=4096).decode().strip("\r\n")
+            return read_secret_input(file, "the passphrase", most=4096).decode().strip("\r\n")
         except UnicodeDecodeError:
             raise BadInput(f"{file} does not hold a passphrase") from None
     return ask_secret("Passphrase of your keys", option="--passphrase-file", twice=twice)

@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from twinward.cli.screen import read_input
+import typer
+
+from twinward.cli.screen import read_input, read_secret_input
 from twinward.errors import BadInput, NotAuthenticated
 from twinward.feature_schema import Value
+from twinward.outbound import normalised, require_token
 
 TOKEN_VARIABLE = "TWINWARD_TOKEN"  # noqa: S105 - the name of a variable
+MAX_TOKENS_BYTES = 64 << 10
 
 
-def require_private(url: str, *, plain_http: bool) -> None:
-    """A token must not cross a network in the clear. Raises ``BadInput``."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme not in ("http", "https") or not host:
-        raise BadInput("the hospital's address is not a URL", hint="for instance https://twinward.example")
-    if parts.scheme == "http" and not plain_http and not _is_loopback(host):
-        raise BadInput("plain http would show your token to the network", hint="use https://, or give --plain-http")
+def token_of(file: Path | None, url: str, tokens: Path | None = None) -> str:
+    """The token for one node: from its file, from a file of tokens by address, or from the environment.
 
-
-def token_of(file: Path | None) -> str:
-    """The token from a file or the environment. Raises ``NotAuthenticated``, ``BadInput``."""
-    text = os.environ.get(TOKEN_VARIABLE, "")
+    Raises ``NotAuthenticated``, ``BadInput``.
+    """
     if file is not None:
-        try:
-            text = read_input(file, most=1024).decode("ascii")
-        except UnicodeDecodeError:
-            raise BadInput(f"{file} does not hold a token") from None
-    token = text.strip()
-    if not token:
+        text = _text_of(file)
+    elif tokens is not None:
+        text = tokens_of(tokens).get(normalised(url), "")
+        if not text:
+            raise NotAuthenticated(f"{tokens} has no token for {url}", hint="add the address and its token to it")
+    else:
+        text = os.environ.get(TOKEN_VARIABLE, "")
+    if not text.strip():
         raise NotAuthenticated("there is no token", hint=f"set {TOKEN_VARIABLE}, or give --token-file")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadInput("what was given is no token", hint="`twinward node add-system` prints one")
-    return token
+    return require_token(text.strip())
+
+
+def tokens_of(file: Path) -> dict[str, str]:
+    """Tokens by address, from a JSON object ``{"https://st-anna.example": "twk_…"}``. Raises ``BadInput``."""
+    hint = 'it holds a JSON object, {"https://st-anna.example": "<token>"}'
+    try:
+        pairs = json.loads(read_secret_input(file, "the tokens", most=MAX_TOKENS_BYTES), object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        pairs = None
+    if not isinstance(pairs, _Pairs) or not all(isinstance(token, str) for _, token in pairs):
+        raise BadInput(f"{file} does not hold tokens by address", hint=hint)
+    found = {normalised(url): str(token) for url, token in pairs}
+    if len(found) != len(pairs):
+        raise BadInput(f"{file} names an address twice")
+    return found
+
+
+def token_for_each(files: list[Path], urls: list[str], tokens: Path | None, *, same_token: bool) -> list[str]:
+    """The token of each hospital, in their order. One hospital's token is never sent to another one unasked.
+
+    Raises ``NotAuthenticated``, ``BadInput``.
+    """
+    if files and tokens is not None:
+        raise BadInput("give --token-file or --tokens, not both")
+    if files and len(files) not in (1, len(urls)):
+        raise BadInput("give one --token-file for each hospital, in their order")
+    one_for_all = tokens is None and len(files) < 2 and len(urls) > 1
+    if one_for_all and not same_token:
+        raise BadInput(
+            "one token would be sent to several hospitals, and each could use it at the others",
+            hint="give --token-file once for each, or --tokens; --same-token if they did issue the same one",
+        )
+    return [token_of(files[number % len(files)] if files else None, url, tokens) for number, url in enumerate(urls)]
+
+
+def known_hospitals_file() -> Path:
+    """Where hospitals' keys are remembered, unless said otherwise: in the user's folder for settings."""
+    return Path(typer.get_app_dir("twinward")) / "known-hospitals.json"
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return read_secret_input(file, "the token", most=1024).decode("ascii")
+    except UnicodeDecodeError:
+        raise BadInput(f"{file} does not hold a token") from None
 
 
 def question_values(file: Path | None, features: list[str]) -> dict[str, Value]:
@@ -77,13 +113,6 @@ def weights_of(texts: list[str]) -> dict[str, int]:
             raise BadInput(f"the weight of {name} is given twice")
         found[name] = int(number)
     return found
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _values_of(raw: bytes) -> dict[str, Value]:

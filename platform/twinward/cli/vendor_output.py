@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from twinward.cli.screen import err, say
+from twinward.cli.screen import say, tell
 
 if TYPE_CHECKING:
     from twinward.client import Answers, Matches, Prepared
@@ -16,9 +16,9 @@ def announce(ready: dict[str, Prepared]) -> None:
     for name, one in ready.items():
         size = f"{one.upload_bytes:,} {'bytes in the clear' if one.mode.value == 'matrix' else 'encrypted bytes'}"
         took = f"{size}, made in {one.seconds * 1000:.0f} ms"
-        err.print(f"to {one.hospital} ({name}) in {one.mode.value} mode: {took}", markup=False, soft_wrap=True)
+        tell(f"to {one_line(one.hospital)} ({name}) in {one.mode.value} mode: {took}")
     for leakage in dict.fromkeys(one.leakage for one in ready.values()):
-        err.print(f"what this mode leaks: {leakage}", markup=False, soft_wrap=True)
+        tell(f"what this mode leaks: {one_line(leakage)}")
 
 
 def shown_answers(answers: Answers) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def shown_answers(answers: Answers) -> dict[str, Any]:
     return {
         "answers": {name: shown(one) for name, one in answers.matches.items()},
         "failures": {one.hospital: str(one.error) for one in answers.failures},
+        "hints": {one.hospital: one.error.hint for one in answers.failures if one.error.hint},
         "found": [{"hospital": one.hospital, "handle": one.handle, "distance": one.distance} for one in answers.found],
     }
 
@@ -38,7 +39,9 @@ def print_answers(answers: Answers) -> None:
             say(name)
         print_matches(one)
     for failure in answers.failures:
-        say(f"{failure.hospital}: no answer: {failure.error}")
+        say(f"{failure.hospital}: no answer: {one_line(str(failure.error))}")
+        if failure.error.hint:
+            say(f"  what to do: {one_line(failure.error.hint)}")
     if several:
         say(f"{len(answers.found)} matches at {len(answers.matches)} hospitals, {len(answers.failures)} did not answer")
 
@@ -51,15 +54,21 @@ def shown(matches: Matches) -> dict[str, Any]:
 def print_matches(matches: Matches) -> None:
     """One answer, for people."""
     many = "no matches told" if matches.count is None else f"{matches.count} matches"
-    say(f"{matches.mode.value}, epoch {matches.epoch}: {many}")
+    query = f", query {matches.query_id}" if matches.query_id else ""
+    say(f"{matches.mode.value}, epoch {matches.epoch}{query}: {many}")
     for number, handle in enumerate(matches.handles):
         distance = f"  blurred squared distance {matches.distances[number]}" if matches.distances else ""
         say(f"  {handle}{distance}")
     if matches.withheld:
-        say(matches.withheld)
+        say(one_line(matches.withheld))
     say(f"{matches.budget_left} queries left")
     if matches.clear_bytes:
-        err.print(f"sent {matches.clear_bytes:,} bytes in the clear, which the hospital saw", markup=False)
+        tell(f"sent {matches.clear_bytes:,} bytes in the clear, which the hospital saw")
     if matches.upload_bytes:
         what = "bytes of the token it made of them" if matches.clear_bytes else "encrypted bytes"
-        err.print(f"sent {matches.upload_bytes:,} {what}", markup=False)
+        tell(f"sent {matches.upload_bytes:,} {what}")
+
+
+def one_line(text: str) -> str:
+    """A hospital's words on one line, so that they cannot pass for lines of this program."""
+    return " ".join(text.split())

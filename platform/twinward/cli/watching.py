@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.screen import JsonOption, err, errors_taught, say
-from twinward.cli.vendor_input import require_private, token_of
+from twinward.cli.screen import JsonOption, errors_taught, say, tell, visible_json
+from twinward.cli.vendor_input import token_of
 from twinward.errors import BadInput, NotAuthenticated, NotFound, Refused, TwinwardError, Unavailable
+from twinward.outbound import connection, require_private, why_silent
 from twinward.vocabulary import Purpose
 
 if TYPE_CHECKING:
@@ -51,17 +52,21 @@ def watch(
         query = {"purpose": purpose.value} | ({"fields": fields} if fields else {})
         address = f"{url.rstrip('/')}/api/1/twins" + (f"/{twin}" if twin else "")
         begun = "" if as_json else f"following {f'twin {twin}' if twin else 'every twin you may see'}; Ctrl-C ends it"
-        for seen, event in enumerate(_events(address, token_of(token_file), query, begun), start=1):
+        for seen, event in enumerate(
+            _events(address, token_of(token_file, url), query, begun, plain_http=plain_http), start=1
+        ):
             if as_json:
-                sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+                sys.stdout.write(visible_json(event, indent=None) + "\n")
                 sys.stdout.flush()
             else:
-                say(json.dumps(event, indent=2, ensure_ascii=False))
+                say(visible_json(event))
             if seen == count:
                 return
 
 
-def _events(address: str, token: str, query: dict[str, str], begun: str) -> Iterator[dict[str, Any]]:
+def _events(
+    address: str, token: str, query: dict[str, str], begun: str, *, plain_http: bool
+) -> Iterator[dict[str, Any]]:
     """Twins as they change, across reconnections; ``begun`` is said once the stream stands, if it is anything.
 
     Raises what the node says, ``Unavailable`` where it says nothing.
@@ -70,14 +75,15 @@ def _events(address: str, token: str, query: dict[str, str], begun: str) -> Iter
 
     last, failures = "", 0
     timeout = httpx.Timeout(10, read=_READ_TIMEOUT_S)
-    with httpx.Client(timeout=timeout, headers={"authorization": f"Bearer {token}"}) as client:
+    told = {"authorization": f"Bearer {token}", "accept": "text/event-stream"}
+    with connection(address, timeout=timeout, plain_http=plain_http) as client:
         while True:
-            headers = {"accept": "text/event-stream"} | ({"last-event-id": last} if last else {})
+            headers = told | ({"last-event-id": last} if last else {})
             try:
                 with client.stream("GET", address, params=query, headers=headers) as response:
                     _require_stream(response)
                     if begun and not last:
-                        err.print(begun, markup=False, soft_wrap=True)
+                        tell(begun)
                     for name, event_id, data in _frames(response):
                         failures, last = 0, event_id or last
                         if name == "twin":
@@ -87,10 +93,11 @@ def _events(address: str, token: str, query: dict[str, str], begun: str) -> Iter
             except httpx.HTTPError as error:
                 failures += 1
                 if not last or failures > _RETRIES:
+                    message, hint = why_silent(error)
                     raise Unavailable(
-                        f"the node does not answer: {type(error).__name__}", hint="check the address"
+                        f"the node does not answer: {message}", hint=hint or "check the address"
                     ) from None
-                err.print("the connection broke; trying again", markup=False)
+                tell("the connection broke; trying again")
                 time.sleep(_RETRY_S)
 
 

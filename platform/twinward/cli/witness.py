@@ -104,12 +104,17 @@ def add_log(
     anchor: Annotated[
         str, typer.Option(help="Also sign anchors: '<chain id> <contract>', as `audit trust` names them.")
     ] = "",
+    retire_older: Annotated[
+        bool, typer.Option("--retire-older", help="Refuse the log's other keys from now on: one was stolen or lost.")
+    ] = False,
     home: WitnessHomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Co-sign for a log from now on. A witness that is running takes it over with the next request.
 
-    Exit codes: 0, 2 not a log's key, 3 no witness in the home, 4 the log is listed with another key.
+    A log may change its key: give the new one as its hospital tells you by other means than the log. The older one is
+    believed until the log first signs with the new. Exit codes: 0, 2 not a log's key, 3 no witness in the home, 4 the
+    key was retired here.
 
     Example: twinward witness add-log "twinward.example/mercy/access-log+…" --anchor "1337 0xabc…" --home ./witness
     """
@@ -123,13 +128,15 @@ def add_log(
         except MalformedPolicy as error:
             raise BadInput(str(error), hint="e.g. --anchor '1337 0x5fbd…'") from None
         with open_witness(_home(home)) as opened:
-            opened.add_log(log, wanted)
+            older = opened.add_log(log, wanted, retire_older=retire_older)
             opened.refresh()
             logs = opened.witness.origins()
         if as_json:
-            show_json({"added": log.name, "logs": logs})
+            show_json({"added": log.name, "key_id": log.key_id.hex(), "older_key_ids": older, "logs": logs})
         else:
             say(f"co-signs for {log.name} from now on; logs in all: {len(logs)}")
+            if older:
+                say(f"its key {', '.join(older)} is believed until it first signs with {log.key_id.hex()}")
 
 
 @app.command()
@@ -141,7 +148,7 @@ def serve(
     """Answer logs (c2sp.org/tlog-witness) until Ctrl-C or SIGTERM. Every checkpoint is on disk before it is signed.
 
     Split views it is shown are kept in evidence/ in the home. Exit codes: 0 stopped, 2 an address that cannot be
-    listened on, 3 no witness in the home, 4 the port is taken.
+    listened on, 3 no witness in the home, 4 the port is taken or another process serves this home.
 
     Example: twinward witness serve --home ./witness --port 8050
     """
@@ -205,7 +212,7 @@ def remember(
             try:
                 taken = opened.remember(raw)
             except SplitView as error:
-                found = SplitViewEvidence.of(error.seen, error.offered, opened.witness.log_of(raw))
+                found = SplitViewEvidence.of(error.seen, error.offered, *opened.witness.log_of(raw).keys)
                 say(f"{found.statement}: {opened.keep_evidence(found)}")
                 raise typer.Exit(8) from None
             except WitnessRefused as error:

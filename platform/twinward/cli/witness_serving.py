@@ -10,10 +10,8 @@ import structlog
 from twinward.cli.listening import LOOPBACK, listen, server_of, stopped_by_signals
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out
+from twinward.serving_lock import serving
 from twinward.witness_home import WitnessHome
-
-CONNECTIONS = 512
-KEEP_ALIVE_S = 75
 
 log = structlog.get_logger("twinward.witness")
 
@@ -22,15 +20,16 @@ def serve_witness(opened: WitnessHome, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM; then finish what is being answered and return.
 
     Raises:
-        Conflict: the port is taken.
+        Conflict: the port is taken, or another process serves this home.
         BadInput: the host or port cannot be listened on.
     """
-    listener = listen(host, port)
     with ExitStack() as stack:
+        stack.enter_context(serving(opened.home))
+        listener = listen(host, port)
         stack.callback(listener.close)
         configure_logs(logging.INFO)
         app = opened.service(lambda word, facts: log.info(word, **facts))
-        server = server_of(app, limit_concurrency=CONNECTIONS, timeout_keep_alive=KEEP_ALIVE_S)
+        server = server_of(app)
         stack.enter_context(stopped_by_signals(server))
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}"

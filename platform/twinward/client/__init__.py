@@ -7,7 +7,16 @@ await) is the way in, ``ask_hospitals`` asks several, ``VendorKeys`` open the re
 
 from twinward.client.answers import Matches, Prepared, Question, Record, Records
 from twinward.client.asynchronous import AsyncVendorClient
-from twinward.client.errors import AnswerMalformed, ClientError, HospitalRefused, HospitalUnreachable
+from twinward.client.errors import (
+    AnswerForged,
+    AnswerMalformed,
+    ClientError,
+    HospitalKeyChanged,
+    HospitalRefused,
+    HospitalUnreachable,
+    OutOfRange,
+    VersionUnknown,
+)
 from twinward.client.hospitals import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
 from twinward.client.keys import VendorKeys
 from twinward.client.messages import Mode
@@ -15,16 +24,19 @@ from twinward.client.threshold import Threshold
 from twinward.client.vendor import VendorClient
 
 __all__ = [
+    "AnswerForged",
     "AnswerMalformed",
     "Answers",
     "AsyncVendorClient",
     "ClientError",
     "Failure",
     "Found",
+    "HospitalKeyChanged",
     "HospitalRefused",
     "HospitalUnreachable",
     "Matches",
     "Mode",
+    "OutOfRange",
     "Prepared",
     "Question",
     "Record",
@@ -32,6 +44,7 @@ __all__ = [
     "Threshold",
     "VendorClient",
     "VendorKeys",
+    "VersionUnknown",
     "ask_hospitals",
     "ask_hospitals_async",
 ]

@@ -26,6 +26,7 @@ class Question:
         threshold: how near; without one 5 % of each range, or everybody where ``nearest`` is given.
         nearest: the smallest ball that holds at least so many.
         weights: whole numbers by feature; 1 where none is given.
+        allow_out_of_range: a value beyond its feature's range is meant, and counts as the range's end.
     """
 
     values: Values = field(repr=False)
@@ -33,6 +34,7 @@ class Question:
     threshold: float | Threshold | None = field(default=None, repr=False)
     nearest: int | None = None
     weights: Mapping[str, int] | None = field(default=None, repr=False)
+    allow_out_of_range: bool = False
 
     def limit(self) -> Threshold:
         """The threshold to use."""
@@ -43,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A query that is ready to leave: look at it, then send it, once.
+    """A query that is ready to leave: look at it, then send it. Sent again it gets the same answer and costs nothing.
 
     Attributes:
         hospital: who would get it.
@@ -51,6 +53,7 @@ class Prepared:
         leakage: what that mode gives away, in the hospital's words.
         upload_bytes: size of what would be sent; in matrix mode in the clear.
         seconds: how long it took to make.
+        query_id: what its answer can be fetched by.
     """
 
     hospital: str
@@ -58,6 +61,7 @@ class Prepared:
     leakage: str
     upload_bytes: int
     seconds: float
+    query_id: str
     send: Callable[[], Any] = field(repr=False)
     """The steps of sending, for the client that prepared it."""
 
@@ -76,6 +80,7 @@ class Matches:
         distances: vendor-key mode: squared distance of each handle, noise included; empty otherwise.
         upload_bytes, download_bytes: size of the encrypted parts; in matrix mode of the token, 0 where none was sent.
         clear_bytes: size of what the hospital saw of the query: in matrix mode all of it.
+        query_id: what it can be fetched again by until the epoch ends (``results``), free of charge.
     """
 
     mode: Mode
@@ -88,6 +93,7 @@ class Matches:
     upload_bytes: int = 0
     download_bytes: int = 0
     clear_bytes: int = 0
+    query_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Opened records. ``withheld`` says in one sentence what is missing and why; empty if nothing is."""
+    """Opened records. ``withheld`` says in one sentence what is missing and why; empty if nothing is.
+
+    ``budget_left``: queries left in this epoch, None where the hospital does not say.
+    """
 
     records: tuple[Record, ...]
     withheld: str
     sealed_bytes: int
+    budget_left: int | None = None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import httpx
 import numpy as np
 
+from twinward import units
 from twinward.client.answers import Matches, Question
-from twinward.client.errors import AnswerMalformed
+from twinward.client.errors import AnswerMalformed, HospitalRefused, OutOfRange
 from twinward.client.messages import (
     DistanceReply,
     GatedQuery,
@@ -22,7 +24,9 @@ from twinward.client.messages import (
     TokenRequest,
     VendorKeyQuery,
 )
+from twinward.client.proofs import new_query_id
 from twinward.errors import BadInput
+from twinward.feature_schema import Feature, FeatureSchema
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.gated import encrypt_gated_query
@@ -49,8 +53,6 @@ class OwnKeyQuery:
 
         Raises ``AnswerMalformed``.
         """
-        if reply.epoch != terms.epoch:
-            raise AnswerMalformed("an answer about another epoch")
         kind = wire.Kind.SCORES
         scores = reading(lambda: wire.decode(reply.bundle, kind=kind, plan=self.plan, binding=terms.binding()))
         if len(reply.handles) != scores.rows:
@@ -72,16 +74,22 @@ class OwnKeyQuery:
             distances=tuple(int(distances[row]) for row in near),
             upload_bytes=self.upload_bytes,
             download_bytes=len(reply.bundle),
+            query_id=reply.proof.query_id if reply.proof else "",
         )
 
 
 def gated_message(terms: Terms, mode: ModeTerms, gate: wire.Bundle, question: Question) -> tuple[GatedQuery, int]:
     """The message and the size of its encrypted part."""
     levels, weights = _numbers(terms, mode, question)
+    _require_enough(terms, question)
     limit = question.limit().to_squared(terms.feature_schema, weights)
     data = _making(lambda: encrypt_gated_query(gate, levels, weights).encode())
     message = GatedQuery(
-        epoch=terms.epoch, threshold_squared=limit, nearest=question.nearest, bundle=base64.b64encode(data)
+        epoch=terms.epoch,
+        threshold_squared=limit,
+        nearest=question.nearest,
+        bundle=base64.b64encode(data),
+        query_id=new_query_id(),
     )
     return message, len(data)
 
@@ -95,7 +103,7 @@ def own_key_message(
     secret = key or QueryKey.generate(plan)
     query = _making(lambda: secret.encrypt_query(levels, weights, binding=terms.binding()))
     data = query.bundle.encode()
-    message = VendorKeyQuery(epoch=terms.epoch, bundle=base64.b64encode(data))
+    message = VendorKeyQuery(epoch=terms.epoch, bundle=base64.b64encode(data), query_id=new_query_id())
     return OwnKeyQuery(message, len(data), plan, secret, query, limit, question.nearest)
 
 
@@ -108,15 +116,17 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
     levels, weights = _numbers(terms, mode, question)
     if weights is not None and min(weights) < 1:
         raise BadInput("matrix mode leaves no feature out: weights are 1 or more", hint="gated mode takes weight 0")
+    _require_enough(terms, question)
     limit = question.limit().to_squared(schema, weights)
     if weights is None and question.nearest is None:
-        return TokenRequest(epoch=terms.epoch, levels=tuple(levels), threshold_squared=limit)
+        return TokenRequest(epoch=terms.epoch, levels=tuple(levels), threshold_squared=limit, query_id=new_query_id())
     return MatrixSearch(
         epoch=terms.epoch,
         levels=tuple(levels),
         threshold_squared=limit,
         weights=None if weights is None else tuple(weights),
         nearest=question.nearest,
+        query_id=new_query_id(),
     )
 
 
@@ -140,6 +150,7 @@ def matches_of(reply: MatchReply, *, upload_bytes: int = 0, clear_bytes: int = 0
         budget_left=reply.budget_left,
         upload_bytes=upload_bytes,
         clear_bytes=clear_bytes,
+        query_id=reply.proof.query_id if reply.proof else "",
     )
 
 
@@ -162,7 +173,10 @@ def _making(make: Callable[[], Made]) -> Made:
 def _numbers(terms: Terms, mode: ModeTerms, question: Question) -> tuple[list[int], Sequence[int] | None]:
     """Levels and weights; weights are None where every feature counts once."""
     schema, values, given = terms.feature_schema, question.values, question.weights or {}
-    levels = schema.quantise(schema.in_own_units(values))
+    own = schema.in_own_units(values)
+    levels = schema.quantise(own)
+    if not question.allow_out_of_range:
+        _require_in_range(schema, own)
     if not values:
         raise BadInput("a query needs at least one feature")
     if question.nearest is not None and (isinstance(question.nearest, bool) or not 1 <= question.nearest <= 10_000):
@@ -183,3 +197,35 @@ def _numbers(terms: Terms, mode: ModeTerms, question: Question) -> tuple[list[in
     if not 0 <= min(chosen) <= max(chosen) <= mode.max_weight or not any(chosen):
         raise BadInput(f"weights go from 0 to {mode.max_weight} here, and not all are 0")
     return levels, chosen
+
+
+def _require_enough(terms: Terms, question: Question) -> None:
+    """What the hospital's terms refuse is not encrypted first. In vendor-key mode the vendor picks the nearest."""
+    least = terms.minimum_count
+    if question.nearest is not None and question.nearest < least:
+        raise HospitalRefused(
+            f"nothing is told about fewer than {least} patients, in no epoch",
+            status=httpx.codes.FORBIDDEN,
+            hint=f"ask for the nearest {least}; nothing was sent",
+        )
+
+
+def _require_in_range(schema: FeatureSchema, values: Mapping[str, float]) -> None:
+    """A value beyond its feature's range would count as the range's end, and the query would be paid for."""
+    for name, value in values.items():
+        feature = schema.feature(name)
+        if feature.low <= value <= feature.high:
+            continue
+        meant = [unit for unit in units.customary(feature.substance) if _fits(feature, value, unit)]
+        hint = f'give its unit if it is in {meant[0]}: ("…", "{meant[0]}")' if meant else "look at the value once more"
+        raise OutOfRange(
+            f"{name} is outside {feature.low:g} to {feature.high:g} {feature.unit}, the range that this hospital knows",
+            hint=f"{hint}; if it is meant, allow_out_of_range (--allow-out-of-range) sends it as the range's end",
+        )
+
+
+def _fits(feature: Feature, value: float, unit: str) -> bool:
+    try:
+        return feature.low <= units.convert(value, unit, feature.unit, substance=feature.substance) <= feature.high
+    except BadInput:
+        return False

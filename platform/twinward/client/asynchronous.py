@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
 from twinward.client.answers import Matches, Prepared, Question, Records, Values
-from twinward.client.conversation import Conversation, Request, Steps, transport_error
+from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
 from twinward.client.messages import BudgetReply, Mode, Terms
 from twinward.client.threshold import Threshold
+from twinward.client.transport import Answer, transport_error
+from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
+from twinward.outbound import async_connection, require_token
 
 Result = TypeVar("Result")
 
@@ -23,13 +27,22 @@ class AsyncVendorClient:
     """Ask one hospital, with await. Arguments, methods and errors are ``VendorClient``'s."""
 
     def __init__(
-        self, base_url: str, token: str, *, http: httpx.AsyncClient | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        base_url: str,
+        token: str,
+        *,
+        http: httpx.AsyncClient | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        plain_http: bool = False,
+        hospital_key: str | None = None,
+        known_hospitals: Path | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._headers = {"authorization": f"Bearer {token}"}
-        self._http = http or httpx.AsyncClient(timeout=timeout_s)
+        self._token = token
+        self._http = http
         self._owns_http = http is None
-        self._talk = Conversation()
+        self._timeout_s, self._plain_http = timeout_s, plain_http
+        self._talk = Conversation(KeyTrust(self.base_url, hospital_key, known_hospitals))
 
     def __repr__(self) -> str:
         return f"AsyncVendorClient({self.base_url!r})"
@@ -44,8 +57,9 @@ class AsyncVendorClient:
 
     async def aclose(self) -> None:
         """Give back the connection, if this client opened it."""
-        if self._owns_http:
+        if self._owns_http and self._http is not None:
             await self._http.aclose()
+            self._http = None
 
     async def schema(self) -> Terms:
         """As ``VendorClient.schema``."""
@@ -87,26 +101,36 @@ class AsyncVendorClient:
         """As ``VendorClient.budget``."""
         return await self._run(self._talk.budget())
 
-    async def results(self) -> list[Matches]:
+    async def results(self, query_id: str | None = None) -> list[Matches]:
         """As ``VendorClient.results``."""
-        return await self._run(self._talk.results())
+        return await self._run(self._talk.results(query_id))
 
     async def _run(self, steps: Steps[Result]) -> Result:
         request, result = await asyncio.to_thread(_advance, steps, None)
         while request is not None:
-            headers = self._headers | ({"content-type": "application/json"} if request.content else {})
-            url = self.base_url + request.path
-            try:
-                answer = await self._http.request(request.method, url, headers=headers, content=request.content)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise transport_error(error) from error
-            request, result = await asyncio.to_thread(_advance, steps, answer)
+            request, result = await asyncio.to_thread(_advance, steps, await self._sent(request))
         if result is None:
             raise RuntimeError("steps ended without a result")
         return result[0]
 
+    async def _sent(self, request: Request) -> Answer:
+        headers = request.headers(require_token(self._token))
+        if self._http is None:
+            self._http = async_connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
+        url = self.base_url + request.path
+        try:
+            async with self._http.stream(request.method, url, headers=headers, content=request.content) as response:
+                if response.is_stream_consumed:  # a client of the caller's own may have read it already
+                    return Answer(response.status_code, response.headers, response.content)
+                body = request.unpacking(response)
+                async for chunk in response.aiter_raw():
+                    body.feed(chunk)
+                return Answer(response.status_code, response.headers, body.finish())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise transport_error(error, hint=request.if_silent, query_id=request.query_id) from error
 
-def _advance(steps: Steps[Result], answer: httpx.Response | None) -> tuple[Request | None, tuple[Result] | None]:
+
+def _advance(steps: Steps[Result], answer: Answer | None) -> tuple[Request | None, tuple[Result] | None]:
     """The next request, or the result. (``StopIteration`` cannot pass through a thread's future.)"""
     try:
         return (next(steps) if answer is None else steps.send(answer)), None

@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from twinward.client.answers import Matches, Prepared, Question, Record, Records
-from twinward.client.asking import gated_message, matches_of, matrix_message, offered, own_key_message, reading
-from twinward.client.errors import AnswerMalformed, HospitalRefused, HospitalUnreachable
+from twinward.client.asking import (
+    OwnKeyQuery,
+    gated_message,
+    matches_of,
+    matrix_message,
+    offered,
+    own_key_message,
+    reading,
+)
+from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
+from twinward.client.errors import AnswerMalformed, HospitalRefused
 from twinward.client.keys import VendorKeys
 from twinward.client.messages import (
     MAX_HANDLES,
     PREFIX,
     BudgetReply,
     DistanceReply,
+    GatedQuery,
     GateKeyReply,
+    KeptAnswer,
     MatchReply,
     MatrixQuery,
     MatrixSearch,
@@ -36,42 +49,79 @@ from twinward.client.messages import (
     Terms,
     TokenReply,
     TokenRequest,
+    VendorKeyQuery,
     sealing_context,
 )
+from twinward.client.proofs import Kind, new_query_id
+from twinward.client.transport import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, Answer, Unpacking, retry_after_s
+from twinward.client.trust import KeyTrust
 from twinward.errors import BadInput
 from twinward_crypto.errors import OpenError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.query import QueryKey
 
-MAX_ANSWER_BYTES = 256 << 20
+MAX_SMALL_BYTES = 1 << 20
+"""Of terms and allowances."""
+
+MAX_OWN_QUERIES = 16
+"""Vendor-key queries whose key is kept, so that their answers can be fetched again."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Result = TypeVar("Result")
+Query: TypeAlias = GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be sent: a method, a path below the hospital's address, and a JSON body or none."""
+    """What is to be sent: a method, a path below the hospital's address, and a JSON body or none.
+
+    ``most``: bytes of an answer, unpacked, that are read at all. ``query_id``: what a query's answer is
+    kept by at the hospital; empty where nothing is asked.
+    """
 
     method: str
     path: str
     content: bytes | None = field(repr=False)
+    most: int = MAX_ANSWER_BYTES
+    query_id: str = ""
+
+    @property
+    def if_silent(self) -> str:
+        """What to do where no answer comes."""
+        if not self.query_id:
+            return "nothing of a query was sent; ask again"
+        return (
+            f"it may have been charged. Its answer costs nothing more: results(query_id={self.query_id!r}), "
+            f"`twinward vendor results URL --query-id {self.query_id}`, or send() the prepared query again"
+        )
+
+    def headers(self, token: str) -> dict[str, str]:
+        """What travels with it."""
+        told = {"authorization": f"Bearer {token}", "accept-encoding": "gzip"}
+        return told | ({"content-type": "application/json"} if self.content else {})
+
+    def unpacking(self, response: httpx.Response) -> Unpacking:
+        """What takes in the answer's body. An error's is short."""
+        return Unpacking(response, self.most if response.status_code == httpx.codes.OK else MAX_ERROR_BYTES)
 
 
-Steps: TypeAlias = Generator[Request, httpx.Response, Result]
+Steps: TypeAlias = Generator[Request, Answer, Result]
 
 
 class Conversation:
     """What is known of one hospital so far, and the steps of everything that can be asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: KeyTrust) -> None:
+        self.trust = trust
         self._terms: Terms | None = None
         self._gate: tuple[int, wire.Bundle] | None = None
+        self._own: dict[str, OwnKeyQuery] = {}
 
     def schema(self) -> Steps[Terms]:
-        """Fetch what the hospital answers now."""
-        self._terms = yield from self._get("/schema", Terms)
+        """Fetch what the hospital answers now, and check whose it is."""
+        told = yield from self._exchange(Request("GET", PREFIX + "/schema", None, MAX_SMALL_BYTES))
+        self._terms = checked_terms(told, self.trust)
         return self._terms
 
     def prepare(self, question: Question, key: QueryKey | None = None) -> Steps[Prepared]:
@@ -82,19 +132,22 @@ class Conversation:
             gate = yield from self._gate_key(terms, _plan(terms, mode))
             started = time.perf_counter()
             message, size = gated_message(terms, mode, gate, question)
-            return self._prepared(terms, mode, size, started, lambda: self._send("/gated", message, size))
+            return _prepared(
+                terms,
+                mode,
+                size,
+                started,
+                message.query_id,
+                lambda: self._send("/gated", Kind.GATED, message, terms, size),
+            )
         started = time.perf_counter()
         if question.mode is Mode.VENDOR_KEY:
             own = own_key_message(terms, mode, _plan(terms, mode), question, key)
-
-            def send_own() -> Steps[Matches]:
-                reply = yield from self._post("/vendor-key", own.message, DistanceReply)
-                return own.read(reply, terms)
-
-            return self._prepared(terms, mode, own.upload_bytes, started, send_own)
+            query_id = own.message.query_id
+            return _prepared(terms, mode, own.upload_bytes, started, query_id, lambda: self._send_own(own, terms))
         clear = matrix_message(terms, mode, question)
-        size = len(_body(clear))
-        return self._prepared(terms, mode, size, started, lambda: self._send_matrix(clear, size))
+        search = MatrixTalk(clear, terms, len(_body(clear)))
+        return _prepared(terms, mode, search.size, started, search.query_id, lambda: self._send_matrix(search))
 
     def ask(self, question: Question, key: QueryKey | None = None) -> Steps[Matches]:
         """Prepare and send."""
@@ -103,12 +156,18 @@ class Conversation:
         return matches
 
     def records(self, handles: Sequence[str], categories: Sequence[str], keys: VendorKeys) -> Steps[Records]:
-        """Fetch the sealed records of released handles, and open them."""
+        """Fetch the sealed records of released handles, and open them: a query for every ``MAX_HANDLES`` of them."""
         terms = yield from self._current_terms()
-        wanted, found, withheld, size = list(dict.fromkeys(handles)), list[Record](), "", 0
+        wanted, found, withheld, size, left = list(dict.fromkeys(handles)), list[Record](), "", 0, None
         if not wanted or not categories:
             raise BadInput(
                 "whose records, and of which categories?", hint="handles come with matches; e.g. labs, vitals"
+            )
+        price = -(-len(wanted) // MAX_HANDLES)
+        if price > 1 and (have := (yield from self.budget()).remaining) < price:
+            raise BadInput(
+                f"these records cost {price} queries and {have} are left; nothing was spent",
+                hint=f"ask for fewer patients: {MAX_HANDLES} a query",
             )
         for start in range(0, len(wanted), MAX_HANDLES):
             part = tuple(wanted[start : start + MAX_HANDLES])
@@ -118,87 +177,131 @@ class Conversation:
                     handles=part,
                     categories=tuple(categories),
                     recipient=base64.b64encode(keys.public),
+                    query_id=new_query_id(),
                 )
             except ValidationError:
                 raise BadInput("handles are 32 hexadecimal digits, categories single words") from None
-            reply = yield from self._post("/records", request, RecordsReply)
-            if reply.epoch != terms.epoch or not {one.handle for one in reply.records} <= set(part):
+            reply = yield from self._post("/records", Kind.RECORDS, request, terms, RecordsReply)
+            if not {one.handle for one in reply.records} <= set(part):
                 raise AnswerMalformed("records that were not asked for")
             for sealed in reply.records:
                 info, aad = sealing_context(terms.binding(), sealed.handle)
                 found += _opened(keys, sealed.handle, sealed.sealed, info, aad)
                 size += len(sealed.sealed)
-            withheld = withheld or reply.withheld
-        return Records(tuple(found), withheld, size)
+            withheld, left = withheld or reply.withheld, reply.budget_left
+        return Records(tuple(found), withheld, size, left)
 
     def budget(self) -> Steps[BudgetReply]:
-        """Queries left in the running epoch."""
-        return (yield from self._get("/budget", BudgetReply))
+        """Queries left in the running epoch. Not signed: it decides nothing."""
+        told = yield from self._exchange(Request("GET", PREFIX + "/budget", None, MAX_SMALL_BYTES))
+        return read_as(BudgetReply, told)
 
-    def results(self) -> Steps[list[Matches]]:
-        """What was released in the running epoch, oldest first."""
-        reply = yield from self._get("/results", ResultsReply)
-        return [matches_of(one) for one in reply.results]
+    def results(self, query_id: str | None = None) -> Steps[list[Matches]]:
+        """What was released in the running epoch, oldest first; or the answer to one query, again."""
+        if query_id is not None:
+            return [(yield from self._result(query_id))]
+        terms = yield from self._current_terms()
+        told = yield from self._exchange(Request("GET", PREFIX + "/results", None))
+        reply = read_as(ResultsReply, told)
+        return [self._matches(one, raw, terms) for one, raw in zip(reply.results, told["results"], strict=True)]
 
     def forget(self) -> None:
         """Fetch the terms again with the next question."""
         self._terms = None
+
+    def _result(self, query_id: str) -> Steps[Matches]:
+        if re.fullmatch("[0-9a-f]{32}", query_id) is None:
+            raise BadInput("a query id is 32 hexadecimal digits", hint="the error of the cut connection names it")
+        terms = yield from self._current_terms()
+        told = yield from self._exchange(Request("GET", f"{PREFIX}/results/{query_id}", None))
+        reply = read_as(KeptAnswer, told)
+        if reply.matches is not None:
+            return self._matches(reply.matches, told["matches"], terms, query_id)
+        if reply.distances is None:
+            raise AnswerMalformed("an answer of a kind that this client does not know")
+        own = self._own.get(query_id)
+        if own is None:
+            raise BadInput(
+                "a vendor-key answer is read by the client that asked alone: the key has gone with it",
+                hint="it is signed and kept, but nobody can open it; ask anew",
+            )
+        asked = Asked.of(Kind.VENDOR_KEY, own.message, query_id)
+        return own.read(checked(told["distances"], reply.distances, asked, terms), terms)
+
+    def _matches(self, reply: MatchReply, told: dict[str, Any], terms: Terms, query_id: str | None = None) -> Matches:
+        """An earlier answer. What it answered is not known here any more, so its own word for that is signed."""
+        own_word = reply.proof.query_id if reply.proof else ""
+        return matches_of(checked(told, reply, Asked(KIND_OF_MODE[reply.mode], query_id or own_word), terms))
 
     def _current_terms(self) -> Steps[Terms]:
         return self._terms or (yield from self.schema())
 
     def _gate_key(self, terms: Terms, plan: Plan) -> Steps[wire.Bundle]:
         if self._gate is None or self._gate[0] != terms.epoch:
-            reply = yield from self._get("/gate-key", GateKeyReply)
+            told = yield from self._exchange(Request("GET", PREFIX + "/gate-key", None))
+            reply = read_as(GateKeyReply, told)
             if reply.epoch != terms.epoch:
                 self.forget()
                 message = f"made for another schema or epoch; epoch {reply.epoch} is answered now"
                 raise HospitalRefused(message, status=409, hint="ask again: the new terms will be fetched")
+            checked(told, reply, Asked(Kind.GATE_KEY), terms)
             kind = wire.Kind.GATE_PUBLIC_KEY
             bundle = reading(lambda: wire.decode(reply.bundle, kind=kind, plan=plan, binding=terms.binding()))
             self._gate = (terms.epoch, bundle)
         return self._gate[1]
 
-    def _send(self, path: str, message: BaseModel, size: int, clear: int = 0) -> Steps[Matches]:
-        return matches_of((yield from self._post(path, message, MatchReply)), upload_bytes=size, clear_bytes=clear)
+    def _send(self, path: str, kind: Kind, message: Query, terms: Terms, size: int, clear: int = 0) -> Steps[Matches]:
+        reply = yield from self._post(path, kind, message, terms, MatchReply)
+        return matches_of(reply, upload_bytes=size, clear_bytes=clear)
 
-    def _send_matrix(self, message: TokenRequest | MatrixSearch, size: int) -> Steps[Matches]:
+    def _send_own(self, own: OwnKeyQuery, terms: Terms) -> Steps[Matches]:
+        self._own = dict([*self._own.items(), (own.message.query_id or "", own)][-MAX_OWN_QUERIES:])
+        return own.read(
+            (yield from self._post("/vendor-key", Kind.VENDOR_KEY, own.message, terms, DistanceReply)), terms
+        )
+
+    def _send_matrix(self, search: MatrixTalk) -> Steps[Matches]:
+        message, terms, size = search.message, search.terms, search.size
         if isinstance(message, MatrixSearch):
-            return (yield from self._send("/matrix/search", message, 0, size))
-        token = (yield from self._post("/matrix/token", message, TokenReply)).token
-        query = MatrixQuery(epoch=message.epoch, token=base64.b64encode(token))
-        return (yield from self._send("/matrix", query, len(token), size))
+            return (yield from self._send("/matrix/search", Kind.MATRIX, message, terms, 0, size))
+        if search.query is None:  # the token is kept: sent again, the query must be the same
+            reply = yield from self._post("/matrix/token", Kind.TOKEN, message, terms, TokenReply)
+            token = base64.b64encode(reply.token)
+            search.query = MatrixQuery(epoch=message.epoch, token=token, query_id=search.query_id)
+        return (yield from self._send("/matrix", Kind.MATRIX, search.query, terms, len(search.query.token), size))
 
-    def _prepared(
-        self, terms: Terms, mode: ModeTerms, size: int, started: float, send: Callable[[], Steps[Matches]]
-    ) -> Prepared:
-        return Prepared(terms.hospital, mode.mode, mode.leakage, size, time.perf_counter() - started, send)
+    def _post(self, path: str, kind: Kind, message: Query, terms: Terms, reply: type[Reply]) -> Steps[Reply]:
+        asked = Asked.of(kind, message, message.query_id)
+        told = yield from self._exchange(Request("POST", PREFIX + path, _body(message), query_id=asked.query_id))
+        return checked(told, read_as(reply, told), asked, terms)
 
-    def _get(self, path: str, kind: type[Reply]) -> Steps[Reply]:
-        return (yield from self._exchange(Request("GET", PREFIX + path, None), kind))
-
-    def _post(self, path: str, message: BaseModel, kind: type[Reply]) -> Steps[Reply]:
-        return (yield from self._exchange(Request("POST", PREFIX + path, _body(message)), kind))
-
-    def _exchange(self, request: Request, kind: type[Reply]) -> Steps[Reply]:
+    def _exchange(self, request: Request) -> Steps[dict[str, Any]]:
         answer = yield request
-        if answer.status_code != httpx.codes.OK:
+        if answer.status != httpx.codes.OK:
             self.forget()  # a new epoch is the usual reason; the next call fetches the terms again
-            raise _refusal(answer)
-        if len(answer.content) > MAX_ANSWER_BYTES:
-            raise AnswerMalformed("the answer is implausibly large")
-        try:
-            return kind.model_validate_json(answer.content)
-        except ValidationError as error:
-            raise AnswerMalformed(f"not a {kind.__name__}: {error.error_count()} fields are wrong") from None
+            raise _refusal(answer, request)
+        return parsed(answer.content)
 
 
-def transport_error(error: httpx.HTTPError | httpx.InvalidURL) -> BadInput | HospitalUnreachable:
-    """What the HTTP client could not do, in our words."""
-    if isinstance(error, httpx.InvalidURL):
-        return BadInput("the hospital's address is not a URL", hint="for instance https://twinward.example")
-    hint = "nothing is known to have been spent; look at budget() before asking again"
-    return HospitalUnreachable(f"the hospital does not answer ({type(error).__name__})", hint=hint)
+@dataclass
+class MatrixTalk:
+    """A matrix query in one message or two: the second carries the token that answered the first."""
+
+    message: TokenRequest | MatrixSearch
+    terms: Terms
+    size: int
+    query: MatrixQuery | None = None
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.message, MatrixSearch)
+        self.query_id = (self.message.query_id if whole else None) or new_query_id()
+
+
+def _prepared(
+    terms: Terms, mode: ModeTerms, size: int, started: float, query_id: str | None, send: Callable[[], Steps[Matches]]
+) -> Prepared:
+    seconds = time.perf_counter() - started
+    return Prepared(terms.hospital, mode.mode, mode.leakage, size, seconds, query_id or "", send)
 
 
 def _body(message: BaseModel) -> bytes:
@@ -222,13 +325,24 @@ def _opened(keys: VendorKeys, handle: str, sealed: bytes, info: bytes, aad: byte
         raise AnswerMalformed("sealed records hold something else than records") from error
 
 
-def _refusal(answer: httpx.Response) -> HospitalRefused:
+def _refusal(answer: Answer, request: Request) -> HospitalRefused:
     """The node's own words (``{"error": {"message", "hint"}}``) where there are any."""
     try:
-        body = answer.json()
-    except ValueError:
+        body = json.loads(answer.content)
+    except (ValueError, RecursionError):
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     told = error if isinstance(error, dict) else {}
-    message = str(told.get("message") or f"the hospital answered HTTP {answer.status_code}")[:500]
-    return HospitalRefused(message, status=answer.status_code, hint=str(told.get("hint") or "")[:500])
+    message = _one_line(told.get("message")) or f"the hospital answered HTTP {answer.status}"
+    hint, wait = _one_line(told.get("hint")), retry_after_s(answer.headers)
+    if wait is not None and not hint:
+        hint = f"ask again in {math.ceil(wait)} seconds"
+    if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR and request.query_id:
+        hint = f"{hint}; {request.if_silent}" if hint else request.if_silent  # who stands in between knows nothing
+    refusal = HospitalRefused(message, status=answer.status, hint=hint, retry_after_s=wait)
+    refusal.query_id = request.query_id
+    return refusal
+
+
+def _one_line(told: object) -> str:
+    return " ".join(str(told or "").split())[:500]

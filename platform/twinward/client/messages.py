@@ -13,6 +13,15 @@ All under ``/api/1/similarity``, each with ``Authorization: Bearer <token>``; er
     POST /records          RecordsRequest -> RecordsReply     records of released handles, sealed to the vendor's key
     GET  /budget           -> BudgetReply
     GET  /results          -> ResultsReply          what this vendor was released in the running epoch
+    GET  /results/{query id} -> KeptAnswer          one answer again, byte for byte; it costs nothing
+
+**Query ids.** The vendor picks 128 random bits for each query. The same query under the same id again gets the answer
+that it got, or would have got, and is charged once; another query under that id is refused (409).
+
+**Proofs.** Every answer but an allowance carries a signature by the hospital's key for answers (``proofs``).
+
+**Versions.** ``Terms.protocol`` is what the node speaks, ``Terms.oldest_protocol`` the oldest it still answers. Members
+that a client does not know are ignored; what must not be ignored raises ``oldest_protocol``.
 
 **Nearest k.** ``nearest = k``: the smallest ball around the query that holds at least k patients (more where several
 are equally far), and within the threshold.
@@ -20,11 +29,14 @@ are equally far), and within the threshold.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, EncodedBytes, Field
+from pydantic.types import Base64Encoder
+from pydantic_core import PydanticCustomError
 
 from twinward.errors import BadInput
 from twinward.feature_schema import FeatureSchema
@@ -32,12 +44,36 @@ from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_ga
 from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
 
 PREFIX = "/api/1/similarity"
+PROTOCOL = 2
+"""Of this build: signed answers and query ids came with 2."""
+OLDEST_PROTOCOL = 2
+"""The oldest that this build still speaks, on both sides."""
 
 _BINDING = b"twinward/similarity/binding/v1"
 _RECORDS = b"twinward/similarity/records/v1"
 
+
+class _StrictBase64(Base64Encoder):
+    """RFC 4648 section 3.3 and 3.5: no other characters, no other padding; one text for the same bytes."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> bytes:
+        try:
+            value = base64.b64decode(data, validate=True)
+        except ValueError:
+            value = b""
+        if base64.b64encode(value) != data:
+            raise PydanticCustomError("base64_decode", "not base64 as RFC 4648 writes it")
+        return value
+
+
+Base64Bytes = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
 Handle = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Epoch = Annotated[int, Field(ge=0, lt=1 << 63)]
+QueryId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""128 random bits as hex, chosen by the vendor: what an answer is kept and fetched by."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Epoch = Annotated[int, Field(ge=0, lt=1 << 53)]
+"""Digests and proofs are over RFC 8785 JSON, which has no exact form for larger integers."""
 Squared = Annotated[int, Field(ge=0, lt=1 << 40)]
 """A squared distance in squared levels, weights included."""
 Nearest = Annotated[int, Field(ge=1, le=10_000)]
@@ -55,8 +91,37 @@ class Mode(StrEnum):
     MATRIX = "matrix"
 
 
+def _known_modes(told: object) -> object:
+    """Without modes that only a later build knows."""
+    if not isinstance(told, list):
+        return told
+    known = set(Mode)
+    return [
+        one for one in told if not (isinstance(one, dict) and isinstance(one.get("mode"), str)) or one["mode"] in known
+    ]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Proof(_Message):
+    """That an answer is a hospital's, to one question of one vendor. What is signed: see ``proofs``.
+
+    Attributes:
+        query_id, query: of what was asked; both empty where nothing was (terms, the gate's key).
+        vendor: who was answered; empty where it is everybody.
+        binding: ``binding_of`` hospital, schema and epoch.
+        key: the hospital's Ed25519 key for answers.
+        signature: 64 bytes.
+    """
+
+    query_id: QueryId | Annotated[str, Field(max_length=0)]
+    query: Digest | Annotated[str, Field(max_length=0)]
+    vendor: Annotated[str, Field(max_length=256)]
+    binding: Digest
+    key: Digest
+    signature: Annotated[str, Field(pattern=r"^([0-9a-f]{128})?$")]
 
 
 class ModeTerms(_Message):
@@ -89,13 +154,17 @@ class ModeTerms(_Message):
 
 
 class Terms(_Message):
-    """What a hospital answers, now."""
+    """What a hospital answers, now. ``fingerprint`` is the schema's, as the hospital computes it."""
 
     hospital: str
     epoch: Epoch
     feature_schema: FeatureSchema
-    modes: tuple[ModeTerms, ...]
+    modes: Annotated[tuple[ModeTerms, ...], BeforeValidator(_known_modes)]
     minimum_count: int
+    fingerprint: str = ""
+    protocol: int = PROTOCOL
+    oldest_protocol: int = OLDEST_PROTOCOL
+    proof: Proof | None = None
 
     def binding(self) -> bytes:
         """What every bundle of this hospital, schema and epoch carries."""
@@ -107,6 +176,7 @@ class GateKeyReply(_Message):
 
     epoch: Epoch
     bundle: Encoded
+    proof: Proof | None = None
 
 
 class GatedQuery(_Message):
@@ -116,6 +186,7 @@ class GatedQuery(_Message):
     threshold_squared: Squared
     nearest: Nearest | None = None
     bundle: Encoded
+    query_id: QueryId | None = None
 
 
 class VendorKeyQuery(_Message):
@@ -123,6 +194,7 @@ class VendorKeyQuery(_Message):
 
     epoch: Epoch
     bundle: Encoded
+    query_id: QueryId | None = None
 
 
 class TokenRequest(_Message):
@@ -131,6 +203,7 @@ class TokenRequest(_Message):
     epoch: Epoch
     levels: tuple[Annotated[int, Field(ge=0, le=1023)], ...]
     threshold_squared: Squared
+    query_id: QueryId | None = None
 
 
 class TokenReply(_Message):
@@ -138,6 +211,7 @@ class TokenReply(_Message):
 
     epoch: Epoch
     token: Encoded
+    proof: Proof | None = None
 
 
 class MatrixQuery(_Message):
@@ -145,6 +219,7 @@ class MatrixQuery(_Message):
 
     epoch: Epoch
     token: Encoded
+    query_id: QueryId | None = None
 
 
 class MatrixSearch(_Message):
@@ -155,6 +230,7 @@ class MatrixSearch(_Message):
     threshold_squared: Squared
     weights: tuple[Weight, ...] | None = None
     nearest: Nearest | None = None
+    query_id: QueryId | None = None
 
 
 class RecordsRequest(_Message):
@@ -164,6 +240,7 @@ class RecordsRequest(_Message):
     handles: Annotated[tuple[Handle, ...], Field(min_length=1, max_length=MAX_HANDLES)]
     categories: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(min_length=1, max_length=32)]
     recipient: Annotated[Base64Bytes, Field(max_length=4096)]
+    query_id: QueryId | None = None
 
 
 class SealedRecords(_Message):
@@ -175,11 +252,16 @@ class SealedRecords(_Message):
 
 
 class RecordsReply(_Message):
-    """What consent lets out now. Patients whose consent lets nothing out are missing; ``withheld`` says so."""
+    """What consent lets out now. Patients whose consent lets nothing out are missing; ``withheld`` says so.
+
+    Each request costs one query; ``budget_left`` is what remains.
+    """
 
     epoch: Epoch
     records: tuple[SealedRecords, ...]
     withheld: str
+    budget_left: int | None = None
+    proof: Proof | None = None
 
 
 class MatchReply(_Message):
@@ -191,6 +273,7 @@ class MatchReply(_Message):
     count: int | None
     withheld: str
     budget_left: int
+    proof: Proof | None = None
 
 
 class DistanceReply(_Message):
@@ -201,6 +284,7 @@ class DistanceReply(_Message):
     handles: tuple[Handle | Annotated[str, Field(max_length=0)], ...]
     withheld: str
     budget_left: int
+    proof: Proof | None = None
 
 
 class BudgetReply(_Message):
@@ -215,6 +299,13 @@ class ResultsReply(_Message):
     """Earlier releases of the running epoch, oldest first."""
 
     results: tuple[MatchReply, ...]
+
+
+class KeptAnswer(_Message):
+    """One answer again, as it was given: matches, or in vendor-key mode distances."""
+
+    matches: MatchReply | None = None
+    distances: DistanceReply | None = None
 
 
 def sealing_context(binding: bytes, handle: str) -> tuple[bytes, bytes]:

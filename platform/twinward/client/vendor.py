@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
 from twinward.client.answers import Matches, Prepared, Question, Records, Values
-from twinward.client.conversation import Conversation, Steps, transport_error
+from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
 from twinward.client.messages import BudgetReply, Mode, Terms
 from twinward.client.threshold import Threshold
+from twinward.client.transport import Answer, transport_error
+from twinward.client.trust import KeyTrust
+from twinward.outbound import connection, require_token
 from twinward_crypto.homomorphic.query import QueryKey
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -31,20 +35,33 @@ class VendorClient:
         token: the bearer token the hospital issued.
         http: an httpx client of your own (proxies, client certificates, tests); closed by whoever made it.
         timeout_s: how long to wait for an answer.
+        plain_http: send the token over ``http://`` beyond this machine, where the network reads it.
+        hospital_key: the hospital's key for answers as hex, told on another way. Without one the first key that is seen
+            is believed, and no other after it.
+        known_hospitals: a file that remembers those keys from one run to the next.
 
     Raises (every method):
         BadInput: what was asked makes no sense; nothing was sent.
-        HospitalRefused, HospitalUnreachable, AnswerMalformed: see ``errors``.
+        HospitalRefused, HospitalUnreachable, AnswerMalformed, AnswerForged, VersionUnknown: see ``errors``.
     """
 
     def __init__(
-        self, base_url: str, token: str, *, http: httpx.Client | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        base_url: str,
+        token: str,
+        *,
+        http: httpx.Client | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        plain_http: bool = False,
+        hospital_key: str | None = None,
+        known_hospitals: Path | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._headers = {"authorization": f"Bearer {token}"}
-        self._http = http or httpx.Client(timeout=timeout_s)
+        self._token = token
+        self._http = http
         self._owns_http = http is None
-        self._talk = Conversation()
+        self._timeout_s, self._plain_http = timeout_s, plain_http
+        self._talk = Conversation(KeyTrust(self.base_url, hospital_key, known_hospitals))
 
     def __repr__(self) -> str:
         return f"VendorClient({self.base_url!r})"
@@ -59,8 +76,9 @@ class VendorClient:
 
     def close(self) -> None:
         """Give back the connection, if this client opened it."""
-        if self._owns_http:
+        if self._owns_http and self._http is not None:
             self._http.close()
+            self._http = None
 
     def schema(self) -> Terms:
         """Fetch what the hospital answers now: features, epoch, modes and what each leaks."""
@@ -75,7 +93,7 @@ class VendorClient:
         return self._run(self._talk.prepare(question))
 
     def send(self, prepared: Prepared) -> Matches:
-        """Send what this client prepared."""
+        """Send what this client prepared. Sent again, it is answered the same and charged once."""
         matches: Matches = self._run(prepared.send())
         return matches
 
@@ -121,7 +139,10 @@ class VendorClient:
         return self.ask(Question(values, Mode.MATRIX, threshold, nearest, weights))
 
     def records(self, matches: Matches | Sequence[str], keys: VendorKeys, *, categories: Sequence[str]) -> Records:
-        """The records behind released handles, as far as each patient's consent goes, opened with your keys."""
+        """The records behind released handles, as far as each patient's consent goes, opened with your keys.
+
+        Every ``MAX_HANDLES`` patients cost one of your queries.
+        """
         handles = matches.handles if isinstance(matches, Matches) else matches
         return self._run(self._talk.records(handles, categories, keys))
 
@@ -129,22 +150,46 @@ class VendorClient:
         """Queries left in the running epoch."""
         return self._run(self._talk.budget())
 
-    def results(self) -> list[Matches]:
-        """What was released to you in the running epoch, oldest first."""
-        return self._run(self._talk.results())
+    def results(self, query_id: str | None = None) -> list[Matches]:
+        """What was released to you in the running epoch, oldest first; or one query's answer again. Free of charge.
+
+        An error after which an answer may have been lost names the query's id (``ClientError.query_id``). A vendor-key
+        answer is read by the client that asked alone: its key is nowhere else.
+        """
+        return self._run(self._talk.results(query_id))
+
+    @property
+    def hospital_key(self) -> str:
+        """The key for answers that is believed, as hex; empty before the terms were fetched."""
+        return self._talk.trust.believed
+
+    @property
+    def key_first_seen(self) -> bool:
+        """Whether nothing but first sight speaks for that key."""
+        return self._talk.trust.first_seen
 
     def _run(self, steps: Steps[Result]) -> Result:
         """Carry steps out: send each request they yield, and give them its response."""
         try:
             request = next(steps)
             while True:
-                headers = self._headers | ({"content-type": "application/json"} if request.content else {})
-                url = self.base_url + request.path
-                try:
-                    answer = self._http.request(request.method, url, headers=headers, content=request.content)
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    raise transport_error(error) from error
-                request = steps.send(answer)
+                request = steps.send(self._sent(request))
         except StopIteration as done:
             result: Result = done.value
             return result
+
+    def _sent(self, request: Request) -> Answer:
+        headers = request.headers(require_token(self._token))
+        if self._http is None:
+            self._http = connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
+        url = self.base_url + request.path
+        try:
+            with self._http.stream(request.method, url, headers=headers, content=request.content) as response:
+                if response.is_stream_consumed:  # a client of the caller's own may have read it already
+                    return Answer(response.status_code, response.headers, response.content)
+                body = request.unpacking(response)
+                for chunk in response.iter_raw():
+                    body.feed(chunk)
+                return Answer(response.status_code, response.headers, body.finish())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise transport_error(error, hint=request.if_silent, query_id=request.query_id) from error

@@ -8,29 +8,52 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from twinward.access import emergencies as glass
 from twinward.audit.break_glass_journal import JournalState
 from twinward.audit.errors import LogTampered
+from twinward.audit.log_check import LastCheck
 from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.audit.verification import VerifyReport
 from twinward.clock import iso
-from twinward.errors import NotFound
-from twinward.federation.ledger_adapters import COHORT
+from twinward.consortium_standing import proposals_of
+from twinward.errors import NotFound, TwinwardError
+from twinward.federation.privacy_cohort import COHORT
 from twinward.node import Node, translated
 from twinward.vocabulary import Role
 from twinward.witness_health import health_of
 from twinward_ledger.stores.witness_memory import Standing
 
+STALE_MS = 24 * 3_600_000
+"""How old the last check of the whole log may be, in milliseconds, before the lamp turns amber."""
+
 LAGGING = 1000
 """Events that may wait for their anchor before the lamp turns amber."""
 
 
-def lamp(status: AuditStatus, rows: Sequence[AuditRow]) -> dict[str, str]:
-    """The one traffic light: red for tampering, amber for something that lags, green otherwise."""
+def lamp(status: AuditStatus, rows: Sequence[AuditRow], check: LastCheck, now_ms: int) -> dict[str, str]:
+    """The one traffic light: red for any doubt about the log, amber for what lags or is not checked, green otherwise.
+
+    Args:
+        status: how far the log is signed and anchored.
+        rows: the newest events, each held against its leaf.
+        check: what is known of the whole log.
+        now_ms: the node's clock.
+    """
+    if check.fault:
+        return {
+            "kind": "bad",
+            "sign": "✗",
+            "say": "No. The whole log was checked and is not what was signed: see below.",
+        }
     if any(row.state is RowState.DAMAGED for row in rows):
         return {"kind": "bad", "sign": "✗", "say": "Rows of the log contradict what was committed. Open Verify now."}
     if status.journal.evidence or status.journal.cut_off:
         return {"kind": "bad", "sign": "✗", "say": "The break-glass journal was tampered with: see below."}
+    if not check.at_ms:
+        return {"kind": "warn", "sign": "!", "say": "The whole log has not been checked yet: see below."}
+    if check.trouble or now_ms - check.at_ms > STALE_MS:
+        return {"kind": "warn", "sign": "!", "say": "It is long since the whole log could be checked: see below."}
     if status.signed_size == 0:
         return {"kind": "warn", "sign": "!", "say": "Nothing is signed yet."}
     if status.cosigned < status.quorum:
@@ -42,18 +65,15 @@ def lamp(status: AuditStatus, rows: Sequence[AuditRow]) -> dict[str, str]:
     return {"kind": "good", "sign": "✓", "say": "Yes. What was signed still stands, co-signed and anchored."}
 
 
-def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[str, str]]:
+def facts(status: AuditStatus, check: LastCheck, *, seen_size: int, seen_at_ms: int) -> list[dict[str, str]]:
     """What the lamp rests on."""
-    since = (
-        f"Since your last visit ({iso(seen_at_ms)[:16].replace('T', ' ')} UTC) the signed log grew from "
-        f"{seen_size} to {status.signed_size} events"
-        if seen_at_ms
-        else f"This is your first visit. The signed log has {status.signed_size} events"
-    )
+    grown = status.signed_size >= seen_size
+    since = _since(status.signed_size, seen_size, seen_at_ms)
     enough = status.cosigned >= status.quorum
     anchored = status.anchored_block is not None
     return [
-        _fact(True, since),
+        *_check_facts(status, check),
+        _fact(grown, since),
         _fact(
             enough,
             f"{status.cosigned} of {status.witnesses} witnesses co-signed the newest checkpoint, "
@@ -74,23 +94,60 @@ def facts(status: AuditStatus, *, seen_size: int, seen_at_ms: int) -> list[dict[
     ]
 
 
+def _since(signed: int, seen: int, seen_at_ms: int) -> str:
+    """How the signed log has grown since an officer's last visit; a log never shrinks."""
+    if not seen_at_ms:
+        return f"This is your first visit. The signed log has {signed} events"
+    visit = f"Since your last visit ({iso(seen_at_ms)[:16].replace('T', ' ')} UTC) the signed log"
+    if signed < seen:
+        return f"{visit} has shrunk from {seen} to {signed} events: some were taken away"
+    return (
+        f"{visit} grew from {seen} to {signed} events" if signed > seen else f"{visit} has not grown: {signed} events"
+    )
+
+
+def _check_facts(status: AuditStatus, check: LastCheck) -> list[dict[str, str]]:
+    """What was checked, up to where and when."""
+    newer = status.size - check.size
+    found = []
+    if check.fault:
+        found.append(
+            {"kind": "bad", "sign": "✗", "say": f"{check.fault}. Found by the check of {_minute(check.at_ms)} UTC"}
+        )
+    elif check.at_ms:
+        came = (
+            f"; {newer} {'event' if newer == 1 else 'events'} came since, the newest of them checked here"
+            if newer
+            else ""
+        )
+        at = _minute(check.at_ms)
+        found.append(_fact(True, f"All {check.size} events up to {at} UTC were hashed and opened again{came}"))
+    else:
+        found.append(_fact(False, "A check of every event begins when the node is served; it has not ended yet"))
+    if check.trouble:
+        found.append(_fact(False, f"The last check could not be made: {check.trouble}"))
+    return found
+
+
 def _journal_facts(journal: JournalState) -> list[dict[str, str]]:
     """Emergencies that were written beside the log while it could not be."""
     found = []
     if journal.waiting:
-        found.append(_fact(False, f"{journal.waiting} emergency accesses wait in the break-glass journal for the log"))
+        found.append(
+            _fact(False, f"{journal.waiting} events of emergencies wait in the break-glass journal for the log")
+        )
     if journal.replayed:
         done = journal.replayed
         found.append(
             _fact(
                 True,
-                f"{done.count} emergency accesses between {_minute(done.from_ms)} and {_minute(done.to_ms)} UTC were "
-                f"kept in the break-glass journal while the log could not be written; they are events "
+                f"{done.count} events of emergencies between {_minute(done.from_ms)} and {_minute(done.to_ms)} UTC "
+                f"were kept in the break-glass journal while the log could not be written; they are events "
                 f"{done.first_index} to {done.last_index} now",
             )
         )
     if journal.cut_off:
-        found.append(_fact(False, f"{journal.cut_off} emergency accesses were cut off the break-glass journal"))
+        found.append(_fact(False, f"{journal.cut_off} events of emergencies were cut off the break-glass journal"))
     found += [_fact(False, f"The break-glass journal was altered; the file is kept: {one}") for one in journal.evidence]
     return found
 
@@ -115,6 +172,21 @@ def _chain_facts(status: AuditStatus) -> list[dict[str, str]]:
 
 def _minute(at_ms: int) -> str:
     return iso(at_ms)[:16].replace("T", " ")
+
+
+def emergencies(standing: glass.Standing) -> str:
+    """What Home says first where an emergency waits for its review."""
+    parts = []
+    if standing.overdue:
+        late = "review of an emergency access is" if standing.overdue == 1 else "reviews of emergency accesses are"
+        parts.append(f"{standing.overdue} {late} overdue.")
+    if standing.open:
+        parts.append(f"{standing.open} {'emergency is' if standing.open == 1 else 'emergencies are'} open now.")
+    waits = "emergency access waits" if standing.unreviewed == 1 else "emergency accesses wait"
+    parts.append(f"{standing.unreviewed} {waits} for a review, the next due {_minute(standing.next_due_ms)} UTC.")
+    if standing.undelivered:
+        parts.append(f"{standing.undelivered} alerts reached nobody.")
+    return " ".join(parts)
 
 
 def sound(report: VerifyReport) -> dict[str, Any]:
@@ -165,6 +237,19 @@ def troubles(node: Node) -> list[dict[str, str]]:
     """The witnesses that are down, behind or lying, in words; none where all is well."""
     found = [one for one in health_of(node.audit.anchorer) if not one.good and one.standing is not Standing.UNKNOWN]
     return [_fact(False, f"{one.sentence}.") | ({"kind": "bad"} if one.alarming else {}) for one in found]
+
+
+def proposals(node: Node) -> list[dict[str, str]]:
+    """What is proposed to change the consortium; nothing where the chain does not answer, which another fact says."""
+    try:
+        found = proposals_of(node.consortium, node.known_names())
+    except TwinwardError:
+        return []
+    now_ms = node.clock.now_ms()
+    return [
+        _fact(False, f"To the consortium: {one.sentence(now_ms)}. A quorum of hospitals can cancel it.")
+        for one in found
+    ]
 
 
 def vendors(node: Node) -> tuple[int, list[dict[str, Any]]]:

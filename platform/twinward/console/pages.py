@@ -13,33 +13,38 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.accounts import Session
-from twinward.access.errors import SignInRefused
+from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.api.audit import accesses_file, officer_permit
-from twinward.api.guard import SignInBrake
+from twinward.api.sign_in_gate import SignInGate
 from twinward.audit.errors import LogTampered
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.reader import Filters
+from twinward.clock import iso
 from twinward.console import charts, facts
+from twinward.console.cookies import PATH
 from twinward.console.rows import shown
-from twinward.console.sessions import PATH, Sessions
-from twinward.errors import BadInput, Refused
+from twinward.console.sessions import Sessions
+from twinward.errors import BadInput, TwinwardError
 from twinward.node import Node
 from twinward.node.trust import trust_of
+from twinward.visible_text import visible_value
 from twinward.vocabulary import Action, TwinId
 
 PAGE_ROWS = 50
 CHART_EVENTS = 500
 _MAX_VISITS = 1000
-_TEMPLATES = Environment(loader=PackageLoader("twinward.console"), autoescape=True, undefined=StrictUndefined)
+_TEMPLATES = Environment(
+    loader=PackageLoader("twinward.console"), autoescape=True, undefined=StrictUndefined, finalize=visible_value
+)
 
 
 class Console:
     """The pages of one node's console."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, secure: bool) -> None:
         self.node = node
-        self.sessions = Sessions(node.accounts, node.settings.secure_cookies)
-        self.brake = SignInBrake(node.clock)
+        gate = SignInGate(node.clock, node.identity.browser_key())
+        self.sessions = Sessions(node.accounts, gate, secure)
         self._visits: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._visits_lock = threading.Lock()
 
@@ -53,6 +58,7 @@ class Console:
             log_key=base64.b64encode(self.node.log.key.public_key).decode(),
             path=request.url.path,
             session=session,
+            standing=self.node.emergencies.standing() if session else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)
@@ -62,7 +68,7 @@ class Console:
         session: Session | None
         try:
             session = self.sessions.officer(request)
-        except (SignInRefused, Refused):
+        except TwinwardError:  # also where nobody can be known: an account store or a log that was altered
             session = None
         said = {"message": _sentence(message), "hint": _sentence(hint)}
         return self.page(request, "problem.html", session, status=status, code=status, **said)
@@ -71,18 +77,39 @@ class Console:
         """The sign-in form."""
         token = self.sessions.new_form()
         page = self.page(request, "sign_in.html", None, status=status, csrf=token, refused=refused, account=account)
-        self.sessions.bind_form(page, token)
+        self.sessions.bind_form(request, page, token)
         return page
+
+    def account_page(self, request: Request, session: Session, *, refused: str = "", status: int = 200) -> Response:
+        """The officer's own account: another password, and signing out everywhere."""
+        accounts = self.node.accounts
+        record = accounts.record(session.principal.id)
+        expires_at_ms = accounts.password_expires_at_ms(record)
+        return self.page(
+            request,
+            "account.html",
+            session,
+            status=status,
+            refused=refused,
+            changed="changed" in request.query_params and not refused,
+            since=iso(record.password_at_ms)[:10],
+            expires=iso(expires_at_ms)[:10] if expires_at_ms is not None else "",
+            least=MIN_LENGTH,
+            most=MAX_LENGTH,
+        )
 
     def home(self, request: Request, session: Session) -> Response:
         """One traffic light, what it rests on, and two charts."""
         node = self.node
         permit = officer_permit(node.access, session.principal, "home")
+        said = facts.emergencies(node.emergencies.standing())
         try:
             page = node.audit_reader.events(permit, limit=CHART_EVENTS)
             status = node.audit.status()
         except LogTampered as error:
-            return self.page(request, "home.html", session, **facts.alarm(error), chart=None, checkpoint="")
+            return self.page(
+                request, "home.html", session, **facts.alarm(error), chart=None, checkpoint="", emergencies=said
+            )
         events = [row.event for row in page.rows if row.event is not None]
         seen_size, seen_at_ms = self._visit_before(session, status.signed_size)
         latest = node.log.latest()
@@ -90,10 +117,13 @@ class Console:
             request,
             "home.html",
             session,
-            lamp=facts.lamp(status, page.rows),
-            facts=facts.facts(status, seen_size=seen_size, seen_at_ms=seen_at_ms) + facts.troubles(node),
+            lamp=facts.lamp(status, page.rows, node.log_check.last, node.clock.now_ms()),
+            facts=facts.facts(status, node.log_check.last, seen_size=seen_size, seen_at_ms=seen_at_ms)
+            + facts.troubles(node)
+            + facts.proposals(node),
             chart={"total": len(events), "timeline": charts.timeline(events), "roles": charts.by_role(events)},
             checkpoint=latest[1].encode().decode() if latest else "",
+            emergencies=said,
         )
 
     def accesses(self, request: Request, session: Session, before: int | None, chosen: dict[str, str]) -> Response:
@@ -128,6 +158,7 @@ class Console:
             report = facts.sound(node.audit.verify())
             witnesses = facts.witnesses(node)
         except LogTampered as error:
+            node.log_check.note(error)
             report, witnesses = facts.tampered(error), []
         return self.page(request, "verify.html", session, report=report, witnesses=witnesses)
 
@@ -178,6 +209,12 @@ def _filters(chosen: dict[str, str]) -> Filters:
         action=action,
         decision=chosen["decision"] or None,
     )
+
+
+def said(error: TwinwardError) -> str:
+    """An error in the words of a page."""
+    message, hint = error.outside()
+    return _sentence(f"{message}: {hint}" if hint else message)
 
 
 def _sentence(text: str) -> str:

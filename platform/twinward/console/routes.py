@@ -10,26 +10,30 @@ from fastapi import Path as InPath
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from twinward.access.errors import SignInRefused
+from twinward.access.errors import SignInRefused, TooManyAttempts
+from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX, proof_json
 from twinward.audit.export_format import ExportFormat
 from twinward.console import facts
+from twinward.console.cookies import PATH
+from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
-from twinward.console.pages import Console
-from twinward.console.sessions import PATH, require_csrf
-from twinward.errors import NotFound, Refused
+from twinward.console.pages import Console, said
+from twinward.console.sessions import require_csrf
+from twinward.errors import BadInput, NotFound, Refused
 from twinward.node import Node
 from twinward.vocabulary import TwinId
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def mount(app: FastAPI, node: Node) -> None:
-    """Put the console onto a node's app, under ``/console``."""
-    console = Console(node)
+def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
+    """Put the console onto a node's app, under ``/console``. ``secure``: its cookies travel over TLS only."""
+    console = Console(node, secure=secure or node.settings.secure_cookies)
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
     _sign_in_routes(pages, console)
     _page_routes(pages, console)
+    add_emergencies(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _proof_routes(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
@@ -54,31 +58,67 @@ def _sign_in_routes(router: APIRouter, console: Console) -> None:
     def sign_in(
         request: Request,
         account: Annotated[str, Form(max_length=64)],
-        password: Annotated[str, Form(max_length=200)],
+        password: Annotated[str, Form(max_length=MAX_LENGTH)],
         csrf: Annotated[str, Form(max_length=64)],
     ) -> Response:
-        client = request.client.host if request.client else "unknown"
-        if not console.brake.admit(client):
-            refused = "Too many attempts. Wait a minute, then try again."
-            return console.sign_in_page(request, refused=refused, account=account, status=429)
         answer = RedirectResponse(PATH, status_code=303)
         try:
-            console.sessions.require_form(request, csrf)
-            console.sessions.start(request, answer, account, password)
+            console.sessions.start(request, answer, account, password, csrf)
         except SignInRefused:
             refused = "Account and password do not fit together."
             return console.sign_in_page(request, refused=refused, account=account, status=401)
+        except TooManyAttempts as error:
+            return console.sign_in_page(request, refused=_too_many(error), account=account, status=429)
         except Refused as error:
-            message = str(error)[:1].upper() + str(error)[1:]
-            return console.sign_in_page(request, refused=f"{message}: {error.hint}.", account=account, status=403)
+            return console.sign_in_page(request, refused=said(error), account=account, status=403)
+        return answer
+
+    @router.get("/account")
+    def account_page(request: Request) -> Response:
+        return console.account_page(request, console.sessions.officer(request, changing=True))
+
+    @router.post("/account/password")
+    def change_password(
+        request: Request,
+        present: Annotated[str, Form(max_length=MAX_LENGTH)],
+        new: Annotated[str, Form(max_length=MAX_LENGTH)],
+        again: Annotated[str, Form(max_length=MAX_LENGTH)],
+        csrf: Annotated[str, Form(max_length=64)],
+    ) -> Response:
+        session = console.sessions.officer(request, changing=True)
+        require_csrf(session, csrf)
+        answer = RedirectResponse(f"{PATH}/account?changed=1", status_code=303)
+        try:
+            if new != again:
+                raise BadInput("the two new passwords are not the same")
+            console.sessions.change_password(request, answer, present, new)
+        except SignInRefused:
+            return console.account_page(request, session, refused="The present password is not right.", status=401)
+        except TooManyAttempts as error:
+            return console.account_page(request, session, refused=_too_many(error), status=429)
+        except BadInput as error:
+            return console.account_page(request, session, refused=said(error), status=400)
+        return answer
+
+    @router.post("/account/end-sessions")
+    def end_sessions(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
+        require_csrf(console.sessions.officer(request, changing=True), csrf)
+        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
+        console.sessions.end_everywhere(request, answer)
         return answer
 
     @router.post("/sign-out")
     def sign_out(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
-        require_csrf(console.sessions.officer(request), csrf)
+        require_csrf(console.sessions.officer(request, changing=True), csrf)
         answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
         console.sessions.end(request, answer)
         return answer
+
+
+def _too_many(error: TooManyAttempts) -> str:
+    if error.wait_s <= 60:
+        return "Too many attempts. Wait a minute, then try again."
+    return f"Too many attempts. Wait {-(-error.wait_s // 60)} minutes, or use a browser that signed in here before."
 
 
 def _page_routes(router: APIRouter, console: Console) -> None:

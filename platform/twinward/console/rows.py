@@ -7,7 +7,7 @@ from typing import Any
 
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
-from twinward.audit.wording import PURPOSES, deed, row_sentence
+from twinward.audit.wording import PURPOSES, account_of, change_of, deed, row_sentence
 from twinward.clock import iso
 
 
@@ -37,6 +37,8 @@ def _event(event: AccessEvent) -> dict[str, str]:
         "unit": event.unit,
         "action": event.action.value,
         "deed": deed(event),
+        "account": account_of(event),
+        "change": change_of(event),
         "purpose": event.purpose.value,
         "why": PURPOSES[event.purpose],
         "twin": event.twin or "",

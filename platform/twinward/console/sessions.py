@@ -1,4 +1,4 @@
-"""The console's own sign-in: an HttpOnly, SameSite=Strict cookie, and a token in every form (CSRF)."""
+"""The console's own sign-in: a cookie (``cookies``), and a token in every form (CSRF)."""
 
 from __future__ import annotations
 
@@ -9,80 +9,132 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from twinward.access.account_events import Doer
 from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts, Session
-from twinward.access.errors import SignInRefused
+from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
+from twinward.api.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate, address_of
+from twinward.console.cookies import Cookies
 from twinward.errors import Refused
 from twinward.vocabulary import Role
 
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
-PATH = "/console"
+BROWSER_COOKIE = "twinward_browser"
+_ROLES = frozenset({Role.OFFICER})
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Cookies in and out. ``secure`` adds the Secure attribute: set it behind TLS."""
+    """Who is signed in. ``secure``: cookies travel over TLS only, also where a request does not say that it came so."""
 
     accounts: Accounts
+    gate: SignInGate
     secure: bool
 
-    def officer(self, request: Request) -> Session:
-        """The signed-in officer. Raises ``SignInRefused``, or ``Refused`` for another role."""
-        session_id = request.cookies.get(SESSION_COOKIE, "")
+    def officer(self, request: Request, *, changing: bool = False) -> Session:
+        """The signed-in officer.
+
+        Args:
+            request: with the cookie.
+            changing: also one who has to choose a new password first.
+
+        Raises:
+            SignInRefused: nobody is signed in.
+            PasswordMustChange: somebody is, who has to choose a new password first.
+        """
+        session_id = self._cookies(request).get(SESSION_COOKIE)
         if not session_id:
             raise SignInRefused
         session = self.accounts.session(session_id)
-        _require_officer(session)
+        if session.principal.role is not Role.OFFICER:
+            raise _for_officers()
+        if session.must_change and not changing:
+            raise PasswordMustChange
         return session
 
-    def start(self, request: Request, response: Response, account: str, password: str) -> None:
+    def start(self, request: Request, response: Response, account: str, password: str, csrf: str) -> None:
         """Sign in and set the cookie; a session this browser had before ends.
 
         Raises:
+            TooManyAttempts: too many were made; nothing was looked at.
             SignInRefused: wrong name or password.
-            Refused: right, but not an officer's; no session stays behind.
+            Refused: a form of another browser; or right, but not an officer's. No session stays behind.
         """
-        session_id = self.accounts.sign_in(account, password)
+        self._braked(request, account, csrf)
+        attempt = self._admitted(request, account)
         try:
-            _require_officer(self.accounts.session(session_id))
-        except Refused:
-            self.accounts.sign_out(session_id)
-            raise
-        self.accounts.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        self._set(response, SESSION_COOKIE, session_id, SESSION_LIFETIME_MS // 1000)
-        self._drop(response, FORM_COOKIE)
+            session_id = self.accounts.sign_in(account, password, via=_via(request), roles=_ROLES)
+        except WrongRole:
+            raise _for_officers() from None
+        attempt.succeeded()
+        self.accounts.sign_out(self._cookies(request).get(SESSION_COOKIE), via=_via(request))
+        self._begin(request, response, account, session_id)
+
+    def change_password(self, request: Request, response: Response, present: str, new: str) -> None:
+        """Change the signed-in officer's password; all her sessions end, and this browser gets a new one.
+
+        Raises:
+            TooManyAttempts, SignInRefused: as ``start``, for the present password.
+            BadInput: the new one is weak.
+        """
+        session = self.officer(request, changing=True)
+        attempt = self._admitted(request, session.principal.id)
+        session_id = self.accounts.change_password(session, present, new, via=_via(request))
+        attempt.succeeded()
+        self._begin(request, response, session.principal.id, session_id)
 
     def end(self, request: Request, response: Response) -> None:
         """Sign out and drop the cookie."""
-        self.accounts.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        self._drop(response, SESSION_COOKIE)
+        self.accounts.sign_out(self._cookies(request).get(SESSION_COOKIE), via=_via(request))
+        self._cookies(request).drop(response, SESSION_COOKIE)
+
+    def end_everywhere(self, request: Request, response: Response) -> None:
+        """End the officer's sessions in every browser, and whatever runs by her tokens."""
+        who = self.officer(request, changing=True).principal
+        self.accounts.change(who.id, lambda one: one.ended(), "sessions ended", Doer(who, _via(request)))
+        self._cookies(request).drop(response, SESSION_COOKIE)
 
     def new_form(self) -> str:
         """A token for the sign-in form, before there is a session."""
         return secrets.token_urlsafe(16)
 
-    def bind_form(self, response: Response, token: str) -> None:
+    def bind_form(self, request: Request, response: Response, token: str) -> None:
         """Let the sign-in form be sent back by this browser only."""
-        self._set(response, FORM_COOKIE, token, 3600)
+        self._cookies(request).set(response, FORM_COOKIE, token, 3600)
 
-    def require_form(self, request: Request, token: str) -> None:
-        """Refuse a sign-in form that this browser was not given."""
-        expected = request.cookies.get(FORM_COOKIE, "")
-        if not expected or not hmac.compare_digest(expected.encode(), token.encode()):
+    def _braked(self, request: Request, account: str, csrf: str) -> None:
+        """Count the address, then refuse a form that this browser was not given."""
+        try:
+            self.gate.admit_address(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
+        except TooManyAttempts:
+            self.accounts.braked(account, via=_via(request))
+            raise
+        expected = self._cookies(request).get(FORM_COOKIE)
+        if not expected or not hmac.compare_digest(expected.encode(), csrf.encode()):
             raise Refused("this form is too old or not yours", hint="open the sign-in page again")
 
-    def _set(self, response: Response, name: str, value: str, max_age_s: int) -> None:
-        response.set_cookie(
-            name, value, max_age=max_age_s, path=PATH, secure=self.secure, httponly=True, samesite="strict"
-        )
+    def _admitted(self, request: Request, account: str) -> Attempt:
+        try:
+            return self.gate.admit(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
+        except TooManyAttempts:
+            self.accounts.braked(account, via=_via(request))
+            raise
 
-    def _drop(self, response: Response, name: str) -> None:
-        response.delete_cookie(name, path=PATH, secure=self.secure, httponly=True, samesite="strict")
+    def _begin(self, request: Request, response: Response, account: str, session_id: str) -> None:
+        cookies = self._cookies(request)
+        cookies.set(response, SESSION_COOKIE, session_id, SESSION_LIFETIME_MS // 1000)
+        cookies.set(response, BROWSER_COOKIE, self.gate.cookie(account), BROWSER_LIFETIME_MS // 1000)
+
+    def _cookies(self, request: Request) -> Cookies:
+        return Cookies(request, self.secure or request.url.scheme == "https")
 
 
-def _require_officer(session: Session) -> None:
-    if session.principal.role is not Role.OFFICER:
-        raise Refused("the console is for data officers", hint="sign in with an officer's account")
+def _for_officers() -> Refused:
+    return Refused("the console is for data officers", hint="sign in with an officer's account")
+
+
+def _via(request: Request) -> tuple[tuple[str, str], ...]:
+    return (("via", "console"), ("address", address_of(request)))
 
 
 def require_csrf(session: Session, token: str) -> None:

@@ -36,7 +36,7 @@ NEAREST_SHARE = 0.15
 """The demo's threshold is set so that about this share of the cohort is near."""
 
 _LEARNS: Mapping[Mode, str] = {
-    Mode.GATED: "The scorer sees ciphertext only; the gate sees distances; the vendor sees matches, if enough.",
+    Mode.GATED: "The scorer sees ciphertext only; the gate sees query and distances; the vendor, if enough, matches.",
     Mode.VENDOR_KEY: "The hospital sees neither query nor matches; the vendor sees blurred distances.",
     Mode.MATRIX: "The hospital sees the query; the cloud sees the tree's shape and path. Obfuscation-grade.",
 }
@@ -80,7 +80,7 @@ def give_consent(node: Node, twins: tuple[TwinId, ...]) -> int:
 def query_as_vendor(node: Node, display: Display, token: str) -> Answered:
     """Ask in every mode, over HTTP, and check each answer."""
     display.begin("4 · a vendor's encrypted queries", len(Mode))
-    node.consortium.budgets.grant_queries(VENDOR.id, node.settings.vendor_budget)
+    node.consortium.grant_queries(VENDOR.id, node.settings.vendor_budget)
     node.refresh_cohort()
     truth = _brute_force(node)
     queries: list[Query] = []

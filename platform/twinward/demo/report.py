@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.demo import plots
 from twinward.demo.result import DemoResult
+from twinward.visible_text import visible_value
 
 
 def write_report(result: DemoResult, path: Path, *, explained: str) -> None:
@@ -20,7 +21,11 @@ def write_report(result: DemoResult, path: Path, *, explained: str) -> None:
         "aurocs": [plots.aurocs(model.curves) for model in result.training.models],
     }
     environment = Environment(
-        loader=PackageLoader("twinward.demo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("twinward.demo"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=visible_value,
     )
     path.write_text(
         environment.get_template("report.html").render(run=result, picture=pictures, explained=explained),

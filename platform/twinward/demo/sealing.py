@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.demo.display import Display
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
+from twinward.errors import BadInput, Conflict, NotFound
 from twinward.fhir.cohort import generate_cohort
-from twinward.fhir.importer import BadFile, find_files, import_bundles
+from twinward.fhir.importer import bundle_of, find_files, read_file
+from twinward.fhir.origin import Origin
 from twinward.node import SYSTEM, Node
-from twinward.twins.models import DIRECTORY, PatientImport
+from twinward.twins.models import DIRECTORY, PatientImport, Receipt
 from twinward.vault.interfaces import Member
-from twinward.vocabulary import TwinId
+from twinward.vocabulary import Again, TwinId
 
 _MAX_IDS = 200
 """Looking for more takes longer than sealing them did."""
@@ -35,21 +37,19 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
     rejected: list[str] = []
     if bundles is None:
         source, expected = "made up by carebundle, US Core R4", count
-        imports: Iterable[PatientImport] = generate_cohort(count, seed)
+        sealed_imports: Iterator[tuple[PatientImport, Receipt]] = (
+            (one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(count, seed)
+        )
     else:
-        source, expected = f"bundles of {bundles.name}", len(find_files([bundles]))
-
-        def note(bad: BadFile) -> None:
-            rejected.append(f"{bad.path.name}: {bad.error}")
-
-        imports = import_bundles([bundles], on_bad_file=note)
+        files = find_files([bundles])
+        source, expected = f"bundles of {bundles.name}", len(files)
+        sealed_imports = _seal_files(node, files, rejected)
     display.begin("1-2 · patients become sealed twins", expected)
     started = time.perf_counter()
     twins: list[TwinId] = []
     needles: dict[str, set[bytes]] = {"family names": set(), "birth dates": set(), "FHIR ids": set()}
     resources = plain_bytes = 0
-    for one in imports:
-        receipt = node.twins.ingest(SYSTEM, one)
+    for one, receipt in sealed_imports:
         resources += len(one.records)
         plain_bytes += sum(len(record.content) for record in one.records)
         if one.reference != DIRECTORY:
@@ -75,6 +75,18 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
         row_hex=sealed[:96].hex(" ", 2),
     )
     return Admitted(tuple(twins), sealing)
+
+
+def _seal_files(node: Node, files: list[Path], rejected: list[str]) -> Iterator[tuple[PatientImport, Receipt]]:
+    """Each file whole or not at all; those that are not taken are noted."""
+    for path in files:
+        try:
+            bundle = bundle_of(path, read_file(path), origin=Origin(again=Again.NEW), clock=node.clock)
+            receipts = bundle.into(node.twins, SYSTEM)
+        except (BadInput, Conflict, NotFound) as error:
+            rejected.append(f"{path.name}: {error}")
+            continue
+        yield from zip(bundle.imports, receipts, strict=True)
 
 
 _COMMON = frozenset({b"Observation", b"MedicationRequest", b"resourceType", b"4548-4", b"valueQuantity", b"birthDate"})

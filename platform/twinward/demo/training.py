@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +15,10 @@ from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
 from twinward.demo.result import Curve, TrainedModel, Training
 from twinward.federation.accountant import spent_epsilon
-from twinward.federation.evaluation import Benchmark, Measured
-from twinward.federation.ledger_adapters import COHORT, LedgerModelRegistry, LedgerPrivacyBudget
+from twinward.federation.evaluation import Benchmark, Measured, Origin
+from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget
+from twinward.federation.model_file import Model
+from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.secure_sum import HospitalIdentity
 from twinward.federation.site_process import SiteProcess
 from twinward.federation.stay_sources import deal_stays
@@ -26,11 +27,11 @@ from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
 from twinward.identifiers import uuid7
 from twinward.monitoring import Stays, encode_stay, load_stays
-from twinward.node import SYSTEM, Node, join_as_peer, open_node, write_private
+from twinward.node import SYSTEM, Node, join_as_peer, write_private
+from twinward.node.study_source import VaultStays, memory_of
 from twinward.simulated_stays import simulate_stays
 from twinward.twins.admission import Admission, admit
 from twinward.twins.models import ImportRecord
-from twinward.twins.readers import StayReader
 from twinward.vocabulary import Category, TwinId
 
 STAYS_PER_HOSPITAL: Final = 900
@@ -42,34 +43,17 @@ PRIVACY_CAP_MICROS: Final = 1_200_000
 BATCH: Final = 100
 
 
-@dataclass(frozen=True)
-class VaultStays:
-    """A hospital's stays, read in its own process from its own vault, each through its own permit."""
-
-    home: Path
-    name: str
-
-    def stays(self, study: str) -> Stays:
-        """The stays of every patient of this hospital whose consent allows research now."""
-        with open_node(self.home) as first, ExitStack() as stack:
-            node = first
-            if self.name != first.settings.tenant:
-                node = join_as_peer(first, self.name)
-                stack.callback(node.close_own)
-            return StayReader(node.twins, node.vault, node.access, RESEARCHER).stays(study)
-
-
 def train_across_hospitals(
     node: Node, display: Display, twins: tuple[TwinId, ...], *, stays_file: Path | None, epsilon: float
 ) -> Training:
     """Fill three vaults with monitored stays, train over them, register the model."""
     started = time.perf_counter()
-    source, shares, test = _stays(len(node.settings.witnesses), stays_file)
+    source, shares = _stays(len(node.settings.witnesses), stays_file)
     names = node.settings.witnesses
     display.begin("5 · monitored stays into three vaults", sum(len(share) for share in shares))
     for name, share in zip(names, shares, strict=True):
         _fill(node, name, share, twins, display)
-        node.consortium.budgets.cap_privacy(name, COHORT, PRIVACY_CAP_MICROS)
+        node.consortium.cap_privacy(name, COHORT, PRIVACY_CAP_MICROS)
     display.finish(f"{sum(len(share) for share in shares)} stays sealed at {', '.join(names)}")
 
     label = f"demo-{uuid7(node.clock.now_ms())[:13]}"
@@ -77,7 +61,7 @@ def train_across_hospitals(
         ("DP-VAR", StudyProtocol.for_moments(f"{label}-var", tuple(names), epsilon=epsilon)),
         ("LSTM autoencoder (Opacus)", StudyProtocol.for_autoencoder(f"{label}-lstm", tuple(names), epsilon=epsilon)),
     )
-    benchmark = Benchmark(source, tamper(test, TEST_SEED), np.concatenate(shares))
+    benchmark = _benchmark(shares, made_up=stays_file is None)
     with _sites(node) as sites:
         models = tuple(_train(node, display, sites, title, study, benchmark) for title, study in studies)
     account = node.consortium.budgets.privacy(names[0], COHORT)
@@ -100,9 +84,12 @@ def _sites(node: Node) -> Iterator[list[SiteProcess]]:
     roster = {name: identity.public_key for name, identity in identities.items()}
     home = node.settings.home.resolve()
     with ExitStack() as stack:
-        sites = [SiteProcess(identities[name], roster, VaultStays(home, name)) for name in names]
-        for site in sites:
-            stack.callback(site.close)
+        sites = []
+        for name in names:
+            own = VaultStays(home, name, RESEARCHER)  # its vault, and its own view of the ledger
+            memory = memory_of(node.settings, name).absolute()
+            sites.append(SiteProcess(identities[name], roster, own, reservations=own, memory=memory))
+            stack.callback(sites[-1].close)
         yield sites
 
 
@@ -117,12 +104,15 @@ def _train(
         if progress.stage in ("training", "comparing"):
             display.advance()
 
-    budget = LedgerPrivacyBudget(node.consortium.budgets)
+    budget = LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys)
     registry = LedgerModelRegistry(node.consortium.models)
-    trained = Coordinator(sites, budget, registry, node.clock, progress=show).run(study, benchmark)
     folder = node.settings.home / "models"
     folder.mkdir(exist_ok=True)
-    write_private(folder / f"{study.study_id}.model", trained.model.to_bytes())
+
+    def keep(model: Model) -> None:
+        write_private(folder / f"{study.study_id}.model", model.to_bytes())
+
+    trained = Coordinator(sites, budget, registry, node.clock, keep=keep, progress=show).run(study, benchmark)
     write_private(folder / f"{study.study_id}.card.json", trained.card.content)
     auroc, number = trained.comparison.private.auroc, trained.model_number
     display.finish(f"{title}: ε = {trained.plan.epsilon:.2f}, AUROC {auroc:.3f}, registered as model {number}")
@@ -139,17 +129,24 @@ def _train(
     )
 
 
-def _stays(hospitals: int, stays_file: Path | None) -> tuple[str, list[Stays], Stays]:
-    """Where the stays come from, each hospital's share, and test stays that nobody trains on."""
+def _stays(hospitals: int, stays_file: Path | None) -> tuple[str, list[Stays]]:
+    """Where the stays come from, and each hospital's share."""
     if stays_file is None:
         training = simulate_stays(hospitals * STAYS_PER_HOSPITAL, TRAINING_SEED)
-        return "SYNTHETIC stays", deal_stays(training, hospitals, 0), simulate_stays(TEST_STAYS, TEST_SEED)
+        return "SYNTHETIC stays", deal_stays(training, hospitals, 0)
     loaded = load_stays(stays_file)
-    wanted = min(len(loaded), hospitals * STAYS_PER_HOSPITAL + TEST_STAYS)
+    wanted = min(len(loaded), hospitals * STAYS_PER_HOSPITAL)
     order = np.random.default_rng(0).permutation(len(loaded))[:wanted]
-    held_out = order[: min(TEST_STAYS, wanted // 3)]
-    training = loaded[order[len(held_out) :]]
-    return f"stays of {stays_file.name}", deal_stays(training, hospitals, 0), loaded[held_out]
+    return f"stays of {stays_file.name}", deal_stays(loaded[order], hospitals, 0)
+
+
+def _benchmark(shares: list[Stays], *, made_up: bool) -> Benchmark:
+    """Made-up stays, whatever was trained on: nothing is measured on a hospital's patients, for nobody paid for it.
+
+    Only made-up stays are pooled in the open, so only then are there figures for training without privacy.
+    """
+    test = tamper(simulate_stays(TEST_STAYS, TEST_SEED), TEST_SEED)
+    return Benchmark("SYNTHETIC stays", Origin.SYNTHETIC, test, np.concatenate(shares) if made_up else None)
 
 
 def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:

@@ -62,14 +62,24 @@ class PrivacyPlan:
 
 def plan_for(study: StudyProtocol) -> PrivacyPlan:
     """The noise a study needs and what it costs."""
-    multiplier = calibrate(study.epsilon, study.delta, study.rounds)
+    multiplier = multiplier_of(study)
     return PrivacyPlan(
         noise_multiplier=multiplier,
         rounds=study.rounds,
         epsilon=charged_epsilon(multiplier, study.rounds, study.delta),
         delta=study.delta,
-        inverse_variance_micros=math.ceil(study.rounds / multiplier**2 * _MICROS),
+        inverse_variance_micros=cost_of(study),
     )
+
+
+def multiplier_of(study: StudyProtocol) -> float:
+    """σ of each round's sum that keeps a study's promise, in units of one patient's clipped contribution."""
+    return calibrate(study.epsilon, study.delta, study.rounds)
+
+
+def cost_of(study: StudyProtocol) -> int:
+    """rounds/σ² in millionths, rounded up: what a study costs each of its hospitals on the ledger."""
+    return math.ceil(study.rounds / multiplier_of(study) ** 2 * _MICROS)
 
 
 def calibrate(epsilon: float, delta: float, rounds: int) -> float:
@@ -88,6 +98,8 @@ def calibrate(epsilon: float, delta: float, rounds: int) -> float:
         low, high = (low, middle) if gaussian_delta(middle, target) <= delta else (middle, high)
         if high - low <= 1e-12 * high:
             break
+    if gaussian_delta(high, target) > delta:
+        raise BadInput("no noise that can be drawn keeps this promise", hint="a larger epsilon or delta")
     return high * math.sqrt(rounds)
 
 

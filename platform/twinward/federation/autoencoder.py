@@ -7,6 +7,7 @@ drawn by each hospital for itself (``private_sum``).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,7 +27,11 @@ from twinward.monitoring import SIGNALS
 
 _CHUNK: Final = 256
 """Patients whose gradients are in memory at once: 256 x 10,200 x 4 bytes at the default size."""
+_CHUNK_NUMBERS: Final = 1 << 23
+"""Gradient numbers in memory at once: the largest model a protocol may have gets smaller chunks."""
 _LOSS_SCALE: Final = 10.0
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Sites that share a process take turns: passes with Python hooks, in several threads, were seen to stand still."""
 
 
 class LstmAutoencoder(nn.Module):
@@ -77,12 +82,23 @@ class AutoencoderDetector:
     def contributions(self, parameters: Parameters, blocks: Blocks) -> Iterator[NDArray[np.float32]]:
         """Each patient's gradient of its own mean squared reconstruction error."""
         self._load(parameters)
-        for start in range(0, len(blocks), _CHUNK):
-            # An input that wants gradients: torch warns of Opacus' hooks on layers whose inputs do not.
-            chunk = torch.tensor(blocks[start : start + _CHUNK], requires_grad=True)
-            error = (self._module(chunk) - chunk.detach()) ** 2
-            (error.mean((1, 2)).sum() * _LOSS_SCALE).backward()
-            yield np.concatenate([_take_gradient(weight, len(chunk)) for weight in self._weights], axis=1)
+        size = min(_CHUNK, max(1, _CHUNK_NUMBERS // self.dimension))
+        for start in range(0, len(blocks), size):
+            part = blocks[start : start + size]
+            # Always the same shape: a smaller batch rounds otherwise, and a patient's own gradient would depend on how
+            # many others there are.
+            filled = np.zeros((size, *blocks.shape[1:]), np.float32)
+            filled[: len(part)] = part
+            with _ONE_AT_A_TIME:
+                rows = self._gradients(filled)
+            yield rows[: len(part)]
+
+    def _gradients(self, blocks: Blocks) -> NDArray[np.float32]:
+        # An input that wants gradients: torch warns of Opacus' hooks on layers whose inputs do not.
+        chunk = torch.tensor(blocks, requires_grad=True)
+        error = (self._module(chunk) - chunk.detach()) ** 2
+        (error.mean((1, 2)).sum() * _LOSS_SCALE).backward()
+        return np.concatenate([_take_gradient(weight, len(chunk)) for weight in self._weights], axis=1)
 
     def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """The plain sum of all gradients, by one ordinary backward pass: for training in the open."""

@@ -1,19 +1,23 @@
 """The model card: what was trained, for how much privacy, how well it does, and what it must not be used for.
 
-Its canonical bytes are hashed onto the ledger. Nothing in it is one hospital's own: no metric, no patient count.
+Its canonical bytes are hashed onto the ledger. Nothing in it is one hospital's own: no metric, no patient count. Its
+figures are of public or synthetic stays, to three digits.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twinward.clock import iso
 from twinward.federation.accountant import PrivacyPlan
 from twinward.federation.evaluation import Benchmark, Comparison
 from twinward.federation.model_file import Model
 from twinward_crypto.canonical import canonicalize
+
+_DIGITS: Final = 3
+"""Of an AUROC: its interval is wider than that."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,15 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
         },
         "evaluation": {
             "benchmark": benchmark.name,
+            "benchmark_origin": benchmark.origin.value,
             "test_stays": len(benchmark.test.kinds),
             "tampered": int(benchmark.test.labels.sum()),
             "auroc": {
                 measured.name: {
-                    "estimate": measured.auroc,
-                    "low_95": measured.low,
-                    "high_95": measured.high,
-                    "by_kind": {kind.value: auroc for kind, auroc in measured.by_kind.items()},
+                    "estimate": round(measured.auroc, _DIGITS),
+                    "low_95": round(measured.low, _DIGITS),
+                    "high_95": round(measured.high, _DIGITS),
+                    "by_kind": {kind.value: round(auroc, _DIGITS) for kind, auroc in measured.by_kind.items()},
                 }
                 for measured in comparison.all()
             },
@@ -69,6 +74,7 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
         "hyperparameters": "fixed defaults from synthetic and public stays; none tuned on a hospital's patients",
         "limits": [
             "measured on injected tampering, not on clinical outcomes; not a medical device",
+            "one stay of each patient counts at each hospital: the first",
             "a patient recorded at several hospitals is protected at each of them, not jointly",
             "hospitals are trusted to train on genuine stays: poisoned contributions are bounded, not detected",
         ],

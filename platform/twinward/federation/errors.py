@@ -3,14 +3,16 @@
 TwinwardError
 ├── BadInput
 │   ├── StudyInvalid        a protocol that cannot be run as written; says which field and what would do
-│   ├── ModelFileInvalid    bytes that are not a model file of ours
-│   └── NothingToTrainOn    a hospital has no stay that this study may use
+│   └── ModelFileInvalid    bytes that are not a model file of ours
 ├── Conflict
 │   └── RoundRefused        a site was asked for a round it already answered, or one the protocol does not have
 ├── Refused
 │   ├── BudgetExhausted     the hospitals' privacy budget does not pay for this study
+│   ├── NotPaid             a hospital finds no live reservation on the ledger for what it is asked
+│   ├── SumImplausible      a released sum that cannot come from patients and the protocol's noise
 │   └── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
 └── Unavailable
+    ├── StaysUnreadable     a hospital cannot read its stays; why is for its own log
     └── RoundAborted        a hospital dropped out; its share of noise and masks is missing, so nothing was opened
 """
 
@@ -27,10 +29,6 @@ class ModelFileInvalid(BadInput):
     """Bytes that are not a model file of ours."""
 
 
-class NothingToTrainOn(BadInput):
-    """A hospital has no stay that this study may use."""
-
-
 class RoundRefused(Conflict):
     """A site was asked to answer twice, out of order, or beyond the protocol: masks and noise are one-time."""
 
@@ -39,8 +37,20 @@ class BudgetExhausted(Refused):
     """The hospitals' privacy budget does not pay for this study. Nothing was spent."""
 
 
+class NotPaid(Refused):
+    """A hospital finds no live reservation on the ledger that pays for what it is asked. Nothing was answered."""
+
+
+class SumImplausible(Refused):
+    """A released sum that no patients under the protocol's noise add up to. It is charged; no model is made of it."""
+
+
 class KeyRefused(Refused):
     """A round key that its hospital did not sign, or a key set that is not the study's roster."""
+
+
+class StaysUnreadable(Unavailable):
+    """A hospital cannot read its stays. Why is for its own log only: an error's words could tell of a patient."""
 
 
 class RoundAborted(Unavailable):

@@ -2,12 +2,14 @@
 
 An AUROC means little alone: the same detector untrained, without privacy, and a stock IsolationForest stand beside it.
 Test stays belong to nobody's training set and are public or synthetic, so measuring costs no hospital any privacy.
+There is no third kind: a figure measured on a hospital's patients is a release about them, which nobody paid for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -25,20 +27,42 @@ _RESAMPLES: Final = 300
 _CURVE_POINTS: Final = 101
 
 
+class Origin(StrEnum):
+    """Whose stays a benchmark is of. Stays of a hospital's patients are neither and are no benchmark."""
+
+    SYNTHETIC = "synthetic"
+    """Made up; nobody's."""
+    PUBLIC = "public"
+    """Published for research, such as PhysioNet's."""
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """What detectors are measured on.
 
     Attributes:
         name: what the stays are, for the model card.
+        origin: whose they are. Who writes it here answers for it; the card tells it.
         test: labelled stays that no hospital trains on.
         open_stays: public or synthetic stays that may be pooled in the open; only then are there figures for training
             without privacy. None wherever the hospitals' stays are real patients'.
     """
 
     name: str
+    origin: Origin
     test: TamperedStays
     open_stays: Stays | None = None
+
+    def require_measurable(self, bins: int) -> None:
+        """Raise ``BadInput`` where detectors over this many time bins cannot be measured or trained on these stays."""
+        if not isinstance(self.origin, Origin):
+            raise BadInput("a benchmark is of synthetic or public stays", hint="Origin.SYNTHETIC or Origin.PUBLIC")
+        if len(self.test.kinds) != len(self.test.stays):
+            raise BadInput("a benchmark has one label per stay")
+        _require_both(self.test)
+        normalise(self.test.stays, bins)
+        if self.open_stays is not None:
+            normalise(self.open_stays, bins)
 
 
 @dataclass(frozen=True)
@@ -85,8 +109,7 @@ def measure(name: str, scores: NDArray[np.float64], test: TamperedStays, *, seed
     labels = test.labels
     if scores.shape != labels.shape or not bool(np.isfinite(scores).all()):
         raise BadInput("evaluation wants one finite score per test stay")
-    if labels.all() or not labels.any():
-        raise BadInput("evaluation wants tampered and untouched stays", hint="test on more stays")
+    _require_both(test)
     low, high = np.percentile(_resampled(scores, labels, seed), [2.5, 97.5])
     kinds = np.array([kind.value for kind in test.kinds])
     by_kind = {
@@ -118,6 +141,11 @@ def measure_isolation_forest(training: Blocks, test: TamperedStays, bins: int) -
     blocks = normalise(test.stays, bins)
     scores: NDArray[np.float64] = -forest.score_samples(blocks.reshape(len(blocks), -1))
     return measure("IsolationForest", scores, test)
+
+
+def _require_both(test: TamperedStays) -> None:
+    if test.labels.all() or not test.labels.any():
+        raise BadInput("evaluation wants tampered and untouched stays", hint="test on more stays")
 
 
 def _resampled(scores: NDArray[np.float64], labels: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:

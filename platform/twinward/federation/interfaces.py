@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from twinward.federation.reservation import ReservedPrivacy
 
 Stays = NDArray[np.float32]
 """Monitoring tensors ``[patients, hours, signals]`` in clinical units, NaN where nothing was measured."""
@@ -16,23 +19,45 @@ class StaySource(Protocol):
     """Where one hospital's training tensors come from: each patient's read goes through its own permit."""
 
     def stays(self, study: str) -> Stays:
-        """Tensors of the patients whose consent allows this study now, one row per patient."""
+        """Tensors of the patients whose consent allows this study now: one row for each person, never two.
+
+        What is promised is promised to a row; whoever has several stays is joined to one here.
+        """
+        ...
+
+    def withdrawn(self) -> frozenset[int]:
+        """Which rows of what ``stays`` gave last are of patients whose consent no longer allows the study."""
+        ...
+
+
+class Reservations(Protocol):
+    """The ledger as a hospital reads it by itself, through its own node: what was reserved for which protocol."""
+
+    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
+        """The reservation made for the protocol of this fingerprint. Raises ``Unavailable`` if the chain is silent."""
         ...
 
 
 class ModelRegistry(Protocol):
     """The ledger's register of trained models and the privacy each cost."""
 
-    def register(self, study: str, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int) -> int:
-        """Register a model on the chain; return its number."""
+    def register(
+        self, reservation: int, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int
+    ) -> int:
+        """Register the model that a committed reservation paid for; return its number."""
         ...
 
 
 class PrivacyBudget(Protocol):
     """Privacy spent by a (hospital, cohort), kept on the ledger across runs and restarts."""
 
-    def reserve(self, study: str, hospitals: Sequence[str], inverse_variance_micros: int) -> int:
-        """Reserve sum(1/sigma^2) before training; return a reservation. Raises ``BudgetExhausted`` at the cap."""
+    def reserve(self, fingerprint: bytes, hospitals: Sequence[str], inverse_variance_micros: int) -> int:
+        """Reserve sum(1/sigma^2) for a protocol before training; return the reservation's number.
+
+        Raises:
+            BudgetExhausted: a hospital's cap does not reach.
+            Conflict: this protocol was paid for before.
+        """
         ...
 
     def commit(self, reservation: int) -> None:

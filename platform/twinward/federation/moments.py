@@ -95,6 +95,13 @@ class MomentsLearner:
         self.parameters = noisy_sum.copy()
 
 
+def gram_matrix(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ z zᵀ, symmetric ``[49, 49]``, from its upper triangle ``[1225]``."""
+    full = np.zeros((_WIDTH, _WIDTH))
+    full[_UPPER] = moments
+    return full + np.triu(full, 1).T
+
+
 def fit(moments: Parameters) -> VarModel:
     """The autoregression that moments ``[1225]`` describe, however noisy.
 
@@ -105,9 +112,7 @@ def fit(moments: Parameters) -> VarModel:
         raise BadInput(f"dp-var has {len(_UPPER[0])} finite moments")
     if not moments.any():
         return VarModel(np.zeros((_V, _V)), np.zeros(_V), np.zeros(_V), np.eye(_V))
-    full = np.zeros((_WIDTH, _WIDTH))
-    full[_UPPER] = moments
-    full = full + np.triu(full, 1).T
+    full = gram_matrix(moments)
     full = full / max(full[-1, -1], 1.0)  # the last moment counts patient-steps
     levels, changes = slice(0, _V), slice(_V, 2 * _V)
     mean_level, mean_change = full[levels, -1], full[changes, -1] / _KAPPA

@@ -112,7 +112,7 @@ class RoundSecret:
         verify_round_keys(keys, self._roster, self._study, self._round)
         if self.signed_key not in keys:
             raise KeyRefused(f"the key set does not hold the key {self._name} sent for this round")
-        transcript = _transcript(self._study, self._round, keys, context)
+        transcript = round_transcript(self._study, self._round, keys, context)
         masked: Masked = values.astype(np.int64).view(np.uint64).copy()
         for key in keys:
             if key.hospital == self._name:
@@ -185,7 +185,8 @@ def _key_message(hospital: str, study: bytes, round_number: int, public_key: byt
     )
 
 
-def _transcript(study: bytes, round_number: int, keys: Sequence[SignedRoundKey], context: bytes) -> bytes:
+def round_transcript(study: bytes, round_number: int, keys: Sequence[SignedRoundKey], context: bytes) -> bytes:
+    """SHA-256 of everything that all hospitals of a round must have been sent alike."""
     digest = hashlib.sha256(_TRANSCRIPT_DOMAIN + _field(study) + round_number.to_bytes(8, "big") + _field(context))
     for key in sorted(keys, key=lambda key: key.hospital):
         digest.update(_field(key.hospital.encode()) + _field(key.public_key) + _field(key.signature))

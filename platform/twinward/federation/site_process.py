@@ -6,19 +6,23 @@ Messages are MessagePack against fixed types, never pickles: a coordinator must 
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
 
 from twinward.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.federation.answered_rounds import AnsweredRounds
 from twinward.federation.detector import Parameters
-from twinward.federation.errors import KeyRefused, NothingToTrainOn, RoundAborted, RoundRefused, StudyInvalid
-from twinward.federation.interfaces import StaySource
+from twinward.federation.errors import KeyRefused, NotPaid, RoundAborted, RoundRefused, StaysUnreadable, StudyInvalid
+from twinward.federation.interfaces import Reservations, StaySource
 from twinward.federation.secure_sum import HospitalIdentity, Masked, Roster, SignedRoundKey
 from twinward.federation.site import HospitalSite
 from twinward.federation.study import DetectorKind, StudyProtocol
@@ -29,7 +33,8 @@ _ERRORS: Final = {
     Conflict,
     KeyRefused,
     NotFound,
-    NothingToTrainOn,
+    NotPaid,
+    StaysUnreadable,
     Refused,
     RoundAborted,
     RoundRefused,
@@ -85,18 +90,34 @@ class SiteProcess:
         identity: the hospital's name and signing key.
         roster: every hospital's public signing key.
         source: where its stays come from; opened and read in the other process, so it must be picklable.
+        reservations: the ledger as this hospital reads it, opened in the other process; without one, or without
+            ``memory``, the site answers nothing.
+        memory: the file of its memory of answers (``AnsweredRounds``), which outlives the process.
+        pace_s: joining is answered after this long, or twice, four times … as long: how long reading took would tell
+            how many patients there are.
         reply_timeout_s: how long a round may take before the hospital counts as dropped out.
     """
 
     def __init__(
-        self, identity: HospitalIdentity, roster: Roster, source: StaySource, *, reply_timeout_s: float = 120.0
+        self,
+        identity: HospitalIdentity,
+        roster: Roster,
+        source: StaySource,
+        *,
+        reservations: Reservations | None = None,
+        memory: Path | None = None,
+        pace_s: float = 1.0,
+        reply_timeout_s: float = 120.0,
     ) -> None:
         self._name = identity.name
         self._timeout_s = reply_timeout_s
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, identity, dict(roster), source), name=f"site-{identity.name}", daemon=True
+            target=_serve,
+            args=(theirs, identity, dict(roster), source, reservations, memory, pace_s),
+            name=f"site-{identity.name}",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -153,21 +174,43 @@ class SiteProcess:
         return reply
 
 
-def _serve(pipe: Connection, identity: HospitalIdentity, roster: Roster, source: StaySource) -> None:
+def _serve(
+    pipe: Connection,
+    identity: HospitalIdentity,
+    roster: Roster,
+    source: StaySource,
+    reservations: Reservations | None,
+    memory: Path | None,
+    pace_s: float,
+) -> None:
     """The other process: answer until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator's Ctrl-C closes the pipe, which ends this cleanly
-    site = HospitalSite(identity, roster, source)
+    answered = None if memory is None else AnsweredRounds(memory)
+    site = HospitalSite(identity, roster, source, reservations=reservations, answered=answered)
     while True:
         try:
             message = pipe.recv_bytes(_MAX_MESSAGE_BYTES)
         except (EOFError, OSError):
             return
-        pipe.send_bytes(msgspec.msgpack.encode(_answer(site, message)))
+        started = time.monotonic()
+        answer, joining = _answer(site, message)
+        if joining:
+            taken = time.monotonic() - started
+            time.sleep(pace_s * 2 ** max(0, math.ceil(math.log2(max(taken, pace_s) / pace_s))) - taken)
+        pipe.send_bytes(msgspec.msgpack.encode(answer))
 
 
-def _answer(site: HospitalSite, message: bytes) -> _Reply:
+def _answer(site: HospitalSite, message: bytes) -> tuple[_Reply, bool]:
+    """What a message is answered, and whether it asked to join."""
     try:
         request = _REQUESTS.decode(message)
+    except msgspec.DecodeError:
+        return _Failed("BadInput", f"{site.name} was sent a message it does not know", ""), False
+    return _answer_to(site, request), isinstance(request, _Join)
+
+
+def _answer_to(site: HospitalSite, request: _Request) -> _Reply:
+    try:
         if isinstance(request, _Join):
             study = StudyProtocol.parse(_fields(request.study))
             if study.detector is DetectorKind.AUTOENCODER:

@@ -1,4 +1,7 @@
-"""Sources of stays that are no vault: in memory, simulated, or a file. Each can be sent to a site's own process."""
+"""Sources of stays that are no vault: in memory, simulated, or a file. Each can be sent to a site's own process.
+
+None of them asks anybody's consent, so nobody withdraws.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ class HeldStays:
         """All of them, whatever the study."""
         return self.held
 
+    def withdrawn(self) -> frozenset[int]:
+        """Nobody."""
+        return frozenset()
+
 
 @dataclass(frozen=True)
 class SimulatedStays:
@@ -35,6 +42,10 @@ class SimulatedStays:
     def stays(self, study: str) -> Stays:  # noqa: ARG002
         """All of them, whatever the study."""
         return simulate_stays(self.count, self.seed, hours=self.hours, severity=self.severity)
+
+    def withdrawn(self) -> frozenset[int]:
+        """Nobody."""
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,10 @@ class StoredStays:
             BadStay: the file cannot be read.
         """
         return deal_stays(load_stays(self.path), self.shares, self.seed)[self.share]
+
+    def withdrawn(self) -> frozenset[int]:
+        """Nobody."""
+        return frozenset()
 
 
 def deal_stays(stays: Stays, shares: int, seed: int) -> list[Stays]:

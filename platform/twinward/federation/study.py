@@ -13,12 +13,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twinward.federation.errors import StudyInvalid
 from twinward_crypto.canonical import canonicalize
+
+STUDY_HOURS: Final = 48
+"""A stay in a study: a shorter one is missing to the end, a longer one is cut."""
 
 HospitalName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -40,13 +43,14 @@ class StudyProtocol(BaseModel):
         hospitals: who takes part, in the order of the roster; at least three, so that no two of them together
             with the sum learn a third's update.
         detector: what is trained.
-        epsilon, delta: the whole study's privacy: one patient's whole stay added or removed, anywhere.
+        epsilon, delta: the whole study's privacy: one patient's whole stay added or removed, anywhere. ε lies between
+            0.01 and 10, δ between 1e-12 and 1e-4.
         colluding: hospitals that may pool what they know (or lie about their noise) without breaking that promise.
-        clip: the L2 norm C that one patient's contribution to one round may have.
+        clip: the L2 norm C, 1e-6 to 1e6, that one patient's contribution to one round may have.
         rounds: private sums; 1 for dp-var.
         learning_rate: of Adam on the noisy mean gradient; unused by dp-var.
         hidden: LSTM units; unused by dp-var.
-        bins: time steps a stay is cut into; divides its hours.
+        bins: time steps a stay is cut into; divides its 48 hours.
         expected_patients: a public guess of the cohort's size that gradients are divided by. The true size is private.
         seed: of the initial weights. Nothing secret depends on it.
     """
@@ -56,14 +60,14 @@ class StudyProtocol(BaseModel):
     study_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     hospitals: Annotated[tuple[HospitalName, ...], Field(min_length=3, max_length=64)]
     detector: DetectorKind
-    epsilon: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-    delta: Annotated[float, Field(gt=0, le=1e-4, allow_inf_nan=False)] = 1e-5
-    colluding: Annotated[int, Field(ge=0)] = 1
-    clip: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+    epsilon: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
+    delta: Annotated[float, Field(ge=1e-12, le=1e-4, allow_inf_nan=False)] = 1e-5
+    colluding: Annotated[int, Field(ge=0, le=62)] = 1
+    clip: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
-    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.03
+    learning_rate: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = 0.03
     hidden: Annotated[int, Field(ge=1, le=256)] = 24
-    bins: Annotated[int, Field(ge=2, le=96)] = 12
+    bins: Annotated[int, Field(ge=2, le=48)] = 12
     expected_patients: Annotated[int, Field(ge=1, le=10_000_000)] = 2700
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
@@ -78,6 +82,8 @@ class StudyProtocol(BaseModel):
             )
         if self.detector is DetectorKind.MOMENTS and self.rounds != 1:
             raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
+        if STUDY_HOURS % self.bins:
+            raise ValueError(f"bins: must divide the {STUDY_HOURS} hours of a stay, so 2, 3, 4, 6, 8, 12, 16, 24 or 48")
         if self.delta * self.expected_patients >= 1:
             raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
         return self

@@ -1,4 +1,4 @@
-"""A study, run from its coordinator: reserve, train, evaluate, write the card, register.
+"""A study, run from its coordinator: reserve, train, keep the model; only then measure it, write its card, register.
 
 The coordinator never sees a hospital's own update: only masked vectors, and their sum, which carries the noise.
 """
@@ -21,6 +21,7 @@ from twinward.federation.evaluation import Benchmark, Comparison, measure_detect
 from twinward.federation.interfaces import ModelRegistry, PrivacyBudget
 from twinward.federation.model_file import Model
 from twinward.federation.normalise import normalise
+from twinward.federation.plausibility import require_plausible
 from twinward.federation.private_sum import decode
 from twinward.federation.secure_sum import open_sum
 from twinward.federation.site import Site
@@ -47,6 +48,21 @@ class Progress:
     done: int
     total: int
     epsilon: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained, kept and paid for, and not measured yet.
+
+    Attributes:
+        model: protocol and parameters; ``model.to_bytes()`` is the model file.
+        plan: the privacy charged.
+        reservation: the budget reservation that paid for it.
+    """
+
+    model: Model
+    plan: PrivacyPlan
+    reservation: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ class Coordinator:
         budget: where privacy is reserved and spent.
         registry: where models are registered.
         clock: for the model card.
+        keep: keeps a model durably, as soon as it is trained and before anything else is done with it. Whatever fails
+            later, what was paid for is there.
         progress: told of every step, on the calling thread.
     """
 
@@ -88,76 +106,70 @@ class Coordinator:
         registry: ModelRegistry,
         clock: Clock,
         *,
+        keep: Callable[[Model], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._sites = list(sites)
         self._budget = budget
         self._registry = registry
         self._clock = clock
+        self._keep = keep or (lambda _: None)
         self._progress = progress or (lambda _: None)
 
     def run(self, study: StudyProtocol, benchmark: Benchmark) -> TrainedStudy:
-        """Train under the protocol's privacy and register what came of it.
+        """Train under the protocol's privacy, measure, and register what came of it.
+
+        Raises:
+            BadInput: the benchmark cannot measure a model of this protocol. Nothing was reserved, nothing computed.
+
+        And as ``train``.
+        """
+        self._require_sites(study)
+        benchmark.require_measurable(study.bins)
+        trained = self.train(study)
+        return self.register(trained, self.measure(trained, benchmark), benchmark)
+
+    def train(self, study: StudyProtocol) -> Trained:
+        """Reserve, train, keep the model, commit.
 
         Raises:
             BudgetExhausted: a hospital's budget does not pay for this; nothing was computed.
+            SumImplausible: some hospital does not keep to the protocol; burned, and no model is made.
             RoundAborted: a hospital dropped out. The reservation is burned: sums may have been released.
-            RoundRefused, KeyRefused, NothingToTrainOn: a hospital would not take part; burned likewise.
+            RoundRefused, KeyRefused, NotPaid, StaysUnreadable: a hospital would not take part; burned likewise.
             Unavailable: the ledger does not answer.
         """
         self._require_sites(study)
         plan = plan_for(study)
         detector = build_detector(study)
-        reservation = self._budget.reserve(study.study_id, study.hospitals, plan.inverse_variance_micros)
+        reservation = self._budget.reserve(study.fingerprint(), study.hospitals, plan.inverse_variance_micros)
         try:
-            parameters = self._train(study, plan, detector)
+            model = Model(study, self._train(study, plan, detector))
+            self._keep(model)
         except BaseException as error:
             self._burn(reservation, error)
             raise
         self._budget.commit(reservation)
-        comparison = self._compare(study, plan, detector, parameters, benchmark)
-        model = Model(study, parameters)
-        card = write_card(model, plan, comparison, benchmark, self._clock.now_ms())
-        number = self._registry.register(study.study_id, model.hash(), card.hash(), plan.epsilon_micros, plan.delta_e12)
-        self._progress(Progress("registering", 1, 1, plan.epsilon))
-        return TrainedStudy(model, card, plan, comparison, number, reservation)
+        return Trained(model, plan, reservation)
 
-    def _train(self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector) -> Parameters:
-        """All rounds; what is learnt from their sums."""
-        learner = detector.learner()
-        with ThreadPoolExecutor(len(self._sites), thread_name_prefix="site") as pool:
-            _of_each(pool, self._sites, lambda site: site.join(study))
-            self._progress(Progress("joining", len(self._sites), len(self._sites), 0.0))
-            for round_number in range(1, study.rounds + 1):
-                learner.learn(self._round(pool, study, round_number, learner.parameters, detector.dimension))
-                spent = plan.epsilon_after(round_number)
-                self._progress(Progress("training", round_number, study.rounds, spent))
-        return learner.parameters
+    def measure(self, trained: Trained, benchmark: Benchmark) -> Comparison:
+        """The trained detector, the untrained one and, on open stays, those that privacy is given up for.
 
-    def _round(
-        self, pool: ThreadPoolExecutor, study: StudyProtocol, number: int, parameters: Parameters, dimension: int
-    ) -> Parameters:
-        """One secure sum: keys from all, keys to all, masked vectors from all, their sum."""
-        keys = list(_of_each(pool, self._sites, lambda site: site.open_round(number)).values())
-        masked = _of_each(pool, self._sites, lambda site: site.contribute(number, parameters, keys))
-        for name, vector in masked.items():
-            if vector.shape != (dimension,):
-                raise RoundAborted(f"{name} sent {len(vector)} numbers where {dimension} were due")
-        return decode(open_sum(masked, study.hospitals), study.clip)
+        It costs no privacy: a benchmark's stays are public or synthetic. If it fails, measure again.
 
-    def _compare(
-        self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector, parameters: Parameters, benchmark: Benchmark
-    ) -> Comparison:
-        """The trained detector, the untrained one and, on open stays, those that privacy is given up for."""
-        test, bins = benchmark.test, study.bins
-        private = measure_detector(PRIVATE, detector, parameters, test, bins)
+        Raises:
+            BadInput: the benchmark cannot measure this model.
+        """
+        study, test, bins = trained.model.study, benchmark.test, trained.model.study.bins
+        detector = trained.model.detector()
+        private = measure_detector(PRIVATE, detector, trained.model.parameters, test, bins)
         untrained = measure_detector(UNTRAINED, detector, detector.untrained(), test, bins)
         if benchmark.open_stays is None:
             return Comparison(private, untrained)
         blocks = normalise(benchmark.open_stays, bins)
 
         def after_round(done: int, total: int) -> None:
-            self._progress(Progress("comparing", done, total, plan.epsilon))
+            self._progress(Progress("comparing", done, total, trained.plan.epsilon))
 
         openly = train_without_privacy(detector, blocks, study.rounds, after_round=after_round)
         return Comparison(
@@ -166,6 +178,52 @@ class Coordinator:
             measure_detector(WITHOUT_PRIVACY, detector, openly, test, bins),
             measure_isolation_forest(blocks, test, bins),
         )
+
+    def register(self, trained: Trained, comparison: Comparison, benchmark: Benchmark) -> TrainedStudy:
+        """Write the card and register model and card under the reservation that paid.
+
+        Raises:
+            Conflict: the ledger refuses, such as a reservation that was registered before.
+            Unavailable: the ledger does not answer.
+        """
+        model, plan = trained.model, trained.plan
+        card = write_card(model, plan, comparison, benchmark, self._clock.now_ms())
+        number = self._registry.register(
+            trained.reservation, model.hash(), card.hash(), plan.epsilon_micros, plan.delta_e12
+        )
+        self._progress(Progress("registering", 1, 1, plan.epsilon))
+        return TrainedStudy(model, card, plan, comparison, number, trained.reservation)
+
+    def _train(self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector) -> Parameters:
+        """All rounds; what is learnt from their sums."""
+        learner = detector.learner()
+        with ThreadPoolExecutor(len(self._sites), thread_name_prefix="site") as pool:
+            _of_each(pool, self._sites, lambda site: site.join(study))
+            self._progress(Progress("joining", len(self._sites), len(self._sites), 0.0))
+            for round_number in range(1, study.rounds + 1):
+                learner.learn(self._round(pool, study, plan, round_number, learner.parameters, detector.dimension))
+                spent = plan.epsilon_after(round_number)
+                self._progress(Progress("training", round_number, study.rounds, spent))
+        return learner.parameters
+
+    def _round(
+        self,
+        pool: ThreadPoolExecutor,
+        study: StudyProtocol,
+        plan: PrivacyPlan,
+        number: int,
+        parameters: Parameters,
+        dimension: int,
+    ) -> Parameters:
+        """One secure sum: keys from all, keys to all, masked vectors from all, their sum."""
+        keys = list(_of_each(pool, self._sites, lambda site: site.open_round(number)).values())
+        masked = _of_each(pool, self._sites, lambda site: site.contribute(number, parameters, keys))
+        for name, vector in masked.items():
+            if vector.shape != (dimension,):
+                raise RoundAborted(f"{name} sent {len(vector)} numbers where {dimension} were due")
+        total = open_sum(masked, study.hospitals)
+        require_plausible(study, plan, total)
+        return decode(total, study.clip)
 
     def _burn(self, reservation: int, cause: BaseException) -> None:
         """Settle a failed run. A reservation that cannot be settled now stays reserved, which charges the same."""

@@ -6,41 +6,31 @@ one that fails leaves the others as they are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
+from dataclasses import dataclass, field
 
 import msgspec
 
 from twinward.access.interfaces import Principal
-from twinward.clock import iso
 from twinward.errors import TwinwardError
+from twinward.fhir.answers import Answer, answer_bundle
+from twinward.fhir.bundle import MAX_URL_CHARS, read_full_url
 from twinward.fhir.conditional import read_condition
 from twinward.fhir.editing import Written
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.links import rewrite
+from twinward.fhir.naming import local
 from twinward.fhir.outcome import outcome_of
-from twinward.fhir.query import Query, read_query
-from twinward.fhir.render import etag
+from twinward.fhir.preconditions import read_members
+from twinward.fhir.query import Query
+from twinward.fhir.reading import Given, Reading
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
+from twinward.http.preconditions import Preconditions
 from twinward.vocabulary import Purpose
 
 MAX_ENTRIES = 500
-_MAX_URL_CHARS = 2000
 _REQUEST = "Bundle.entry.request"
-_STATUS = {
-    200: "OK",
-    201: "Created",
-    204: "No Content",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    409: "Conflict",
-    410: "Gone",
-    412: "Precondition Failed",
-}
 
 
 class _RawEntry(msgspec.Struct):
@@ -52,29 +42,6 @@ class _RawBundle(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """One entry's outcome: what goes into ``resource``, and what into ``response``."""
-
-    status: int
-    resource: bytes = b""
-    outcome: JsonObject | None = None
-    version: int = 0
-    at_ms: int = 0
-    location: str = ""
-
-    def encode(self) -> bytes:
-        response: dict[str, Any] = {"status": f"{self.status} {_STATUS.get(self.status, '')}".strip()}
-        if self.location:
-            response["location"] = self.location
-        if self.version:
-            response |= {"etag": etag(self.version), "lastModified": iso(self.at_ms)}
-        if self.outcome is not None:
-            response["outcome"] = self.outcome
-        resource = b'"resource":' + self.resource + b"," if self.resource else b""
-        return b"{" + resource + b'"response":' + _json(response) + b"}"
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """The walk of one batch on behalf of one principal."""
 
@@ -83,6 +50,7 @@ class Batch:
     purpose: Purpose
     base: str
     justification: str = ""
+    _given: Given = field(default_factory=Given, init=False, repr=False)
 
     def run(self, body: bytes) -> bytes:
         """Do every entry in order and answer with a batch-response.
@@ -91,74 +59,99 @@ class Batch:
             InvalidResource: the bundle itself cannot be read; nothing was done.
         """
         entries = _entries(body)
-        answers = [self._answer(request, resource).encode() for request, resource in entries]
-        head = b'{"resourceType":"Bundle","type":"batch-response"'
-        return head + (b',"entry":[' + b",".join(answers) + b"]}" if answers else b"}")
+        placeholders = {
+            str(entry["fullUrl"]) for entry, _ in entries if str(entry.get("fullUrl", "")).startswith("urn:")
+        }
+        answers = [
+            self._answer(entry, resource, f"Bundle.entry[{index}]", placeholders)
+            for index, (entry, resource) in enumerate(entries)
+        ]
+        return answer_bundle("batch-response", answers)
 
-    def _answer(self, request: JsonObject, resource: bytes) -> _Answer:
+    def _answer(self, entry: JsonObject, resource: bytes, path: str, placeholders: set[str]) -> Answer:
         try:
+            request = entry["request"]
             method, url = request.get("method"), request.get("url")
             do = self._walks.get(str(method))
-            if do is None or not isinstance(url, str) or not 0 < len(url) <= _MAX_URL_CHARS:
+            if do is None or not isinstance(url, str) or not 0 < len(url) <= MAX_URL_CHARS:
                 raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT or DELETE of a url"))
-            served = {"PUT": {"ifMatch"}, "DELETE": {"ifMatch"}, "POST": {"ifNoneExist"}}.get(str(method), set())
-            asked = request.keys() & {"ifMatch", "ifNoneExist", "ifNoneMatch", "ifModifiedSince"}
-            if asked - served:
-                raise InvalidResource(Issue("not-supported", _REQUEST, "ifMatch and ifNoneExist only are served here"))
-            return do(url.removeprefix("/"), resource, str(request[asked.pop()]) if asked else "")
+            asked, if_none_exist = read_members(request, str(method), f"{path}.request")
+            own = read_full_url(entry, path)
+            alone = _alone(local(resource, self.base), path, placeholders - {own})
+            return do(url.removeprefix(f"{self.base}/").removeprefix("/"), alone, asked, if_none_exist)
         except TwinwardError as error:
-            return _Answer(error.http_status, outcome=outcome_of(error))
+            return Answer(error.http_status, outcome=outcome_of(error))
 
     @property
-    def _walks(self) -> dict[str, Callable[[str, bytes, str], _Answer]]:
+    def _walks(self) -> dict[str, Callable[[str, bytes, Preconditions, str], Answer]]:
         return {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
 
-    def _get(self, url: str, _resource: bytes, _if_match: str) -> _Answer:
-        path, _, query = url.partition("?")
-        resource_type, _, rest = path.partition("/")
-        why = self.justification
-        if not rest:
-            kind = resource_type_of(resource_type)
-            pairs = parse_qsl(query, keep_blank_values=True)
-            found = self.service.search.page(
-                self.principal, read_query(kind, pairs), base=self.base, purpose=self.purpose, justification=why
-            )
-            return _Answer(200, found)
-        record = self.service.read(self.principal, resource_type, rest, purpose=self.purpose, justification=why)
-        return _Answer(200, record.content, version=record.version, at_ms=record.committed_at_ms)
+    def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
+        reading = Reading(self.service, self.principal, self.purpose, self.base, self.justification, given=self._given)
+        return reading.get(url, asked)
 
-    def _post(self, url: str, resource: bytes, if_none_exist: str) -> _Answer:
+    def _post(self, url: str, resource: bytes, _: Preconditions, if_none_exist: str) -> Answer:
         kind = resource_type_of(url)
-        unless = read_condition(kind, if_none_exist) if if_none_exist else None
-        editing = self.service.editing
-        return self._written(editing.create(self.principal, kind, resource, purpose=self.purpose, unless=unless))
+        unless = read_condition(kind, if_none_exist, base=self.base) if if_none_exist else None
+        created = self.service.editing.create(
+            self.principal, kind, resource, purpose=self.purpose, justification=self.justification, unless=unless
+        )
+        return self._written(created)
 
-    def _put(self, url: str, resource: bytes, if_match: str) -> _Answer:
+    def _put(self, url: str, resource: bytes, asked: Preconditions, _: str) -> Answer:
         if "?" in url:
-            kind, where = _condition(url)
-            found = self.service.editing.update_where(self.principal, kind, where, resource, purpose=self.purpose)
+            kind, where = self._condition(url)
+            found = self.service.editing.update_where(
+                self.principal,
+                kind,
+                where,
+                resource,
+                purpose=self.purpose,
+                justification=self.justification,
+                asked=asked,
+            )
             return self._written(found)
         resource_type, resource_id = _split(url)
         kept = self.service.editing.update(
-            self.principal, resource_type, resource_id, resource, purpose=self.purpose, if_match=if_match
+            self.principal,
+            resource_type,
+            resource_id,
+            resource,
+            purpose=self.purpose,
+            justification=self.justification,
+            asked=asked,
         )
         return self._written(kept)
 
-    def _delete(self, url: str, _resource: bytes, if_match: str) -> _Answer:
+    def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
         if "?" in url:
-            _, where = _condition(url)
-            gone = self.service.editing.delete_where(self.principal, where, purpose=self.purpose)
-            return _Answer(204) if gone is None else _Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
+            _, where = self._condition(url)
+            gone = self.service.editing.delete_where(
+                self.principal, where, purpose=self.purpose, justification=self.justification, asked=asked
+            )
+            return Answer(204) if gone is None else Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
         resource_type, resource_id = _split(url)
         head = self.service.editing.delete(
-            self.principal, resource_type, resource_id, purpose=self.purpose, if_match=if_match
+            self.principal,
+            resource_type,
+            resource_id,
+            purpose=self.purpose,
+            justification=self.justification,
+            asked=asked,
         )
-        return _Answer(204, version=head.version, at_ms=head.committed_at_ms)
+        return Answer(204, version=head.version, at_ms=head.committed_at_ms)
 
-    def _written(self, written: Written) -> _Answer:
+    def _condition(self, url: str) -> tuple[str, Query]:
+        kind = url.partition("?")[0]
+        if "/" in kind:
+            issue = Issue("not-supported", f"{_REQUEST}.url", "a write that names its resource has no parameters")
+            raise InvalidResource(issue)
+        return resource_type_of(kind), read_condition(kind, url, base=self.base)
+
+    def _written(self, written: Written) -> Answer:
         location = f"{written.reference}/_history/{written.version}" if written.reference else ""
         status = 201 if written.created else 200
-        return _Answer(status, version=written.version, at_ms=written.at_ms, location=location)
+        return Answer(status, version=written.version, at_ms=written.at_ms, location=location)
 
 
 def is_batch(body: bytes) -> bool:
@@ -174,7 +167,7 @@ class _Kind(msgspec.Struct):
 
 
 def _entries(body: bytes) -> list[tuple[JsonObject, bytes]]:
-    """Each entry's request and the exact bytes of its resource (none where it has none)."""
+    """Each entry and the exact bytes of its resource (none where it has none)."""
     tree = decode(body, limits=REQUEST_LIMITS)
     entries = tree.get("entry", [])
     if tree.get("resourceType") != "Bundle" or not isinstance(entries, list):
@@ -186,7 +179,7 @@ def _entries(body: bytes) -> list[tuple[JsonObject, bytes]]:
         request = entry.get("request") if isinstance(entry, dict) else None
         if not isinstance(request, dict):
             raise InvalidResource(Issue("required", f"Bundle.entry[{index}].request", "every entry says what to do"))
-        found.append(request)
+        found.append(entry)
     try:
         raw = [bytes(one.resource) for one in msgspec.json.decode(body, type=_RawBundle).entry]
     except (msgspec.DecodeError, RecursionError):
@@ -194,16 +187,20 @@ def _entries(body: bytes) -> list[tuple[JsonObject, bytes]]:
     return list(zip(found, raw, strict=True))
 
 
+def _alone(resource: bytes, path: str, placeholders: set[str]) -> bytes:
+    """The resource, if it refers to no other entry of the batch: each stands alone, so none can say what is meant."""
+
+    def refused(text: str) -> None:
+        if text in placeholders:
+            issue = Issue(
+                "not-found", f"{path}.resource", "refers to another entry, and entries of a batch stand alone"
+            )
+            raise InvalidResource(issue, hint="send them as a transaction")
+
+    return rewrite(resource, reference=refused, link=refused)
+
+
 def _split(url: str) -> tuple[str, str]:
     resource_type, _, resource_id = url.partition("/")
     reference_to(resource_type, resource_id)
     return resource_type, resource_id
-
-
-def _condition(url: str) -> tuple[str, Query]:
-    kind = resource_type_of(url.partition("?")[0])
-    return kind, read_condition(kind, url)
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,43 +1,116 @@
-"""Bundles: exact bytes of each resource, and urn:uuid references resolved.
+"""Bundles read: each entry, what is asked to be done with it, and the exact bytes of its resource.
 
 A document is decoded strictly as a whole (so nothing ambiguous survives), then each resource is cut out of the source
-as a slice. The slice is kept byte for byte but for two edits that FHIR asks of a server that accepts a transaction
-(https://hl7.org/fhir/R4/http.html#trules): a ``reference`` to another entry's ``urn:uuid:…`` becomes ``Type/id``, and
-a resource that has no ``id`` is given one, right after its opening brace.
+as a slice. What the slice is kept as, and under which name, ``twinward.fhir.naming`` decides.
 
-A resource without an id is named after its entry's urn:uuid or, failing that, after the SHA-256 of its bytes: so the
-same file imported twice names it alike.
+What a search found (``match``) and what came along with it (``include``) are records alike. Its ``outcome`` tells of
+the search itself and is no record (https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.search.mode), as little
+as any other OperationOutcome that was collected with records.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.resource_types import SHARED_TYPES
+from twinward.fhir.preconditions import read_members
+from twinward.fhir.server_meta import without_server_meta
 from twinward.fhir.strict_json import IMPORT_LIMITS, JsonObject, Limits, decode
-from twinward.fhir.validate import ID, Depth, check_structure, validate
+from twinward.fhir.validate import check_structure, validate
+from twinward.http.preconditions import NONE, Preconditions
+from twinward.twins.models import IfKept
 
-_REFERENCE = re.compile(rb'((?<!\\)"reference"[ \t\n\r]*:[ \t\n\r]*)"(urn:(?:uuid|oid):[^"\\]{1,128})"')
-_URN_UUID = re.compile(r"urn:uuid:([0-9a-fA-F-]{36})")
 _READABLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history"})
 _MAX_ENTRIES = 1_000_000
+MAX_URL_CHARS = 2000
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+_RESTFUL = re.compile(r"(https?://[^?#\s]+)/([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(/_history/\S*)?")
+
+RELATIVE = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+"""A reference to a resource of the same server, or to a version of it."""
+
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
+_WITH_RESOURCE = frozenset({"", "POST", "PUT"})
+_COLLECTED = frozenset({"collection", "searchset", "history"})
+"""Bundles that ask for nothing: they hold what somebody answered."""
+
+_SEARCH_MODES = frozenset({"match", "include", "outcome"})
+TELLS_OF_AN_ANSWER = "OperationOutcome"
+"""The type of what tells of a search, an export or a request: no record of anybody."""
+
+
+def restful(url: str) -> re.Match[str] | None:
+    """The address of a resource, in groups: its server's base, its ``Type/id``, its version; None where it is none.
+
+    One longer than any server has is none: the pattern takes time by the square of what looks like many addresses.
+    """
+    return _RESTFUL.fullmatch(url) if len(url) <= MAX_URL_CHARS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One entry as it was sent, or a resource that stood alone.
+
+    Attributes:
+        path: where the entry stood, e.g. ``Bundle.entry[3]``; empty for a resource alone.
+        full_url: absolute, or empty.
+        method: GET, POST, PUT or DELETE; empty where the entry asks for nothing.
+        url: of the request.
+        if_none_exist: its condition, of a POST.
+        asked: its preconditions.
+        body: the decoded resource; None where there is none (GET, DELETE), or no record (an outcome).
+        raw: its bytes.
+    """
+
+    path: str
+    full_url: str = ""
+    method: str = ""
+    url: str = ""
+    if_none_exist: str = ""
+    asked: Preconditions = NONE
+    body: JsonObject | None = field(default=None, repr=False)
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def resource_type(self) -> str:
+        """Of the resource."""
+        return "" if self.body is None else str(self.body["resourceType"])
+
+    @property
+    def resource_id(self) -> str:
+        """The id the resource came with; empty for none."""
+        return "" if self.body is None else str(self.body.get("id", ""))
+
+    @property
+    def base(self) -> str:
+        """The server that its fullUrl says it is from; empty where that does not say."""
+        match = restful(self.full_url)
+        return match[1] if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A Bundle of a kind, or a resource that stands alone (of kind ``resource``)."""
+
+    kind: str
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource of a bundle, or one that stood alone.
+    """One resource under its name.
 
     Attributes:
         path: where it stood, e.g. ``Bundle.entry[3].resource``.
         reference: ``Type/id``.
-        body: the decoded tree, as it was sent (references not rewritten, id perhaps absent).
+        body: the decoded tree, as it was sent (links not rewritten, id perhaps absent).
         content: the bytes to keep.
+        links: what its references were, and what they are in ``content``.
+        if_kept: what becomes of it if its name is kept already.
     """
 
     path: str
@@ -45,28 +118,23 @@ class Entry:
     resource_type: str
     body: JsonObject = field(repr=False)
     content: bytes = field(repr=False)
+    links: dict[str, str] = field(default_factory=dict, repr=False)
+    if_kept: IfKept = IfKept.UPDATE
+
+    def refers_to(self, reference: object) -> str | None:
+        """``Type/id`` of one of its references; None where that is no literal reference to anything here."""
+        if not isinstance(reference, str):
+            return None
+        match = RELATIVE.fullmatch(self.links.get(reference, reference))
+        return match[1] if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedBundle:
-    """A bundle's resources. ``names`` maps every entry's fullUrl to its ``Type/id``."""
+    """A bundle's resources under their names."""
 
     kind: str
     entries: tuple[Entry, ...]
-    names: Mapping[str, str] = field(repr=False)
-
-    def resolve(self, reference: object) -> str | None:
-        """``Type/id`` of a literal reference, in this bundle's terms; None where it is not one."""
-        if not isinstance(reference, str):
-            return None
-        named = self.names.get(reference)
-        if named is not None:
-            return named
-        match = _RELATIVE.fullmatch(reference)
-        return match[1] if match else None
-
-
-_RELATIVE = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
 class _RawEntry(msgspec.Struct):
@@ -77,34 +145,44 @@ class _RawBundle(msgspec.Struct):
     entry: list[_RawEntry] = []
 
 
-def read_bundle(data: bytes, *, limits: Limits = IMPORT_LIMITS, depth: Depth = "structure") -> ParsedBundle:
-    """Resources out of untrusted bytes: a Bundle, or a single resource (a bundle of one, of kind ``resource``).
+def read_document(data: bytes, *, limits: Limits = IMPORT_LIMITS) -> Document:
+    """Resources out of untrusted bytes: a Bundle, or a single resource.
 
     Raises:
         InvalidResource: for anything malformed; the first problem is named, nothing is returned in part.
     """
+    document = outline_document(data, limits=limits)
+    check_document(document)
+    return document
+
+
+def outline_document(data: bytes, *, limits: Limits = IMPORT_LIMITS) -> Document:
+    """What a document asks for, before its resources are looked into: whoever may not write is told so, and no more.
+
+    Raises:
+        InvalidResource: no Bundle whose requests can be read, and no resource of a known type.
+    """
     tree = decode(data, limits=limits)
     if tree.get("resourceType") != "Bundle":
-        validate(tree, depth=depth)
-        entry = _entry(str(tree["resourceType"]), tree, data.strip(b" \t\n\r"), {}, "")
-        return ParsedBundle("resource", (entry,), {})
+        check_structure(tree)
+        return Document("resource", (Part("", body=tree, raw=without_server_meta(data.strip(b" \t\n\r"))),))
     kind = tree.get("type")
     if not isinstance(kind, str) or kind not in _READABLE_TYPES:
         known = ", ".join(sorted(_READABLE_TYPES))
         raise InvalidResource(Issue("not-supported", "Bundle.type", f"only these are taken in: {known}"))
-    found = _entries_of(tree)
-    for index, (envelope, body) in found.items():
-        path = f"Bundle.entry[{index}]"
-        validate(body, depth=depth, path=f"{path}.resource")
-        _check_request(envelope, path)
-    raw = _slices(data)
-    names = _names(found, raw)
-    entries = tuple(
-        _entry(f"Bundle.entry[{index}].resource", body, raw[index], names, _full_url(envelope))
-        for index, (envelope, body) in found.items()
-    )
-    _check_unique(entries)
-    return ParsedBundle(kind, entries, names)
+    parts = tuple(_parts(tree, kind))
+    _check_full_urls(parts)
+    kept = [
+        b"" if part.body is None else without_server_meta(raw) for part, raw in zip(parts, _slices(data), strict=True)
+    ]
+    return Document(kind, tuple(replace(part, raw=raw) for part, raw in zip(parts, kept, strict=True)))
+
+
+def check_document(document: Document) -> None:
+    """Raise ``InvalidResource`` unless every resource of a document keeps R4's rules."""
+    for part in document.parts:
+        if part.body is not None:
+            validate(part.body, path=f"{part.path}.resource" if part.path else "")
 
 
 def _slices(data: bytes) -> list[bytes]:
@@ -115,87 +193,95 @@ def _slices(data: bytes) -> list[bytes]:
         raise InvalidResource(Issue("structure", "Bundle.entry", "two decoders disagree on this document")) from None
 
 
-def _entries_of(tree: JsonObject) -> dict[int, tuple[JsonObject, JsonObject]]:
+def _parts(tree: JsonObject, kind: str) -> Iterator[Part]:
     entries = tree.get("entry", [])
     if not isinstance(entries, list) or len(entries) > _MAX_ENTRIES:
         raise InvalidResource(Issue("structure", "Bundle.entry", "entries stand in an array"))
-    found: dict[int, tuple[JsonObject, JsonObject]] = {}
     for index, entry in enumerate(entries):
         path = f"Bundle.entry[{index}]"
-        body = entry.get("resource") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict):
+            raise InvalidResource(Issue("required", f"{path}.resource", "an entry is an object"))
+        # In a history a request is what was done then, and nothing to be done now.
+        asked = _request(entry, path) if kind != "history" else Part(path)
+        body = entry.get("resource")
+        if asked.method not in _WITH_RESOURCE:
+            yield replace(asked, full_url=read_full_url(entry, path))
+            continue
         if not isinstance(body, dict):
             raise InvalidResource(Issue("required", f"{path}.resource", "every entry carries a resource here"))
         check_structure(body, path=f"{path}.resource")
-        found[index] = (entry, body)
-    return found
+        if kind in _COLLECTED and not _is_record(entry, body, path):
+            yield Part(path)
+            continue
+        yield _checked(replace(asked, full_url=read_full_url(entry, path), body=body))
 
 
-def _check_request(entry: JsonObject, path: str) -> None:
-    """Only plain creates and updates: what this node would not do, it refuses rather than ignores."""
+def _is_record(entry: JsonObject, body: JsonObject, path: str) -> bool:
+    """Whether an entry of what was collected is a record: nothing else is left out because it is called an outcome."""
+    search = entry.get("search", {})
+    mode = search.get("mode", "match") if isinstance(search, dict) else None
+    if not isinstance(mode, str) or mode not in _SEARCH_MODES:
+        raise InvalidResource(Issue("value", f"{path}.search.mode", f"one of {', '.join(sorted(_SEARCH_MODES))}"))
+    is_outcome = body["resourceType"] == TELLS_OF_AN_ANSWER
+    if mode == "outcome" and not is_outcome:
+        issue = Issue("value", f"{path}.search.mode", f"only an {TELLS_OF_AN_ANSWER} is the outcome of a search")
+        raise InvalidResource(issue, hint="a record that was found is a match, or was included")
+    return not is_outcome
+
+
+def _request(entry: JsonObject, path: str) -> Part:
+    """What an entry asks for: what this node would not do, it refuses rather than ignores."""
     request = entry.get("request")
     if request is None:
-        return
-    if not isinstance(request, dict) or request.get("method") not in ("POST", "PUT"):
-        raise InvalidResource(Issue("not-supported", f"{path}.request.method", "only POST and PUT are taken in"))
-    body = entry["resource"]
-    expected = body["resourceType"] if request["method"] == "POST" else f"{body['resourceType']}/{body.get('id')}"
-    if request.get("url") != expected:
-        raise InvalidResource(Issue("value", f"{path}.request.url", "does not fit the resource of this entry"))
-    conditions = {"ifMatch", "ifModifiedSince", "ifNoneMatch"} & request.keys()
-    # A shared resource is created only if absent anyway, which is what ifNoneExist asks.
-    if body["resourceType"] not in SHARED_TYPES:
-        conditions |= {"ifNoneExist"} & request.keys()
-    if conditions:
-        name = min(conditions)
-        raise InvalidResource(Issue("not-supported", f"{path}.request.{name}", "conditions are not supported here"))
+        return Part(path)
+    method, url = (request.get("method"), request.get("url")) if isinstance(request, dict) else (None, None)
+    if not isinstance(method, str) or method not in _METHODS:
+        raise InvalidResource(Issue("not-supported", f"{path}.request.method", f"one of {', '.join(sorted(_METHODS))}"))
+    if not isinstance(url, str) or not 0 < len(url) <= MAX_URL_CHARS:
+        raise InvalidResource(Issue("required", f"{path}.request.url", f"a url of at most {MAX_URL_CHARS} letters"))
+    asked, condition = read_members(request, method, f"{path}.request")
+    return Part(path, method=method, url=url, if_none_exist=condition, asked=asked)
 
 
-def _full_url(entry: JsonObject) -> str:
-    full_url = entry.get("fullUrl")
-    return full_url if isinstance(full_url, str) else ""
+def read_full_url(entry: JsonObject, path: str) -> str:
+    """An entry's fullUrl: absolute, of no version, and not another's than its resource says (R4, bdl-8).
+
+    Raises:
+        InvalidResource: it is none.
+    """
+    full_url = entry.get("fullUrl", "")
+    where = f"{path}.fullUrl"
+    if not isinstance(full_url, str) or ("fullUrl" in entry and not _ABSOLUTE.fullmatch(full_url)):
+        hint = "a urn:uuid, or a URL with its scheme"
+        raise InvalidResource(Issue("value", where, "a fullUrl is absolute"), hint=hint)
+    if len(full_url) > MAX_URL_CHARS:
+        raise InvalidResource(Issue("too-long", where, f"a fullUrl of at most {MAX_URL_CHARS} letters"))
+    match = restful(full_url)
+    if match and match[3]:
+        raise InvalidResource(Issue("value", where, "a fullUrl names a resource, not a version of it"))
+    body = entry.get("resource")
+    if match and isinstance(body, dict):
+        said = f"{body.get('resourceType')}/{body.get('id', match[2].partition('/')[2])}"
+        if said != match[2]:
+            raise InvalidResource(Issue("value", where, "the fullUrl and the resource name two different things"))
+    return full_url
 
 
-def _names(found: dict[int, tuple[JsonObject, JsonObject]], raw: list[bytes]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for index, (entry, body) in found.items():
-        full_url = _full_url(entry)
-        if not full_url:
-            continue
-        name = f"{body['resourceType']}/{_id_of(body, raw[index], full_url)}"
-        if names.setdefault(full_url, name) != name:
-            path = f"Bundle.entry[{index}].fullUrl"
-            raise InvalidResource(Issue("duplicate", path, "another entry has this fullUrl"))
-    return names
+def _checked(part: Part) -> Part:
+    """The part, if its request fits its resource."""
+    kind, _, query = part.url.partition("?")
+    if part.method == "POST" and part.url != part.resource_type:
+        raise InvalidResource(Issue("value", f"{part.path}.request.url", "does not fit the resource of this entry"))
+    if part.method == "PUT":
+        fits = kind == part.resource_type if query else part.url == f"{part.resource_type}/{part.resource_id}"
+        if not fits:
+            raise InvalidResource(Issue("value", f"{part.path}.request.url", "does not fit the resource of this entry"))
+    return part
 
 
-def _entry(path: str, body: JsonObject, raw: bytes, names: Mapping[str, str], full_url: str) -> Entry:
-    resource_type = str(body["resourceType"])
-    resource_id = _id_of(body, raw, full_url)
-    content = _resolve_references(raw, names)
-    if "id" not in body:
-        content = b'{"id":"' + resource_id.encode() + b'",' + content[1:]
-    return Entry(path, f"{resource_type}/{resource_id}", resource_type, body, content)
-
-
-def _id_of(body: JsonObject, raw: bytes, full_url: str) -> str:
-    own = body.get("id")
-    if isinstance(own, str) and ID.fullmatch(own):
-        return own
-    named = _URN_UUID.fullmatch(full_url)
-    return named[1].lower() if named else hashlib.sha256(raw).hexdigest()[:40]
-
-
-def _resolve_references(raw: bytes, names: Mapping[str, str]) -> bytes:
-    def resolved(match: re.Match[bytes]) -> bytes:
-        name = names.get(match[2].decode("utf-8"))
-        return match[0] if name is None else match[1] + b'"' + name.encode() + b'"'
-
-    return _REFERENCE.sub(resolved, raw)
-
-
-def _check_unique(entries: tuple[Entry, ...]) -> None:
+def _check_full_urls(parts: tuple[Part, ...]) -> None:
     seen: set[str] = set()
-    for entry in entries:
-        if entry.reference in seen:
-            raise InvalidResource(Issue("duplicate", entry.path, "another entry has this type and id"))
-        seen.add(entry.reference)
+    for part in parts:
+        if part.full_url and part.full_url in seen:
+            raise InvalidResource(Issue("duplicate", f"{part.path}.fullUrl", "another entry has this fullUrl"))
+        seen.add(part.full_url)

@@ -1,19 +1,21 @@
 """Which category of consent and of keys a resource falls under.
 
-A coarse and documented rule, read top to bottom: sensitive categories first (psychiatry and genomics may not be read
-without the patient's explicit consent), then what the resource says of itself, then its type. It looks at codes only:
-a psychiatric diagnosis that is only written in free text is not recognised, and ends where its type says.
+A documented rule, read top to bottom: sensitive categories first (they may not be read without the patient's explicit
+consent), recognised by what stands anywhere in the resource (``sensitivity``), then what the resource says of itself,
+then its type.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from twinward.fhir.resource_types import SHARED_TYPES
+import msgspec
+
+from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
+from twinward.fhir.sensitivity.content import sensitivities_of, sensitivities_of_content
 from twinward.fhir.strict_json import JsonObject
-from twinward.vocabulary import Category
+from twinward.vocabulary import SENSITIVE, Category
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
@@ -76,37 +78,48 @@ _VITALS = _codes(
 )
 """LOINC codes of FHIR's vital signs profile, for observations that name no category."""
 
-_GENOMIC = _codes(
-    "48018-6 48004-6 48005-3 51958-7 51963-7 53037-8 55232-3 69547-8 69548-6 81247-9 81252-9 83005-9 84413-4 "
-    "59041-4 79716-7 363779003"
-)
-"""LOINC: gene studied, DNA change, amino acid change, transcript, variant assessment, genetic panels and reports, drug
-metabolism by gene product; SNOMED CT: genotype determination."""
-
-_PSYCHIATRIC_LOINC = _codes("44249-1 44261-6 55758-7 69737-5 70274-6 75626-2 73831-0 93373-9")
-"""PHQ-9, PHQ-2, GAD-7, AUDIT-C, adolescent depression screen, C-SSRS."""
-
-_PSYCHIATRIC_SNOMED = _codes(
-    "74732009 35489007 370143000 36923009 66344007 78667006 197480006 21897009 371631005 231504006 13746004 58214004 "
-    "69322001 47505003 191736004 72366004 192127007 406506008 408856003 35919005 7200002 66590003 15167005 5602001 "
-    "75544000 6525002 55680006 82313006 225444004 52448006 228557008 171207006"
-)
-"""Mental disorder and its common children: depression, anxiety, panic, bipolar, schizophrenia, psychosis, PTSD, OCD,
-eating disorders, attention deficit, autism, alcohol and opioid abuse, overdose, suicidality, dementia, therapy and
-screening."""
-
-_PSYCHIATRIC_ICD10 = re.compile(r"F[0-9]{2}(?:\..{1,4}|[0-9]{1,4})?")
-_PSYCHIATRIC_ICD9 = re.compile(r"(?:29[0-9]|30[0-9]|31[0-9])(?:\..{1,2})?")
 _CODED_ELEMENTS = ("code", "type", "reasonCode", "serviceType", "category")
+_FIRST = (Category.PSYCHIATRY, Category.SUBSTANCE_USE, Category.HIV, Category.SEXUAL_HEALTH, Category.GENOMICS)
+"""Under which sensitive category a record is filed that falls under several. It is released by leave for them all."""
+
+_NEVER_FILED_APART = frozenset({"Patient"}) | SHARED_TYPES
+"""Who a patient is must be found by whoever treats them, and what is shared tells of nobody."""
 
 
 def category_of(resource: JsonObject) -> Category:
-    """The category of one decoded resource. Anything unknown is administrative."""
+    """The category under which one decoded resource is filed. Anything unknown is administrative."""
+    if resource.get("resourceType") in _NEVER_FILED_APART:
+        return ordinary_category_of(resource)
+    return filed_under(sensitivities_of(resource), ordinary_category_of(resource))
+
+
+def filed_under(sensitivities: Collection[Category], ordinary: Category) -> Category:
+    """The one category, of those a record falls under, whose key seals it."""
+    return next((one for one in _FIRST if one in sensitivities), ordinary)
+
+
+def categories_needed(record_type: str, category: Category, content: bytes) -> frozenset[Category]:
+    """Every category that leave is needed for to be shown a stored record: what it is filed under, and what it tells.
+
+    What is filed under a sensitive category is still a laboratory value or a condition, and needs leave for that too.
+    """
+    needed = sensitivities_of_content(record_type, content) | {category}
+    if category in SENSITIVE and record_type in R4_TYPES:
+        needed |= {ordinary_category_of(_tree(content))}
+    return needed
+
+
+def _tree(content: bytes) -> JsonObject:
+    try:
+        tree = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def ordinary_category_of(resource: JsonObject) -> Category:
+    """What a resource is, whatever sensitive things it may tell of."""
     codings = [coding for name in _CODED_ELEMENTS for coding in _codings(resource.get(name))]
-    if any(_is_psychiatric(system, code) for system, code in codings):
-        return Category.PSYCHIATRY
-    if any(system in (LOINC, SNOMED) and code in _GENOMIC for system, code in codings) or _has_genetics(resource):
-        return Category.GENOMICS
     resource_type = resource.get("resourceType")
     stated = [code for _, code in _codings(resource.get("category"))]
     if resource_type == "Observation":
@@ -120,7 +133,7 @@ def categories_of_type(resource_type: str) -> frozenset[Category]:
     """Every category that resources of a type may fall under: what a search of the type has to ask leave for."""
     if resource_type in ("Patient", *SHARED_TYPES):
         return frozenset({_TYPE_CATEGORY.get(resource_type, Category.ADMINISTRATIVE), Category.ADMINISTRATIVE})
-    found = {_TYPE_CATEGORY.get(resource_type, Category.ADMINISTRATIVE), Category.PSYCHIATRY, Category.GENOMICS}
+    found = {_TYPE_CATEGORY.get(resource_type, Category.ADMINISTRATIVE), *SENSITIVE}
     if resource_type == "Observation":
         found |= {*_OBSERVATION.values(), Category.VITALS, Category.LABS}
     if resource_type == "DiagnosticReport":
@@ -143,23 +156,6 @@ def _report_category(resource: JsonObject, stated: list[str]) -> Category:
     if "imagingStudy" in resource:
         return Category.IMAGING
     return Category.LABS if "result" in resource or "presentedForm" not in resource else Category.NOTES
-
-
-def _is_psychiatric(system: str, code: str) -> bool:
-    if system == SNOMED:
-        return code in _PSYCHIATRIC_SNOMED
-    if system == LOINC:
-        return code in _PSYCHIATRIC_LOINC
-    if "icd-10" in system:
-        return _PSYCHIATRIC_ICD10.fullmatch(code) is not None
-    return "icd-9" in system and _PSYCHIATRIC_ICD9.fullmatch(code) is not None
-
-
-def _has_genetics(resource: JsonObject) -> bool:
-    """Whether one of HL7's genetics extensions is used, e.g. ``…/observation-geneticsGene``."""
-    extensions = resource.get("extension")
-    urls = [one.get("url") for one in extensions if isinstance(one, dict)] if isinstance(extensions, list) else []
-    return any(isinstance(url, str) and "-genetics" in url for url in urls)
 
 
 def _codings(concepts: Any) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,13 @@ from typing import Any
 
 import carebundle
 
+from twinward.clock import FixedClock
 from twinward.errors import BadInput
-from twinward.fhir.bundle import read_bundle
+from twinward.fhir.naming import OriginNames, read_bundle
+from twinward.fhir.origin import Origin
 from twinward.fhir.patients import gather_directory, patient_imports
 from twinward.twins.models import PatientImport
+from twinward.vocabulary import Again
 
 PREVALENCE = {"healthy": 40, "hypertension": 25, "type2_diabetes": 18, "ckd_stage3": 9, "anaemia": 8}
 """Patients per hundred drawn from each ``carebundle`` profile."""
@@ -69,5 +72,6 @@ def patient_bundle(index: int, seed: int, reference_date: date = _REFERENCE_DATE
 
 
 def _patient(index: int, seed: int, reference_date: date) -> list[PatientImport]:
-    bundle = read_bundle(patient_bundle(index, seed, reference_date))
-    return patient_imports(bundle, source=f"made-up patient {index + 1} (seed {seed})")
+    origin = Origin(f"made-up patients {seed}", Again.UPDATE)
+    named = read_bundle(patient_bundle(index, seed, reference_date), OriginNames(origin, FixedClock()))
+    return patient_imports(named.bundle, source=f"made-up patient {index + 1} (seed {seed})")

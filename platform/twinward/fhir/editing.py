@@ -1,36 +1,40 @@
-"""One resource written, changed or deleted. What comes in is kept byte for byte, but for the id a create gives it.
+"""One resource written, changed or deleted. What comes in is kept byte for byte, but for the id a create gives
+it and what ``meta`` says of version and time.
 
-A write may hang on a condition (``twinward.fhir.conditional``): such writes go one at a time, so that of two that
-create the same thing only if it is absent, the second finds the first.
+A write may hang on preconditions (``twinward.fhir.preconditions``): what they are about is looked at in the turn of the
+write itself. It may hang on a condition as well (``twinward.fhir.conditional``): such writes go one at a time, so that
+of two that create the same thing only if it is absent, the second finds the first.
 """
 
 from __future__ import annotations
 
-import re
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-
-import msgspec
 
 from twinward.access.interfaces import Principal
 from twinward.clock import Clock
-from twinward.fhir.bundle import Entry, ParsedBundle, read_bundle
+from twinward.fhir.bundle import Entry, ParsedBundle, read_document
 from twinward.fhir.conditional import Conditions, Match
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.looking import Moved, look_again, moved
+from twinward.fhir.naming import OriginNames, name_parts, with_id
+from twinward.fhir.origin import Origin
 from twinward.fhir.patients import patient_imports
+from twinward.fhir.preconditions import require_standing
 from twinward.fhir.query import Query
-from twinward.fhir.render import reference_of
+from twinward.fhir.render import reference_of, shown
 from twinward.fhir.search import Search
+from twinward.fhir.server_meta import with_server_meta, without_server_meta
 from twinward.fhir.strict_json import REQUEST_LIMITS
+from twinward.http.preconditions import NONE, Preconditions
 from twinward.identifiers import uuid7
 from twinward.twins.errors import VersionMismatch
-from twinward.twins.models import PatientImport
+from twinward.twins.models import IfKept, PatientImport, Standing
 from twinward.twins.service import Twins
-from twinward.vault.errors import VersionConflict
+from twinward.twins.versions import Guard
+from twinward.vault.errors import NotReleased, VersionConflict
 from twinward.vault.interfaces import Record, RecordHead
 from twinward.vocabulary import Action, Purpose
-
-_ETAG = re.compile(r'\s*(?:W/)?"?([1-9][0-9]{0,9})"?\s*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,6 @@ class Editing:
 
     twins: Twins
     clock: Clock
-    one_condition_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def create(
         self,
@@ -62,12 +65,13 @@ class Editing:
         body: bytes,
         *,
         purpose: Purpose,
+        justification: str = "",
         unless: Query | None = None,
     ) -> Written:
         """Keep a new resource under an id of the node's own making; an id it came with is replaced, as FHIR asks.
 
         Args:
-            principal, resource_type, body, purpose: who creates what, and why.
+            principal, resource_type, body, purpose, justification: who creates what, and why.
             unless: write nothing if there is one such resource already (``If-None-Exist``).
 
         Raises:
@@ -76,57 +80,96 @@ class Editing:
             TwinNotFound: its patient is not kept here.
             SeveralMatch: there are several such resources already.
         """
-        self.twins.require(principal, Action.WRITE, purpose)
-        entry = _one_resource(body, resource_type)
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
         if unless is None:
-            return self._create(principal, entry, body, purpose)
-        with self.one_condition_at_a_time:
-            match = self._conditions.match(principal, unless, purpose=purpose)
+            return self._create(principal, entry, body, purpose, justification)
+        with self.twins.conditions:
+            match = self._conditions.match(principal, unless, purpose=purpose, justification=justification)
             if match is None:
-                return self._create(principal, entry, body, purpose)
-        return self._found(principal, match, purpose)
+                return self._create(principal, entry, body, purpose, justification)
+        return self._found(principal, match, purpose, justification)
 
     def update_where(
-        self, principal: Principal, resource_type: str, where: Query, body: bytes, *, purpose: Purpose
+        self,
+        principal: Principal,
+        resource_type: str,
+        where: Query,
+        body: bytes,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
     ) -> Written:
         """Update the one resource a condition is true of; create it where there is none.
 
         Raises:
             AccessDenied, InvalidResource, TwinNotFound, SeveralMatch: as ``create``; denied also to who may not read.
-            VersionMismatch: somebody else wrote between the look and the write.
+            VersionMismatch: a precondition does not hold of what the condition finds; where it finds nothing, of the
+                id that the resource brings.
         """
-        self.twins.require(principal, Action.WRITE, purpose)
-        entry = _one_resource(body, resource_type)
-        with self.one_condition_at_a_time:
-            match = self._conditions.match(principal, where, purpose=purpose)
-            if match is None and "id" not in entry.body:
-                return self._create(principal, entry, body, purpose)
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
+
+        def once() -> Written:
+            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            if match is None and "id" in entry.body:
+                return self._update(principal, entry, asked, purpose, justification)
             if match is None:
-                return self._update(principal, entry, None, purpose)
-            reference = reference_of(self._opened(principal, match, purpose))
+                self._require_nothing(principal, resource_type, asked, purpose, justification)
+                return self._create(principal, entry, body, purpose, justification)
+            reference = reference_of(self._opened(principal, match, purpose, justification))
             resource_id = reference.partition("/")[2]
             if entry.body.get("id", resource_id) != resource_id:
-                raise InvalidResource(
-                    Issue("value", f"{resource_type}.id", "is not the id of what the condition finds")
-                )
+                issue = Issue("value", f"{resource_type}.id", "is not the id of what the condition finds")
+                raise InvalidResource(issue)
             named = entry if "id" in entry.body else _named(entry, body, resource_id)
-            return self._update(principal, named, match.head.version, purpose)
+            return self._update(principal, named, asked, purpose, justification, found=match.head.version)
 
-    def delete_where(self, principal: Principal, where: Query, *, purpose: Purpose) -> RecordHead | None:
+        with self.twins.conditions:
+            return look_again(once)
+
+    def delete_where(
+        self,
+        principal: Principal,
+        where: Query,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> RecordHead | None:
         """Delete the one resource a condition is true of; None where there is none. Raises as ``update_where``."""
-        self.twins.require(principal, Action.WRITE, purpose)
-        with self.one_condition_at_a_time:
-            match = self._conditions.match(principal, where, purpose=purpose)
-            if match is None:
-                return None
-            reference = reference_of(self._opened(principal, match, purpose))
-            return self.twins.versions.delete(principal, purpose, reference, follows=match.head.version)
+        self.twins.require(principal, Action.WRITE, purpose, justification)
 
-    def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose) -> Written:
+        def once() -> RecordHead | None:
+            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            if match is None:
+                self.twins.finding.note(principal, purpose, None, "no-match", justification)
+                require_standing(asked, where.resource_type, Standing())
+                return None
+            reference = reference_of(self._opened(principal, match, purpose, justification))
+            guard = _guard(asked, reference, match.head.version)
+            return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
+
+        with self.twins.conditions:
+            return look_again(once)
+
+    def _require_nothing(
+        self, principal: Principal, resource_type: str, asked: Preconditions, purpose: Purpose, justification: str
+    ) -> None:
+        """Hold preconditions against what a condition did not find."""
+        try:
+            require_standing(asked, resource_type, Standing())
+        except VersionMismatch:
+            self.twins.finding.note(principal, purpose, None, "no-match", justification)
+            raise
+
+    def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose, justification: str) -> Written:
         resource_id = uuid7(self.clock.now_ms())
         named = _named(entry, body, resource_id)
-        receipt = self.twins.ingest(principal, _import_of(named, follows=0), purpose=purpose)
-        return Written(named.reference, True, 1, receipt.at_ms, named.content)
+        source = _import_of(named, follows=0)
+        receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+        return Written(named.reference, True, 1, receipt.at_ms, with_server_meta(named.content, 1, receipt.at_ms))
 
     def update(
         self,
@@ -136,100 +179,159 @@ class Editing:
         body: bytes,
         *,
         purpose: Purpose,
-        if_match: str = "",
+        justification: str = "",
+        asked: Preconditions = NONE,
     ) -> Written:
         """Keep a new version, or the first under this id. The same content again is no new version.
 
         Raises:
             AccessDenied, InvalidResource, TwinNotFound: as ``create``.
-            VersionMismatch: ``if_match`` is not the tag of the newest version.
+            VersionMismatch: a precondition does not hold.
             BelongsToAnother: kept under another patient.
         """
-        self.twins.require(principal, Action.WRITE, purpose)
-        follows = version_of(if_match) if if_match else None
-        entry = _one_resource(body, resource_type)
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
         if entry.body.get("id") != resource_id:
             raise InvalidResource(Issue("value", f"{resource_type}.id", "is not the id of the address"))
-        return self._update(principal, entry, follows, purpose)
+        return look_again(lambda: self._update(principal, entry, asked, purpose, justification))
 
-    def _update(self, principal: Principal, entry: Entry, follows: int | None, purpose: Purpose) -> Written:
-        before = self.twins.versions.newest(entry.reference)
-        gone = before is None or self.twins.versions.is_deleted(entry.reference, before)
-        try:
-            self.twins.ingest(principal, _import_of(entry, follows=follows), purpose=purpose)
-        except VersionConflict:
-            raise VersionMismatch("somebody else wrote first", hint="read it again and repeat the change") from None
-        return self._written(entry, created=gone)
+    def patch(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        change: Callable[[bytes], bytes],
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> Written:
+        """Keep what a change makes of the present version, as ``update`` would; of somebody else's it is made anew.
+
+        Args:
+            change: makes the next version's JSON of the present one's, as it is read. What it raises ends the patch.
+
+        Raises:
+            AccessDenied, InvalidResource, VersionMismatch, BelongsToAnother: as ``update``; denied also to who may not
+                read what is patched.
+            NotFound, RecordDeleted: nothing is kept under this name.
+        """
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        reference = f"{resource_type}/{resource_id}"
+
+        def once() -> Written:
+            present = self.twins.read_reference(principal, purpose, reference, justification=justification)
+            # Told already now, to one who has just read that version: not that the change does not fit another one.
+            require_standing(asked, reference, Standing(present.version, present.committed_at_ms))
+            entry = _one_resource(change(shown(present)), resource_type, self.clock)
+            if entry.body.get("id") != resource_id:
+                raise InvalidResource(Issue("value", f"{resource_type}.id", "a patch does not change it"))
+            return self._update(principal, entry, asked, purpose, justification, found=present.version)
+
+        return look_again(once)
+
+    def _update(
+        self,
+        principal: Principal,
+        entry: Entry,
+        asked: Preconditions,
+        purpose: Purpose,
+        justification: str,
+        *,
+        found: int | None = None,
+    ) -> Written:
+        """Look and write in one turn. ``found`` is the version that a condition was true of."""
+        finding, versions = self.twins.finding, self.twins.versions
+        with self.twins.writing:
+            standing = versions.standing(entry.reference)
+            try:
+                _guard(asked, entry.reference, found)(standing)
+                source = _import_of(entry, follows=standing.version)
+                receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+            except Moved:
+                raise
+            except VersionConflict:
+                raise moved() from None
+            except VersionMismatch:
+                answer = "other-version" if standing.version else "nothing-kept"
+                finding.note(principal, purpose, versions.newest(entry.reference), answer, justification)
+                raise
+            stored = next(one for one in receipt.stored if one.reference == entry.reference)
+            if stored.change == "unchanged":
+                finding.note(principal, purpose, versions.newest(entry.reference), "same-content", justification)
+        version, at_ms = (stored.version, receipt.at_ms) if stored.version else (standing.version, standing.at_ms)
+        content = with_server_meta(entry.content, version, at_ms)
+        return Written(entry.reference, stored.began, version, at_ms, content)
 
     def delete(
-        self, principal: Principal, resource_type: str, resource_id: str, *, purpose: Purpose, if_match: str = ""
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
     ) -> RecordHead:
-        """Write the version that says it was deleted. Raises as ``Versions.delete``."""
-        follows = version_of(if_match) if if_match else None
+        """Write the version that says it was deleted. Raises as ``Versions.delete``; preconditions are its guard."""
         reference = f"{resource_type}/{resource_id}"
-        return self.twins.versions.delete(principal, purpose, reference, follows=follows)
+        guard = _guard(asked, reference, None)
+        return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
 
     @property
     def _conditions(self) -> Conditions:
         return Conditions(Search(self.twins))
 
-    def _found(self, principal: Principal, match: Match, purpose: Purpose) -> Written:
+    def _found(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Written:
         """What a conditional create answers with. Whoever may not read it learns only that it is there."""
         head = match.head
-        if match.record is None and not self.twins.finding.may_open(principal, purpose, head):
+        finding = self.twins.finding
+        if match.record is None and not finding.may_open(principal, purpose, head, justification=justification):
+            finding.note(principal, purpose, head, "one-match", justification)
             return Written("", False, head.version, head.committed_at_ms, b"")
-        record = self._opened(principal, match, purpose)
-        return Written(reference_of(record), False, record.version, record.committed_at_ms, record.content)
+        try:
+            record = self._opened(principal, match, purpose, justification)
+        except NotReleased:
+            return Written("", False, head.version, head.committed_at_ms, b"")
+        return Written(reference_of(record), False, record.version, record.committed_at_ms, shown(record))
 
-    def _opened(self, principal: Principal, match: Match, purpose: Purpose) -> Record:
-        return match.record or self.twins.finding.open(principal, purpose, match.head)
-
-    def _written(self, entry: Entry, *, created: bool) -> Written:
-        head = self.twins.versions.newest(entry.reference)
-        assert head is not None  # noqa: S101 - narrows the type: it was written just now
-        return Written(entry.reference, created, head.version, head.committed_at_ms, entry.content)
-
-
-def version_of(tag: str) -> int:
-    """The version an entity tag names. Raises ``InvalidResource``."""
-    match = _ETAG.fullmatch(tag)
-    if match is None:
-        raise InvalidResource(Issue("value", "", 'If-Match takes one entity tag as it was given, e.g. W/"3"'))
-    return int(match[1])
+    def _opened(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Record:
+        finding = self.twins.finding
+        return match.record or finding.open(principal, purpose, match.head, justification=justification)
 
 
-def _one_resource(body: bytes, resource_type: str) -> Entry:
+def _guard(asked: Preconditions, reference: str, found: int | None) -> Guard:
+    """What must hold of a reference when it is written."""
+
+    def guard(standing: Standing) -> None:
+        if found is not None and standing.version != found:
+            raise moved()
+        require_standing(asked, reference, standing)
+
+    return guard
+
+
+def _one_resource(body: bytes, resource_type: str, clock: Clock) -> Entry:
     if resource_type == "Bundle":
         issue = Issue("not-supported", "Bundle", "a Bundle is not kept as one resource: its entries are")
         raise InvalidResource(issue, hint="post it to the base address, as a transaction or batch")
-    bundle = read_bundle(body, limits=REQUEST_LIMITS, depth="full")
-    entry = bundle.entries[0] if bundle.kind == "resource" else None
-    if entry is None or entry.resource_type != resource_type:
+    document = read_document(body, limits=REQUEST_LIMITS)
+    if document.kind != "resource" or document.parts[0].resource_type != resource_type:
         raise InvalidResource(Issue("value", f"{resource_type}.resourceType", "is not the type of the address"))
-    return entry
+    return name_parts(document, OriginNames(Origin(), clock)).bundle.entries[0]
 
 
 def _import_of(entry: Entry, *, follows: int | None) -> PatientImport:
     """The import of a resource that stands alone: it changes what is kept, shared resources included."""
-    source = patient_imports(ParsedBundle("resource", (entry,), {}))[0]
+    source = patient_imports(ParsedBundle("resource", (replace(entry, if_kept=IfKept.UPDATE),)))[0]
     records = tuple(
         replace(one, follows=follows) if one.reference == entry.reference else one for one in source.records
     )
-    return replace(source, records=records, keep_existing=False)
+    return replace(source, records=records)
 
 
 def _named(entry: Entry, body: bytes, resource_id: str) -> Entry:
     """The entry under an id of the node's choosing."""
-    content = _with_id(body, entry, resource_id)
+    content = with_id(without_server_meta(body.strip(b" \t\n\r")), str(entry.body.get("id", "")), resource_id)
     reference = f"{entry.resource_type}/{resource_id}"
     return replace(entry, reference=reference, body=entry.body | {"id": resource_id}, content=content)
-
-
-def _with_id(body: bytes, entry: Entry, resource_id: str) -> bytes:
-    """The resource under its new id. Where it came with one, its top level is written anew; values keep their bytes."""
-    own = b'"id":"' + resource_id.encode() + b'"'
-    if "id" not in entry.body:
-        return b"{" + own + b"," + body.strip(b" \t\n\r")[1:]
-    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    rest = [msgspec.json.encode(name) + b":" + bytes(raw) for name, raw in members.items() if name != "id"]
-    return b"{" + b",".join([own, *rest]) + b"}"

@@ -2,7 +2,8 @@
 
 The mirror image of ``$export`` (https://hl7.org/fhir/uv/bulkdata/export.html has the asynchronous pattern; there is no
 standard for the way in). What was sent stays in memory until it is sealed: plaintext is never put on a disk. Jobs live
-in memory, too: a restart forgets them, and what they had made durable stays. The same import then goes on.
+in memory, too: a restart forgets them, and what they had made durable stays. The same import, told to skip what is
+kept, then goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from twinward.clock import Clock, iso
 from twinward.errors import Conflict, NotFound, TwinwardError, Unavailable
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.ndjson import BadLine, NdjsonTally, import_body
+from twinward.fhir.origin import Origin
 from twinward.fhir.outcome import outcome_of
 from twinward.twins.service import Twins
 from twinward.vocabulary import Action, Purpose
@@ -46,6 +48,7 @@ class ImportJob:
 
     owner: str
     at_ms: int
+    source: str
     tally: NdjsonTally = field(default_factory=NdjsonTally)
     bad: list[BadLine] = field(default_factory=list)
     done: bool = False
@@ -56,6 +59,7 @@ class ImportJob:
         changes = ("lines", "created", "updated", "unchanged", "new_twins", "refused")
         return {
             "transactionTime": iso(self.at_ms),
+            "source": self.source,
             "counts": {name: getattr(self.tally, name) for name in changes},
             "error": [{"line": one.number, "outcome": outcome_of(one.error)} for one in self.bad],
         }
@@ -70,27 +74,38 @@ class Imports:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, ImportJob] = OrderedDict()
 
-    def require(self, principal: Principal, purpose: Purpose) -> None:
+    def require(self, principal: Principal, purpose: Purpose, justification: str = "") -> None:
         """Refuse who may not write, before what they send is read. Raises ``AccessDenied``."""
-        self._twins.require(principal, Action.WRITE, purpose)
+        self._twins.require(principal, Action.WRITE, purpose, justification)
 
-    def start(self, principal: Principal, purpose: Purpose, body: bytes, *, asynchronous: bool) -> str:
+    def start(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        body: bytes,
+        *,
+        asynchronous: bool,
+        origin: Origin,
+        justification: str = "",
+    ) -> str:
         """Begin a job; return its secret name.
 
         Args:
             principal, purpose: who imports, and why.
             body: NDJSON.
             asynchronous: whether the caller said ``Prefer: respond-async``.
+            origin: where it comes from, and what becomes of what came from there before.
+            justification: in the caller's own words.
 
         Raises:
             AccessDenied: the principal may write to nobody.
             InvalidResource: it was not asked for asynchronously.
             ImportsBusy: too many run already.
         """
-        self.require(principal, purpose)
+        self.require(principal, purpose, justification)
         if not asynchronous:
             raise InvalidResource(Issue("not-supported", "", "an import is asynchronous: send Prefer: respond-async"))
-        job = ImportJob(principal.id, self._clock.now_ms())
+        job = ImportJob(principal.id, self._clock.now_ms(), origin.of(body).name)
         name = secrets.token_urlsafe(24)
         with self._lock:
             if sum(not one.done for one in self._jobs.values()) >= MAX_RUNNING:
@@ -98,11 +113,11 @@ class Imports:
             self._jobs[name] = job
             while len(self._jobs) > MAX_JOBS:
                 self._jobs.popitem(last=False)
-        arguments = (job, principal, purpose, body)
+        arguments = (job, principal, purpose, body, origin, justification)
         threading.Thread(target=self._run, args=arguments, name="fhir-import", daemon=True).start()
         return name
 
-    def job(self, principal: Principal, purpose: Purpose, name: str) -> ImportJob:
+    def job(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> ImportJob:
         """A job of this principal's.
 
         Raises:
@@ -110,23 +125,31 @@ class Imports:
             ImportNotFound: no such job of its.
             TwinwardError: the job could not go on, for this reason; what landed before stays.
         """
-        self.require(principal, purpose)
+        self.require(principal, purpose, justification)
         with self._lock:
             job = self._jobs.get(name)
         if job is None or job.owner != principal.id:
-            raise ImportNotFound("there is no such import", hint="send it again: what landed is recognised")
+            raise ImportNotFound("there is no such import", hint="send it again with again=skip")
         if job.error is not None:
             raise job.error
         return job
 
-    def forget(self, principal: Principal, purpose: Purpose, name: str) -> None:
+    def forget(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> None:
         """Forget a job that is over. Raises as ``job``, and ``ImportsBusy`` while it runs."""
-        if not self.job(principal, purpose, name).done:
+        if not self.job(principal, purpose, name, justification).done:
             raise ImportsBusy("this import is running", hint="it cannot be taken back; ask again when it is done")
         with self._lock:
             self._jobs.pop(name, None)
 
-    def _run(self, job: ImportJob, principal: Principal, purpose: Purpose, body: bytes) -> None:
+    def _run(
+        self,
+        job: ImportJob,
+        principal: Principal,
+        purpose: Purpose,
+        body: bytes,
+        origin: Origin,
+        justification: str,
+    ) -> None:
         def refuse(bad: BadLine) -> None:
             if len(job.bad) < MAX_NAMED:
                 job.bad.append(bad)
@@ -135,8 +158,8 @@ class Imports:
             job.tally = tally
 
         try:
-            bulk = self._twins.bulk_import(principal, purpose=purpose)
-            job.tally = import_body(body, bulk, on_bad_line=refuse, progress=show)
+            bulk = self._twins.bulk_import(principal, purpose=purpose, justification=justification)
+            job.tally = import_body(body, bulk, origin=origin, on_bad_line=refuse, progress=show)
         except TwinwardError as error:
             job.error = error
         except BaseException:

@@ -1,35 +1,43 @@
 """Bulk NDJSON: one resource a line, streamed. A bad line is named and left out; the good ones land.
 
-Full validation against the FHIR models is deferred: ``twin import --full`` does it, at 400 µs a resource.
+Every line is checked as a single write is, before anything of it is kept: nothing is deferred. A line without an id is
+known by its place in its source, and a source by the hash of all of it: what a pipe brings without an id waits for the
+pipe's end.
 """
 
 from __future__ import annotations
 
 import gc
 import gzip
+import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from twinward.errors import BadInput, TwinwardError
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.ndjson_reader import NdjsonReader
-from twinward.fhir.strict_json import REQUEST_LIMITS
-from twinward.fhir.validate import Depth
+from twinward.fhir.origin import Origin
+from twinward.fhir.streams import numbered_lines, opened, readable
 from twinward.twins.bulk import BulkImport
 from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import TwinNotFound
+from twinward.vocabulary import Again
 
+_NOWHERE = Origin()
 SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
-MAX_LINE_BYTES = REQUEST_LIMITS.size_bytes
 
 BATCH_LINES = 20_000
 BATCH_BYTES = 32 * 1024 * 1024
+
 WAITING_BYTES = 256 * 1024 * 1024
-"""Records that wait for their patient are kept in memory up to this much; further ones are refused at once."""
+"""Records that wait for their patient are kept in memory up to this much, and so are lines that wait for the end of
+their pipe; further ones are refused at once."""
 
 
 def find_ndjson(paths: Iterable[Path]) -> list[Path]:
@@ -46,41 +54,29 @@ def find_ndjson(paths: Iterable[Path]) -> list[Path]:
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """A file's lines that are not blank, with their numbers from 1; unpacked if its name ends in ``.gz``.
 
-    Memory: one line. One longer than ``MAX_LINE_BYTES`` is given as its beginning, which no decoder takes.
+    Memory: one line. One longer than ``streams.MAX_LINE_BYTES`` is given as its beginning, which no decoder takes.
 
     Raises:
         InvalidResource: the file cannot be read, or is not gzip.
     """
-    try:
-        with _opened(path) as file:
-            yield from _lines_of(file)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "it is not gzip, or ends too early"
-        raise InvalidResource(Issue("exception", "", f"cannot read the file: {reason}")) from None
+    with readable(path), _unpacked(path) as file:
+        yield from numbered_lines(file)
 
 
-def _lines_of(file: BufferedIOBase) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 2):
-        number += 1
-        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-        text = line.strip(b" \t\r\n")
-        if text:
-            yield number, text
-
-
-def _opened(path: Path) -> BufferedIOBase:
+def _unpacked(path: Path) -> BufferedIOBase:
     return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
 class BadLine(NamedTuple):
-    """A line that was refused, and why. Lines count from 1."""
+    """A line that was refused, and why. Lines count from 1; 0 is the whole source, or what is left of it.
+
+    ``place`` is what the error is about, e.g. ``Observation.subject``, where it does not say so itself.
+    """
 
     path: Path
     number: int
     error: TwinwardError
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -94,50 +90,122 @@ class NdjsonTally:
     unchanged: int = 0
     new_twins: int = 0
     refused: int = 0
+    passed: int = 0
+    """Lines that hold no record: an OperationOutcome tells of the export."""
 
 
 Tell = Callable[[NdjsonTally], None]
+Take = Callable[[Path, bytes], None]
+
+
+class _Source(Protocol):
+    """Lines with their numbers, and what they are known by."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]: ...
+
+    def digest(self) -> str | None:
+        """Of all of it; None while that is not known."""
+        ...
+
+
+class _File:
+    """A file whose name says that it is NDJSON."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = lru_cache(maxsize=1)(self._digest)
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return read_lines(self.path)
+
+    def _digest(self) -> str:
+        """Of the bytes on the disk, packed or not."""
+        with readable(self.path), self.path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+class _Body:
+    """What was sent as one body."""
+
+    path = Path()
+
+    def __init__(self, body: bytes, origin: Origin) -> None:
+        self._body = body
+        self.digest = lambda: origin.of(body).digest
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return numbered_lines(BytesIO(self._body))
+
+
+class _NotYetKnown(Exception):
+    """A line has no id, and the digest of its source is not known before its end."""
 
 
 def import_ndjson(
     paths: Iterable[Path],
     bulk: BulkImport,
     *,
-    depth: Depth = "structure",
+    origin: Origin = _NOWHERE,
     on_bad_line: Callable[[BadLine], None],
+    on_document: Take | None = None,
     progress: Tell | None = None,
 ) -> NdjsonTally:
     """Take files in, batch by batch; each batch is durable before the next one is read.
 
     A record whose patient is not there yet waits for the end of the files: an export has a file a type, in any order.
+    What cannot be read, or no further, is named as a bad line is, and the others go on.
+
+    Args:
+        paths: files named as NDJSON, and streams (``twinward.fhir.streams``).
+        bulk: where they land.
+        origin: where they come from, and what becomes of what came from there before.
+        on_bad_line: told of each line that is refused.
+        on_document: given each stream that is one document; without it they are refused.
+        progress: told after each batch.
 
     Raises:
-        InvalidResource: a file cannot be read.
         AccessDenied, Unavailable: as ``BulkImport.take``; what landed before stays, and the same import goes on.
     """
-    lines = ((path, number, line) for path in paths for number, line in read_lines(path))
-    return _import(lines, _Run(bulk, NdjsonReader(bulk.wanted_codes, depth=depth), on_bad_line, progress))
+    run = _Run(bulk, origin, on_bad_line, progress)
+    with _no_cycles():
+        for path in paths:
+            try:
+                _read(path, run, on_document)
+            except InvalidResource as error:
+                run.refuse(path, 0, error)
+        run.end()
+    return run.tally
+
+
+def _read(path: Path, run: _Run, on_document: Take | None) -> None:
+    if path.name.endswith(SUFFIXES) and path.is_file():
+        run.read(_File(path))
+        return
+    with opened(path) as stream:
+        if not stream.is_document:
+            run.read(stream)
+        elif on_document is None:
+            raise InvalidResource(Issue("structure", "", "a line holds one resource, and this is no NDJSON"))
+        else:
+            run.flush()  # its patients may be among them
+            on_document(path, stream.document())
 
 
 def import_body(
     body: bytes,
     bulk: BulkImport,
     *,
+    origin: Origin = _NOWHERE,
     on_bad_line: Callable[[BadLine], None],
     progress: Tell | None = None,
 ) -> NdjsonTally:
     """``import_ndjson`` for what was sent as one body."""
-    lines = ((Path(), number, line) for number, line in _lines_of(BytesIO(body)))
-    return _import(lines, _Run(bulk, NdjsonReader(bulk.wanted_codes), on_bad_line, progress))
-
-
-def _import(lines: Iterable[tuple[Path, int, bytes]], run: _Run) -> NdjsonTally:
+    run = _Run(bulk, origin, on_bad_line, progress)
     with _no_cycles():
-        for path, number, line in lines:
-            run.add(path, number, line)
-        run.flush()
-        run.retry()
-        run.finish()
+        run.read(_Body(body, origin))
+        run.end()
     return run.tally
 
 
@@ -158,15 +226,14 @@ class _Run:
     """One import under way: the batch being gathered, and what waits for its patient."""
 
     def __init__(
-        self,
-        bulk: BulkImport,
-        reader: NdjsonReader,
-        on_bad_line: Callable[[BadLine], None],
-        progress: Tell | None,
+        self, bulk: BulkImport, origin: Origin, on_bad_line: Callable[[BadLine], None], progress: Tell | None
     ) -> None:
         self.tally = NdjsonTally()
         self._bulk = bulk
-        self._reader = reader
+        self._is_all_new = origin.again is Again.NEW
+        # If all is to be new, it comes from a source that nothing came from before: its lines find each other by it.
+        lasting = Origin(f"new {secrets.token_hex(16)}") if self._is_all_new else origin
+        self._reader = NdjsonReader(bulk.wanted_codes, origin=lasting, clock=bulk.clock)
         self._on_bad_line = on_bad_line
         self._progress = progress
         self._batch: list[BulkRecord] = []
@@ -175,16 +242,49 @@ class _Run:
         self._waiting: list[tuple[Path, int, BulkRecord]] = []
         self._waiting_bytes = 0
 
-    def add(self, path: Path, number: int, line: bytes) -> None:
-        """Read one line into the batch."""
-        self.tally.lines += 1
+    def read(self, source: _Source) -> None:
+        """Read lines into batches. Raises ``InvalidResource`` where they cannot be read on."""
+        nameless: list[tuple[int, bytes]] = []
+        held_bytes = 0
         try:
-            record = self._reader.read(line)
+            for number, line in source:
+                self.tally.lines += 1
+                try:
+                    self._add(source, number, line)
+                except _NotYetKnown:
+                    held_bytes += len(line)
+                    if held_bytes > WAITING_BYTES:
+                        self.refuse(source.path, number, _too_many_nameless())
+                    else:
+                        nameless.append((number, line))
+        except InvalidResource as error:
+            for number, _ in nameless:
+                self.refuse(source.path, number, error)
+            raise
+        for number, line in nameless:
+            self._add(source, number, line)
+
+    def _add(self, source: _Source, number: int, line: bytes) -> None:
+        """Read one line into the batch. Raises ``_NotYetKnown``."""
+
+        def place() -> str:
+            if self._is_all_new:
+                return ""
+            digest = source.digest()
+            if digest is None:
+                raise _NotYetKnown
+            return f"{digest} line {number}"
+
+        try:
+            record = self._reader.read(line, place)
         except BadInput as error:
-            self._refuse(path, number, error)
+            self.refuse(source.path, number, error)
+            return
+        if record is None:
+            self.tally.passed += 1
             return
         self._batch.append(record)
-        self._places.append((path, number))
+        self._places.append((source.path, number))
         self._bytes += len(line)
         if len(self._batch) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
             self.flush()
@@ -207,12 +307,14 @@ class _Run:
                 self._waiting.append((path, number, batch[index]))
                 self._waiting_bytes += len(batch[index].content)
             else:
-                self._refuse(path, number, error)
+                kind = batch[index].record_type
+                self.refuse(path, number, error, f"{kind}.subject" if isinstance(error, TwinNotFound) else kind)
         if self._progress is not None:
             self._progress(self.tally)
 
-    def retry(self) -> None:
-        """Take what waited, now that every patient there is has been read."""
+    def end(self) -> None:
+        """Take what waited, now that every patient there is has been read, and derive what all of it says."""
+        self.flush()
         for path, number, record in self._waiting:
             self._batch.append(record)
             self._places.append((path, number))
@@ -220,11 +322,14 @@ class _Run:
                 self.flush(wait=False)
         self._waiting = []
         self.flush(wait=False)
-
-    def finish(self) -> None:
-        """Derive what is derived from all of it."""
         self._bulk.finish()
 
-    def _refuse(self, path: Path, number: int, error: TwinwardError) -> None:
+    def refuse(self, path: Path, number: int, error: TwinwardError, place: str = "") -> None:
+        """Name what is not taken."""
         self.tally.refused += 1
-        self._on_bad_line(BadLine(path, number, error))
+        self._on_bad_line(BadLine(path, number, error, place))
+
+
+def _too_many_nameless() -> InvalidResource:
+    issue = Issue("too-costly", "", "too many lines without an id: they wait in memory for the end of the pipe")
+    return InvalidResource(issue, hint="import it as a file, or with --again new")

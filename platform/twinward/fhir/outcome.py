@@ -8,16 +8,20 @@ from typing import Any
 from twinward.errors import (
     BadInput,
     Conflict,
+    NotAcceptable,
     NotAuthenticated,
     NotFound,
     Refused,
     TwinwardError,
     Unavailable,
+    UnsupportedMedia,
 )
 from twinward.fhir.errors import InvalidResource, Issue, SeveralMatch
 from twinward.twins.errors import RecordDeleted
 
 _CODES: tuple[tuple[type[TwinwardError], str], ...] = (
+    (NotAcceptable, "not-supported"),
+    (UnsupportedMedia, "not-supported"),
     (BadInput, "invalid"),
     (RecordDeleted, "deleted"),
     (NotFound, "not-found"),
@@ -40,7 +44,8 @@ def outcome_of(error: TwinwardError) -> dict[str, Any]:
     if isinstance(error, InvalidResource):
         return operation_outcome(error.issues)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "exception")
-    text = f"{error}. {error.hint}" if error.hint else str(error)
+    message, hint = error.outside()
+    text = f"{message}. {hint}" if hint else message
     return operation_outcome([Issue(code, "", text)])
 
 

@@ -13,31 +13,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from twinward.fhir.blind_names import names_of
+from twinward.fhir.chains import Chain, read_chain, typed_reference
+from twinward.fhir.criteria import Criterion, all_true
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.includes import Include, read_include
-from twinward.fhir.patients import identifier_key
 from twinward.fhir.render import reference_of
 from twinward.fhir.search_parameters import (
     Parameter,
     alternatives,
     check,
     is_blind,
-    matches,
-    matches_date,
     parameters_of,
     sort_key,
-    token_parts,
 )
-from twinward.fhir.subset import WHOLE, Subset, read_subset
-from twinward.fhir.validate import ID
+from twinward.fhir.shared_parameters import count_of, is_wish
+from twinward.fhir.subset import COUNTED, WHOLE, Subset, read_subset
 from twinward.vault.interfaces import Record
 
 DEFAULT_COUNT = 50
-MAX_COUNT = 500
 _MAX_PARAMETERS = 50
 _MAX_VALUE_CHARS = 1000
-_MAX_NAMED = 20
 _MAX_SORTED = 5
+_MAX_CHAINS = 5
 
 END = "~"
 """After every record id of a twin."""
@@ -46,14 +44,10 @@ Place = tuple[str, str]
 """Where a record stands among all: its twin, its record id."""
 
 _CURSOR = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})?")
-_OWNER = re.compile(r"(?:https?://[^?#]{1,500}/)?(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
-_WISHES = {
-    "_format": frozenset({"json", "application/json", "application/fhir+json"}),
-    "_total": frozenset({"none", "estimate", "accurate"}),
-    "_totalMethod": frozenset({"count"}),
-}
-"""What changes no answer here: a total is told, and exact, wherever the search names its patients. The last one is what
-``fhirpy`` sends for a count."""
+_SORTED_CURSOR = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})/_history/([1-9][0-9]{0,9})")
+_TOTALS = frozenset({"none", "estimate", "accurate"})
+_COUNTS_ANYWAY = ("_totalMethod", "count")
+"""What ``fhirpy`` sends beside ``_count=0``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +61,34 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search as it was understood. ``named`` are strings that blind tags can find: all lists, any of each."""
+    """A search as it was understood. ``named`` are strings that blind tags can find: all lists, any of each.
+
+    ``total`` is what ``_total`` says, empty where it does not. Where there is an order, the last page ended with
+    ``after_version``: a version stays what it was when its record is changed or deleted.
+    """
 
     resource_type: str
     count: int = DEFAULT_COUNT
     after: Place = ("", "")
+    after_version: tuple[str, int] | None = None
     named: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
-    filters: tuple[tuple[str, Parameter, str], ...] = field(default=(), repr=False)
+    filters: tuple[Criterion, ...] = field(default=(), repr=False)
+    chains: tuple[Chain, ...] = field(default=(), repr=False)
     used: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ignored: tuple[str, ...] = ()
     order: tuple[Order, ...] = ()
     includes: tuple[Include, ...] = ()
     subset: Subset = WHOLE
+    total: str = ""
 
     def matches(self, record: Record) -> bool:
-        """Whether an opened record is one of those asked for."""
-        resource = json.loads(record.content) if self.filters else {}
-        moment = (record.committed_at_ms, record.committed_at_ms + 1)
-        return all(
-            matches_date(value, [moment]) if name == "_lastUpdated" else matches(parameter, value, resource)
-            for name, parameter, value in self.filters
-        )
+        """Whether an opened record is one of those asked for, as far as it says so itself."""
+        return all_true(self.filters, record)
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether every match must be known before the first is shown."""
+        return bool(self.order) or self.subset.only_counts or self.total == "accurate"
 
     def ids(self) -> set[str] | None:
         """The ``Type/id`` of what is asked for, where the query says; None where it does not."""
@@ -104,13 +105,14 @@ class Query:
         return found
 
 
-def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient: bool = False) -> Query:
+def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient: bool = False, base: str = "") -> Query:
     """A query out of the parameters of a request.
 
     Args:
         resource_type: the type searched; a type of R4.
         pairs: names and values in order.
         lenient: ignore what is not known here, and say so, instead of refusing it.
+        base: of this node, as the caller knows it: an address there is the relative reference.
 
     Raises:
         InvalidResource: a parameter that is not served, or a value that cannot be one.
@@ -120,18 +122,20 @@ def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient:
             Issue("too-long", "", f"at most {_MAX_PARAMETERS} parameters, {_MAX_VALUE_CHARS} letters")
         )
     known = parameters_of(resource_type)
-    count, after = DEFAULT_COUNT, ("", "")
+    count, subset = DEFAULT_COUNT, read_subset(pairs)
     order: tuple[Order, ...] = ()
     includes: list[Include] = []
     named: list[tuple[str, ...]] = []
-    filters: list[tuple[str, Parameter, str]] = []
+    filters: list[Criterion] = []
+    chains: list[Chain] = []
     used: list[tuple[str, str]] = []
     ignored: list[str] = []
-    for name, value in pairs:
+    cursor = total = ""
+    for name, value in (typed_reference(resource_type, *pair) for pair in pairs):
         if name == "_count":
-            count = _count_of(value)
+            count = count_of(value)
         elif name == "_cursor":
-            after = _position_of(value)
+            cursor = value
             continue
         elif name == "_sort":
             order = _order_of(resource_type, value, known)
@@ -139,32 +143,44 @@ def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient:
             includes.append(read_include(name, value, resource_type))
         elif name in ("_summary", "_elements"):
             pass  # read together below
-        elif name in _WISHES and value in _WISHES[name]:
+        elif name == "_total" and value in _TOTALS:
+            total = value
+        elif is_wish(name, value) or (name, value) == _COUNTS_ANYWAY:
             continue
         elif name in known:
+            if known[name].kind == "reference" and base:
+                value = ",".join(one.removeprefix(f"{base}/") for one in alternatives(value))
             check(name, known[name], value)
-            found = _names_of(resource_type, name, value)
+            found = names_of(resource_type, name, value)
             if found is not None:
                 named.append(found)
             if not is_blind(resource_type, name):  # those are answered by what they name
                 filters.append((name, known[name], value))
+        elif chain := _chain(resource_type, name, value, base, lenient=lenient):
+            chains.append(chain)
         elif lenient:
             ignored.append(name[:40])
             continue
         else:
             raise _not_served(resource_type, name, known)
         used.append((name, value))
+    if len(chains) > _MAX_CHAINS:
+        raise InvalidResource(Issue("too-costly", "", f"at most {_MAX_CHAINS} chained criteria"))
+    after, after_version = _position_of(cursor, resource_type, is_sorted=bool(order))
     return Query(
         resource_type,
         count,
         after,
+        after_version,
         tuple(named),
         tuple(filters),
+        tuple(chains),
         tuple(used),
         tuple(ignored),
         order,
         tuple(includes),
-        read_subset(pairs),
+        subset if count else COUNTED,
+        total,
     )
 
 
@@ -175,7 +191,16 @@ def place_of(record: Record) -> Place:
 
 def cursor_of(place: Place) -> str:
     """What a ``next`` link carries."""
-    return base64.urlsafe_b64encode("/".join(place).replace(END, "").encode()).decode().rstrip("=")
+    return _encoded("/".join(place).replace(END, ""))
+
+
+def sorted_cursor_of(record: Record) -> str:
+    """What the ``next`` link of a sorted page carries, which ends with this record."""
+    return _encoded(f"{reference_of(record)}/_history/{record.version}")
+
+
+def _encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _key_of(one: Order, record: Record) -> tuple[int | str, ...] | None:
@@ -198,33 +223,20 @@ def _order_of(resource_type: str, value: str, known: dict[str, Parameter]) -> tu
     for one in names:
         name = one.removeprefix("-")
         if name not in known or known[name].kind == "reference":
-            raise InvalidResource(Issue("not-supported", "", f"{resource_type} is not sorted by {name[:40]!r} here"))
+            text = f"_sort: {resource_type} is not sorted by {name[:40]!r} here"
+            raise InvalidResource(Issue("not-supported", "", text))
         found.append(Order(name, known[name], one.startswith("-")))
     return tuple(found)
 
 
-def _names_of(resource_type: str, name: str, value: str) -> tuple[str, ...] | None:
-    """The strings under which blind tags find what a parameter names; None for one that names nothing."""
-    if name == "_id":
-        found = alternatives(value)
-        if not all(ID.fullmatch(one) for one in found):
-            raise InvalidResource(Issue("value", "", "_id takes ids of 1 to 64 letters, digits, hyphens and dots"))
-        names = [f"{resource_type}/{one}" for one in found]
-    elif name in ("patient", "subject"):
-        owners = [_OWNER.fullmatch(one) for one in alternatives(value)]
-        names = [f"Patient/{owner[1]}" for owner in owners if owner is not None]
-        if len(names) != len(owners):
-            raise InvalidResource(Issue("value", "", f"{name} takes an id or Patient/id"))
-    elif name == "identifier":
-        tokens = [token_parts(one) for one in alternatives(value)]
-        if not all(code for _, code in tokens):
-            raise InvalidResource(Issue("value", "", "identifier takes value or system|value"))
-        names = [identifier_key(resource_type, system, code) for system, code in tokens]
-    else:
-        return None
-    if len(names) > _MAX_NAMED:
-        raise InvalidResource(Issue("too-costly", "", f"{name} takes at most {_MAX_NAMED} values"))
-    return tuple(names)
+def _chain(resource_type: str, name: str, value: str, base: str, *, lenient: bool) -> Chain | None:
+    """A parameter as a chain; None for one that is none, or (``lenient``) for one that is not served."""
+    try:
+        return read_chain(resource_type, name, value, base=base)
+    except InvalidResource as error:
+        if lenient and error.issues[0].code == "not-supported":
+            return None
+        raise
 
 
 def _not_served(resource_type: str, name: str, known: dict[str, Parameter]) -> InvalidResource:
@@ -232,19 +244,17 @@ def _not_served(resource_type: str, name: str, known: dict[str, Parameter]) -> I
     return InvalidResource(issue, hint=f"one of {', '.join(sorted(known))}; or Prefer: handling=lenient")
 
 
-def _count_of(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise InvalidResource(Issue("value", "", "_count is a number"))
-    return min(int(value), MAX_COUNT)
-
-
-def _position_of(text: str) -> Place:
+def _position_of(text: str, resource_type: str, *, is_sorted: bool) -> tuple[Place, tuple[str, int] | None]:
     """Where a page starts. It opens nothing by itself: every twin is decided anew on every page."""
+    if not text:
+        return ("", ""), None
     try:
         decoded = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode()
     except (ValueError, binascii.Error):
         decoded = ""
-    match = _CURSOR.fullmatch(decoded)
-    if match is None:
-        raise InvalidResource(Issue("value", "", "_cursor comes from the next link of a search and is used as it is"))
-    return match[1], match[2] or END
+    match = (_SORTED_CURSOR if is_sorted else _CURSOR).fullmatch(decoded)
+    if match is not None and not is_sorted:
+        return (match[1], match[2] or END), None
+    if match is not None and match[1].startswith(f"{resource_type}/"):
+        return ("", ""), (match[1], int(match[2]))
+    raise InvalidResource(Issue("value", "", "_cursor comes from the next link of a search and is used as it is"))

@@ -1,7 +1,8 @@
 """What goes out: exact stored bytes, wrapped in as little as possible.
 
-Resources are spliced into responses as they are kept, never decoded and written anew, so that ``1.10`` stays ``1.10``
-and a signature over a resource still holds.
+Resources are spliced into responses as they are kept, never decoded and written anew, so that ``1.10`` stays ``1.10``.
+Only ``meta.versionId`` and ``meta.lastUpdated`` are put in (``twinward.fhir.server_meta``); HL7's signatures leave
+``meta`` out.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from twinward.clock import iso
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.server_meta import with_server_meta
 from twinward.fhir.subset import WHOLE, Subset
-from twinward.twins.models import Stored
 from twinward.vault.interfaces import Record
 from twinward.vocabulary import Category
 
@@ -30,6 +32,12 @@ def is_resource(record: Record) -> bool:
 def reference_of(record: Record) -> str:
     """A record's ``Type/id``."""
     return record.references[0]
+
+
+def shown(record: Record, subset: Subset = WHOLE) -> bytes:
+    """A record as FHIR answers with it: the bytes that are kept, or a part of them, under the server's ``meta``."""
+    resource = subset.of(record.record_type, record.content)
+    return with_server_meta(resource, record.version, record.committed_at_ms)
 
 
 def etag(version: int) -> str:
@@ -66,12 +74,30 @@ def searchset(
     if total is not None:
         head["total"] = total
     if links:
-        head["link"] = [{"relation": name, "url": url} for name, url in links.items()]
+        head["link"] = _links(links)
     return _bundle(head, entries)
 
 
+def page_links(
+    address: str, used: Sequence[tuple[str, str]], next_cursor: str = "", *, counts: bool = False
+) -> dict[str, str]:
+    """Where a page is, and the one after it: none where nothing is left, or only a number was asked for."""
+    links = {"self": _url(address, used)}
+    if next_cursor and not counts:
+        links["next"] = _url(address, (*used, ("_cursor", next_cursor)))
+    return links
+
+
+def _url(address: str, pairs: Sequence[tuple[str, str]]) -> str:
+    return f"{address}?{urlencode(pairs)}" if pairs else address
+
+
+def _links(links: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"relation": name, "url": url} for name, url in links.items()]
+
+
 def _found(record: Record, base: str, mode: bytes, subset: Subset) -> bytes:
-    resource = subset.of(record.record_type, record.content)
+    resource = shown(record, subset)
     address = _json(f"{base}/{reference_of(record)}")
     return b'{"fullUrl":' + address + b',"resource":' + resource + b',"search":{"mode":"' + mode + b'"}}'
 
@@ -82,24 +108,27 @@ def withheld_issues(categories: Iterable[Category]) -> list[Issue]:
     return [Issue("suppressed", "", f"withheld by policy or consent: {named}", severity="warning")] if named else []
 
 
-def history(versions: Sequence[Record], *, base: str) -> bytes:
-    """A history Bundle, newest first. A deletion is an entry without a resource."""
-    return _bundle({"resourceType": "Bundle", "type": "history", "total": len(versions)}, _history(versions, base))
+def history(
+    versions: Sequence[Record], *, base: str, total: int | None, links: Mapping[str, str], subset: Subset = WHOLE
+) -> bytes:
+    """A history Bundle, newest first. A deletion is an entry without a resource. See ``searchset``."""
+    head: dict[str, Any] = {"resourceType": "Bundle", "type": "history"} | ({} if total is None else {"total": total})
+    head["link"] = _links(links)
+    return _bundle(head, _history(versions, base, subset))
 
 
-def _history(versions: Sequence[Record], base: str) -> list[bytes]:
+def _history(versions: Sequence[Record], base: str, subset: Subset) -> list[bytes]:
     entries = []
-    oldest = min((one.version for one in versions), default=0)
     for one in versions:
         reference = reference_of(one)
         method, status = ("PUT", "200 OK") if one.content else ("DELETE", "204 No Content")
-        if one.content and one.version == oldest == 1:
+        if one.content and one.version == 1:
             status = "201 Created"
         rest = {
             "request": {"method": method, "url": reference},
             "response": {"status": status, "etag": etag(one.version), "lastModified": iso(one.committed_at_ms)},
         }
-        resource = b'"resource":' + one.content + b"," if one.content else b""
+        resource = b'"resource":' + shown(one, subset) + b"," if one.content else b""
         entries.append(b'{"fullUrl":' + _json(f"{base}/{reference}") + b"," + resource + _json(rest)[1:])
     return entries
 
@@ -107,21 +136,6 @@ def _history(versions: Sequence[Record], base: str) -> list[bytes]:
 def _bundle(head: dict[str, Any], entries: Sequence[bytes]) -> bytes:
     # R4 forbids empty arrays: a bundle of nothing has no entry element.
     return _json(head)[:-1] + (b',"entry":[' + b",".join(entries) + b"]}" if entries else b"}")
-
-
-def transaction_response(stored: Sequence[Stored], *, at_ms: int) -> bytes:
-    """What became of each entry, in the order of the request."""
-    status = {"created": "201 Created", "updated": "200 OK", "unchanged": "200 OK"}
-    entries = [
-        {"response": {"status": status[one.change], "location": _location(one), "lastModified": iso(at_ms)}}
-        for one in stored
-    ]
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "transaction-response"}
-    return _json(bundle | ({"entry": entries} if entries else {}))
-
-
-def _location(one: Stored) -> str:
-    return f"{one.reference}/_history/{one.version}" if one.version else one.reference
 
 
 def _json(value: object) -> bytes:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from twinward.fhir.code_systems import CODE_SYSTEMS
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.resource_types import SHARED_TYPES, names
+from twinward.fhir.spelling import folded
 from twinward.fhir.strict_json import JsonObject
-from twinward.fhir.times import interval
+from twinward.fhir.times import asked_interval, interval_of
 
 Kind = Literal["token", "date", "string", "reference"]
 Interval = tuple[int, int]
@@ -35,19 +37,23 @@ _PREFIXES: dict[str, Callable[[Interval, Interval], bool]] = {
 
 _SEPARATOR = re.compile(r"(?<!\\),")
 _ESCAPED = re.compile(r"\\([,|$\\])")
-_ALWAYS = (-(1 << 62), 1 << 62)
-_LITERAL = re.compile(
-    r"(?:https?://[^?#]{1,500}/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
-)
+_LITERAL = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+"""A reference to what is kept here: those at the node's own base are made so when they come in, others are others'."""
+
 _SPOKEN = ("text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "postalCode", "country")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter's kind, and the elements of the resource it looks at."""
+    """A parameter's kind, and the elements of the resource it looks at.
+
+    ``system`` is implied by elements whose type is ``code``; ``exact`` tokens are found by blind tags, case and all.
+    """
 
     kind: Kind
     elements: tuple[str, ...]
+    system: str = ""
+    exact: bool = False
 
 
 def _table(text: str) -> dict[str, dict[str, Parameter]]:
@@ -57,8 +63,10 @@ def _table(text: str) -> dict[str, dict[str, Parameter]]:
         name, _, rest = line.strip().partition(": ")
         for one in rest.split():
             parameter, _, definition = one.partition("=")
-            kind, _, elements = definition.partition(":")
-            table.setdefault(name, {})[parameter] = Parameter(kind, tuple(elements.split("+")))  # type: ignore[arg-type]
+            kind, _, text_of_elements = definition.partition(":")
+            elements = tuple(text_of_elements.split("+"))
+            system = CODE_SYSTEMS.get((name, elements[0]), "")
+            table.setdefault(name, {})[parameter] = Parameter(kind, elements, system)  # type: ignore[arg-type]
     return table
 
 
@@ -85,6 +93,7 @@ _OWN = _table("""
     Encounter: service-provider=reference:serviceProvider
     Goal: lifecycle-status=token:lifecycleStatus target-date=date:target.dueDate description=token:description
     Immunization: vaccine-code=token:vaccineCode status=token:status date=date:occurrenceDateTime
+    Medication: code=token:code status=token:status
     MedicationDispense: status=token:status type=token:type medication=reference:medicationReference
     MedicationRequest: code=token:medicationCodeableConcept intent=token:intent status=token:status
     MedicationRequest: authoredon=date:authoredOn encounter=reference:encounter
@@ -100,7 +109,7 @@ _OWN = _table("""
     ServiceRequest: code=token:code category=token:category status=token:status authored=date:authoredOn
     ServiceRequest: encounter=reference:encounter requester=reference:requester
     Organization: name=string:name address=string:address
-    Practitioner: name=string:name
+    Practitioner: name=string:name family=string:name.family given=string:name.given
     PractitionerRole: specialty=token:specialty practitioner=reference:practitioner organization=reference:organization
     PractitionerRole: location=reference:location endpoint=reference:endpoint
     Location: name=string:name address=string:address address-city=string:address.city
@@ -120,10 +129,10 @@ _OF_SUBJECT = names("""
 _OF_PATIENT = _OF_SUBJECT | names("""
     AllergyIntolerance Claim Coverage Device ExplanationOfBenefit Immunization Provenance RelatedPerson
 """)
-_COMMON = {"_id": Parameter("token", ("id",)), "_lastUpdated": Parameter("date", ())}
+_COMMON = {"_id": Parameter("token", ("id",), exact=True), "_lastUpdated": Parameter("date", ())}
 _OWNER = Parameter("reference", ("subject", "patient", "beneficiary"))
 _SUBJECT = Parameter("reference", ("subject",))
-_IDENTIFIER = Parameter("token", ("identifier",))
+_IDENTIFIER = Parameter("token", ("identifier",), exact=True)
 _BLIND = frozenset({"_id", "patient", "subject"})
 
 
@@ -172,25 +181,28 @@ def check(name: str, parameter: Parameter, value: str) -> None:
             _asked(name, one)
     elif not all(alternatives(value)):
         raise InvalidResource(Issue("value", "", f"{name} has an empty value"))
+    elif parameter.kind == "string" and not all(_spelled(one) for one in alternatives(value)):
+        raise InvalidResource(Issue("value", "", f"{name} takes letters or digits"))
 
 
 def matches(parameter: Parameter, value: str, resource: JsonObject) -> bool:
     """Whether one of a parameter's alternatives matches a resource. The value was checked before."""
     kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
     if parameter.kind == "date":
-        return matches_date(value, [found for one in kept if (found := _interval_of(one)) is not None])
+        return matches_date(value, [found for one in kept if (found := interval_of(one)) is not None])
     if parameter.kind == "string":
-        words = [word.casefold() for one in kept for word in _words(one)]
-        return any(word.startswith(_plain(one)) for one in alternatives(value) for word in words)
+        words = [folded(word) for one in kept for word in _words(one)]
+        asked = [_spelled(one) for one in alternatives(value)]
+        return any(word.startswith(one) for one in asked for word in words)
     if parameter.kind == "reference":
         targets = [target for one in kept for target in _targets(one)]
         return any(_points(one, target) for one in alternatives(value) for target in targets)
     tokens = [token for one in kept for token in _tokens(one)]
-    return any(_same(token_parts(one), token) for one in alternatives(value) for token in tokens)
+    return any(_same(token_parts(one), token, parameter) for one in alternatives(value) for token in tokens)
 
 
 def references_in(parameter: Parameter, resource: JsonObject) -> list[str]:
-    """The ``Type/id`` of everything that a reference parameter looks at; what is no literal reference is left out."""
+    """The ``Type/id`` of everything here that a reference parameter looks at; what is kept elsewhere is left out."""
     kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
     return [match[1] for one in kept for target in _targets(one) if (match := _LITERAL.fullmatch(target))]
 
@@ -200,10 +212,10 @@ def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) ->
     kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
     keys: list[tuple[int | str, ...]]
     if parameter.kind == "date":
-        moments = [found for one in kept if (found := _interval_of(one)) is not None]
+        moments = [found for one in kept if (found := interval_of(one)) is not None]
         keys = [moment[::-1] for moment in moments] if descending else list(moments)  # by its end, or by its start
     elif parameter.kind == "string":
-        keys = [(word.casefold(),) for one in kept for word in _words(one)]
+        keys = [(folded(word),) for one in kept for word in _words(one)]
     else:
         keys = [(code, system) for one in kept for system, code in _tokens(one)]
     if not keys:
@@ -219,8 +231,7 @@ def matches_date(value: str, kept: list[Interval]) -> bool:
 
 def _asked(name: str, text: str) -> tuple[str, Interval]:
     prefix, moment = (text[:2], text[2:]) if text[:2] in _PREFIXES else ("eq", text)
-    # In a query an unescaped + of a zone arrives as a blank.
-    found = interval(moment.replace(" ", "+"))
+    found = asked_interval(moment)
     if found is None:
         raise InvalidResource(Issue("value", "", f"{name} takes a date such as ge2024-01-31"))
     return prefix, found
@@ -237,7 +248,7 @@ def _values(value: Any, path: list[str]) -> Iterator[Any]:
 
 
 def _tokens(value: Any) -> Iterator[tuple[str, str]]:
-    """(system, code) of a code, Coding, CodeableConcept or Identifier."""
+    """(system, code) of a code (which says no system), Coding, CodeableConcept or Identifier."""
     if isinstance(value, str):
         yield "", value
     elif isinstance(value, dict):
@@ -256,7 +267,7 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _points(asked: str, kept: str) -> bool:
-    """Whether a reference is the one asked for: by id, by Type/id, or by a whole address that ends in it."""
+    """Whether a reference is the one asked for: by id or Type/id, or to the letter where it is another server's."""
     match = _LITERAL.fullmatch(kept)
     if match is None:
         return _plain_case(asked) == kept
@@ -264,9 +275,17 @@ def _points(asked: str, kept: str) -> bool:
     return match[1] == wanted[1] if wanted else match[1].partition("/")[2] == asked
 
 
-def _same(asked: tuple[str | None, str], kept: tuple[str, str]) -> bool:
+def _same(asked: tuple[str | None, str], kept: tuple[str, str], parameter: Parameter) -> bool:
+    """Whether a token is the one asked for. Of a code both its implied system and none are right.
+
+    Most code systems do not tell ``final`` from ``Final``, and R4 prefers finding too much to missing something.
+    """
     system, code = asked
-    return (system is None or system == kept[0]) and (code == kept[1] or (not code and bool(system)))
+    if system is not None and system not in (kept[0], kept[0] or parameter.system):
+        return False
+    if not code:
+        return bool(system)
+    return code == kept[1] or (not parameter.exact and code.casefold() == kept[1].casefold())
 
 
 def _words(value: Any) -> Iterator[str]:
@@ -279,18 +298,9 @@ def _words(value: Any) -> Iterator[str]:
             yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str))
 
 
-def _plain(text: str) -> str:
-    return _plain_case(text).casefold()
+def _spelled(text: str) -> str:
+    return folded(_plain_case(text))
 
 
 def _plain_case(text: str) -> str:
     return _ESCAPED.sub(r"\1", text)
-
-
-def _interval_of(value: Any) -> Interval | None:
-    if not isinstance(value, dict):
-        return interval(value)
-    start, end = interval(value.get("start")), interval(value.get("end"))
-    if start is None and end is None:
-        return None
-    return (start[0] if start else _ALWAYS[0], end[1] if end else _ALWAYS[1])

@@ -1,33 +1,32 @@
-"""The FHIR endpoint without HTTP: transaction, read, vread, history, everything, metadata; and where to edit."""
+"""The FHIR endpoint without HTTP: read, vread, history, everything, metadata; and where to edit."""
 
 from __future__ import annotations
 
 import re
-import threading
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from twinward import __version__
 from twinward.access.interfaces import Principal
 from twinward.clock import Clock
-from twinward.fhir.bundle import ParsedBundle, read_bundle
 from twinward.fhir.capabilities import capability_statement
+from twinward.fhir.changes import cursor_of, read_changes
 from twinward.fhir.editing import Editing
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.patients import patient_imports
+from twinward.fhir.everything import read_everything
+from twinward.fhir.past import read_past
 from twinward.fhir.render import (
     history,
     is_resource,
-    reference_of,
+    page_links,
     searchset,
-    transaction_response,
     withheld_issues,
 )
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.search import Search
-from twinward.fhir.strict_json import REQUEST_LIMITS
+from twinward.fhir.shared_parameters import require_served
 from twinward.fhir.validate import ID
-from twinward.twins.errors import RecordNotFound
-from twinward.twins.models import DIRECTORY, Stored
+from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 from twinward.vocabulary import Purpose
@@ -41,38 +40,16 @@ class FhirService:
 
     twins: Twins
     clock: Clock
-    one_condition_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def editing(self) -> Editing:
         """Create, update, delete."""
-        return Editing(self.twins, self.clock, self.one_condition_at_a_time)
+        return Editing(self.twins, self.clock)
 
     @property
     def search(self) -> Search:
         """Search within patients and across them."""
         return Search(self.twins)
-
-    def transaction(self, principal: Principal, body: bytes, *, purpose: Purpose) -> bytes:
-        """Take a transaction Bundle in and answer with a transaction-response.
-
-        What concerns the patient is written all or nothing. What it shares with others (organisations,
-        practitioners …) is created first if absent, and stays even if the patient's part is refused.
-
-        Raises:
-            InvalidResource: not a valid transaction, or one about more than one patient.
-            AccessDenied, BelongsToAnother, TwinNotFound: as ``Twins.ingest``.
-        """
-        bundle = read_bundle(body, limits=REQUEST_LIMITS, depth="full")
-        if bundle.kind != "transaction":
-            issue = Issue("not-supported", "Bundle.type", "post a Bundle of type transaction here")
-            raise InvalidResource(issue)
-        imports = patient_imports(bundle)
-        if sum(one.reference != DIRECTORY for one in imports) > 1:
-            issue = Issue("not-supported", "Bundle.entry", "a transaction concerns one patient here")
-            raise InvalidResource(issue, hint="send one transaction per patient")
-        stored = [one for source in imports for one in self.twins.ingest(principal, source, purpose=purpose).stored]
-        return transaction_response(_in_order(bundle, stored), at_ms=self.clock.now_ms())
 
     def read(
         self, principal: Principal, resource_type: str, resource_id: str, *, purpose: Purpose, justification: str = ""
@@ -111,24 +88,89 @@ class FhirService:
         base: str,
         purpose: Purpose,
         justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
     ) -> bytes:
-        """The versions of one resource that this principal may see, newest first. Raises as ``Versions.history``."""
+        """The versions of one resource that this principal may see, newest first.
+
+        Raises:
+            InvalidResource: one of ``pairs``, the parameters of the request, is not served.
+            AccessDenied, RecordNotFound: as ``Versions.history``.
+        """
         reference = reference_to(resource_type, resource_id)
+        past = read_past(pairs)
         versions = self.twins.versions.history(principal, purpose, reference, justification=justification)
-        return history(versions, base=base)
+        stored = self.twins.versions.stored(reference) if past.at else {}
+        shown, total, before = past.page(versions, stored)
+        counts = past.subset.only_counts
+        links = page_links(f"{base}/{reference}/_history", past.used, str(before or ""), counts=counts)
+        return history(() if counts else shown, base=base, total=total, links=links, subset=past.subset)
+
+    def history_of_all(
+        self,
+        principal: Principal,
+        resource_type: str,
+        *,
+        base: str,
+        purpose: Purpose,
+        justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        """The versions of all resources of a type, or (empty) of all types, that this principal may see, newest first.
+
+        Raises:
+            InvalidResource: one of ``pairs`` is not served, or too much would have to be looked at.
+            AccessDenied: the principal may not search here.
+            RecordNotFound: no type of R4.
+        """
+        kind = resource_type_of(resource_type) if resource_type else ""
+        asked = read_changes(pairs, kind)
+        changes, counts = self.twins.changes, asked.subset.only_counts
+        found: list[Record] = []
+        total = after = None
+        try:
+            if counts:
+                total = changes.count(principal, purpose, asked.wanted, justification=justification)
+            else:
+                found, after = changes.page(principal, purpose, asked.wanted, asked.count, justification=justification)
+        except TooMuchAtOnce as error:
+            raise InvalidResource(Issue("too-costly", "", str(error)), hint=error.hint) from None
+        address = f"{base}/{kind}/_history" if kind else f"{base}/_history"
+        links = page_links(address, asked.used, cursor_of(after) if after else "", counts=counts)
+        return history(found, base=base, total=total, links=links, subset=asked.subset)
 
     def everything(
-        self, principal: Principal, patient_id: str, *, base: str, purpose: Purpose, justification: str = ""
+        self,
+        principal: Principal,
+        patient_id: str,
+        *,
+        base: str,
+        purpose: Purpose,
+        justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
     ) -> bytes:
-        """A searchset of all that this principal may see of a patient, the Patient resource first."""
-        reference = reference_to("Patient", patient_id)
-        records, withheld = self.twins.read_permitted(principal, purpose, reference, justification=justification)
-        resources = [record for record in records if is_resource(record)]
-        resources.sort(key=lambda record: reference_of(record) != reference)
-        return searchset(resources, base=base, total=len(resources), issues=withheld_issues(withheld))
+        """A searchset of all that this principal may see of a patient, the Patient resource first.
 
-    def metadata(self, *, base: str) -> bytes:
-        """The CapabilityStatement."""
+        Raises:
+            InvalidResource: one of ``pairs``, the parameters of the request, is not served.
+            AccessDenied, RecordNotFound: as ``Twins.read_permitted``.
+        """
+        reference = reference_to("Patient", patient_id)
+        asked = read_everything(pairs)
+        records, withheld = self.twins.read_permitted(principal, purpose, reference, justification=justification)
+        shown, total, after = asked.page(reference, [record for record in records if is_resource(record)])
+        counts = asked.subset.only_counts
+        return searchset(
+            () if counts else shown,
+            base=base,
+            total=total,
+            links=page_links(f"{base}/{reference}/$everything", asked.used, after, counts=counts),
+            issues=withheld_issues(withheld),
+            subset=asked.subset,
+        )
+
+    def metadata(self, *, base: str, pairs: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The CapabilityStatement, in full. Raises ``InvalidResource`` where something else is asked, by name."""
+        require_served("the capability statement", [one for one in pairs if one != ("mode", "full")], ())
         return capability_statement(base=base, software_version=__version__, at_ms=self.clock.now_ms())
 
 
@@ -151,9 +193,3 @@ def resource_type_of(name: str) -> str:
     if name not in R4_TYPES:
         raise RecordNotFound("this is not a resource type of FHIR R4")
     return name
-
-
-def _in_order(bundle: ParsedBundle, stored: list[Stored]) -> list[Stored]:
-    """Outcomes in the order of the bundle's entries; the node's own records (features) are not FHIR's business."""
-    by_reference = {one.reference: one for one in stored}
-    return [by_reference[entry.reference] for entry in bundle.entries]

@@ -13,6 +13,8 @@ from functools import lru_cache
 import msgspec
 
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.server_meta import Members, members_of, object_of
+from twinward.fhir.shared_parameters import SUBSETS, require_served
 from twinward.fhir.validate import summary_of
 
 _SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
@@ -20,7 +22,6 @@ _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _MAX_ELEMENTS = 50
 _SUBSETTED = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
 _ALWAYS = frozenset({"resourceType", "id", "meta"})
-_Members = dict[str, msgspec.Raw]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Subset:
         kept = self._kept(resource_type)
         if kept is None and self.summary != "data":
             return content
-        members = msgspec.json.decode(content, type=_Members)
+        members = members_of(content)
         dropped = {"text"} if self.summary == "data" else set()
         chosen = {
             name: raw
@@ -49,7 +50,7 @@ class Subset:
             if (kept is None or name.removeprefix("_") in kept) and name not in dropped
         }
         chosen["meta"] = msgspec.Raw(_tagged(chosen.get("meta")))
-        return _object(chosen)
+        return object_of(chosen)
 
     def _kept(self, resource_type: str) -> frozenset[str] | None:
         """The names that stay; None for all of them."""
@@ -64,6 +65,8 @@ class Subset:
 
 
 WHOLE = Subset()
+COUNTED = Subset("count")
+"""What ``_count=0`` asks for, too: https://hl7.org/fhir/R4/search.html#count."""
 
 
 def read_subset(pairs: Sequence[tuple[str, str]]) -> Subset:
@@ -79,17 +82,19 @@ def read_subset(pairs: Sequence[tuple[str, str]]) -> Subset:
     return _subset("" if summary == "false" else summary, frozenset(listed))
 
 
+def subset_asked(pairs: Sequence[tuple[str, str]]) -> Subset:
+    """The part that a read asks for. Raises as ``read_subset``, and for any other parameter by name."""
+    require_served("a read", pairs, SUBSETS)
+    return read_subset(pairs)
+
+
 @lru_cache(maxsize=64)
 def _subset(summary: str, elements: frozenset[str]) -> Subset:
     return Subset(summary, elements)
 
 
 def _tagged(meta: msgspec.Raw | None) -> bytes:
-    members: _Members = {} if meta is None else msgspec.json.decode(meta, type=_Members)
+    members: Members = {} if meta is None else members_of(meta)
     tags = msgspec.json.decode(members["tag"], type=list[msgspec.Raw]) if "tag" in members else []
     members["tag"] = msgspec.Raw(b"[" + b",".join([*map(bytes, tags), _SUBSETTED]) + b"]")
-    return _object(members)
-
-
-def _object(members: _Members) -> bytes:
-    return b"{" + b",".join(msgspec.json.encode(name) + b":" + bytes(raw) for name, raw in members.items()) + b"}"
+    return object_of(members)

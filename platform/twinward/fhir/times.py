@@ -10,7 +10,16 @@ _DATE_TIME = re.compile(
     r"(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2}))?)?)?"
 )
 
+_ASKED = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+"""A moment as a search may write it: https://hl7.org/fhir/R4/search.html#date leaves out seconds and zone."""
+
+_MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
+ALWAYS = (-(1 << 62), 1 << 62)
+"""An interval that every moment is in."""
+
 _END_OF_TIME_MS = 253_402_300_800_000  # 10000-01-01, which a datetime cannot say
 
 
@@ -50,6 +59,27 @@ def interval(text: object) -> tuple[int, int] | None:
     years = int(year) + (month in (None, "12"))
     following = to_ms(f"{years:04d}-{1 if month is None else int(month) % 12 + 1:02d}")
     return start, _END_OF_TIME_MS if following is None else following
+
+
+def asked_interval(text: str) -> tuple[int, int] | None:
+    """What a date or moment of a query covers: also one without seconds (a minute) or without a zone (UTC)."""
+    moment = text.replace(" ", "+")  # the + of a zone that was not escaped arrives as a blank
+    match = _ASKED.fullmatch(moment)
+    if match is None:
+        return interval(moment)
+    minute, rest, zone = match.groups()
+    found = interval(f"{minute}{rest or ':00'}{zone or 'Z'}")
+    return found if rest or found is None else (found[0], found[0] + _MINUTE_MS)
+
+
+def interval_of(value: object) -> tuple[int, int] | None:
+    """What a date, dateTime, instant or Period covers; an end that is not said is open. None for anything else."""
+    if not isinstance(value, dict):
+        return interval(value)
+    start, end = interval(value.get("start")), interval(value.get("end"))
+    if start is None and end is None:
+        return None
+    return (start[0] if start else ALWAYS[0], end[1] if end else ALWAYS[1])
 
 
 def to_date(text: object) -> date | None:

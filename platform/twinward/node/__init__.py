@@ -11,12 +11,14 @@ A node's home holds, on the embedded defaults:
 ``log.completeness.db`` for each patient how many accesses the log holds of it; made again from the log if lost
 ``anchors.db``          what was anchored, and what was on its way
 ``witness.db``          what this hospital's own witness has co-signed
-``consents.db``         sealed consents
-``accounts.db``         accounts: names, stretched passwords, hashed tokens
+``consents.db``         sealed consents, chained and held against the log
+``accounts.db``         accounts: names, stretched passwords, hashed tokens; chained, and held against the log
 ``chain.db``            the embedded chain
+``studies.db``          which rounds of which studies this hospital answered: none is answered twice
 ``consortium.json``     where the contracts are
 ``cohort.sealed``       the running epoch's similarity secrets, sealed
-``releases.sealed``     what each vendor was told in the running epoch, sealed: no answer may tell fewer apart
+``releases.sealed``     what each vendor was ever told, sealed: no answer may tell fewer apart
+``answers/<epoch>/``    what vendors were answered in the running epoch, sealed, to be given again by query id
 ``peers/<name>/``       the other hospitals of an embedded consortium, each with keys and a witness of its own
 ======================  ========================================================================
 """

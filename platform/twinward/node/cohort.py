@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
 from twinward.access.interfaces import Principal
 from twinward.access.service import Access
-from twinward.client.messages import BudgetReply, Mode, ResultsReply, Terms
+from twinward.audit.interfaces import HeadTrail
+from twinward.client.messages import BudgetReply, KeptAnswer, Mode, ResultsReply, Terms
 from twinward.clock import Clock
 from twinward.config import Settings
 from twinward.consortium import Consortium
-from twinward.errors import Unavailable
 from twinward.identity import Identity
+from twinward.node.answer_files import SealedAnswers
+from twinward.node.departures import Departures, Moment
 from twinward.node.homes import write_private
+from twinward.node.release_history import SealedDrawer
 from twinward.node.system import SYSTEM
+from twinward.similarity.book import Book
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.front_desk import FrontDesk
 from twinward.similarity.offer import Offer
-from twinward.similarity.scoring import Scoring
+from twinward.similarity.pace import Pace
+from twinward.similarity.scoring import Scoring, forget_kept
 from twinward.similarity.service import Similarity, gated_plan_of
 from twinward.twins.readers import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
+from twinward.vocabulary import TwinId
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 
 COHORT_FILE = "cohort.sealed"
-RELEASES_FILE = "releases.sealed"
 INDEX_FOLDER = "encrypted-indexes"
 
 
@@ -45,6 +49,8 @@ class RunningCohort:
         access: the gate every one of them passes.
         vault: whose records are released where consent allows.
         clock: the node's time.
+        departures: who has to leave a cohort that runs.
+        heads: the log's record of how far the history of releases has come.
     """
 
     def __init__(
@@ -56,7 +62,11 @@ class RunningCohort:
         access: Access,
         vault: RecordVault,
         clock: Clock,
+        departures: Departures,
+        heads: HeadTrail,
     ) -> None:
+        self._heads = heads
+        self._departures = departures
         self._settings = settings
         self._identity = identity
         self._twins = twins
@@ -65,6 +75,9 @@ class RunningCohort:
         self._clock = clock
         self._lock = threading.Lock()
         self._similarity: Similarity | None = None
+        self._opened = self._looked = self._let_go = Moment(0, 0)
+        self._book: Book | None = None
+        self._scoring = Scoring.parse(settings.scoring, settings.home / INDEX_FOLDER)
         self._offer = Offer(
             modes=tuple(Mode(name) for name in settings.modes),
             max_weight=settings.max_weight,
@@ -73,8 +86,14 @@ class RunningCohort:
             minimum_count=settings.minimum_count,
             requests_per_minute=settings.requests_per_minute,
         )
-        self._budget = LedgerBudget(consortium.budgets)
-        self._desk = FrontDesk(settings.hospital, twins.schema, self._offer, self._budget)
+        self._budget = LedgerBudget(
+            consortium.budgets,
+            window_epochs=settings.vendor_window_epochs,
+            window_grants=settings.vendor_window_grants,
+        )
+        self.signer = identity.answer_signer()
+        """The hospital's key for answers."""
+        self._desk = FrontDesk(settings.hospital, twins.schema, self._offer, self._budget, self.signer)
 
     def terms(self) -> Terms:
         """What may be asked in the running epoch, whether or not there is a cohort. Raises as ``current_epoch``."""
@@ -91,11 +110,15 @@ class RunningCohort:
         except NoCohort:
             return ResultsReply(results=())
 
+    def result(self, principal: Principal, query_id: str) -> KeptAnswer:
+        """The answer to one of a vendor's queries of the running epoch, again. Raises ``NotFound``, ``Conflict``."""
+        return self.current().result(principal, query_id)
+
     def current(self) -> Similarity:
-        """The running epoch's; a new epoch takes a new snapshot.
+        """The running epoch's; a new epoch takes a new snapshot. Who withdrew or was erased is not in it any more.
 
         Raises:
-            Unavailable: the chain does not answer.
+            Unavailable: the chain does not answer, or it cannot be known who withdrew.
             NoCohort: no patient's consent allows similarity search.
         """
         epoch = self._budget.current_epoch()
@@ -103,17 +126,67 @@ class RunningCohort:
             if self._similarity is None or self._similarity.cohort.epoch != epoch:
                 self._end()
                 self._similarity = self._open(epoch)
+            else:
+                self._keep_up(self._similarity)
             return self._similarity
 
     def refresh(self) -> Similarity:
         """A new snapshot within the running epoch, under the same secrets."""
-        self.close()
+        with self._lock:
+            self._end()
         return self.current()
 
     def close(self) -> None:
-        """End what scores."""
+        """End what scores, and give back files."""
         with self._lock:
             self._end()
+        self._departures.close()
+
+    def consents_set(self, twins: Sequence[TwinId]) -> None:
+        """Consents were set: whoever may not be in a cohort by them is in no index that is kept, from now on."""
+        if not all(map(self._departures.may_stay, twins)):
+            self.forget_indexes()
+
+    def let_go(self) -> None:
+        """Drop from memory who withdrew or was erased, in whatever process, also while nobody asks anything.
+
+        Raises:
+            Unavailable: it cannot be known who that is; no query is answered then either.
+        """
+        with self._lock:
+            if self._similarity is None:
+                return
+            now = self._departures.now()
+            if now == self._let_go:
+                return
+            gone = self._departures.of(self._similarity.cohort.twins, self._opened)
+            try:
+                if gone:
+                    self._similarity.drop(gone)
+            except NoCohort:
+                self._end()
+            self._let_go = now
+
+    def forget_indexes(self) -> None:
+        """Delete the encrypted indexes that are kept between starts: somebody in them has to go."""
+        forget_kept(self._settings.home / INDEX_FOLDER)
+
+    def _drawer(self) -> SealedDrawer:
+        return SealedDrawer(self._settings.home, self._identity.sealing_key, self._heads)
+
+    def _keep_up(self, similarity: Similarity) -> None:
+        """Let those leave who withdrew or were erased since the last look, in whatever process."""
+        now = self._departures.now()
+        if now == self._looked:
+            return
+        gone = self._departures.of(similarity.cohort.twins, self._opened)
+        try:
+            if gone or not (self._scoring.is_kept() or Mode.GATED not in self._offer.modes):
+                similarity.drop(gone)
+        except NoCohort:
+            self._end()
+            raise
+        self._looked = now
 
     def _end(self) -> None:
         if self._similarity is not None:
@@ -122,6 +195,9 @@ class RunningCohort:
 
     def _open(self, epoch: int) -> Similarity:
         secrets = self._sealed_secrets(epoch)
+        self._opened = opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
+        if self._book is None or self._book.epoch != epoch:
+            self._book = Book(epoch, self._drawer())
         similarity = Similarity.open(
             CohortReader(self._twins, self._access, SYSTEM),
             hospital=self._settings.hospital,
@@ -132,9 +208,13 @@ class RunningCohort:
             budget=self._budget,
             secrets=secrets,
             records=ExportReader(self._vault, self._access),
-            drawer=SealedDrawer(self._settings.home / RELEASES_FILE, self._identity.sealing_key),
+            book=self._book,
+            erased=lambda: self._departures.erased(opened),
             clock=self._clock,
-            scoring=Scoring.parse(self._settings.scoring, self._settings.home / INDEX_FOLDER),
+            scoring=self._scoring,
+            pace=Pace(self._settings.answer_step_ms / 1000),
+            signer=self.signer,
+            cabinet=SealedAnswers(self._settings.home, epoch, self._identity.sealing_key),
         )
         if secrets is None:
             sealed = seal(self._identity.sealing_key(), similarity.secrets.dangerously_export(), _aad(epoch))
@@ -151,35 +231,6 @@ class RunningCohort:
         except OpenError:
             return None  # sealed for another epoch: it is over
         return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, self._offer))
-
-
-class SealedDrawer:
-    """Implements ``similarity.book.Drawer``: what vendors were told, sealed in one file of the home."""
-
-    def __init__(self, path: Path, key: Callable[[], bytes]) -> None:
-        self._path, self._key = path, key
-
-    def load(self) -> bytes | None:
-        """What was kept last. Raises ``Unavailable`` if it was altered: then vendors are told nothing more."""
-        if not self._path.exists():
-            return None
-        try:
-            return open_sealed(self._key(), self._path.read_bytes(), _RELEASES_AAD)
-        except OpenError as error:
-            hint = "restore it from a backup, or remove it once the epoch is over"
-            raise Unavailable(
-                f"{self._path.name} does not open: it was altered or is another node's", hint=hint
-            ) from error
-
-    def save(self, content: bytes) -> None:
-        """Replace it, durably."""
-        try:
-            write_private(self._path, seal(self._key(), content, _RELEASES_AAD))
-        except OSError as error:
-            raise Unavailable(f"{self._path.name} cannot be written: {error.strerror}; nothing was told") from error
-
-
-_RELEASES_AAD = b"twinward/releases/1"
 
 
 def _aad(epoch: int) -> bytes:

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import stat
 from pathlib import Path
 
 from twinward.config import FILE_NAME, Settings
-from twinward.errors import Conflict
+from twinward.errors import BadInput, Conflict
 from twinward.private_files import write_private
+from twinward.serving_lock import require_not_served
 
 __all__ = ["empty", "home_of", "remove_node", "write_private"]
 
 
 def remove_node(home: Path) -> None:
-    """Delete a node's home, if it is one: a folder that is not empty and holds no ``twinward.toml`` is left alone."""
+    """Delete a node's home, if it is one: a folder that is not empty and holds no ``twinward.toml`` is left alone.
+
+    Raises:
+        Conflict: it is no node's home, or a process serves it.
+    """
     if not home.exists():
         return
     if any(home.iterdir()) and not (home / FILE_NAME).is_file():
         raise Conflict(f"{home} is not a node's home and is not touched", hint="give another --home")
+    require_not_served(home)
     shutil.rmtree(home)
+
+
+def tighten(home: Path) -> None:
+    """Close a home to everybody but its owner, as it was made: one that was opened since tells names, sizes and times.
+
+    A home on a read-only disk stays as it is.
+
+    Raises:
+        BadInput: it belongs to somebody else and is open to others.
+    """
+    status = home.stat()
+    if not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    try:
+        home.chmod(stat.S_IRWXU)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise BadInput(f"{home} is open to others, and not yours to close", hint=f"chmod 700 {home}") from None
 
 
 def empty(folder: Path) -> None:

@@ -11,6 +11,8 @@ from twinward.consortium import Consortium
 from twinward.errors import BadInput
 from twinward.identity import Identity
 from twinward.node.homes import home_of
+from twinward.node.key_guard import require_held, require_own
+from twinward.secret_files import secret_in
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import MalformedPolicy
@@ -21,23 +23,49 @@ from twinward_ledger.witness import Witness
 from twinward_ledger.witness_client import HttpWitness
 
 
-def own_keys(settings: Settings) -> KeyProvider:
-    """The hospital's key service, opened. A local one that is not there yet is made."""
-    return open_provider(settings.keys_uri, passphrase=_passphrase(settings))
+def own_keys(settings: Settings, *, make: bool = False, key_file: Path | None = None) -> KeyProvider:
+    """The hospital's key service, opened. ``make`` a local one that is not there yet: for a new node only.
+
+    A local one's key file lies beside it unless ``key_file`` says where.
+
+    Raises:
+        BadInput: the passphrase cannot be read.
+        KeyProviderError: the service refused or failed, or is not there.
+    """
+    return open_provider(settings.keys_uri, passphrase=_passphrase(settings), make=make, key_file=key_file)
 
 
-def identity_of(settings: Settings, name: str) -> Identity:
-    """A member's keys. On the embedded defaults the other members' lie in ``peers/``, each under a key of its own."""
+def make_identity(settings: Settings, name: str) -> Identity:
+    """A new member's keys: the only place that makes a first KEK. Raises as ``own_keys``."""
     if name == settings.tenant:
-        provider = own_keys(settings)
+        provider = own_keys(settings, make=True)
     else:
         folder = home_of(settings, name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        provider = open_provider(f"local:{folder / 'keys'}")
+        provider = open_provider(f"local:{folder / 'keys'}", make=True)
     tenant = TenantId(name)
     if not provider.versions(tenant):
         provider.create(KekId(tenant, 1))
     return Identity(provider, tenant)
+
+
+def identity_of(settings: Settings, name: str) -> Identity:
+    """A member's keys, none of which is made here: a node without its keys must not begin anew under others.
+
+    On the embedded defaults the other members' lie in ``peers/``, each under a key of its own.
+
+    Raises:
+        KeysNotOwn: the service holds no key of this member, or its key is another than this home's.
+        KeyProviderError: the service refused or failed, or is not there.
+    """
+    tenant = TenantId(name)
+    if name == settings.tenant:
+        identity = Identity(own_keys(settings), tenant)
+        require_own(identity, settings)
+        return identity
+    identity = Identity(open_provider(f"local:{home_of(settings, name) / 'keys'}"), tenant)
+    require_held(identity)
+    return identity
 
 
 def witness_of(
@@ -85,10 +113,10 @@ def witnesses_at(policy: QuorumPolicy, log: VerifierKey, timeout_s: float) -> tu
 
 
 def chain_key_of(settings: Settings) -> bytes | None:
-    """The secret key of the hospital's chain account. Raises ``BadInput``: its file does not hold one."""
+    """The secret key of the hospital's chain account. Raises ``BadInput``: it cannot be had from its file."""
     if settings.chain_key_file is None:
         return None
-    text = _secret_of(settings.chain_key_file, "the chain account's key")
+    text = secret_in(settings.chain_key_file, "the chain account's key")
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
@@ -98,11 +126,4 @@ def chain_key_of(settings: Settings) -> bytes | None:
 def _passphrase(settings: Settings) -> str | None:
     if settings.passphrase_file is None:
         return None
-    return _secret_of(settings.passphrase_file, "the passphrase")
-
-
-def _secret_of(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise BadInput(f"{what} cannot be read from {path}") from None
+    return secret_in(settings.passphrase_file, "the passphrase")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from twinward.clock import Clock, SystemClock
-from twinward.config import FILE_NAME, POLICY_FILE, Settings, origin_of
+from twinward.config import CONSORTIUM_FILE, FILE_NAME, POLICY_FILE, Settings, origin_of
 from twinward.consortium import Consortium, WitnessCard, founder_of
 from twinward.errors import BadInput, Conflict, NotFound
 from twinward.identity import Identity
 from twinward.node.errors import translated
-from twinward.node.homes import empty, home_of, write_private
-from twinward.node.members import chain_key_of, identity_of, policy_of, witness_of, witnesses_at
+from twinward.node.homes import empty, home_of, tighten, write_private
+from twinward.node.members import chain_key_of, identity_of, make_identity, policy_of, witness_of, witnesses_at
 from twinward.node.node import Neighbourhood, Node
+from twinward.node.resting import RestingChain, RestingKeys
+from twinward.node.store_guard import require_named_in_home, require_of_one_node, require_there
+from twinward.restored_home import RestoredHome
+from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain
 from twinward_ledger.note import VerifierKey
 from twinward_ledger.policy import Group, PolicyWitness, QuorumPolicy
@@ -41,8 +46,11 @@ def create_node(settings: Settings, *, cards: Sequence[WitnessCard] = (), clock:
             raise Conflict(f"{home} is not empty", hint="give another --home; `twinward demo --force` replaces a node")
     except OSError as error:
         raise BadInput(f"{home} cannot be a node's home: {error.strerror}") from None
+    tighten(home)
     try:
         with translated():
+            log_key = make_identity(settings, settings.tenant).log_key(settings.origin)
+            settings = settings.model_copy(update={"log_key": str(log_key)})
             if cards:
                 settings = _with_witnesses(settings, cards)
             node = _assemble(settings, clock or SystemClock(), found=True, cards=cards)
@@ -61,15 +69,25 @@ def open_node(home: Path | None = None, *, clock: Clock | None = None) -> Iterat
     Raises:
         NotFound: there is no node.
         BadInput: its settings are wrong.
+        NotAtWork: it was restored, and other databases than its own are named.
+        StoresNotOwn: a database is gone, empty, or another one than this home works with.
+        LogTampered: the log is not, or no longer whole, what this home had signed.
         Unavailable: a key service, store or chain does not answer.
     """
     settings = Settings.load(home)
     if not (settings.home / FILE_NAME).is_file():
         hint = "`twinward demo` makes one and fills it, `twinward node init` makes an empty one"
         raise NotFound(f"there is no node in {settings.home}", hint=hint)
+    tighten(settings.home)
+    restored = RestoredHome.of(settings.home)
+    if restored is not None:
+        restored.require_own_databases(settings)
+        settings = settings.model_copy(update={"alert_url": ""})
+    require_named_in_home(settings)
     with translated():
-        node = _assemble(settings, clock or SystemClock(), found=False)
+        node = _assemble(settings, clock or SystemClock(), found=False, restored=restored)
         try:
+            require_of_one_node(node)
             yield node
         finally:
             node.close()
@@ -78,8 +96,8 @@ def open_node(home: Path | None = None, *, clock: Clock | None = None) -> Iterat
 def join_as_peer(node: Node, name: str) -> Node:
     """The node of another member of an embedded consortium, on this machine: its own keys, vault and log."""
     home = home_of(node.settings, name)
-    embedded = {"keys": "", "records": "", "keyring": "", "log": ""}  # what those settings name is the node's own
-    update = {"home": home, "tenant": name, "hospital": name.title(), **embedded}
+    own = ("keys", "log_key", "records", "keyring", "log")  # what those settings name is the node's own
+    update = {"home": home, "tenant": name, "hospital": name.title(), "passphrase_file": None, **dict.fromkeys(own, "")}
     settings = node.settings.model_copy(update=update)
     with translated():
         identity = identity_of(settings, name)
@@ -98,7 +116,7 @@ def _require_new(node: Node) -> None:
 def _with_witnesses(settings: Settings, cards: Sequence[WitnessCard]) -> Settings:
     """Settings under which these witnesses are asked; writes their quorum policy: any ``quorum`` of them."""
     path = settings.home / POLICY_FILE
-    log = identity_of(settings, settings.tenant).log_key(settings.origin)
+    log = VerifierKey.parse(settings.log_key)
     witnesses = tuple(PolicyWitness(one.name, VerifierKey.parse(one.key), one.url.rstrip("/")) for one in cards)
     names = tuple(one.name for one in witnesses)
     if not 1 <= settings.quorum <= len(set(names)) == len(names):
@@ -121,23 +139,39 @@ def _neighbourhood(
     return Neighbourhood(consortium, asked, policy)
 
 
-def _assemble(settings: Settings, clock: Clock, *, found: bool, cards: Sequence[WitnessCard] = ()) -> Node:
+def _assemble(
+    settings: Settings,
+    clock: Clock,
+    *,
+    found: bool,
+    cards: Sequence[WitnessCard] = (),
+    restored: RestoredHome | None = None,
+) -> Node:
     embedded = settings.witnesses if settings.quorum_policy is None else ()
-    identities = {name: identity_of(settings, name) for name in {*embedded, settings.tenant}}
-    chain = open_chain(
+    keys_of = make_identity if found else identity_of
+    identities = {name: keys_of(settings, name) for name in {*embedded, settings.tenant}}
+    if not found:
+        require_there(settings)
+    chain: ChainClient = open_chain(
         settings.chain_uri,
         chain_id=settings.chain_id,
         key=chain_key_of(settings),
         now_s=lambda: clock.now_ms() // 1000,
     )
-    path = settings.home / "consortium.json"
+    if restored is not None:
+        identities = {name: replace(one, provider=RestingKeys(one.provider)) for name, one in identities.items()}
+        chain = RestingChain(chain)
+    path = settings.home / CONSORTIUM_FILE
+    keys = {name: one.witness_keys() for name, one in identities.items()}
     if found:
         founders = [one.founder() for one in cards]
-        founders += [founder_of(name, identities[name].witness_keys()) for name in embedded]
-        consortium = Consortium.found(chain, path, founders, settings.quorum)
+        founders += [founder_of(name, keys[name]) for name in embedded]
+        review_s = settings.break_glass_review_s
+        consortium = Consortium.found(chain, path, founders, settings.quorum, review_s=review_s, keys=keys)
     else:
-        consortium = Consortium.join(chain, path)
+        consortium = Consortium.join(chain, path, keys)
     logs = [identity.log_key(origin_of(name)) for name, identity in identities.items()]
     witnesses = [witness_of(settings, name, identities[name], logs, consortium, clock) for name in embedded]
     identity = identities[settings.tenant]
-    return Node(settings, identity, _neighbourhood(settings, identity, consortium, witnesses), clock)
+    surrounds = _neighbourhood(settings, identity, consortium, witnesses)
+    return Node(settings, identity, surrounds, clock, restored=restored)

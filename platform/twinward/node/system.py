@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from twinward.access.interfaces import Principal
-from twinward.vocabulary import Role
+from twinward.access.interfaces import NODE
 
-SYSTEM = Principal("node", Role.SYSTEM, "this node")
+SYSTEM = NODE
 """Filing what is imported, taking cohort snapshots."""

@@ -19,7 +19,7 @@ from twinward.vocabulary import TwinId
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohort:
-    """A snapshot. A consent that changes later takes effect with the next epoch at the latest.
+    """A snapshot. Who consents later comes with the next one; who withdraws or is erased leaves at once (``without``).
 
     Attributes:
         hospital: whose cohort it is; part of the binding.
@@ -55,6 +55,14 @@ class Cohort:
         if levels.min() < 0 or levels.max() >= schema.levels:
             raise BadInput("a feature vector with levels outside the schema", hint="derive the features anew")
         return cls(hospital, schema, secrets.epoch, twins, levels)
+
+    def without(self, twins: frozenset[TwinId]) -> Cohort:
+        """The same cohort less some of its rows. Raises ``NoCohort`` where nobody is left."""
+        staying = [row for row, twin in enumerate(self.twins) if twin not in twins]
+        if not staying:
+            raise NoCohort
+        left = tuple(self.twins[row] for row in staying)
+        return Cohort(self.hospital, self.schema, self.epoch, left, self.levels[staying])
 
     def __len__(self) -> int:
         return len(self.twins)

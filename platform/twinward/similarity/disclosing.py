@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from secrets import SystemRandom
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.client.messages import MatchReply, Mode
@@ -12,77 +14,127 @@ from twinward.similarity.book import Book
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.interfaces import Match, ReleasePolicy
+from twinward.similarity.release import present, with_absent
 from twinward.vocabulary import Action, Category, Purpose, TwinId
 
-KEPT_RESULTS = 100
-"""Results kept for a vendor to look at again, in memory, until the epoch ends."""
+_FEATURES = frozenset({Category.FEATURES})
+_AT_ONCE = 4096
+"""Events in one durable step of the log."""
 
 
 class Disclosure:
     """One epoch's answers.
 
     Args:
-        cohort: whom answers are about.
         secrets: the epoch's, for handles.
         policy: what may leave.
         access: decides and logs what leaves about each patient.
-        book: what each vendor was told so far.
+        book: what each vendor was told so far, in every epoch.
+        erased: the twins of which something was erased since the snapshot: nothing is told of them any more, and
+            nobody is asked whether it might.
     """
 
     def __init__(
-        self, cohort: Cohort, secrets: CohortSecrets, policy: ReleasePolicy, access: AccessControl, book: Book
+        self,
+        secrets: CohortSecrets,
+        policy: ReleasePolicy,
+        access: AccessControl,
+        book: Book,
+        erased: Callable[[], frozenset[TwinId]] = frozenset,
     ) -> None:
-        self._cohort, self._secrets, self._policy = cohort, secrets, policy
-        self._access, self._book = access, book
+        self._secrets, self._policy = secrets, policy
+        self._access, self._book, self._erased = access, book, erased
         self._lock = threading.Lock()
-        self._results: dict[str, list[MatchReply]] = defaultdict(list)
-        self._twins: dict[str, dict[str, TwinId]] = {}
+        self._compared: dict[str, set[TwinId]] = defaultdict(set)
 
-    def tell(self, principal: Principal, mode: Mode, matches: list[Match], left: int) -> MatchReply:
-        """The reply. Whoever would be told is decided on and logged; the book is written before it is returned."""
-        vendor, epoch = principal.id, self._cohort.epoch
+    def compare(self, principal: Principal, cohort: Cohort) -> None:
+        """Before a query is scored: log that this vendor's queries are compared with each patient of the cohort.
+
+        Once for each patient, vendor and epoch (and start of the node): the event says that it stands for every query
+        of the vendor until the epoch ends, how many its allowance says. A patient's report so shows who asked, whether
+        or not anything was told; what was told is a ``match`` of its own, each time.
+
+        Raises:
+            Unavailable: it could not be logged: nothing is scored.
+        """
+        vendor, gone = principal.id, self._erased()
+        with self._lock:
+            known = self._compared[vendor]
+            fresh = [twin for twin in cohort.twins if twin not in known and twin not in gone]
+        detail = (("epoch", str(self._secrets.epoch)), ("stands for", "every query until the epoch ends"))
+        for start in range(0, len(fresh), _AT_ONCE):
+            some = fresh[start : start + _AT_ONCE]
+            self._access.decide_many(
+                [
+                    AccessRequest(principal, Action.QUERY, Purpose.SIMILARITY, twin, _FEATURES, detail=detail)
+                    for twin in some
+                ]
+            )
+            with self._lock:
+                known.update(some)
+
+    def tell(self, principal: Principal, mode: Mode, cohort: Cohort, matches: list[Match], left: int) -> MatchReply:
+        """The reply. Whoever would be told is decided on and logged; the book is written before it is returned.
+
+        Groups of earlier answers may hold patients who left the cohort since: these are told no more. Handles come in
+        an order drawn anew for each answer: no place in it says anything.
+        """
+        vendor, epoch = principal.id, self._secrets.epoch
         with self._book.lock:  # two answers at once to one vendor could otherwise split a group between them
-            told = self._book.told(vendor)
+            ever = self._book.told(vendor)
+            here = frozenset(cohort.twins)
+            told = present(ever, here)
+            closed = self._book.closed(vendor)
+            matches = [match for match in matches if match.twin not in closed]
             wanted = self._policy.candidates(matches, told)
-            shown = self.exported(principal, mode, sorted(wanted))
+            shown = self.tellable(principal, mode, sorted(wanted.intersection(cohort.twins)))
             release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=shown, told=told)
-            self._book.write(vendor, release.groups)
-        reply = MatchReply(
+            handles = frozenset(release.handles)
+            handed = frozenset(twin for twin in shown if self._secrets.handle(vendor, twin) in handles)
+            self._book.write(vendor, with_absent(ever, release.groups, here), handed)
+        order = list(release.handles)
+        SystemRandom().shuffle(order)
+        return MatchReply(
             mode=mode,
             epoch=epoch,
-            handles=release.handles,
+            handles=tuple(order),
             count=release.count,
             withheld=release.withheld,
             budget_left=left,
         )
-        with self._lock:
-            self._results[vendor] = [*self._results[vendor], reply][-KEPT_RESULTS:]
-        return reply
 
-    def exported(self, principal: Principal, mode: Mode, twins: list[TwinId]) -> frozenset[TwinId]:
-        """Whose consent lets something out to this vendor right now; each decision is in the log."""
-        detail = (("mode", mode.value), ("epoch", str(self._cohort.epoch)))
-        features = frozenset({Category.FEATURES})
+    def tell_each(self, principal: Principal, mode: Mode, twins: Sequence[TwinId]) -> frozenset[TwinId]:
+        """Who of these is told of, each for itself: vendor-key mode, where the hospital knows no matches."""
+        shown = self.tellable(principal, mode, twins)
+        with self._book.lock:
+            self._book.write(principal.id, self._book.told(principal.id), shown)
+        return shown
+
+    def tellable(self, principal: Principal, mode: Mode, twins: Sequence[TwinId]) -> frozenset[TwinId]:
+        """Who may be told of to this vendor right now: a handle, a distance. Each decision is in the log."""
+        detail = (("mode", mode.value), ("epoch", str(self._secrets.epoch)))
+        gone = self._erased()
+        twins = [twin for twin in twins if twin not in gone]
         requests = [
-            AccessRequest(principal, Action.EXPORT, Purpose.SIMILARITY, twin, features, detail=detail) for twin in twins
+            AccessRequest(principal, Action.MATCH, Purpose.SIMILARITY, twin, _FEATURES, detail=detail) for twin in twins
         ]
         permits = self._access.decide_many(requests) if requests else []
-        return frozenset(twin for twin, permit in zip(twins, permits, strict=True) if permit is not None)
-
-    def results(self, vendor: str) -> tuple[MatchReply, ...]:
-        """What a vendor was told by this process, the latest ``KEPT_RESULTS``, oldest first."""
-        with self._lock:
-            return tuple(self._results.get(vendor, ()))
+        permitted = frozenset(twin for twin, permit in zip(twins, permits, strict=True) if permit is not None)
+        return permitted - self._erased()  # again: it may have happened while the log was written
 
     def resolve(self, vendor: str, handle: str) -> TwinId:
-        """The twin behind a vendor's handle. Raises ``NotFound``.
+        """The twin behind a handle that this vendor was told, in this epoch, by any process of this node.
 
-        A handle is 128 bits of a MAC over vendor, epoch and twin: whoever shows one was given it.
+        Raises:
+            NotFound: it was not, for whatever reason: unknown, another's, never told, erased since.
         """
-        with self._lock:
-            if vendor not in self._twins:
-                self._twins[vendor] = {self._secrets.handle(vendor, twin): twin for twin in self._cohort.twins}
-            twin = self._twins[vendor].get(handle)
-        if twin is None:
-            raise NotFound("no such handle was released to you in this epoch", hint="handles change with every epoch")
-        return twin
+        return self.resolve_all(vendor, [handle])[handle]
+
+    def resolve_all(self, vendor: str, handles: Iterable[str]) -> dict[str, TwinId]:
+        """The twins behind several handles, all or none. Raises as ``resolve``."""
+        known = {self._secrets.handle(vendor, twin): twin for twin in self._book.handed(vendor) - self._erased()}
+        try:
+            return {handle: known[handle] for handle in handles}
+        except KeyError:
+            hint = "handles change with every epoch"
+            raise NotFound("no such handle was released to you in this epoch", hint=hint) from None

@@ -1,43 +1,75 @@
-"""One engine per mode: a cohort made ready to be asked, and the asking. No policy here, no budget, no log."""
+"""One engine per mode: a cohort made ready to be asked, and the asking. No policy here, no budget, no log.
+
+An engine and its cohort are one: when a row leaves, both are made anew, and whoever is still answering by the old one
+keeps it until the answer is done. Then nobody refers to it any more and what scored is given back, by itself.
+"""
 
 from __future__ import annotations
 
 import secrets
+import weakref
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from twinward.client.messages import ModeTerms
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
-from twinward.similarity.errors import QueryMalformed
+from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
+from twinward.similarity.gate_process import GateProcess
 from twinward.similarity.scoring import Scoring
 from twinward.similarity.shards import Blinding, Scorer
 from twinward_crypto.errors import CryptoError, MalformedBundle, ParameterError
 from twinward_crypto.homomorphic import wire
-from twinward_crypto.homomorphic.gated import GateKey
+from twinward_crypto.homomorphic.gated import NO_DISTANCE, GateKey
 from twinward_crypto.homomorphic.parameters import Plan
+from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.matrix.index import OutsourcedIndex, build_index
 from twinward_crypto.matrix.scheme import MatrixKey
 from twinward_crypto.matrix.token import Token, make_token
 
 Bools = NDArray[np.bool_]
 
+log = structlog.get_logger("twinward.similarity")
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class GatedEngine:
-    """Who holds the encrypted index (all that scoring needs), and the gate that opens scores."""
+    """Who holds the encrypted index (all that scoring needs), and the gate that checks queries and opens scores.
 
+    Attributes:
+        cohort: whom it scores.
+        scorer: scores without a key.
+        gate: encrypts checked queries and opens scores.
+        opener: opens vendors' queries, in a process of its own.
+    """
+
+    cohort: Cohort
     scorer: Scorer
-    binding: bytes
     gate: GateKey = field(repr=False)
+    opener: GateProcess = field(repr=False)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, _end, self.scorer, self.opener)
+
+    @property
+    def binding(self) -> bytes:
+        """What every bundle about this cohort carries."""
+        return self.cohort.binding
 
     @classmethod
     def prepare(cls, cohort: Cohort, secrets_: CohortSecrets, scoring: Scoring) -> GatedEngine:
         """Encrypt the cohort under the epoch's gate key."""
         gate = secrets_.gate_key
-        return cls(scoring.gated(gate, cohort.levels, binding=cohort.binding), cohort.binding, gate)
+        scorer = scoring.gated(gate, cohort.levels, binding=cohort.binding)
+        return cls(cohort, scorer, gate, GateProcess(gate))
+
+    def close(self) -> None:
+        """End the processes."""
+        _end(self.scorer, self.opener)
 
     def public_key(self) -> bytes:
         """The ``GATE_PUBLIC_KEY`` bundle vendors encrypt with."""
@@ -47,39 +79,67 @@ class GatedEngine:
         """A query's frame. Raises ``QueryMalformed``."""
         return _frame(data, wire.Kind.GATED_QUERY, self.gate.plan, self.binding)
 
-    def distances(self, query: wire.Bundle) -> NDArray[np.int64]:
-        """Score without a key, then open at the gate. Raises ``QueryMalformed`` for what no honest client sends."""
+    def open(self, query: wire.Bundle) -> PlainQuery:
+        """The gate opens and checks a query. Raises ``QueryMalformed``, alike for all that no honest client sends."""
         try:
-            return self.gate.open_distances(self.scorer.score(query))
+            return self.opener.open_query(query)
         except MalformedBundle as error:
-            raise QueryMalformed(str(error)) from error
+            raise QueryMalformed(str(error), hint="make the query with the twinward client: it was charged") from error
+
+    def distances(self, query: PlainQuery) -> NDArray[np.int64]:
+        """Score a checked query without a key, then open at the gate; ``NO_DISTANCE`` where a score is none.
+
+        What goes wrong from here on is the hospital's own fault, whatever the vendor sent: it is logged, without a
+        number or a row. Raises ``ScoringUnavailable``.
+        """
+        try:
+            sealed = self.gate.encrypt_query(query, binding=self.binding)
+            distances = self.gate.open_distances(self.scorer.score(sealed))
+        except MalformedBundle as error:
+            raise ScoringUnavailable("the hospital's own index could not be scored") from error
+        if (distances == NO_DISTANCE).any():
+            log.error("scores that are no distances count as no match: the encrypted index is damaged")
+        return distances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VendorKeyEngine:
-    """Who holds the plaintext cohort, packed for scoring under a vendor's key."""
+    """Who holds the plaintext cohort and packs it for each query under a vendor's key.
 
-    scorer: Scorer
+    Rows come in an order of the operating system's random source, drawn anew for each query: the answer's places are
+    in the vendor's hands, and one order for all would tell vendors which of their handles are the same patient.
+    """
+
+    cohort: Cohort
     plan: Plan
-    rows: int
-    binding: bytes
+    scoring: Scoring
+
+    @property
+    def binding(self) -> bytes:
+        """What every bundle about this cohort carries."""
+        return self.cohort.binding
 
     @classmethod
     def prepare(cls, cohort: Cohort, terms: ModeTerms, scoring: Scoring) -> VendorKeyEngine:
-        """Pack the cohort."""
-        plan = terms.plan(cohort.schema)
-        scorer = scoring.vendor_key(plan, cohort.levels, binding=cohort.binding)
-        return cls(scorer, plan, len(cohort), cohort.binding)
+        """Plan for a cohort."""
+        return cls(cohort, terms.plan(cohort.schema), scoring)
 
     def parse(self, data: bytes) -> wire.Bundle:
         """A query's frame. Raises ``QueryMalformed``."""
         return _frame(data, wire.Kind.QUERY, self.plan, self.binding)
 
-    def scores(self, query: wire.Bundle, hidden: Bools) -> bytes:
-        """Encrypted distances of every row, each with fresh noise; ``hidden`` rows get a random value instead."""
-        noise = np.array([secrets.randbelow(self.plan.noise_width) for _ in range(self.rows)], dtype=np.int64)
+    def scores(self, query: wire.Bundle, hidden: Bools) -> tuple[bytes, list[int]]:
+        """Encrypted distances of every row, each with fresh noise; ``hidden`` rows get a random value instead.
+
+        Returns:
+            The answer, and which row of the cohort stands at each of its places.
+        """
+        order = list(range(len(self.cohort)))
+        secrets.SystemRandom().shuffle(order)
+        noise = np.array([secrets.randbelow(self.plan.noise_width) for _ in order], dtype=np.int64)
         try:
-            return self.scorer.score(query, Blinding(noise, hidden)).encode()
+            with closing(self.scoring.vendor_key(self.plan, self.cohort.levels[order], binding=self.binding)) as scorer:
+                return scorer.score(query, Blinding(noise, hidden[order])).encode(), order
         except MalformedBundle as error:
             raise QueryMalformed(str(error)) from error
 
@@ -88,6 +148,7 @@ class VendorKeyEngine:
 class MatrixEngine:
     """The outsourced tree, which row each of its positions is, and the key that makes tokens."""
 
+    cohort: Cohort
     index: OutsourcedIndex
     key: MatrixKey = field(repr=False)
     top: int
@@ -97,7 +158,7 @@ class MatrixEngine:
         """Build and encrypt the tree."""
         top = cohort.schema.levels - 1
         key = secrets_.matrix_key
-        return cls(build_index(key, cohort.levels, top=top, binding=cohort.binding), key, top)
+        return cls(cohort, build_index(key, cohort.levels, top=top, binding=cohort.binding), key, top)
 
     def token(self, levels: tuple[int, ...], threshold_squared: int) -> bytes:
         """A token for the outsourced tree. Raises ``QueryMalformed``."""
@@ -118,6 +179,11 @@ class MatrixEngine:
     def rows(self, token: Token) -> list[int]:
         """The cohort's rows that match."""
         return sorted(self.index.rows[self.index.tree.search(token).positions].tolist())
+
+
+def _end(*held: Scorer | GateProcess) -> None:
+    for one in held:
+        one.close()
 
 
 def _frame(data: bytes, kind: wire.Kind, plan: Plan, binding: bytes) -> wire.Bundle:

@@ -2,6 +2,7 @@
 
 Refused
 ├── BudgetExhausted      no queries left in this epoch; nothing was spent
+│   └── WindowExhausted  none left over many epochs
 ├── TooFast              more requests a minute than the hospital answers; nothing was spent (HTTP 429)
 └── QueryRefused         the mode is not offered, or the release policy says no before anything is scored
     └── NoCohort         no patient's consent allows similarity search: there is nobody to ask about
@@ -36,6 +37,19 @@ class BudgetExhausted(Refused):
         super().__init__(
             f"{vendor} has {remaining} queries left in epoch {epoch}, too few for this one; nothing was spent",
             hint=f"the allowance is renewed {when(resets_at_s)}",
+        )
+        self.remaining = remaining
+
+
+class WindowExhausted(BudgetExhausted):
+    """No queries left over many epochs, whatever is left of the running one."""
+
+    def __init__(self, vendor: str, remaining: int, epochs: int, opens_at_s: int) -> None:
+        Refused.__init__(
+            self,
+            f"{vendor} has {remaining} queries left in the last {epochs} epochs together, too few for this one; "
+            "nothing was spent",
+            hint=f"more are free {when(opens_at_s).replace('the next', 'a later')}",
         )
         self.remaining = remaining
 
@@ -84,9 +98,13 @@ class QueryMalformed(BadInput):
 class BudgetUnavailable(Unavailable):
     """The ledger that keeps budgets does not answer. Nothing was scored."""
 
+    own_words = True
+
 
 class ScoringUnavailable(Unavailable):
     """The processes or machines that score a cohort do not answer."""
+
+    own_words = True
 
 
 class SecretsUnreadable(Unavailable):

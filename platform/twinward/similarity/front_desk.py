@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import Principal
 from twinward.client.messages import BudgetReply, Terms
+from twinward.client.proofs import AnswerSigner, Kind
 from twinward.feature_schema import FeatureSchema
 from twinward.similarity.interfaces import QueryBudget
 from twinward.similarity.offer import Offer
@@ -20,22 +21,26 @@ class FrontDesk:
         schema: the features that count.
         offer: which modes, with which parameters.
         budget: vendors' allowances, on the ledger.
+        signer: the hospital's key for answers.
     """
 
     hospital: str
     schema: FeatureSchema
     offer: Offer
     budget: QueryBudget
+    signer: AnswerSigner
 
     def terms(self, epoch: int) -> Terms:
-        """What may be asked. Public. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""
-        return Terms(
+        """What may be asked, signed. Public. Raises ``ParameterError``, naming what no mode can be exact with."""
+        terms = Terms(
             hospital=self.hospital,
             epoch=epoch,
             feature_schema=self.schema,
             modes=self.offer.terms(self.schema),
             minimum_count=self.offer.minimum_count,
+            fingerprint=self.schema.fingerprint(),
         )
+        return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
 
     def allowance(self, principal: Principal, epoch: int) -> BudgetReply:
         """What a vendor has left. Raises ``BudgetUnavailable``: the ledger does not answer."""

@@ -32,7 +32,7 @@ class Release:
         handles: pseudonyms of the matches that consent lets out, different for every vendor and epoch.
         count: how many handles, None where nothing is told.
         withheld: one sentence saying what is missing and why. It depends on nobody who is not told.
-        groups: what the vendor was told so far, this answer included.
+        groups: what the vendor was ever told, this answer included.
     """
 
     handles: tuple[str, ...]

@@ -41,8 +41,9 @@ def checked_search(cohort: Cohort, asked: MatrixSearch, *, max_weight: int) -> M
     return asked.model_copy(update={"weights": weights, "threshold_squared": limit})
 
 
-def search(engine: MatrixEngine, cohort: Cohort, asked: MatrixSearch) -> list[Match]:
+def search(engine: MatrixEngine, asked: MatrixSearch) -> list[Match]:
     """The rows that a checked search finds."""
+    cohort = engine.cohort
     within = _searching(engine, cohort, asked.levels, asked.weights or ())
     limit = asked.threshold_squared
     return cohort.at(_nearest(within, limit, asked.nearest) if asked.nearest else within(limit))

@@ -12,7 +12,7 @@ from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
 LEAKAGE: Mapping[Mode, str] = {
     Mode.GATED: (
         "The scoring side sees ciphertexts, the number of records and whether weights were used. The hospital's gate "
-        "sees the threshold and every distance, and could decrypt the query. The vendor learns matches only, never "
+        "sees the threshold and every distance, and opens the query to check it. The vendor learns matches only, never "
         "about fewer than the minimum count, and never tells fewer than that apart."
     ),
     Mode.VENDOR_KEY: (

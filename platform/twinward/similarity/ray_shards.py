@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinward.similarity.errors import ScoringUnavailable
-from twinward.similarity.shards import Blinding, PreparedCohort, ShardWorker, Span, merged
+from twinward.similarity.shards import Blinding, PreparedCohort, ShardWorker, Span, checked, merged
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic.block_file import memory_file
 from twinward_crypto.homomorphic.wire import Bundle
@@ -53,10 +53,10 @@ class RayShard:
         file.flush()
         self._worker = ShardWorker(replace(prepared, path=path), Span(0, prepared.plan.blocks(prepared.rows)))
 
-    def score(self, query: Bundle, blinding: Blinding | None) -> tuple[bytes, ...] | CryptoError:
-        """The shard's part of the answer, or what is wrong with the query."""
+    def score(self, query: Bundle, blinding: Blinding | None) -> bytes | CryptoError:
+        """The shard's part of the answer, encoded, or what is wrong with the query."""
         try:
-            return self._worker.score(query, blinding)
+            return self._worker.answer(query, blinding)
         except CryptoError as error:
             return error
 
@@ -111,14 +111,14 @@ class RayScorer:
             pending.append(actor.score.remote(asked, part))
             start += rows
         try:
-            answers: list[tuple[bytes, ...] | CryptoError] = self._ray.get(pending)
+            answers: list[bytes | CryptoError] = self._ray.get(pending)
         except self._ray.exceptions.RayError as error:
             raise ScoringUnavailable("the cluster lost a shard and could not make it again") from error
         parts = []
-        for answer in answers:
+        for answer, rows in zip(answers, self._rows, strict=True):
             if isinstance(answer, CryptoError):
                 raise answer
-            parts.append(answer)
+            parts.append(checked(query, answer, rows))
         return merged(query, start, parts)
 
     def close(self) -> None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from twinward.access.derived import require_records
 from twinward.access.interfaces import Principal
 from twinward.client.messages import RecordsReply, RecordsRequest, SealedRecords, sealing_context
 from twinward.errors import BadInput
 from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.errors import QueryMalformed
-from twinward.similarity.interfaces import OpenedRecord, RecordSource
+from twinward.similarity.interfaces import OpenedRecord, QueryBudget, RecordSource
 from twinward.vocabulary import Category
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.disclosure import seal_to
@@ -29,31 +31,48 @@ MAX_PATIENT_BYTES = 12 << 20
 _WITHHELD = "patients whose consent lets none of these categories out to you, or who have no such record, are missing"
 
 
-def release_records(
-    source: RecordSource, disclosure: Disclosure, principal: Principal, request: RecordsRequest, binding: bytes
-) -> RecordsReply:
-    """Open what consent lets out and seal it, patient by patient.
+@dataclass(frozen=True, slots=True)
+class RecordRelease:
+    """Gives out the records behind handles.
 
-    Raises:
-        NotFound: a handle that was not released to this vendor in this epoch: nothing is opened.
-        QueryMalformed: an unknown category, or no usable public key: nothing is opened.
-        BadInput: one patient's records are too many at once.
+    Attributes:
+        source: who opens them, patient by patient, by consent.
+        disclosure: which handles this epoch's vendors were told.
+        budget: one request costs one query, spent before anything is opened.
+        binding: of the cohort.
     """
-    categories = _categories(request.categories)
-    detail = (("epoch", str(request.epoch)), ("sealed to", hashlib.sha256(request.recipient).hexdigest()))
-    try:
-        seal_to(request.recipient, b"")
-    except MalformedKey as error:
-        raise QueryMalformed(str(error), hint="`twinward vendor keygen` makes a key pair") from error
-    twins = {handle: disclosure.resolve(principal.id, handle) for handle in dict.fromkeys(request.handles)}
-    sealed = []
-    for handle, twin in twins.items():
-        records = source.export(principal, twin, categories, detail)
-        if records:
-            sealed.append(_sealed(handle, records, request.recipient, binding))
-    return RecordsReply(
-        epoch=request.epoch, records=tuple(sealed), withheld=_WITHHELD if len(sealed) < len(twins) else ""
-    )
+
+    source: RecordSource
+    disclosure: Disclosure
+    budget: QueryBudget
+    binding: bytes
+
+    def answer(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
+        """Open what consent lets out and seal it, patient by patient.
+
+        Raises:
+            NotFound: a handle that was not told to this vendor in this epoch: nothing is spent or opened.
+            QueryMalformed: an unknown category, or no usable public key: nothing is spent or opened.
+            NotARecord: ``features`` is among the categories: nothing is spent or opened.
+            BudgetExhausted: no query is left: nothing is opened.
+            BadInput: one patient's records are too many at once.
+        """
+        categories = _categories(request.categories)
+        require_records(categories)
+        try:
+            seal_to(request.recipient, b"")
+        except MalformedKey as error:
+            raise QueryMalformed(str(error), hint="`twinward vendor keygen` makes a key pair") from error
+        twins = self.disclosure.resolve_all(principal.id, request.handles)
+        left = self.budget.spend(principal.id, request.epoch)
+        detail = (("epoch", str(request.epoch)), ("sealed to", hashlib.sha256(request.recipient).hexdigest()))
+        sealed = []
+        for handle, twin in twins.items():
+            records = self.source.export(principal, twin, categories, detail)
+            if records:
+                sealed.append(_sealed(handle, records, request.recipient, self.binding))
+        withheld = _WITHHELD if len(sealed) < len(twins) else ""
+        return RecordsReply(epoch=request.epoch, records=tuple(sealed), withheld=withheld, budget_left=left)
 
 
 def _categories(names: Sequence[str]) -> frozenset[Category]:

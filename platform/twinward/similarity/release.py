@@ -1,10 +1,15 @@
 """What of a result may leave. Pure; every refusal says why in one sentence a vendor may read.
 
-**Groups.** The handles a vendor was told in an epoch fall into groups of ``minimum`` or more, and no answer ever splits
-a group below that: whatever a vendor asks, each handle shares its whole history of answers with at least
+**Groups.** The patients a vendor was ever told of fall into groups of ``minimum`` or more, and no answer ever splits a
+group below that: whatever a vendor asks, each patient shares its whole history of answers with at least
 ``minimum - 1`` others. So two queries whose balls differ by one patient (differencing), or many balls that meet in
-one (trackers, trilateration by thresholds), tell no handle apart. The price is rounding: from the second query of an
-epoch on, an answer holds whole groups. A first answer is exact, and the same question gets the same answer.
+one (trackers, trilateration by thresholds), tell nobody apart. The price is rounding: from the second query on, an
+answer holds whole groups. A first answer is exact, and the same question gets the same answer.
+
+**Over epochs** groups stay. Who comes to a ball between two epochs is new alone, and told only with ``minimum - 1``
+others who are new as well; who leaves its ball stays in its group's answers; of who leaves the cohort a vendor sees
+that a group is smaller, or, below ``minimum``, told no more. Groups count only who is in the cohort (``present``);
+the others keep their place (``with_absent``).
 
 Nothing a vendor reads, sentences and counts included, depends on anybody who is not told.
 """
@@ -30,7 +35,8 @@ class MinimumCount:
       then it is split for good.
     * Matches never told before are a new group, if ``minimum`` or more of them let a handle out.
     * Of a group those are told whose consent lets a handle out now, if they are ``minimum`` or more.
-    * Handles are sorted, so their order tells no distance. No distance is ever released.
+    * Handles are sorted: a function of the set alone, so that a policy stays pure. ``Disclosure`` shuffles them for
+      each answer. No distance is ever released.
     """
 
     minimum: int
@@ -66,7 +72,7 @@ class MinimumCount:
             return Release((), None, sentence, told)
         sentence = (
             "patients whose consent lets no handle out are left out"
-            f"; fewer than {self.minimum} are never told apart, so later answers of epoch {epoch} hold whole groups"
+            f"; fewer than {self.minimum} are never told apart, so later answers hold whole groups, in every epoch"
         )
         return Release(tuple(sorted(self.handles(vendor, twin) for twin in out)), len(out), sentence, frozenset(groups))
 
@@ -79,9 +85,25 @@ class MinimumCount:
         fresh = matched.difference(*told)
         if len(fresh) >= self.minimum:
             pieces.append(fresh)
-        return [piece for piece in pieces if piece]
+        return [piece for piece in pieces if len(piece) >= self.minimum]
 
     def _rounded(self, inside: frozenset[TwinId], group: frozenset[TwinId]) -> frozenset[TwinId]:
         if min(len(inside), len(group) - len(inside)) >= self.minimum:
             return inside
         return group if 2 * len(inside) >= len(group) else frozenset()
+
+
+def present(groups: Groups, cohort: frozenset[TwinId]) -> Groups:
+    """Of each group who is in the cohort."""
+    return frozenset(group & cohort for group in groups) - {frozenset()}
+
+
+def with_absent(before: Groups, after: Groups, cohort: frozenset[TwinId]) -> Groups:
+    """The groups after an answer about ``present(before, cohort)``, with who is absent in a part of its own group."""
+    parts = set(after)
+    for group in before:
+        absent = group - cohort
+        if absent:
+            home = min((part for part in parts if part & group), key=sorted, default=frozenset[TwinId]())
+            parts = (parts - {home}) | {home | absent}
+    return frozenset(parts)

@@ -1,17 +1,22 @@
 """Vendors' encrypted queries, answered: one story per mode.
 
 Each goes the same way: is it about the running epoch; may this principal ask (logged before anything else happens);
-is it asking too fast; does the frame parse; is there budget (spent on the ledger before anything is scored); score;
-release policy. A query that is refused before the budget costs nothing. What leaves about a patient is an access of its
-own: before a handle, a distance or a record goes out, ``export`` is decided for that patient and vendor, and logged.
+is it asking too fast; does the frame parse; is there budget (spent on the ledger before anything is opened or scored);
+gated: the gate opens the query and checks it; score; release policy. A query that is refused before the budget costs
+nothing; one that the gate had to open to refuse costs like any other, for each refusal tells a bit about the gate's
+key. Status, sentences and sizes depend on the query, on the allowance and on who is told, never on other rows. What
+leaves about a patient is an access of its own, decided for that patient and vendor, and logged: ``match`` before a
+handle or a distance goes out, ``export`` before a record does.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
@@ -20,6 +25,7 @@ from twinward.client.messages import (
     DistanceReply,
     GatedQuery,
     GateKeyReply,
+    KeptAnswer,
     MatchReply,
     MatrixQuery,
     MatrixSearch,
@@ -32,28 +38,35 @@ from twinward.client.messages import (
     TokenRequest,
     VendorKeyQuery,
 )
+from twinward.client.proofs import AnswerSigner, Kind
 from twinward.clock import Clock, SystemClock
 from twinward.errors import Unavailable
 from twinward.feature_schema import FeatureSchema
+from twinward.similarity.answers import Answers, Cabinet, Query, answered
 from twinward.similarity.book import Book, Drawer
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.engines import GatedEngine, MatrixEngine, VendorKeyEngine
-from twinward.similarity.errors import QueryRefused, SchemaMismatch, when
+from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
 from twinward.similarity.front_desk import FrontDesk
 from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
 from twinward.similarity.matrix_search import checked_search, search
 from twinward.similarity.offer import Offer
+from twinward.similarity.pace import Pace
 from twinward.similarity.rate import RateLimit
-from twinward.similarity.records import release_records
+from twinward.similarity.records import RecordRelease
 from twinward.similarity.release import MinimumCount
 from twinward.similarity.scoring import Scoring
 from twinward.vocabulary import Action, Purpose, TwinId
 from twinward_crypto.homomorphic.parameters import Plan, plan_gated
+from twinward_crypto.homomorphic.plain_query import PlainQuery
+from twinward_crypto.homomorphic.wire import Bundle
 
 Engine = TypeVar("Engine")
+
+log = structlog.get_logger("twinward.similarity")
 
 
 class Similarity:
@@ -68,8 +81,12 @@ class Similarity:
         policy: what may leave; ``MinimumCount`` of the offer if none is given.
         records: who can open the records behind a handle; None where none are released.
         drawer: where it is kept what vendors were told; None keeps it in memory.
+        book: that, opened already: for who takes a snapshot anew while answers are under way.
+        erased: the twins of which something was erased since the snapshot, in any process.
         clock: the node's time, for rate limits.
-        scoring: who scores; this process if nothing is said.
+        scoring: who scores; processes of this machine if nothing is said.
+        signer: the hospital's key for answers; one that ends with this object if none is given.
+        cabinet: where answers are kept, to be given again; None keeps them in memory.
     """
 
     def __init__(
@@ -83,25 +100,29 @@ class Similarity:
         policy: ReleasePolicy | None = None,
         records: RecordSource | None = None,
         drawer: Drawer | None = None,
+        book: Book | None = None,
+        erased: Callable[[], frozenset[TwinId]] = frozenset,
         clock: Clock | None = None,
         scoring: Scoring | None = None,
+        pace: Pace | None = None,
+        signer: AnswerSigner | None = None,
+        cabinet: Cabinet | None = None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
-        self._cohort, self._secrets, self._offer = cohort, secrets, offer
-        self._access, self._budget = access, budget
+        self._secrets, self._offer = secrets, offer
+        signer = signer or AnswerSigner.generate()
+        self.answers = Answers(cohort.epoch, cohort.binding, signer, budget, cabinet)
+        self._access, self._budget = access, self.answers  # charged through them: each query once
         self._records = records
+        self._pace = pace or Pace()
         self._rate = RateLimit(clock or SystemClock(), offer.requests_per_minute)
         chosen = policy or MinimumCount(offer.minimum_count, secrets.handle)
-        self._disclosure = Disclosure(cohort, secrets, chosen, access, Book(cohort.epoch, drawer))
-        self._desk = FrontDesk(cohort.hospital, cohort.schema, offer, budget)
+        self._disclosure = Disclosure(secrets, chosen, access, book or Book(cohort.epoch, drawer), erased)
+        self._desk = FrontDesk(cohort.hospital, cohort.schema, offer, budget, signer)
         self._terms = self._desk.terms(cohort.epoch)
-        by_mode = {terms.mode: terms for terms in self._terms.modes}
-        how = scoring or Scoring()
-        self._gated = GatedEngine.prepare(cohort, secrets, how) if Mode.GATED in by_mode else None
-        vendor_key = by_mode.get(Mode.VENDOR_KEY)
-        self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key, how) if vendor_key else None
-        self._matrix = MatrixEngine.prepare(cohort, secrets) if Mode.MATRIX in by_mode else None
+        self._scoring = scoring or Scoring()
+        self._prepare(cohort)
 
     @classmethod
     def open(
@@ -118,8 +139,13 @@ class Similarity:
         policy: ReleasePolicy | None = None,
         records: RecordSource | None = None,
         drawer: Drawer | None = None,
+        book: Book | None = None,
+        erased: Callable[[], frozenset[TwinId]] = frozenset,
         clock: Clock | None = None,
         scoring: Scoring | None = None,
+        pace: Pace | None = None,
+        signer: AnswerSigner | None = None,
+        cabinet: Cabinet | None = None,
     ) -> Similarity:
         """Begin an epoch: take the snapshot, under fresh secrets unless earlier ones of this epoch are given."""
         chosen = secrets or new_secrets(epoch, schema, offer)
@@ -135,15 +161,38 @@ class Similarity:
             policy=policy,
             records=records,
             drawer=drawer,
+            book=book,
+            erased=erased,
             clock=clock,
             scoring=scoring,
+            pace=pace,
+            signer=signer,
+            cabinet=cabinet,
         )
+
+    def drop(self, twins: frozenset[TwinId]) -> None:
+        """Let rows leave the cohort, and every engine with it: all are made anew under the same secrets.
+
+        Answers that are under way end on what they began with, and what they tell is decided anew.
+
+        Raises:
+            NoCohort: nobody is left.
+            ScoringUnavailable: whoever scores does not answer.
+        """
+        self._prepare(self._cohort.without(twins))
+
+    def _prepare(self, cohort: Cohort) -> None:
+        by_mode = {terms.mode: terms for terms in self._terms.modes}
+        self._cohort = cohort
+        self._gated = GatedEngine.prepare(cohort, self._secrets, self._scoring) if Mode.GATED in by_mode else None
+        vendor_key = by_mode.get(Mode.VENDOR_KEY)
+        self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key, self._scoring) if vendor_key else None
+        self._matrix = MatrixEngine.prepare(cohort, self._secrets) if Mode.MATRIX in by_mode else None
 
     def close(self) -> None:
         """Give back what scores: processes, memory."""
-        for engine in (self._gated, self._vendor_key):
-            if engine is not None:
-                engine.scorer.close()
+        if self._gated is not None:
+            self._gated.close()
 
     @property
     def cohort(self) -> Cohort:
@@ -162,18 +211,27 @@ class Similarity:
     def gate_key(self) -> GateKeyReply:
         """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
         engine = self._offered(self._gated, Mode.GATED)
-        return GateKeyReply(epoch=self._cohort.epoch, bundle=base64.b64encode(engine.public_key()))
+        key = GateKeyReply(epoch=self._cohort.epoch, bundle=base64.b64encode(engine.public_key()))
+        return self.answers.gate_key(key)
 
+    @answered(Kind.GATED)
     def answer_gated(self, principal: Principal, query: GatedQuery) -> MatchReply:
-        """Index and query encrypted under the gate's key; scored without a key, opened at the gate, released."""
+        """The query is opened and checked at the gate, scored without a key, opened at the gate, released.
+
+        Raises ``QueryMalformed`` for what no honest client encrypts: it costs a query, and looks at no row.
+        """
         engine = self._offered(self._gated, Mode.GATED)
         self._admit(principal, Mode.GATED, query.epoch)
         self._require_enough(query.nearest)
         bundle = engine.parse(query.bundle)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        matches = self._cohort.within(engine.distances(bundle), query.threshold_squared, query.nearest)
-        return self._disclosure.tell(principal, Mode.GATED, matches, left)
+        with self._pace.keep():
+            asked = self._opened(engine, bundle, principal)
+            self._disclosure.compare(principal, engine.cohort)
+            matches = engine.cohort.within(engine.distances(asked), query.threshold_squared, query.nearest)
+            return self._disclosure.tell(principal, Mode.GATED, engine.cohort, matches, left)
 
+    @answered(Kind.VENDOR_KEY)
     def answer_vendor_key(self, principal: Principal, query: VendorKeyQuery) -> DistanceReply:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
 
@@ -184,27 +242,37 @@ class Similarity:
         self._admit(principal, Mode.VENDOR_KEY, query.epoch)
         bundle = engine.parse(query.bundle)
         self._below_trilateration(principal)
-        if len(self._cohort) < self._offer.minimum_count:
+        if len(engine.cohort) < self._offer.minimum_count:
             raise QueryRefused(
                 f"fewer than {self._offer.minimum_count} patients are in this cohort", hint=self._next_epoch()
             )
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        shown = self._disclosure.exported(principal, Mode.VENDOR_KEY, list(self._cohort.twins))
-        hidden = np.array([twin not in shown for twin in self._cohort.twins])
+        twins = engine.cohort.twins
+        shown = self._disclosure.tell_each(principal, Mode.VENDOR_KEY, twins)
+        hidden = np.array([twin not in shown for twin in twins])
         handles = {twin: self._secrets.handle(principal.id, twin) for twin in shown}
-        data = engine.scores(bundle, hidden)
+        data, order = engine.scores(bundle, hidden)
         return DistanceReply(
             epoch=self._cohort.epoch,
             bundle=base64.b64encode(data),
-            handles=tuple(handles.get(twin, "") for twin in self._cohort.twins),
+            handles=tuple(handles.get(twins[row], "") for row in order),
             withheld="some patients let no distance out" if hidden.any() else "",
             budget_left=left,
         )
 
+    @answered(Kind.TOKEN)
     def issue_token(self, principal: Principal, request: TokenRequest) -> TokenReply:
-        """Matrix mode, first half: the hospital turns a plaintext query into a token. Logged; costs no budget."""
+        """Matrix mode, first half: the hospital turns a plaintext query into a token. Logged; costs no budget.
+
+        It tells of no row, but whoever also holds the tree searches it with a token as often as it likes, and enough of
+        them tell the tree's key. So there is none for a vendor that has no query left to spend one on.
+        """
         engine = self._offered(self._matrix, Mode.MATRIX)
         self._admit(principal, Mode.MATRIX, request.epoch)
+        left = self._budget.remaining(principal.id, self._cohort.epoch)
+        if not left:
+            resets_at_s = self._budget.resets_at_s(self._cohort.epoch)
+            raise BudgetExhausted(principal.id, self._cohort.epoch, left, resets_at_s)
         token = engine.token(request.levels, request.threshold_squared)
         return TokenReply(epoch=self._cohort.epoch, token=base64.b64encode(token))
 
@@ -212,44 +280,68 @@ class Similarity:
         """One search as the outsourced tree's holder sees it. For the hospital's own eyes: no route leads here."""
         engine = self._offered(self._matrix, Mode.MATRIX)
         token = engine.parse(engine.token(tuple(levels.tolist()), threshold_squared))
-        return observe(engine.index, token, self._cohort.levels, levels, threshold_squared)
+        return observe(engine.index, token, engine.cohort.levels, levels, threshold_squared)
 
+    @answered(Kind.MATRIX)
     def answer_matrix(self, principal: Principal, query: MatrixQuery) -> MatchReply:
         """Matrix mode, second half: the outsourced tree is searched with a token, matches are released."""
         engine = self._offered(self._matrix, Mode.MATRIX)
         self._admit(principal, Mode.MATRIX, query.epoch)
         token = engine.parse(query.token)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        return self._disclosure.tell(principal, Mode.MATRIX, self._cohort.at(engine.rows(token)), left)
+        self._disclosure.compare(principal, engine.cohort)
+        return self._disclosure.tell(principal, Mode.MATRIX, engine.cohort, engine.cohort.at(engine.rows(token)), left)
 
+    @answered(Kind.MATRIX)
     def search_matrix(self, principal: Principal, query: MatrixSearch) -> MatchReply:
         """Matrix mode in one go: the nearest k and weights, with tokens that the hospital makes as it needs them."""
         engine = self._offered(self._matrix, Mode.MATRIX)
         self._admit(principal, Mode.MATRIX, query.epoch)
         self._require_enough(query.nearest)
         max_weight = next(terms.max_weight for terms in self._terms.modes if terms.mode is Mode.MATRIX)
-        checked = checked_search(self._cohort, query, max_weight=max_weight)
+        checked = checked_search(engine.cohort, query, max_weight=max_weight)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        return self._disclosure.tell(principal, Mode.MATRIX, search(engine, self._cohort, checked), left)
+        self._disclosure.compare(principal, engine.cohort)
+        return self._disclosure.tell(principal, Mode.MATRIX, engine.cohort, search(engine, checked), left)
 
+    @answered(Kind.RECORDS)
     def release_records(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
-        """Records of released handles, as far as each patient's consent goes, sealed to the vendor's public key."""
+        """Records of released handles, as far as each patient's consent goes, sealed to the vendor's public key.
+
+        One of the vendor's queries, whatever consent lets out of it.
+        """
         self._admit_epoch(principal, request.epoch, ("records", str(len(request.handles))))
         if self._records is None:
             raise Unavailable("this hospital releases no records")
-        return release_records(self._records, self._disclosure, principal, request, self._cohort.binding)
+        release = RecordRelease(self._records, self._disclosure, self._budget, self._cohort.binding)
+        return release.answer(principal, request)
 
     def budget(self, principal: Principal) -> BudgetReply:
         """What a vendor has left."""
         return self._desk.allowance(principal, self._cohort.epoch)
 
     def results(self, principal: Principal) -> ResultsReply:
-        """What a vendor was released in this epoch, the latest ``KEPT_RESULTS``, oldest first."""
-        return ResultsReply(results=self._disclosure.results(principal.id))
+        """What a vendor was released in this epoch, the latest ``KEPT_ANSWERS``, oldest first."""
+        return ResultsReply(results=self.answers.told(principal.id))
+
+    def result(self, principal: Principal, query_id: str) -> KeptAnswer:
+        """The answer to one of a vendor's queries of this epoch, again. Raises ``NotFound``, ``Conflict``."""
+        return self.answers.result(principal.id, query_id)
+
+    def admit_again(self, principal: Principal, query: Query) -> None:
+        """Decide on and log that an answer is given again; it costs nothing, but counts for the rate."""
+        self._admit_epoch(principal, query.epoch, ("again", str(query.query_id)))
 
     def resolve(self, principal: Principal, handle: str) -> TwinId:
         """The twin behind a handle that was released to this vendor in this epoch. Raises ``NotFound`` otherwise."""
         return self._disclosure.resolve(principal.id, handle)
+
+    def _opened(self, engine: GatedEngine, bundle: Bundle, principal: Principal) -> PlainQuery:
+        try:
+            return engine.open(bundle)
+        except QueryMalformed:
+            log.warning("a gated query that no honest client makes was refused", vendor=principal.id)
+            raise
 
     def _admit(self, principal: Principal, mode: Mode, epoch: int) -> None:
         self._admit_epoch(principal, epoch, ("mode", mode.value))

@@ -1,4 +1,4 @@
-"""A cohort cut into shards, each scored by whoever holds it, through one code path: this process, several, or Ray's.
+"""A cohort cut into shards, each scored by whoever holds it, through one code path: processes here, or Ray's.
 
 SEAL's Python face holds the interpreter's lock, so more cores mean more processes. What a worker is given is a file
 of prepared blocks (``twinward_crypto.homomorphic.block_file``) and a span of them. A vendor-key cohort is plaintext
@@ -17,11 +17,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from twinward.similarity.errors import ScoringUnavailable
+from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.gated import EncryptedIndex, score_gated
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.scoring import score
-from twinward_crypto.homomorphic.wire import Bundle
+from twinward_crypto.homomorphic.wire import Bundle, decode
 
 Noise = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -63,13 +65,13 @@ class Span:
     first: int
     last: int
 
-    def rows(self, plan: Plan) -> slice:
-        """The rows these blocks hold."""
-        return slice(self.first * plan.block_rows, self.last * plan.block_rows)
+    def rows(self, plan: Plan, of: int) -> slice:
+        """The rows that these blocks of a cohort of so many rows hold."""
+        return slice(self.first * plan.block_rows, min(of, self.last * plan.block_rows))
 
 
 class ShardWorker:
-    """One shard, opened and scored. The same class runs in this process, in another one, and as a Ray actor."""
+    """One shard, opened and scored. The same class runs in a process of this machine and in a Ray actor."""
 
     def __init__(self, prepared: PreparedCohort, span: Span) -> None:
         kind: type[Database] | type[EncryptedIndex] = (
@@ -77,17 +79,29 @@ class ShardWorker:
         )
         cohort = kind.map(prepared.path, prepared.plan, binding=prepared.binding, key=prepared.key)
         self._shard = cohort.shard(span.first, span.last)
+        for _ in self._shard.blocks:
+            pass  # loaded, so that the first query waits for none, and no changed one is put down to a query
 
-    def score(self, query: Bundle, blinding: Blinding | None = None) -> tuple[bytes, ...]:
+    def answer(self, *question: object) -> bytes:
+        """As ``child.Worker``: the encoded answer to (query, blinding). Raises ``MalformedBundle``."""
+        query, blinding = question
+        if not isinstance(query, Bundle) or not isinstance(blinding, Blinding | None):
+            raise MalformedBundle("a query and its blinding are expected")
+        return self.score(query, blinding).encode()
+
+    def score(self, query: Bundle, blinding: Blinding | None = None) -> Bundle:
         """The shard's part of the answer. Raises ``MalformedBundle``."""
-        return score_shard(self._shard, query, blinding)
+        if isinstance(self._shard, EncryptedIndex):
+            return score_gated(query, self._shard)
+        noise, hidden = (blinding.noise, blinding.hidden) if blinding else (None, None)
+        return score(query, self._shard, noise=noise, hidden=hidden)
 
 
 class Scorer(Protocol):
     """Scores a whole cohort, however it is held."""
 
     def score(self, query: Bundle, blinding: Blinding | None = None) -> Bundle:
-        """Every row's encrypted distance. Raises ``MalformedBundle`` or ``ScoringUnavailable``."""
+        """Every row's encrypted distance. Raises ``MalformedBundle``, ``QueryMalformed`` or ``ScoringUnavailable``."""
         ...
 
     def close(self) -> None:
@@ -95,26 +109,15 @@ class Scorer(Protocol):
         ...
 
 
-class InProcessScorer:
-    """The whole cohort as one shard, in this process."""
-
-    def __init__(self, cohort: Database | EncryptedIndex) -> None:
-        self._cohort = cohort
-
-    def score(self, query: Bundle, blinding: Blinding | None = None) -> Bundle:
-        """Every row's encrypted distance. Raises ``MalformedBundle``."""
-        return merged(query, self._cohort.rows, [score_shard(self._cohort, query, blinding)])
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-def score_shard(shard: Database | EncryptedIndex, query: Bundle, blinding: Blinding | None) -> tuple[bytes, ...]:
-    """The encrypted distances of a shard's rows."""
-    if isinstance(shard, EncryptedIndex):
-        return score_gated(query, shard).parts
-    noise, hidden = (blinding.noise, blinding.hidden) if blinding else (None, None)
-    return score(query, shard, noise=noise, hidden=hidden).parts
+def checked(query: Bundle, answer: bytes, rows: int) -> tuple[bytes, ...]:
+    """The parts of a shard's answer about so many rows, read like a stranger's. Raises ``ScoringUnavailable``."""
+    try:
+        found = decode(answer, kind=query.kind.answer, plan=query.plan, binding=query.binding)
+    except MalformedBundle as error:
+        raise ScoringUnavailable("a process that scores gave no answer") from error
+    if found.rows != rows or found.weighted != query.weighted:
+        raise ScoringUnavailable("a process that scores answered something else")
+    return found.parts
 
 
 def merged(query: Bundle, rows: int, answers: Sequence[tuple[bytes, ...]]) -> Bundle:

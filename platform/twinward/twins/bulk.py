@@ -9,7 +9,7 @@ The order is that of ``Twins.ingest``: the events of writing are in the log befo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
@@ -18,9 +18,11 @@ from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.identifiers import new_twin_id
 from twinward.twins.bulk_features import BulkFeatures
 from twinward.twins.bulk_records import LEAST, BulkRecord, mark_of, pack
-from twinward.twins.errors import BelongsToAnother, TwinNotFound
+from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
 from twinward.twins.gate import decided
-from twinward.twins.models import DIRECTORY, ImportRecord, PatientImport
+from twinward.twins.measurements import Person
+from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
+from twinward.twins.plan import stays
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
@@ -49,6 +51,7 @@ class _Patient:
     twin: TwinId | None
     new: list[BulkRecord] = field(default_factory=list)
     changed: list[BulkRecord] = field(default_factory=list)
+    same: list[BulkRecord] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
 
 
@@ -57,7 +60,7 @@ class BulkImport:
 
     Args:
         twins, vault, access, clock: the node's.
-        principal, purpose: who imports, and why.
+        principal, purpose, justification: who imports, and why.
         least: new records of one patient and category that make a segment.
     """
 
@@ -70,6 +73,7 @@ class BulkImport:
         principal: Principal,
         *,
         purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        justification: str = "",
         least: int = LEAST,
     ) -> None:
         self._twins = twins
@@ -79,7 +83,9 @@ class BulkImport:
         self._clock = clock
         self._principal = principal
         self._purpose = purpose
-        self._features = BulkFeatures(twins, vault, access, clock, principal, purpose)
+        self._justification = justification
+        self._barred: set[str] = set()
+        self._features = BulkFeatures(twins, vault, access, clock, principal, purpose, justification)
 
     def take(self, records: Sequence[BulkRecord]) -> BulkReceipt:
         """Take a batch in; it is durable on return. What is refused is named, the rest lands.
@@ -89,7 +95,7 @@ class BulkImport:
             Unavailable: a store or the log does not answer; nothing new of the batch was written.
         """
         receipt = BulkReceipt()
-        with self._twins.ingesting:
+        with self._twins.writing:
             patients = self._sort(records, receipt)
             fresh = [patient for patient in patients if patient.twin is None]
             writing = [patient for patient in patients if patient.new]
@@ -99,14 +105,20 @@ class BulkImport:
             receipt.created += len(patient.new)
             if patient.new or patient.changed:
                 self._features.touch(patient.reference)
+            for record in (*patient.new, *patient.same):
+                self._features.add(record)
             self._update(patient, receipt)
+        self._features.relieve()
         receipt.new_twins = sum(patient.reference != DIRECTORY for patient in fresh)
         refused = {index for index, _ in receipt.refused}
         for index, record in enumerate(records):
-            if index not in refused:
-                self._features.add(record)
-                receipt.patients += record.reference == record.owner
+            receipt.patients += index not in refused and record.reference == record.owner
         return receipt
+
+    @property
+    def clock(self) -> Clock:
+        """The node's."""
+        return self._clock
 
     @property
     def wanted_codes(self) -> frozenset[str]:
@@ -122,25 +134,52 @@ class BulkImport:
         by_name = {record.reference: record for record in records}
         # A mark costs a hash of the content: it is asked for only where a record of that name is kept.
         kept = self._vault.kept(by_name.keys(), lambda name: mark_of(by_name[name]))
+        self._bar(records, kept)
         patients: dict[str, _Patient] = {}
         seen: set[str] = set()
         for index, record, patient in self._owned(records, patients, receipt):
             existing = kept.get(record.reference)
-            if existing is None and record.reference not in seen:
+            if existing is None and record.reference not in seen and record.owner not in self._barred:
                 seen.add(record.reference)
                 patient.new.append(record)
             elif existing is not None and existing.twin != patient.twin:
-                receipt.refused.append((index, BelongsToAnother(f"{record.reference} is kept under another patient")))
-            elif (
-                existing is not None
-                and record is by_name[record.reference]
-                and (existing.marked or record.owner == DIRECTORY)
-            ):
-                receipt.unchanged += 1
-            else:
+                receipt.refused.append((index, self._told_of_another(record)))
+            elif record.owner in self._barred:
+                receipt.refused.append((index, AlreadyImported(record.owner, is_other=True)))
+            elif existing is None or record is not by_name[record.reference]:
                 patient.changed.append(record)
                 patient.indices.append(index)
+            else:
+                self._compare(index, record, existing, patient, receipt)
         return list(patients.values())
+
+    def _compare(self, index: int, record: BulkRecord, existing: Kept, patient: _Patient, receipt: BulkReceipt) -> None:
+        """Whether what is kept stays, is to be updated, or the record is refused."""
+        try:
+            unchanged = stays(record.reference, record.if_kept, is_same=existing.marked)
+        except AlreadyImported as error:
+            receipt.refused.append((index, error))
+            return
+        if unchanged:
+            receipt.unchanged += 1
+            patient.same += [record] if existing.marked else []  # else it says what is not kept
+        else:
+            patient.changed.append(record)
+            patient.indices.append(index)
+
+    def _bar(self, records: Sequence[BulkRecord], kept: Mapping[str, Kept]) -> None:
+        """Note the patients whose own record is refused since another is kept: what says it is theirs may not be."""
+        for record in records:
+            existing = kept.get(record.reference) if record.reference == record.owner else None
+            if existing is not None and record.if_kept in (IfKept.REFUSE, IfKept.REFUSE_OTHER) and not existing.marked:
+                self._barred.add(record.owner)
+
+    def _told_of_another(self, record: BulkRecord) -> TwinwardError:
+        """Why a record is refused that another patient has; telling so is logged as that patient's."""
+        heads = self._vault.heads(record.reference)
+        newest, why = heads[-1] if heads else None, self._justification
+        self._twins.finding.note(self._principal, self._purpose, newest, "another-patient", why)
+        return BelongsToAnother(f"{record.reference} is kept under another patient", reference=record.reference)
 
     def _owned(
         self, records: Sequence[BulkRecord], patients: dict[str, _Patient], receipt: BulkReceipt
@@ -189,26 +228,41 @@ class BulkImport:
     def _update(self, patient: _Patient, receipt: BulkReceipt) -> None:
         """Each by itself: one that is refused must not take the others along."""
         for index, record in zip(patient.indices, patient.changed, strict=True):
-            one = ImportRecord(record.reference, record.record_type, record.category, record.content, record.found_by)
+            one = ImportRecord(
+                record.reference,
+                record.record_type,
+                record.category,
+                record.content,
+                record.found_by,
+                if_kept=record.if_kept,
+            )
             try:
                 stored = self._twins.ingest(
-                    self._principal, PatientImport(patient.reference, (one,)), purpose=self._purpose
+                    self._principal,
+                    PatientImport(patient.reference, (one,), record.readings, record.person or Person()),
+                    purpose=self._purpose,
+                    justification=self._justification,
                 ).stored
             except (BadInput, Conflict, NotFound) as error:
                 receipt.refused.append((index, error))
                 continue
+            if stored[0].change == "updated":
+                self._features.forget(record)
             receipt.updated += stored[0].change == "updated"
             receipt.unchanged += stored[0].change == "unchanged"
 
     def _request(self, patient: _Patient) -> AccessRequest:
         categories = frozenset(record.category for record in patient.new)
-        return AccessRequest(self._principal, Action.WRITE, self._purpose, _twin_of(patient), categories)
+        return AccessRequest(
+            self._principal, Action.WRITE, self._purpose, _twin_of(patient), categories, self._justification
+        )
 
 
 def _refusal(record: BulkRecord, owner: Kept | None, own: set[str]) -> TwinwardError | None:
     """Why nothing of this owner can be taken; None if it can."""
     if owner is None and record.owner not in own:
-        return TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource as well")
+        hint = "import the Patient resource as well"
+        return TwinNotFound("there is no twin of this patient yet", reference=record.owner, hint=hint)
     if owner is not None and owner.category is None:
         return BelongsToAnother("this patient was erased", hint="a patient who returns takes a new id")
     return None

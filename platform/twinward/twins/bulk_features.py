@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
 from twinward.clock import Clock
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.bulk_records import BulkRecord, Reading
+from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.features import FeatureVector, extract, merge
+from twinward.twins.evidence import Evidence, evidence_of, joined
+from twinward.twins.features import day_of, end_of
 from twinward.twins.gate import decided
 from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person
 from twinward.twins.models import DIRECTORY
@@ -24,6 +24,9 @@ from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _TWINS_AT_ONCE = 256
 """Twins decided together: permits are used before they expire."""
+
+_MOST_REMEMBERED = 1_000_000
+"""Readings, some 250 bytes each."""
 
 _FEATURES = frozenset({Category.FEATURES})
 
@@ -39,6 +42,7 @@ class BulkFeatures:
         clock: Clock,
         principal: Principal,
         purpose: Purpose,
+        justification: str,
     ) -> None:
         self._twins = twins
         self._vault = vault
@@ -46,32 +50,47 @@ class BulkFeatures:
         self._clock = clock
         self._principal = principal
         self._purpose = purpose
-        self._evidence = _Evidence(twins.schema)
+        self._justification = justification
+        self._said = _Said(twins.schema)
         self._changed: set[str] = set()
+        self._derived: set[str] = set()
 
     @property
     def codes(self) -> frozenset[str]:
         """The LOINC codes of readings that some feature is made of."""
-        return self._evidence.codes
+        return self._said.codes
 
     def add(self, record: BulkRecord) -> None:
-        """Remember what a record says."""
-        self._evidence.add(record)
+        """Remember what a record says that is kept like this, until it is derived from."""
+        self._said.add(record)
+
+    def forget(self, record: BulkRecord) -> None:
+        """Forget what was said under a record's name: something else was written, and derived from, since."""
+        self._said.forget(record)
 
     def touch(self, owner: str) -> None:
         """Note that something new was said about an owner."""
         self._changed.add(owner)
 
+    def relieve(self) -> None:
+        """Derive from what was said so far, if that is much to remember: joined piece by piece it comes to the same."""
+        if self._said.count > _MOST_REMEMBERED:
+            self.derive()
+
     def derive(self) -> int:
         """Write the features of every twin about which something new was said; return how many there were."""
         owners = sorted(self._changed | self._missing())
         for start in range(0, len(owners), _TWINS_AT_ONCE):
-            self._derive(owners[start : start + _TWINS_AT_ONCE])
-        return len(owners)
+            with self._twins.writing:  # what is kept is joined with what is new: nobody else's news may fall between
+                self._derive(owners[start : start + _TWINS_AT_ONCE])
+        self._derived.update(owners)
+        self._changed.clear()
+        self._said.clear()
+        return len(self._derived)
 
     def _missing(self) -> set[str]:
         """Owners whose twin has no features under the present schema, though something is known for them."""
-        owners = self._evidence.owners() - self._changed
+        owners = self._said.owners() - self._changed
         twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(sorted(owners)).items()}
         under = {names.features_under(twin, self._twins.schema.fingerprint()): owner for owner, twin in twins.items()}
         found = self._vault.locate_many(list(under))
@@ -79,90 +98,85 @@ class BulkFeatures:
 
     def _derive(self, owners: Sequence[str]) -> None:
         twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(owners).items() if owner != DIRECTORY}
-        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        vectors: dict[TwinId, FeatureVector] = {}
-        whole: set[TwinId] = set()
+        until_ms = end_of(day_of(self._clock.now_ms()))
+        told: dict[TwinId, Evidence] = {}
         for owner, twin in twins.items():
-            person, measurements = self._evidence.of(owner)
-            vector = extract(self._twins.schema, person, measurements, today)
-            if vector.readings:  # all defaults would look like the average patient to every query
-                vectors[twin] = vector
-                whole |= {twin} if person != Person() else set()
-        kept = self._vault.kept([names.features_of(twin) for twin in vectors])
-        known = [twin for twin in vectors if names.features_of(twin) in kept]
+            evidence = evidence_of(self._twins.schema, *self._said.of(owner), until_ms)
+            if not evidence.is_empty:  # all defaults would look like the average patient to every query
+                told[twin] = evidence
+        kept = self._vault.kept([names.features_of(twin) for twin in told])
+        known = [twin for twin in told if names.features_of(twin) in kept]
         older = self._older(known)
         for twin in known:
             if twin in older:
-                vectors[twin] = merge(self._twins.schema, older[twin], vectors[twin])
-            elif twin not in whole:
-                del vectors[twin]  # a part of the record must not displace what was derived from all of it
-        self._keep(vectors, kept)
+                told[twin] = joined(older[twin], told[twin], until_ms)
+            elif told[twin].person is None:
+                del told[twin]  # a part of the record must not displace what was derived from all of it
+        self._keep(told, kept)
 
-    def _older(self, twins: Sequence[TwinId]) -> dict[TwinId, FeatureVector]:
+    def _older(self, twins: Sequence[TwinId]) -> dict[TwinId, Evidence]:
         """The features kept so far, where they may be read and are of this schema; decided in one durable step."""
-        requests = [AccessRequest(self._principal, Action.READ, self._purpose, twin, _FEATURES) for twin in twins]
+        reason = Purpose.RECORD_MANAGEMENT  # the node's own: whoever imports does not get to see them
+        requests = [AccessRequest(NODE, Action.READ, reason, twin, _FEATURES) for twin in twins]
         requests = [request for request in requests if self._access.check(request).permitted]
-        found: dict[TwinId, FeatureVector] = {}
+        found: dict[TwinId, Evidence] = {}
         for permit in self._access.decide_many(requests):
             if permit is not None and permit.request.twin is not None:
                 with contextlib.suppress(FeaturesUnreadable):
-                    vector = self._twins.feature_vector(permit)
-                    if vector is not None:
-                        found[permit.request.twin] = vector
+                    evidence = self._twins.evidence(permit)
+                    if evidence is not None:
+                        found[permit.request.twin] = evidence
         return found
 
-    def _keep(self, vectors: Mapping[TwinId, FeatureVector], kept: Mapping[str, Kept]) -> None:
-        """Write feature vectors that differ from what is kept, all in one durable step."""
-        existing = {twin: one.record_id for twin in vectors if (one := kept.get(names.features_of(twin))) is not None}
-        records = {twin: features_record(twin, vector, existing.get(twin)) for twin, vector in vectors.items()}
+    def _keep(self, known: Mapping[TwinId, Evidence], kept: Mapping[str, Kept]) -> None:
+        """Write features that differ from what is kept, all in one durable step."""
+        existing = {twin: one.record_id for twin in known if (one := kept.get(names.features_of(twin))) is not None}
+        records = {twin: features_record(twin, evidence, existing.get(twin)) for twin, evidence in known.items()}
         marks = {record.references[0]: record.mark or "" for record in records.values()}
         same = {name for name, one in self._vault.kept(marks.keys(), marks.__getitem__).items() if one.marked}
         records = {twin: record for twin, record in records.items() if record.references[0] not in same}
-        requests = [AccessRequest(self._principal, Action.WRITE, self._purpose, twin, _FEATURES) for twin in records]
+        who, why, said = self._principal, self._purpose, self._justification
+        requests = [AccessRequest(who, Action.WRITE, why, twin, _FEATURES, said) for twin in records]
         permits = decided(self._access, requests)
         self._vault.write_many([(permit, [record]) for permit, record in zip(permits, records.values(), strict=True)])
 
 
-class _Evidence:
-    """What features are made of, patient by patient: the latest reading of each code in each unit."""
+class _Said:
+    """What an import says that features are made of: owner by owner, record by record."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         wanted = {code for feature in schema.features for code in feature.loinc}
         self.codes = frozenset(wanted | {code for code, same in EQUIVALENT_CODES.items() if same in wanted})
-        self._readings: dict[str, dict[tuple[str, str, str], Reading]] = defaultdict(dict)
+        self.count = 0
+        self._readings: dict[str, dict[str, tuple[Measurement, ...]]] = defaultdict(dict)
         self._persons: dict[str, Person] = {}
 
     def add(self, record: BulkRecord) -> None:
         """Remember what a record says."""
         if record.person is not None:
             self._persons[record.owner] = record.person
-        for reading in record.readings:
-            if reading.code in self.codes:
-                when = reading.when
-                # Times written alike compare as text; those of another zone or precision are kept beside them.
-                zone = when[19:] if isinstance(when, str) else ""
-                kept, key = self._readings[record.owner], (reading.code, reading.unit, zone + type(when).__name__)
-                if key not in kept or str(kept[key].when) < str(when):  # of equals the first, as in extract
-                    kept[key] = reading
+        readings = tuple(reading for reading in record.readings if reading.code in self.codes)
+        if readings:
+            self._readings[record.owner][record.reference] = readings
+            self.count += len(readings)
+
+    def forget(self, record: BulkRecord) -> None:
+        """What was said under a record's name does not stand any more."""
+        if record.person is not None:
+            self._persons.pop(record.owner, None)
+        self._readings.get(record.owner, {}).pop(record.reference, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.count = 0
+        self._readings.clear()
+        self._persons.clear()
 
     def owners(self) -> set[str]:
         """Of whom anything is known."""
         return self._readings.keys() | self._persons.keys()
 
-    def of(self, owner: str) -> tuple[Person, tuple[Measurement, ...]]:
-        """A patient's, as ``extract`` takes them."""
-        found = []
-        for reading in self._readings.get(owner, {}).values():
-            at_ms = reading.when if isinstance(reading.when, int) else _to_ms(reading.when)
-            if at_ms is not None:
-                found.append(Measurement(reading.code, reading.value, reading.unit, at_ms))
-        return self._persons.get(owner, Person()), tuple(found)
-
-
-def _to_ms(text: str) -> int | None:
-    """A full ISO 8601 moment in ms since the epoch; None for what is none. Without a zone it counts as UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    def of(self, owner: str) -> tuple[Person | None, Iterator[Measurement]]:
+        """A patient's, as ``evidence_of`` takes them."""
+        readings = self._readings.get(owner, {}).values()
+        return self._persons.get(owner), (one for some in readings for one in some)

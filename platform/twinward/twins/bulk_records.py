@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twinward.twins import references as names
-from twinward.twins.measurements import Person
+from twinward.twins.measurements import Measurement, Person
+from twinward.twins.models import IfKept
 from twinward.vault.interfaces import Draft, Record
 from twinward.vocabulary import Category, TwinId
 
@@ -18,22 +19,14 @@ MOST = 256
 _SEGMENT_BYTES = 4 * 1024 * 1024
 
 
-class Reading(NamedTuple):
-    """A number that a feature may be made of; ``when`` as a full ISO 8601 moment, or in ms since the epoch."""
-
-    code: str
-    value: float
-    unit: str
-    when: str | int
-
-
 class BulkRecord(NamedTuple):
     """One record of a bulk source: whose it is, and what a twin needs to know of it.
 
     Attributes:
         owner: the patient's reference, or ``DIRECTORY``.
         person: what features need to know of a person, where this is the patient's own record.
-        readings: numbers in it.
+        readings: numbers in it that a feature may be made of.
+        if_kept: what becomes of it if its name is kept already.
     """
 
     owner: str
@@ -43,7 +36,8 @@ class BulkRecord(NamedTuple):
     content: bytes
     found_by: tuple[str, ...]
     person: Person | None
-    readings: tuple[Reading, ...]
+    readings: tuple[Measurement, ...]
+    if_kept: IfKept = IfKept.UPDATE
 
 
 def pack(twin: TwinId, records: Iterable[BulkRecord], least: int) -> tuple[list[Record], list[Draft]]:

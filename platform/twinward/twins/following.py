@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from twinward.access.emergencies import CHANGE
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.errors import BadInput, NotFound
@@ -102,8 +103,8 @@ class FollowingOne:
         self._twin = twin
         self.resume = outline.revision if after is None else min(after, outline.revision)
 
-    def poll(self) -> list[Told]:
-        """What happened since.
+    def poll(self) -> Iterator[Told]:
+        """What happened since, each looked up when it is asked for: what is told was permitted that very moment.
 
         Raises:
             AccessDenied: policy or consent no longer lets the subscriber see anything of it: the end.
@@ -112,17 +113,16 @@ class FollowingOne:
         self._require_leave()
         self._note_writes()
         if not self._looks:
-            return []
+            return
         self._looks -= 1
         outline = self._states.outline(self._twin)
         first = max(self.resume + 1, 1)
         if outline.revision - first >= MOST_REVISIONS:
             first = outline.revision
-        told = []
         for revision in range(first, outline.revision + 1):
-            told.append(Told(revision, _read(self._states, self._subscriber, self._at(outline, revision))))
+            told = Told(revision, _read(self._states, self._subscriber, self._at(outline, revision)))
             self.resume = revision
-        return told
+            yield told
 
     def _note_writes(self) -> None:
         """Look at the twin again for a while if the log says that a write to it was permitted."""
@@ -194,8 +194,8 @@ class FollowingAll:
         """Everything before this place in the log was told."""
         return min((one.index for one in self._waiting.values()), default=self._next)
 
-    def poll(self) -> list[Told]:
-        """What happened since.
+    def poll(self) -> Iterator[Told]:
+        """What happened since, each looked up when it is asked for.
 
         Raises:
             AccessDenied: policy no longer lets the subscriber search: the end.
@@ -204,15 +204,13 @@ class FollowingAll:
         if not self._access.check(self._request).permitted:
             self._access.decide(self._request)
         self._note_writes()
-        told = []
         for twin, one in list(self._waiting.items()):
             state = self._changed(twin, one.since_ms)
             one.looks -= 1
             if not one.looks:
                 del self._waiting[twin]
             if state is not None:
-                told.append(state)
-        return [Told(self.resume, state) for state in told]
+                yield Told(self.resume, state)
 
     def _note_writes(self) -> None:
         stop = min(self._writes.size(), self._next + ENTRIES_AT_ONCE)
@@ -239,6 +237,4 @@ class FollowingAll:
 
 
 def _read(states: TwinStates, who: Subscriber, outline: Outline) -> TwinState:
-    return states.read(
-        who.principal, who.purpose, outline, justification=who.justification, detail=(("event", "change"),)
-    )
+    return states.read(who.principal, who.purpose, outline, justification=who.justification, detail=(CHANGE,))

@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permit, Principal
 from twinward.clock import Clock
 from twinward.feature_schema import FeatureSchema
 from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, TwinNotFound
-from twinward.twins.features import FeatureVector, extract
+from twinward.twins.evidence import Evidence, evidence_of
+from twinward.twins.features import FeatureVector, day_of, derive, end_of
 from twinward.twins.gate import require_in_general
-from twinward.twins.models import PatientImport, Receipt
-from twinward.twins.plan import FeatureNews, Plan, read_features
-from twinward.vault.interfaces import RecordVault
+from twinward.twins.measurements import Measurement
+from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
+from twinward.twins.plan import FeatureNews, Plan, read_evidence
+from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Category, Purpose, TwinId
+
+
+@dataclass(slots=True)
+class _Step:
+    """One import under way: what it would write, and by what permit (None: nothing has to be written)."""
+
+    source: PatientImport
+    plan: Plan
+    is_new: bool
+    news: FeatureNews | None = None
+    permit: Permit | None = None
+    vector: FeatureVector | None = None
+
+    @property
+    def tells_of_person(self) -> bool:
+        """Whether the patient's own record is in it, as it stands from now on."""
+        own = (one for one in self.source.records if one.reference == self.source.reference)
+        return any(one.record_type == PERSON_TYPE and one.reference not in self.plan.passed for one in own)
+
+    @property
+    def measurements(self) -> Iterator[Measurement]:
+        """The numbers in records that stand from now on as the import has them."""
+        return (one for one in self.source.measurements if one.source not in self.plan.passed)
+
+    @property
+    def retold(self) -> Iterator[str]:
+        """The names of records whose numbers kept so far stand no more."""
+        measuring = (one.reference for one in self.source.records if one.record_type == MEASURING_TYPE)
+        return (reference for reference in measuring if reference in self.plan.retold)
+
+    def receipt(self, written: Sequence[Record]) -> Receipt:
+        """What became of it."""
+        stored = self.plan.stored(written)
+        if not written:
+            return Receipt(self.plan.twin, created=False, stored=stored, source=self.source.source)
+        return Receipt(self.plan.twin, self.is_new, stored, self.vector, self.source.source, written[0].committed_at_ms)
 
 
 class Ingestion:
@@ -27,78 +66,119 @@ class Ingestion:
         self._clock = clock
         self._schema = schema
 
-    def take(self, principal: Principal, source: PatientImport, purpose: Purpose) -> Receipt:
+    def take(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str = "") -> Receipt:
         """Take one import in, all or nothing; see ``Twins.ingest``. The caller sees to it that it is the only one."""
+        return self.take_all(principal, [source], purpose, justification)[0]
+
+    def take_all(
+        self, principal: Principal, sources: Sequence[PatientImport], purpose: Purpose, justification: str = ""
+    ) -> list[Receipt]:
+        """Take imports in, all of them or none, in one durable step. Raises as ``take``, before anything is written."""
+        steps = [self._step(principal, source, purpose, justification) for source in sources]
+        self._give_news(steps)
+        for step in steps:
+            writing = self._writing(principal, purpose, step.plan, step.plan.categories, justification)
+            if len(steps) > 1 and step.plan.records and not self._access.check(writing).permitted:
+                self._access.decide(writing)  # before others are decided that will then not be written
+        for step in steps:
+            if step.plan.records or step.news is not None:
+                step.permit, evidence = self._decided(
+                    principal, purpose, step.plan, step.news, justification, is_new=step.is_new
+                )
+                if evidence is not None:
+                    step.vector = derive(self._schema, evidence, day_of(self._clock.now_ms()))
+        permitted = [(step.permit, step) for step in steps if step.permit is not None]
+        self._vault.create_twins([permit for permit, step in permitted if step.is_new])
+        written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
+        return [step.receipt([] if step.permit is None else next(written)) for step in steps]
+
+    def _step(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str) -> _Step:
         kept = self._vault.locate_many([source.reference]).get(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
-            require_in_general(self._access, principal, Action.WRITE, purpose)
-            raise TwinNotFound("there is no twin of this patient yet", hint="import the Patient resource first")
+            require_in_general(self._access, principal, Action.WRITE, purpose, justification)
+            hint = "import the Patient resource first"
+            raise TwinNotFound("there is no twin of this patient yet", reference=source.reference, hint=hint)
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
-        plan = Plan(self._vault, twin, source)
-        news = self._news(plan, source, is_new=kept is None)
-        if not plan.records and news is None:
-            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        permit, vector = self._decided(principal, purpose, plan, news, is_new=kept is None)
-        if permit is None:
-            return Receipt(twin, created=False, stored=plan.stored(()), source=source.source)
-        if kept is None:
-            self._vault.create_twin(permit)
-        written = self._vault.write(permit, plan.records)
-        stored, at_ms = plan.stored(written), written[0].committed_at_ms
-        return Receipt(twin, kept is None, stored, vector, source.source, at_ms)
+        return _Step(source, Plan(self._vault, twin, source), is_new=kept is None)
+
+    def _writing(
+        self, principal: Principal, purpose: Purpose, plan: Plan, categories: frozenset[Category], justification: str
+    ) -> AccessRequest:
+        return AccessRequest(principal, Action.WRITE, purpose, plan.twin, categories, justification)
 
     def _decided(
-        self, principal: Principal, purpose: Purpose, plan: Plan, news: FeatureNews | None, *, is_new: bool
-    ) -> tuple[Permit | None, FeatureVector | None]:
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        plan: Plan,
+        news: FeatureNews | None,
+        justification: str,
+        *,
+        is_new: bool,
+    ) -> tuple[Permit | None, Evidence | None]:
         """The permit to write the plan, with the features in it; None where in the end nothing has to be written.
 
         To read the features kept so far and to write are decided together: one durable step of the log for both.
         """
-        reading = None if news is None else self._reading(principal, purpose, plan.twin, news)
-        vector = None
+        reading = None if news is None else self._reading(plan.twin, news)
+        evidence = None
         if reading is None:
-            vector = None if news is None else news.into(plan, None)
+            evidence = None if news is None else news.into(plan, None)
             if not plan.records:
                 return None, None
         categories = plan.categories if reading is None else plan.categories | reading.categories
-        writing = AccessRequest(principal, Action.WRITE, purpose, plan.twin, categories)
+        writing = self._writing(principal, purpose, plan, categories, justification)
         if not self._access.check(writing).permitted:
             self._access.decide(writing)  # logs the refusal and raises: nothing is opened for who may not write
         if is_new:
             self._vault.expect_twins([plan.twin])
         if reading is None:
-            return self._access.decide(writing), vector
+            return self._access.decide(writing), evidence
         to_read, to_write = self._access.decide_many([reading, writing])
         # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
         to_write = to_write or self._access.decide(writing)
         assert news is not None  # noqa: S101 - narrows the type: there is something to join
-        vector = news.into(plan, None if to_read is None else self._readable(to_read))
-        return to_write if plan.records else None, vector
+        evidence = news.into(plan, None if to_read is None else self._readable(to_read))
+        return to_write if plan.records else None, evidence
 
-    def _reading(self, principal: Principal, purpose: Purpose, twin: TwinId, news: FeatureNews) -> AccessRequest | None:
-        """The request to read the features kept so far; None where there are none to join, or they may not be read."""
-        reading = AccessRequest(principal, Action.READ, purpose, twin, frozenset({Category.FEATURES}))
+    def _reading(self, twin: TwinId, news: FeatureNews) -> AccessRequest | None:
+        """The node's own request to read the features kept so far, which whoever files the record does not get to see.
+
+        None where there are none to join, or they may not be read.
+        """
+        reading = AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, twin, frozenset({Category.FEATURES}))
         return reading if news.joins_older and self._access.check(reading).permitted else None
 
-    def _news(self, plan: Plan, source: PatientImport, *, is_new: bool) -> FeatureNews | None:
-        """What the import says about the twin's features; None where that is nothing new."""
-        own, current = names.features_of(plan.twin), names.features_under(plan.twin, self._schema.fingerprint())
-        places = {} if is_new else self._vault.locate_many([own, current])
-        outdated = current not in places
-        if not (plan.records or outdated):
-            return None
-        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        vector = extract(self._schema, source.person, source.measurements, today)
-        if not vector.readings:
-            return None  # all defaults: such a twin would look like the average patient to every query
-        existing = places[own][1] if own in places else None
-        whole = any(one.reference == source.reference for one in source.records)
-        return FeatureNews(
-            self._schema, vector, existing, joins_older=existing is not None and not outdated, whole=whole
-        )
+    def _give_news(self, steps: Sequence[_Step]) -> None:
+        """Say to each twin's last step what all of its steps say about the features: they are one record."""
+        by_twin: dict[TwinId, list[_Step]] = {}
+        for step in steps:
+            by_twin.setdefault(step.plan.twin, []).append(step)
+        for some in by_twin.values():
+            some[-1].news = self._news(some)
 
-    def _readable(self, permit: Permit) -> FeatureVector | None:
+    def _news(self, steps: Sequence[_Step]) -> FeatureNews | None:
+        """What imports of one twin say about its features; None where that is nothing new."""
+        twin = steps[0].plan.twin
+        own, current = names.features_of(twin), names.features_under(twin, self._schema.fingerprint())
+        places = {} if any(step.is_new for step in steps) else self._vault.locate_many([own, current])
+        existing = places[own][1] if own in places else None
+        outdated = current not in places
+        if not (outdated or any(step.plan.records for step in steps)):
+            return None
+        until_ms = end_of(day_of(self._clock.now_ms()))
+        told = [step.source for step in steps if step.tells_of_person]
+        person = told[-1].person if told else None
+        measurements = [one for step in steps for one in step.measurements]
+        evidence = evidence_of(self._schema, person, measurements, until_ms)
+        retold = frozenset(name for step in steps for name in step.retold)
+        if evidence.is_empty and person is None and not (retold and existing):
+            return None
+        joins_older = existing is not None and not outdated
+        return FeatureNews(self._schema, evidence, retold, existing, joins_older, bool(told), until_ms)
+
+    def _readable(self, permit: Permit) -> Evidence | None:
         try:
-            return read_features(self._vault, self._schema, permit)
+            return read_evidence(self._vault, self._schema, permit)
         except FeaturesUnreadable:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from twinward.twins.features import FeatureVector
 from twinward.twins.measurements import Measurement, Person
@@ -15,8 +16,41 @@ that erasing a patient takes nothing from the others. It has no features and ent
 FEATURES_TYPE = "FeatureVector"
 """Record type of a twin's feature vector; its category is ``features``."""
 
+PERSON_TYPE = "Patient"
+"""Record type of a patient's own record."""
+
+MEASURING_TYPE = "Observation"
+"""Record type of what features are measured by."""
+
 STAY_TYPE = "Stay"
 """Record type of a monitored stay (``twinward.monitoring``); its category is ``monitoring``."""
+
+
+class IfKept(StrEnum):
+    """What becomes of a record of an import if one is kept under its name."""
+
+    UPDATE = "update"
+    """A new version of it, unless it is the same to the byte."""
+    SKIP = "skip"
+    """It stays as it is."""
+    REFUSE = "refuse"
+    """The import is refused: ``AlreadyImported``."""
+    REFUSE_OTHER = "refuse-other"
+    """The import is refused unless it is the same to the byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a reference stands: its newest version (0: none), since when, and whether that says it was deleted."""
+
+    version: int = 0
+    at_ms: int = 0
+    deleted: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to read."""
+        return self.version > 0 and not self.deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +66,7 @@ class ImportRecord:
     """Further strings it is found by, e.g. an identifier. Only blind tags of them are stored beside it."""
     follows: int | None = None
     """The version it must follow, 0 for none; None takes any."""
+    if_kept: IfKept = IfKept.UPDATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +75,10 @@ class PatientImport:
 
     Attributes:
         reference: the patient's own record, e.g. ``Patient/123``; one of ``records`` has it, unless the twin exists.
-        records: the records, each reference once.
-        measurements: every number in them that a feature could be made of.
+            For a record that is deleted, itself: it names the twin that keeps it.
+        records: the records, each reference once. One without content (``references.DELETED``) is deleted.
+        measurements: every number in them that a feature could be made of, each with the record it is from.
         person: what features need to know of the person.
-        keep_existing: a record that is already kept is left as it is, even if its content differs.
         source: where it came from, for reports; never stored.
     """
 
@@ -51,7 +86,6 @@ class PatientImport:
     records: tuple[ImportRecord, ...]
     measurements: tuple[Measurement, ...] = field(default=(), repr=False)
     person: Person = field(default=Person(), repr=False)
-    keep_existing: bool = False
     source: str = ""
 
 
@@ -63,6 +97,8 @@ class Stored:
     change: str
     """``created``, ``updated`` or ``unchanged``."""
     version: int = 0
+    began: bool = False
+    """Whether nothing stood under this reference before: it is new, or it was deleted."""
 
 
 @dataclass(frozen=True, slots=True)

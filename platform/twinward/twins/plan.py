@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from twinward.access.interfaces import Permit
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.errors import BelongsToAnother, VersionMismatch
-from twinward.twins.features import FeatureVector, from_content, merge, to_content
-from twinward.twins.models import FEATURES_TYPE, ImportRecord, PatientImport, Stored
-from twinward.vault.interfaces import Record, RecordVault
+from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
+from twinward.twins.evidence import Evidence, from_content, joined, to_content, without
+from twinward.twins.models import FEATURES_TYPE, IfKept, ImportRecord, PatientImport, Stored
+from twinward.vault.interfaces import Kept, Record, RecordVault
 from twinward.vocabulary import Category, RecordId, TwinId
 
 
@@ -23,26 +23,32 @@ class Plan:
 
         Raises:
             BelongsToAnother: one of its references is kept under another twin.
+            AlreadyImported: one of them is kept, and the import does not say what becomes of it.
         """
         self.twin = twin
         self.records: list[Record] = []
+        self.retold: set[str] = set()
+        """Names of records that were kept, and get a new version."""
+        self.passed: set[str] = set()
+        """Names of records that stay as they are, whatever the import says."""
         self._vault = vault
         self._changes: list[tuple[str, str]] = []
+        self._began: set[str] = set()
         self._left: set[Category] = set()
         marks = {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
         # One query, however many records there are.
         self._kept = vault.kept(marks.keys(), marks.__getitem__)
         for one in source.records:
-            self._plan(one, keep=source.keep_existing)
+            self._plan(one)
 
     @property
     def categories(self) -> frozenset[Category]:
         """What the permit to write must cover: what the records are, and what they were."""
         return frozenset(record.category for record in self.records) | self._left
 
-    def add_features(self, vector: FeatureVector, existing: RecordId | None) -> bool:
-        """Write the twin's feature vector along with the rest; False if this very vector is kept already."""
-        record = features_record(self.twin, vector, existing)
+    def add_features(self, evidence: Evidence, existing: RecordId | None) -> bool:
+        """Write the twin's features along with the rest; False if just this is kept already."""
+        record = features_record(self.twin, evidence, existing)
         reference, mark = record.references[0], record.mark or ""
         if existing is not None and self._vault.kept([reference], lambda _: mark)[reference].marked:
             return False
@@ -54,28 +60,34 @@ class Plan:
         """The outcome per reference, in the order of the import."""
         versions = iter(written)
         return tuple(
-            Stored(reference, change, 0 if change == "unchanged" else next(versions).version)
+            Stored(reference, change, 0 if change == "unchanged" else next(versions).version, reference in self._began)
             for reference, change in self._changes
         )
 
-    def _plan(self, one: ImportRecord, *, keep: bool) -> None:
+    def _plan(self, one: ImportRecord) -> None:
         if one.follows is not None:
             require_version(self._vault, one.reference, one.follows)
         kept = self._kept.get(one.reference)
         if kept is not None and kept.twin != self.twin:
             raise BelongsToAnother(
                 f"{one.reference} is already kept under another patient",
+                reference=one.reference,
                 hint="ids are unique within a node: give the resource another id",
             )
-        if kept is not None and (keep or kept.marked):
+        if kept is not None and stays(one.reference, one.if_kept, is_same=kept.marked):
             self._changes.append((one.reference, "unchanged"))
+            if not kept.marked:
+                self.passed.add(one.reference)
             return
         if kept is not None:
+            self.retold.add(one.reference)
             self._left |= frozenset(Category) if kept.category is None else {kept.category}
         existing = None if kept is None else kept.record_id
         references = (one.reference, *one.found_by)
         mark = names.as_content(one.reference, one.category, one.content)
-        # Whoever writes between the check and the write makes the vault refuse this version.
+        if kept is None or (one.content != names.DELETED and self._is_deleted(one.reference, kept)):
+            self._began.add(one.reference)
+        # Whoever writes between the check and the write makes the vault refuse this version, or this name.
         self.records.append(
             Record(
                 self.twin,
@@ -84,41 +96,60 @@ class Plan:
                 one.content,
                 references,
                 record_id=existing,
-                version=one.follows or 0,
+                version=0 if kept is None else kept.version,
                 mark=mark,
+                alone=True,
             )
         )
         self._changes.append((one.reference, "created" if existing is None else "updated"))
 
+    def _is_deleted(self, reference: str, kept: Kept) -> bool:
+        """Whether what is kept says that it was deleted. Opens nothing."""
+        if kept.category is None:
+            return False
+        mark = names.deleted(reference, kept.category)
+        found = self._vault.kept([reference], lambda _: mark).get(reference)
+        return found is not None and found.marked
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureNews:
-    """What an import says about a twin's features.
+    """What imports say about one twin's features, all of those of one durable step.
 
     Attributes:
         schema: of the features.
-        vector: from what the import carries.
+        evidence: what the imports say.
+        retold: names of records that say something else now, or nothing any more.
         existing: the record of the features kept so far, if there is one.
         joins_older: that record is readable under this schema, so the news joins what it says.
-        whole: the import carries the patient's own record: it may stand in for what was kept.
+        whole: the patient's own record is among the imports: they may stand in for what was kept.
+        until_ms: the end of the day.
     """
 
     schema: FeatureSchema
-    vector: FeatureVector
+    evidence: Evidence
+    retold: frozenset[str]
     existing: RecordId | None
     joins_older: bool
     whole: bool
+    until_ms: int
 
-    def into(self, plan: Plan, older: FeatureVector | None) -> FeatureVector | None:
-        """Put the features as they are now into the plan; None where they stay as they were."""
-        vector = self.vector if older is None else merge(self.schema, older, self.vector)
-        if older is None and self.existing is not None and not self.whole:
+    def into(self, plan: Plan, older: Evidence | None) -> Evidence | None:
+        """Put what is known of the features now into the plan; None where that stays as it was."""
+        if older is not None:
+            evidence = joined(without(older, self.retold), self.evidence, self.until_ms)
+        elif self.existing is None or self.whole or self.retold:
+            # Where what is kept cannot be opened, and a record in it was taken back, none of it may go on standing.
+            evidence = self.evidence
+        else:
             return None  # a part of the record must not displace what was derived from all of it
-        return vector if plan.add_features(vector, self.existing) else None
+        if self.existing is None and evidence.is_empty:
+            return None  # all defaults: such a twin would look like the average patient to every query
+        return evidence if plan.add_features(evidence, self.existing) else None
 
 
-def read_features(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> FeatureVector | None:
-    """The features that are kept of the permit's twin; None if there are none.
+def read_evidence(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> Evidence | None:
+    """What is kept of the features of the permit's twin; None if nothing is.
 
     Raises:
         FeaturesUnreadable: stored under another schema.
@@ -127,12 +158,25 @@ def read_features(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> 
     return from_content(schema, records[0].content) if records else None
 
 
-def features_record(twin: TwinId, vector: FeatureVector, existing: RecordId | None) -> Record:
-    """A feature vector as the record that keeps it, found under the twin and under its schema."""
-    reference, content = names.features_of(twin), to_content(vector)
-    references = (reference, names.features_under(twin, vector.schema))
+def features_record(twin: TwinId, evidence: Evidence, existing: RecordId | None) -> Record:
+    """A twin's features as the record that keeps them, found under the twin and under their schema."""
+    reference, content = names.features_of(twin), to_content(evidence)
+    references = (reference, names.features_under(twin, evidence.schema))
     mark = names.as_content(reference, Category.FEATURES, content)
-    return Record(twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark)
+    return Record(
+        twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark, alone=True
+    )
+
+
+def stays(reference: str, if_kept: IfKept, *, is_same: bool) -> bool:
+    """Whether what is kept under an import's reference stays as it is.
+
+    Raises:
+        AlreadyImported: it is for the import to say, and it does not.
+    """
+    if if_kept is IfKept.REFUSE or (if_kept is IfKept.REFUSE_OTHER and not is_same):
+        raise AlreadyImported(reference, is_other=if_kept is IfKept.REFUSE_OTHER)
+    return is_same or if_kept is IfKept.SKIP
 
 
 def require_version(vault: RecordVault, reference: str, version: int) -> None:

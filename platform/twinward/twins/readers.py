@@ -7,15 +7,16 @@ importing those domains: twins stand below them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.errors import BadInput
+from twinward.errors import BadInput, NotFound
 from twinward.monitoring import SIGNALS, decode_stay
 from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.gate import permitted
+from twinward.twins.gate import opened, permitted
 from twinward.twins.models import STAY_TYPE
 from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
@@ -41,11 +42,12 @@ class CohortReader:
             self._access, self._principal, self._twins.all(), Action.COHORT, Purpose.SIMILARITY, Category.FEATURES
         ):
             try:
-                vector = self._twins.feature_vector(permit)
+                vectors = opened(self._access, permit, self._twins.feature_vector)
             except FeaturesUnreadable:
                 continue
-            if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
-                found.append((twin, vector.levels))
+            for vector in vectors:
+                if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
+                    found.append((twin, vector.levels))
         return found
 
 
@@ -66,7 +68,16 @@ class ExportReader:
         asked = AccessRequest(principal, Action.EXPORT, Purpose.SIMILARITY, twin, categories, detail=detail)
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
         permits = self._access.decide_many(permitted(self._access, asked) or [asked])
-        records = [one for permit in permits if permit is not None for one in self._vault.read_twin(permit)]
+        try:
+            records = [
+                record
+                for permit in permits
+                if permit is not None
+                for some in opened(self._access, permit, self._vault.read_twin)
+                for record in some
+            ]
+        except NotFound:
+            return []  # erased between the decision and the opening
         return [record for record in records if record.content != DELETED]
 
 
@@ -89,10 +100,12 @@ class StayReader:
         self._access = access
         self._principal = principal
         self._hours = hours
+        self._read: list[AccessRequest] = []
 
     def stays(self, study: str) -> NDArray[np.float32]:
         """Float32 ``[patients, hours, signals]`` in clinical units, NaN where nothing was charted."""
         rows: list[NDArray[np.float32]] = []
+        self._read = []
         detail = (("study", study),)
         for _, permit in _permits(
             self._access,
@@ -103,11 +116,20 @@ class StayReader:
             Category.MONITORING,
             detail,
         ):
-            records = self._vault.read_twin(permit, record_type=STAY_TYPE)
-            if records:
-                rows.append(self._fitted(decode_stay(records[0].content)))
+            look = partial(self._vault.read_twin, record_type=STAY_TYPE)
+            for some in opened(self._access, permit, look):
+                if some:
+                    rows.append(self._fitted(decode_stay(some[0].content)))
+                    self._read.append(permit.request)
         shape = (len(rows), self._hours, len(SIGNALS))
         return np.stack(rows) if rows else np.empty(shape, np.float32)
+
+    def withdrawn(self) -> frozenset[int]:
+        """Which rows of what ``stays`` gave last are of patients whose consent no longer allows the study.
+
+        A dry run: nothing is read, so there is nothing to log.
+        """
+        return frozenset(row for row, request in enumerate(self._read) if not self._access.check(request).permitted)
 
     def _fitted(self, stay: NDArray[np.float32]) -> NDArray[np.float32]:
         row = np.full((self._hours, len(SIGNALS)), np.nan, np.float32)

@@ -35,8 +35,8 @@ def features_of(twin: TwinId) -> str:
 
 
 def features_under(twin: TwinId, fingerprint: str) -> str:
-    """The twin's feature vector, if it was made under this schema."""
-    return f"FeatureVector/{twin}?schema={fingerprint}"
+    """The twin's feature vector, if it was made under this schema, in the form that says which record said what."""
+    return f"FeatureVector/{twin}?schema={fingerprint}&form=2"
 
 
 def target_of(twin: TwinId, feature: str) -> str:

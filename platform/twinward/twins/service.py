@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from twinward.access.derived import require_records
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.clock import Clock
 from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.errors import RecordDeleted, RecordNotFound, TwinNotFound
-from twinward.twins.features import FeatureVector
+from twinward.twins.changes import Changes
+from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFound, TwinNotFound
+from twinward.twins.evidence import Evidence
+from twinward.twins.features import FeatureVector, day_of, derive
 from twinward.twins.finding import Finding
-from twinward.twins.gate import categories_in, permitted, require_in_general
+from twinward.twins.gate import categories_in, note_absence, permitted, require_in_general
 from twinward.twins.ingestion import Ingestion
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
-from twinward.twins.plan import kept_categories, read_features
+from twinward.twins.plan import kept_categories, read_evidence
 from twinward.twins.state import TwinStates
 from twinward.twins.targets import Targets
+from twinward.twins.turns import Turn
 from twinward.twins.versions import Versions
-from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
+from twinward.vault.interfaces import Record, RecordHead, RecordVault
+from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 
 if TYPE_CHECKING:
     from twinward.twins.bulk import BulkImport
@@ -37,6 +41,8 @@ class Twins:
         access: the gate.
         clock: for new ids and for ages.
         schema: the features derived at import.
+        writing: the turn of whoever changes twins: what is looked at in it stays as it is until it is over.
+        conditions: the turn of whoever writes on a condition that is a search. Taken before ``writing``, never in it.
     """
 
     def __init__(
@@ -46,35 +52,58 @@ class Twins:
         access: AccessControl,
         clock: Clock,
         schema: FeatureSchema = CARDIOMETABOLIC,
+        *,
+        writing: Turn | None = None,
+        conditions: Turn | None = None,
     ) -> None:
         self._vault = vault
         self._index = index
         self._access = access
         self._clock = clock
         self.schema = schema
-        self.ingesting = threading.Lock()
+        self.writing = writing or Turn()
+        self.conditions = conditions or Turn()
         self._ingestion = Ingestion(vault, access, clock, schema)
-        self.versions = Versions(vault, access)
+        self.versions = Versions(vault, access, self._take, self.writing)
         self.finding = Finding(vault, access)
-        self.states = TwinStates(vault, access, schema)
-        self.targets = Targets(vault, access, self.states)
+        self.changes = Changes(vault, access)
+        self.states = TwinStates(vault, access, schema, clock)
+        self.targets = Targets(vault, access, self.states, self.writing)
 
     def ingest(
-        self, principal: Principal, source: PatientImport, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT
+        self,
+        principal: Principal,
+        source: PatientImport,
+        *,
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        justification: str = "",
     ) -> Receipt:
         """Take one import in, all or nothing: new records, and new versions of those that changed.
 
         Importing the same again writes nothing. A patient's first import makes the twin.
 
         Raises:
-            AccessDenied: the principal may not write here.
+            AccessDenied: the principal may not write here, or not to the twin that keeps one of its references.
             TwinNotFound: no twin yet, and the import does not carry the patient's own record.
             BelongsToAnother: one of its references is kept under another twin.
             VersionMismatch: one of them does not follow the version it was made to follow.
         """
-        # One at a time: two first imports of one patient at once would make two twins.
-        with self.ingesting:
-            return self._ingestion.take(principal, source, purpose)
+        return self._take(principal, source, purpose, justification)
+
+    def ingest_together(
+        self,
+        principal: Principal,
+        sources: Sequence[PatientImport],
+        *,
+        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        justification: str = "",
+    ) -> list[Receipt]:
+        """Take in what belongs together, of one patient or several: all of it or nothing, in one durable step.
+
+        Raises as ``ingest``, before anything is written.
+        """
+        with self._telling(principal, purpose, justification), self.writing:
+            return self._ingestion.take_all(principal, sources, purpose, justification)
 
     def ingest_all(
         self,
@@ -93,11 +122,15 @@ class Twins:
                 progress(receipt)
         return receipts
 
-    def bulk_import(self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT) -> BulkImport:
+    def bulk_import(
+        self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT, justification: str = ""
+    ) -> BulkImport:
         """One import of very many records, straight into segments."""
         from twinward.twins.bulk import BulkImport
 
-        return BulkImport(self, self._vault, self._access, self._clock, principal, purpose=purpose)
+        return BulkImport(
+            self, self._vault, self._access, self._clock, principal, purpose=purpose, justification=justification
+        )
 
     def read(
         self,
@@ -109,8 +142,14 @@ class Twins:
         justification: str = "",
         record_type: str | None = None,
     ) -> list[Record]:
-        """Open a twin's records of these categories. All or none: one category that may not be read denies all."""
+        """Open a twin's records of these categories. All or none: one category that may not be read denies all.
+
+        Raises:
+            AccessDenied: one of them may not be read.
+            NotARecord: derived data is among them, which is no record.
+        """
         wanted = frozenset(categories)
+        require_records(wanted)
         permit = self._access.decide(
             AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
         )
@@ -126,12 +165,12 @@ class Twins:
             AccessDenied, RecordNotFound: as ``read_reference``.
         """
         twin, _ = self._locate(principal, purpose, reference, justification)
-        request = AccessRequest(principal, Action.READ, purpose, twin, frozenset(Category), justification)
+        request = AccessRequest(principal, Action.READ, purpose, twin, RECORD_CATEGORIES, justification)
         # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
         requests = permitted(self._access, request) or [request]
         records = [one for each in requests for one in self._vault.read_twin(self._access.decide(each))]
         kept = [record for record in records if record.content != names.DELETED]
-        return kept, frozenset(Category) - categories_in(requests)
+        return kept, RECORD_CATEGORIES - categories_in(requests)
 
     def read_reference(
         self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
@@ -159,9 +198,9 @@ class Twins:
         kept = self._vault.locate(DIRECTORY)
         return None if kept is None else kept[0]
 
-    def require(self, principal: Principal, action: Action, purpose: Purpose) -> None:
+    def require(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
         """Refuse, and log it, whoever may not do this to any twin: before what they send is looked at."""
-        require_in_general(self._access, principal, action, purpose)
+        require_in_general(self._access, principal, action, purpose, justification)
 
     def find(self, reference: str) -> TwinId:
         """The twin a reference is kept under. Opens nothing. Raises ``TwinNotFound``."""
@@ -176,12 +215,17 @@ class Twins:
         return [twin for twin in self._index.twins() if twin != directory]
 
     def feature_vector(self, permit: Permit) -> FeatureVector | None:
-        """The twin's features under a permit that covers them; None if it has none.
+        """The twin's features as they stand today, under a permit that covers them; None if it has none.
 
         Raises:
             FeaturesUnreadable: stored under another schema.
         """
-        return read_features(self._vault, self.schema, permit)
+        evidence = self.evidence(permit)
+        return None if evidence is None else derive(self.schema, evidence, day_of(self._clock.now_ms()))
+
+    def evidence(self, permit: Permit) -> Evidence | None:
+        """What the twin's features are derived from. Raises as ``feature_vector``."""
+        return read_evidence(self._vault, self.schema, permit)
 
     def keep_stay(
         self,
@@ -212,13 +256,16 @@ class Twins:
                 self._access.decide(request)
         permits = self._access.decide_many(requests)
         written: list[Record] = []
-        for permit, request, (twin, content) in zip(permits, requests, stays, strict=True):
-            reference = names.stay_of(twin, name)
-            kept = self._vault.locate(reference)
-            record_id = None if kept is None else kept[1]
-            record = Record(twin, STAY_TYPE, Category.MONITORING, content, (reference,), record_id=record_id)
-            # Consent may change between the two decisions: the refusal is then raised here, by the gate itself.
-            written += self._vault.write(permit or self._access.decide(request), [record])
+        with self.writing:
+            for permit, request, (twin, content) in zip(permits, requests, stays, strict=True):
+                reference = names.stay_of(twin, name)
+                kept = self._vault.locate(reference)
+                record_id = None if kept is None else kept[1]
+                record = Record(
+                    twin, STAY_TYPE, Category.MONITORING, content, (reference,), record_id=record_id, alone=True
+                )
+                # Consent may change between the two decisions: the refusal is then raised here, by the gate itself.
+                written += self._vault.write(permit or self._access.decide(request), [record])
         return written
 
     def read_stays(
@@ -228,11 +275,29 @@ class Twins:
         wanted = {Category.MONITORING}
         return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
 
+    def _take(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str) -> Receipt:
+        # One at a time: two first imports of one patient at once would make two twins.
+        with self._telling(principal, purpose, justification), self.writing:
+            return self._ingestion.take(principal, source, purpose, justification)
+
+    @contextmanager
+    def _telling(self, principal: Principal, purpose: Purpose, justification: str) -> Iterator[None]:
+        """Log that somebody is told that a reference is another patient's, as an event of that patient's."""
+        try:
+            yield
+        except BelongsToAnother as error:
+            self.finding.note(principal, purpose, self._newest(error.reference), "another-patient", justification)
+            raise
+
+    def _newest(self, reference: str) -> RecordHead | None:
+        heads = self._vault.heads(reference)
+        return heads[-1] if heads else None
+
     def _locate(
         self, principal: Principal, purpose: Purpose, reference: str, justification: str
     ) -> tuple[TwinId, RecordId]:
         kept = self._vault.locate(reference)
         if kept is None:
-            require_in_general(self._access, principal, Action.READ, purpose, justification)
+            note_absence(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no record is kept under this reference")
         return kept

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import iso
+from twinward.clock import Clock, iso
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import RevisionNotFound
-from twinward.twins.features import FeatureVector, from_content
+from twinward.twins.evidence import from_content
+from twinward.twins.features import FeatureVector, day_of, derive
 from twinward.twins.gate import permitted
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import RecordHead, RecordVault
@@ -53,12 +56,15 @@ class Outline:
         revision: how many changes there were; 0 for a twin without features and targets.
         modified_ms: when the last of them was committed.
         versions: the newest version of each part.
+        on: the day it is seen on, which ages are of: today for the present revision, else the day that was asked for,
+            or on which the revision came about.
     """
 
     twin: TwinId
     revision: int
     modified_ms: int
     versions: Mapping[str, RecordHead] = field(repr=False)
+    on: date
 
     def version(self, part: str) -> int:
         """The version of a part, 0 if there is none."""
@@ -99,10 +105,12 @@ class TwinStates:
         vault: where the parts are sealed.
         access: the gate.
         schema: which features there are.
+        clock: for ages.
     """
 
-    def __init__(self, vault: RecordVault, access: AccessControl, schema: FeatureSchema) -> None:
+    def __init__(self, vault: RecordVault, access: AccessControl, schema: FeatureSchema, clock: Clock) -> None:
         self._vault = vault
+        self._clock = clock
         self._access = access
         self.schema = schema
         self.units = {feature.name: feature.unit for feature in schema.features}
@@ -117,16 +125,47 @@ class TwinStates:
             TwinShredded: its key is gone.
         """
         changes = self._changes(twin)
+        now_ms = self._clock.now_ms()
+        seen_ms = now_ms if at_ms is None else min(at_ms, now_ms)
         if revision is not None:
             if not 1 <= revision <= len(changes):
                 raise RevisionNotFound(f"the twin has the revisions 1 to {len(changes)}")
+            if revision < len(changes):
+                seen_ms = changes[revision - 1][1].committed_at_ms
             changes = changes[:revision]
         elif at_ms is not None:
             changes = changes[: bisect.bisect_right(changes, at_ms, key=lambda change: change[1].committed_at_ms)]
             if not changes:
                 raise RevisionNotFound(f"the twin had no features yet at {iso(at_ms)}")
         modified_ms = max((head.committed_at_ms for _, head in changes), default=0)
-        return Outline(twin, len(changes), modified_ms, dict(changes))
+        return Outline(twin, len(changes), modified_ms, dict(changes), day_of(seen_ms))
+
+    def listed(
+        self, principal: Principal, purpose: Purpose, twins: Sequence[TwinId], *, justification: str = ""
+    ) -> list[Outline]:
+        """The outlines of those twins of which this principal may see something, decided in one durable step.
+
+        Whom it may see nothing of is left out, as if not there, and logged as refused. Nothing is opened.
+        """
+        detail = (("list", "outlines"),)
+        requests = [
+            one
+            for twin in twins
+            for asked in [AccessRequest(principal, Action.READ, purpose, twin, self._categories, justification, detail)]
+            for one in permitted(self._access, asked) or [asked]
+        ]
+        permits = [one for one in self._access.decide_many(requests) if one is not None]
+        seen = {permit.request.twin for permit in permits}
+        found = []
+        for twin in twins:
+            if twin in seen:
+                with suppress(TwinShredded):  # it is there no more
+                    found.append(self.outline(twin))
+        return found
+
+    def nothing_of(self, twin: TwinId) -> Outline:
+        """The outline of a twin that has nothing to show."""
+        return Outline(twin, 0, 0, {}, day_of(self._clock.now_ms()))
 
     def history(
         self, principal: Principal, purpose: Purpose, twin: TwinId, *, justification: str = ""
@@ -201,7 +240,9 @@ class TwinStates:
         vector, source = None, {}
         measured = outline.versions.get(VECTOR)
         if measured is not None and Category.FEATURES in permits:
-            vector = from_content(self.schema, self._open(permits[Category.FEATURES], measured))
+            # Opened whole; shown is, feature by feature, what a permit for its own category covers together with it.
+            evidence = from_content(self.schema, self._open(permits[Category.FEATURES], measured))
+            vector = derive(self.schema, evidence, outline.on)
             source = {"record": measured.record_id, "version": measured.version}
         found: dict[str, FeatureState] = {}
         for name in self.units if only is None else (only,):
@@ -210,7 +251,8 @@ class TwinStates:
                 continue
             target = outline.versions.get(name)
             desired = None if target is None else self._open(permit, target)
-            state = FeatureState(self._properties(name, vector, source), json.loads(desired) if desired else None)
+            seen = vector if Category.FEATURES in _of(permit) else None
+            state = FeatureState(self._properties(name, seen, source), json.loads(desired) if desired else None)
             if only is not None or state != FeatureState():
                 found[name] = state
         return found

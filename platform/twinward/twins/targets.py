@@ -7,15 +7,15 @@ a new version, deleting one too, so earlier targets stay in the twin's history.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.errors import BadInput
+from twinward.errors import BadInput, Conflict, NotFound
 from twinward.twins import references as names
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.state import JsonObject, Outline, TwinStates, category_of
+from twinward.twins.turns import Turn
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Record, RecordVault
 from twinward.vocabulary import Action, Purpose, TwinId
@@ -37,13 +37,14 @@ class Targets:
         vault: where they are sealed.
         access: the gate.
         states: how a twin stands.
+        writing: the turn of whoever changes twins.
     """
 
-    def __init__(self, vault: RecordVault, access: AccessControl, states: TwinStates) -> None:
+    def __init__(self, vault: RecordVault, access: AccessControl, states: TwinStates, writing: Turn) -> None:
         self._vault = vault
         self._access = access
         self._states = states
-        self._changing = threading.Lock()
+        self._writing = writing
 
     def change(
         self,
@@ -63,7 +64,7 @@ class Targets:
             purpose: why.
             twin: whose.
             changes: per feature, what becomes of its target.
-            guard: a condition on the present state, e.g. its revision.
+            guard: a condition on the present state, e.g. its revision. What it raises is logged.
             justification: for an emergency.
             based_on_present: whether the present targets are opened for the changes; else they are given None.
 
@@ -81,21 +82,35 @@ class Targets:
         request = AccessRequest(principal, Action.WRITE, purpose, twin, wanted, justification, detail)
         if not self._access.check(request).permitted:
             self._access.decide(request)  # logs the refusal and raises, before anything is told of the twin
-        # One at a time: two first targets of one feature at once would make two records.
-        with self._changing:
+        # In one turn: what the guard saw stays so until it is written, and two first targets make no two records.
+        with self._writing:
             self._vault.record_types(twin)
             outline = self._states.outline(twin)
-            if guard is not None:
-                guard(outline)
+            self._require(guard, outline, request)
             present = self._present(principal, purpose, outline, list(changes)) if based_on_present else {}
             decided = {name: change(present.get(name)) for name, change in changes.items()}
             records = self._records(outline, decided)
-            if records:
-                try:
-                    self._vault.write(self._access.decide(request), records)
-                except VersionConflict as error:
-                    raise VersionMismatch(str(error), hint="read it again, then decide") from None
+            if not records:
+                self._note(request, "same-content")
+                return outline
+            try:
+                self._vault.write(self._access.decide(request), records)
+            except VersionConflict as error:
+                raise VersionMismatch(str(error), hint="read it again, then decide") from None
             return self._states.outline(twin)
+
+    def _require(self, guard: Guard | None, outline: Outline, request: AccessRequest) -> None:
+        """Ask the guard. What it refuses tells what is there, so that is decided and logged first."""
+        try:
+            if guard is not None:
+                guard(outline)
+        except (Conflict, NotFound) as refusal:
+            self._note(request, "nothing-kept" if isinstance(refusal, NotFound) else "other-version")
+            raise
+
+    def _note(self, request: AccessRequest, answer: str) -> None:
+        """Log what a change was answered that changed nothing, as ``Finding.note`` does for records."""
+        self._access.decide(replace(request, detail=(*request.detail, ("answered", answer))))
 
     def is_set(self, outline: Outline, feature: str) -> bool:
         """Whether a feature has a target now. Opens nothing."""
@@ -124,7 +139,7 @@ class Targets:
             if head is not None and self._vault.locate(names.as_content(reference, category, content)) is not None:
                 continue  # this very target is there already
             references = names.references_of(reference, category, content)
-            record = Record(outline.twin, TARGET_TYPE, category, content, references)
+            record = Record(outline.twin, TARGET_TYPE, category, content, references, alone=True)
             records.append(record if head is None else replace(record, record_id=head.record_id, version=head.version))
         return records
 

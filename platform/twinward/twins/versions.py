@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.twins import references as names
 from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
-from twinward.twins.gate import permitted, require_in_general
+from twinward.twins.gate import note_absence, permitted, require_in_general
+from twinward.twins.models import ImportRecord, PatientImport, Receipt, Standing
+from twinward.twins.turns import Turn
+from twinward.vault.errors import not_released
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 from twinward.vocabulary import Action, Category, Purpose
+
+Take = Callable[[Principal, PatientImport, Purpose, str], Receipt]
+"""Takes one import in: ``Twins.ingest``."""
+Guard = Callable[[Standing], None]
+"""Called with how a reference stands before it is changed; raises ``VersionMismatch`` to stop it."""
 
 
 class Versions:
     """What was, as far as the principal may see it. Every method asks the gate before anything is opened."""
 
-    def __init__(self, vault: RecordVault, access: AccessControl) -> None:
+    def __init__(self, vault: RecordVault, access: AccessControl, take: Take, writing: Turn) -> None:
         self._vault = vault
         self._access = access
+        self._take = take
+        self._writing = writing
 
     def newest(self, reference: str) -> RecordHead | None:
         """What may be known of the newest version without opening it; None where the reference is not kept."""
         heads = self._vault.heads(reference)
         return heads[-1] if heads else None
+
+    def stored(self, reference: str) -> dict[int, int]:
+        """When each version was stored, in ms, whoever may see it. Opens nothing: for who has seen one of them."""
+        return {head.version: head.committed_at_ms for head in self._vault.heads(reference)}
+
+    def standing(self, reference: str) -> Standing:
+        """How a reference stands. Opens nothing; whoever writes on it looks within ``Twins.writing``."""
+        head = self.newest(reference)
+        if head is None:
+            return Standing()
+        return Standing(head.version, head.committed_at_ms, self.is_deleted(reference, head))
 
     def is_deleted(self, reference: str, head: RecordHead) -> bool:
         """Whether the newest version is a deletion. Opens nothing."""
@@ -45,7 +66,7 @@ class Versions:
         """
         found = [head for head in self._vault.heads(reference) if head.version == version]
         if not found:
-            require_in_general(self._access, principal, Action.READ, purpose, justification)
+            note_absence(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no such version is kept under this reference")
         record = self._open(principal, purpose, found, justification)[0]
         if record.content == names.DELETED:
@@ -63,47 +84,65 @@ class Versions:
         """
         heads = self._vault.heads(reference)
         if not heads:
-            require_in_general(self._access, principal, Action.READ, purpose, justification)
+            note_absence(self._access, principal, Action.READ, purpose, justification)
             raise RecordNotFound("no record was ever kept under this reference")
         return self._open(principal, purpose, heads, justification)[::-1]
 
     def delete(
-        self, principal: Principal, purpose: Purpose, reference: str, *, follows: int | None = None
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        reference: str,
+        *,
+        guard: Guard | None = None,
+        justification: str = "",
     ) -> RecordHead:
         """Write the version that says it was deleted; what is deleted already stays as it is. Its history remains.
 
-        A twin's feature vector is not derived anew: it keeps the values it took from the record.
+        What the twin's features took from it goes with it.
+
+        Args:
+            principal, purpose, reference, justification: who deletes what, and why.
+            guard: a condition on how it stands.
 
         Raises:
             AccessDenied: the principal may not write it.
             RecordNotFound: there never was such a record.
-            VersionMismatch: ``follows`` is not its newest version.
+            VersionMismatch: the guard says so.
         """
-        require_in_general(self._access, principal, Action.WRITE, purpose)
-        head = self.newest(reference)
-        if head is None:
-            raise RecordNotFound("no record is kept under this reference")
-        if follows not in (None, head.version):
-            raise VersionMismatch(
-                f"{reference} is at version {head.version}, not {follows}", hint="read it again, then decide"
-            )
-        if self.is_deleted(reference, head):
-            return head
+        require_in_general(self._access, principal, Action.WRITE, purpose, justification)
+        with self._writing:
+            head = self.newest(reference)
+            if head is None:
+                note_absence(self._access, principal, Action.WRITE, purpose, justification)
+                raise RecordNotFound("no record is kept under this reference")
+            standing = self.standing(reference)
+            try:
+                if guard is not None:
+                    guard(standing)
+            except VersionMismatch:
+                self._note(principal, purpose, head, "other-version", justification)
+                raise
+            if standing.deleted:
+                self._note(principal, purpose, head, "deleted-already", justification)
+                return head
+            return self._delete(principal, purpose, reference, head, justification)
+
+    def _delete(
+        self, principal: Principal, purpose: Purpose, reference: str, head: RecordHead, justification: str
+    ) -> RecordHead:
+        category = min(Category) if head.category is None else head.category
+        kind = reference.partition("/")[0]
+        tombstone = ImportRecord(reference, kind, category, names.DELETED, follows=head.version)
+        receipt = self._take(principal, PatientImport(reference, (tombstone,)), purpose, justification)
+        return RecordHead(head.twin, head.record_id, receipt.stored[0].version, category, receipt.at_ms)
+
+    def _note(self, principal: Principal, purpose: Purpose, head: RecordHead, answer: str, justification: str) -> None:
+        """Log what a deletion was answered that deleted nothing, as ``Finding.note`` does for other writes."""
+        told = (("answered", answer),)
         categories = frozenset(_categories([head]))
-        permit = self._access.decide(AccessRequest(principal, Action.WRITE, purpose, head.twin, categories))
-        category = min(categories) if head.category is None else head.category
-        tombstone = Record(
-            twin=head.twin,
-            record_type=reference.partition("/")[0],
-            category=category,
-            content=names.DELETED,
-            references=(reference,),
-            record_id=head.record_id,
-            version=head.version,
-            mark=names.deleted(reference, category),
-        )
-        written = self._vault.write(permit, [tombstone])[0]
-        return RecordHead(head.twin, head.record_id, written.version, category, written.committed_at_ms)
+        request = AccessRequest(principal, Action.WRITE, purpose, head.twin, categories, justification, told)
+        self._access.decide(request)
 
     def _open(
         self, principal: Principal, purpose: Purpose, heads: list[RecordHead], justification: str
@@ -117,6 +156,8 @@ class Versions:
         for one in requests:
             seen = {head.version for head in heads if head.category in one.categories}
             opened += self._vault.read_history(self._access.decide(one), heads[0].record_id, versions=seen)
+        if not opened:
+            raise not_released()
         return sorted(opened, key=lambda record: record.version)
 
 

@@ -119,7 +119,7 @@ class Compactor:
             RecordDamaged: a version does not open in its place; what was done before stays done.
             VaultUnavailable: as above.
         """
-        wanted = self._store.twins() if twins is None else list(twins)
+        wanted = self._store.twins() if twins is None else list(dict.fromkeys(twins))  # named twice is planned once
         report = CompactionReport(segments=-1 if dry_run else 0)
         steps: list[Compaction] = []
         for done, twin in enumerate(wanted, start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from twinward.access.derived import require_records
 from twinward.access.interfaces import AccessControl, AccessRequest
 from twinward.client.disclosed import DisclosedRecord, DisclosedRecords
 from twinward.errors import BadInput
@@ -30,11 +31,13 @@ def disclose(
 
     Raises:
         BadInput: the request is not to export categories of one twin, or the key is none; nothing was decided.
+        NotARecord: a category of derived data is among them; nothing was decided.
         AccessDenied: policy or consent says no.
         NotFound: no such twin.
     """
     if request.twin is None or request.action is not Action.EXPORT or not request.categories:
         raise BadInput("a disclosure is a request to export categories of one twin")
+    require_records(request.categories)
     DisclosedRecords(origin, 0, request.twin, ()).seal(recipient_public)  # a bad key is no reason to open anything
     fingerprint = hashlib.sha256(recipient_public).hexdigest()
     permit = access.decide(replace(request, detail=(*request.detail, ("recipient", fingerprint))))

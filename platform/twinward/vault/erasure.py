@@ -70,6 +70,7 @@ class Erasures:
 
     Args:
         access, trail, keyring, store, consents, clock: the node's.
+        departed: told when keys were destroyed: whatever this home keeps of those twins for cohorts has to go.
         wait: waits some seconds, until other processes have noticed that a category was shredded.
     """
 
@@ -82,6 +83,7 @@ class Erasures:
         consents: ConsentStore,
         clock: Clock,
         *,
+        departed: Callable[[], None] = lambda: None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._access = access
@@ -90,6 +92,7 @@ class Erasures:
         self._store = store
         self._consents = consents
         self._clock = clock
+        self._departed = departed
         self._wait = wait
 
     def erase(self, requests: Sequence[AccessRequest], progress: Progress | None = None) -> list[ErasureReceipt]:
@@ -98,7 +101,9 @@ class Erasures:
         return self.finish(progress)
 
     def order(self, requests: Sequence[AccessRequest]) -> None:
-        """Decide, and destroy the keys in the keyring: from now on nothing of it opens here. Old backups still do.
+        """Decide, and destroy the keys in the keyring: from now on nothing of it opens here, in no process.
+
+        Old backups still open it, until ``finish``.
 
         Each request names one twin, and the categories to shred; none for the whole twin.
 
@@ -118,6 +123,11 @@ class Erasures:
             order = self._sealed_order(request, self._access.decide(request).log_index)
             doomed.append(Doomed(twin, with_derived(request.categories), order))
         self._keyring.shred_all(doomed)
+        for one in doomed:
+            if not one.categories:
+                self._consents.forget(one.twin)  # what it permitted is permitted no more, in any process
+        self._departed()
+        self._wait(CHECK_EVERY_MS / 1000)  # until no process has the keys in its cache
 
     def finish(self, progress: Progress | None = None) -> list[ErasureReceipt]:
         """Everything that is left to do for what was ordered: steps 3 to 6. Idempotent, and harmless when nothing is.
@@ -150,7 +160,7 @@ class Erasures:
 
     def _purge(self, unfinished: Sequence[UnfinishedErasure]) -> None:
         if any(one.category_tags for one in unfinished):
-            # Another process may write under the old category key until it notices: those rows go, too.
+            # Whoever ordered it may have died at once: another process may still write under the old category key.
             self._wait(CHECK_EVERY_MS / 1000)
         for one in unfinished:
             if not one.category_tags:
@@ -159,6 +169,7 @@ class Erasures:
             for tag in one.category_tags:
                 self._store.purge_category(one.twin, tag)
         self._store.forget_deleted()
+        self._departed()
 
     def _event(self, one: UnfinishedErasure, order: _Order, kek: int) -> AccessEvent:
         detail = (
@@ -213,7 +224,7 @@ class _Order:
     """Who asked, and why. The defaults stand for a shredding in which no policy was asked."""
 
     agent: str = "node"
-    role: Role = Role.SYSTEM
+    role: Role = Role.NODE
     unit: str = ""
     purpose: Purpose = Purpose.COMPLIANCE
     categories: frozenset[Category] = frozenset()

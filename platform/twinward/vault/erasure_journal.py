@@ -64,6 +64,11 @@ class ErasureJournal:
         """The newest erasure's number; 0 before the first."""
         return int(connection.execute(select(func.coalesce(func.max(_erasure.c.number), 0))).scalar_one())
 
+    def twins_after(self, connection: Connection, number: int) -> frozenset[TwinId]:
+        """The twins of erasures that are newer than this one, of the whole twin or of a category."""
+        rows = connection.execute(select(_erasure.c.twin).where(_erasure.c.number > number)).scalars()
+        return frozenset(map(TwinId, rows))
+
     def unfinished(self, connection: Connection) -> list[UnfinishedErasure]:
         """What is not done with, the oldest first."""
         rows = connection.execute(

@@ -9,8 +9,9 @@ TwinwardError
 ├── Conflict ── TwinExists
 │            └─ VersionConflict       somebody else wrote first
 ├── Refused ─── PermitDoesNotOpen     the permit is for an action that opens nothing
+│            └─ NotReleased           the record tells of more than there is leave for
 ├── Unavailable ─ VaultUnavailable    a database or the key service does not answer; nothing was done
-└── RecordDamaged                     stored bytes do not open: altered, moved, or another key
+└── RecordDamaged (exit 8)            stored bytes do not open: altered, moved, or another key
 """
 
 from __future__ import annotations
@@ -50,9 +51,27 @@ class PermitDoesNotOpen(Refused):
     """A permit for an action that opens no record."""
 
 
+class NotReleased(Refused):
+    """The record tells of more than its category, and leave for that was refused. It is opened and not shown."""
+
+
 class VaultUnavailable(Unavailable):
     """A database of the vault or its key service does not answer. Nothing was done."""
 
 
 class RecordDamaged(TwinwardError):
     """Stored bytes do not open in their place: altered, moved, rolled back, or sealed under another key."""
+
+    exit_code = 8
+    http_status = 503
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or "compare the database with a backup, and find out who wrote to it")
+
+
+def not_released() -> NotReleased:
+    """What is said of a record that tells of more than there is leave for: nothing of what that is."""
+    return NotReleased(
+        "this record tells of something that needs the patient's explicit consent",
+        hint="ask for consent to its category, or break the glass in an emergency",
+    )

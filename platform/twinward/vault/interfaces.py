@@ -16,6 +16,7 @@ class Record:
 
     ``references`` are strings under which it is found again (``Patient/123``); only blind tags of them are stored.
     ``mark`` is a string that a record which was found can be asked for: whether its newest version carries it.
+    ``alone``, of a new record: nothing else may be found under its first reference, or nothing is stored.
     """
 
     twin: TwinId
@@ -27,6 +28,7 @@ class Record:
     version: int = 0
     committed_at_ms: int = 0
     mark: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,33 @@ class Kept:
     marked: bool
 
 
+StoredAt = tuple[int, RecordId, int]
+"""Where a version stands in time: committed_at_ms, then record id and version, which no two share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When one version was stored, as storage sees it; ``type_tags`` are of the types that it may be of."""
+
+    at: StoredAt
+    twin: TwinId
+    category_tag: bytes
+    type_tags: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, ``[since_ms, until_ms)``, and in it what was stored before something else was."""
+
+    since_ms: int
+    until_ms: int
+    before: StoredAt | None = None
+
+    def covers(self, at: StoredAt) -> bool:
+        """Whether a version stored then is in it."""
+        return self.since_ms <= at[0] < self.until_ms and (self.before is None or at < self.before)
+
+
 @dataclass(frozen=True, slots=True)
 class Compaction:
     """What one step of compaction takes out and puts in, at once."""
@@ -188,11 +217,30 @@ class RecordHead:
     committed_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One version as it may be known without opening it, with the types that it may be of: one, mostly.
+
+    There are none, and no category, where the twin's key is gone.
+    """
+
+    head: RecordHead
+    types: frozenset[str]
+
+    @property
+    def at(self) -> StoredAt:
+        """Where it stands in time."""
+        return self.head.committed_at_ms, self.head.record_id, self.head.version
+
+
 class RecordStore(Protocol):
     """Durable storage of sealed rows. ``put`` is all or nothing. Backends pass one conformance suite."""
 
-    def put(self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = ()) -> None:
-        """Store new versions atomically and durably; raise ``VersionConflict`` if one of them exists."""
+    def put(
+        self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = (), absent: Sequence[bytes] = ()
+    ) -> None:
+        """Store new versions atomically and durably; raise ``VersionConflict`` if one of them exists, or if a record
+        is found by one of the tags that are said to be absent: looked at in the same transaction."""
         ...
 
     def latest(self, record_id: RecordId) -> Place | None:
@@ -205,6 +253,10 @@ class RecordStore(Protocol):
 
     def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
         """The newest version of each of a twin's records, of the given categories or of all."""
+        ...
+
+    def timeline(self, span: Span, limit: int) -> list[Moment]:
+        """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""
         ...
 
     def find(self, tag: bytes) -> list[RecordId]:
@@ -246,6 +298,18 @@ class RecordStore(Protocol):
 
     def close(self) -> None:
         """Give back files and connections."""
+        ...
+
+
+class Release(Protocol):
+    """What a record tells of, which only its content says; and who may be shown it."""
+
+    def needed(self, record: Record) -> frozenset[Category]:
+        """Every category that leave is needed for, to be shown this record."""
+        ...
+
+    def further(self, permit: Permit, categories: Collection[Category]) -> Sequence[Permit]:
+        """Permits to do the same to further categories, as far as the gate gives them. Decided and logged."""
         ...
 
 
@@ -308,6 +372,10 @@ class RecordVault(Protocol):
 
     def heads(self, reference: str) -> list[RecordHead]:
         """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
+        ...
+
+    def timeline(self, span: Span, limit: int) -> list[Change]:
+        """The newest versions of a stretch of time, of all twins, newest first. Opens nothing."""
         ...
 
     def record_types(self, twin: TwinId) -> frozenset[str]:

@@ -12,8 +12,9 @@ from twinward.vocabulary import TwinId
 CACHE_TTL_MS = 60_000
 """How long an unwrapped key stays in this process. A shredding in another process empties the cache long before."""
 CACHE_TWINS = 4_096
-CHECK_EVERY_MS = 1_000
-"""How often this process looks whether another one has shredded something."""
+CHECK_EVERY_MS = 250
+"""How often this process looks whether another one has shredded something: a shredding waits so long before it says
+that it is done."""
 
 
 class KeyCache:

@@ -18,13 +18,13 @@ from twinward.clock import Clock
 from twinward.vault.database import Database, Schema
 from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
 from twinward.vault.errors import TwinNotFound
-from twinward.vault.key_cache import KeyCache
-from twinward.vault.key_service import translated_keys
+from twinward.vault.key_cache import CACHE_TTL_MS, KeyCache
+from twinward.vault.key_service import held_versions, translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vault.wrapped_keys import WrappedKeys
+from twinward.vault.wrapped_keys import WrappedKeys, wrapped_under
 from twinward.vocabulary import Category, TwinId
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
@@ -63,7 +63,7 @@ class Keyring:
         *,
         random: RandomBytes = os.urandom,
     ) -> None:
-        """Open or make the keyring's database (a SQLite file, or one already open), and the tenant's first KEK.
+        """Open or make the keyring's database (a SQLite file, or one already open). No KEK is made here.
 
         Raises:
             VaultUnavailable: the database or the key service cannot be used, or they do not belong together.
@@ -77,12 +77,14 @@ class Keyring:
         self._rotation = Rotation(self._file, provider, tenant)
         try:
             with self._file.writing() as connection, translated_keys():
-                self._wrapped.require_kek(connection)
+                self._wrapped.require_keks(connection)
                 seen = self._erasures.newest(connection)
         except BaseException:
             self._file.close()
             raise
-        self._cache = KeyCache(clock, self._newest_shredding, seen)
+        self._clock = clock
+        self._tenant_audit: tuple[int, bytes] = (0, b"")
+        self._cache = KeyCache(clock, self.newest_erasure, seen)
 
     def create(self, twin: TwinId) -> None:
         """Make a new twin's key, durably.
@@ -127,8 +129,7 @@ class Keyring:
         Raises ``TwinNotFound``, or ``TwinShredded`` once it was shredded (both are ``NotFound``).
         """
         if twin is None:
-            with translated_keys():
-                return self._provider.mac(self._tenant, TENANT_AUDIT, b"")
+            return self._tenant_key()
         cached = self._cache.get(twin)
         if cached is not None:
             return cached.audit_key()
@@ -185,12 +186,22 @@ class Keyring:
             TwinShredded: categories of a twin that is gone altogether.
         """
         with self._file.writing() as connection, translated_keys():
-            newest = self._provider.versions(self._tenant)[-1]
+            newest = held_versions(self._provider, self._tenant)[-1]
             for one in doomed:
                 tags = self._wrapped.shred(connection, one)
                 self._erasures.add(connection, one, tags, newest)
         self._cache.empty()
         self._file.forget_deleted()
+
+    def newest_erasure(self) -> int:
+        """The number of the newest erasure, whichever process made it; 0 before the first."""
+        with self._file.reading() as connection:
+            return self._erasures.newest(connection)
+
+    def erased_since(self, number: int) -> frozenset[TwinId]:
+        """Twins of which something was erased after the erasure of this number, in whole or in part."""
+        with self._file.reading() as connection:
+            return self._erasures.twins_after(connection, number)
 
     def unfinished(self) -> list[UnfinishedErasure]:
         """Shreddings after which old backups still open something, or whose end is not in the log; the oldest first."""
@@ -221,18 +232,40 @@ class Keyring:
         with self._file.reading() as connection:
             return connection.execute(select(func.count()).where(_keys.c.created)).scalar_one()
 
+    def outlived_kek(self) -> int | None:
+        """The KEK that wraps this keyring's newest keys, where it was destroyed since; None where it is held.
+
+        A rotation wraps every key anew before it destroys a KEK, so such a keyring is an older copy.
+        """
+        with self._file.reading() as connection, translated_keys():
+            newest = wrapped_under(connection)
+            return newest if newest not in (None, *held_versions(self._provider, self._tenant)) else None
+
+    def is_empty(self) -> bool:
+        """Whether it never held a key: not even of somebody who was asked for and is not known, or was shredded."""
+        tables = (_keys, _shredded)
+        with self._file.reading() as connection:
+            return not any(connection.execute(select(1).select_from(one).limit(1)).first() for one in tables)
+
     def close(self) -> None:
         """Forget the cached keys and give back the database."""
         self._cache.empty()
+        self._tenant_audit = (0, b"")
         self._taggers.clear()
         self._file.close()
 
     def __reduce__(self) -> str:
         raise TypeError("a keyring is not pickled")
 
-    def _newest_shredding(self) -> int:
-        with self._file.reading() as connection:
-            return self._erasures.newest(connection)
+    def _tenant_key(self) -> bytes:
+        """The key for events about nobody: kept as long as twins' keys are, since every sign-in wants it."""
+        until_ms, key = self._tenant_audit
+        now_ms = self._clock.now_ms()
+        if now_ms >= until_ms:
+            with translated_keys():
+                key = self._provider.mac(self._tenant, TENANT_AUDIT, b"")
+            self._tenant_audit = now_ms + CACHE_TTL_MS, key
+        return key
 
     def _unwrap(self, twin: TwinId, *, created: bool) -> TwinKeys:
         emptied = self._cache.emptied
@@ -244,3 +277,9 @@ class Keyring:
         if row.created:
             self._cache.put(twin, keys, emptied)
         return keys
+
+
+def newest_kek(database: Database) -> int | None:
+    """The newest KEK version that wraps a twin's key in a keyring's database; none where none is there."""
+    with database.reading() as connection:
+        return wrapped_under(connection)

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from twinward.errors import NotFound
-from twinward.vault.errors import RecordDamaged
-from twinward.vault.interfaces import Found, Kept, RecordHead, RecordStore
+from twinward.vault.errors import CategoryShredded, RecordDamaged
+from twinward.vault.interfaces import Change, Found, Kept, Moment, RecordHead, RecordStore, Span
 from twinward.vault.keyring import Keyring
 from twinward.vault.opening import type_tags
 from twinward.vault.sealer import Sealer
@@ -78,6 +78,16 @@ class Lookup:
             for row, category in zip(rows, categories, strict=True)
         ]
 
+    def timeline(self, span: Span, limit: int) -> list[Change]:
+        """The newest versions of a stretch of time, of all twins, newest first, as many as ``limit``. Opens nothing.
+
+        Raises:
+            RecordDamaged: a tag is not of its twin.
+        """
+        moments = self._store.timeline(span, limit)
+        keys = {twin: self._keys_if_any(twin) for twin in {moment.twin for moment in moments}}
+        return [_change(moment, keys[moment.twin]) for moment in moments]
+
     def record_types(self, twin: TwinId) -> frozenset[str]:
         """The types of a twin's records, read off their tags. Opens nothing.
 
@@ -101,3 +111,18 @@ class Lookup:
         with contextlib.suppress(NotFound):
             return self._keyring.keys(twin)
         return None  # shredded, or damaged: whoever goes on to open it is told which
+
+
+def _change(moment: Moment, keys: TwinKeys | None) -> Change:
+    """A moment as its twin's keys read its tags."""
+    category, types = None, frozenset[str]()
+    try:
+        if keys is not None:
+            category = keys.category_of(moment.category_tag)
+            types = frozenset(map(keys.type_of, moment.type_tags))
+    except CategoryShredded:
+        category = None  # nothing of it opens any more
+    except OpenError:
+        raise RecordDamaged(f"a record of twin {moment.twin} carries a type tag that is not its twin's") from None
+    at_ms, record_id, version = moment.at
+    return Change(RecordHead(moment.twin, record_id, version, category, at_ms), types)

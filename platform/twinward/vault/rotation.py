@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.vault.database import Database
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.key_service import translated_keys
+from twinward.vault.key_service import held_versions, translated_keys
 from twinward.vault.models import RetiringKek, WrappedTwinKey
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
@@ -79,7 +79,7 @@ class Rotation:
     def plan(self, beyond: int = 0) -> RotationPlan:
         """What ``run`` and ``retire`` would do now. Changes nothing."""
         with self._database.reading() as connection, translated_keys():
-            versions = self._provider.versions(self._tenant)
+            versions = held_versions(self._provider, self._tenant)
             behind = _behind(connection, versions[-1])
             new = behind == 0 or versions[-1] <= beyond
             kek = max(versions[-1], beyond) + 1 if new else versions[-1]
@@ -134,7 +134,7 @@ class Rotation:
             return sorted({*self._idle(connection), *_unfinished(connection)})
 
     def _target(self, connection: Connection, beyond: int) -> tuple[int, int]:
-        newest = self._provider.versions(self._tenant)[-1]
+        newest = held_versions(self._provider, self._tenant)[-1]
         remaining = _behind(connection, newest)
         if remaining and newest > beyond:
             return newest, remaining
@@ -162,7 +162,7 @@ class Rotation:
         return rows
 
     def _idle(self, connection: Connection) -> list[int]:
-        *older, _newest = self._provider.versions(self._tenant)
+        *older, _newest = held_versions(self._provider, self._tenant)
         used = _in_use(connection)
         return [version for version in older if version not in used]
 

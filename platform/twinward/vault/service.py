@@ -19,12 +19,14 @@ from twinward.vault.errors import (
     RecordNotFound,
     TwinNotFound,
     VersionConflict,
+    not_released,
 )
 from twinward.vault.interfaces import (
     Draft,
     Place,
     Record,
     RecordStore,
+    Release,
     SealedRow,
     SealedSegment,
 )
@@ -34,12 +36,12 @@ from twinward.vault.opening import Opening, type_tags
 from twinward.vault.sealer import Sealer
 from twinward.vault.segment_sealer import SegmentSealer
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import Action, Category, RecordId, TwinId
+from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
 
 OPENING_ACTIONS = frozenset(
-    {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.TRAIN, Action.QUERY, Action.BREAK_GLASS}
+    {Action.READ, Action.SEARCH, Action.EXPORT, Action.COHORT, Action.TRAIN, Action.BREAK_GLASS}
 )
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 
@@ -48,10 +50,17 @@ class Vault(Lookup):
     """A ``RecordVault`` over a store and a keyring. It holds no state of its own and may be shared between threads."""
 
     def __init__(
-        self, store: RecordStore, keyring: Keyring, verifier: PermitVerifier, clock: Clock, tenant: TenantId
+        self,
+        store: RecordStore,
+        keyring: Keyring,
+        verifier: PermitVerifier,
+        clock: Clock,
+        tenant: TenantId,
+        release: Release | None = None,
     ) -> None:
         super().__init__(store, keyring, Sealer(tenant, keyring.tag))
         self._verifier = verifier
+        self._release = release
         self._clock = clock
         self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.mark_of)
 
@@ -88,7 +97,7 @@ class Vault(Lookup):
             Refused: the permit does not cover writing one of them, or the category a record would leave.
             MalformedRecord: a part beyond its bound, or another type than the record had.
             TwinNotFound, TwinShredded, RecordNotFound: nowhere to write to.
-            VersionConflict: somebody else wrote first.
+            VersionConflict: somebody else wrote first, also another record under the name of one that is ``alone``.
             VaultUnavailable: nothing was stored.
         """
         return self.write_many([(permit, records)])[0]
@@ -107,7 +116,8 @@ class Vault(Lookup):
         rows: list[SealedRow] = []
         written = [self._seal(permit, records, rows) for permit, records in batch]
         segments = [segment for permit, some in drafts for segment in self._draft(permit, some)]
-        self._store.put(rows, segments)
+        firsts = [one.references[0] for _, records in batch for one in records if one.alone and one.record_id is None]
+        self._store.put(rows, segments, [self._sealer.reference_tag(name) for name in firsts])
         return written
 
     def _draft(self, permit: Permit, drafts: Sequence[Draft]) -> list[SealedSegment]:
@@ -146,6 +156,7 @@ class Vault(Lookup):
 
         Raises:
             Refused: the permit does not cover it.
+            NotReleased: it tells of more, and leave for that was refused.
             RecordNotFound, TwinShredded: nothing to open.
             RecordDamaged: it does not open in its place.
         """
@@ -154,14 +165,18 @@ class Vault(Lookup):
         if row is None or row.twin != twin:
             raise _no_record(record_id)
         opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
-        return self._open_all(permit, [row], opening)[0]
+        opened = self._open_all(permit, [row], opening)
+        if not opened:
+            raise not_released()
+        return opened[0]
 
     def read_history(
         self, permit: Permit, record_id: RecordId, *, versions: Collection[int] | None = None
     ) -> list[Record]:
         """Open every version of a record, oldest first, and check that each is chained to the one before.
 
-        With ``versions`` only those are opened, so that the permit need not cover what the others are about.
+        With ``versions`` only those are opened, so that the permit need not cover what the others are about. Left out
+        is what tells of more than there is leave for.
 
         Raises:
             Refused: the permit does not cover every version.
@@ -180,6 +195,8 @@ class Vault(Lookup):
     def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
         """Open every record of the permit's twin and categories, of one type or of all, by record id.
 
+        What the node derived is no record: it is opened by its type alone, by whoever makes features of it.
+
         Raises:
             Refused: the permit opens nothing.
             TwinNotFound, TwinShredded: no such twin.
@@ -188,7 +205,8 @@ class Vault(Lookup):
         """
         twin = self._twin_of_opening(permit)
         keys = self._keyring.keys(twin)
-        tags = [keys.category_tag(category) for category in sorted(permit.request.categories)]
+        categories = permit.request.categories if record_type else permit.request.categories & RECORD_CATEGORIES
+        tags = [keys.category_tag(category) for category in sorted(categories)]
         if not tags:
             return []
         rows = self._store.of_twin(twin, tags)
@@ -223,16 +241,37 @@ class Vault(Lookup):
             raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
 
     def _open_all(self, permit: Permit, rows: Iterable[Place], opening: Opening) -> list[Record]:
-        """Open rows, each only after the permit was checked for its category (once per category)."""
+        """Open rows, each only after the permit was checked for its category (once per category).
+
+        What a record tells of may be more than the category it is filed under: without leave for that it is left out.
+        """
         covered: set[Category] = set()
+        refused: set[Category] = set()
         opened = []
         for row in rows:
             category = opening.keys.category_of(row.category_tag)
             if category not in covered:
                 self._verifier.require(permit, action=permit.request.action, twin=row.twin, category=category)
                 covered.add(category)
-            opened.append(opening.record(row))
+            record = opening.record(row)
+            if self._may_be_shown(permit, record, covered, refused):
+                opened.append(record)
         return opened
+
+    def _may_be_shown(self, permit: Permit, record: Record, covered: set[Category], refused: set[Category]) -> bool:
+        """Whether there is leave for all a record tells of, asking once for each category that no permit covers yet."""
+        if self._release is None:
+            return True
+        needed = self._release.needed(record)
+        covered |= needed & permit.request.categories  # the permit is genuine: its own category was checked
+        missing = needed - covered - refused
+        if missing and not needed & refused:
+            for further in self._release.further(permit, missing):
+                for category in further.request.categories & missing:
+                    self._verifier.require(further, action=permit.request.action, twin=record.twin, category=category)
+                    covered.add(category)
+            refused |= missing - covered
+        return needed <= covered
 
     def _head(self, permit: Permit, record: Record, opening: Opening, heads: dict[RecordId, SealedRow]) -> Place:
         """The row a record's new version follows."""

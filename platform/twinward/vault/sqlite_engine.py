@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinward.vault.database import Schema
 from twinward.vault.errors import MalformedRecord, VaultUnavailable
+from twinward_ledger import sqlite_files
 
 BUSY_TIMEOUT_S = 15
 _WRITING = "twinward_writing"
@@ -112,13 +113,12 @@ def translated(path: Path) -> Iterator[None]:
 def _engine(path: Path) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+        creator=lambda: sqlite_files.connect(path, timeout_s=BUSY_TIMEOUT_S),
         hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin below, not behind sqlite3's back
         cursor = connection.cursor()
         for pragma in PRAGMAS:
             cursor.execute(pragma)

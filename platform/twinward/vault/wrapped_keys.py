@@ -12,7 +12,7 @@ from twinward.clock import Clock
 from twinward.vault.erasure_journal import Doomed
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.kept_keys import KeptKeys
-from twinward.vault.key_service import translated_keys
+from twinward.vault.key_service import held_versions, translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vocabulary import TwinId
@@ -33,21 +33,23 @@ class WrappedKeys:
         self._clock = clock
         self._random = random
 
-    def require_kek(self, connection: Connection) -> None:
-        """Make the tenant's first KEK. Raises ``VaultUnavailable`` where keys are wrapped and no KEK is there."""
-        if self._provider.versions(self._tenant):
-            return
-        wrapped = connection.execute(select(func.count()).select_from(_keys)).scalar_one()
-        if wrapped:
+    def require_keks(self, connection: Connection) -> None:
+        """Raise ``VaultUnavailable`` unless the service holds the newest KEK that wraps a key here, or a newer one.
+
+        Versions only grow, and the newest is never destroyed: a service that lacks it is another, or an older copy. A
+        keyring may be older than its service, as after a restore: what a destroyed KEK wrapped in it does not open.
+        """
+        newest, needed = self._newest_kek(), wrapped_under(connection)
+        if needed is not None and newest.version < needed:
             raise VaultUnavailable(
-                f"{self._provider.uri} holds no key of {self._tenant}, yet the keyring has {wrapped} wrapped keys",
-                hint="point the settings at the key service that wrapped them",
+                f"the key service {self._provider.uri} holds no KEK of {self._tenant} newer than {newest.version}, "
+                f"and twins' keys here are wrapped under KEK {needed}",
+                hint="the key service is another one, or an older copy: name the one that wrapped them",
             )
-        self._provider.create(KekId(self._tenant, 1))
 
     def reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
         """Make keys for those of these twins that have none. Raises ``TwinShredded``."""
-        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
+        kek = self._newest_kek()
         rows = []
         for twin in dict.fromkeys(twins):
             if self.is_shredded(connection, twin):
@@ -80,7 +82,7 @@ class WrappedKeys:
 
     def open(self, row: Row[Any]) -> TwinKeys:
         """Unwrap what a row holds. Raises ``RecordDamaged``, ``VaultUnavailable``."""
-        with translated_keys():
+        with translated_keys(opening=True):
             place = self._place(row)
             key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
             kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
@@ -115,7 +117,7 @@ class WrappedKeys:
         if row is None or not row.created:
             raise TwinNotFound(f"no twin {doomed.twin}")
         keys, key = self.open(row), hierarchy.new_twin_key(self._random)
-        kek = KekId(self._tenant, self._provider.versions(self._tenant)[-1])
+        kek = self._newest_kek()
         place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)
         connection.execute(
             update(_keys)
@@ -129,8 +131,20 @@ class WrappedKeys:
         )
         return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
 
+    def _newest_kek(self) -> KekId:
+        """What wraps new keys. Raises ``VaultUnavailable``: the service holds none."""
+        return KekId(self._tenant, held_versions(self._provider, self._tenant)[-1])
+
     def _place(self, row: Row[Any]) -> bytes:
         """What a stored key is bound to."""
         if not isinstance(row.generation, int) or not isinstance(row.kek_version, int):
             raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
         return hierarchy.wrap_context(self._tenant, row.twin, row.generation)
+
+
+def wrapped_under(connection: Connection) -> int | None:
+    """The newest KEK version that wraps a key in this keyring; none where no key is wrapped."""
+    newest = connection.execute(select(func.max(_keys.c.kek_version))).scalar_one()
+    if newest is not None and not isinstance(newest, int):
+        raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
+    return newest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER, simulated, sites
+from tests.integration.federation.kit import HOSPITALS, simulated, site_of, sites
 from twinward.errors import BadInput
 from twinward.federation.accountant import plan_for
 from twinward.federation.detector import build_detector
@@ -171,7 +171,7 @@ def test_a_poisoned_record_weighs_no_more_than_any_other() -> None:
 
 
 def test_sites_and_errors_show_no_stay() -> None:
-    site = HospitalSite(IDENTITIES["east"], ROSTER, HeldStays(STAYS["east"]))
+    site = site_of("east", HeldStays(STAYS["east"]))
     site.join(VAR)
     value = f"{float(np.nanmax(STAYS['east'])):.3f}"
     assert value not in repr(site)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Principal
@@ -61,7 +62,7 @@ def make(folder: Path) -> Exports:
     clock = FixedClock()
     chain = EmbeddedChain(folder / "chain.db", now_s=lambda: clock.now_ms() // 1000)
     consortium = open_consortium(folder, chain=chain)
-    keyring = Keyring(folder / "keyring.db", MemoryKeyProvider(), TenantId("st-anna"), clock)
+    keyring = Keyring(folder / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
     completeness = Completeness(consortium.log, open_map_store(f"sqlite:{folder / 'log.db'}"), keyring, clock)
@@ -75,6 +76,7 @@ def make(folder: Path) -> Exports:
     def report(twin: TwinId) -> bytes:
         return reader.document(permit(twin), twin, hospital="St. Anna", at_ms=0).report.encode()
 
+    keyring.reserve([NOBODY])  # known, and never accessed
     berts = replace(EVENT, twin=BERT, agent="dr-é=1", reason="=cmd()")
     audit.record([EVENT, berts, NO_TWIN, replace(EVENT, decision="deny"), berts, NO_TWIN])
     audit.checkpoint_and_anchor()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from twinward.client.messages import GatedQuery, Mode
 from twinward.errors import Unavailable
 from twinward.similarity.engines import GatedEngine
 from twinward.similarity.errors import QueryMalformed, SchemaMismatch
-from twinward.similarity.shards import InProcessScorer
+from twinward.similarity.process_shards import ProcessScorer
 from twinward_crypto.errors import MalformedBundle
-from twinward_crypto.homomorphic.gated import EncryptedIndex, GateKey, encrypt_gated_query, score_gated
+from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import plan_gated
-from twinward_crypto.homomorphic.ring_key import RingKey
 
 SCHEMA = schema_of({"a": (0, 127), "b": (0, 127)})
 
@@ -36,13 +34,32 @@ def query(house: House, bundle: bytes, threshold_squared: int = 10) -> GatedQuer
 
 
 def test_the_scoring_side_holds_no_key(house: House) -> None:
-    """Whatever scoring needs is in the index: no secret key hangs off it."""
+    """It runs in a process of its own, in whose memory the gate's secret key is nowhere; its index is."""
     engine = house.service._gated
     assert isinstance(engine, GatedEngine)
-    assert isinstance(engine.scorer, InProcessScorer)
-    index = engine.scorer._cohort
-    held = {type(getattr(index, field.name)) for field in dataclasses.fields(EncryptedIndex)}
-    assert not any(issubclass(kind, RingKey) for kind in held)
+    assert isinstance(engine.scorer, ProcessScorer)
+    house.vendor().query_gated({"a": 1.0, "b": 1.0})
+    (pid,) = engine.scorer.pids
+    secret = engine.gate.dangerously_export_secret()[88 + 512 : 88 + 640]
+    with engine.scorer._prepared.path.open("rb") as index:
+        index.seek(4096)
+        public = index.read(128)
+    assert not held_by(pid, secret)
+    assert held_by(pid, public)
+
+
+def held_by(pid: int, needle: bytes) -> bool:
+    """Whether a process of ours holds these bytes anywhere in its memory."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            start, end = (int(edge, 16) for edge in line.split()[0].split("-"))
+            try:
+                memory.seek(start)
+                if needle in memory.read(end - start):
+                    return True
+            except (OSError, ValueError, OverflowError):
+                continue
+    return False
 
 
 def test_a_single_patient_is_not_confirmed(house: House) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tenseal.sealapi as seal
 
-from twinward_crypto.homomorphic import _seal, wire
+from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE, FAST, Plan, plan
 from twinward_crypto.homomorphic.query import QueryKey
@@ -65,15 +65,17 @@ def test_a_query_formed_by_hand_reads_two_features_at_once(profile: object) -> N
 def linear(key: QueryKey, made: Plan, values: list[int]) -> wire.Bundle:
     """A query bundle whose factors were chosen freely."""
     encryptor = seal.Encryptor(key._context, key._secret)
-    constants = [_seal.polynomial(key._context, np.array([value], dtype=np.uint64)) for value in values]
-    parts = [_seal.save(encryptor.encrypt_symmetric(constant)) for constant in constants]
+    constants = [_seal.polynomial(made, np.array([value], dtype=np.uint64)) for value in values]
+    things = [encryptor.encrypt_symmetric(constant) for constant in constants]
     if made.profile.floods:
-        parts.append(_seal.save(key._public))
-    return wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, tuple(parts))
+        things.append(key._public)
+    forms = parts.forms(wire.Kind.QUERY, made)
+    taken = tuple(parts.take(thing, form) for thing, form in zip(things, forms, strict=True))
+    return wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, taken)
 
 
 def raw(key: QueryKey, database: Database, query: wire.Bundle) -> np.ndarray:
     answer = score(query, database)
     n = database.plan.profile.degree
-    part = _seal.load(seal.Ciphertext, key._context, answer.parts[0])
-    return _seal.coefficients(key._decrypt(part), n)[: len(ROWS)]
+    form = parts.forms(wire.Kind.SCORES, database.plan, rows=answer.rows)[0]
+    return _seal.coefficients(key._decrypt(parts.ciphertext(database.plan, form, answer.parts[0])), n)[: len(ROWS)]

@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 
 from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
+from twinward.api.body import USUAL_BYTES
 
 PUBLIC = {
-    *(("GET", "/health"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")),
+    *(("GET", "/health"), ("GET", "/ready"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")),
     *(("GET", "/log/checkpoint"), ("GET", "/log/tile/{path}")),
 }
 RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/fhir"): {"system", "operator", "clinician"},
     ("GET", "/fhir/Patient/{patient_id}/$everything"): {"clinician"},
     ("GET", "/fhir/{resource_type}/{resource_id}"): {"clinician"},
+    ("GET", "/fhir/_history"): {"clinician"},
+    ("GET", "/fhir/{resource_type}/_history"): {"clinician"},
     ("GET", "/fhir/{resource_type}/{resource_id}/_history"): {"clinician"},
     ("GET", "/fhir/{resource_type}/{resource_id}/_history/{version_id}"): {"clinician"},
     ("POST", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
@@ -30,6 +33,7 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("PUT", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("DELETE", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
+    ("PATCH", "/fhir/{resource_type}/{resource_id}"): {"clinician"},  # it reads what it changes
     ("DELETE", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("POST", "/fhir/$import"): {"system", "operator", "clinician"},
     ("GET", "/fhir/$import-jobs/{job}"): {"system", "operator", "clinician"},
@@ -66,11 +70,24 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/api/1/similarity/records"): {"vendor"},
     ("GET", "/api/1/similarity/budget"): {"vendor"},
     ("GET", "/api/1/similarity/results"): {"vendor"},
+    ("GET", "/api/1/similarity/results/{query_id}"): {"vendor"},
     ("GET", "/api/1/audit/events"): {"officer"},
     ("GET", "/api/1/audit/events/{index}"): {"officer"},
     ("GET", "/api/1/audit/events/{index}/proof"): {"officer"},
     ("GET", "/api/1/audit/consistency"): {"officer"},
     ("GET", "/api/1/audit/twins/{twin}/accesses"): {"officer"},
+    ("GET", "/api/1/accounts"): {"officer"},
+    ("GET", "/api/1/accounts/{account}"): {"officer"},
+    ("POST", "/api/1/accounts/{account}/disable"): {"officer"},
+    ("POST", "/api/1/accounts/{account}/enable"): {"officer"},
+    ("POST", "/api/1/accounts/{account}/end-sessions"): {"officer"},
+    ("POST", "/api/1/accounts/{account}/expire-password"): {"officer"},
+    ("POST", "/api/1/accounts/{account}/tokens"): {"officer"},
+    ("DELETE", "/api/1/accounts/{account}/tokens/{number}"): {"officer"},
+    ("PUT", "/api/1/accounts/{account}/password"): {"officer"},
+    ("GET", "/api/1/emergencies"): {"officer"},
+    ("POST", "/api/1/emergencies/{emergency}/review"): {"officer"},
+    ("POST", "/api/1/emergencies/{emergency}/stop"): {"clinician"},
 }
 
 
@@ -87,7 +104,9 @@ def routes(web: TestClient) -> set[tuple[str, str]]:
 
 def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
-    filled_path = path.format(**values, version_id="1", job="j", file="Patient.ndjson", feature="bmi", path="value")
+    values |= {"account": "nobody", "number": "1", "query_id": "ab" * 16}
+    values |= {"version_id": "1", "job": "j", "file": "Patient.ndjson", "feature": "bmi", "path": "value"}
+    filled_path = path.format(**values, emergency="0" * 16)
     return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
 
 
@@ -99,15 +118,22 @@ def body(method: str, path: str) -> dict[str, Any]:
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}
     if path.endswith("/_search"):
         return {"headers": {"content-type": "application/x-www-form-urlencoded"}}
+    if path.startswith("/fhir/") and method == "PATCH":
+        change = {"op": "replace", "path": "/gender", "value": "other"}
+        return {"json": [change], "headers": {"content-type": "application/json-patch+json"}}
     if path.startswith("/fhir/") and method in ("POST", "PUT"):
         content = {"resourceType": "Patient", "id": "p"}
         return {"json": content, "headers": {"content-type": "application/fhir+json"}}
+    if path.startswith("/api/1/accounts"):
+        return {"json": {"password": "three words unlike others"}} if path.endswith("/password") else {}
     if method == "PUT" and path.endswith("/consent"):
         return {"json": []}
     if method in ("PUT", "PATCH"):
         return {"json": {"bmi": {"desiredProperties": {"value": 25}}}}
     if path.endswith("/token"):
         return {"json": {"epoch": 1, "levels": [1], "threshold_squared": 1}}
+    if path.endswith("/review"):
+        return {"json": {"justified": True, "note": "the patient was in shock"}}
     if method == "POST":
         return {"json": {"epoch": 1, "bundle": "AAAA", "token": "AAAA", "threshold_squared": 1}}
     return {}
@@ -186,6 +212,8 @@ def newest(web: TestClient, house: House, before: int) -> dict[str, Any]:
         ("clinician", "/api/1/twins/{twin}/features", "read", "TREAT"),
         ("clinician", "/api/1/twins/{twin}/records?category=labs&category=vitals", "read", "TREAT"),
         ("officer", "/api/1/twins/{twin}/consent", "consent", "HCOMPL"),
+        ("officer", "/api/1/accounts", "account", "HCOMPL"),
+        ("officer", "/api/1/accounts/acme", "account", "HCOMPL"),
         ("officer", "/api/1/audit/events", "audit", "HCOMPL"),
         ("officer", "/api/1/audit/events/0", "audit", "HCOMPL"),
         ("officer", "/api/1/audit/events/0/proof", "audit", "HCOMPL"),
@@ -216,7 +244,7 @@ def test_looking_at_terms_and_ones_own_allowance_is_no_access(web: TestClient, a
     before = api_house.size()
     for page in ("schema", "gate-key", "budget"):
         assert ask(web, "GET", f"/api/1/similarity/{page}", api_house.tokens["vendor"]).status_code == 200
-    for path in ("/health", "/fhir/metadata", "/api/1/audit/checkpoint"):
+    for path in ("/health", "/ready", "/fhir/metadata", "/api/1/audit/checkpoint"):
         assert web.get(path).status_code == 200
     assert api_house.size() == before
 
@@ -269,17 +297,18 @@ def test_a_consent_is_set_read_and_bites_at_the_next_decision(web: TestClient, a
 def test_a_consent_that_cannot_be_understood_changes_nothing(web: TestClient, api_house: House, content: bytes) -> None:
     path = f"/api/1/twins/{api_house.twins[0]}/consent"
     before = ask(web, "GET", path, api_house.tokens["officer"]).json()
-    answer = ask(web, "PUT", path, api_house.tokens["officer"], content=content)
-    assert answer.status_code == 400
+    json_said = {"content-type": "application/json"}
+    answer = ask(web, "PUT", path, api_house.tokens["officer"], content=content, headers=json_said)
+    assert answer.status_code == (413 if len(content) > USUAL_BYTES else 400)
     require_shape(answer)
     assert ask(web, "GET", path, api_house.tokens["officer"]).json() == before
 
 
 def test_methods_that_a_route_does_not_have_say_which_it_has(web: TestClient) -> None:
-    for method in ("HEAD", "OPTIONS", "DELETE"):
+    for method in ("PUT", "TRACE", "DELETE"):
         answer = web.request(method, "/api/1/audit/checkpoint")
         assert answer.status_code == 405
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert "access-control-allow-origin" not in web.options("/api/1/audit/events").headers
 
 
@@ -306,7 +335,22 @@ def test_no_junk_makes_a_server_error(
     method, path = route
     keep = quote(parts[0].encode("utf-8", "surrogatepass"), safe="") or "x"
     names = dict.fromkeys(
-        ("job", "file", "twin", "index", "patient_id", "resource_type", "resource_id", "version_id", "feature", "path"),
+        (
+            "account",
+            "number",
+            "query_id",
+            "job",
+            "file",
+            "twin",
+            "index",
+            "patient_id",
+            "resource_type",
+            "resource_id",
+            "version_id",
+            "feature",
+            "path",
+            "emergency",
+        ),
         keep,
     )
     known = {"before": parts[0], "category": parts[1], "purpose": parts[1], "limit": parts[0], "twin": parts[1]}

@@ -2,11 +2,17 @@
 
 The engine runs its phases (examples, coverage of every constraint and its violation, fuzzing) on the real application
 over a real node. ``positive_data_acceptance`` is relaxed where no JSON schema can say what is acceptable: a FHIR
-resource, the ciphertext of a query, a moment of a twin's history that has to exist.
+resource, the ciphertext of a query, a moment of a twin's history that has to exist, a purpose that must not be another
+one in the header than in the query.
+
+A walk along links (``twinward.api.document`` writes them) goes from what was created to reads, versions, history,
+updates and deletion of it. No JSON schema makes a FHIR resource that is acceptable, so the bodies of writes are put in,
+and a request that was meant to be wrong may be right.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,7 @@ from typing import Any
 import pytest
 import schemathesis
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
@@ -27,7 +34,9 @@ schemathesis.serializer.alias(
 )
 
 _MAY_BE_REFUSED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "412", "413", "428", "429", "503"]
-_BEYOND_SCHEMAS = "^/(fhir|api/1/twins|api/1/similarity)"
+_TYPE = "/fhir/{resource_type}"
+_RESOURCE = _TYPE + "/{resource_id}"
+_BEYOND_SCHEMAS = "^/(fhir|api/1/)"
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +70,86 @@ def configured(token: str, *, examples: int, coverage: bool) -> SchemathesisConf
 
 def failures(app: FastAPI, config: SchemathesisConfig) -> tuple[int, list[str]]:
     """How many requests were made, and what was wrong with the answers, each kind once."""
-    made, found = 0, dict[str, str]()
-    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+    made, found = walked(schema)
+    return made.total(), found
+
+
+def walked(schema: Any) -> tuple[Counter[str], list[str]]:
+    """The requests made, each route with its status by ``METHOD path status`` (``>`` before those that a link led to),
+    and what was wrong with the answers, each kind once."""
+    made, found = Counter[str](), dict[str, str]()
     for event in from_schema(schema).execute():
         if isinstance(event, events.NonFatalError | events.FatalError):
             found.setdefault(f"{event}", "the engine could not go on")
         if not isinstance(event, events.ScenarioFinished):
             continue
         for case_id, checks in event.recorder.checks.items():
-            made += 1
-            case = event.recorder.cases[case_id].value
+            node = event.recorder.cases[case_id]
+            case = node.value
+            answered = event.recorder.interactions.get(case_id)
+            status = answered.response.status_code if answered and answered.response else 0
+            made[f"{'> ' if node.parent_id else ''}{case.method} {case.path} {status}"] += 1
             for check in checks:
                 if check.failure_info is not None:
                     name = f"{check.name} {case.method} {case.path}: {check.failure_info.failure}"
                     found.setdefault(name, check.failure_info.code_sample)
     return made, [f"{name}\n{sample}" for name, sample in found.items()]
+
+
+def along_links(app: FastAPI, token: str, examples: int) -> Any:
+    """A schema whose engine goes along links, with an Observation of a patient as the body of every write."""
+    beyond = {"positive_data_acceptance": {"expected-statuses": _MAY_BE_REFUSED}}
+    settings = {
+        "seed": 20260101,
+        "headers": {"Authorization": f"Bearer {token}"},
+        "generation": {"max-examples": examples, "database": "none", "deterministic": True, "no-shrink": True},
+        "checks": {"negative_data_rejection": {"enabled": False}},
+        "phases": {name: {"enabled": False} for name in ("examples", "coverage", "fuzzing")},
+        "operations": [
+            {
+                "include-path-regex": "/_history$",  # it outlives what it tells of
+                "checks": {"use_after_free": {"enabled": False}} | beyond,
+            },
+            {"include-path-regex": _BEYOND_SCHEMAS, "checks": beyond},
+        ],
+    }
+    asked = TestClient(app).get("/fhir/Patient?_count=1", headers={"Authorization": f"Bearer {token}"})
+    patient = asked.json()["entry"][0]["resource"]["id"]
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "pulse"}}
+    body |= {"subject": {"reference": f"Patient/{patient}"}}
+    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig.from_dict(settings))
+
+    @schema.hooks.hook("map_case")
+    def with_a_resource(context: Any, case: Any) -> Any:
+        if (case.method, case.path) in (("POST", _TYPE), ("PUT", _RESOURCE)):
+            case.path_parameters["resource_type"] = "Observation"
+            case.query, case.media_type = {}, "application/fhir+json"
+            case.headers = {"Content-Type": case.media_type}
+            case.body = body | ({"id": case.path_parameters["resource_id"]} if case.method == "PUT" else {})
+        elif case.path.startswith(_RESOURCE):
+            case.query, case.headers = {}, {}  # what else may be asked and refused, fuzzing tries
+        return case
+
+    return schema
+
+
+@pytest.mark.slow
+def test_links_lead_from_what_was_created(app: FastAPI, house: House) -> None:
+    made, found = walked(along_links(app, house.tokens["clinician"], examples=80))
+    assert not found, "\n".join(found)
+    followed = {name for name in made if name.startswith("> ")}
+    reached = {
+        *(f"> GET {_RESOURCE} 200", f"> GET {_RESOURCE}/_history 200", f"> PUT {_RESOURCE} 200"),
+        *(f"> GET {_RESOURCE}/_history/{{version_id}} 200", f"> DELETE {_RESOURCE} 204"),
+    }
+    assert followed >= reached, "\n".join(sorted(made))
+
+
+def test_links_are_written(app: FastAPI) -> None:
+    responses = app.openapi()["paths"][_TYPE]["post"]["responses"]
+    assert set(responses["201"]["links"]) == {"read", "vread", "history", "update", "delete"}
+    assert "text/json" in responses["201"]["content"]
 
 
 def test_a_glance_at_every_route(app: FastAPI, house: House) -> None:

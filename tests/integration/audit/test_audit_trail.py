@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.access_events import read_by_a_clinician
+from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
@@ -89,7 +90,7 @@ def anchored(tmp_path: Path) -> Iterator[House]:
 def open_house(tmp_path: Path, chain: ChainClient | None) -> Iterator[House]:
     clock = FixedClock()
     consortium = open_consortium(tmp_path, chain=chain)
-    keyring = Keyring(tmp_path / "keyring.db", MemoryKeyProvider(), TenantId("st-anna"), clock)
+    keyring = Keyring(tmp_path / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
     audit = Audit(consortium.anchorer, keyring)

@@ -18,6 +18,7 @@ from fhir.resources.R4B.bundle import Bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.integration.audit.pdf_text import text_of
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT
 from tests.integration.audit.test_completeness import House, open_house
 from twinward.audit.export_format import ExportFormat
@@ -25,12 +26,17 @@ from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
 from twinward.audit.exports.csv_table import COLUMNS, cell
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.exports.fhir_bundle import INDEX_SYSTEM, LEAF_SYSTEM
+from twinward.audit.exports.printing import Printing
+from twinward.audit.exports.typeface import Typeface
+from twinward.errors import Unavailable
+from twinward.visible_text import visible
 from twinward.vocabulary import TwinId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.access_report import AccessReport
 from twinward_ledger.report_verifier import verify_report
 
-NOBODY = TwinId("01941f29-7c00-7000-8000-00000000dead")
+UNSEEN = TwinId("01941f29-7c00-7000-8000-00000000dead")
+"""A patient whom nobody has accessed yet."""
 ODD = (
     replace(EVENT, agent="=HYPERLINK(1)", unit='"quoted", ward', reason="line\nbreak; Größe ≥ 3 Ω"),
     replace(EVENT, decision="deny", reason="", detail=(("justification", "+1+1\r\n@x"),)),
@@ -42,6 +48,7 @@ ODD = (
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Anna's accesses with everything odd in them, Bert's erased."""
     with open_house(tmp_path_factory.mktemp("exports"), MemoryKeyProvider()) as house:
+        house.keyring.reserve([UNSEEN])
         house.audit.record([*ODD, replace(EVENT, twin=BERT), replace(EVENT, twin=BERT)])
         house.audit.checkpoint_and_anchor()
         house.keyring.shred(BERT)
@@ -54,7 +61,7 @@ def document(house: House) -> AccessDocument:
 
 
 @pytest.mark.parametrize("form", ExportFormat)
-@pytest.mark.parametrize("twin", [ANNA, BERT, NOBODY])
+@pytest.mark.parametrize("twin", [ANNA, BERT, UNSEEN])
 def test_every_form_of_every_report(house: House, form: ExportFormat, twin: TwinId) -> None:
     assert render(house.document(twin), form)
     assert MEDIA_TYPES[form]
@@ -70,7 +77,9 @@ def test_the_proof_is_the_report(house: House, document: AccessDocument) -> None
 
 
 def rows_of(document: AccessDocument) -> list[dict[str, str]]:
-    text = render(document, ExportFormat.CSV).decode()
+    content = render(document, ExportFormat.CSV)
+    assert content.startswith(b"\xef\xbb\xbf")  # without it Excel reads UTF-8 as something else
+    text = content.decode("utf-8-sig")
     assert text.endswith("\r\n")
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
@@ -84,13 +93,13 @@ def test_a_csv_reads_back(house: House, document: AccessDocument) -> None:
     assert [row["decision"] for row in rows] == ["permit", "deny", "permit"]
     assert rows[0]["leaf"] == house.consortium.log.store.entry(0).leaf.hex()
     assert [(row["decision"], row["agent"]) for row in rows_of(house.document(BERT))] == [("erased", "")] * 2
-    assert rows_of(house.document(NOBODY)) == []
+    assert rows_of(house.document(UNSEEN)) == []
 
 
 def test_no_cell_is_a_formula(document: AccessDocument) -> None:
     rows = rows_of(document)
     assert rows[0]["agent"] == "'=HYPERLINK(1)"
-    assert rows[1]["justification"] == "'+1+1\r\n@x"
+    assert rows[1]["justification"] == "'+1+1\\x0d\n@x"
     for row in rows:
         assert not any(value.startswith(("=", "+", "-", "@", "\t", "\r")) for value in row.values())
 
@@ -98,14 +107,14 @@ def test_no_cell_is_a_formula(document: AccessDocument) -> None:
 @given(st.text())
 def test_cells_never_start_like_a_formula_and_are_never_lost(text: str) -> None:
     shown = cell(text)
-    assert shown in (text, f"'{text}")
+    assert shown in (visible(text), f"'{visible(text)}")
     assert not shown.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "|", "%"))
 
 
 # --- FHIR --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("twin", [ANNA, BERT, NOBODY])
+@pytest.mark.parametrize("twin", [ANNA, BERT, UNSEEN])
 def test_the_bundle_is_fhir_r4(house: House, twin: TwinId) -> None:
     raw = render(house.document(twin), ExportFormat.FHIR)
     bundle = Bundle.model_validate_json(raw)
@@ -153,13 +162,53 @@ def test_a_pdf_has_as_many_pages_as_it_needs(house: House, document: AccessDocum
     assert len(drawn(short)) > 2000
     many = replace(document, rows=document.rows * 40)
     assert pages_of(render(many, ExportFormat.PDF)) > 4
-    assert pages_of(render(house.document(NOBODY), ExportFormat.PDF)) == 1
+    assert pages_of(render(house.document(UNSEEN), ExportFormat.PDF)) == 1
     assert render(document, ExportFormat.PDF) == short  # nothing of the clock or of chance in it
 
 
-def test_a_pdf_takes_any_text(document: AccessDocument, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x00\x1b[31m \u202eabc \ud800", r"\x00\x1b[31m \u202eabc \ud800"),
+        ("患者昏迷", r"\u60a3\u8005\u660f\u8ff7"),
+        ("🦠 𝔊", r"\U0001f9a0 \U0001d50a"),
+        ("мать, Größe ≥ 3 Ω", "мать, Größe ≥ 3 Ω"),
+        ("חולה", "הלוח"),  # from right to left, as it is read
+        ("a" * 200, "aaaa\naaaa"),
+    ],
+)
+def test_a_pdf_leaves_no_character_out(document: AccessDocument, text: str, shown: str) -> None:
     event = document.rows[0].event
     assert event is not None
-    for text in ("\x00\x1b[31m", "🦠 𝔊", "a" * 3000, "\u202eabc", "مرحبا", "\ud800"):
-        row = replace(document.rows[0], event=replace(event, agent=text[:64] or "x", reason=text))
-        assert render(replace(document, rows=(row,)), ExportFormat.PDF)
+    row = replace(document.rows[0], event=replace(event, reason=text))
+    assert shown in text_of(render(replace(document, rows=(row,)), ExportFormat.PDF))
+
+
+def test_what_dejavu_lacks_is_printed_in_a_font_of_the_hospitals_own(document: AccessDocument) -> None:
+    event = document.rows[0].event
+    stix = Typeface().files[0].with_name("STIXGeneral.ttf")
+    assert event is not None
+    row = replace(document.rows[0], event=replace(event, reason="𝔊 患"))
+    said = text_of(render(replace(document, rows=(row,)), ExportFormat.PDF, Printing((stix,))))
+    assert r"𝔊 \u60a3" in said
+
+
+def test_what_is_no_font_is_named(document: AccessDocument, tmp_path: Path) -> None:
+    (tmp_path / "font.ttf").write_bytes(b"no font at all")
+    for path in (tmp_path / "font.ttf", tmp_path / "missing.ttf", tmp_path):
+        with pytest.raises(Unavailable, match="cannot be read as a font") as caught:
+            render(document, ExportFormat.PDF, Printing((path,)))
+        assert "print_fonts" in caught.value.hint
+
+
+def test_a_long_row_goes_on_and_a_short_one_stays_whole(document: AccessDocument) -> None:
+    event = document.rows[0].event
+    assert event is not None
+    words = [f"w{number:04}" for number in range(900)]
+    long = replace(document.rows[0], event=replace(event, reason=" ".join(words)))
+    told: list[int] = []
+    many = replace(document, rows=(*document.rows * 6, long, *document.rows))
+    pdf = render(many, ExportFormat.PDF, Printing(told=told.append))
+    assert re.findall(r"w\d{4}", text_of(pdf)) == words
+    assert told == list(range(1, len(many.rows) + 1))
+    assert pages_of(pdf) - text_of(pdf).count("What, and why") in (0, 1)  # the last page may have only what follows

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.cli.main import app
 from twinward.clock import SystemClock
 from twinward.config import Settings
 from twinward.fhir.cohort import generate_cohort
@@ -51,7 +51,7 @@ class Site:
 
 def asked(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
-    done = runner.invoke(app, [*map(str, arguments), "--json"])
+    done = runner.invoke(PROGRAM, [*map(str, arguments), "--json"])
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert done.exit_code == code, done.output
     answer: dict[str, Any] = json.loads(done.stdout)

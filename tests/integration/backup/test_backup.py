@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,10 +16,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.integration.backup.site import (
     CLINICIAN,
     Site,
@@ -26,10 +30,10 @@ from tests.integration.backup.site import (
     kept,
     require_same_after_restore,
 )
+from tests.tools import ROOT
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
-from twinward.cli.main import app
 from twinward.config import Settings
 from twinward.node import open_node
 from twinward.node.members import identity_of
@@ -90,6 +94,8 @@ def test_a_node_under_writes_is_backed_up_restored_elsewhere_and_every_record_op
         assert surely <= sum(targets) <= len(acknowledged), "nothing acknowledged before was lost"
         assert all(live[one] == content for one, content in found.items() if one in live)
         node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, site.twins[0], {"egfr": lambda _: {"value": 90}})
+    asked("node", "activate", "--yes", "--home", fresh)
+    with open_node(fresh) as node:
         node.audit.checkpoint_and_anchor()
 
 
@@ -102,6 +108,20 @@ def test_what_stands_in_segments_opens_is_found_and_compacted_on_after_a_restore
     site.asked("node", "backup", to)
     assert asked("node", "restore", to, "--home", fresh, "--keys-from", site.home)["done"]
     require_same_after_restore(before, fresh)
+
+
+def test_what_cannot_be_made_again_comes_along(site: Site, tmp_path: Path) -> None:
+    """Evidence against a log, and models whose hashes stand on the chain."""
+    kept = {name: name.encode() for name in ("evidence/1.split-view", "models/a.model", "models/a.card.json")}
+    for name, content in kept.items():
+        (site.home / name).parent.mkdir(exist_ok=True)
+        (site.home / name).write_bytes(content)
+    (site.home / "models" / "patients.csv").write_text("who knows")
+    made = site.asked("node", "backup", tmp_path / "a.twbackup")
+    assert [one for one in made["left_out"] if one.startswith(("evidence", "models"))] == ["models/patients.csv"]
+    fresh = tmp_path / "fresh"
+    asked("node", "restore", tmp_path / "a.twbackup", "--home", fresh, "--keys-from", site.home)
+    assert {name: (fresh / name).read_bytes() for name in kept} == kept
 
 
 def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> None:
@@ -119,10 +139,24 @@ def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> N
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
 
 
+def test_the_readmes_backup_and_restore_run_as_they_are_typed(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.copied_to(tmp_path / "twinward-home")
+    monkeypatch.chdir(tmp_path)
+    typed = re.findall(r"^twinward (node (?:backup|restore) .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [line.split()[1] for line in typed] == ["backup", "restore"]
+    made, planned = (asked(*shlex.split(line)) for line in typed)
+    assert "peers/lakeside/keys/master.key" in made["key_files"]
+    assert (planned["done"], planned["log_size"]) == (False, made["log_size"])
+    assert asked(*shlex.split(typed[1].replace(" --dry-run", "")))["done"]
+    assert asked("node", "status", "--home", "drill")["log"]["size"] == made["log_size"]
+
+
 def test_what_was_just_saved_is_not_called_left_out(site: Site, tmp_path: Path) -> None:
     (site.home / "notes.txt").write_text("not known to Twinward")
     words = ("node", "backup", str(tmp_path / "one.twbackup"), "--keys-to", str(tmp_path / "keys"))
-    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [*words, "--home", str(site.home)])
+    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(PROGRAM, [*words, "--home", str(site.home)])
     left_out = [line for line in done.stderr.splitlines() if line.startswith("left out")]
     assert (done.exit_code, left_out) == (0, ["left out: notes.txt"])
 
@@ -258,19 +292,81 @@ def test_a_name_that_is_taken_or_cannot_be_written_is_left_alone(site: Site, tmp
     assert asked("node", "restore", to, "--home", tmp_path / "x", code=8)["error"]["kind"] == "BackupDamaged"
 
 
-@pytest.mark.slow
-def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [(), ("--keys-to",), ("--key-files-to",)])
+def test_a_folder_that_is_not_mounted_is_named_and_not_made(site: Site, tmp_path: Path, given: tuple[str, ...]) -> None:
+    away = tmp_path / "backups"
+    to = tmp_path / "one.twbackup" if given else away / "one.twbackup"
+    error = site.asked("node", "backup", to, *given, *[away / "monday"] * len(given), code=2)["error"]
+    assert (error["kind"], error["message"]) == ("BadInput", f"there is no folder {away}")
+    assert "mount it" in error["hint"]
+    assert [one.name for one in tmp_path.iterdir()] == ["node"]
+
+
+def test_what_a_killed_backup_left_is_taken_over_and_a_running_one_is_not(site: Site, tmp_path: Path) -> None:
     to = tmp_path / "one.twbackup"
-    for wait_s in (0.9, 1.2):
-        process = twinward("node", "backup", to, "--home", site.home)
-        time.sleep(wait_s)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if to.exists():  # it was quicker: then it is whole
-            asked("node", "restore", to, "--home", tmp_path / "x", "--keys-from", site.home, "--dry-run")
-            to.unlink()
+    left, partial = tmp_path / ".one.twbackup.abc.copying", tmp_path / "one.twbackup.partial"
+    left.mkdir()
+    partial.write_bytes(bytes(1 << 20))
+    with partial.open("r+b") as running:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        assert "being written" in site.asked("node", "backup", to, code=4)["error"]["message"]
+        assert left.exists()
     site.asked("node", "backup", to)
-    assert asked("node", "restore", to, "--home", tmp_path / "x", "--keys-from", site.home)["done"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["node", "one.twbackup"]
+    assert asked("node", "restore", to, "--home", tmp_path / "x", "--keys-from", site.home, "--dry-run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_backup_that_is_cut_is_made_by_the_same_command(site: Site, tmp_path: Path, sent: signal.Signals) -> None:
+    to, partial = tmp_path / "one.twbackup", tmp_path / "one.twbackup.partial"
+    keys, files = tmp_path / "keys", tmp_path / "files"
+    command = ("node", "backup", to, "--keys-to", keys, "--key-files-to", files)
+    cut = 0
+    for number, waited in enumerate((partial, keys, files / "keys", partial)):
+        process = twinward(*command, "--home", site.home)
+        while process.poll() is None and not waited.exists():
+            time.sleep(0.0005)
+        time.sleep(0.02 * (number == 3))
+        process.send_signal(sent)
+        process.communicate()
+        if to.exists():  # it was quicker: then all is there
+            require_whole(to, keys, files, tmp_path / "x")
+            to.unlink()
+        else:
+            cut += 1
+    assert cut, "or nothing was tested"
+    site.asked(*command)
+    require_whole(to, keys, files, tmp_path / "x")
+    assert {one.name for one in tmp_path.iterdir()} == {"node", to.name, "keys", "files"}
+    (keys / "other").touch()
+    to.unlink()
+    assert site.asked(*command, code=4)["error"]["message"].endswith("keys is not empty")
+    assert not to.exists()
+
+
+def require_whole(backup: Path, keys: Path, files: Path, home: Path) -> None:
+    """A backup from which a node can be restored, with what was copied beside it."""
+    given = ("--keys-from", keys, "--key-files-from", files)
+    assert asked("node", "restore", backup, "--home", home, *given, "--dry-run")["log_size"]
+
+
+def test_a_backup_is_there_only_with_its_keys(site: Site, tmp_path: Path) -> None:
+    """What a killed one copied already is taken over; what is not the same is in the way."""
+    to, keys = tmp_path / "one.twbackup", tmp_path / "keys"
+    (keys / "keys").mkdir(parents=True)
+    shutil.copy(site.home / "keys" / "keystore", keys / "keys")
+    (keys / "keys" / ".keystore.0123.unfinished").write_bytes(b"half")
+    blocked = tmp_path / "file"
+    blocked.touch()
+    assert site.asked("node", "backup", to, "--keys-to", blocked / "below", code=2)["error"]["kind"] == "BadInput"
+    assert not to.exists()
+    site.asked("node", "backup", to, "--keys-to", keys)
+    assert not list(keys.rglob("*.unfinished"))
+    other = tmp_path / "two.twbackup"
+    (keys / "keys" / "keystore").write_bytes(b"an older one")
+    assert site.asked("node", "backup", other, "--keys-to", keys, code=4)["error"]["kind"] == "InTheWay"
+    assert not other.exists()
 
 
 @pytest.fixture(scope="module")

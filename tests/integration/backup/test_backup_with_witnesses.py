@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from twinward.cli.main import app
+from tests.command_line import PROGRAM
 from twinward.config import Settings
 from twinward.node import create_node, open_node
 from twinward.witness_home import WitnessSettings, create_witness
@@ -27,7 +27,7 @@ def test_it_asks_its_witnesses_where_nothing_of_the_old_home_is_left(tmp_path: P
         ("backup", tmp_path / "a.twbackup", "--keys-to", keys, "--home", home),
         ("restore", tmp_path / "a.twbackup", "--keys-from", keys, "--home", fresh),
     ):
-        done = CliRunner().invoke(app, ["node", *map(str, arguments)])
+        done = CliRunner().invoke(PROGRAM, ["node", *map(str, arguments)])
         assert done.exit_code == 0, done.output
         if home.exists():
             shutil.copy2(home / "keys" / "master.key", keys / "keys")

@@ -8,10 +8,13 @@ from hashlib import sha256
 from typing import Self
 
 from tests.grounds import NOW_S
-from twinward_contracts.bindings import AccessAnchor, QuorumSignature, WitnessSet, cosigned_message
+from twinward_contracts.bindings import AccessAnchor, Call, QuorumSignature, WitnessSet, cosigned_message
 from twinward_crypto import bls
 from twinward_ledger import merkle
+from twinward_ledger.agreement import agree
 from twinward_ledger.chain import ChainClient
+from twinward_ledger.note import NoteSigner
+from twinward_ledger.witness import WitnessKeys
 
 LOG_ID = sha256(b"log.hospital.example").digest()
 
@@ -37,6 +40,11 @@ class Consortium:
             assert witnesses.register(f"hospital {number}", key, proof) == number
         witnesses.set_quorum(quorum)
         return cls(chain, witnesses, AccessAnchor.deploy(chain, witnesses.address), secrets)
+
+    def change(self, call: Call) -> None:
+        """Have all of them agree to a change."""
+        keys = [WitnessKeys(NoteSigner("witness", bytes(32)), secret) for secret in self.secrets]
+        agree(self.witnesses, call, keys)
 
     def message(self, size: int, root: bytes, *, time_s: int = NOW_S, chain_id: int | None = None) -> bytes:
         return cosigned_message(

@@ -49,8 +49,8 @@ def test_the_contract_the_binding_and_the_witness_mean_the_same_bytes(consortium
 
 
 def test_the_set_tells_its_witnesses(consortium: Consortium) -> None:
-    consortium.witnesses.set_quorum(1)
-    consortium.witnesses.retire(1)
+    consortium.change(consortium.witnesses.setting_quorum(1))
+    consortium.change(consortium.witnesses.retiring(1))
     witnesses = consortium.witnesses.witnesses()
     assert [(one.index, one.name_id, one.active) for one in witnesses] == [
         (index, name_id(f"hospital {index}"), index != 1) for index in range(3)
@@ -132,7 +132,7 @@ def test_a_signature_for_another_chain_contract_log_or_epoch_is_refused(consorti
     refused(good, AccessAnchor.deploy(consortium.chain, consortium.witnesses.address))
     with pytest.raises(TransactionReverted, match="InvalidQuorumSignature"):
         consortium.anchor.anchor(bytes(32), 5, root, NOW_S, [], good)  # another log
-    consortium.witnesses.set_quorum(1)
+    consortium.change(consortium.witnesses.setting_quorum(1))
     refused(good)
 
 
@@ -165,22 +165,26 @@ def test_malformed_points_are_refused(consortium: Consortium) -> None:
 def test_a_bad_key_never_joins_the_set(consortium: Consortium, key: bytes, error: str) -> None:
     proof = bls.signature_to_eip2537(bls.prove_possession(consortium.secrets[0]))
     with pytest.raises(TransactionReverted, match=error):
-        consortium.witnesses.register("x", key, proof)
+        consortium.change(consortium.witnesses.registering("x", key, proof))
 
 
 def test_a_key_joins_once_and_with_its_own_proof_only(consortium: Consortium) -> None:
     first = bls.public_key_to_eip2537(bls.public_key(consortium.secrets[0]))
     newcomer = bls.secret_key_from_seed(b"n" * 32)
     with pytest.raises(TransactionReverted) as caught:
-        consortium.witnesses.register(
-            "again", first, bls.signature_to_eip2537(bls.prove_possession(consortium.secrets[0]))
+        consortium.change(
+            consortium.witnesses.registering(
+                "again", first, bls.signature_to_eip2537(bls.prove_possession(consortium.secrets[0]))
+            )
         )
     assert refusal(caught) == ("DuplicateKey", (0,))
     with pytest.raises(TransactionReverted, match="InvalidPossession"):
-        consortium.witnesses.register(
-            "x",
-            bls.public_key_to_eip2537(bls.public_key(newcomer)),
-            bls.signature_to_eip2537(bls.prove_possession(consortium.secrets[0])),
+        consortium.change(
+            consortium.witnesses.registering(
+                "x",
+                bls.public_key_to_eip2537(bls.public_key(newcomer)),
+                bls.signature_to_eip2537(bls.prove_possession(consortium.secrets[0])),
+            )
         )
 
 

@@ -17,9 +17,10 @@ import pytest
 
 from tests.grounds import NOW_S
 from twinward_contracts.artefacts import load
-from twinward_contracts.bindings import BudgetLedger, ModelRegistry
+from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
 from twinward_ledger.chains.embedded import DEFAULT_CHAIN_ID, EmbeddedChain
 from twinward_ledger.errors import ChainUnavailable, TransactionReverted, WrongChain
+from twinward_ledger.testing.consortium import models_on
 
 KEY = bytes(31) + b"\x01"
 
@@ -33,7 +34,7 @@ registry = ModelRegistry(chain, sys.argv[2])
 while True:
     number = registry.count() + 1
     model = hashlib.sha256(number.to_bytes(8, "big")).digest()
-    assert registry.register("study", model, b"c" * 32, number, 0) == number
+    assert registry.carry_model(b"s" * 32, model, b"c" * 32, number, 0) == number
     print(number, flush=True)
 """
 
@@ -62,7 +63,7 @@ def test_files_are_for_their_owner_only(tmp_path: Path, mask: int) -> None:
     previous = os.umask(mask)
     try:
         chain = EmbeddedChain(tmp_path / "chain.db")
-        BudgetLedger.deploy(chain)
+        BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         assert os.umask(mask) == mask
     finally:
@@ -117,7 +118,7 @@ def test_a_file_that_is_no_chain_is_refused(tmp_path: Path) -> None:
 
 def test_a_closed_chain_is_unavailable(tmp_path: Path) -> None:
     chain = EmbeddedChain(tmp_path / "chain.db")
-    budget = BudgetLedger.deploy(chain)
+    budget = BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address)
     chain.close()
     with pytest.raises(ChainUnavailable):
         chain.block_number()
@@ -127,18 +128,18 @@ def test_a_closed_chain_is_unavailable(tmp_path: Path) -> None:
 
 def test_a_refusal_leaves_no_block(tmp_path: Path) -> None:
     chain = EmbeddedChain(tmp_path / "chain.db")
-    registry = ModelRegistry.deploy(chain)
+    registry = models_on(chain)
     before = chain.block_number()
     with pytest.raises(TransactionReverted):
-        registry.register("study", b"m" * 32, b"c" * 32, 0, 0)
+        registry.carry_model(b"s" * 32, b"m" * 32, b"c" * 32, 0, 0)
     assert chain.block_number() == before
-    assert registry.register("study", b"m" * 32, b"c" * 32, 1, 0) == 1
+    assert registry.carry_model(b"s" * 32, b"m" * 32, b"c" * 32, 1, 0) == 1
     chain.close()
 
 
 def test_reads_leave_the_file_alone(tmp_path: Path) -> None:
     chain = EmbeddedChain(tmp_path / "chain.db")
-    registry = ModelRegistry.deploy(chain)
+    registry = models_on(chain)
     with sqlite3.connect(tmp_path / "chain.db") as database:
         before = database.execute("SELECT count(*), total(length(value)) FROM kv").fetchone()
         assert registry.count() == 0
@@ -151,10 +152,10 @@ def test_reads_leave_the_file_alone(tmp_path: Path) -> None:
 def test_block_times_never_go_back(tmp_path: Path) -> None:
     now = [NOW_S]
     chain = EmbeddedChain(tmp_path / "chain.db", now_s=lambda: now[0])
-    registry = ModelRegistry.deploy(chain)
+    registry = models_on(chain)
     for number, moment in enumerate((NOW_S + 100, NOW_S, NOW_S + 50, NOW_S + 500), start=1):
         now[0] = moment
-        registry.register("study", bytes([number]) * 32, b"c" * 32, 1, 0)
+        registry.carry_model(b"s" * 32, bytes([number]) * 32, b"c" * 32, 1, 0)
     times = [registry.model(number).registered_at_s for number in range(1, 5)]
     assert times == [NOW_S + 100, NOW_S + 101, NOW_S + 102, NOW_S + 500]
     chain.close()
@@ -162,12 +163,15 @@ def test_block_times_never_go_back(tmp_path: Path) -> None:
 
 def test_two_clients_of_one_file_take_turns(tmp_path: Path) -> None:
     first = EmbeddedChain(tmp_path / "chain.db")
-    registry = ModelRegistry.deploy(first)
+    registry = models_on(first)
     second = EmbeddedChain(tmp_path / "chain.db")
     for number in range(1, 7):
         client = (first, second)[number % 2]
-        assert ModelRegistry(client, registry.address).register("s", bytes([number]) * 32, b"c" * 32, 1, 0) == number
-    assert first.block_number() == second.block_number() == 7
+        assert (
+            ModelRegistry(client, registry.address).carry_model(b"s" * 32, bytes([number]) * 32, b"c" * 32, 1, 0)
+            == number
+        )
+    assert first.block_number() == second.block_number() == 9  # three contracts and six versions
     first.close()
     second.close()
 
@@ -175,7 +179,7 @@ def test_two_clients_of_one_file_take_turns(tmp_path: Path) -> None:
 def test_a_torn_copy_is_not_read_as_a_chain(tmp_path: Path) -> None:
     """Half of the file, as a careless backup would leave it."""
     chain = EmbeddedChain(tmp_path / "chain.db")
-    registry = ModelRegistry.deploy(chain)
+    registry = models_on(chain)
     chain.close()
     whole = (tmp_path / "chain.db").read_bytes()
     (tmp_path / "torn.db").write_bytes(whole[: len(whole) // 2])
@@ -189,7 +193,8 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
     """Ten writers in a row, each killed in the middle of its work."""
     path = tmp_path / "chain.db"
     chain = EmbeddedChain(path)
-    address = ModelRegistry.deploy(chain).address
+    address = models_on(chain).address
+    deployed = chain.block_number()
     chain.close()
     seeded = random.Random(20261122)
     acknowledged = 0
@@ -213,7 +218,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
         # The last one may have become durable just before it could be said.
         assert acknowledged <= count <= acknowledged + 1
         assert [registry.model(number).epsilon_micros for number in range(1, count + 1)] == list(range(1, count + 1))
-        assert chain.block_number() == count + 1
+        assert chain.block_number() == deployed + count
         assert len(chain.events(address, load("ModelRegistry"), "ModelRegistered")) == count
         acknowledged = count
         chain.close()

@@ -66,8 +66,8 @@ def uses(chain: ChainClient) -> list[Callable[[], Any]]:
     artefact = load("BudgetLedger")
     return [
         chain.block_number,
-        lambda: chain.deploy(artefact, chain.sender, 1),
-        lambda: chain.call(NOBODY, artefact, "owner"),
+        lambda: chain.deploy(artefact, NOBODY, chain.sender, 1),
+        lambda: chain.call(NOBODY, artefact, "currentEpoch"),
         lambda: chain.transact(NOBODY, artefact, "grantQueries", b"v" * 32, 1),
         lambda: chain.events(NOBODY, artefact, "QueriesGranted"),
     ]
@@ -118,7 +118,7 @@ def test_every_nonsense_is_translated(answer: Answer) -> None:
 
     for behaviour in (answer, lies_later):
         with endpoint(behaviour) as url:
-            chain = RpcChain(url, FUNDED_KEY, 1, timeout_s=2)
+            chain = RpcChain(url, FUNDED_KEY, 1, timeout_s=2, pause=lambda _: None)
             for use in uses(chain):
                 with pytest.raises(ChainError):
                     use()
@@ -154,7 +154,7 @@ def test_open_chain_chooses_by_scheme(tmp_path: Path) -> None:
     assert isinstance(embedded, EmbeddedChain)
     assert embedded.chain_id == 5
     embedded.close()
-    for url in ("http://127.0.0.1:1", "https://chain.example/rpc"):
+    for url in ("http://127.0.0.1:1", "https://chain.example/rpc", "wss://chain.example", "ws://[::1]:8546,http://b:1"):
         remote = open_chain(url, chain_id=5, key=FUNDED_KEY)
         assert isinstance(remote, RpcChain)
         remote.close()
@@ -170,6 +170,9 @@ def test_open_chain_chooses_by_scheme(tmp_path: Path) -> None:
         ("http://", "needs a host"),
         ("http:///path", "needs a host"),
         ("https://host", "key and the chain id"),
+        ("wss://", "needs a host"),
+        ("http://[::1", "needs a host"),
+        ("http://a,http://", "needs a host"),
     ],
 )
 def test_a_uri_that_cannot_work_says_what_would(uri: str, hint: str) -> None:
@@ -211,7 +214,7 @@ def test_an_account_without_funds_is_told_so() -> None:
     with running_anvil() as node:
         chain = RpcChain(node.url, POOR_KEY, node.chain_id)
         with pytest.raises(Unfunded, match=f"{chain.sender} cannot pay for gas"):
-            BudgetLedger.deploy(chain)
+            BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address)
         chain.close()
 
 
@@ -245,10 +248,10 @@ def test_a_lost_answer_sends_nothing_twice() -> None:
 
         with endpoint(forward) as url:
             chain = RpcChain(url, FUNDED_KEY, node.chain_id)
-            budget = BudgetLedger.deploy(chain)
-            assert len(sent) == 2
-            assert sent[0] == sent[1]
-            assert chain.block_number() == 1
-            budget.grant_queries("vendor", 1)
+            budget = BudgetLedger.deploy(chain, WitnessSet.deploy(chain).address)
+            assert len(sent) == 3  # two contracts, one of them twice
+            assert sent[0] == sent[1] != sent[2]
             assert chain.block_number() == 2
+            budget.grant_queries("vendor", 1)
+            assert chain.block_number() == 3
             chain.close()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from tests.command_line import PROGRAM
 from twinward.access.consent import Provision
 from twinward.access.interfaces import Principal
-from twinward.cli.main import app
 from twinward.config import Settings
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node
@@ -42,25 +42,33 @@ class Hospital:
         """One command on this node. Whatever happens, nobody sees a traceback."""
         return run(*arguments, "--home", str(self.home), **options)
 
-    def asked(self, *arguments: str, code: int = 0) -> Any:
+    def asked(self, *arguments: str, code: int = 0, **options: Any) -> Any:
         """One command with --json; its answer."""
-        done = self.run(*arguments, "--json")
+        done = self.run(*arguments, "--json", **options)
         assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
 
 def run(*arguments: str, **options: Any) -> Result:
     """One command. It ends by itself, with an exit code and without a traceback."""
-    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, list(arguments), **options)
+    env = {"COLUMNS": "200", "TERM": "dumb"} | options.pop("env", {})
+    done = CliRunner(env=env).invoke(PROGRAM, list(arguments), **options)
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert "Traceback" not in done.output
     return done
 
 
 @pytest.fixture(scope="session")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    """One for all; what a test erases stays erased."""
+def _untouched(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     return make_hospital(tmp_path_factory.mktemp("cli") / "node")
+
+
+@pytest.fixture(scope="module")
+def hospital(_untouched: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """One for all tests of a file, in which what a test erases stays erased."""
+    home = tmp_path_factory.mktemp("cli") / "node"
+    shutil.copytree(_untouched.home, home)
+    return replace(_untouched, home=home)
 
 
 def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
@@ -74,7 +82,7 @@ def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
         node.accounts.add_person(OFFICER, PASSWORD)
         node.accounts.add_system(Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology"))
         token = node.accounts.add_system(Principal("acme", Role.VENDOR, "Acme Diagnostics"))
-        node.consortium.budgets.grant_queries("acme", node.settings.vendor_budget)
+        node.consortium.grant_queries("acme", node.settings.vendor_budget)
         node.audit.checkpoint_and_anchor()
     finally:
         node.close()
@@ -83,5 +91,5 @@ def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "TOKEN", "PASSPHRASE_FILE", "DEBUG", "TENANT"):
+    for name in ("HOME", "TOKEN", "TOKENS_FILE", "KNOWN_HOSPITALS", "PASSPHRASE_FILE", "DEBUG", "TENANT"):
         monkeypatch.delenv(f"TWINWARD_{name}", raising=False)

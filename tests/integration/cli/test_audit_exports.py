@@ -12,7 +12,12 @@ import pytest
 from tests.integration.cli.conftest import Hospital, run
 from twinward_crypto.canonical import canonicalize
 
-STARTS = {"proof": b'{"anchor":', "csv": b"index,minute,at,", "pdf": b"%PDF-", "fhir": b'{\n "resourceType": "Bundle"'}
+STARTS = {
+    "proof": b'{"anchor":',
+    "csv": b"\xef\xbb\xbfindex,minute,at,",
+    "pdf": b"%PDF-",
+    "fhir": b'{\n "resourceType": "Bundle"',
+}
 
 
 @pytest.fixture
@@ -82,6 +87,18 @@ def test_growth_is_proven_to_who_kept_a_receipt(signed: Hospital, tmp_path: Path
     assert signed.run("audit", "consistency", old, new, "--out", str(growth)).exit_code == 0
     grown = check(later, "--consistency", str(growth))
     assert (grown.returncode, "continues what you saw last" in grown.stdout) == (0, True), grown.stderr
+
+
+@pytest.mark.parametrize("form", STARTS)
+@pytest.mark.parametrize("wrong", ["01941f29-7c00-7000-8000-00000000dead", "olga", "' OR 1=1 --"])
+def test_nobodys_accesses_are_not_exported_as_none(signed: Hospital, tmp_path: Path, form: str, wrong: str) -> None:
+    """A signed "0 accesses, none was left out" about a mistyped id would be taken for a patient's."""
+    target = tmp_path / "out"
+    command = ("audit", "export", "--patient", wrong, "--out", str(target), "--as", "olga", "--format", form)
+    for _ in range(2):  # also once the attempt itself is in the log
+        refused = signed.run(*command)
+        assert (refused.exit_code, target.exists()) == (3, False), refused.output
+        assert "no patient of this id" in refused.stderr
 
 
 def test_what_cannot_be_exported_is_said(signed: Hospital, tmp_path: Path) -> None:

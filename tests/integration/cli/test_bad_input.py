@@ -23,6 +23,11 @@ CASES = [
     (("audit", "export", "1", "--out", "/no/such/folder/x.proof"), 2, "cannot be written"),
     (("audit", "export", "1", "--out", "/x.proof", "--disclose"), 2, "--as is missing"),
     (("audit", "verify", "--file", "/no/such/log.db"), 3, "no file"),
+    (("audit", "verify", "--file", "-"), 2, "save it to a file first"),
+    (("audit", "verify", "--file", "/dev/null"), 2, "a copy of log.db is a file"),
+    (("node", "restore", "/no/such.twbackup"), 3, "no file"),
+    (("node", "restore", "-"), 2, "a backup is a file"),
+    (("node", "restore", "/"), 2, "a backup is a file"),
     (("audit", "check-proof", "/no/such.proof"), 2, "cannot be read"),
     (("study", "check", "/no/such.toml"), 2, "cannot be read"),
     (("study", "card", "../../keyring"), 2, "lower-case"),
@@ -68,6 +73,7 @@ def test_bad_files_are_answered(
 ) -> None:
     file = tmp_path / "file.json"
     file.write_text(content)
+    file.chmod(0o600)
     named = [hospital.twins[0] if word == "TWIN" else word for word in arguments]
     done = hospital.run(*named, str(file))
     assert done.exit_code in (2, 7, 8), done.output
@@ -106,3 +112,51 @@ def test_an_unknown_twin_leaves_nothing_behind(hospital: Hospital) -> None:
     assert hospital.asked("keys", "status") == before
     with open_node(hospital.home) as node:
         assert UNKNOWN not in node.keyring.census().shredded
+
+
+SECRETS = [
+    ("node", "add-person", "y", "--role", "officer", "--password-file"),
+    ("account", "reset-password", "olga", "--password-file"),
+    ("keys", "seal", "--yes", "--shares-from"),
+    ("keys", "unseal", "--shares-from"),
+    ("vendor", "keygen", "never.keys", "--passphrase-file"),
+    ("vendor", "budget", "http://127.0.0.1:9", "--token-file"),
+    ("vendor", "budget", "http://127.0.0.1:9", "--tokens"),
+    ("twin", "watch", "http://127.0.0.1:9", "--token-file"),
+    ("disclosure", "public", "--out", "never.public", "--keys", "never.keys", "--passphrase-file"),
+]
+
+
+@pytest.mark.parametrize("arguments", SECRETS, ids=" ".join)
+def test_a_file_with_a_secret_that_others_may_read_is_refused(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "secret"
+    file.write_text("a secret that is long enough")
+    for mode in (0o644, 0o640, 0o604):
+        file.chmod(mode)
+        ours = arguments[0] in ("node", "account", "keys")
+        done = hospital.run(*arguments, str(file)) if ours else run(*arguments, str(file))
+        assert done.exit_code == 2, done.output
+        assert "can be read by others" in done.stderr
+        assert f"chmod 600 {file}" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"tenant = ", b"tenant = 5"], ids=["no text", "no TOML", "a number"])
+def test_a_settings_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "twinward.toml").write_bytes(content)
+    done = run("node", "status", "--home", str(tmp_path))
+    assert done.exit_code == 2, done.output
+    assert "twinward.toml" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["MODES", "WITNESSES", "TRUSTED_PROXIES", "PRINT_FONTS"])
+def test_a_list_in_the_environment_that_is_none_is_named(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"TWINWARD_{name}", "one,two")
+    told = hospital.asked("node", "status", code=2)["error"]
+    assert name.lower() in told["message"]
+    assert f"TWINWARD_{name}='[" in told["hint"]

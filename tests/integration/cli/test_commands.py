@@ -41,7 +41,11 @@ def test_a_node_whose_passphrase_file_is_missing_is_not_begun(tmp_path: Path, mo
 def test_a_passphrase_protects_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passphrase, home = tmp_path / "passphrase", tmp_path / "node"
     passphrase.write_text("six words nobody would ever guess")
+    passphrase.chmod(0o640)
     monkeypatch.setenv("TWINWARD_PASSPHRASE_FILE", str(passphrase))
+    exposed = run("node", "init", "--home", str(home))
+    assert (exposed.exit_code, "chmod 600" in exposed.stderr, list(home.iterdir())) == (2, True, [])
+    passphrase.chmod(0o600)
     assert run("node", "init", "--home", str(home)).exit_code == 0
     assert run("keys", "status", "--home", str(home)).exit_code == 0
     passphrase.write_text("something else altogether")
@@ -63,9 +67,23 @@ def test_status_counts_what_is_there(hospital: Hospital) -> None:
     assert f"{log['signed']} signed" in text
 
 
+def test_status_without_its_chain_says_what_the_node_knows_by_itself(hospital: Hospital, tmp_path: Path) -> None:
+    key = tmp_path / "chain.key"
+    key.write_text(f"{5:064x}")
+    key.chmod(0o600)
+    chain_id = str(json.loads((hospital.home / "consortium.json").read_bytes())["chain_id"])
+    names = {"TWINWARD_CHAIN": "http://127.0.0.1:9", "TWINWARD_CHAIN_ID": chain_id, "TWINWARD_CHAIN_KEY_FILE": str(key)}
+    shown = hospital.asked("node", "status", code=7, env=names)
+    assert (shown["log"]["cosigned"], shown["consortium"], shown["error"]["kind"]) == (3, None, "Unavailable")
+    told = hospital.run("node", "status", env=names)
+    assert (told.exit_code, "3 of 3 witnesses" in told.stdout) == (7, True)
+    assert told.stderr.startswith("error: http://127.0.0.1:9 does not answer")
+
+
 def test_people_and_systems_get_accounts(hospital: Hospital, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD + "\n")
+    password.chmod(0o600)
     person = ("node", "add-person", "petra", "--role", "clinician", "--password-file", str(password))
     assert hospital.run(*person).exit_code == 0
     assert hospital.run(*person).exit_code == 4
@@ -84,6 +102,9 @@ def test_people_and_systems_get_accounts(hospital: Hospital, tmp_path: Path) -> 
     assert again.exit_code == 4
     vendors = {one["id"]: one["queries_left"] for one in hospital.asked("node", "status")["vendors"]}
     assert vendors["beta"] == 5  # a refused account changes nobody's budget
+    told = hospital.run("audit", "list", "--as", "olga", "--action", "account", "--limit", "9").stdout
+    assert "changed the account beta (added, with token 1) for" in told
+    assert "looked at or changed" not in told
 
 
 def test_good_files_land_and_bad_ones_are_named(tmp_path: Path) -> None:
@@ -98,11 +119,18 @@ def test_good_files_land_and_bad_ones_are_named(tmp_path: Path) -> None:
     assert "2 patients, 2 of them new" in done.stdout
     assert "b-bad.json" in done.stderr
     assert "a-good.json" not in done.stderr
-    again = run("twin", "import", str(bundles / "a-good.json"), "--home", str(home), "--json")
+    good = str(bundles / "a-good.json")
+    unsaid = run("twin", "import", good, "--home", str(home))
+    assert unsaid.exit_code == 2
+    assert "--again skip" in unsaid.stderr
+    again = run("twin", "import", good, "--again", "skip", "--home", str(home), "--json")
     assert again.exit_code == 0
     shown = json.loads(again.stdout)
     assert (shown["patients"], shown["new_twins"], shown["records"]["created"]) == (1, 0, 0)
     assert run("twin", "list", "--count", "--home", str(home)).stdout.strip() == "2"
+    anew = run("twin", "import", good, "--source", "ward-b", "--home", str(home), "--json")
+    assert (json.loads(anew.stdout)["new_twins"], json.loads(anew.stdout)["source"]) == (1, "ward-b")
+    assert run("twin", "import", good, "--source", "a\nb", "--home", str(home)).exit_code == 2
 
 
 def test_a_twin_is_read_through_the_gate(hospital: Hospital) -> None:
@@ -156,7 +184,7 @@ def test_a_proof_holds_anywhere_and_a_forged_one_nowhere(hospital: Hospital, tmp
     held = run("audit", "check-proof", str(proof), "--trust", str(trust), "--json")
     shown = json.loads(held.stdout)
     assert (held.exit_code, shown["index"], len(shown["cosigned"])) == (0, 2, 3)
-    assert shown["event"].startswith("node (system) wrote")
+    assert shown["event"].startswith("node (node) wrote")
 
     whole = proof.read_text()
     proof.write_text(whole.replace("index 2\n", "index 3\n"))
@@ -285,3 +313,67 @@ def test_a_protocol_is_weighed_against_the_budgets(hospital: Hospital, tmp_path:
     alone = run("study", "check", str(study), "--json")
     assert (alone.exit_code, json.loads(alone.stdout)["budgets"]) == (0, None)
     assert hospital.asked("study", "models") == {"models": []}
+
+
+def test_an_officer_lists_reviews_and_allows_emergencies(hospital: Hospital) -> None:
+    twin, why = hospital.twins[0], "unconscious in the ambulance"
+    reading = ("twin", "show", twin, "--as", "dr-lee", "--category", "psychiatry", "--purpose", "ETREAT")
+    assert hospital.run(*reading, "--justification", "..........").exit_code == 6
+    assert hospital.run(*reading, "--justification", why).exit_code == 0
+    assert hospital.asked("node", "status")["emergencies"]["unreviewed"] == 1
+    assert "wait for their review" in hospital.run("node", "status").stdout
+    assert hospital.run("access", "emergencies", "--as", "dr-lee").exit_code == 6
+    (one,) = hospital.asked("access", "emergencies", "--as", "olga")["emergencies"]
+    assert (one["twin"], one["justification"], one["declared"]) == (twin, why, True)
+    review = ("access", "review", one["emergency"], "--as", "olga", "--justified", "--note")
+    assert hospital.run(*review, "ok").exit_code == 2
+    done = hospital.asked(*review, "confirmed by the ward")
+    assert (done["finding"], done["closed"], done["late"]) == ("justified", True, False)
+    assert hospital.run(*review, "confirmed by the ward").exit_code == 4
+    assert hospital.asked("node", "status")["emergencies"] == dict.fromkeys(
+        ("unreviewed", "overdue", "undeclared", "undelivered", "next_due_ms"), 0
+    ) | {"open": 1}
+    allow = ("access", "allow", "dr-lee", "--patients", "40", "--as")
+    assert hospital.run(*allow, "dr-lee").exit_code == 6
+    assert hospital.run(*allow, "olga", "--for", "25h").exit_code == 2
+    assert hospital.run(*allow, "olga", "--for", "two hours").exit_code == 2
+    assert hospital.asked(*allow, "olga", "--for", "2h")["patients"] == 40
+    assert hospital.run("access", "allow", "nobody", "--patients", "40", "--as", "olga").exit_code == 3
+    assert hospital.run("access", "allow", "olga", "--patients", "40", "--as", "olga").exit_code == 2  # no clinician
+
+
+def test_a_narrow_terminal_breaks_no_heading(hospital: Hospital) -> None:
+    done = hospital.run("account", "list", env={"COLUMNS": "40"})
+    assert done.exit_code == 0
+    for heading in ("account", "password", "tokens", "last used"):
+        assert heading in done.stdout
+    assert "acme" in done.stdout
+    assert max(map(len, hospital.run("account", "list").stdout.splitlines())) > 40
+
+
+@pytest.mark.parametrize(("days", "said"), [("9" * 40 + "d", "1 to 9999"), ("0d", "1 to 9999"), ("soon", "90d")])
+def test_a_time_that_a_token_cannot_have_is_named(hospital: Hospital, days: str, said: str) -> None:
+    refused = hospital.run("account", "new-token", "acme", "--expires", days)
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+
+
+def test_what_was_typed_is_not_repeated_without_end(hospital: Hospital) -> None:
+    refused = hospital.run("account", "show", "a" * 10_000)
+    assert refused.exit_code == 3
+    assert len(refused.stderr) < 500
+
+
+def test_an_account_that_was_disabled_already_is_said(hospital: Hospital) -> None:
+    assert hospital.run("node", "add-system", "twice", "--role", "system").exit_code == 0
+    assert "already" not in hospital.run("account", "disable", "twice").stdout
+    assert "disabled already" in hospital.run("account", "disable", "twice").stdout
+    assert "already" not in hospital.run("account", "enable", "twice").stdout
+    assert "already" in hospital.run("account", "enable", "twice").stdout
+
+
+def test_a_file_of_known_hospitals_that_is_not_there_is_said(tmp_path: Path) -> None:
+    missing = ("--known-hospitals", str(tmp_path / "slip.json"))
+    done = run("vendor", "schema", "http://127.0.0.1:9", *missing, env={"TWINWARD_TOKEN": "twk_a_b"})
+    assert done.exit_code == 7
+    assert "slip.json is not there" in done.stderr

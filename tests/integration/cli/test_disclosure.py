@@ -29,6 +29,7 @@ def keys(tmp_path: Path) -> VendorKeys:
     made = VendorKeys.generate()
     made.save(tmp_path / "acme.keys", PASSPHRASE, stretching=CHEAP)
     (tmp_path / "acme.pass").write_text(PASSPHRASE + "\n")
+    (tmp_path / "acme.pass").chmod(0o600)
     return made
 
 

@@ -53,6 +53,21 @@ def test_split_seal_unseal(home: Path) -> None:
     assert LocalKeyProvider(home / "keys").versions(FIRST.tenant) == (1,)
 
 
+def test_what_split_printed_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
+    printed, key_file = tmp_path / "shares.txt", home / "keys" / "master.key"
+    right = key_file.read_bytes()
+    printed.write_text(run("keys", "split", "--shares", "3", "--threshold", "2", "--home", str(home)).stdout)
+    printed.chmod(0o600)
+    assert len(printed.read_text().splitlines()) == 4
+    sealed = run("keys", "seal", "--yes", "--shares-from", str(printed), "--home", str(home))
+    assert (sealed.exit_code, key_file.exists()) == (0, False), sealed.output
+    some = "\n".join(line.upper() for line in printed.read_text().splitlines()[1:3])
+    assert run("keys", "unseal", "--shares-from", "-", "--home", str(home), input=some).exit_code == 0
+    assert key_file.read_bytes() == right
+    other = run("keys", "seal", "--yes", "--shares-from", "-", "--home", str(home), input="any 2 of these\n" + some)
+    assert other.exit_code == 2, "only the line that split prints is passed over"
+
+
 def test_another_nodes_shares_do_nothing(home: Path, tmp_path: Path) -> None:
     LocalKeyProvider(tmp_path / "other" / "keys")
     strange = "\n".join(split(tmp_path / "other", "--shares", "2", "--threshold", "2"))

@@ -96,10 +96,24 @@ def served_node(hospital: Hospital) -> Iterator[tuple[Node, str, str]]:
         yield node, url, token
 
 
+def test_features_are_shown_and_sealed_as_records_to_nobody(hospital: Hospital, tmp_path: Path) -> None:
+    twin = hospital.twins[1]
+    for account, purpose in (("dr-lee", "TREAT"), ("olga", "PATRQT")):
+        shown = hospital.run("twin", "show", twin, "--as", account, "--category", "features", "--purpose", purpose)
+        assert shown.exit_code == 6
+        assert "never given as a record" in shown.stderr
+        assert '"levels"' not in shown.output
+    to = tmp_path / "all.ndjson"
+    assert hospital.run("twin", "export", twin, "--as", "olga", "--out", str(to)).exit_code == 0
+    assert b'"features"' not in to.read_bytes()
+    assert b'"levels"' not in to.read_bytes()
+
+
 def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str], tmp_path: Path) -> None:
     node, url, token = served_node
     twin = node.twins.all()[3]
     (tmp_path / "token").write_text(token)
+    (tmp_path / "token").chmod(0o600)
     command = "from twinward.cli.main import run; run()"
     words = ["twin", "watch", url, twin, "--token-file", tmp_path / "token", "--count", "2", "--json"]
     watching = subprocess.Popen(
@@ -130,6 +144,7 @@ def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str
     assert told.stderr == f"following twin {twin}; Ctrl-C ends it\n"
     vendor = tmp_path / "vendor"
     vendor.write_text(hospital.vendor_token)
+    vendor.chmod(0o600)
     refused = run("twin", "watch", url, twin, "--token-file", str(vendor))
     assert refused.exit_code == 6
     assert "following" not in refused.stderr

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.integration.console.house import House, build
@@ -23,11 +24,16 @@ def console_house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -
     built.node.close()
 
 
-@pytest.fixture
-def web(console_house: House, clock: FixedClock) -> Iterator[TestClient]:
-    """A new browser's cookies on a fresh app; a minute has passed, so that no earlier sign-in counts."""
-    clock.advance(60_001)
+@pytest.fixture(scope="session")
+def console_app(console_house: House) -> FastAPI:
     app = create_app(console_house.node)
     mount(app, console_house.node)
-    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+    return app
+
+
+@pytest.fixture
+def web(console_app: FastAPI, clock: FixedClock) -> Iterator[TestClient]:
+    """A new browser's cookies; a minute has passed, so that no earlier sign-in counts."""
+    clock.advance(60_001)
+    with TestClient(console_app, raise_server_exceptions=False, follow_redirects=False) as client:
         yield client

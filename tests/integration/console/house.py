@@ -32,13 +32,15 @@ NIGHT_PASSWORD = "another long password"
 SIMILARITY_YES = Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(Category.FEATURES,))
 
 
-@dataclass(frozen=True)
+@dataclass
 class House:
     """A node, its twins and the bearer token of one account of each role."""
 
     node: Node
     twins: tuple[TwinId, ...]
     tokens: dict[str, str]
+    first_day: int = 0
+    """How large the log was at the end of it."""
 
     def size(self) -> int:
         return self.node.log.store.size()
@@ -72,10 +74,11 @@ def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House
     node.accounts.add_person(OFFICER, PASSWORD)
     node.accounts.add_person(Principal("nurse", Role.CLINICIAN, "Night Nurse", "ward 3"), NIGHT_PASSWORD)
     tokens = {name: node.accounts.add_system(principal) for name, principal in SYSTEMS.items()}
-    node.consortium.budgets.grant_queries("acme", node.settings.vendor_budget)
+    node.consortium.grant_queries("acme", node.settings.vendor_budget)
     twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(patients, 7) if one.reference != DIRECTORY]
     house = House(node, tuple(dict.fromkeys(twins)), tokens)
     node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in house.twins[:-1]])
     house.a_day()
+    house.first_day = house.size()
     node.audit.checkpoint_and_anchor()
     return house

@@ -12,10 +12,12 @@ from fastapi.testclient import TestClient
 
 from tests.integration.console.house import NIGHT_PASSWORD, PASSWORD, House, build
 from twinward.api.app import create_app
+from twinward.audit.head_event import saying
 from twinward.clock import FixedClock
 from twinward.console import mount
+from twinward.console.pages import CHART_EVENTS
 
-PAGES = ("/console", "/console/accesses", "/console/verify", "/console/outside")
+PAGES = ("/console", "/console/accesses", "/console/emergencies", "/console/verify", "/console/outside")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")
 
 
@@ -42,6 +44,16 @@ def test_pages_send_strangers_to_sign_in_and_answers_refuse_them_in_json(web: Te
     assert console_house.size() == before
 
 
+def test_what_was_done_to_an_account_is_shown_as_what_the_browser_checks(web: TestClient) -> None:
+    sign_in(web)
+    page = web.get("/console/accesses?action=account").text
+    account, change = '<span data-field="account">ops</span>', '<span data-field="change">added, with token 1</span>'
+    assert f'data-code="account">changed</span> the account {account} ({change})' in page
+    check = web.get("/console/static/verify.js").text
+    assert "account: (event) =>" in check
+    assert "change: (event) =>" in check
+
+
 def test_every_page_is_one_access_by_the_officer(web: TestClient, console_house: House) -> None:
     sign_in(web)
     for path in PAGES:
@@ -63,17 +75,30 @@ def test_cookies_are_for_this_console_alone(web: TestClient) -> None:
         assert "Secure" not in cookie
 
 
-def test_behind_tls_cookies_are_secure(tmp_path: Path) -> None:
-    house = build(tmp_path / "home", patients=1)
-    try:
-        secure = house.node.settings.model_copy(update={"secure_cookies": True})
-        house.node.settings = secure
-        app = create_app(house.node)
-        mount(app, house.node)
-        with TestClient(app, base_url="https://node.example", follow_redirects=False) as web:
-            assert "Secure" in sign_in(web).headers["set-cookie"]
-    finally:
-        house.node.close()
+@pytest.mark.parametrize(("base", "secure"), [("https://node.example", False), ("http://node.example", True)])
+def test_over_tls_cookies_are_secure_and_this_hosts_alone(console_house: House, base: str, secure: bool) -> None:
+    app = create_app(console_house.node)
+    mount(app, console_house.node, secure=secure)
+    with TestClient(app, base_url=base, follow_redirects=False) as web:
+        form = web.get("/console/sign-in")
+        cookies = form.headers.get_list("set-cookie")
+        token = form_token(web)
+        sent = {"cookie": f"__Host-twinward_form={token}"}  # a browser keeps them; this client none over plain http
+        data = {"account": "officer", "password": PASSWORD, "csrf": token}
+        web.cookies.clear()
+        signed_in = web.post("/console/sign-in", data=data, headers=sent)
+        assert signed_in.status_code == 303
+        cookies += signed_in.headers.get_list("set-cookie")
+        for cookie in cookies:
+            parts = {part.strip() for part in cookie.split(";")}
+            assert cookie.startswith("__Host-twinward_")
+            assert {"HttpOnly", "SameSite=strict", "Path=/", "Secure"} <= parts
+            assert not any(part.lower().startswith("domain") for part in parts)
+        session = next(one.partition("=")[2].partition(";")[0] for one in cookies if "_session=" in one)
+        web.cookies.clear()
+        assert web.get("/console", headers={"cookie": f"__Host-twinward_session={session}"}).status_code == 200
+        # Another site of the domain can set the plain name, and nothing under this one.
+        assert web.get("/console", headers={"cookie": f"twinward_session={session}"}).status_code == 303
 
 
 def test_a_sign_in_form_of_another_browser_is_refused(web: TestClient) -> None:
@@ -256,6 +281,35 @@ def test_nothing_planted_reaches_the_request_log(
 
 def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
+
+
+def test_the_light_says_what_was_checked_and_an_old_bad_leaf_turns_it_red(tmp_path: Path) -> None:
+    """What is altered lies below the newest events that the page itself holds against their leaves."""
+    house = build(tmp_path / "home", patients=1)
+    node = house.node
+    try:
+        node.audit.record([saying("light", "a quiet day", node.clock.now_ms())] * (CHART_EVENTS + 20))
+        node.audit.checkpoint_and_anchor()
+        app = create_app(node)
+        mount(app, node)
+        with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as web:
+            sign_in(web)
+            assert "The whole log has not been checked yet" in web.get("/console").text
+            size = node.log.store.size()
+            assert node.log_check.run().size == size
+            home = web.get("/console").text
+            assert 'class="card light good"' in home
+            assert f"All {size} events up to" in home
+            with sqlite3.connect(tmp_path / "home" / "log.db") as database:
+                body = bytearray(database.execute("SELECT body FROM bodies WHERE idx = 3").fetchone()[0])
+                body[-1] ^= 1
+                database.execute("UPDATE bodies SET body = ? WHERE idx = 3", (bytes(body),))
+            database.close()
+            assert "3" in node.log_check.run().fault
+            for _ in range(2):
+                assert 'class="card light bad"' in web.get("/console").text
+    finally:
+        node.close()
 
 
 def test_a_tampered_log_turns_home_and_verify_red(tmp_path: Path) -> None:

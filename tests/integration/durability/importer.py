@@ -1,8 +1,8 @@
-"""Forks imports of NDJSON on command, each to be killed: one import of every module serves all of them.
+"""Forks imports on command, each to be killed: one import of every module serves all of them.
 
 Commands on standard input, one a line: ``start HOME FILE ACKNOWLEDGED`` forks an import and answers ``ready`` once it
 begins; ``kill`` ends it with SIGKILL and answers ``dead``, or ``through`` if it came to its end before. An import
-appends to ``ACKNOWLEDGED`` how many lines are durable, and only then.
+appends to ``ACKNOWLEDGED`` how many lines are durable, and only then; one of a bundle (``.json``) how many entries.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from tests.integration.durability.writer import answer
-from twinward.fhir import ndjson
+from twinward.fhir import importer, ndjson
 from twinward.node import SYSTEM, open_node
 
 LINES_AT_ONCE = 40
 """So small that a file of some hundred lines is many batches, each with a kill's chance of its own."""
+
+PAUSE_S = 0.005
+"""After each acknowledgement, so that who waits for the n-th sees it before an import of known lines is through."""
 
 
 def refuse(bad: ndjson.BadLine) -> None:
@@ -32,7 +36,13 @@ def child(home: Path, file: Path, output: Path, told: int) -> None:
 
         def acknowledge(tally: ndjson.NdjsonTally) -> None:
             os.write(acknowledged, b"%d\n" % tally.lines)
+            time.sleep(PAUSE_S)
 
+        if file.suffix == ".json":
+            bundle = importer.bundle_of(file, importer.read_file(file))
+            bundle.into(node.twins, SYSTEM)
+            os.write(acknowledged, b"%d\n" % len(bundle.places))
+            os._exit(0)
         bulk = node.twins.bulk_import(SYSTEM)
         ndjson.import_ndjson([file], bulk, on_bad_line=refuse, progress=acknowledge)
         os._exit(0)  # closing takes longer than what a kill is wanted in

@@ -1,21 +1,28 @@
-"""What federation's tests share: three hospitals, seeded bytes in place of the system's, budgets that remember."""
+"""What federation's tests share: three hospitals, seeded bytes in place of the system's, ledgers that remember."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from twinward.errors import Conflict
+from twinward.federation.answered_rounds import AnsweredRounds
 from twinward.federation.discrete_gaussian import RandomBytes
 from twinward.federation.errors import BudgetExhausted
-from twinward.federation.interfaces import StaySource
+from twinward.federation.interfaces import Reservations, StaySource
+from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.reservation import ReservedPrivacy
 from twinward.federation.secure_sum import HospitalIdentity
 from twinward.federation.site import HospitalSite
 from twinward.federation.stay_sources import HeldStays
 from twinward.monitoring import Stays
 from twinward.simulated_stays import simulate_stays
+from twinward_contracts.bindings import name_id
 
 HOSPITALS = ("east", "north", "south")
 IDENTITIES = {name: HospitalIdentity(name, hashlib.sha256(name.encode()).digest()) for name in HOSPITALS}
@@ -35,29 +42,92 @@ def simulated(count: int, seed: int) -> dict[str, Stays]:
     }
 
 
-def sites(stays: dict[str, Stays], seed: int = 1) -> list[HospitalSite]:
+def reserved(study: bytes, micros: int, *, number: int = 1, live: bool = True) -> ReservedPrivacy:
+    """A reservation of the three hospitals as the ledger would tell it."""
+    ids = frozenset(name_id(name) for name in HOSPITALS)
+    return ReservedPrivacy(number, study, name_id(COHORT), ids, micros, live)
+
+
+@dataclass(frozen=True)
+class AllPaid:
+    """A ledger on which everything is paid for: for tests of something else. Can be sent to a site's own process."""
+
+    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
+        return reserved(fingerprint, 10**15)
+
+
+@dataclass(frozen=True)
+class WrittenReservations:
+    """A ledger in a file, which a site's own process reads: lines of fingerprint, micros and live."""
+
+    path: Path
+
+    def write(self, **lines: tuple[int, bool]) -> None:
+        """What stands there from now on, by hexadecimal fingerprint."""
+        self.path.write_text(json.dumps(lines), encoding="utf-8")
+
+    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
+        found = json.loads(self.path.read_text(encoding="utf-8")).get(fingerprint.hex())
+        return None if found is None else reserved(fingerprint, found[0], live=found[1])
+
+
+def site_of(
+    name: str,
+    source: StaySource,
+    *,
+    reservations: Reservations | None = None,
+    answered: AnsweredRounds | None = None,
+    random_bytes: RandomBytes | None = None,
+) -> HospitalSite:
+    """A site in this process; everything is paid for and nothing was answered unless it is said otherwise."""
+    extra = {} if random_bytes is None else {"random_bytes": random_bytes}
+    return HospitalSite(
+        IDENTITIES[name],
+        ROSTER,
+        source,
+        reservations=reservations or AllPaid(),
+        answered=answered or AnsweredRounds(":memory:"),
+        **extra,
+    )
+
+
+def sites(stays: dict[str, Stays], seed: int = 1, *, reservations: Reservations | None = None) -> list[HospitalSite]:
     """Sites in this process, their noise seeded."""
-    sources: dict[str, StaySource] = {name: HeldStays(held) for name, held in stays.items()}
     return [
-        HospitalSite(IDENTITIES[name], ROSTER, sources[name], random_bytes=seeded_bytes(seed * 100 + index))
+        site_of(
+            name,
+            HeldStays(stays[name]),
+            reservations=reservations,
+            random_bytes=seeded_bytes(seed * 100 + index),
+        )
         for index, name in enumerate(HOSPITALS)
     ]
 
 
 @dataclass
 class MemoryBudget:
-    """A ``PrivacyBudget`` in memory, with one cap for all."""
+    """A ``PrivacyBudget`` in memory, with one cap for all; and the ``Reservations`` that sites find on it."""
 
     cap: int = 10_000_000
     reserved: dict[int, int] = field(default_factory=dict)
     settled: dict[int, str] = field(default_factory=dict)
+    numbers: dict[bytes, int] = field(default_factory=dict)
 
-    def reserve(self, study: str, hospitals: Sequence[str], inverse_variance_micros: int) -> int:
+    def reserve(self, fingerprint: bytes, hospitals: Sequence[str], inverse_variance_micros: int) -> int:
+        if fingerprint in self.numbers:
+            raise Conflict("paid for before")
         if sum(self.reserved.values()) + inverse_variance_micros > self.cap:
             raise BudgetExhausted("the cap does not reach")
         number = len(self.reserved) + 1
         self.reserved[number] = inverse_variance_micros
+        self.numbers[fingerprint] = number
         return number
+
+    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
+        number = self.numbers.get(fingerprint)
+        if number is None:
+            return None
+        return reserved(fingerprint, self.reserved[number], number=number, live=number not in self.settled)
 
     def commit(self, reservation: int) -> None:
         assert reservation not in self.settled
@@ -72,8 +142,10 @@ class MemoryBudget:
 class MemoryRegistry:
     """A ``ModelRegistry`` in memory."""
 
-    entries: list[tuple[str, bytes, bytes, int, int]] = field(default_factory=list)
+    entries: list[tuple[int, bytes, bytes, int, int]] = field(default_factory=list)
 
-    def register(self, study: str, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int) -> int:
-        self.entries.append((study, model_hash, card_hash, epsilon_micros, delta_e12))
+    def register(
+        self, reservation: int, model_hash: bytes, card_hash: bytes, epsilon_micros: int, delta_e12: int
+    ) -> int:
+        self.entries.append((reservation, model_hash, card_hash, epsilon_micros, delta_e12))
         return len(self.entries)

@@ -10,21 +10,26 @@ import pytest
 
 from tests.integration.federation.kit import HOSPITALS, simulated, sites
 from twinward.clock import FixedClock
-from twinward.errors import Conflict, Unavailable
+from twinward.errors import BadInput, Conflict, Unavailable
 from twinward.federation.accountant import plan_for, spent_epsilon
-from twinward.federation.errors import BudgetExhausted
-from twinward.federation.evaluation import Benchmark
-from twinward.federation.ledger_adapters import COHORT, LedgerModelRegistry, LedgerPrivacyBudget
+from twinward.federation.errors import BudgetExhausted, NotPaid
+from twinward.federation.evaluation import Benchmark, Origin
+from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
+from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.reservation import require_paid
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
 from twinward.simulated_stays import simulate_stays
 from twinward_contracts import bindings
+from twinward_ledger.agreement import sign_as
 from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.errors import ChainUnavailable
+from twinward_ledger.testing.consortium import hospitals_on, seeded
 
 STUDY = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=90)
 COST = plan_for(STUDY).inverse_variance_micros
+KEYS = {name: seeded(name) for name in HOSPITALS}
 
 
 @pytest.fixture
@@ -34,15 +39,27 @@ def chain(tmp_path: Path) -> Iterator[EmbeddedChain]:
     opened.close()
 
 
-def test_a_study_is_paid_for_and_registered_on_the_chain(chain: EmbeddedChain) -> None:
-    budget, models = bindings.BudgetLedger.deploy(chain), bindings.ModelRegistry.deploy(chain)
+@pytest.fixture
+def contract(chain: EmbeddedChain) -> bindings.BudgetLedger:
+    """Of a consortium that is being founded."""
+    return bindings.BudgetLedger.deploy(chain, hospitals_on(chain, HOSPITALS).address)
+
+
+def cap(contract: bindings.BudgetLedger, hospital: str, micros: int) -> None:
+    contract.cap_privacy(hospital, COHORT, micros, sign=sign_as(KEYS))
+
+
+def test_a_study_is_paid_for_and_registered_on_the_chain(chain: EmbeddedChain, contract: bindings.BudgetLedger) -> None:
+    budget, models = contract, bindings.ModelRegistry.deploy(chain, contract.address)
     for hospital in HOSPITALS:
-        budget.cap_privacy(hospital, COHORT, COST + 1000)
-    benchmark = Benchmark("simulated", tamper(simulate_stays(100, 41), 42))
+        cap(budget, hospital, COST + 1000)
+    benchmark = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(100, 41), 42))
     stays = simulated(30, seed=6)
 
     def run(study: StudyProtocol, seed: int) -> Coordinator:
-        return Coordinator(sites(stays, seed), LedgerPrivacyBudget(budget), LedgerModelRegistry(models), FixedClock())
+        paid = LedgerPrivacyBudget(budget, KEYS)
+        made = sites(stays, seed, reservations=LedgerReservations(budget))
+        return Coordinator(made, paid, LedgerModelRegistry(models), FixedClock())
 
     trained = run(STUDY, 1).run(STUDY, benchmark)
     assert trained.model_number == 1
@@ -60,43 +77,89 @@ def test_a_study_is_paid_for_and_registered_on_the_chain(chain: EmbeddedChain) -
     assert models.count() == 1
 
 
-def test_reserved_committed_burned(chain: EmbeddedChain) -> None:
-    contract = bindings.BudgetLedger.deploy(chain)
-    budget = LedgerPrivacyBudget(contract)
+def test_reserved_committed_burned(contract: bindings.BudgetLedger) -> None:
+    budget = LedgerPrivacyBudget(contract, KEYS)
     for hospital in HOSPITALS:
-        contract.cap_privacy(hospital, COHORT, 100)
-    first, second = budget.reserve("a", HOSPITALS, 30), budget.reserve("b", HOSPITALS, 30)
+        cap(contract, hospital, 100)
+    first, second = budget.reserve(b"a" * 32, HOSPITALS, 30), budget.reserve(b"b" * 32, HOSPITALS, 30)
     budget.commit(first)
     budget.burn(second)
     assert contract.privacy("east", COHORT).spent_micros == 60
     with pytest.raises(Conflict, match="NotReserved"):
         budget.commit(second)
     with pytest.raises(BudgetExhausted, match="40 millionths"):
-        budget.reserve("c", HOSPITALS, 41)
+        budget.reserve(b"c" * 32, HOSPITALS, 41)
 
 
-def test_no_hospital_pays_if_one_cannot(chain: EmbeddedChain) -> None:
-    contract = bindings.BudgetLedger.deploy(chain)
-    contract.cap_privacy("east", COHORT, 100)
+def test_no_hospital_pays_if_one_cannot(contract: bindings.BudgetLedger) -> None:
+    cap(contract, "east", 100)
     with pytest.raises(BudgetExhausted):
-        LedgerPrivacyBudget(contract).reserve("a", HOSPITALS, 10)
+        LedgerPrivacyBudget(contract, KEYS).reserve(b"a" * 32, HOSPITALS, 10)
     assert contract.privacy("east", COHORT).reserved_micros == 0
 
 
-def test_a_model_is_registered_once_and_never_as_free(chain: EmbeddedChain) -> None:
-    registry = LedgerModelRegistry(bindings.ModelRegistry.deploy(chain))
-    assert registry.register("s", b"\1" * 32, b"\2" * 32, 3_000_000, 10**7) == 1
-    with pytest.raises(Conflict, match="AlreadyRegistered"):
-        registry.register("s", b"\1" * 32, b"\2" * 32, 3_000_000, 10**7)
+def test_a_member_spends_no_privacy_but_of_hospitals_whose_keys_it_has(contract: bindings.BudgetLedger) -> None:
+    for hospital in HOSPITALS:
+        cap(contract, hospital, 100)
+    own = LedgerPrivacyBudget(contract, {"east": KEYS["east"]})
+    with pytest.raises(BadInput, match="fingerprint"):
+        own.reserve("a study's name", ["east"], 10)  # type: ignore[arg-type]
+    for hospitals in (["north"], list(HOSPITALS)):
+        with pytest.raises(Conflict, match="are not here"):
+            own.reserve(b"n" * 32, hospitals, 10)
+    reservation = LedgerPrivacyBudget(contract, KEYS).reserve(b"a" * 32, HOSPITALS, 10)
+    for settle in (own.commit, own.burn):
+        with pytest.raises(Conflict, match="2 of 3 hospitals are not here"):
+            settle(reservation)
+    impostor = LedgerPrivacyBudget(contract, KEYS | {"north": KEYS["east"]})
+    for settle in (impostor.commit, impostor.burn):
+        with pytest.raises(Conflict, match="KeyMismatch"):
+            settle(reservation)
+    with pytest.raises(Conflict, match="KeyMismatch"):
+        impostor.reserve(b"n" * 32, ["north"], 10)
+    assert contract.privacy("north", COHORT) == bindings.PrivacyAccount(100, 10, 0)
+
+
+def test_a_model_is_registered_once_under_what_paid_for_it_and_never_as_free(
+    chain: EmbeddedChain, contract: bindings.BudgetLedger
+) -> None:
+    registry = LedgerModelRegistry(bindings.ModelRegistry.deploy(chain, contract.address))
+    for hospital in HOSPITALS:
+        cap(contract, hospital, 100)
+    budget = LedgerPrivacyBudget(contract, KEYS)
+    paid = budget.reserve(b"a" * 32, HOSPITALS, 10)
+    with pytest.raises(Conflict, match="NotPaid"):
+        registry.register(paid, b"\1" * 32, b"\2" * 32, 3_000_000, 10**7)
+    budget.commit(paid)
     with pytest.raises(Conflict, match="ImplausiblePrivacy"):
-        registry.register("s", b"\3" * 32, b"\2" * 32, 0, 10**7)
+        registry.register(paid, b"\3" * 32, b"\2" * 32, 0, 10**7)
+    assert registry.register(paid, b"\1" * 32, b"\2" * 32, 3_000_000, 10**7) == 1
+    with pytest.raises(Conflict, match="ReservationUsed"):
+        registry.register(paid, b"\3" * 32, b"\2" * 32, 3_000_000, 10**7)
+
+
+def test_what_a_hospital_reads_of_a_reservation(contract: bindings.BudgetLedger) -> None:
+    ledger, budget = LedgerReservations(contract), LedgerPrivacyBudget(contract, KEYS)
+    for hospital in HOSPITALS:
+        cap(contract, hospital, 2 * COST)
+    assert ledger.of_study(STUDY.fingerprint()) is None
+    with pytest.raises(NotPaid, match="no reservation names this protocol"):
+        require_paid(STUDY, "east", None)
+    number = budget.reserve(STUDY.fingerprint(), HOSPITALS, COST)
+    found = ledger.of_study(STUDY.fingerprint())
+    assert require_paid(STUDY, "east", found) == found
+    with pytest.raises(Conflict, match="paid for before"):
+        budget.reserve(STUDY.fingerprint(), HOSPITALS, COST)
+    budget.commit(number)
+    with pytest.raises(NotPaid, match="settled"):
+        require_paid(STUDY, "east", ledger.of_study(STUDY.fingerprint()))
 
 
 def test_a_silent_chain_is_unavailable() -> None:
     class Silent:
-        def reserve(self, *_: object) -> int:
+        def reserve_for(self, *_: object, **__: object) -> int:
             raise ChainUnavailable("no answer")
 
     with pytest.raises(Unavailable):
-        LedgerPrivacyBudget(Silent()).reserve("s", HOSPITALS, 1)  # type: ignore[arg-type]
+        LedgerPrivacyBudget(Silent()).reserve(b"s" * 32, HOSPITALS, 1)  # type: ignore[arg-type]
     assert np.iinfo(np.uint64).max > COST  # the contract counts in uint64

@@ -6,16 +6,25 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER, MemoryBudget, MemoryRegistry
+from tests.integration.federation.kit import (
+    HOSPITALS,
+    IDENTITIES,
+    ROSTER,
+    AllPaid,
+    MemoryBudget,
+    MemoryRegistry,
+    site_of,
+)
 from twinward.clock import FixedClock
 from twinward.errors import BadInput
 from twinward.federation import site_process
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
-from twinward.federation.evaluation import Benchmark
+from twinward.federation.evaluation import Benchmark, Origin
 from twinward.federation.secure_sum import SignedRoundKey, open_sum
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_process import SiteProcess
@@ -25,7 +34,7 @@ from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
 from twinward.simulated_stays import simulate_stays
 
-BENCHMARK = Benchmark("simulated", tamper(simulate_stays(200, 41), 42))
+BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(200, 41), 42))
 
 
 def study(name: str) -> StudyProtocol:
@@ -33,9 +42,18 @@ def study(name: str) -> StudyProtocol:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[list[SiteProcess]]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[SiteProcess]]:
+    folder = tmp_path_factory.mktemp("memories")
     made = [
-        SiteProcess(IDENTITIES[name], ROSTER, SimulatedStays(100, seed=index), reply_timeout_s=60)
+        SiteProcess(
+            IDENTITIES[name],
+            ROSTER,
+            SimulatedStays(100, seed=index),
+            reservations=AllPaid(),
+            memory=folder / f"{name}.db",
+            pace_s=0.01,
+            reply_timeout_s=60,
+        )
         for index, name in enumerate(HOSPITALS)
     ]
     yield made
@@ -69,8 +87,16 @@ def test_masks_cancel_across_processes(processes: list[SiteProcess]) -> None:
         processes[0].contribute(1, zero, keys)
 
 
-def test_a_killed_hospital_aborts_the_study() -> None:
-    killed = SiteProcess(IDENTITIES["south"], ROSTER, SimulatedStays(100, seed=2), reply_timeout_s=60)
+def test_a_killed_hospital_aborts_the_study(tmp_path: Path) -> None:
+    killed = SiteProcess(
+        IDENTITIES["south"],
+        ROSTER,
+        SimulatedStays(100, seed=2),
+        reservations=AllPaid(),
+        memory=tmp_path / "south.db",
+        pace_s=0.01,
+        reply_timeout_s=60,
+    )
     try:
 
         class Killer(HospitalSite):
@@ -80,7 +106,8 @@ def test_a_killed_hospital_aborts_the_study() -> None:
                 return super().open_round(round_number)
 
         held = HeldStays(simulate_stays(20, 1))
-        here = [Killer(IDENTITIES["east"], ROSTER, held), HospitalSite(IDENTITIES["north"], ROSTER, held)]
+        here = [site_of("east", held), site_of("north", held)]
+        here[0].__class__ = Killer
         budget, registry = MemoryBudget(), MemoryRegistry()
         with pytest.raises(RoundAborted, match="south dropped out"):
             Coordinator([*here, killed], budget, registry, FixedClock()).run(study("var-3"), BENCHMARK)

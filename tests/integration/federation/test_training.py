@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,28 +14,36 @@ from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegi
 from twinward.clock import FixedClock
 from twinward.errors import BadInput
 from twinward.federation.accountant import plan_for
-from twinward.federation.errors import BudgetExhausted, NothingToTrainOn, RoundAborted
-from twinward.federation.evaluation import Benchmark
-from twinward.federation.model_file import read_model
+from twinward.federation.errors import BudgetExhausted, RoundAborted, StaysUnreadable
+from twinward.federation.evaluation import Benchmark, Origin
+from twinward.federation.interfaces import StaySource
+from twinward.federation.model_file import Model, read_model
+from twinward.federation.moments import MomentsDetector
 from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import UNIT, sensitivity
 from twinward.federation.secure_sum import Masked
 from twinward.federation.site import HospitalSite
+from twinward.federation.stay_sources import HeldStays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
+from twinward.federation.tampering import TamperedStays, Tampering, tamper
 from twinward.federation.training import Coordinator, Progress
+from twinward.monitoring import Stays
 from twinward.simulated_stays import simulate_stays
 
 STAYS = simulated(250, seed=4)
-BENCHMARK = Benchmark("simulated", tamper(simulate_stays(400, 41), 42), np.concatenate(list(STAYS.values())))
-PRIVATE_BENCHMARK = Benchmark("simulated", BENCHMARK.test)
+BENCHMARK = Benchmark(
+    "simulated", Origin.SYNTHETIC, tamper(simulate_stays(400, 41), 42), np.concatenate(list(STAYS.values()))
+)
+PRIVATE_BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, BENCHMARK.test)
 MOMENTS = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=750)
 SMALL = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=3, hidden=4, expected_patients=750)
 
 
 def coordinator(seed: int = 1, **parts: object) -> Coordinator:
+    """Its sites look at the very budget that it reserves from."""
     parts = {"budget": MemoryBudget(), "registry": MemoryRegistry()} | parts
-    return Coordinator(sites(STAYS, seed), clock=FixedClock(), **parts)  # type: ignore[arg-type]
+    paid = parts["budget"]
+    return Coordinator(sites(STAYS, seed, reservations=paid), clock=FixedClock(), **parts)  # type: ignore[arg-type]
 
 
 def test_the_story_of_a_study() -> None:
@@ -43,8 +52,8 @@ def test_the_story_of_a_study() -> None:
     plan = plan_for(SMALL)
     assert budget.reserved == {1: plan.inverse_variance_micros}
     assert budget.settled == {1: "committed"}
-    [(study, model_hash, card_hash, epsilon_micros, delta_e12)] = registry.entries
-    assert study == "ae-1"
+    [(paid, model_hash, card_hash, epsilon_micros, delta_e12)] = registry.entries
+    assert paid == trained.reservation == 1
     assert model_hash == hashlib.sha256(trained.model.to_bytes()).digest()
     assert card_hash == hashlib.sha256(trained.card.content).digest()
     assert (epsilon_micros, delta_e12) == (plan.epsilon_micros, plan.delta_e12)
@@ -70,6 +79,10 @@ def test_the_card_says_what_was_promised_and_nothing_of_one_hospital() -> None:
     assert card["hospitals"] == 3
     assert card["model_sha256"] == trained.model.hash().hex()
     assert set(card["evaluation"]["auroc"]) == {"private", "untrained"}  # nothing may be pooled: no open figures
+    figures = card["evaluation"]["auroc"]["private"]
+    for figure in (figures["estimate"], figures["low_95"], figures["high_95"], *figures["by_kind"].values()):
+        assert figure == round(figure, 3)
+    assert card["evaluation"]["benchmark_origin"] == "synthetic"
     text = trained.card.content.decode()
     assert not any(name in text for name in HOSPITALS)
     assert "750" not in text
@@ -92,7 +105,6 @@ def test_same_seed_and_noise_same_model_other_noise_another() -> None:
 
 def test_the_released_sum_carries_all_hospitals_noise_and_nothing_else() -> None:
     """Noise = released sum minus the exact one; its variance is three shares of which two would do."""
-    from twinward.federation.moments import MomentsDetector
     from twinward.federation.private_sum import clipped_sum
 
     trained = coordinator().run(MOMENTS, PRIVATE_BENCHMARK)
@@ -119,7 +131,9 @@ def test_dp_var_learns_something_under_privacy() -> None:
 def test_the_autoencoder_learns_something_under_privacy() -> None:
     torch.set_num_threads(1)  # three sites share this process's cores
     stays = simulated(800, seed=5)
-    benchmark = Benchmark("simulated", tamper(simulate_stays(800, 51), 52), np.concatenate(list(stays.values())))
+    benchmark = Benchmark(
+        "simulated", Origin.SYNTHETIC, tamper(simulate_stays(800, 51), 52), np.concatenate(list(stays.values()))
+    )
     study = StudyProtocol.for_autoencoder("ae-2", HOSPITALS)
     run = Coordinator(sites(stays), MemoryBudget(), MemoryRegistry(), FixedClock()).run(study, benchmark)
     assert run.comparison.without_privacy is not None
@@ -158,12 +172,103 @@ def test_a_dropout_aborts_burns_and_registers_nothing() -> None:
     assert not registry.entries
 
 
-def test_a_hospital_without_consenting_patients_says_so() -> None:
-    stays = STAYS | {"south": STAYS["south"][:0]}
+@pytest.mark.parametrize("patients", [0, 1])
+def test_a_hospital_with_one_patient_or_none_takes_part_like_any_other(patients: int) -> None:
+    stays = STAYS | {"south": STAYS["south"][:patients]}
+    for study in (MOMENTS, SMALL):
+        budget, registry = MemoryBudget(), MemoryRegistry()
+        Coordinator(sites(stays), budget, registry, FixedClock()).run(study, PRIVATE_BENCHMARK)
+        assert len(registry.entries) == 1
+
+
+class Unreadable:
+    """Stays that fail with the name of a patient in the error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def stays(self, study: str) -> Stays:
+        raise self.error
+
+    def withdrawn(self) -> frozenset[int]:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BadInput("Mrs Fields has no stay"), ValueError("Mrs Fields"), KeyError(17)])
+def test_a_hospitals_errors_tell_nothing_of_its_patients(error: Exception) -> None:
+    said = set()
+    wrong = HeldStays(np.zeros((17, 47, 24), np.float32))
+    for source in (Unreadable(error), wrong):
+        made = sites(STAYS)
+        made[0]._source = source
+        with pytest.raises(StaysUnreadable) as caught:
+            made[0].join(MOMENTS)
+        assert caught.value.__cause__ is None
+        said.add((str(caught.value), caught.value.hint))
+    assert said == {("east cannot read its stays", "see that hospital's own log")}
+
+
+def test_how_long_an_answer_takes_does_not_tell_how_many_patients_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many slots are computed for nobody as for 300 of an expected 250."""
+    computed: list[int] = []
+    honest = MomentsDetector.contributions
+
+    def counting(self: MomentsDetector, parameters: np.ndarray, blocks: np.ndarray) -> object:
+        computed.append(len(blocks))
+        return honest(self, parameters, blocks)
+
+    monkeypatch.setattr(MomentsDetector, "contributions", counting)
+    held = np.concatenate(list(STAYS.values()))
+    for patients in (0, 1, 2, 250, 300, 313):
+        made = sites(dict.fromkeys(HOSPITALS, held[:patients]))
+        for site in made:
+            site.join(MOMENTS)
+        keys = [site.open_round(1) for site in made]
+        made[0].contribute(1, np.zeros(MomentsDetector.dimension), keys)
+    assert set(computed) == {313}
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        replace(BENCHMARK.test, stays=BENCHMARK.test.stays[:, :47]),
+        replace(BENCHMARK.test, kinds=BENCHMARK.test.kinds[1:]),
+        replace(BENCHMARK.test, kinds=(Tampering.NONE,) * len(BENCHMARK.test.kinds)),
+    ],
+)
+def test_a_bad_benchmark_costs_nothing(test: TamperedStays) -> None:
     budget = MemoryBudget()
-    with pytest.raises(NothingToTrainOn, match="south"):
-        Coordinator(sites(stays), budget, MemoryRegistry(), FixedClock()).run(MOMENTS, PRIVATE_BENCHMARK)
+    with pytest.raises(BadInput):
+        coordinator(budget=budget).run(MOMENTS, Benchmark("bad", Origin.SYNTHETIC, test))
+    with pytest.raises(BadInput, match="synthetic or public"):
+        coordinator(budget=budget).run(MOMENTS, Benchmark("bad", "the hospitals' own", BENCHMARK.test))  # type: ignore[arg-type]
+    assert not budget.reserved
+
+
+def test_a_model_is_kept_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, budget = list[Model](), MemoryBudget()
+
+    def fails(*_: object) -> None:
+        assert kept
+        raise RuntimeError("evaluation broke")
+
+    monkeypatch.setattr("twinward.federation.training.measure_detector", fails)
+    made = coordinator(budget=budget, keep=kept.append)
+    with pytest.raises(RuntimeError):
+        made.run(MOMENTS, PRIVATE_BENCHMARK)
+    assert budget.settled == {1: "committed"}
+    assert kept[0].study == MOMENTS
+
+
+def test_a_model_that_cannot_be_kept_is_charged_and_not_registered() -> None:
+    def full(_: Model) -> None:
+        raise OSError("no space left on device")
+
+    budget, registry = MemoryBudget(), MemoryRegistry()
+    with pytest.raises(OSError, match="no space"):
+        coordinator(budget=budget, registry=registry, keep=full).run(MOMENTS, PRIVATE_BENCHMARK)
     assert budget.settled == {1: "burned"}
+    assert not registry.entries
 
 
 def test_the_wrong_hospitals_are_refused_before_reserving() -> None:
@@ -171,3 +276,39 @@ def test_the_wrong_hospitals_are_refused_before_reserving() -> None:
     with pytest.raises(BadInput, match="the sites here are east, north"):
         Coordinator(sites(STAYS)[:2], budget, MemoryRegistry(), FixedClock()).run(MOMENTS, PRIVATE_BENCHMARK)
     assert not budget.reserved
+
+
+class Withdrawing:
+    """Stays of which some patients withdraw before a round."""
+
+    def __init__(self, held: Stays, rows: range, before_round: int) -> None:
+        self.held, self.rows, self.before_round = held, frozenset(rows), before_round
+        self.asked = 0
+
+    def stays(self, study: str) -> Stays:
+        return self.held
+
+    def withdrawn(self) -> frozenset[int]:
+        self.asked += 1
+        return self.rows if self.asked == self.before_round else frozenset()  # told once is told for good
+
+
+def trained_model(**sources: StaySource) -> bytes:
+    made = sites(STAYS)
+    for site in made:
+        if site.name in sources:
+            site._source = sources[site.name]
+    budget, registry = MemoryBudget(), MemoryRegistry()
+    return Coordinator(made, budget, registry, FixedClock()).run(SMALL, PRIVATE_BENCHMARK).model.to_bytes()
+
+
+def test_whoever_withdraws_has_no_part_in_the_next_round_nor_in_any_after_it() -> None:
+    east = STAYS["east"]
+    gone, never = range(100), HeldStays(east[100:])
+    assert trained_model(east=Withdrawing(east, gone, before_round=1)) == trained_model(east=never)
+    halfway = trained_model(east=Withdrawing(east, gone, before_round=2))
+    assert halfway not in (trained_model(), trained_model(east=never))
+
+
+def test_a_hospital_all_of_whose_patients_withdraw_goes_on_with_noise_alone() -> None:
+    assert trained_model(east=Withdrawing(STAYS["east"], range(250), before_round=2)) != trained_model()

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import NODE, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.clock import FixedClock
+from twinward.fhir.release import ReleaseByContent
 from twinward.fhir.service import FhirService
 from twinward.twins.service import Twins
+from twinward.twins.turns import Turn
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores.sqlite import SqliteRecordStore
@@ -29,7 +32,7 @@ from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.witness import WitnessPeer
 
-SYSTEM = Principal("node", Role.SYSTEM)
+SYSTEM = NODE
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")
 OFFICER = Principal("officer", Role.OFFICER)
 RESEARCHER = Principal("marie", Role.RESEARCHER)
@@ -69,7 +72,7 @@ class Hospital:
 
     def __init__(self, folder: Path, provider: MemoryKeyProvider | None = None) -> None:
         self.folder = folder
-        self.provider = provider or MemoryKeyProvider()
+        self.provider = with_first_kek(provider or MemoryKeyProvider())
         self.clock = FixedClock()
         self.keyring = Keyring(folder / "keyring.db", self.provider, TENANT, self.clock)
         self.store = SqliteRecordStore(folder / "records.db")
@@ -77,8 +80,10 @@ class Hospital:
         self.authority = PermitAuthority(self.clock)
         consents = ConsentStore(folder / "consents.db", self.keyring, self.clock)
         self.access = Access(Policy.load(), consents, self.trail, self.authority, self.clock)
-        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT)
-        self.twins = Twins(self.vault, self.store, self.access, self.clock)
+        release = ReleaseByContent(self.access)
+        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT, release)
+        turns = {name: Turn(folder / f"{name}.lock") for name in ("writing", "conditions")}
+        self.twins = Twins(self.vault, self.store, self.access, self.clock, **turns)
         self.fhir = FhirService(self.twins, self.clock)
         self._consents = consents
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_fhir_editing import OBSERVATION
-from tests.integration.fhir.web import PATIENT, outcome, send
+from tests.integration.fhir.web import PATIENT, as_sent, outcome, send
 from twinward.fhir.batch import MAX_ENTRIES
 from twinward.fhir.validate import validate
 
@@ -84,8 +84,8 @@ def test_bytes_are_kept_in_a_batch_too(web: TestClient) -> None:
     request = b'"request":{"method":"PUT","url":"Observation/o"}'
     body = b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":' + OBSERVATION + b"," + request + b"}]}"
     assert statuses(send(web, "POST", "", content=body)) == ["201"]
-    assert send(web, "GET", "/Observation/o").content == OBSERVATION
-    assert OBSERVATION in batch(web, entry("GET", "Observation/o")).content
+    assert as_sent(send(web, "GET", "/Observation/o").content) == OBSERVATION
+    assert OBSERVATION in as_sent(batch(web, entry("GET", "Observation/o")).content)
 
 
 def test_an_empty_batch_is_answered_by_an_empty_one(web: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,17 @@ from fastapi.testclient import TestClient
 from tests.integration.fhir.web import PATIENT, outcome, send
 
 VALUES = {"token": "x", "date": "ge2024", "string": "x", "reference": "Patient/p"}
-INTERACTIONS = {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
+INTERACTIONS = {
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+}
 
 
 @pytest.fixture
@@ -37,6 +48,18 @@ def test_every_search_parameter_and_include_is_served(web: TestClient, rest: dic
         refused = send(web, "GET", f"/{one['type']}?_id=p&nonsense=1")
         assert outcome(refused)["code"] == "not-supported"
     assert asked > 400
+
+
+def test_every_chain_that_is_claimed_is_served(web: TestClient, rest: dict[str, Any]) -> None:
+    asked = 0
+    for one in rest["resource"]:
+        said = [each.get("documentation", "") for each in one["searchParam"]] + [one.get("documentation", "")]
+        for claim in re.findall(r"[A-Za-z_:-]+(?=[.:]parameter)", " ".join(said)):
+            form = f"{claim}:_id" if claim.startswith("_has") else f"{claim}._id"
+            answer = send(web, "GET", f"/{one['type']}?_id=p&{form}=p")
+            assert answer.status_code == 200, (one["type"], claim, answer.text)
+            asked += 1
+    assert asked > 80
 
 
 def test_us_core_asks_for_nothing_that_is_not_claimed(rest: dict[str, Any]) -> None:
@@ -78,7 +101,7 @@ def test_us_core_asks_for_nothing_that_is_not_claimed(rest: dict[str, Any]) -> N
 
 
 def test_every_interaction_and_condition_is_served(web: TestClient, rest: dict[str, Any]) -> None:
-    assert {"transaction", "batch"} == {one["code"] for one in rest["interaction"]}
+    assert {"transaction", "batch", "history-system"} == {one["code"] for one in rest["interaction"]}
     for one in rest["resource"]:
         assert {each["code"] for each in one["interaction"]} == INTERACTIONS
         assert (one["conditionalCreate"], one["conditionalUpdate"], one["conditionalDelete"]) == (True, True, "single")
@@ -91,7 +114,7 @@ def test_every_interaction_and_condition_is_served(web: TestClient, rest: dict[s
     )
     assert send(web, "PUT", "/Organization?identifier=7", content=body).status_code == 200
     address = f"/Organization/{made.json()['id']}"
-    for path in (address, f"{address}/_history", f"{address}/_history/1"):
+    for path in (address, f"{address}/_history", f"{address}/_history/1", "/Organization/_history", "/_history"):
         assert send(web, "GET", path).status_code == 200
     assert send(web, "DELETE", "/Organization?identifier=7").status_code == 204
     assert send(web, "GET", address).status_code == 410

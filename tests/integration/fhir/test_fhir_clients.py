@@ -1,13 +1,16 @@
-"""Two clients that others wrote, unmodified, against the real service over TCP with a bearer token."""
+"""Three clients that others wrote, unmodified, against the real service over TCP with a bearer token."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.integration.console.house import House, build
+from tests.tools import ROOT, require
 from twinward.demo.serving import served
 
 pytestmark = [
@@ -91,6 +94,16 @@ def test_fhirpy_sorts_counts_includes_and_creates_once(house: House, base: str) 
     part = observations.elements("code").limit(1).fetch()[0]
     assert "valueQuantity" not in part
 
+    everybody = client.resources("Observation")
+    assert everybody.count() == len(everybody.fetch_all())
+    of_all = everybody.sort("-date").limit(7).fetch()
+    assert [one.effectiveDateTime for one in of_all] == sorted((one.effectiveDateTime for one in of_all), reverse=True)
+    family = patient.name[0].family
+    chained = everybody.search(**{"subject:Patient.family": family}).fetch_all()
+    assert {one.subject.reference for one in chained} >= {f"Patient/{patient.id}"}
+    with_weight = client.resources("Patient").has("Observation", "patient", code="29463-7")
+    assert with_weight.count() == len(with_weight.fetch_all()) > 0
+
     reading = client.resource(
         "Observation",
         status="final",
@@ -106,6 +119,45 @@ def test_fhirpy_sorts_counts_includes_and_creates_once(house: House, base: str) 
     updated, _ = once.update(reading)
     assert (updated.id, updated.status) == (first.id, "amended")
     updated.delete()
+
+
+def test_fhirpy_reads_versions_and_sends_bundles(house: House, base: str) -> None:
+    import fhirpy
+
+    client = fhirpy.SyncFHIRClient(base, authorization=f"Bearer {house.tokens['clinician']}")
+    patient = client.resources("Patient").limit(1).fetch()[0]
+    reading = {
+        "resourceType": "Observation",
+        "status": "preliminary",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+        "subject": {"reference": f"Patient/{patient.id}"},
+    }
+    post = {"method": "POST", "url": "Observation"}
+    placeholder = "urn:uuid:5b0bff0a-1d1f-4a47-9d5c-0f3cf5a0f002"
+    entries = [
+        {"fullUrl": placeholder, "resource": reading, "request": post},
+        {"resource": reading | {"hasMember": [{"reference": placeholder}]}, "request": post},
+    ]
+    answer = client.execute("", method="post", data={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    first, second = (one["response"]["location"].partition("/_history")[0] for one in answer["entry"])
+    panel = client.reference(reference=second).to_resource()
+    assert panel["hasMember"][0]["reference"] == first
+
+    name = first.partition("/")[2]
+    client.resource("Observation", **(reading | {"id": name, "status": "final"})).save()
+    versions = [client.execute(f"{first}/_history/{number}", method="get")["status"] for number in (1, 2)]
+    assert versions == ["preliminary", "final"]
+    history = client.execute(f"{first}/_history", method="get")
+    assert [one["resource"]["meta"]["versionId"] for one in history["entry"]] == ["2", "1"]
+    everything = client.execute(f"Patient/{patient.id}/$everything", method="get")
+    assert {name, second.partition("/")[2]} <= {one["resource"].get("id") for one in everything["entry"]}
+
+    entries = [{"request": {"method": "GET", "url": url}} for url in (first, "Observation/nothing-of-this-name")]
+    answer = client.execute("", method="post", data={"resourceType": "Bundle", "type": "batch", "entry": entries})
+    assert [one["response"]["status"][:3] for one in answer["entry"]] == ["200", "404"]
+    backwards = client.resource("Observation", **reading, effectivePeriod={"start": "2024-01-02", "end": "2024-01-01"})
+    with pytest.raises(fhirpy.base.exceptions.OperationOutcome, match="per-1"):
+        backwards.save()
 
 
 class _Bearer:
@@ -165,6 +217,30 @@ def test_fhirclient_reads_searches_creates_updates_and_deletes(house: House, bas
         Condition.read(answer["id"], server)
 
 
+def test_fhirclient_reads_what_others_wrote_as_its_models(house: House, base: str) -> None:
+    """A capability statement, a history, a batch and everything of a patient, each as the library's own classes."""
+    server = _smart(base, house.tokens["clinician"])
+    from fhirclient.models.bundle import Bundle
+    from fhirclient.models.operationoutcome import OperationOutcome
+    from fhirclient.models.patient import Patient
+
+    served = {one.type for one in server.capabilityStatement.rest[0].resource}
+    assert {"Patient", "Observation", "Condition"} <= served
+    patient = next(iter(Patient.where({"_count": "1"}).perform_resources_iter(server)))
+    for path, kind in (
+        (f"Patient/{patient.id}/$everything", "searchset"),
+        (f"Patient/{patient.id}/_history", "history"),
+    ):
+        bundle = Bundle(server.request_json(path))
+        assert (bundle.type, bundle.entry[0].resource.as_json()) == (kind, patient.as_json())
+    version = Patient(server.request_json(f"Patient/{patient.id}/_history/{patient.meta.versionId}"))
+    assert version.as_json() == patient.as_json()
+    batch = Bundle({"type": "batch", "entry": [{"request": {"method": "GET", "url": "Patient/nobody-of-this-name"}}]})
+    answer = Bundle(server.post_json("", batch.as_json()).json())
+    assert answer.entry[0].response.status.startswith("404")
+    assert isinstance(answer.entry[0].response.outcome, OperationOutcome)
+
+
 def test_each_request_of_a_client_is_an_access(house: House, base: str) -> None:
     server = _smart(base, house.tokens["clinician"])
     before = house.size()
@@ -172,3 +248,23 @@ def test_each_request_of_a_client_is_an_access(house: House, base: str) -> None:
     assert house.size() == before + 1
     server.request_json(f"Patient/{bundle['entry'][0]['resource']['id']}")
     assert house.size() == before + 2
+
+
+STEPS = [
+    *("capabilities", "search", "read", "create", "update", "patch", "compartment", "operation"),
+    *("delete", "batch", "transaction", "strangers"),
+]
+
+
+@pytest.mark.slow
+def test_a_javascript_client_walks_the_node(house: House, base: str) -> None:
+    """fhir-kit-client does all it can do; ``walk.mjs`` asserts each answer, and names what held."""
+    walk = ROOT / "tests" / "clients" / "javascript" / "walk.mjs"
+    node = require("node", install="apt-get install nodejs")
+    require("fhir-kit-client", install="npm ci in tests/clients/javascript", beside=walk.parent / "node_modules")
+    told = {"BASE": base, "TOKEN": house.tokens["clinician"], "STRANGER": house.tokens["vendor"]}
+    done = subprocess.run(
+        [node, str(walk)], env=os.environ | told, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == STEPS

@@ -16,9 +16,11 @@ from tests.integration.fhir.test_fhir_editing import DEPRESSION
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.access.consent import Provision
 from twinward.fhir.importer import import_bundles
+from twinward.fhir.validate import validate
 from twinward.vocabulary import Action, Category, Purpose
 
 ASYNC = {"prefer": "respond-async"}
+HYPERTENSION = {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}
 
 
 def begin(web: TestClient, path: str = "/$export") -> str:
@@ -53,7 +55,7 @@ def ward(web: TestClient, hospital: Hospital) -> TestClient:
     for name in ("anna", "bern"):
         condition = {"resourceType": "Condition", "subject": {"reference": f"Patient/{name}"}}
         resources += [
-            condition | {"id": f"{name}-plain", "code": {"text": "a\nb"}},
+            condition | {"id": f"{name}-plain", "code": HYPERTENSION | {"text": "a\nb"}},
             condition | {"id": f"{name}-psychiatric", "code": DEPRESSION},
         ]
     resources.append({"resourceType": "Organization", "id": "h", "name": "St Anna"})
@@ -109,6 +111,32 @@ def test_since_and_deletions(ward: TestClient, hospital: Hospital) -> None:
     assert lines(ward, address, "Patient") == []
 
 
+def test_what_was_deleted_since_is_told_to_whom_it_may_leave_to(ward: TestClient, hospital: Hospital) -> None:
+    send(ward, "DELETE", "/Condition/bern-plain")
+    hospital.clock.advance(60_000)
+    for path in ("/Condition/anna-plain", "/Condition/bern-psychiatric", "/Organization/h"):
+        assert send(ward, "DELETE", path).status_code == 204
+    address = begin(ward, "/$export?_since=2026-01-01T00:00:30Z&_type=Condition")
+    deleted = manifest(ward, address)["deleted"]
+    assert deleted == [{"type": "Bundle", "url": f"http://testserver/fhir{address}/deleted.ndjson"}]
+    before = len(hospital.trail.events)
+    [bundle] = lines(ward, address, "deleted")
+    validate(bundle)
+    assert bundle["type"] == "transaction"
+    assert [one["request"] for one in bundle["entry"]] == [{"method": "DELETE", "url": "Condition/anna-plain"}]
+    assert {event.action for event in hospital.trail.events[before:]} == {Action.EXPORT}
+    hospital.consent(hospital.twins.find("Patient/anna"), Provision(effect="deny"))
+    assert lines(ward, address, "deleted") == []
+    assert {one["id"] for one in lines(ward, address, "Condition")} == set()
+
+
+def test_without_since_no_deletion_is_told(ward: TestClient) -> None:
+    send(ward, "DELETE", "/Condition/anna-plain")
+    address = begin(ward)
+    assert manifest(ward, address)["deleted"] == []
+    assert send(ward, "GET", f"{address}/deleted.ndjson", "officer").status_code == 404
+
+
 def test_a_job_is_its_owners_and_can_be_forgotten(ward: TestClient) -> None:
     address = begin(ward)
     manifest(ward, address)
@@ -125,11 +153,24 @@ def test_a_job_is_its_owners_and_can_be_forgotten(ward: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["_type=Nonsense", "_type=Stay", "_since=yesterday", "_outputFormat=csv", "_elements=id"]
+    "query",
+    [
+        "_type=Nonsense",
+        "_type=Stay",
+        "_type=",
+        "_outputFormat=csv",
+        "_elements=id",
+        "_count=1",
+        "_typeFilter=Observation?code=1",
+        "patient=anna",
+    ],
 )
 def test_what_is_not_served_is_refused(ward: TestClient, query: str) -> None:
     for path in (f"/$export?{query}", f"/Patient/$export?{query}"):
         assert outcome(send(ward, "GET", path, "officer", headers=ASYNC))["code"] == "not-supported"
+    assert send(ward, "GET", "/$export?_since=yesterday", "officer", headers=ASYNC).status_code == 400
+    plus = "/$export?_outputFormat=application/fhir+ndjson&_since=2026-01-01T00:00:30+01:00&_type=Patient"
+    assert send(ward, "GET", plus, "officer", headers=ASYNC).status_code == 202
     assert send(ward, "GET", "/$export", "officer").status_code == 400  # not asked for asynchronously
     other = {"x-purpose-of-use": "HRESCH"} | ASYNC
     assert send(ward, "GET", "/$export", "officer", headers=other).status_code == 403

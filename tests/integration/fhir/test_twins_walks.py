@@ -21,7 +21,7 @@ from tests.integration.fhir.hospital import (
     Hospital,
 )
 from twinward.access.consent import Provision
-from twinward.access.errors import AccessDenied, PermitInvalid
+from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.errors import NotFound
 from twinward.federation.interfaces import StaySource
@@ -30,12 +30,12 @@ from twinward.monitoring import SIGNALS, encode_stay
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.measurements import Measurement, Person
-from twinward.twins.models import DIRECTORY, FEATURES_TYPE, ImportRecord, PatientImport
+from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport
 from twinward.twins.readers import CohortReader, StayReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 from twinward.vault.service import Vault
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 
 DAY_MS = 86_400_000
 
@@ -66,8 +66,10 @@ def test_a_first_import_makes_a_twin_and_logs_the_write_first(hospital: Hospital
 
 
 def test_a_changed_record_is_a_new_version_and_the_rest_stays(hospital: Hospital) -> None:
-    first = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"old"), record("Observation/q")))
-    changed = patient("p", record("Observation/o", b"new"), record("Observation/q"), record("Observation/r"))
+    first = hospital.twins.ingest(
+        SYSTEM, patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q"))
+    )
+    changed = patient("p", record("Observation/o", b'{"is":"new"}'), record("Observation/q"), record("Observation/r"))
     second = hospital.twins.ingest(SYSTEM, changed)
     assert (second.twin, second.created) == (first.twin, False)
     changes = {one.reference: (one.change, one.version) for one in second.stored}
@@ -76,8 +78,10 @@ def test_a_changed_record_is_a_new_version_and_the_rest_stays(hospital: Hospital
     assert changes["Observation/q"] == ("unchanged", 0)
     assert changes["Observation/r"] == ("created", 1)
     opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/o")
-    assert (opened.content, opened.version) == (b"new", 2)
-    back = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"old"), record("Observation/q")))
+    assert (opened.content, opened.version) == (b'{"is":"new"}', 2)
+    back = hospital.twins.ingest(
+        SYSTEM, patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q"))
+    )
     assert {one.reference: one.version for one in back.stored}["Observation/o"] == 3
 
 
@@ -201,13 +205,13 @@ def test_two_first_imports_at_once_make_one_twin(hospital: Hospital) -> None:
 
 def test_the_directory_keeps_the_first_copy_and_is_no_patient(hospital: Hospital) -> None:
     def shared(content: bytes) -> PatientImport:
-        records = (record(DIRECTORY), record("Organization/o", content, Category.ADMINISTRATIVE))
-        return PatientImport(DIRECTORY, records, keep_existing=True)
+        shared = replace(record("Organization/o", content, Category.ADMINISTRATIVE), if_kept=IfKept.SKIP)
+        return PatientImport(DIRECTORY, (record(DIRECTORY), shared))
 
-    assert hospital.twins.ingest(SYSTEM, shared(b"first")).created
-    assert hospital.twins.ingest(SYSTEM, shared(b"second")).count("unchanged") == 2
+    assert hospital.twins.ingest(SYSTEM, shared(b'{"is":"first"}')).created
+    assert hospital.twins.ingest(SYSTEM, shared(b'{"is":"second"}')).count("unchanged") == 2
     opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Organization/o")
-    assert opened.content == b"first"
+    assert opened.content == b'{"is":"first"}'
     assert hospital.twins.all() == []
 
 
@@ -227,7 +231,8 @@ def test_features_follow_what_was_measured_last(hospital: Hospital) -> None:
     # A clinician may read the features, so a later delta is merged with what is kept.
     delta = PatientImport("Patient/p", (record("Observation/x", b"1"),), (glucose(90, 2),))
     merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
-    assert merged.features is None  # older than what is kept, so nothing changed
+    assert merged.features is not None
+    assert merged.features.readings["glucose_mg_dl"].value == 140  # older than what is kept
     delta = PatientImport("Patient/p", (record("Observation/y", b"1"),), (glucose(90, 5),))
     merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
     assert merged.features is not None
@@ -292,7 +297,7 @@ def test_what_consent_forbids_is_withheld_and_said_so(hospital: Hospital) -> Non
     hospital.consent(twin, Provision(effect="deny", categories=(Category.LABS,)))
     records, withheld = hospital.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, "Patient/p")
     assert "Observation/o" not in {one.references[0] for one in records}
-    assert {Category.LABS, Category.PSYCHIATRY, Category.GENOMICS} == withheld
+    assert withheld == {Category.LABS, Category.MONITORING, *SENSITIVE}
     with pytest.raises(AccessDenied):
         hospital.twins.read_permitted(VENDOR, Purpose.SIMILARITY, "Patient/p")
 
@@ -356,6 +361,9 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
     assert sorted(tensor[:, 0, 0]) == [80, 90]
     assert np.isnan(tensor[:, 1:]).all()
     assert hospital.trail.events[-1].detail == (("study", "study-7"),)
+    assert source.withdrawn() == frozenset()
+    hospital.consent(twins[0], Provision(effect="deny", purposes=(Purpose.RESEARCH,)))
+    assert [tensor[row, 0, 0] for row in source.withdrawn()] == [80]
     nobody = StayReader(hospital.twins, hospital.vault, hospital.access, CLINICIAN)
     assert nobody.stays("study-7").shape == (0, 48, len(SIGNALS))
 
@@ -373,5 +381,10 @@ def test_a_stay_is_kept_in_versions_and_read_by_clinicians(hospital: Hospital) -
 
 def test_a_stored_vector_is_a_record_of_its_own_type(hospital: Hospital) -> None:
     receipt = hospital.twins.ingest(SYSTEM, patient("p"))
-    opened = hospital.twins.read(CLINICIAN, Purpose.TREATMENT, receipt.twin, {Category.FEATURES})
+    request = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, receipt.twin, frozenset(Category))
+    permit = hospital.access.decide(replace(request, categories=frozenset({Category.FEATURES, Category.LABS})))
+    assert hospital.vault.read_twin(permit) == []  # not among the records, whatever is asked for
+    opened = hospital.vault.read_twin(permit, record_type=FEATURES_TYPE)
     assert [one.record_type for one in opened] == [FEATURES_TYPE]
+    with pytest.raises(NotARecord):
+        hospital.twins.read(CLINICIAN, Purpose.TREATMENT, receipt.twin, {Category.FEATURES})

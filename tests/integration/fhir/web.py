@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from fastapi import Header
 from fastapi.testclient import TestClient
 
-from tests.integration.fhir.hospital import CLINICIAN, OFFICER, SYSTEM, VENDOR
+from tests.integration.fhir.hospital import CLINICIAN, OFFICER, VENDOR
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.fhir.validate import validate
@@ -16,12 +17,15 @@ from twinward.vocabulary import Role
 
 PEOPLE = {
     "clinician": CLINICIAN,
-    "system": SYSTEM,
+    "colleague": Principal("dr-kim", Role.CLINICIAN, "Dr. Kim", "oncology"),
+    "system": Principal("ward-9", Role.SYSTEM),
     "vendor": VENDOR,
     "officer": OFFICER,
     "marie": Principal("marie", Role.RESEARCHER),
 }
 FHIR = "application/fhir+json"
+_OWN = rb'"meta":\{"versionId":"[0-9]+","lastUpdated":"[^"]{20,30}"\}'
+_SERVERS = re.compile(rb"(?<=\{)" + _OWN + b",|," + _OWN)
 
 
 def principal_of(authorization: Annotated[str, Header()] = "") -> Principal:
@@ -34,6 +38,18 @@ def principal_of(authorization: Annotated[str, Header()] = "") -> Principal:
 def send(web: TestClient, method: str, path: str, who: str = "clinician", **more: Any) -> Any:
     headers = {"authorization": f"Bearer {who}", "content-type": FHIR} | more.pop("headers", {})
     return web.request(method, f"/fhir{path}", headers=headers, **more)
+
+
+def as_sent(content: bytes) -> bytes:
+    """An answer, or a page of them, without the ``meta`` that the server put in where there was none before."""
+    return _SERVERS.sub(b"", content)
+
+
+def without_server(resource: dict[str, Any]) -> dict[str, Any]:
+    """A decoded resource without what ``meta`` says of version and time."""
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
+    rest = {name: value for name, value in resource.items() if name != "meta"}
+    return rest | ({"meta": meta} if meta else {})
 
 
 def outcome(response: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.grounds import Ground
 from twinward_crypto.errors import InvalidSignature
+from twinward_ledger.agreement import agree
 from twinward_ledger.anchor import Anchorer
 from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.chain import ChainClient
@@ -238,7 +239,7 @@ def test_a_new_epoch_between_two_anchors(consortium: Consortium) -> None:
     consortium.anchor.state(ORIGIN)
     witnesses = consortium.anchor._witnesses
     assert witnesses is not None
-    witnesses.retire(0)
+    agree(witnesses, witnesses.retiring(0), consortium.keys)
     grow(consortium, 1)
     outcome = consortium.anchorer.advance()
     assert outcome.pending == 0

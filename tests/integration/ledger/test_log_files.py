@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.tlog_client import number_path, read_log
-from twinward.cli.main import app
 from twinward.clock import FixedClock
 from twinward.config import Settings
 from twinward.demo.serving import served
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_not_found(node: Node, url: str, path: str) -> None
 def test_the_exported_folder_is_what_is_served_byte_for_byte(node: Node, url: str, tmp_path: Path) -> None:
     target, home = tmp_path / "out", str(node.settings.home)
     command = ["audit", "tiles", "--out", str(target), "--home", home, "--json"]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(PROGRAM, command)
     assert done.exit_code == 0, done.output
     files = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
     read = read_log(lambda path: (target / path).read_bytes())
@@ -120,9 +120,9 @@ def test_the_exported_folder_is_what_is_served_byte_for_byte(node: Node, url: st
     for path, content in files.items():
         assert get(url, path) == content, path
     assert (target / "checkpoint").stat().st_mode & 0o777 == 0o644
-    assert CliRunner().invoke(app, command).exit_code == 0  # again: only what is new
+    assert CliRunner().invoke(PROGRAM, command).exit_code == 0  # again: only what is new
     (target / "something-else").write_text("mine")
-    assert CliRunner().invoke(app, command).exit_code == 4
+    assert CliRunner().invoke(PROGRAM, command).exit_code == 4
 
 
 def test_only_what_a_quorum_cosigned_is_published(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_heartbeat_stands_in_the_log_and_its_absence_is_named(tmp_path: Path) 
     node.audit.checkpoint_and_anchor()
     node.audit.verify(deep=True)
     node.close()
-    done = CliRunner().invoke(app, ["audit", "gaps", "--home", str(home)])
+    done = CliRunner().invoke(PROGRAM, ["audit", "gaps", "--home", str(home)])
     assert done.exit_code == 0, done.output
     first, second = done.output.strip().split("\n")
     assert "silent from 2026-01-01 00:00 UTC until 2026-01-01 01:00 UTC, after entry 0" in first

@@ -108,8 +108,8 @@ def test_the_pulse_brings_them_in_and_the_console_tells(house: House) -> None:
     status = node.audit.status()
     assert (status.journal.waiting, status.pending) == (0, 0)
     page = console(house)
-    assert "2 emergency accesses between" in page
-    assert f"they are events {size} to {size + 1} now" in page
+    assert "3 events of emergencies between" in page  # one twin was open already; the other's emergency began
+    assert f"they are events {size} to {size + 2} now" in page
 
 
 def test_they_outlive_the_process(house: House) -> None:

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.clock import FixedClock
 from twinward.config import Settings
 from twinward.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, join_as_peer, open_node
+from twinward.twins.models import ImportRecord, PatientImport
+from twinward.vault.errors import NotReleased
 from twinward.vocabulary import Action, Category, Purpose, Role
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
+OFFICER = Principal("olga", Role.OFFICER)
 
 
 def test_everything_is_there_again_after_reopening(tmp_path: Path) -> None:
@@ -33,6 +37,22 @@ def test_everything_is_there_again_after_reopening(tmp_path: Path) -> None:
         assert second.checkpoint.size == first.checkpoint.size + 2  # the event, and the completeness map with it
         assert len(second.cosigned) == 3
         again.audit.verify(deep=True)
+
+
+def test_a_node_looks_at_what_records_tell_before_it_shows_them(tmp_path: Path) -> None:
+    told = b'{"resourceType":"Observation","valueCodeableConcept":{"coding":[{"code":"F20.0"}]}}'
+    plain = ImportRecord("Observation/plain", "Observation", Category.LABS, b'{"resourceType":"Observation"}')
+    filed_before = ImportRecord("Observation/old", "Observation", Category.LABS, told)
+    patient = ImportRecord("Patient/p", "Patient", Category.DEMOGRAPHICS, b'{"resourceType":"Patient"}')
+    create_node(Settings.load(tmp_path / "home")).close()
+    with open_node(tmp_path / "home") as node:
+        twin = node.twins.ingest(SYSTEM, PatientImport("Patient/p", (patient, plain, filed_before))).twin
+        with pytest.raises(NotReleased):
+            node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/old")
+        shown = node.twins.read(CLINICIAN, Purpose.TREATMENT, twin, [Category.LABS])
+        assert [one.content for one in shown] == [plain.content]
+        node.access.set_consent(OFFICER, twin, (Provision(effect="permit", categories=(Category.PSYCHIATRY,)),))
+        assert node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/old").content == told
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.clock import FixedClock
@@ -57,6 +58,6 @@ class House:
 def build(keys: Path, records: str, keyring: str, log: str) -> House:
     clock = FixedClock()
     authority = PermitAuthority(clock)
-    ring = Keyring(open_database(keyring, Schema.KEYRING), LocalKeyProvider(keys), TENANT, clock)
+    ring = Keyring(open_database(keyring, Schema.KEYRING), with_first_kek(LocalKeyProvider(keys)), TENANT, clock)
     store = open_record_store(records)
     return House(clock, authority, ring, store, Vault(store, ring, authority, clock, TENANT), open_store(log))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.conformance.record_store_suite import row, tag
 from tests.integration.postgres.house import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
@@ -345,20 +347,59 @@ def test_another_versions_log_is_refused(postgres: Postgres) -> None:
         PostgresLogStore(uri)
 
 
+MAKE_NODE_ROLE = "DO $$ BEGIN CREATE ROLE twinward_node LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+
+
+def sql_of_the_page() -> list[str]:
+    """What the operator's page gives to type: making accounts and databases, then the grants in each of these."""
+    page = (ROOT / "platform" / "docs" / "postgresql.md").read_text()
+    blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    return blocks
+
+
+@needs_server
+def test_the_page_makes_a_node_in_three_databases_under_its_own_account(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, *grants = sql_of_the_page()
+    with psycopg.connect(postgres.uri("postgres"), autocommit=True) as connection:
+        connection.execute(MAKE_NODE_ROLE)
+        for statement in making.splitlines():
+            if statement != "CREATE ROLE twinward_node LOGIN;":  # other tests made it
+                connection.execute(statement)  # type: ignore[call-overload]  # as above
+    databases = {"records": "records", "keyring": "keyring", "log": "access_log"}
+    for name, database in databases.items():
+        uri = postgres.uri(database).replace("twinward@", "twinward_node@")
+        monkeypatch.setenv(f"TWINWARD_{name.upper()}", uri)
+    home = tmp_path / "home"
+    for arguments in (("tables", "--owner", "twinward_owner"), ("tables", "--owner", "twinward_owner")):
+        done = CliRunner().invoke(PROGRAM, ["node", *arguments, "--home", str(home)])
+        assert done.exit_code == 0, done.output
+    for database, granted in zip(databases.values(), grants, strict=True):
+        with psycopg.connect(postgres.uri(database).replace("twinward@", "twinward_owner@")) as connection:
+            connection.execute(granted)  # type: ignore[call-overload]  # as above
+    done = CliRunner().invoke(PROGRAM, ["node", "init", "--home", str(home)])
+    assert done.exit_code == 0, done.output
+    settings = (home / "twinward.toml").read_text()
+    assert settings.count("twinward_node@") == 3
+    assert "twinward_owner" not in settings
+    with open_node(home) as node:
+        node.twins.ingest_all(SYSTEM, generate_cohort(1, 1))
+        assert node.audit.checkpoint_and_anchor().problem == ""
+
+
 @needs_server
 def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     """The grants of the operator's page are enough for every use, and leave no way to alter what was written."""
-    page = (ROOT / "platform" / "docs" / "postgresql.md").read_text()
-    blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
     uri = postgres.database()
     open_record_store(uri).close()
     open_database(uri, Schema.KEYRING).close()
     open_store(uri).close()
     PostgresMapStore(uri).close()
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute("CREATE ROLE twinward_node LOGIN")
-        connection.execute(blocks[1])
+        connection.execute(MAKE_NODE_ROLE)
+        connection.execute("".join(sql_of_the_page()[1:]))  # type: ignore[call-overload]  # the page is no literal
     mine = uri.replace("twinward@", "twinward_node@")
     store, log, keyring = open_record_store(mine), open_store(mine), open_database(mine, Schema.KEYRING)
     store.put([row("a", tags=(tag("x"),))])
@@ -399,12 +440,11 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
 @needs_server
 def test_a_node_lives_with_no_more_than_the_pages_grants(postgres: Postgres, tmp_path: Path) -> None:
     """Imports, compaction, completeness maps, erasure and rotation, as the account that owns nothing."""
-    grants = re.findall(r"```sql\n(.*?)```", (ROOT / "platform" / "docs" / "postgresql.md").read_text(), re.DOTALL)[1]
     uri, home = postgres.database(), tmp_path / "home"
     create_node(Settings.load(home, records=uri, keyring=uri, log=uri)).close()
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute("DO $$ BEGIN CREATE ROLE twinward_node LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-        connection.execute(grants)
+        connection.execute(MAKE_NODE_ROLE)
+        connection.execute("".join(sql_of_the_page()[1:]))  # type: ignore[call-overload]  # as above
     toml = home / "twinward.toml"
     toml.write_text(toml.read_text().replace("twinward@", "twinward_node@"))
     with open_node(home) as node:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import NODE, AccessRequest, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.api import problems
@@ -34,7 +34,7 @@ from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 EPOCH = 20_454
 HOSPITAL = "St. Anna Hospital"
 VENDOR = Principal("acme", Role.VENDOR)
-SYSTEM = Principal("node", Role.SYSTEM)
+SYSTEM = NODE
 YES = (Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(Category.FEATURES,)),)
 ALL_MODES = (Mode.GATED, Mode.VENDOR_KEY, Mode.MATRIX)
 
@@ -254,5 +254,9 @@ def app_of(service: Similarity, principal: Principal = VENDOR) -> FastAPI:
     @app.get(messages.PREFIX + "/results")
     def results() -> messages.ResultsReply:
         return service.results(principal)
+
+    @app.get(messages.PREFIX + "/results/{query_id}")
+    def result(query_id: str) -> messages.KeptAnswer:
+        return service.result(principal, query_id)
 
     return app

@@ -17,7 +17,7 @@ from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorCli
 from twinward.client import conversation as client_conversation
 from twinward.config import Settings
 from twinward.demo.serving import served
-from twinward.errors import Unavailable
+from twinward.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
@@ -71,7 +71,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             + [(twin, (provision(Category.FEATURES),)) for twin in handles_only],
         )
         token = node.accounts.add_system(VENDOR)
-        node.consortium.budgets.grant_queries(VENDOR.id, 50)
+        node.consortium.grant_queries(VENDOR.id, 50)
         with served(node) as url:
             with VendorClient(url, token) as vendor:
                 matches = vendor.query_gated({"age": ("50", "a")}, threshold=EVERYBODY)
@@ -154,8 +154,13 @@ def test_nothing_readable_travels_and_other_keys_open_nothing(
 
 @pytest.mark.parametrize(
     ("handles", "categories", "status"),
-    [(["0" * 32], ["labs"], 404), (None, ["horoscope"], 400)],
-    ids=["a handle nobody was given", "an unknown category"],
+    [
+        (["0" * 32], ["labs"], 404),
+        (None, ["horoscope"], 400),
+        (None, ["features"], 403),
+        (None, ["features", "labs"], 403),
+    ],
+    ids=["a handle nobody was given", "an unknown category", "the exact vector", "the exact vector among others"],
 )
 def test_what_was_not_released_is_not_opened(
     walk: Walk, keys: VendorKeys, handles: list[str] | None, categories: list[str], status: int
@@ -163,6 +168,34 @@ def test_what_was_not_released_is_not_opened(
     with walk.vendor() as vendor, pytest.raises(HospitalRefused) as refusal:
         vendor.records(handles or walk.matches.handles, keys, categories=categories)
     assert refusal.value.status == status
+
+
+def test_only_handles_that_were_told_open_records_and_each_request_is_paid(walk: Walk, keys: VendorKeys) -> None:
+    """A vendor who was told nothing yet has the right handles by chance, and a dishonest one by another's help."""
+    prober = Principal("prober", Role.VENDOR)
+    token = walk.node.accounts.add_system(prober)
+    walk.node.consortium.grant_queries(prober.id, 3)
+    handles = [walk.node.similarity().secrets.handle(prober.id, twin) for twin in walk.generous]
+    with VendorClient(walk.url, token) as vendor:
+        refusals = set()
+        for guess in ([handles[0]], ["0" * 32], walk.matches.handles[:1], [*handles, "0" * 32]):
+            with pytest.raises(HospitalRefused) as refusal:
+                vendor.records(guess, keys, categories=["labs"])
+            refusals.add((refusal.value.status, str(refusal.value), refusal.value.hint))
+        assert len(refusals) == 1
+        for wrong in (["features"], ["horoscope"]):
+            with pytest.raises(HospitalRefused):
+                vendor.records(handles, keys, categories=wrong)
+        assert vendor.budget().remaining == 3, "what is refused costs nothing"
+        told = vendor.query_gated({"age": ("50", "a")}, threshold=EVERYBODY)
+        assert set(handles) <= set(told.handles)
+        assert vendor.records(handles, keys, categories=["labs"]).budget_left == 1
+        assert vendor.records(handles[:1], keys, categories=["labs"]).budget_left == 0
+        with pytest.raises(HospitalRefused, match="0 queries left"):
+            vendor.records(handles, keys, categories=["labs"])
+        many = [f"{number:032x}" for number in range(9)]
+        with pytest.raises(BadInput, match="cost 2 queries and 0 are left"):
+            vendor.records(many, keys, categories=["labs"])
 
 
 def test_another_vendors_handle_is_nobodys(walk: Walk, keys: VendorKeys) -> None:
@@ -191,7 +224,10 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     try:
         twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(3, 9) if one.reference != DIRECTORY]
         node.access.set_consents(OFFICER, [(twin, (provision(Category.FEATURES),)) for twin in twins])
-        node.consortium.budgets.grant_queries(VENDOR.id, 5)
+        node.similarity()
+        untold = node.twins.ingest(SYSTEM, next(iter(generate_cohort(1, 10)))).twin
+        node.access.set_consents(OFFICER, [(untold, (provision(Category.FEATURES),))])
+        node.consortium.grant_queries(VENDOR.id, 5)
         token = node.accounts.add_system(VENDOR)
         with served(node) as url, VendorClient(url, token) as vendor:
             told = vendor.query_gated({"age": 50}, threshold=EVERYBODY)
@@ -208,6 +244,22 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
         }
         assert offered == {"gated": (1, True, 3), "vendor-key": (9_000, True, 3)}  # what the hospital set
         assert again.similarity().resolve(VENDOR, told.handles[0]) in twins
+        with pytest.raises(NotFound):
+            again.similarity().resolve(VENDOR, again.similarity().secrets.handle(VENDOR.id, untold))
+    with open_node(home) as again, served(again) as url, VendorClient(url, token) as vendor:
+        own = vendor.query_vendor_key({"age": 52}, threshold=EVERYBODY)  # tells another handle, and so writes
+        assert again.similarity().secrets.handle(VENDOR.id, untold) in own.handles
+    newer = (home / "releases.sealed").read_bytes()
+    for turned_back in (kept, None):
+        if turned_back is None:
+            (home / "releases.sealed").unlink()
+        else:
+            (home / "releases.sealed").write_bytes(turned_back)
+        with open_node(home) as older, pytest.raises(StoreAltered, match="turned back"):
+            older.similarity()
+    (home / "releases.sealed").write_bytes(newer)
+    with open_node(home) as right:
+        assert right.similarity().resolve(VENDOR, own.handles[0])
     (home / "releases.sealed").write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     with open_node(home) as altered, pytest.raises(Unavailable, match="was altered"):
         altered.similarity()

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.integration.similarity.serve_house import FEATURES
-from twinward.cli.main import app
 from twinward.client import (
     AsyncVendorClient,
     HospitalUnreachable,
@@ -178,12 +178,16 @@ def test_one_killed_and_one_that_hangs_do_not_hold_the_third_up(hospitals: list[
     finally:
         second.process.send_signal(signal.SIGCONT)
     command = ["vendor", "query", first.url, third.url, "--mode", "gated", "--feature", "a=60", "--threshold", "0.3"]
-    done = CliRunner(env={"TWINWARD_TOKEN": "t", "COLUMNS": "200"}).invoke(app, [*command, "--yes", "--json"])
+    done = CliRunner(env={"TWINWARD_TOKEN": "t", "COLUMNS": "200"}).invoke(
+        PROGRAM, [*command, "--same-token", "--yes", "--json"]
+    )
     assert done.exit_code == 0, done.output
     shown = json.loads(done.stdout)
     assert set(shown["answers"]) == {first.url}
     assert set(shown["failures"]) == {third.url}
     assert shown["found"]
     assert f"({first.url}) in gated mode: " in done.stderr
-    alone = CliRunner(env={"TWINWARD_TOKEN": "t"}).invoke(app, ["vendor", "query", third.url, *command[4:], "--yes"])
+    alone = CliRunner(env={"TWINWARD_TOKEN": "t"}).invoke(
+        PROGRAM, ["vendor", "query", third.url, *command[4:], "--yes"]
+    )
     assert alone.exit_code == 7, alone.output

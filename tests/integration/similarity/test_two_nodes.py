@@ -20,7 +20,7 @@ from twinward.vocabulary import Category
 
 pytestmark = pytest.mark.slow  # two nodes, filled and served
 
-ALLOWANCE = 12
+ALLOWANCE = 16
 THRESHOLD = 0.25
 SETTINGS = {"modes": ("gated", "vendor-key", "matrix"), "vendor_key_noise": 1}
 
@@ -47,7 +47,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]
     with ExitStack() as stack:
         stack.callback(first.close)
         stack.callback(second.close_own)
-        first.consortium.budgets.grant_queries(VENDOR.id, ALLOWANCE)
+        first.consortium.grant_queries(VENDOR.id, ALLOWANCE)
         opened = []
         for seed, node in enumerate((first, second)):
             twins = [

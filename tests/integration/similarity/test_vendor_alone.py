@@ -125,6 +125,8 @@ def test_the_commands_run(library: Path, hospital: Served, tmp_path: Path) -> No
     passphrase, token, keys = tmp_path / "pass", tmp_path / "token", tmp_path / "acme.keys"
     passphrase.write_text("correct horse battery\n")
     token.write_text("token\n")
+    for secret in (passphrase, token):
+        secret.chmod(0o600)
     cli = "from twinward.cli.main import run; sys.argv[0] = 'twinward'; run()"
     made = run(library, cli, "vendor", "keygen", str(keys), "--passphrase-file", str(passphrase), "--json")
     assert made.returncode == 0, made.stderr + made.stdout

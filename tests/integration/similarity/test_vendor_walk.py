@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, schema_of
+from twinward.audit.wording import sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.answers import Question
 from twinward.client.messages import Mode
@@ -68,11 +69,11 @@ def test_every_mode_on_pima(shared_data: Path, tmp_path: Path) -> None:
     with house.vendor() as vendor:
         assert vendor.schema().epoch == EPOCH
         gated = vendor.query_gated(asked, threshold=0.08)
-        assert (gated.handles, gated.count, gated.budget_left) == (expected, len(expected), 4)
+        assert (tuple(sorted(gated.handles)), gated.count, gated.budget_left) == (expected, len(expected), 4)
         own = vendor.query_vendor_key(asked, threshold=0.08)
         assert tuple(sorted(own.handles)) == expected
         matrix = vendor.query_matrix(asked, threshold=0.08)
-        assert matrix.handles == expected
+        assert tuple(sorted(matrix.handles)) == expected
         prepared = vendor.prepare(Question(asked, Mode.MATRIX, 0.08))
         assert matrix.clear_bytes == prepared.upload_bytes < matrix.upload_bytes
         assert (gated.clear_bytes, own.clear_bytes) == (0, 0)
@@ -92,7 +93,7 @@ def test_weights_and_left_out_features_on_heart(shared_data: Path, tmp_path: Pat
     expected = house.handles_within(HEART.quantise(asked), limit, weights)
     assert 3 <= len(expected) < len(levels)
     with house.vendor() as vendor:
-        assert vendor.query_gated(asked, threshold=threshold).handles == expected
+        assert tuple(sorted(vendor.query_gated(asked, threshold=threshold).handles)) == expected
         assert tuple(sorted(vendor.query_vendor_key(asked, threshold=threshold).handles)) == expected
 
 
@@ -155,7 +156,8 @@ def test_an_exhausted_budget_refuses_and_says_so(tmp_path: Path, small: House) -
             assert refusal.value.hint == "the allowance is renewed with the next epoch, at 2026-01-02 00:00 UTC"
 
 
-def test_each_released_handle_is_an_export_in_the_log(tmp_path: Path, small: House) -> None:
+def test_each_released_handle_is_a_match_in_the_log_and_each_comparison_shows(tmp_path: Path, small: House) -> None:
+    """A patient's report shows every handle told, and whose queries she was compared with, also where nothing was."""
     house = House(tmp_path, small.schema, small.levels)
     start = len(house.trail.events)
     with house.vendor() as vendor:
@@ -163,9 +165,19 @@ def test_each_released_handle_is_an_export_in_the_log(tmp_path: Path, small: Hou
     events = house.trail.events[start:]
     assert events[0].action is Action.QUERY
     assert dict(events[0].detail) == {"mode": "gated", "epoch": str(EPOCH)}
-    exported = {event.twin for event in events[1:] if event.action is Action.EXPORT and event.decision == "permit"}
-    assert exported == {house.service.resolve(VENDOR, handle) for handle in found.handles}
-    assert len(events) == 1 + len(found.handles)
+    compared, told = events[1 : 1 + len(house.twins)], events[1 + len(house.twins) :]
+    assert {event.twin for event in compared} == set(house.twins)
+    assert {(event.action, event.agent, event.decision) for event in compared} == {(Action.QUERY, "acme", "permit")}
+    assert {sentence(event) for event in compared} == {
+        "acme (vendor) compared queries with features of one twin for similarity search"
+    }
+    assert {(event.action, event.decision) for event in told} == {(Action.MATCH, "permit")}
+    assert {event.twin for event in told} == {house.service.resolve(VENDOR, handle) for handle in found.handles}
+    assert len(told) == len(found.handles)
+    start = len(house.trail.events)
+    house.vendor().query_matrix(dict.fromkeys("abcd", 50.0), threshold=0.1)
+    events = house.trail.events[start:]
+    assert [event.twin for event in events if event.action is Action.QUERY] == [None, None], "once an epoch for each"
 
 
 @pytest.mark.parametrize("mode", ALL_MODES)

@@ -17,6 +17,7 @@ from twinward.access.consent import Provision
 from twinward.audit import event_format
 from twinward.audit.interfaces import AccessEvent
 from twinward.demo.serving import served
+from twinward.twins.state import category_of
 from twinward.twins.targets import merge_patch
 from twinward.vocabulary import Category, Role
 
@@ -208,6 +209,55 @@ def test_of_many_changes_to_one_version_one_wins(house: House, web: httpx.Client
     assert sorted(answers) == [204] + [412] * 7
 
 
+def test_tags_are_strong_and_what_is_there_is_named(house: House, web: httpx.Client) -> None:
+    twin = house.twins[2]
+    path = target(twin, "sodium_mmol_l")
+    made = put(web, path, {"value": 1}, **{"if-none-match": "*"})
+    tag = made.headers["etag"]
+    for headers, status in (
+        ({"if-match": f"W/{tag}"}, 412),  # RFC 9110, section 13.1.1: compared strongly
+        ({"if-none-match": '"another"'}, 428),  # true, and says nothing of what is there
+        ({"if-none-match": f"W/{tag}"}, 412),
+        ({"if-match": tag, "if-none-match": tag}, 412),
+        ({"if-match": ""}, 400),
+        ({"if-unmodified-since": "Thu, 01 Jan 2099 00:00:00 GMT"}, 400),
+        ({"if-modified-since": "Thu, 01 Jan 2099 00:00:00 GMT"}, 400),
+        ({"if-none-exist": "x"}, 400),
+        ({"if-match": f'"x",{tag}'}, 204),
+    ):
+        assert put(web, path, {"value": 2}, **headers).status_code == status, headers
+    whole = web.get(f"/{twin}").headers["etag"]
+    assert web.get(f"/{twin}", headers={"if-none-match": f"W/{whole}"}).status_code == 304  # compared weakly
+    assert web.get(f"/{twin}", headers={"if-match": '"x"'}).status_code == 412
+    assert web.get(f"/{twin}", headers={"if-match": whole}).status_code == 200
+
+
+def test_a_condition_on_a_target_that_fails_is_an_event(house: House, web: httpx.Client) -> None:
+    path = target(house.twins[2], "ldl_mg_dl")
+    tag = put(web, path, {"value": 1}, **{"if-none-match": "*"}).headers["etag"]
+    for headers, told in (
+        ({"if-match": '"x"'}, "other-version"),
+        ({}, "other-version"),
+        ({"if-match": tag}, "same-content"),
+    ):
+        before = house.size()
+        put(web, path, {"value": 1}, **headers)
+        assert ("answered", told) in [one for event in events_since(house, before) for one in event.detail]
+    before = house.size()
+    assert web.delete(target(house.twins[2], "glucose_mg_dl")).status_code == 404
+    assert ("answered", "nothing-kept") in [one for event in events_since(house, before) for one in event.detail]
+
+
+@pytest.mark.parametrize("field", ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
+def test_what_a_write_does_not_look_at_it_refuses_by_name(house: House, url: str, field: str) -> None:
+    headers = {"authorization": f"Bearer {house.tokens['officer']}", "content-type": JSON, field: "*"}
+    with httpx.Client(base_url=url, headers=headers) as officer:
+        refused = officer.put(f"/{house.twins[0]}/consent", content="[]")
+        assert field in problem(refused, 400, "BadInput")["message"]
+        refused = officer.post(f"{url.removesuffix('/twins')}/accounts/nobody/disable")
+        assert field in problem(refused, 400, "BadInput")["message"]
+
+
 def test_a_patch_of_the_features_changes_all_targets_or_none(house: House, web: httpx.Client) -> None:
     twin = house.twins[2]
     etag = web.get(f"/{twin}").headers["etag"]
@@ -243,7 +293,7 @@ def test_a_patch_of_the_features_changes_all_targets_or_none(house: House, web: 
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", JSON, 400),
         (b'{"a":' * 9 + b"1" + b"}" * 9, JSON, 400),
         (b'{"a":"' + b"x" * 17_000 + b'"}', JSON, 400),
-        (b'{"a":"' + b"x" * 70_000 + b'"}', JSON, 400),
+        (b'{"a":"' + b"x" * 70_000 + b'"}', JSON, 413),
         (b'{"a":1}', "text/plain", 415),
         (b'{"a":1}', MERGE, 415),
     ],
@@ -254,7 +304,7 @@ def test_a_body_that_is_no_target_changes_nothing(
     twin = house.twins[3]
     before = web.get(f"/{twin}").json()
     answer = web.put(target(twin, "heart_rate"), content=content, headers={"content-type": media})
-    problem(answer, status, "UnsupportedMedia" if status == 415 else "BadInput")
+    problem(answer, status, {413: "TooLarge", 415: "UnsupportedMedia"}.get(status, "BadInput"))
     assert web.get(f"/{twin}").json() == before
 
 
@@ -262,7 +312,7 @@ def test_what_was_measured_is_not_written(house: House, web: httpx.Client) -> No
     for method in ("PUT", "PATCH", "DELETE"):
         answer = web.request(method, f"/{house.twins[0]}/features/bmi/properties/value", content=b"1")
         problem(answer, 405, "HttpError")
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_a_list_is_paged_and_opens_nothing_but_what_is_asked_for(house: House, web: httpx.Client) -> None:
@@ -278,7 +328,9 @@ def test_a_list_is_paged_and_opens_nothing_but_what_is_asked_for(house: House, w
     assert [one["twinId"] for one in listed] == sorted(house.twins)
     assert all(set(one) == {"twinId", "_revision", "_modified"} for one in listed)
     events = events_since(house, before)
-    assert [event.action for event in events] == ["search", "search"]
+    reads = ["read"] * len(house.twins)
+    assert sorted(event.action for event in events) == [*reads, "search", "search"]
+    assert all(event.detail == (("list", "outlines"),) for event in events)
 
     before = house.size()
     chosen = web.get(every(web), params={"fields": "twinId,features(bmi/properties(value,unit),age)"}).json()["items"]
@@ -289,6 +341,23 @@ def test_a_list_is_paged_and_opens_nothing_but_what_is_asked_for(house: House, w
         problem(web.get(every(web), params={"option": option}), 400, "BadInput")
     for fields in ("a,,b", "(", "a(b", "a)", "a//b", "a(" * 30, ","):
         problem(web.get(every(web), params={"fields": fields}), 400, "BadInput")
+
+
+def test_whom_one_may_not_see_is_not_listed_and_leaves_no_gap(house: House, web: httpx.Client) -> None:
+    hidden = sorted(house.twins)[1]
+    others = [one for one in sorted(house.twins) if one != hidden]
+    house.node.access.set_consents(OFFICER, [(hidden, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))])
+    try:
+        before = house.size()
+        for fields in ("", "twinId", "twinId,features"):
+            first = web.get(every(web), params={"option": "size(2)", "fields": fields}).json()
+            assert [one["twinId"] for one in first["items"]] == others[:2]
+            rest = {"option": f"size(2),cursor({first['cursor']})", "fields": fields}
+            assert [one["twinId"] for one in web.get(every(web), params=rest).json()["items"]] == others[2:]
+        refused = [one for one in events_since(house, before) if one.twin == hidden]
+        assert [one.decision for one in refused] == ["deny"] * 3
+    finally:
+        house.node.access.set_consents(OFFICER, [(hidden, ())])
 
 
 def test_consent_withholds_a_category_from_the_whole_and_refuses_it_by_name(house: House, web: httpx.Client) -> None:
@@ -309,6 +378,35 @@ def test_consent_withholds_a_category_from_the_whole_and_refuses_it_by_name(hous
         problem(web.get(f"/{twin}"), 403, "AccessDenied")
         glass = {"purpose": "ETREAT", "justification": "found unconscious on the street"}
         assert "glucose_mg_dl" in web.get(f"/{twin}", params=glass).json()["features"]
+    finally:
+        house.node.access.set_consents(OFFICER, [(twin, ())])
+
+
+def test_features_leave_as_records_to_nobody_and_open_no_way_around_a_no(
+    house: House, web: httpx.Client, url: str
+) -> None:
+    """What a patient denies cannot be read from what was computed of it, under any role, purpose or company."""
+    twin = house.twins[3]
+    house.node.access.set_consents(OFFICER, [(twin, (Provision(effect="deny", categories=(Category.LABS,)),))])
+    before = house.size()
+    try:
+        for role, token in house.tokens.items():
+            bearer = {"authorization": f"Bearer {token}"}
+            for purpose in ("TREAT", "RECORDMGT", "CLINTRCH", "PATRQT"):
+                for asked in (["features"], ["vitals", "features"]):
+                    answer = httpx.get(
+                        f"{url}/{twin}/records", params={"category": asked, "purpose": purpose}, headers=bearer
+                    )
+                    assert answer.status_code == 403, (role, purpose, asked)
+                    assert "records" not in answer.json()
+        problem(web.get(f"/{twin}/records", params={"category": "features"}), 403, "NotARecord")
+        shown = web.get(f"/{twin}").json()
+        assert {"bmi", "age"} <= set(shown["features"])
+        assert not {one for one in shown["features"] if category_of(one) is Category.LABS}
+        assert web.get(f"/{twin}/records", params={"category": "vitals"}).status_code == 200
+        opened = [one for one in events_since(house, before) if one.decision == "permit"]
+        assert {one.role for one in opened} == {Role.CLINICIAN}
+        assert all(Category.LABS not in one.categories for one in opened)
     finally:
         house.node.access.set_consents(OFFICER, [(twin, ())])
 

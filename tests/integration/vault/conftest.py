@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.clock import FixedClock
@@ -57,7 +58,7 @@ class House:
 
 
 def build(folder: Path, clock: FixedClock) -> House:
-    provider = LocalKeyProvider(folder / "keys")
+    provider = with_first_kek(LocalKeyProvider(folder / "keys"))
     authority = PermitAuthority(clock)
     keyring = Keyring(folder / "keyring.db", provider, TENANT, clock)
     store = SqliteRecordStore(folder / "records.db")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.first_kek import with_first_kek
 from tests.integration.vault.conftest import TENANT, House, build, observation
 from twinward.audit.interfaces import EventKeys
 from twinward.clock import FixedClock
@@ -17,7 +18,6 @@ from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinS
 from twinward.vault.key_cache import CACHE_TTL_MS
 from twinward.vault.keyring import Keyring
 from twinward.vocabulary import TwinId
-from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 
@@ -28,7 +28,11 @@ TWIN_KEY = b"\xc3" * 32
 def known(tmp_path: Path) -> Keyring:
     """A keyring whose random bytes are known, to look for."""
     return Keyring(
-        tmp_path / "keyring.db", LocalKeyProvider(tmp_path / "keys"), TENANT, FixedClock(), random=lambda _: TWIN_KEY
+        tmp_path / "keyring.db",
+        with_first_kek(LocalKeyProvider(tmp_path / "keys")),
+        TENANT,
+        FixedClock(),
+        random=lambda _: TWIN_KEY,
     )
 
 
@@ -232,8 +236,14 @@ def test_no_key_in_files_logs_or_representations(
 
 def test_a_key_service_that_does_not_belong_is_refused(house: House) -> None:
     house.twin()
-    with pytest.raises(VaultUnavailable, match="1 wrapped keys"):
-        Keyring(house.folder / "keyring.db", MemoryKeyProvider(), TENANT, house.clock)
+    house.keyring.rotate()
+    house.keyring.retire()
+    empty, older = MemoryKeyProvider(), with_first_kek(MemoryKeyProvider())
+    with pytest.raises(VaultUnavailable, match="holds no key of st-anna"):
+        Keyring(house.folder / "keyring.db", empty, TENANT, house.clock)
+    with pytest.raises(VaultUnavailable, match="wrapped under KEK 2"):
+        Keyring(house.folder / "keyring.db", older, TENANT, house.clock)
+    assert (empty.versions(TENANT), older.versions(TENANT)) == ((), (1,))
 
 
 def test_a_key_service_that_fails_is_unavailable(house: House) -> None:
@@ -256,10 +266,10 @@ def test_a_records_database_is_no_keyring(house: House) -> None:
         Keyring(house.folder / "records.db", house.provider, TENANT, house.clock)
 
 
-def test_the_first_kek_is_made_once(tmp_path: Path) -> None:
-    provider = MemoryKeyProvider()
-    for _ in range(2):
-        Keyring(tmp_path / "keyring.db", provider, TENANT, FixedClock()).close()
-    assert provider.versions(TENANT) == (1,)
-    provider.create(KekId(TenantId("other"), 1))
+def test_no_kek_is_made_by_opening(tmp_path: Path) -> None:
+    provider = with_first_kek(MemoryKeyProvider(), "other")
+    with pytest.raises(VaultUnavailable, match="holds no key of st-anna"):
+        Keyring(tmp_path / "keyring.db", provider, TENANT, FixedClock())
+    assert provider.versions(TENANT) == ()
+    Keyring(tmp_path / "keyring.db", with_first_kek(provider), TENANT, FixedClock()).close()
     assert provider.versions(TENANT) == (1,)

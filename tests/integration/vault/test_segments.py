@@ -207,6 +207,15 @@ def test_compaction_changes_nothing_that_can_be_seen(house: House) -> None:
     assert len(snapshot(house, twin)) == len(before[0]) + 1
 
 
+def test_a_twin_named_twice_is_compacted_once(house: House) -> None:
+    twin = house.twin()
+    house.write(*(observation(twin, b"%d" % number, f"o/{number}") for number in range(20)))
+    before = snapshot(house, twin)
+    report = compactor(house).run([twin, twin])
+    assert (report.twins, report.rows, report.segments) == (1, 20, 1)
+    assert (snapshot(house, twin), in_segments(house, twin)) == (before, 20)
+
+
 def test_small_segments_are_merged(house: House) -> None:
     twin = house.twin()
     for start in range(0, 100, 20):

@@ -14,19 +14,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
+from tests.dripping import DRIPS, FOR_S, dripping
 from tests.integration.witnesses.conftest import SIGNER, Network, forged
 from tests.witness_processes import WitnessProcess, start_witness
-from twinward.cli.main import app
 from twinward_ledger import evidence
 from twinward_ledger.checkpoint import open_checkpoint
-from twinward_ledger.errors import SplitView, StaleProof, WitnessDown
+from twinward_ledger.errors import SplitView, StaleProof, WitnessDown, WitnessSlow
 from twinward_ledger.log import Log
 from twinward_ledger.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_memory import Standing
 from twinward_ledger.witness import Proposal
+from twinward_ledger.witness_client import HttpWitness
 
 KILLS = int(os.environ.get("TWINWARD_TEST_KILLS", "30"))
 Make = Callable[..., Network]
@@ -66,6 +68,18 @@ def test_one_that_is_down_does_not_hold_the_others_up_and_catches_up(make_networ
     assert set(network.round().cosigned) == ALL  # the same checkpoint: only the one that was missing is asked
     assert network.cosigned() == ALL
     assert network.standings() == [Standing.GOOD] * 3
+
+
+@pytest.mark.parametrize("begin", DRIPS.values(), ids=DRIPS)
+def test_one_that_drips_is_slow(begin: bytes) -> None:
+    with dripping(begin) as port:
+        peer = HttpWitness(SIGNER.key, f"http://127.0.0.1:{port}", SIGNER.key, timeout_s=0.2)
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(WitnessSlow, match=r"did not answer within 0\.2 s"):
+                peer.newest("some/log")
+        assert time.monotonic() - began < FOR_S / 2
+        peer.hang_up()
 
 
 def test_one_that_hangs_is_not_waited_for_and_its_word_is_kept_when_it_comes(make_network: Make) -> None:
@@ -138,6 +152,7 @@ def test_without_a_quorum_nothing_counts_and_the_next_round_finishes_it(make_net
         ("garbage", Standing.LYING),
         ("nothing", Standing.LYING),
         ("too much", Standing.LYING),
+        ("packed", Standing.LYING),
         ("no size", Standing.LYING),
         ("same size", Standing.LYING),
         ("made-up split view", Standing.LYING),
@@ -186,7 +201,9 @@ def test_one_restored_from_a_backup_is_noticed_until_it_is_repaired(make_network
     shown.hang_up()
 
     (tmp_path / "checkpoint").write_bytes(known)
-    done = CliRunner().invoke(app, ["witness", "remember", str(tmp_path / "checkpoint"), "--home", str(patient.home)])
+    done = CliRunner().invoke(
+        PROGRAM, ["witness", "remember", str(tmp_path / "checkpoint"), "--home", str(patient.home)]
+    )
     assert done.exit_code == 0, done.output
     assert set(network.round().cosigned) == ALL
     assert network.standings() == [Standing.GOOD] * 3
@@ -196,7 +213,7 @@ def test_a_stranger_s_checkpoint_is_not_remembered(make_network: Make, tmp_path:
     network = make_network(honest=1, quorum=1)
     (tmp_path / "checkpoint").write_bytes(forged(5))
     home = str(network.witnesses[0].home)
-    done = CliRunner().invoke(app, ["witness", "remember", str(tmp_path / "checkpoint"), "--home", home])
+    done = CliRunner().invoke(PROGRAM, ["witness", "remember", str(tmp_path / "checkpoint"), "--home", home])
     assert done.exit_code == 2
     assert "own cosignature" in done.output
 
@@ -218,15 +235,15 @@ def test_a_split_view_is_evidence_for_anybody(make_network: Make, tmp_path: Path
         evidence.SplitViewEvidence.of(caught.value.seen, caught.value.offered, SIGNER.key).encoded == file.read_bytes()
     )
     run = CliRunner().invoke
-    done = run(app, ["witness", "evidence", str(file), "--log", str(SIGNER.key)])
+    done = run(PROGRAM, ["witness", "evidence", str(file), "--log", str(SIGNER.key)])
     assert done.exit_code == 0, done.output
     assert "signed two roots for size 5" in done.output
-    assert run(app, ["witness", "status", "--home", str(witness.home)]).exit_code == 8
+    assert run(PROGRAM, ["witness", "status", "--home", str(witness.home)]).exit_code == 8
     broken = tmp_path / "broken"
     broken.write_bytes(file.read_bytes().replace(b"\n5\n", b"\n6\n", 1))
-    assert run(app, ["witness", "evidence", str(broken)]).exit_code == 2
+    assert run(PROGRAM, ["witness", "evidence", str(broken)]).exit_code == 2
     other = [*["witness", "evidence", str(file), "--log"], "x+4c8ac5bd+AaAmUVIWwhXw5rL9ySb2EHsU2kUMjEGWJzH9ulvLKYBi"]
-    assert run(app, other).exit_code == 2
+    assert run(PROGRAM, other).exit_code == 2
 
 
 def test_evidence_is_checked_with_the_ledger_alone(tmp_path: Path) -> None:

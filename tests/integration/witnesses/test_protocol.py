@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from typer.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.witness_processes import WitnessProcess, start_witness
-from twinward.cli.main import app
 from twinward_crypto import bls
 from twinward_ledger.note import VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
@@ -117,7 +117,7 @@ def test_a_client_that_asks_for_an_anchor_gets_a_second_line(http: httpx.Client,
     words = [CHAIN, int.from_bytes(CONTRACT, "big"), int.from_bytes(h(ORIGIN.encode()), "big"), 3, 4]
     words += [int.from_bytes(ROOTS[4], "big"), now]
     message = b"twinward/access-anchor/v1".ljust(32, b"\0") + b"".join(word.to_bytes(32, "big") for word in words)
-    card = json.loads(CliRunner().invoke(app, ["witness", "card", "--home", str(witness.home)]).output)
+    card = json.loads(CliRunner().invoke(PROGRAM, ["witness", "card", "--home", str(witness.home)]).output)
     public_key = bytes.fromhex(card["bls_public_key"])
     bls.verify(public_key, message, blob[12:])
     assert blob[:4] == h(witness.key.name.encode() + b"\n\xfftwinward/bls-anchor/v1" + public_key)[:4]

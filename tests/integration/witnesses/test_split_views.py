@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,11 +14,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.integration.witnesses.conftest import SIGNER
 from tests.witness_processes import WitnessProcess, start_witness
-from twinward.cli.main import app
+from twinward import split_views
+from twinward.errors import Unavailable
 from twinward_ledger import evidence
 from twinward_ledger.cosignature import cosign
 from twinward_ledger.log import Log
@@ -103,7 +107,7 @@ def publish(log: Log, folder: Path) -> Path:
 
 def compare(policy: Path, url: str, out: Path, code: int) -> Any:
     command = ["witness", "compare", str(policy), "--log-url", url, "--out", str(out), "--json"]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(PROGRAM, command)
     assert done.exit_code == code, done.output
     return json.loads(done.stdout)
 
@@ -126,7 +130,7 @@ def test_a_log_that_shows_each_witness_another_history_is_convicted(
     (file,) = found["split_views"]
     proven = evidence.verify(Path(file).read_bytes(), SIGNER.key)
     assert (proven.first.size, proven.second.size) == (301, 601)
-    done = CliRunner().invoke(app, ["witness", "evidence", file, "--log", str(SIGNER.key)])
+    done = CliRunner().invoke(PROGRAM, ["witness", "evidence", file, "--log", str(SIGNER.key)])
     assert done.exit_code == 0
     assert "does not extend the tree of 301 it signed" in done.output
 
@@ -163,5 +167,35 @@ def test_a_log_that_hides_its_files_is_not_convicted_but_named(
     assert len(found["unexplained"]) == 1
     for one in witnesses:
         one.end()
-    done = CliRunner().invoke(app, ["witness", "compare", str(tmp_path / "policy")])
+    done = CliRunner().invoke(PROGRAM, ["witness", "compare", str(tmp_path / "policy")])
     assert done.exit_code == 7
+
+
+class _Hostile(_Quiet):
+    def do_GET(self) -> None:
+        packed = self.path == "/packed"
+        self.send_response(200)
+        self.send_header("content-encoding", "gzip" if packed else "identity")
+        self.end_headers()
+        if packed:
+            self.wfile.write(gzip.compress(b"a tile"))
+            return
+        with suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b".")
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("path", "why"), [("packed", "packed"), ("slow", "too slowly")])
+def test_a_logs_files_are_read_as_they_are_and_in_time(path: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_views, "TIMEOUT_S", 0.2)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hostile)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with pytest.raises(Unavailable, match=why):
+            split_views.fetch(f"http://127.0.0.1:{server.server_port}/{path}", most=1000)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

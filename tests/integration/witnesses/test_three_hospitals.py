@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
+from tests.command_line import PROGRAM
 from tests.tlog_client import read_log
-from twinward.cli.main import app
 
 NAMES = ("mercy", "northgate", "lakeside")
 TWINWARD = [sys.executable, "-m", "twinward"]
@@ -32,7 +32,7 @@ class Consortium:
     ports: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, arguments)
+        done = CliRunner().invoke(PROGRAM, arguments)
         assert done.exit_code == code, (arguments, done.output)
         return done.stdout
 
@@ -123,4 +123,5 @@ def down(status: dict[str, Any]) -> list[str]:
 def password(consortium: Consortium) -> str:
     path = consortium.folder / "password"
     path.write_text("correct horse battery staple")
+    path.chmod(0o600)
     return str(path)

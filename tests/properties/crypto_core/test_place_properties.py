@@ -83,10 +83,10 @@ def test_parts_of_two_envelopes_do_not_make_one(
     key: bytes, here: RecordContext, there: RecordContext, generation: int
 ) -> None:
     one, other = close(key, here, generation), close(key, here, generation)
-    for cut in (4, 8, 32, 64, len(one) - 16):  # at every boundary between two fields
-        refused(
-            key, one[:cut] + other[cut:] if cut > 8 else other[:cut] + b"\xff\xff\xff\xff" + one[8:], here, generation
-        )
+    another_generation = (generation ^ 0xFFFFFFFF).to_bytes(4, "big")
+    refused(key, other[:4] + another_generation + one[8:], here, generation)
+    for cut in (32, 64, len(one) - 16):  # at every boundary between two fields that differ
+        refused(key, one[:cut] + other[cut:], here, generation)
     if there != here:
         refused(key, close(key, there, generation), here, generation)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,21 +14,20 @@ from hypothesis import strategies as st
 
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision, parse_provisions
-from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PolicyInvalid
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PermitWithdrawn, PolicyInvalid
+from twinward.access.interfaces import NODE, AccessRequest, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.clock import FixedClock
-from twinward.errors import NotFound, Unavailable
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.errors import NotFound, StoreAltered, Unavailable
+from twinward.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 
 ANN = TwinId("0199e0c2-0000-7000-8000-00000000000a")
 BEN = TwinId("0199e0c2-0000-7000-8000-00000000000b")
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")
 OFFICER = Principal("officer", Role.OFFICER)
 VENDOR = Principal("acme", Role.VENDOR)
-SYSTEM = Principal("node", Role.SYSTEM)
 RESEARCHER = Principal("marie", Role.RESEARCHER)
 SIMILARITY_YES = Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(Category.FEATURES,))
 
@@ -73,6 +74,12 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
+
+
+def tamper(path: Path, statement: str, *values: object) -> None:
+    """What whoever writes to the file can do, while the node has it open."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement, values)
 
 
 def read(twin: TwinId = ANN, *categories: Category, purpose: Purpose = Purpose.TREATMENT, **more: str) -> AccessRequest:
@@ -135,6 +142,78 @@ def test_a_permit_cannot_be_widened_prolonged_or_brought_along(house: House) -> 
             house.authority.require(forged, action=Action.READ, twin=ANN, category=Category.LABS)
 
 
+def test_every_field_of_a_permit_is_maced(house: House) -> None:
+    """Whatever is altered, be it only what the log was told, the permit is void."""
+    request = replace(read(justification="found unconscious in the lobby"), detail=(("mode", "gated"),))
+    permit = house.authority.issue(request, 7)
+    other = {
+        "principal": replace(CLINICIAN, unit="oncology"),
+        "action": Action.SEARCH,
+        "purpose": Purpose.RESEARCH,
+        "twin": BEN,
+        "categories": frozenset({Category.NOTES}),
+        "justification": "",
+        "detail": (("mode", "matrix"),),
+    }
+    assert other.keys() == {one.name for one in fields(AccessRequest)}
+    forged = [replace(permit, request=replace(request, **{name: value})) for name, value in other.items()]
+    forged += [replace(permit, consent_version=1), replace(permit, log_index=8), replace(permit, expires_at_ms=1 << 60)]
+    for one in forged:
+        asked = one.request
+        with pytest.raises(PermitInvalid, match="not issued by this node"):
+            house.authority.require(one, action=asked.action, twin=asked.twin, category=None)
+
+
+def test_a_permit_ends_with_the_consent_it_was_given_under(house: House) -> None:
+    permit, other = house.access.decide(read()), house.access.decide(read(BEN))
+    elsewhere = ConsentStore(house.path, house.keys, house.clock)  # another process on the same home
+    elsewhere.put(ANN, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))
+    with pytest.raises(PermitWithdrawn, match="consent says no"):
+        house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+    house.authority.require(other, action=Action.READ, twin=BEN, category=Category.LABS)
+    elsewhere.put(ANN, (Provision(effect="deny", categories=(Category.NOTES,)),))  # another consent, same answer
+    house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+
+
+def test_a_permit_ends_when_a_period_does(house: House) -> None:
+    soon = house.clock.now_ms() + 500
+    house.access.set_consent(OFFICER, ANN, (Provision(effect="deny", valid_from_ms=soon),))
+    permit = house.access.decide(read())
+    house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+    house.clock.advance(500)
+    with pytest.raises(PermitInvalid, match="expired"):
+        house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+
+
+def test_a_consent_of_another_process_bites_at_the_next_decision(house: House) -> None:
+    house.access.decide(read())
+    ConsentStore(house.path, house.keys, house.clock).put(ANN, (Provision(effect="deny"),))
+    with pytest.raises(AccessDenied, match="consent forbids"):
+        house.access.decide(read())
+
+
+def test_no_to_research_and_no_to_labs_keep_a_patient_from_vendors(house: House) -> None:
+    cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
+    export = AccessRequest(VENDOR, Action.EXPORT, Purpose.SIMILARITY, ANN, frozenset({Category.VITALS}))
+    yes = Provision(effect="permit")
+    house.access.set_consent(OFFICER, ANN, (yes,))
+    assert None not in house.access.decide_many([cohort, export])
+    house.access.set_consent(OFFICER, ANN, (yes, Provision(effect="deny", purposes=(Purpose.RESEARCH,))))
+    assert house.access.decide_many([cohort, export]) == [None, None]
+    house.access.set_consent(OFFICER, ANN, (yes, Provision(effect="deny", categories=(Category.LABS,))))
+    assert [permit is None for permit in house.access.decide_many([cohort, export])] == [True, False]
+
+
+def test_an_emergency_passes_where_nobody_can_say_what_consent_is(house: House) -> None:
+    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    tamper(house.path, "DELETE FROM consent")
+    with pytest.raises(StoreAltered):
+        house.access.decide(read())
+    with pytest.raises(AccessDenied):
+        house.access.decide(read(ANN, purpose=Purpose.EMERGENCY))  # no justification
+    house.access.decide(read(ANN, purpose=Purpose.EMERGENCY, justification="found unconscious in the lobby"))
+
+
 def test_a_permit_never_shows_its_capability(house: House) -> None:
     permit = house.access.decide(read())
     assert permit.capability.hex() not in repr(permit)
@@ -142,7 +221,7 @@ def test_a_permit_never_shows_its_capability(house: House) -> None:
 
 
 def test_vendors_and_studies_have_nothing_without_consent(house: House) -> None:
-    cohort = AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
+    cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     train = AccessRequest(RESEARCHER, Action.TRAIN, Purpose.RESEARCH, ANN, frozenset({Category.MONITORING}))
     assert house.access.decide_many([cohort, train]) == [None, None]
     house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
@@ -150,7 +229,7 @@ def test_vendors_and_studies_have_nothing_without_consent(house: House) -> None:
 
 
 def test_revocation_bites_at_the_next_decision(house: House) -> None:
-    cohort = AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
+    cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
     house.access.decide(cohort)
     house.access.set_consent(OFFICER, ANN, ())
@@ -158,10 +237,64 @@ def test_revocation_bites_at_the_next_decision(house: House) -> None:
         house.access.decide(cohort)
 
 
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.NODE])
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_only_the_node_itself_reads_and_collects_features_without_being_a_carer(
+    house: House, role: Role, purpose: Purpose
+) -> None:
+    """An account called ``node`` is not the node: the role decides, and no account can have it."""
+    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    somebody = Principal("node", role, "this node")
+    features = frozenset({Category.FEATURES})
+    for action in (Action.READ, Action.COHORT):
+        permitted = house.access.check(AccessRequest(somebody, action, purpose, BEN, features)).permitted
+        assert permitted is (action is Action.READ and role is Role.CLINICIAN and purpose is Purpose.TREATMENT)
+        assert house.access.check(AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, features)).permitted
+    assert house.access.check(AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, BEN, features)).permitted
+
+
+@pytest.mark.parametrize("source", [Category.DEMOGRAPHICS, Category.VITALS, Category.LABS])
+def test_a_no_to_what_features_come_from_is_a_no_to_them(house: House, source: Category) -> None:
+    deny = Provision(effect="deny", categories=(source,))
+    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES, deny))
+    features = frozenset({Category.FEATURES})
+    for who, action, purpose in (
+        (CLINICIAN, Action.READ, Purpose.TREATMENT),
+        (NODE, Action.COHORT, Purpose.SIMILARITY),
+        (VENDOR, Action.MATCH, Purpose.SIMILARITY),
+        (OFFICER, Action.EXPORT, Purpose.PATIENT_REQUEST),
+    ):
+        assert not house.access.check(AccessRequest(who, action, purpose, ANN, features)).permitted
+    for other in {Category.DEMOGRAPHICS, Category.VITALS, Category.LABS} - {source}:
+        part = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, ANN, features | {other})
+        assert house.access.check(part).permitted, "the part of them that comes from elsewhere may be seen"
+    # Bringing them up to date shows them to nobody.
+    assert house.access.check(AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, ANN, features)).permitted
+    everything = Provision(effect="deny", roles=(Role.SYSTEM,))  # consents from before the node had its own role
+    house.access.set_consent(OFFICER, ANN, (everything,))
+    assert not house.access.check(AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, ANN, features)).permitted
+
+
+def test_being_told_of_and_being_exported_are_different_permissions(house: House) -> None:
+    """Consent to features lets a vendor be told of a patient, and opens no record; consent to labs tells of nobody."""
+    for category, told, exported in ((Category.FEATURES, True, False), (Category.LABS, False, True)):
+        yes = Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(category,))
+        house.access.set_consent(OFFICER, ANN, (yes,))
+        match = AccessRequest(VENDOR, Action.MATCH, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
+        export = AccessRequest(VENDOR, Action.EXPORT, Purpose.SIMILARITY, ANN, frozenset({Category.LABS}))
+        assert house.access.check(match).permitted is told
+        assert house.access.check(export).permitted is exported
+    without_matches = Policy(Policy.load().text.replace('action == Action::"match"', 'action == Action::"nothing"'))
+    house.access.policy = without_matches
+    house.access.set_consent(OFFICER, ANN, (Provision(effect="permit"),))
+    assert not house.access.check(match).permitted
+    assert house.access.check(export).permitted
+
+
 def test_consent_has_a_period(house: House) -> None:
     until = house.clock.now_ms() + 1000
     house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES.model_copy(update={"valid_until_ms": until}),))
-    cohort = AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
+    cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     house.access.decide(cohort)
     house.clock.advance(1000)
     with pytest.raises(AccessDenied):
@@ -183,6 +316,29 @@ def test_psychiatry_needs_an_explicit_yes(house: House) -> None:
         house.access.decide(read(ANN, Category.LABS, Category.PSYCHIATRY))
     house.access.set_consent(OFFICER, ANN, (Provision(effect="permit", roles=(Role.CLINICIAN,)),))
     house.access.decide(read(ANN, Category.LABS, Category.PSYCHIATRY))
+
+
+@pytest.mark.parametrize("category", sorted(SENSITIVE))
+@pytest.mark.parametrize(
+    ("principal", "action", "purpose"),
+    [
+        (CLINICIAN, Action.READ, Purpose.TREATMENT),
+        (CLINICIAN, Action.SEARCH, Purpose.TREATMENT),
+        (OFFICER, Action.EXPORT, Purpose.PATIENT_REQUEST),
+        (OFFICER, Action.EXPORT, Purpose.RECORD_MANAGEMENT),
+    ],
+)
+def test_sensitive_records_are_neither_read_nor_searched_nor_exported_without_an_explicit_yes(
+    house: House, principal: Principal, action: Action, purpose: Purpose, category: Category
+) -> None:
+    asked = AccessRequest(principal, action, purpose, ANN, frozenset({Category.LABS, category}))
+    with pytest.raises(AccessDenied, match="explicit consent"):
+        house.access.decide(asked)
+    with pytest.raises(AccessDenied, match="explicit consent"):
+        house.access.decide(replace(asked, categories=frozenset({category})))
+    house.access.decide(replace(asked, categories=frozenset({Category.LABS})))
+    house.access.set_consent(OFFICER, ANN, (Provision(effect="permit", categories=(Category.LABS, category)),))
+    house.access.decide(asked)
 
 
 def test_patients_read_their_own_twin_and_nobody_elses(house: House) -> None:
@@ -216,9 +372,12 @@ def test_consents_are_sealed_versioned_and_survive_reopening(house: House) -> No
 
 def test_an_altered_consent_fails_closed(house: House) -> None:
     house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
-    house.consents._db.execute("UPDATE consent SET twin = ?", (BEN,))
-    with pytest.raises(Unavailable, match="altered"):
-        ConsentStore(house.path, house.keys, house.clock).current(BEN)
+    tamper(house.path, "UPDATE consent SET twin = ?", BEN)
+    for twin in (ANN, BEN):
+        with pytest.raises(StoreAltered, match="altered"):
+            house.consents.current(twin)
+        with pytest.raises(StoreAltered, match="altered"):
+            ConsentStore(house.path, house.keys, house.clock).current(twin)
 
 
 def test_a_shredded_twins_consent_is_gone(house: House) -> None:
@@ -255,9 +414,9 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing(role: Role, action: Action,
     from twinward.access.policy import Facts
 
     allowed = {
-        ("clinician", "read"), ("clinician", "search"), ("clinician", "write"), ("system", "write"),
+        ("clinician", "read"), ("clinician", "search"), ("clinician", "write"), ("system", "write"), ("node", "write"),
         ("operator", "write"), ("officer", "audit"), ("officer", "consent"), ("officer", "shred"), ("vendor", "query"),
-            ("officer", "export"),
+            ("officer", "export"), ("officer", "account"),
     }  # fmt: skip
     request = AccessRequest(Principal("x", role), action, purpose, ANN, frozenset({Category.LABS}))
     if POLICY.evaluate(Facts.of(request, ConsentOutcome.NONE)).permitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.clock import FixedClock
-from twinward.errors import BadInput, Conflict
+from twinward.errors import BadInput, Conflict, StoreAltered
 from twinward.vocabulary import Role
 
 OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
@@ -61,11 +62,28 @@ def test_a_token_opens_its_account_and_only_whole(accounts: Accounts) -> None:
 
 def test_no_secret_is_at_rest(accounts: Accounts, tmp_path: Path) -> None:
     accounts.add_person(OFFICER, PASSWORD)
-    secret = accounts.add_system(VENDOR).rsplit("_", 1)[-1]
+    secret = accounts.add_system(VENDOR).removeprefix("twk_acme_")  # which may hold a "_" itself
     session_id = accounts.sign_in("officer", PASSWORD)
     on_disk = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     for planted in (PASSWORD, secret, session_id):
         assert planted.encode() not in on_disk
+
+
+def test_no_account_acts_as_the_node_itself(accounts: Accounts, tmp_path: Path) -> None:
+    for add in (accounts.add_system, lambda somebody: accounts.add_person(somebody, PASSWORD)):
+        with pytest.raises(BadInput, match="the node itself"):
+            add(Principal("ward", Role.NODE))
+    token = accounts.add_system(VENDOR)
+    accounts.add_person(OFFICER, PASSWORD)
+    file = sqlite3.connect(tmp_path / "accounts.db")
+    file.execute("UPDATE account_record SET record = json_set(record, '$.role', 'node')")  # by whoever can write it
+    file.commit()
+    file.close()
+    accounts = Accounts(tmp_path / "accounts.db", FixedClock())
+    with pytest.raises(StoreAltered):
+        accounts.by_token(token)
+    with pytest.raises(StoreAltered):
+        accounts.sign_in("officer", PASSWORD)
 
 
 def test_accounts_are_unique_and_well_named(accounts: Accounts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,8 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from twinward.api import problems
-from twinward.api.guard import Guard, SignInBrake
+from twinward.api.body import HeldBytes, read_body
+from twinward.api.guard import Guard
 from twinward.clock import FixedClock
 from twinward.errors import Conflict, Refused
 from twinward_crypto.errors import MalformedBundle, OpenError
@@ -21,7 +23,7 @@ SECRET = "Jane Doe, HbA1c 9.1"
 def client() -> Iterator[TestClient]:
     app = FastAPI()
     problems.install(app)
-    app.add_middleware(Guard, clock=FixedClock(), max_body_bytes=1000)
+    app.add_middleware(Guard, clock=FixedClock(), most_body_bytes=1000)
 
     @app.get("/raise/{kind}")
     def fail(kind: str) -> None:
@@ -107,10 +109,27 @@ def test_the_request_log_has_the_route_and_nothing_that_was_asked(
         assert planted not in logged
 
 
-def test_sign_ins_are_braked_per_client_and_recover() -> None:
-    clock = FixedClock()
-    brake = SignInBrake(clock, per_minute=3)
-    assert [brake.admit("a") for _ in range(4)] == [True, True, True, False]
-    assert brake.admit("b")
-    clock.advance(60_000)
-    assert brake.admit("a")
+@pytest.mark.parametrize(
+    ("room", "packed", "status"), [(2, True, 200), (2, False, 200), (1, True, 503), (0, False, 503)]
+)
+def test_large_bodies_are_counted_until_they_are_answered_and_before_they_are_unpacked(
+    room: int, packed: bool, status: int
+) -> None:
+    held = HeldBytes(of_one=room << 20)
+    app = FastAPI()
+    problems.install(app)
+    app.add_middleware(Guard, clock=FixedClock(), held=held)
+
+    @app.post("/large")
+    async def large(request: Request) -> dict[str, int]:
+        return {"bytes": len(await read_body(request, 1 << 20)), "held": held.in_all}
+
+    with TestClient(app) as client:
+        body, coding = b"a" * 500_000, {"content-encoding": "gzip"}
+        answer = client.post(
+            "/large", content=gzip.compress(body) if packed else body, headers=coding if packed else {}
+        )
+        assert answer.status_code == status
+        assert status == 503 or answer.json() == {"bytes": 500_000, "held": 500_000}
+        assert held.in_all == 0
+        assert client.post("/large", content=b"a" * 60_000).json() == {"bytes": 60_000, "held": 0}

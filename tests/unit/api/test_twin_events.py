@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -12,7 +12,7 @@ from twinward.access.errors import SignInRefused
 from twinward.api import problems, twin_events
 from twinward.api.selectors import parse, pick
 from twinward.api.twin_events import EventStreams
-from twinward.errors import BadInput, Refused
+from twinward.errors import BadInput, Busy, Refused
 from twinward.twins.following import Told
 
 
@@ -21,8 +21,8 @@ class Quiet:
 
     resume = 7
 
-    def poll(self) -> Sequence[Told]:
-        return ()
+    def poll(self) -> Iterator[Told]:
+        return iter(())
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def app_of(streams: EventStreams, begin: Callable[[], Quiet], signed_in: Callable[[], None]) -> TestClient:
     app = FastAPI()
     problems.install(app)
-    app.get("/")(lambda: streams.serve(begin, signed_in, lambda _: {}))
+    app.get("/")(lambda: streams.serve("ward-3", begin, signed_in, lambda _: {}))
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -62,11 +62,20 @@ def test_a_stream_beats_while_nothing_happens_and_ends_with_the_token() -> None:
 def test_more_streams_than_there_may_be_are_refused_and_places_come_back() -> None:
     streams = EventStreams(most=0)
     refused = app_of(streams, Quiet, after(1)).get("/")
-    assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "Unavailable")
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "Busy")
     streams = EventStreams(most=1)
     for _ in range(3):
         assert app_of(streams, Quiet, after(2)).get("/").status_code == 200
     assert streams.open == 0
+
+
+def test_one_account_takes_no_place_that_is_anothers() -> None:
+    streams = EventStreams(most=3, of_one=2)
+    held = [streams.serve("ward-3", Quiet, after(1), lambda _: {}) for _ in range(2)]
+    with pytest.raises(Busy, match="of this account"):
+        streams.serve("ward-3", Quiet, after(1), lambda _: {})
+    assert streams.serve("ward-4", Quiet, after(1), lambda _: {}) not in held
+    assert streams.open == 3
 
 
 def test_a_subscription_that_is_refused_takes_no_place() -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 import pytest
-import typer.main
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from twinward.cli.main import app
+from tests.command_line import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,12 +22,12 @@ def _commands(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple
     return [(words, command)]
 
 
-COMMANDS = _commands(typer.main.get_command(app))
+COMMANDS = _commands(PROGRAM)
 
 
 @pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
 def test_every_command_helps_with_an_example(words: tuple[str, ...], command: click.Command) -> None:
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, "--help"])
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(PROGRAM, [*words, "--help"])
     assert done.exit_code == 0
     assert f"twinward {' '.join(words)}" in (command.help or "")
     assert "Example" in done.stdout

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from structlog.testing import capture_logs
 
-from twinward.pulse import Heartbeats, Pulse
+from twinward.pulse import Checks, Heartbeats, Pulse
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,26 @@ def test_a_heartbeat_is_written_at_once_and_then_again() -> None:
         assert beats
         assert enough.wait(20)
     assert lines == [{"event": "heartbeat_failed", "kind": "RuntimeError", "log_level": "error"}]
+
+
+def test_everything_is_checked_at_once_and_given_up_when_the_node_stops() -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    def check(going_on: Callable[[], bool]) -> None:
+        begun.set()
+        while going_on():
+            time.sleep(0.001)
+        given_up.set()
+
+    with Checks(check, 3600):
+        assert begun.wait(20)
+    assert given_up.is_set()
+
+
+def test_a_check_that_fails_is_told_by_its_kind_only() -> None:
+    def check(_: Callable[[], bool]) -> None:
+        raise RuntimeError("Mrs Example, born 1950")
+
+    with capture_logs() as lines:
+        Checks(check, 60).beat()
+    assert [(line["event"], line["kind"]) for line in lines] == [("log_check_failed", "RuntimeError")]

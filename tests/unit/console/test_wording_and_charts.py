@@ -38,6 +38,26 @@ def test_a_sentence_says_who_did_what_of_whom_and_why() -> None:
     assert sentence(refused) == "dr-lee (clinician) tried to read for treatment"
 
 
+@pytest.mark.parametrize(
+    ("detail", "decision", "said"),
+    [
+        ({"account": "petra", "change": "token 2 revoked"}, "permit", "changed the account petra (token 2 revoked)"),
+        ({"account": "petra"}, "permit", "looked at the account petra"),
+        ({"list": "accounts"}, "permit", "looked at accounts"),
+        ({"change": "taken over", "accounts": "petra (clinician)"}, "permit", "changed accounts (taken over)"),
+        ({"account": "petra"}, "deny", "tried to look at or change the account petra"),
+    ],
+)
+def test_a_sentence_says_what_was_done_to_an_account(detail: dict[str, str], decision: str, said: str) -> None:
+    facts = (*detail.items(), ("via", "console"), ("address", "192.0.2.7"))
+    event = replace(EVENT, action=Action.ACCOUNT, twin=None, categories=(), decision=decision, detail=facts)
+    assert sentence(event) == f"dr-lee (clinician, cardiology) {said} for treatment"
+
+
+def test_only_events_of_accounts_say_so() -> None:
+    assert sentence(replace(EVENT, detail=(("change", "mine"), ("account", "petra")))) == sentence(EVENT)
+
+
 @pytest.mark.parametrize("decision", ["permit", "deny"])
 def test_every_action_and_purpose_has_words(decision: str) -> None:
     assert set(PURPOSES) == set(Purpose)

@@ -26,7 +26,7 @@ def test_every_contract_with_a_source_is_shipped() -> None:
         for name in re.findall(r"^contract (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }
     assert set(artefacts.names()) == declared
-    assert {"AccessAnchor", "WitnessSet", "BudgetLedger", "ModelRegistry", "ConsentRegistry", "BreakGlass"} == declared
+    assert {"AccessAnchor", "WitnessSet", "BudgetLedger", "ModelRegistry", "BreakGlass"} == declared
 
 
 @pytest.mark.parametrize("name", artefacts.names())
@@ -84,12 +84,12 @@ def test_the_freshness_check_passes_and_notices_a_changed_artefact(
     (tmp_path / "node_modules").symlink_to(CONTRACTS / "node_modules")
     assert freshness.main(tmp_path) == 0, capsys.readouterr().err
     compiled = tmp_path / "twinward_contracts" / "compiled"
-    victim = compiled / "ConsentRegistry.json"
-    victim.write_bytes(victim.read_bytes().replace(b"ConsentGranted", b"ConsentGrinted"))
+    victim = compiled / "BreakGlass.json"
+    victim.write_bytes(victim.read_bytes().replace(b"GlassBroken", b"GlassBrokan"))
     (compiled / "Stray.json").write_text("{}", encoding="utf-8")
     assert freshness.main(tmp_path) == 1
     said = capsys.readouterr().err
-    assert "ConsentRegistry.json is not what src/ compiles to" in said
+    assert "BreakGlass.json is not what src/ compiles to" in said
     assert "Stray.json has no source" in said
     assert "AccessAnchor" not in said
 

@@ -77,10 +77,15 @@ AT = 1_767_225_600_000
 
 
 def test_a_value_and_its_components_are_measurements() -> None:
-    assert list(measurements_of(observed())) == [Measurement("2345-7", 95.5, "mg/dL", AT)]
+    assert list(measurements_of(observed(), "Observation/o")) == [
+        Measurement("2345-7", 95.5, "mg/dL", AT, "Observation/o")
+    ]
     parts = [{"code": coded(code), "valueQuantity": quantity(120, "mm[Hg]")} for code in ("8480-6", "8462-4")]
     pressure = observed(component=parts, valueQuantity=None)
-    assert [(one.code, one.value) for one in measurements_of(pressure)] == [("8480-6", 120), ("8462-4", 120)]
+    assert [(one.code, one.value) for one in measurements_of(pressure, "Observation/o")] == [
+        ("8480-6", 120),
+        ("8462-4", 120),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -100,17 +105,40 @@ def test_a_value_and_its_components_are_measurements() -> None:
         {"code": {"coding": "2345-7"}},
         {"component": {}, "valueQuantity": None},
         {"component": [None], "valueQuantity": None},
+        {"status": "registered"},
+        {"status": "unknown"},
+        {"valueQuantity": quantity(5, comparator=">=")},
+        {"dataAbsentReason": {"text": "error"}},
+        {"focus": [{"reference": "Patient/child"}]},
+        {"modifierExtension": [{"url": "http://example.org/not", "valueBoolean": True}]},
     ],
 )
 def test_what_is_no_measurement_is_left_out(elements: dict[str, Any]) -> None:
-    assert list(measurements_of(observed(**elements))) == []
+    assert list(measurements_of(observed(**elements), "Observation/o")) == []
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"effectiveDateTime": "2026-01-01"},
+        {"effectiveInstant": "2026-01-01T00:00:00Z"},
+        {"effectivePeriod": {"start": "2025-12-30", "end": "2026-01-01"}},
+        {"effectivePeriod": {"start": "2026-01-01"}},
+        {"effectiveTiming": {"event": ["2025-01-01", "2026-01-01", "2024-01-01"]}},
+        {"effectiveTiming": {"repeat": {"boundsPeriod": {"start": "2026-01-01"}}}},
+        {"issued": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_every_way_to_say_when_it_was_taken(taken: dict[str, Any]) -> None:
+    one = observed(**({"effectiveDateTime": None} | taken))
+    assert [number.at_ms for number in measurements_of(one, "Observation/o")] == [AT]
 
 
 def test_the_ucum_code_counts_before_the_printed_unit() -> None:
     value = quantity(1, "mmol/L") | {"unit": "millimoles"}
-    assert [one.unit for one in measurements_of(observed(valueQuantity=value))] == ["mmol/L"]
+    assert [one.unit for one in measurements_of(observed(valueQuantity=value), "Observation/o")] == ["mmol/L"]
     value["system"] = "http://example.org"
-    assert [one.unit for one in measurements_of(observed(valueQuantity=value))] == ["millimoles"]
+    assert [one.unit for one in measurements_of(observed(valueQuantity=value), "Observation/o")] == ["millimoles"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
@@ -22,7 +23,9 @@ from twinward_ledger.completeness import (
     Neighbour,
     Subject,
     entry_hash,
+    join,
     key_commitment,
+    leaf_node,
     subject_label,
     verify_map_proof,
 )
@@ -30,6 +33,7 @@ from twinward_ledger.completeness_tree import MapTree
 from twinward_ledger.errors import InvalidProof, LogCorrupt, MalformedLeaf
 from twinward_ledger.leaf import Leaf, LeafKind
 from twinward_ledger.stores.completeness_memory import MemoryMap
+from twinward_ledger.twinward_verify import Refused, neighbour_node
 
 KEY = bytes(range(32))
 Rows = list[tuple[bytes, int, bytes]]
@@ -155,6 +159,37 @@ def mutations(proof: MapProof) -> list[MapProof]:
             replace(proof, neighbour=replace(near, label=b"short")),
         ]
     return found
+
+
+def test_a_neighbour_proves_nobody_absent_but_where_the_patient_would_stand() -> None:
+    """A log that builds its map with leaves in wrong places could deny any patient: each root here is consistent."""
+    absent, near = bytes([0b10100000]) + bytes(31), bytes([0b11000000]) + bytes(31)
+    elsewhere = bytes([0b01000000]) + bytes(31)
+    left = leaf_node(bytes(32), bytes([1]) * 32, 2)
+    for stands, right in ((True, near), (False, elsewhere)):
+        other = leaf_node(right, bytes([2]) * 32, 3)
+        root = join(left, other)
+        head = MapHead(1000, root.total, root.hash, key_commitment(KEY))
+        path = ((left.hash, left.total),)
+        proof = MapProof(0, merkle.EMPTY_ROOT, path, Neighbour(right, bytes([2]) * 32, 3))
+        if stands:
+            verify_map_proof(head, absent, proof)
+            continue
+        with pytest.raises(InvalidProof, match="does not stand where"):
+            verify_map_proof(head, absent, proof)
+        with pytest.raises(Refused, match="does not stand there"):
+            neighbour_node(_told(proof), f"{int.from_bytes(absent):0256b}", len(path))
+
+
+def _told(proof: MapProof) -> dict[str, object]:
+    """A neighbour as a report tells it."""
+    near = proof.neighbour
+    assert near is not None
+    return {
+        "label": base64.b64encode(near.label).decode(),
+        "root": base64.b64encode(near.root).decode(),
+        "count": str(near.count),
+    }
 
 
 @pytest.mark.parametrize("number", [0, 7, 39, 41, 42, 43, 44, 45, 46])

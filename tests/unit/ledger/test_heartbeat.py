@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward_ledger.errors import MalformedLeaf
-from twinward_ledger.heartbeat import Gap, find_gaps, heartbeat, promise
+from twinward_ledger.heartbeat import Gap, find_clock_steps, find_gaps, heartbeat, promise
 from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
 
 HOUR = 60
@@ -70,3 +70,17 @@ def test_a_gap_is_exactly_a_difference_beyond_the_promise(steps: list[int], inte
     assert [gap.after for gap in found] == [
         number for number, step in enumerate(steps[1:]) if step * 60 > interval_s + 60
     ]
+
+
+def test_a_clock_that_was_ahead_hides_no_later_silence() -> None:
+    year = 365 * 24 * HOUR
+    found = gaps(beat(0), beat(10 * year), beat(60), event(60 + 5 * HOUR), now=60 + 5 * HOUR)
+    assert [(one.after, one.ended) for one in found] == [(0, True), (2, True)]
+
+
+def test_where_times_go_back_is_named() -> None:
+    leaves = [beat(0), event(100), event(97), event(3), event(103)]
+    steps = list(find_clock_steps(leaves, now_ms=103 * MINUTE_MS))
+    assert [(one.after, one.from_ms // MINUTE_MS, one.to_ms // MINUTE_MS) for one in steps] == [(2, 100, 3)]
+    assert [one.ended for one in find_clock_steps([event(100)], now_ms=0)] == [False]
+    assert list(find_clock_steps([event(100)], now_ms=96 * MINUTE_MS)) == []

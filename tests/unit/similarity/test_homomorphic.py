@@ -10,9 +10,9 @@ import pytest
 import tenseal.sealapi as seal
 
 from twinward_crypto.errors import MalformedBundle, MalformedKey, ParameterError
-from twinward_crypto.homomorphic import _seal, wire
+from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.database import Database
-from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
+from twinward_crypto.homomorphic.gated import NO_DISTANCE, GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import (
     CIRCUIT_PRIVATE,
     FAST,
@@ -26,6 +26,7 @@ from twinward_crypto.homomorphic.parameters import (
     plan,
     plan_gated,
 )
+from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.query import QueryKey
 from twinward_crypto.homomorphic.scoring import score
 
@@ -84,7 +85,8 @@ def test_gated_rounds_to_the_exact_distance_within_its_bound(dimension, levels, 
     assert np.array_equal(key.open_distances(answer), expected)
     encoder = seal.CKKSEncoder(_seal.context(profile.degree, profile.modulus_bits, 0))
     raw = [
-        encoder.decode_double(key._decrypt(_seal.load(seal.Ciphertext, key._context, part))) for part in answer.parts
+        encoder.decode_double(key._decrypt(parts.ciphertext(made, form, part)))
+        for form, part in zip(parts.forms(wire.Kind.GATED_SCORES, made, rows=len(rows)), answer.parts, strict=True)
     ]
     error = np.abs(np.concatenate(raw)[: len(rows)] - expected).max()
     assert 0 < error < error_bound(made) < 0.5
@@ -108,10 +110,10 @@ def test_coefficients_between_distances_are_masked() -> None:
     made = plan(4, LEVELS, profile=FAST, grouping=4)
     key, database = QueryKey.generate(made), Database.build(made, np.full((300, 4), 9))
     asked = key.encrypt_query([1, 2, 3, 4])
-    drawn = []
+    drawn, form = [], parts.forms(wire.Kind.SCORES, made, rows=300)[0]
     for _ in range(2):
-        part = _seal.load(seal.Ciphertext, key._context, score(asked.bundle, database).parts[0])
-        drawn.append(_seal.coefficients(key._decrypt(part), made.profile.degree).reshape(-1, 4)[:300])
+        answer = parts.ciphertext(made, form, score(asked.bundle, database).parts[0])
+        drawn.append(_seal.coefficients(key._decrypt(answer), made.profile.degree).reshape(-1, 4)[:300])
     assert (drawn[0][:, 3] == drawn[1][:, 3]).all()
     between = np.concatenate([one[:, :3].ravel() for one in drawn])
     assert (drawn[0][:, :3] == drawn[1][:, :3]).mean() < 0.01
@@ -243,32 +245,36 @@ def test_ciphertexts_of_another_shape_are_refused() -> None:
     made = plan(1, 16)
     key, database = QueryKey.generate(made), Database.build(made, np.array([[1]]))
     asked = key.encrypt_query([3]).bundle
-    context = _seal.context(made.profile.degree, made.profile.modulus_bits, made.plain_modulus)
-    evaluator, ciphertext = seal.Evaluator(context), _seal.load(seal.Ciphertext, context, asked.parts[0])
-    evaluator.multiply_inplace(ciphertext, ciphertext)
-    size_three = _seal.save(ciphertext)
     gated = GateKey.generate(plan_gated(1, 16))
     other = encrypt_gated_query(gated.public_bundle(), [3]).parts[0]
-    for part in (size_three, _seal.save(seal.Plaintext("5")), other):
-        forged = wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, (part,))
+    ciphertext = parts.ciphertext(made, parts.forms(wire.Kind.QUERY, made)[0], asked.parts[0])
+    for found in (score(asked, database).parts[0], other, _seal.save(seal.Plaintext("5")), _seal.save(ciphertext)):
+        forged = wire.Bundle(wire.Kind.QUERY, made, wire.UNBOUND, (found,))
         with pytest.raises(MalformedBundle):
             score(forged, database)
 
 
-def test_the_gate_refuses_scores_no_honest_query_gives() -> None:
-    """A query whose constant is off by a half, or that reaches outside the range, is not answered."""
+def test_a_score_that_is_no_distance_is_no_match_and_no_error() -> None:
+    """Scored without the gate's check: off by a half, below zero, too large. Rows never turn into an error."""
     made = plan_gated(1, 16)
     key = GateKey.generate(made)
     index, gate = key.encrypt_index(np.array([[3], [5]])), key.public_bundle()
     honest = encrypt_gated_query(gate, [3])
     context = _seal.context(made.profile.degree, made.profile.modulus_bits, 0)
-    for constant in (9.5, 400.0, -50.0, 9.0):
+    for constant, expected in (
+        (9.5, [NO_DISTANCE, NO_DISTANCE]),
+        (400.0, [NO_DISTANCE, NO_DISTANCE]),
+        (5.0, [NO_DISTANCE, 0]),
+        (9.0, [0, 4]),
+    ):
         plaintext, ciphertext = seal.Plaintext(), seal.Ciphertext()
         seal.CKKSEncoder(context).encode(constant, 2.0**made.scale_bits, plaintext)
-        seal.Encryptor(context, _seal.load(seal.PublicKey, context, gate.parts[0])).encrypt(plaintext, ciphertext)
-        query = wire.Bundle(wire.Kind.GATED_QUERY, made, wire.UNBOUND, (honest.parts[0], _seal.save(ciphertext)))
+        seal.Encryptor(context, parts.public_key(made, gate.parts[0])).encrypt(plaintext, ciphertext)
+        offset = parts.take(ciphertext, parts.forms(wire.Kind.GATED_QUERY, made)[-1])
+        query = wire.Bundle(wire.Kind.GATED_QUERY, made, wire.UNBOUND, (honest.parts[0], offset))
+        assert key.open_distances(score_gated(query, index)).tolist() == expected
         if constant == 9.0:
-            assert key.open_distances(score_gated(query, index)).tolist() == [0, 4]
+            assert key.open_query(query) == PlainQuery((3,))
         else:
             with pytest.raises(MalformedBundle, match="no well-formed query"):
-                key.open_distances(score_gated(query, index))
+                key.open_query(query)

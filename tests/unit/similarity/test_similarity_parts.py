@@ -15,23 +15,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryDrawer, schema_of
+from tests.unit.similarity.signed import signed_answer, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, Question, Threshold, VendorClient, VendorKeys
 from twinward.client.messages import (
+    GatedQuery,
     MatrixSearch,
     Mode,
     RecordsReply,
+    RecordsRequest,
     SealedRecords,
     Terms,
     sealing_context,
 )
+from twinward.client.proofs import Kind
 from twinward.clock import FixedClock
 from twinward.errors import BadInput, Unavailable
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.similarity.book import Book
 from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
+from twinward.similarity.pace import Pace
 from twinward.similarity.rate import RateLimit
-from twinward.vocabulary import TwinId
+from twinward.vocabulary import Action, TwinId
 from twinward_crypto.disclosure import seal_to
+from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
 from twinward_crypto.padding import pad
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
@@ -66,6 +72,45 @@ class TestRateLimit:
             RateLimit(FixedClock(), 0)
 
 
+class TestPace:
+    @pytest.mark.parametrize(("took_s", "waits_s"), [(0.0, 0.25), (0.06, 0.19), (0.25, 0.25), (0.6, 0.15)])
+    def test_answers_and_refusals_leave_at_whole_steps(self, took_s: float, waits_s: float) -> None:
+        times, slept = iter([7.0, 7.0 + took_s] * 2), []
+        pace = Pace(0.25, now_s=lambda: next(times), sleep=slept.append)
+        with pace.keep():
+            pass
+        with pytest.raises(BadInput), pace.keep():
+            raise BadInput("refused")
+        assert slept == [pytest.approx(waits_s)] * 2
+
+    def test_no_step_no_waiting(self) -> None:
+        slept: list[float] = []
+        with Pace(0, sleep=slept.append).keep():
+            pass
+        assert slept == []
+
+    def test_a_gated_answer_waits_once_it_is_made_and_so_does_a_forged_querys_refusal(self, tmp_path: Path) -> None:
+        house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.GATED,))
+        waited: list[int] = []
+
+        def decided(_: float) -> None:
+            waited.append(sum(event.action is Action.MATCH for event in house.trail.events))
+
+        house.service._pace = Pace(0.25, sleep=decided)
+        with house.vendor() as vendor:
+            vendor.query_gated({"a": 64.0}, threshold=1.0)
+        assert waited == [len(ROWS)]
+        engine = house.service._gated
+        assert engine is not None
+        stranger = GateKey.generate(engine.gate.plan).public_bundle(binding=engine.binding)
+        forged = encrypt_gated_query(stranger, [1, 2, 3]).encode()
+        with pytest.raises(QueryMalformed):
+            house.service.answer_gated(
+                VENDOR, GatedQuery.model_construct(epoch=EPOCH, threshold_squared=1, bundle=forged)
+            )
+        assert waited == [len(ROWS)] * 2
+
+
 class TestBook:
     GROUPS = frozenset({frozenset({TwinId("a"), TwinId("b")}), frozenset({TwinId("c")})})
 
@@ -76,10 +121,13 @@ class TestBook:
         assert again.told("acme") == self.GROUPS
         assert again.told("globex") == frozenset()
 
-    def test_another_epochs_is_over(self) -> None:
+    def test_what_was_told_holds_in_later_epochs(self) -> None:
         drawer = MemoryDrawer()
         Book(7, drawer).write("acme", self.GROUPS)
-        assert Book(8, drawer).told("acme") == frozenset()
+        later = Book(8, drawer)
+        assert later.told("acme") == self.GROUPS
+        later.write("globex", self.GROUPS)
+        assert Book(9, drawer).told("acme") == self.GROUPS
 
     @pytest.mark.parametrize("content", [b"", b"{}", b"[", b'{"epoch": 1, "told": {"a": [1]}}', b'{"epoch": 1}'])
     def test_what_does_not_parse_fails_closed(self, content: bytes) -> None:
@@ -192,14 +240,16 @@ def test_a_consent_given_later_counts_with_the_next_epoch(tmp_path: Path) -> Non
         assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 70
 
 
-TERMS = Terms(hospital="h", epoch=3, feature_schema=CARDIOMETABOLIC, modes=(), minimum_count=3)
+TERMS = signed_terms(Terms(hospital="h", epoch=3, feature_schema=CARDIOMETABOLIC, modes=(), minimum_count=3))
 KEYS = VendorKeys.generate(classical=True)
 
 
 def hospital(reply: RecordsReply) -> VendorClient:
     def handle(request: httpx.Request) -> httpx.Response:
-        answer = TERMS if request.url.path.endswith("schema") else reply
-        return httpx.Response(200, content=answer.model_dump_json())
+        if request.url.path.endswith("schema"):
+            return httpx.Response(200, content=TERMS.model_dump_json())
+        asked = RecordsRequest.model_validate_json(request.content)
+        return httpx.Response(200, content=signed_answer(Kind.RECORDS, reply, asked, TERMS).model_dump_json())
 
     return VendorClient("https://h.example", "t", http=httpx.Client(transport=httpx.MockTransport(handle)))
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.similarity.signed import signed_gate_key, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, HospitalUnreachable, VendorClient
 from twinward.client.messages import DistanceReply, GateKeyReply, Mode, ModeTerms, Terms, VendorKeyQuery
 from twinward.errors import BadInput
@@ -19,7 +20,7 @@ MODES = tuple(
     ModeTerms(mode=mode, profile=profile, weighted=True, leakage="")
     for mode, profile in ((Mode.GATED, "gated"), (Mode.VENDOR_KEY, "circuit-private"))
 )
-TERMS = Terms(hospital="h", epoch=3, feature_schema=CARDIOMETABOLIC, modes=MODES, minimum_count=3)
+TERMS = signed_terms(Terms(hospital="h", epoch=3, feature_schema=CARDIOMETABOLIC, modes=MODES, minimum_count=3))
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -95,12 +96,13 @@ def test_answers_that_do_not_parse(body: str) -> None:
 
 def test_a_gate_key_that_is_none_is_not_used() -> None:
     reply = GateKeyReply(epoch=3, bundle=base64.b64encode(b"TWHE" + bytes(100)))
+    reply = signed_gate_key(reply, TERMS)
     with pytest.raises(AnswerMalformed):
         hospital(gate_key=reply).query_gated({"age": 61})
 
 
 def test_terms_with_parameters_that_cannot_work() -> None:
-    bad = TERMS.model_copy(update={"modes": (MODES[0].model_copy(update={"max_weight": 5000}),)})
+    bad = signed_terms(TERMS.model_copy(update={"modes": (MODES[0].model_copy(update={"max_weight": 5000}),)}))
     with pytest.raises(AnswerMalformed, match="max_weight"):
         hospital(schema=bad).query_gated({"age": 61})
 
@@ -129,6 +131,6 @@ def test_what_is_sent_holds_no_clinical_value() -> None:
     with pytest.raises(HospitalRefused):
         client(handle).query_vendor_key({"age": 61, "hba1c_percent": 8.25}, threshold=0.07)
     query = VendorKeyQuery.model_validate_json(sent[0])
-    assert set(query.model_dump()) == {"epoch", "bundle"}
+    assert set(query.model_dump()) == {"epoch", "bundle", "query_id"}
     assert b"8.25" not in sent[0]
     assert b"0.07" not in sent[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -9,8 +10,18 @@ from hypothesis import strategies as st
 
 from twinward.feature_schema import CARDIOMETABOLIC as SCHEMA
 from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.features import FeatureVector, Reading, extract, from_content, merge, to_content
-from twinward.twins.measurements import Measurement, Person, canonical_code, convert
+from twinward.twins.evidence import (
+    MOST_AWAITED,
+    MOST_KEPT,
+    Evidence,
+    evidence_of,
+    from_content,
+    joined,
+    to_content,
+    without,
+)
+from twinward.twins.features import FeatureVector, Reading, derive, end_of
+from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person, canonical_code, convert
 
 ON = date(2026, 1, 1)
 AT = 1_767_225_600_000
@@ -25,8 +36,12 @@ def measure(code: str, value: float, unit: str, days_before: int = 1) -> Measure
     return Measurement(code, value, unit, AT - days_before * DAY)
 
 
-def features_of(*measurements: Measurement, person: Person = Person(), on: date = ON) -> FeatureVector:  # noqa: B008
-    return extract(SCHEMA, person, measurements, on)
+def known_of(*measurements: Measurement, person: Person | None = None, on: date = ON) -> Evidence:
+    return evidence_of(SCHEMA, person, measurements, end_of(on))
+
+
+def features_of(*measurements: Measurement, person: Person | None = None, on: date = ON) -> FeatureVector:
+    return derive(SCHEMA, known_of(*measurements, person=person, on=on), on)
 
 
 def test_the_latest_usable_value_counts() -> None:
@@ -38,9 +53,10 @@ def test_the_latest_usable_value_counts() -> None:
     assert len(vector.missing) == SCHEMA.dimension - 1
 
 
-def test_the_first_code_of_the_schema_counts_before_a_later_value_of_another() -> None:
-    vector = features_of(measure("2339-0", 100, "mg/dL", 30), measure("1558-6", 90, "mg/dL", 1))
-    assert vector.readings["glucose_mg_dl"].value == 100
+def test_the_latest_reading_counts_whatever_its_code_and_of_one_moment_the_schemas_first() -> None:
+    first, third = measure("2339-0", 100, "mg/dL", 30), measure("1558-6", 90, "mg/dL", 1)
+    assert features_of(first, third).readings["glucose_mg_dl"].value == 90
+    assert features_of(measure("2339-0", 95, "mg/dL", 1), third).readings["glucose_mg_dl"].value == 95
 
 
 def test_what_was_measured_after_the_day_is_left_out() -> None:
@@ -130,8 +146,9 @@ MEASUREMENTS = st.lists(
 def test_a_vector_survives_storage_and_fits_the_schema(
     measurements: list[Measurement], born: date, female: bool
 ) -> None:
-    vector = extract(SCHEMA, Person(born, female), measurements, ON)
-    assert from_content(SCHEMA, to_content(vector)) == vector
+    known = known_of(*measurements, person=Person(born, female))
+    assert from_content(SCHEMA, to_content(known)) == known
+    vector = derive(SCHEMA, known, ON)
     assert len(vector.levels) == SCHEMA.dimension
     assert all(0 <= level < SCHEMA.levels for level in vector.levels)
     assert set(vector.readings) | set(vector.missing) == {feature.name for feature in SCHEMA.features}
@@ -139,26 +156,85 @@ def test_a_vector_survives_storage_and_fits_the_schema(
 
 
 @given(MEASUREMENTS, MEASUREMENTS)
-def test_order_of_measurements_does_not_matter_for_distinct_moments(
-    first: list[Measurement], second: list[Measurement]
-) -> None:
-    unique = list({one.at_ms: one for one in first + second}.values())
-    assert to_content(features_of(*unique)) == to_content(features_of(*reversed(unique)))
+def test_neither_order_nor_parts_of_measurements_matter(first: list[Measurement], second: list[Measurement]) -> None:
+    whole = known_of(*first, *second)
+    assert to_content(known_of(*reversed(first + second))) == to_content(whole)
+    for one, other in ((first, second), (second, first)):
+        apart = joined(known_of(*one), known_of(*other), end_of(ON))
+        assert to_content(apart) == to_content(whole) == to_content(joined(whole, apart, end_of(ON)))
 
 
-def test_merging_keeps_the_later_reading_of_each_feature() -> None:
-    older = features_of(measure("2345-7", 100, "mg/dL", 5), measure("8480-6", 120, "mm[Hg]", 1))
-    newer = features_of(measure("2345-7", 140, "mg/dL", 3), measure("8480-6", 150, "mm[Hg]", 2))
-    merged = merge(SCHEMA, older, newer)
-    assert {name: reading.value for name, reading in merged.readings.items()} == {
-        "glucose_mg_dl": 140,
-        "systolic_mmhg": 120,
-    }
-    assert merge(SCHEMA, merged, merged) == merged
+@pytest.mark.parametrize("code", sorted(EQUIVALENT_CODES))
+def test_a_code_that_records_really_carry_supplies_a_feature(code: str) -> None:
+    feature = next(one for one in SCHEMA.features if canonical_code(code) in one.loinc)
+    vector = features_of(measure(code, feature.default, feature.unit))
+    assert vector.readings[feature.name].value == pytest.approx(feature.default)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_one_moment_the_more_final_counts_then_what_was_told_later(order: int) -> None:
+    def glucose(value: float, finality: int, told_ms: int = 0) -> Measurement:
+        return Measurement("2345-7", value, "mg/dL", AT - DAY, f"Observation/{value:.0f}", finality, told_ms)
+
+    preliminary, final, corrected = glucose(70, 0, 9), glucose(90, 1), glucose(95, 2)
+    for readings, expected in (
+        ([preliminary, final], 90),
+        ([preliminary, final, corrected], 95),
+        ([final, glucose(91, 1, 5)], 91),
+        ([final, replace(preliminary, at_ms=AT)], 70),  # another moment, so another reading
+    ):
+        assert features_of(*readings[::order]).readings["glucose_mg_dl"].value == expected
+
+
+def test_what_is_dated_ahead_hides_nothing_and_counts_when_its_day_comes() -> None:
+    ahead = Measurement("4548-4", 8, "%", AT + 40 * DAY, "Observation/ahead")
+    far = [replace(ahead, at_ms=AT + n * 1000 * DAY) for n in range(1, 50)]
+    known = known_of(measure("4548-4", 6, "%"), ahead, *far)
+    for day, expected in ((ON, 6), (date(2026, 2, 9), 6), (date(2026, 2, 10), 8)):
+        assert derive(SCHEMA, known, day).readings["hba1c_percent"].value == expected
+    assert len(known.claims["hba1c_percent"]) == 1 + MOST_AWAITED
+
+
+def test_a_record_that_takes_its_word_back_leaves_what_others_said() -> None:
+    old = Measurement("4548-4", 6, "%", AT - 9 * DAY, "Observation/old")
+    new = Measurement("4548-4", 9, "%", AT - DAY, "Observation/new")
+    known = known_of(old, new)
+    assert derive(SCHEMA, without(known, {"Observation/new"}), ON).readings["hba1c_percent"].value == 6
+    assert without(known, {"Observation/new", "Observation/old"}).is_empty
+
+
+def test_where_more_was_said_than_is_kept_the_feature_is_missing_before_it_is_wrong() -> None:
+    many = [Measurement("4548-4", 5 + n / 100, "%", AT - n * DAY, f"Observation/{n}") for n in range(MOST_KEPT + 8)]
+    known = known_of(*many[: MOST_KEPT // 2])
+    for one in reversed(many):
+        known = joined(known, known_of(one), end_of(ON))
+    assert to_content(known) == to_content(known_of(*many))
+    for taken_back in many[:MOST_KEPT]:
+        assert derive(SCHEMA, known, ON).readings["hba1c_percent"].value == taken_back.value
+        known = without(known, {taken_back.source})
+    known = joined(known, known_of(many[-1]), end_of(ON))  # the best of the eight that are left is not known any more
+    assert "hba1c_percent" in derive(SCHEMA, known, ON).missing
+
+
+@pytest.mark.parametrize(
+    ("person", "age"),
+    [
+        (Person(date(1960, 1, 1)), 66),
+        (Person(date(1960, 1, 1), died=date(2001, 6, 1), is_dead=True), 41),
+        (Person(date(1960, 1, 1), is_dead=True), None),
+        (Person(date(1960, 1, 1), died=date(1950, 6, 1), is_dead=True), None),
+    ],
+)
+def test_an_age_is_of_the_day_that_is_asked_about_and_the_dead_grow_no_older(person: Person, age: int | None) -> None:
+    known = known_of(person=person)
+    reading = derive(SCHEMA, known, ON).readings.get("age")
+    assert (None if reading is None else reading.value) == age
+    later = derive(SCHEMA, known, date(2036, 1, 1)).readings.get("age")
+    assert (None if later is None else later.value) == (76 if age == 66 else age)
 
 
 def damaged(**changes: object) -> bytes:
-    stored = json.loads(to_content(features_of(measure("2345-7", 100, "mg/dL"))))
+    stored = json.loads(to_content(known_of(measure("2345-7", 100, "mg/dL"))))
     return json.dumps(stored | changes).encode()
 
 
@@ -170,11 +246,12 @@ def damaged(**changes: object) -> bytes:
         b"[]",
         b"\xff",
         b"[" * 30_000,
-        b" " * 70_000,
+        b" " * 300_000,
         damaged(schema="0" * 64),
-        damaged(levels=[0] * SCHEMA.dimension),
-        damaged(readings={"shoe_size": {"value": 44.0, "at_ms": 0}}),
-        damaged(readings={"age": {"value": "old", "at_ms": 0}}),
+        damaged(claims={"shoe_size": [[44.0, 0, 1, 0, 0, ""]]}),
+        damaged(claims={"bmi": [["fat", 0, 1, 0, 0, ""]]}),
+        damaged(claims={"bmi": [[25.0, 0, 1, 0, 0, ""], [26.0, 1, 1, 0, 0, ""]]}),
+        b'{"schema":"' + SCHEMA.fingerprint().encode() + b'","levels":[],"readings":{}}',  # as an earlier version wrote
         damaged(extra=1),
     ],
 )
@@ -187,3 +264,4 @@ def test_values_stay_out_of_representations() -> None:
     vector = features_of(measure("2345-7", 117.25, "mg/dL"))
     assert "117.25" not in repr(vector)
     assert str(list(vector.levels)) not in repr(vector)
+    assert "117.25" not in repr(known_of(measure("2345-7", 117.25, "mg/dL")))

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from twinward.access.interfaces import Principal
+from twinward.api.conditions import heeding
 from twinward.api.fhir.bundles import add_bundles
 from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute
 from twinward.api.fhir.exporting import add_exporting
 from twinward.api.fhir.importing import add_importing
 from twinward.api.fhir.resources import add_resources
-from twinward.api.fhir.searching import add_searching
+from twinward.api.fhir.searching import add_histories, add_searching
 from twinward.fhir.export import Exports
 from twinward.fhir.import_jobs import Imports
 from twinward.fhir.service import FhirService
@@ -26,9 +27,11 @@ def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) ->
         principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
     """
     router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute, default_response_class=FhirResponse)
+    principal_of = heeding(principal_of)
     add_bundles(router, service, principal_of)
     add_exporting(router, Exports(service.twins, service.clock), principal_of)
     add_importing(router, Imports(service.twins, service.clock), principal_of)
     add_searching(router, service, principal_of)
+    add_histories(router, service, principal_of)
     add_resources(router, service, principal_of)
     return router

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
+from twinward.api.acceptance import acceptable
 from twinward.api.fhir.context import (
     AccessContext,
     ResourceId,
@@ -19,8 +20,12 @@ from twinward.api.fhir.context import (
     fhir,
     resource_body,
 )
+from twinward.api.fhir.parameters import taking
 from twinward.fhir.batch import Batch, is_batch
+from twinward.fhir.everything import SERVED
 from twinward.fhir.service import FhirService
+from twinward.fhir.shared_parameters import require_served
+from twinward.fhir.transaction import Transaction
 
 
 def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
@@ -30,9 +35,10 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
         "/metadata",
         summary="CapabilityStatement",
         responses=answers("CapabilityStatement", _200="What this endpoint serves"),
+        dependencies=[Depends(acceptable)],
     )
     def metadata(request: Request) -> Response:
-        return fhir(service.metadata(base=base_of(request)))
+        return fhir(service.metadata(base=base_of(request), pairs=request.query_params.multi_items()))
 
     @router.post(
         "",
@@ -46,16 +52,19 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
         context: AccessContext = Depends(access_context),
     ) -> Response:
         body = await resource_body(request)
+        require_served("a bundle", request.query_params.multi_items(), ())
         purpose = context.purpose(principal)
-        if is_batch(body):
+        if await run_in_threadpool(is_batch, body):
             batch = Batch(service, principal, purpose, base_of(request), context.justification)
             return fhir(await run_in_threadpool(batch.run, body))
-        return fhir(await run_in_threadpool(service.transaction, principal, body, purpose=purpose))
+        transaction = Transaction(service, principal, purpose, base_of(request), context.justification)
+        return fhir(await run_in_threadpool(transaction.run, body))
 
     @router.get(
         "/Patient/{patient_id:fhir_id}/$everything",
         summary="All that the caller may see of a patient",
         responses=answers("Bundle", _200="A searchset, the Patient first"),
+        openapi_extra=taking(SERVED),
     )
     def everything(
         request: Request,
@@ -65,5 +74,12 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
     ) -> Response:
         base, why = base_of(request), context.justification
         return fhir(
-            service.everything(principal, patient_id, base=base, purpose=context.purpose(principal), justification=why)
+            service.everything(
+                principal,
+                patient_id,
+                base=base,
+                purpose=context.purpose(principal),
+                justification=why,
+                pairs=request.query_params.multi_items(),
+            )
         )

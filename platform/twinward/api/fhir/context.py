@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Request
+from fastapi import Depends, Header, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 
 from twinward.access.interfaces import Principal
-from twinward.errors import BadInput, TwinwardError
-from twinward.fhir.errors import InvalidResource, Issue
+from twinward.api.body import BodyRefused, read_body
+from twinward.api.problems import headers_of
+from twinward.api.reason import Stated, stated_in_headers
+from twinward.errors import TwinwardError
+from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome, outcome_of
 from twinward.fhir.render import MEDIA_TYPE, etag
 from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.strict_json import REQUEST_LIMITS, require_few_values
+from twinward.http.media_types import require_taken
 from twinward.vocabulary import Purpose, Role
 
 PREFIX = "/fhir"
@@ -52,8 +58,7 @@ register_url_convertor("fhir_id", _IdName())
 TYPE_PATH = "/{resource_type:fhir_type}"
 ID_PATH = TYPE_PATH + "/{resource_id:fhir_id}"
 
-_TAKEN = frozenset({MEDIA_TYPE, "application/json"})
-_MAX_JUSTIFICATION_CHARS = 1000
+TAKEN = (MEDIA_TYPE, "application/json")
 _USUAL = {
     Role.SYSTEM: Purpose.RECORD_MANAGEMENT,
     Role.OPERATOR: Purpose.RECORD_MANAGEMENT,
@@ -83,19 +88,9 @@ class AccessContext:
         return self.stated or _USUAL.get(principal.role, Purpose.TREATMENT)
 
 
-async def access_context(
-    x_purpose_of_use: Annotated[
-        str, Header(max_length=16, json_schema_extra={"enum": ["", *(one.value for one in Purpose)]})
-    ] = "",
-    x_justification: Annotated[str, Header(max_length=_MAX_JUSTIFICATION_CHARS)] = "",
-) -> AccessContext:
-    """The purpose of use and justification of a request. Raises ``BadInput`` for an unknown code."""
-    try:
-        stated = Purpose(x_purpose_of_use) if x_purpose_of_use else None
-    except ValueError:
-        known = ", ".join(purpose.value for purpose in Purpose)
-        raise BadInput("X-Purpose-Of-Use is not a purpose known here", hint=f"one of {known}") from None
-    return AccessContext(stated, x_justification)
+async def access_context(stated: Annotated[Stated, Depends(stated_in_headers)]) -> AccessContext:
+    """The purpose of use and justification of a request. Raises ``BadInput`` as ``stated_in_headers`` does."""
+    return AccessContext(stated.purpose, stated.justification)
 
 
 class FhirRoute(APIRoute):
@@ -109,8 +104,10 @@ class FhirRoute(APIRoute):
             try:
                 return await handle(request)
             except TwinwardError as error:
-                headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
-                return JSONResponse(outcome_of(error), error.http_status, headers, MEDIA_TYPE)
+                return JSONResponse(outcome_of(error), error.http_status, headers_of(error), MEDIA_TYPE)
+            except BodyRefused as refusal:
+                issue = Issue(refusal.code, "", str(refusal.detail))
+                return JSONResponse(operation_outcome([issue]), refusal.status_code, refusal.headers, MEDIA_TYPE)
             except RequestValidationError as error:
                 where = ".".join(str(part) for part in error.errors()[0]["loc"])
                 issue = Issue("value", "", f"{where}: {error.errors()[0]['msg']}")
@@ -128,7 +125,7 @@ class FhirResponse(JSONResponse):
 def body_of(resource_type: str = "") -> dict[str, Any]:
     """What OpenAPI says of a request body: a resource, of one type or of any."""
     schema = _resource(resource_type)
-    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in sorted(_TAKEN)}}}
+    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in TAKEN}}}
 
 
 def answers(resource_type: str = "", **meanings: str) -> dict[int | str, dict[str, Any]]:
@@ -158,8 +155,11 @@ def base_of(request: Request) -> str:
 
 
 async def resource_body(request: Request) -> bytes:
-    """The body of a request that carries a resource. Raises ``InvalidResource`` for another media type."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in _TAKEN:
-        raise InvalidResource(Issue("not-supported", "", f"the content type is {MEDIA_TYPE} or application/json here"))
-    return await request.body()
+    """The body of a request that carries a resource.
+
+    Raises ``UnsupportedMedia`` for another media type, ``InvalidResource`` for too many values, and as ``read_body``.
+    """
+    require_taken(request.headers.getlist("content-type"), TAKEN)
+    raw = await read_body(request, REQUEST_LIMITS.size_bytes)
+    await run_in_threadpool(require_few_values, raw, REQUEST_LIMITS)  # before anything walks over them
+    return raw

@@ -11,7 +11,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
-from twinward.fhir.export import MEDIA_TYPE, Exports
+from twinward.api.fhir.parameters import taking
+from twinward.fhir.export import MEDIA_TYPE, SERVED, Exports
 
 _JOBS = "$export-jobs"
 
@@ -29,11 +30,16 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
             request=str(request.url),
             patients_only=patients_only,
             asynchronous="respond-async" in prefer,
+            justification=context.justification,
         )
         return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
 
     @router.get(
-        "/$export", status_code=202, response_class=Response, summary="Export everything kept, in the background"
+        "/$export",
+        status_code=202,
+        response_class=Response,
+        summary="Export everything kept, in the background",
+        openapi_extra=taking(SERVED),
     )
     def export_all(
         request: Request,
@@ -44,7 +50,11 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         return start(request, prefer, principal, context, patients_only=False)
 
     @router.get(
-        "/Patient/$export", status_code=202, response_class=Response, summary="Export every patient, in the background"
+        "/Patient/$export",
+        status_code=202,
+        response_class=Response,
+        summary="Export every patient, in the background",
+        openapi_extra=taking(SERVED),
     )
     def export_patients(
         request: Request,
@@ -69,7 +79,7 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        found = exports.job(principal, context.purpose(principal), job)
+        found = exports.job(principal, context.purpose(principal), job, context.justification)
         if found.types is None:
             progress = f"{found.looked_at} of {len(found.twins)} patients looked at"
             return Response(status_code=202, headers={"x-progress": progress, "retry-after": "1"})
@@ -82,7 +92,7 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        exports.cancel(principal, context.purpose(principal), job)
+        exports.cancel(principal, context.purpose(principal), job, context.justification)
         return Response(status_code=202)
 
     @router.get(
@@ -97,9 +107,8 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        return StreamingResponse(
-            _started(exports.file(principal, context.purpose(principal), job, file)), media_type=MEDIA_TYPE
-        )
+        lines = exports.file(principal, context.purpose(principal), job, file, context.justification)
+        return StreamingResponse(_started(lines), media_type=MEDIA_TYPE)
 
 
 def _started(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
+from twinward.api.body import read_body
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
-from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.export import MEDIA_TYPE
 from twinward.fhir.import_jobs import Imports
+from twinward.fhir.origin import MAX_SOURCE_CHARS, Origin
+from twinward.http.media_types import require_taken
+from twinward.vocabulary import Again
 
+MAX_BODY_BYTES = 64 * 1024 * 1024
 _JOBS = "$import-jobs"
 _TAKEN = (MEDIA_TYPE, "application/ndjson", "application/x-ndjson")
+SourceName = Annotated[
+    str, Query(max_length=MAX_SOURCE_CHARS, description="What the lines come from: their ids are its own")
+]
+WhatOfIt = Annotated[Again | None, Query(description="What becomes of what was imported before")]
 _LINES = {"type": "string"}
 
 
@@ -34,18 +43,21 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
     )
     async def start(
         request: Request,
+        source: SourceName = "",
+        again: WhatOfIt = None,
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        purpose = context.purpose(principal)
-        await run_in_threadpool(imports.require, principal, purpose)
-        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given not in _TAKEN:
-            raise InvalidResource(Issue("not-supported", "", f"the content type is {MEDIA_TYPE} here"))
-        body = await request.body()
+        purpose, why = context.purpose(principal), context.justification
+        await run_in_threadpool(imports.require, principal, purpose, why)
+        origin = Origin(source, again)
+        require_taken(request.headers.getlist("content-type"), _TAKEN)
+        body = await read_body(request, MAX_BODY_BYTES)
         asynchronous = "respond-async" in prefer
-        name = await run_in_threadpool(imports.start, principal, purpose, body, asynchronous=asynchronous)
+        name = await run_in_threadpool(
+            imports.start, principal, purpose, body, asynchronous=asynchronous, origin=origin, justification=why
+        )
         return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
 
     @router.get(
@@ -62,7 +74,7 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        found = imports.job(principal, context.purpose(principal), job)
+        found = imports.job(principal, context.purpose(principal), job, context.justification)
         if not found.done:
             progress = f"{found.tally.created + found.tally.updated} records written"
             return Response(status_code=202, headers={"x-progress": progress, "retry-after": "1"})
@@ -74,5 +86,5 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        imports.forget(principal, context.purpose(principal), job)
+        imports.forget(principal, context.purpose(principal), job, context.justification)
         return Response(status_code=202)

@@ -10,6 +10,8 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
+from twinward.api.body import read_body
+from twinward.api.conditions import evaluates, of_read, of_write
 from twinward.api.fhir.context import (
     ID_PATH,
     TYPE_PATH,
@@ -24,23 +26,54 @@ from twinward.api.fhir.context import (
     fhir,
     resource_body,
 )
+from twinward.api.fhir.parameters import taking
+from twinward.fhir import past
 from twinward.fhir.conditional import condition_of, read_condition
 from twinward.fhir.editing import Written
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json_patch import MEDIA_TYPE as PATCH
+from twinward.fhir.json_patch import MOST_OPERATIONS, patched, read_patch
+from twinward.fhir.naming import local
+from twinward.fhir.preconditions import is_known
+from twinward.fhir.render import shown
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
-from twinward.fhir.subset import read_subset
-from twinward.vocabulary import Action
+from twinward.fhir.shared_parameters import SUBSETS, require_served
+from twinward.fhir.strict_json import REQUEST_LIMITS
+from twinward.fhir.subset import Subset, subset_asked
+from twinward.http.media_types import require_taken
+from twinward.http.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
+from twinward.vault.interfaces import Record
+from twinward.vocabulary import Action, Purpose
 
-IfMatch = Annotated[str, Header(max_length=64)]
-IfNoneExist = Annotated[str, Header(max_length=2000)]
+IfNoneExist = Annotated[str | None, Header(max_length=2000)]
+_PATCH_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST_OPERATIONS,
+    "items": {
+        "type": "object",
+        "properties": {
+            "op": {"enum": ["add", "copy", "move", "remove", "replace", "test"]},
+            "path": {"type": "string"},
+            "from": {"type": "string"},
+            "value": {},
+        },
+        "required": ["op", "path"],
+    },
+}
 VersionId = Annotated[str, Path(json_schema_extra={"pattern": "^[1-9][0-9]{0,9}$"})]
 _FORMATTING = frozenset({"_format", "_pretty"})
-_WRITES = answers(_200="What is kept now", _201="It was created")
+_WRITES = answers(_200="What is kept now", _201="It was created", _412="A precondition does not hold")
+_READS = answers(_200="The resource", _412="It is another version") | {
+    304: {"description": "The caller has it already"}
+}
 
 
 def add_resources(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
     """Add them to a router."""
     _add_reads(router, service, principal_of)
-    _add_writes(router, service, principal_of)
+    _add_creates(router, service, principal_of)
+    _add_changes(router, service, principal_of)
     _add_conditional_writes(router, service, principal_of)
 
 
@@ -48,25 +81,28 @@ def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[.
     @router.get(
         ID_PATH,
         summary="Read one resource, byte for byte as it was taken in",
-        responses=answers(_200="The resource"),
+        responses=_READS,
+        openapi_extra=taking(SUBSETS),
     )
+    @evaluates(*OF_READS)
     def read(
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_read),
     ) -> Response:
         purpose, why = context.purpose(principal), context.justification
-        subset = read_subset(request.query_params.multi_items())
+        subset = subset_asked(request.query_params.multi_items())
         record = service.read(principal, resource_type, resource_id, purpose=purpose, justification=why)
-        content = subset.of(resource_type, record.content)
-        return fhir(content, version=record.version, at_ms=record.committed_at_ms)
+        return _read(record, subset, asked)
 
     @router.get(
         ID_PATH + "/_history",
         summary="The versions of one resource, newest first",
         responses=answers("Bundle", _200="A history Bundle"),
+        openapi_extra=taking(past.SERVED),
     )
     def history(
         request: Request,
@@ -76,30 +112,38 @@ def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[.
         context: AccessContext = Depends(access_context),
     ) -> Response:
         purpose, why, base = context.purpose(principal), context.justification, base_of(request)
+        pairs = request.query_params.multi_items()
         return fhir(
-            service.history(principal, resource_type, resource_id, base=base, purpose=purpose, justification=why)
+            service.history(
+                principal, resource_type, resource_id, base=base, purpose=purpose, justification=why, pairs=pairs
+            )
         )
 
     @router.get(
         ID_PATH + "/_history/{version_id}",
         summary="Read one version of one resource",
-        responses=answers(_200="The resource"),
+        responses=_READS,
+        openapi_extra=taking(SUBSETS),
     )
+    @evaluates(*OF_READS)
     def read_version(
+        request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
         version_id: VersionId,
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_read),
     ) -> Response:
         purpose, why = context.purpose(principal), context.justification
+        subset = subset_asked(request.query_params.multi_items())
         record = service.read_version(
             principal, resource_type, resource_id, version_id, purpose=purpose, justification=why
         )
-        return fhir(record.content, version=record.version, at_ms=record.committed_at_ms)
+        return _read(record, subset, asked)
 
 
-def _add_writes(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def _add_creates(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
     @router.post(
         TYPE_PATH,
         summary="Create a resource under a new id; with If-None-Exist only if there is none such",
@@ -107,24 +151,39 @@ def _add_writes(router: APIRouter, service: FhirService, principal_of: Callable[
         responses=_WRITES,
         openapi_extra=body_of(),
     )
+    @evaluates(IF_NONE_EXIST)
     async def create(
         request: Request,
         resource_type: ResourceType,
-        if_none_exist: IfNoneExist = "",
+        if_none_exist: IfNoneExist = None,
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        kind, purpose = resource_type_of(resource_type), context.purpose(principal)
-        body = await resource_body(request)
+        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
+        body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         # Some clients (fhirpy's get_or_create) put the condition into the address instead of the header.
-        asked = [(name, value) for name, value in request.query_params.multi_items() if name not in _FORMATTING]
-        unless = condition_of(kind, asked) if asked else None
-        if if_none_exist:
-            unless = read_condition(kind, if_none_exist)
+        pairs = [(name, value) for name, value in request.query_params.multi_items() if name not in _FORMATTING]
+        unless = condition_of(kind, pairs, base=base_of(request)) if pairs else None
+        if if_none_exist is not None:
+            if pairs or len(request.headers.getlist(IF_NONE_EXIST)) > 1:
+                raise InvalidResource(Issue("conflict", "", "one condition: If-None-Exist once, or the address"))
+            unless = read_condition(kind, if_none_exist, base=base_of(request))
         create = service.editing.create
-        written = await run_in_threadpool(create, principal, kind, body, purpose=purpose, unless=unless)
+        written = await run_in_threadpool(
+            create, principal, kind, body, purpose=purpose, justification=why, unless=unless
+        )
         return _written(request, written, prefer)
+
+
+def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+    def require_no_parameters(
+        request: Request, what: str, principal: Principal, purpose: Purpose, justification: str
+    ) -> None:
+        """Refuse parameters of a write that names its resource, once it is known that the caller may write at all."""
+        if request.query_params:
+            service.twins.require(principal, Action.WRITE, purpose, justification)
+            require_served(what, request.query_params.multi_items(), ())
 
     @router.put(
         ID_PATH,
@@ -132,33 +191,85 @@ def _add_writes(router: APIRouter, service: FhirService, principal_of: Callable[
         responses=_WRITES,
         openapi_extra=body_of(),
     )
+    @evaluates(*OF_WRITES)
     async def update(
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
-        if_match: IfMatch = "",
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_write),
     ) -> Response:
         reference_to(resource_type, resource_id)
-        body, purpose = await resource_body(request), context.purpose(principal)
+        purpose, why = context.purpose(principal), context.justification
+        require_no_parameters(request, "an update", principal, purpose, why)
+        body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         written = await run_in_threadpool(
-            service.editing.update, principal, resource_type, resource_id, body, purpose=purpose, if_match=if_match
+            service.editing.update,
+            principal,
+            resource_type,
+            resource_id,
+            body,
+            purpose=purpose,
+            justification=why,
+            asked=asked,
+        )
+        return _written(request, written, prefer)
+
+    @router.patch(
+        ID_PATH,
+        summary="Change parts of a resource (JSON Patch, RFC 6902)",
+        responses=answers(_200="What is kept now", _412="A precondition does not hold"),
+        openapi_extra={"requestBody": {"required": True, "content": {PATCH: {"schema": _PATCH_SCHEMA}}}},
+    )
+    @evaluates(*OF_WRITES)
+    async def patch(
+        request: Request,
+        resource_type: ResourceType,
+        resource_id: ResourceId,
+        prefer: Prefer = "",
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_write),
+    ) -> Response:
+        reference_to(resource_type, resource_id)
+        purpose, why, base = context.purpose(principal), context.justification, base_of(request)
+        require_no_parameters(request, "a patch", principal, purpose, why)
+        require_taken(request.headers.getlist("content-type"), (PATCH,))
+        operations = read_patch(await read_body(request))
+
+        def change(present: bytes) -> bytes:
+            return local(patched(present, operations, most_bytes=REQUEST_LIMITS.size_bytes), base)
+
+        written = await run_in_threadpool(
+            service.editing.patch,
+            principal,
+            resource_type,
+            resource_id,
+            change,
+            purpose=purpose,
+            justification=why,
+            asked=asked,
         )
         return _written(request, written, prefer)
 
     @router.delete(ID_PATH, status_code=204, summary="Delete a resource; its history remains")
+    @evaluates(*OF_WRITES)
     def delete(
+        request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
-        if_match: IfMatch = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_write),
     ) -> Response:
         reference_to(resource_type, resource_id)
-        purpose = context.purpose(principal)
-        head = service.editing.delete(principal, resource_type, resource_id, purpose=purpose, if_match=if_match)
+        purpose, why = context.purpose(principal), context.justification
+        require_no_parameters(request, "a deletion", principal, purpose, why)
+        head = service.editing.delete(
+            principal, resource_type, resource_id, purpose=purpose, justification=why, asked=asked
+        )
         return fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
 
 
@@ -169,33 +280,45 @@ def _add_conditional_writes(router: APIRouter, service: FhirService, principal_o
         responses=_WRITES,
         openapi_extra=body_of(),
     )
+    @evaluates(*OF_WRITES)
     async def update_where(
         request: Request,
         resource_type: ResourceType,
         prefer: Prefer = "",
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_write),
     ) -> Response:
-        kind, purpose = resource_type_of(resource_type), context.purpose(principal)
-        service.twins.require(principal, Action.WRITE, purpose)
-        where = condition_of(kind, request.query_params.multi_items())
-        body = await resource_body(request)
+        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
+        service.twins.require(principal, Action.WRITE, purpose, why)
+        where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
+        body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         update = service.editing.update_where
-        written = await run_in_threadpool(update, principal, kind, where, body, purpose=purpose)
+        written = await run_in_threadpool(
+            update, principal, kind, where, body, purpose=purpose, justification=why, asked=asked
+        )
         return _written(request, written, prefer)
 
     @router.delete(TYPE_PATH, status_code=204, summary="Delete the one resource that a search finds, if any")
+    @evaluates(*OF_WRITES)
     def delete_where(
         request: Request,
         resource_type: ResourceType,
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
+        asked: Preconditions = Depends(of_write),
     ) -> Response:
-        kind, purpose = resource_type_of(resource_type), context.purpose(principal)
-        service.twins.require(principal, Action.WRITE, purpose)
-        where = condition_of(kind, request.query_params.multi_items())
-        head = service.editing.delete_where(principal, where, purpose=purpose)
+        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
+        service.twins.require(principal, Action.WRITE, purpose, why)
+        where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
+        head = service.editing.delete_where(principal, where, purpose=purpose, justification=why, asked=asked)
         return fhir(b"", 204) if head is None else fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
+
+
+def _read(record: Record, subset: Subset, asked: Preconditions) -> Response:
+    if is_known(asked, record.version, record.committed_at_ms):
+        return fhir(b"", 304, version=record.version, at_ms=record.committed_at_ms)
+    return fhir(shown(record, subset), version=record.version, at_ms=record.committed_at_ms)
 
 
 def _written(request: Request, written: Written, prefer: str) -> Response:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
+from twinward.api.acceptance import require_acceptable
 from twinward.api.fhir.context import (
     TYPE_PATH,
     AccessContext,
@@ -20,25 +21,23 @@ from twinward.api.fhir.context import (
     base_of,
     fhir,
 )
+from twinward.api.fhir.parameters import COUNT, ID, taking
+from twinward.api.json_body import small_body
+from twinward.fhir import changes
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.query import read_query
 from twinward.fhir.service import FhirService, resource_type_of
+from twinward.fhir.shared_parameters import SUBSETS
 
 _FORM = "application/x-www-form-urlencoded"
-_MAX_FORM_BYTES = 64 * 1024
 _MAX_FIELDS = 100
-_COUNT = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
-_ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
-_PARAMETERS = [
-    {"name": "_count", "in": "query", "schema": _COUNT, "description": "Matches on a page"},
-    {"name": "_id", "in": "query", "schema": _ID},
-]
-"""Those that every type has. The CapabilityStatement lists each type's own."""
+_COMMON = ("_count", "_cursor", "_id", "_total", *SUBSETS)
+"""Parameters that every type has. The CapabilityStatement lists each type's own."""
 
 _FORM_BODY = {
     "requestBody": {
         "content": {
-            _FORM: {"schema": {"type": "object", "properties": {"_count": _COUNT, "_id": _ID}}},
+            _FORM: {"schema": {"type": "object", "properties": {"_count": COUNT, "_id": ID}}},
         }
     }
 }
@@ -56,14 +55,16 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         context: AccessContext,
     ) -> Response:
         purpose, why = context.purpose(principal), context.justification
-        query = read_query(resource_type_of(resource_type), pairs, lenient="handling=lenient" in prefer)
+        query = read_query(
+            resource_type_of(resource_type), pairs, lenient="handling=lenient" in prefer, base=base_of(request)
+        )
         return fhir(service.search.page(principal, query, base=base_of(request), purpose=purpose, justification=why))
 
     @router.get(
         TYPE_PATH,
         summary="Search resources of one type",
         responses=answers("Bundle", _200="One page"),
-        openapi_extra={"parameters": _PARAMETERS},
+        openapi_extra=taking(_COMMON),
     )
     def search(
         request: Request,
@@ -87,18 +88,58 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         principal: Principal = Depends(principal_of),
         context: AccessContext = Depends(access_context),
     ) -> Response:
-        pairs = request.query_params.multi_items() + await _form(request)
+        form = await _form(request)
+        require_acceptable(request, [value for name, value in form if name == "_format"])
+        pairs = request.query_params.multi_items() + form
         return await run_in_threadpool(page, request, resource_type, pairs, prefer, principal, context)
 
 
+def add_histories(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+    """Add the histories of a type and of all types."""
+
+    def history(request: Request, resource_type: str, principal: Principal, context: AccessContext) -> Response:
+        found = service.history_of_all(
+            principal,
+            resource_type,
+            base=base_of(request),
+            purpose=context.purpose(principal),
+            justification=context.justification,
+            pairs=request.query_params.multi_items(),
+        )
+        return fhir(found)
+
+    @router.get(
+        "/_history",
+        summary="The versions of all resources, newest first",
+        responses=answers("Bundle", _200="One page of a history Bundle"),
+        openapi_extra=taking(changes.SERVED),
+    )
+    def history_of_system(
+        request: Request,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        return history(request, "", principal, context)
+
+    @router.get(
+        TYPE_PATH + "/_history",
+        summary="The versions of all resources of one type, newest first",
+        responses=answers("Bundle", _200="One page of a history Bundle"),
+        openapi_extra=taking(changes.SERVED),
+    )
+    def history_of_type(
+        request: Request,
+        resource_type: ResourceType,
+        principal: Principal = Depends(principal_of),
+        context: AccessContext = Depends(access_context),
+    ) -> Response:
+        return history(request, resource_type, principal, context)
+
+
 async def _form(request: Request) -> list[tuple[str, str]]:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
-    if not body:
-        return []
-    if given != _FORM or len(body) > _MAX_FORM_BYTES:
-        raise InvalidResource(Issue("not-supported", "", f"a search sends a form here: {_FORM}, 64 KiB at most"))
+    body = await small_body(request)
+    form = body.of(_FORM)
     try:
-        return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
+        return parse_qsl(form.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
     except ValueError:
         raise InvalidResource(Issue("structure", "", "the form cannot be read")) from None

@@ -7,6 +7,7 @@ from typing import Final
 
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports.document import AccessDocument
+from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
 
 MEDIA_TYPES: Final = {
     ExportFormat.PROOF: "application/json",
@@ -22,34 +23,34 @@ ENDINGS: Final = {
 }
 
 
-def render(document: AccessDocument, form: ExportFormat) -> bytes:
-    """The file's bytes."""
-    return _WRITERS[form](document)
+def render(document: AccessDocument, form: ExportFormat, printing: Printing = DEFAULT_PRINTING) -> bytes:
+    """The file's bytes. Raises ``Unavailable`` where one of the fonts to print with cannot be read."""
+    return _WRITERS[form](document, printing)
 
 
-def _proof(document: AccessDocument) -> bytes:
+def _proof(document: AccessDocument, _printing: Printing) -> bytes:
     return document.report.encode()
 
 
-def _csv(document: AccessDocument) -> bytes:
+def _csv(document: AccessDocument, _printing: Printing) -> bytes:
     from twinward.audit.exports.csv_table import as_csv
 
     return as_csv(document)
 
 
-def _pdf(document: AccessDocument) -> bytes:
+def _pdf(document: AccessDocument, printing: Printing) -> bytes:
     from twinward.audit.exports.printed import as_pdf
 
-    return as_pdf(document)
+    return as_pdf(document, printing)
 
 
-def _fhir(document: AccessDocument) -> bytes:
+def _fhir(document: AccessDocument, _printing: Printing) -> bytes:
     from twinward.audit.exports.fhir_bundle import as_fhir_bundle
 
     return as_fhir_bundle(document)
 
 
-_WRITERS: Final[dict[ExportFormat, Callable[[AccessDocument], bytes]]] = {
+_WRITERS: Final[dict[ExportFormat, Callable[[AccessDocument, Printing], bytes]]] = {
     ExportFormat.PROOF: _proof,
     ExportFormat.CSV: _csv,
     ExportFormat.PDF: _pdf,

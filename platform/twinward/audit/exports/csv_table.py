@@ -1,7 +1,8 @@
 """A report as CSV (RFC 4180): one line an access, for a spreadsheet.
 
-A cell that a spreadsheet would take for a formula is written after an apostrophe (OWASP, CSV injection): agents,
-units, reasons and justifications come from people.
+It begins with a byte order mark, without which Excel reads UTF-8 as the machine's old code page. What cannot be seen
+is spelled out. A cell that a spreadsheet would take for a formula is written after an apostrophe (OWASP, CSV
+injection): agents, units, reasons and justifications come from people.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 from twinward.audit.exports.document import AccessDocument, DocumentRow
 from twinward.clock import iso
+from twinward.visible_text import visible
 
 COLUMNS: Final = (
     "index",
@@ -30,21 +32,22 @@ COLUMNS: Final = (
     "policy_sha256",
     "leaf",
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\n", "|", "%", "＝", "＋", "－", "＠")
 
 
 def as_csv(document: AccessDocument) -> bytes:
-    """The table in UTF-8, a header line first, lines ended by CR LF."""
+    """The table in UTF-8 with a byte order mark, a header line first, lines ended by CR LF."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     writer.writerows([cell(value) for value in _values(row)] for row in document.rows)
-    return text.getvalue().encode("utf-8", "replace")
+    return text.getvalue().encode("utf-8-sig")
 
 
 def cell(value: str) -> str:
-    """A value that no spreadsheet computes."""
-    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) or value.startswith(("\t", "\r", "\n")) else value
+    """A value that can be seen and that no spreadsheet computes."""
+    shown = visible(value)
+    return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULA) else shown
 
 
 def _values(row: DocumentRow) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 
 import { readTrust, verifyFile } from "./bundle.js";
 import { utf8 } from "./proof.js";
+import { visible } from "./visible.js";
 
 const at = (selector) => document.querySelector(selector);
 
@@ -11,7 +12,7 @@ async function bytesOfFile(input) {
   return file ? new Uint8Array(await file.arrayBuffer()) : null;
 }
 
-function cell(row, text) { const one = document.createElement("td"); one.textContent = text; row.append(one); }
+function cell(row, text) { const one = document.createElement("td"); one.textContent = visible(text); row.append(one); }
 
 function minute(minutes) { return new Date(60000 * minutes).toISOString().slice(0, 16).replace("T", " "); }
 
@@ -46,7 +47,7 @@ async function check() {
   } catch (error) { [kind, mark, say] = ["bad", "✗", `This file does NOT hold: ${error.message || error}`]; }
   at("#outcome").className = `card light ${kind}`;
   at("#outcome .lamp").textContent = mark;
-  verdict.textContent = say;
+  verdict.textContent = visible(say);
   verdict.dataset.checked = kind;
   at("#outcome").hidden = false;
   at("#proven").hidden = kind !== "good";

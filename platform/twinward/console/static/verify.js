@@ -4,6 +4,7 @@
 "use strict";
 
 import { base64Of, bytesOf, equal, openCheckpoint, verifyConsistency, verifyInclusion, verifyOpening } from "./proof.js";
+import { visible } from "./visible.js";
 
 const AT_ONCE = 6;          // requests under way, as many as a browser opens to one host anyway
 const SLOT = "twinward:log";
@@ -65,17 +66,20 @@ const SAYS = {
   consent: (event) => detail(event, "consent-version").join(),
   decision: (event) => (event.outcome === "0" ? "permit" : "deny"),
   reason: (event) => event.outcomeDesc,
+  account: (event) => detail(event, "x-account").join(),
+  change: (event) => detail(event, "x-change").join(),
   justification: (event) => detail(event, "x-justification").join(),
 };
 
 const ALWAYS = ["at", "agent", "role", "action", "purpose", "decision", "reason"];
 
-// A cell shows its value, or names it in data-code and shows it in words; both are the cell's claim about the event.
+// A cell shows its value, made visible as the server makes it, or names it in data-code and shows it in words; both are
+// the cell's claim about the event.
 function checkCells(row, event) {
   for (const name of ALWAYS) if (!row.querySelector(`[data-field="${name}"]`)) throw new Error(`the row does not show the ${name}`);
   for (const cell of row.querySelectorAll("[data-field]")) {
     const claimed = cell.dataset.code ?? cell.textContent.trim();
-    if (claimed !== SAYS[cell.dataset.field](event)) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
+    if (claimed !== visible(SAYS[cell.dataset.field](event)).trim()) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
   }
 }
 

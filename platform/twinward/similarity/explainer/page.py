@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from twinward.similarity.explainer import pictures
 from twinward.similarity.explainer.observation import Observation
 from twinward.similarity.explainer.tree_picture import draw_tree
+from twinward.visible_text import visible_value
 
 SHOWN_TESTS = 12
 
@@ -20,6 +21,7 @@ def write_explainer(seen: Observation, path: Path, *, title: str) -> None:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        finalize=visible_value,
     )
     page = environment.get_template("explainer.html").render(
         title=title,

@@ -6,15 +6,16 @@ them wait for each other and never in a circle; the first to move a record's hea
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Select, Table, delete, func, select, update
+from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from twinward.vault.database import Database
 from twinward.vault.errors import VersionConflict
-from twinward.vault.interfaces import Compaction, Found, Place, SealedRow, SealedSegment
+from twinward.vault.interfaces import Compaction, Found, Moment, Place, SealedRow, SealedSegment, Span
 from twinward.vault.stores import rows as in_rows
 from twinward.vault.stores import segments as in_segments
 from twinward.vault.stores.segments import segment_table
@@ -35,11 +36,18 @@ class RelationalRecordStore:
     def __init__(self, database: Database) -> None:
         self._file = database
 
-    def put(self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = ()) -> None:
+    def put(
+        self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = (), absent: Sequence[bytes] = ()
+    ) -> None:
         """Store new versions durably, all or none. Segments hold new records only.
 
+        Args:
+            rows, segments: what is stored.
+            absent: tags that no record may be found by. Two that want the same ones absent wait for each other.
+
         Raises:
-            VersionConflict: a version exists, does not follow the newest one, or belongs to another twin.
+            VersionConflict: a version exists, does not follow the newest one, or belongs to another twin; or a tag is
+                not absent.
             MalformedRecord: a blind tag of another length than 16 bytes.
             VaultUnavailable: nothing was stored.
         """
@@ -47,6 +55,8 @@ class RelationalRecordStore:
             return
         runs = in_rows.runs_of(rows)
         with self._file.writing() as connection:
+            if absent:
+                self._require_absent(connection, absent)
             if runs:
                 self._move_heads(connection, runs)
                 self._insert(connection, _sealed, in_rows.SEALED_COLUMNS, [in_rows.sealed_values(row) for row in rows])
@@ -87,6 +97,28 @@ class RelationalRecordStore:
             return map(in_rows.row_of, rows)
         places: list[Place] = [*map(in_rows.row_of, rows), *members]
         return iter(sorted(places, key=lambda place: place.record_id))
+
+    def timeline(self, span: Span, limit: int) -> list[Moment]:
+        """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""
+        place = (_sealed.c.committed_at_ms, _sealed.c.record_id, _sealed.c.version)
+        columns = (*place, _sealed.c.twin, _sealed.c.category_tag, _sealed.c.type_tag)
+        statement = select(*columns).where(place[0] >= span.since_ms, place[0] < span.until_ms)
+        if span.before is not None:
+            statement = statement.where(tuple_(*place) < tuple_(*span.before))
+        statement = statement.order_by(*(column.desc() for column in place)).limit(limit)
+        with self._file.reading() as connection:
+            rows = connection.execute(statement).all()
+            members = in_segments.timeline(connection, span, limit)
+        found = [
+            Moment(
+                (row.committed_at_ms, RecordId(row.record_id), row.version),
+                TwinId(row.twin),
+                row.category_tag,
+                (row.type_tag,),
+            )
+            for row in rows
+        ]
+        return heapq.nlargest(limit, [*found, *members], key=lambda moment: moment.at)
 
     def find(self, tag: bytes) -> list[RecordId]:
         """Records whose newest version carries a blind tag, by record id."""
@@ -217,6 +249,14 @@ class RelationalRecordStore:
             connection.execute(delete(_head).where(_head.c.record_id.in_(alone)))
         in_segments.delete_segments(connection, gone)
         return purged
+
+    def _require_absent(self, connection: Connection, tags: Sequence[bytes]) -> None:
+        self._hold(connection, tags)
+        if self._present(connection, tags) or in_segments.found_by(connection, tags):
+            raise VersionConflict("a record is kept under this name already", hint="read it and write again")
+
+    def _hold(self, connection: Connection, tags: Sequence[bytes]) -> None:
+        """Let nobody else look for these tags until this transaction ends. Here the caller is alone in writing."""
 
     def _insert(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]

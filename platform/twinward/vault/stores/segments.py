@@ -7,14 +7,15 @@ updated: a tag counts only if the member it leads to is the newest version, and 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Table, delete, func, select
+from sqlalchemy import Connection, Row, Table, and_, delete, func, or_, select
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MAX_MEMBERS, MEMBER_BYTES, Member, SealedSegment
+from twinward.vault.interfaces import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment, Span, StoredAt
 from twinward.vault.models import RecordHead, Segment, SegmentTag
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
@@ -123,6 +124,33 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
     return sorted(found, key=lambda member: member.version)
 
 
+def timeline(connection: Connection, span: Span, limit: int) -> list[Moment]:
+    """The newest members of a stretch of time, of all twins, newest first."""
+    at_ms, members = segment_table.c.committed_at_ms, segment_table.c.members
+    columns = [column for column in segment_table.columns if column.name not in ("sealed", "marks")]
+    # Members with a column of their own may be older than their segment.
+    inside = or_(members != b"", and_(at_ms >= span.since_ms, at_ms < span.until_ms))
+    found = (
+        Moment(at, TwinId(row.twin), row.category_tag, segment.type_tags)
+        for row in connection.execute(select(*columns).where(inside))
+        for segment in [_segment(row, sealed=b"", marks=b"")]
+        for at in _moments(segment, span)
+    )
+    return heapq.nlargest(limit, found, key=lambda moment: moment.at)
+
+
+def _moments(segment: SealedSegment, span: Span) -> Iterator[StoredAt]:
+    for position in range(segment.size):
+        if segment.members:  # most are of another time: no need to spell their ids
+            end = MEMBER_BYTES * (position + 1)
+            at_ms = int.from_bytes(segment.members[end - 8 : end], "big")
+            if not span.since_ms <= at_ms < span.until_ms:
+                continue
+        record_id, version, at_ms = segment.place(position)
+        if span.covers((at_ms, record_id, version)):
+            yield at_ms, record_id, version
+
+
 def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[Member]]:
     """The members whose blind tag is asked for and that are their records' newest versions. ``sealed`` is left out."""
     hits = [(_bytes(tag), number, place) for tag, number, place in look_up(connection, tag_table, TAG_COLUMNS, tags)]
@@ -205,8 +233,9 @@ def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
         connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
 
 
-def _segment(row: Row[Any], sealed: bytes | None = None) -> SealedSegment:
+def _segment(row: Row[Any], sealed: bytes | None = None, marks: bytes | None = None) -> SealedSegment:
     sealed = row.sealed if sealed is None else sealed
+    marks = row.marks if marks is None else marks
     return segment_of(
         row.segment_id,
         row.twin,
@@ -216,7 +245,7 @@ def _segment(row: Row[Any], sealed: bytes | None = None) -> SealedSegment:
         row.committed_at_ms,
         row.type_tags,
         row.members,
-        row.marks,
+        marks,
         sealed,
     )
 

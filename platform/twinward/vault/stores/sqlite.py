@@ -27,10 +27,12 @@ class SqliteRecordStore(RelationalRecordStore):
         self._reader = SqliteReader(path)
         self._writer = SqliteWriter(path)
 
-    def put(self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = ()) -> None:
+    def put(
+        self, rows: Sequence[SealedRow], segments: Sequence[SealedSegment] = (), absent: Sequence[bytes] = ()
+    ) -> None:
         """Store new versions durably, all or none. Raises as ``RelationalRecordStore.put``."""
-        if segments or not 0 < len(rows) <= _FEW or not self._writer.put(runs_of(rows)):
-            super().put(rows, segments)
+        if segments or not 0 < len(rows) <= _FEW or not self._writer.put(runs_of(rows), absent):
+            super().put(rows, segments, absent)
 
     def latest(self, record_id: RecordId) -> Place | None:
         """The newest version of a record."""

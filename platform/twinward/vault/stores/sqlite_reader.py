@@ -19,6 +19,7 @@ from twinward.vault.sqlite_engine import BUSY_TIMEOUT_S, translated
 from twinward.vault.stores.segments import SEGMENT_COLUMNS, current, segment_of
 from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
+from twinward_ledger import sqlite_files
 
 MAX_TAGS = 16
 
@@ -111,13 +112,7 @@ class SqliteReader:
                 db.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        db = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S, mode="ro")
         with self._lock:
             self._open.append(db)
         self._local.db = db

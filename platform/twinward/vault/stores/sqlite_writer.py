@@ -15,6 +15,7 @@ from pathlib import Path
 from twinward.vault.interfaces import SealedRow
 from twinward.vault.sqlite_engine import BUSY_TIMEOUT_S, PRAGMAS, translated
 from twinward.vault.stores.rows import SEALED_COLUMNS, head_values, sealed_values
+from twinward_ledger import sqlite_files
 
 _INSERT_HEAD = "INSERT INTO record_head (record_id, version, twin, category_tag) VALUES (?, ?, ?, ?)"
 _INSERT_TAG = "INSERT INTO record_tag (tag, record_id) VALUES (?, ?)"
@@ -32,13 +33,16 @@ class SqliteWriter:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
 
-    def put(self, runs: Sequence[Sequence[SealedRow]]) -> bool:
-        """Store runs of versions, one record's each, durably and all or none. False where nothing was stored here."""
+    def put(self, runs: Sequence[Sequence[SealedRow]], absent: Sequence[bytes] = ()) -> bool:
+        """Store runs of versions, one record's each, durably and all or none. False where nothing was stored here.
+
+        Nothing is stored where anything carries one of the tags that are said to be absent.
+        """
         with self._lock, translated(self._path):
             db = self._db or self._connect()
             db.execute("BEGIN IMMEDIATE")
             try:
-                stored = self._write(db, runs)
+                stored = not _any_found(db, absent) and self._write(db, runs)
                 db.execute("COMMIT" if stored else "ROLLBACK")
             except BaseException as error:
                 if db.in_transaction:
@@ -71,8 +75,16 @@ class SqliteWriter:
         return True
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        db = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S)
         for pragma in PRAGMAS:
             db.execute(pragma)
         self._db = db
         return db
+
+
+def _any_found(db: sqlite3.Connection, tags: Sequence[bytes]) -> bool:
+    if not tags:
+        return False
+    among = f"({', '.join('?' * len(tags))})"
+    found = f"SELECT 1 FROM record_tag WHERE tag IN {among} UNION ALL SELECT 1 FROM segment_tag WHERE tag IN {among}"  # noqa: S608
+    return db.execute(f"{found} LIMIT 1", (*tags, *tags)).fetchone() is not None

@@ -1,0 +1,69 @@
+"""Write the lock files: for each requirement its version and the SHA-256 of every file published of it.
+
+Run as ``make lock``, after pyproject.toml, constraints.txt or one of the tools' lists changed. uv resolves for every
+platform and Python that Twinward runs on at once, so one file serves Linux and macOS, x86-64 and ARM.
+
+``requirements.lock`` holds everything but torch, of which ``make setup`` takes one of two: PyPI's build with, on Linux,
+the CUDA libraries it needs (3 GB; ``requirements-torch.lock``), or the PyTorch project's own CPU build where the
+machine's pip reaches one (``requirements-torch-cpu.lock``).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+OLDEST_PYTHON: Final = "3.11"
+
+PRODUCT, TORCH, TORCH_CPU = (
+    ROOT / f"{name}.lock" for name in ("requirements", "requirements-torch", "requirements-torch-cpu")
+)
+TOOLS: Final = (ROOT / "deploy/tools-requirements", ROOT / "contracts/tools/slither-requirements")
+"""Environments of their own: ``NAME.txt`` says what is wanted, ``NAME.lock`` which files."""
+
+WITH_TORCH: Final = re.compile(r"(?:nvidia-|cuda-|triton==|torch==)")
+
+CPU_BUILDS: Final = (
+    "torch==2.13.0+cpu",
+    "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # cp311-cp311-manylinux_2_28_x86_64
+)
+"""The CPU build and its files' SHA-256, by hand: PyPI has none of them. Those of other Pythons are not known here."""
+
+
+def main() -> None:
+    """Resolve, split off torch, write."""
+    entries = _resolve(ROOT / "pyproject.toml", "--all-extras", "--constraints", str(ROOT / "constraints.txt"))
+    _write(PRODUCT, [one for one in entries if not WITH_TORCH.match(one)])
+    _write(TORCH, [one for one in entries if WITH_TORCH.match(one)])
+    _write(TORCH_CPU, [" \\\n    --hash=sha256:".join(CPU_BUILDS)])
+    for tool in TOOLS:
+        _write(tool.with_suffix(".lock"), _resolve(tool.with_suffix(".txt")))
+
+
+def _resolve(source: Path, *more: str) -> list[str]:
+    """What a list comes down to, an entry a requirement: its first line names it, the others its files' hashes."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "lock"
+        subprocess.run(  # noqa: S603 (uv from this environment, on files of this repository)
+            [
+                *(str(Path(sys.executable).with_name("uv")), "pip", "compile", str(source), "--output-file", str(made)),
+                *("--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--quiet"),
+                *("--no-header", "--no-annotate", *more),
+            ],
+            check=True,
+        )
+        return re.findall(r"^[a-z0-9].*(?:\n .*)*", made.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def _write(path: Path, entries: list[str]) -> None:
+    head = "# Written by `make lock`, not by hand. Each file that pip may install is named by its SHA-256.\n"
+    path.write_text(head + "".join(f"{one}\n" for one in entries), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The desk where accounts are managed: leave is asked first, then the change is logged and made.
+
+An account does it, if policy lets it (data officers, by the policy that ships); or, without one, whoever can run
+commands on the node's machine, who can read every file of the node anyway. The log says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from twinward.access.account_events import Doer, Via
+from twinward.access.account_record import MOST_TOKENS, AccountRecord
+from twinward.access.accounts import Accounts
+from twinward.access.errors import LastOfficer
+from twinward.access.interfaces import NODE, AccessControl, AccessRequest
+from twinward.errors import BadInput, Conflict, NotFound
+from twinward.vocabulary import Action, Role
+
+
+class AccountDesk:
+    """Verbs on accounts, in somebody's name.
+
+    Each raises ``AccessDenied`` where policy says no (the refusal is logged), ``NotFound`` where there is no such
+    account, and ``Unavailable`` where the change could not be logged: then nothing was changed.
+    """
+
+    def __init__(self, accounts: Accounts, access: AccessControl) -> None:
+        self.accounts = accounts
+        self._access = access
+
+    def all(self, by: Doer) -> list[AccountRecord]:
+        """Every account. Looking is an event of its own."""
+        self._look(by, (("list", "accounts"),))
+        return self.accounts.records()
+
+    def one(self, account: str, by: Doer) -> AccountRecord:
+        """One account. Looking is an event of its own."""
+        self._look(by, (("account", account),))
+        return self.accounts.record(account)
+
+    def disable(self, account: str, by: Doer, *, last_officer: bool = False) -> AccountRecord:
+        """Let nobody sign in with it, and end at once whoever has. Raises ``LastOfficer`` unless told to."""
+
+        self.require_leave(account, by)
+        check = None if last_officer else self._require_other_officer
+        return self.accounts.change(account, lambda one: one.ended(disabled=True), "disabled", by, check)
+
+    def enable(self, account: str, by: Doer) -> AccountRecord:
+        """Let it be used again. What was revoked stays revoked, and what was ended stays ended."""
+        return self._change(account, lambda one: one.ended(disabled=False), "enabled", by)
+
+    def end_sessions(self, account: str, by: Doer) -> AccountRecord:
+        """End every session, stream and export; its password and tokens stay good."""
+        return self._change(account, lambda one: one.ended(), "sessions ended", by)
+
+    def new_token(self, account: str, by: Doer, *, expires_in_days: int | None = None) -> tuple[int, str]:
+        """Another bearer token beside those there are: its number, and itself, shown this once."""
+        expires_at_ms = self.accounts.in_days(expires_in_days)
+        made: list[str] = []
+
+        def with_token(record: AccountRecord) -> AccountRecord:
+            if len(record.tokens) >= MOST_TOKENS:
+                raise Conflict(f"{record.id} had {MOST_TOKENS} tokens, the most an account has", hint="make a new one")
+            token, kept = self.accounts.new_token(record.id, len(record.tokens) + 1, expires_at_ms)
+            made.append(token)
+            return record.model_copy(update={"tokens": (*record.tokens, kept)})
+
+        record = self._change(account, with_token, "new token", by)
+        return record.tokens[-1].number, made[-1]
+
+    def revoke_token(self, account: str, number: int, by: Doer) -> AccountRecord:
+        """Make a token worthless, and end whatever runs by it. Raises ``NotFound``."""
+
+        def revoked(record: AccountRecord) -> AccountRecord:
+            if number not in {one.number for one in record.tokens}:
+                raise NotFound(f"{record.id} has no token {number}", hint="`twinward account show` prints its tokens")
+            kept = (one.model_copy(update={"revoked": True}) if one.number == number else one for one in record.tokens)
+            return record.model_copy(update={"tokens": tuple(kept)})
+
+        return self._change(account, revoked, f"token {number} revoked", by)
+
+    def reset_password(self, account: str, password: str, by: Doer) -> AccountRecord:
+        """Set a password that somebody else chose: good for signing in once, to choose another."""
+
+        def reset(record: AccountRecord) -> AccountRecord:
+            return record.ended(**kept, must_change=True)
+
+        self.require_leave(account, by)  # before the password is looked at, which takes a while
+        kept = self.accounts.with_password(account, password)
+        return self._change(account, reset, "password reset", by)
+
+    def expire_password(self, account: str, by: Doer) -> AccountRecord:
+        """Have a new password chosen at the next sign-in; whoever is signed in is so no longer."""
+
+        def expired(record: AccountRecord) -> AccountRecord:
+            if not record.password:
+                raise BadInput(f"{record.id} has no password", hint="revoke its tokens")
+            return record.ended(must_change=True)
+
+        return self._change(account, expired, "password expired", by)
+
+    def _look(self, by: Doer, what: Via) -> None:
+        if by.who != NODE:
+            self._access.decide(self._request(by, (*what, *by.via)))
+
+    def _request(self, by: Doer, detail: Via) -> AccessRequest:
+        return AccessRequest(by.who, Action.ACCOUNT, by.purpose, justification=by.justification, detail=tuple(detail))
+
+    def _change(
+        self,
+        account: str,
+        changed: Callable[[AccountRecord], AccountRecord],
+        said: str,
+        by: Doer,
+    ) -> AccountRecord:
+        self.require_leave(account, by)
+        return self.accounts.change(account, changed, said, by)
+
+    def require_leave(self, account: str, by: Doer) -> None:
+        """Raise ``AccessDenied``, logged, where policy does not let somebody change accounts."""
+        request = self._request(by, (("account", account[:64]), *by.via))
+        if by.who != NODE and not self._access.check(request).permitted:
+            self._access.decide(request)  # logs the refusal and raises; what is permitted logs itself
+
+    def _require_other_officer(self, record: AccountRecord, others: Iterator[AccountRecord]) -> None:
+        if record.role is not Role.OFFICER or record.disabled:
+            return
+        now_ms = self.accounts.now_ms()
+        if not any(one.role is Role.OFFICER and one.usable(now_ms) for one in others):
+            raise LastOfficer(
+                f"{record.id} is the last officer who can sign in", hint="add another one first, or say --last-officer"
+            )

@@ -1,0 +1,47 @@
+"""What the OpenAPI document says of the parameters that FHIR routes read from the query by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+COUNT = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_DAY = {"type": "string", "format": "date"}
+
+_KNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "_at": (_MOMENT, "Only versions that were what was kept at this moment, or in some moment of this day or month"),
+    "_count": (COUNT, "How many a page shows; 0 only counts"),
+    "_cursor": ({"type": "string", "maxLength": 1000}, "Of the next page: only as its link has it"),
+    "_elements": (
+        {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]{0,63}(,[A-Za-z][A-Za-z0-9]{0,63}){0,49}$"},
+        "Only these elements",
+    ),
+    "_id": (ID, "Of this id"),
+    "_outputFormat": ({"enum": ["application/fhir+ndjson", "application/ndjson", "ndjson"]}, "Of the files"),
+    "_since": (_MOMENT, "Only what was written here since"),
+    "_summary": ({"enum": ["count", "data", "false", "text", "true"]}, "Only a part of each resource"),
+    "_total": ({"enum": ["accurate", "estimate", "none"]}, "How exactly matches are counted"),
+    "_type": ({"type": "string", "pattern": "^[A-Z][A-Za-z]*(,[A-Z][A-Za-z]*)*$"}, "Only these types"),
+    "end": (_DAY, "Of care that was given until then"),
+    "start": (_DAY, "Of care that was given from then on"),
+}
+
+
+def taking(names: Iterable[str]) -> dict[str, Any]:
+    """A route's ``openapi_extra`` for parameters that it takes."""
+    return {"parameters": [_parameter(name, *_KNOWN[name]) for name in sorted(names)]}
+
+
+def of_every_request() -> list[dict[str, Any]]:
+    """Parameters that any FHIR request may carry."""
+    formats = {"enum": ["json", "application/json", "text/json", "application/fhir+json"]}
+    return [
+        _parameter("_format", formats, "What is answered with, before what Accept says"),
+        _parameter("_pretty", {"type": "boolean"}, "Taken; resources are shown as they are kept"),
+    ]
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}

@@ -1,0 +1,126 @@
+"""Why a caller asks: its purpose of use and justification, read in one place for every route.
+
+The headers ``X-Purpose-Of-Use`` (an HL7 v3 ActReason code) and ``X-Justification`` go everywhere; routes under
+``/api`` take the query parameters ``purpose`` and ``justification`` too (in FHIR those names are search parameters).
+Whoever says nothing has the usual purpose of the route. What is said and cannot be meant is refused, never dropped: an
+unknown code, a header or parameter given twice, a header that contradicts the query.
+
+HTTP headers are bytes. A justification outside ASCII is sent percent-encoded as UTF-8, with or without the ``UTF-8''``
+of RFC 8187; raw UTF-8 and ISO-8859-1 are understood as well, so that no emergency fails for an umlaut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import unquote, unquote_to_bytes
+
+from fastapi import Depends, Header, Query, Request
+
+from twinward.access import justification as sentences
+from twinward.errors import BadInput
+from twinward.vocabulary import Purpose
+
+PURPOSE_HEADER, JUSTIFICATION_HEADER = "X-Purpose-Of-Use", "X-Justification"
+_CODES = [one.value for one in Purpose]
+_MAX_HEADER_CHARS = 12 * sentences.MAX_CHARS
+"""A character of UTF-8 has four bytes at most, and each is three characters when it is percent-encoded."""
+
+_EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a request says of its reason; ``purpose`` is None where it does not say."""
+
+    purpose: Purpose | None = None
+    justification: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Purpose of use, and what justifies breaking the glass."""
+
+    purpose: Purpose
+    justification: str = ""
+
+
+async def stated_in_headers(
+    request: Request,
+    x_purpose_of_use: Annotated[
+        str, Header(max_length=32, json_schema_extra={"enum": ["", *_CODES]}, description="HL7 v3 ActReason.")
+    ] = "",
+    x_justification: Annotated[
+        str,
+        Header(
+            max_length=_MAX_HEADER_CHARS,
+            json_schema_extra={"maxLength": sentences.MAX_CHARS},
+            description="UTF-8, percent-encoded outside ASCII; so long once it is decoded.",
+        ),
+    ] = "",
+) -> Stated:
+    """What the headers say. Raises ``BadInput`` for an unknown purpose, a header given twice, one not to be read."""
+    for name in (PURPOSE_HEADER, JUSTIFICATION_HEADER):
+        if len(request.headers.getlist(name)) > 1:
+            raise BadInput(f"{name} is given more than once", hint="send it once")
+    return Stated(_purpose(x_purpose_of_use), sentences.bounded(_decoded(x_justification)))
+
+
+async def stated(
+    request: Request,
+    headers: Annotated[Stated, Depends(stated_in_headers)],
+    purpose: Annotated[Purpose | None, Query(description="HL7 v3 ActReason, as X-Purpose-Of-Use.")] = None,
+    justification: Annotated[str, Query(max_length=sentences.MAX_CHARS, description="As X-Justification.")] = "",
+) -> Stated:
+    """What headers and query say together. Raises ``BadInput`` where they contradict each other."""
+    for name in ("purpose", "justification"):
+        if len(request.query_params.getlist(name)) > 1:
+            raise BadInput(f"the parameter {name} is given more than once", hint="send it once")
+    said = sentences.bounded(justification)
+    if headers.purpose and purpose and headers.purpose is not purpose:
+        raise BadInput(f"{PURPOSE_HEADER} and the parameter purpose contradict each other", hint="send one of them")
+    if headers.justification and said and headers.justification != said:
+        raise BadInput(f"{JUSTIFICATION_HEADER} and the parameter justification differ", hint="send one of them")
+    return Stated(purpose or headers.purpose, said or headers.justification)
+
+
+def reason_or(usual: Purpose) -> Callable[..., Awaitable[Reason]]:
+    """A FastAPI dependency: the reason of a request, for ``usual`` where none is stated."""
+
+    async def reason_of(said: Annotated[Stated, Depends(stated)]) -> Reason:
+        return Reason(said.purpose or usual, said.justification)
+
+    return reason_of
+
+
+reason = reason_or(Purpose.TREATMENT)
+"""The reason of a request for a twin: to treat the patient, unless it says otherwise."""
+
+
+def _purpose(code: str) -> Purpose | None:
+    try:
+        return Purpose(code.strip()) if code.strip() else None
+    except ValueError:
+        raise BadInput(f"{PURPOSE_HEADER} is not a purpose known here", hint=f"one of {', '.join(_CODES)}") from None
+
+
+def _decoded(header: str) -> str:
+    """A header's text. Servers hand headers over as ISO-8859-1, whatever bytes were sent."""
+    raw = header.strip().encode("latin-1", errors="replace")
+    extended = _EXTENDED.match(header.strip())
+    if extended:
+        try:
+            return unquote_to_bytes(raw[extended.end() :]).decode()
+        except UnicodeDecodeError:
+            hint = "percent-encode its UTF-8 bytes, e.g. UTF-8''%E6%98%8F%E8%BF%B7"
+            raise BadInput(f"{JUSTIFICATION_HEADER} is not UTF-8 as RFC 8187 has it", hint=hint) from None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text  # "SpO2 fell to 80%ab": a per cent sign that encodes nothing

@@ -1,0 +1,275 @@
+"""``twinward account``: who may sign in, and taking that away again. A node that is served follows at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinward.cli.opening import node_at, typed_by
+from twinward.cli.screen import HomeOption, JsonOption, ask_secret, read_secret_input, say, show_json, show_table, table
+from twinward.errors import BadInput
+
+if TYPE_CHECKING:
+    from twinward.access.account_events import Doer
+    from twinward.access.account_record import AccountRecord
+    from twinward.node import Node
+
+app = typer.Typer(help="See accounts; disable them, revoke tokens, reset passwords.", no_args_is_help=True)
+
+PASSWORD_MAX_BYTES = 1024
+AccountArgument = Annotated[str, typer.Argument(help="The account's id, as `twinward account list` prints it.")]
+OfficerOption = Annotated[
+    str | None,
+    typer.Option("--as", help="The officer in whose name this is done; without one, whoever is at this machine."),
+]
+ExpiresOption = Annotated[
+    str | None, typer.Option(help="For how long the token is good, in days: 90d.", show_default="for ever")
+]
+PasswordFileOption = Annotated[
+    Path | None, typer.Option(help="A file with the password, '-' for standard input; else it is asked for.")
+]
+
+
+@app.callback()
+def _account() -> None:
+    """See accounts; disable them, revoke tokens, reset passwords."""
+
+
+@app.command("list")
+def list_accounts(by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Every account: its role, whether it may be used, its tokens, and when they were last used (to the day).
+
+    Exit codes: 0, 3 no node or no such officer, 6 policy says no.
+
+    Example: twinward account list --json
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        shown = [_json(node, one) for one in node.account_desk.all(who)]
+        if as_json:
+            show_json({"accounts": shown})
+            return
+        rows = table("account", "role", "state", "password", "tokens", "last used")
+        for one in shown:
+            good = sum(token["state"] == "good" for token in one["tokens"])
+            days = [part["last_used"] for part in (*one["tokens"], one["password"] or {"last_used": None})]
+            rows.add_row(
+                one["account"],
+                one["role"],
+                "disabled" if one["disabled"] else "in use",
+                _password_state(one["password"]),
+                f"{good} of {len(one['tokens'])} good" if one["tokens"] else "",
+                max((day for day in days if day), default="never"),
+            )
+        show_table(rows)
+
+
+@app.command()
+def show(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """One account and its tokens, by number. Secrets are not kept, so none is shown.
+
+    Exit codes: 0, 3 no such account, 6 policy says no.
+
+    Example: twinward account show acme
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.one(account, who), as_json=as_json)
+
+
+@app.command()
+def disable(
+    account: AccountArgument,
+    last_officer: Annotated[
+        bool, typer.Option("--last-officer", help="Also where no officer is left who could undo it elsewhere.")
+    ] = False,
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let nobody sign in with an account, and end at once its sessions, streams and exports, in a served node too.
+
+    Exit codes: 0, 3 no such account, 4 it is the last officer's, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account disable dr-lee --as olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        was = node.account_desk.one(account, who).disabled
+        record = node.account_desk.disable(account, who, last_officer=last_officer)
+        _tell(node, record, as_json=as_json, note="it was disabled already" if was else "")
+
+
+@app.command()
+def enable(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Let an account be used again, with its password and the tokens that were not revoked.
+
+    Exit codes: 0, 3 no such account, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account enable dr-lee --as olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        was = node.account_desk.one(account, who).disabled
+        record = node.account_desk.enable(account, who)
+        _tell(node, record, as_json=as_json, note="" if was else "it might be used already")
+
+
+@app.command("end-sessions")
+def end_sessions(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """End every session, stream and export of an account. Its password and tokens stay good.
+
+    Exit codes: 0, 3 no such account, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account end-sessions olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.end_sessions(account, who), as_json=as_json)
+
+
+@app.command("new-token")
+def new_token(
+    account: AccountArgument,
+    expires: ExpiresOption = None,
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Another bearer token for an account, printed this once. To rotate: make one, use it, revoke the old one.
+
+    Exit codes: 0, 2 a bad time, 3 no such account, 4 it has too many, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account new-token acme --expires 90d
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        number, token = node.account_desk.new_token(account, who, expires_in_days=days_of(expires))
+        if as_json:
+            show_json({"account": account, "number": number, "token": token})
+            return
+        say(token)
+        say(f"This is token {number} of {account}. It is shown once and not kept.")
+
+
+@app.command("revoke-token")
+def revoke_token(
+    account: AccountArgument,
+    number: Annotated[int, typer.Argument(min=1, help="Which, as `twinward account show` numbers them.")],
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token worthless, and end at once what runs by it.
+
+    Exit codes: 0, 3 no such account or token, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account revoke-token acme 1 --as olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.revoke_token(account, number, who), as_json=as_json)
+
+
+@app.command("reset-password")
+def reset_password(
+    account: AccountArgument,
+    password_file: PasswordFileOption = None,
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set an account's password. Whoever signs in with it must choose another one first; all its sessions end.
+
+    Exit codes: 0, 2 a weak password, 3 no such account, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account reset-password olga --password-file ./new
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        record = node.account_desk.reset_password(account, password_of(password_file), who)
+        _tell(node, record, as_json=as_json)
+
+
+@app.command("expire-password")
+def expire_password(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Have an account choose a new password when it signs in next; its sessions end now.
+
+    All passwords expire after TWINWARD_PASSWORD_DAYS days, if that is set. Exit codes: 0, 2 it has no password, 3 no
+    such account, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account expire-password olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.expire_password(account, who), as_json=as_json)
+
+
+def days_of(text: str | None) -> int | None:
+    """``90d`` as 90. Raises ``BadInput``."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"0*([1-9][0-9]{0,3})d", text, re.ASCII)
+    if found:
+        return int(found[1])
+    if re.fullmatch(r"[0-9]+d", text, re.ASCII):
+        raise BadInput("a token is good for 1 to 9999 days", hint="leave --expires out for one that does not end")
+    raise BadInput(f"{text!r} is no number of days", hint="say it as 90d")
+
+
+def password_of(file: Path | None) -> str:
+    """A new password, from a file or typed twice. Raises ``BadInput``."""
+    if file is None:
+        return ask_secret("Password", option="--password-file", twice=True)
+    try:
+        return read_secret_input(file, "the password", most=PASSWORD_MAX_BYTES).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadInput("the password is not UTF-8 text") from None
+
+
+@contextmanager
+def _desk(home: Path | None, by: str | None, *, as_json: bool) -> Iterator[tuple[Node, Doer]]:
+    with node_at(home, as_json=as_json) as node:
+        yield node, doer_at(node, by)
+
+
+def doer_at(node: Node, by: str | None = None) -> Doer:
+    """Who changes accounts at this machine: an officer, if one is named, else whoever types. Raises ``NotFound``."""
+    from twinward.access.account_events import Doer
+
+    return Doer(via=typed_by()) if by is None else Doer(node.accounts.named(by), typed_by())
+
+
+def _json(node: Node, record: AccountRecord) -> dict[str, Any]:
+    from twinward.access.account_view import account_json
+
+    shown = account_json(node.accounts, record)
+    del shown["sessions_here"]  # sessions are the served node's, not this command's
+    return shown
+
+
+def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -> None:
+    shown = _json(node, record)
+    if as_json:
+        show_json(shown)
+        return
+    state = "is disabled" if shown["disabled"] else "may be used"
+    say(f"{shown['account']} ({shown['role']}) {state}" + (f"; {note}" if note else ""))
+    if shown["password"]:
+        used = shown["password"]["last_used"] or "never"
+        say(f"password  {_password_state(shown['password'])}, last used {used}")
+    for one in shown["tokens"]:
+        until = f", good until {one['expires'][:10]}" if one["expires"] else ""
+        say(f"token {one['number']:<3} {one['state']}{until}, last used {one['last_used'] or 'never'}")
+
+
+def _password_state(password: dict[str, Any] | None) -> str:
+    if password is None:
+        return ""
+    if password["must_change"]:
+        return "to be changed"
+    return f"since {password['since'][:10]}"

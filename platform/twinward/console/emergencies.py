@@ -1,0 +1,97 @@
+"""The console's page of emergencies: what waits for a review, what is overdue, and the form that reviews one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.accounts import Session
+from twinward.access.emergencies import Emergencies
+from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency
+from twinward.access.justification import MAX_CHARS
+from twinward.api.audit import officer_permit
+from twinward.clock import iso
+from twinward.console.cookies import PATH
+from twinward.console.pages import Console
+from twinward.console.sessions import require_csrf
+from twinward.errors import BadInput
+
+PAGE = f"{PATH}/emergencies"
+MOST_REVIEWED = 100
+"""Reviewed ones on the page, the newest; the log has all."""
+
+_BADGES = {"overdue": "bad", "open": "warn", "waiting": "warn", "reviewed": "good"}
+_STATES = {"overdue": "review overdue", "open": "open now", "waiting": "to be reviewed", "reviewed": "reviewed"}
+
+
+def add_emergencies(router: APIRouter, console: Console) -> None:
+    """Add the page and its form to the pages' router."""
+
+    @router.get("/emergencies")
+    def page(request: Request) -> Response:
+        return _page(console, request, console.sessions.officer(request))
+
+    @router.post("/emergencies/{name}")
+    def review(
+        request: Request,
+        name: Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")],
+        finding: Annotated[str, Form(max_length=16)],
+        note: Annotated[str, Form(max_length=4 * MAX_CHARS)],
+        csrf: Annotated[str, Form(max_length=64)],
+    ) -> Response:
+        session, node = console.sessions.officer(request), console.node
+        require_csrf(session, csrf)
+        if finding not in (JUSTIFIED, UNJUSTIFIED):
+            raise BadInput("a review finds an emergency justified or unjustified", hint="go back and choose one")
+        permit = officer_permit(node.access, session.principal, "emergency review")
+        node.emergencies.review(permit, name, justified=finding == JUSTIFIED, note=note)
+        return RedirectResponse(PAGE, status_code=303)
+
+
+def _page(console: Console, request: Request, session: Session) -> Response:
+    node = console.node
+    every = node.emergencies.all(officer_permit(node.access, session.principal, "emergencies"))
+    review_s = node.emergencies.limits.review_s
+    waiting = sorted((one for one in every if not one.finding), key=lambda one: one.due_ms(review_s))
+    reviewed = [one for one in every if one.finding]
+    return console.page(
+        request,
+        "emergencies.html",
+        session,
+        waiting=[_shown(node.emergencies, one, node.clock.now_ms()) for one in waiting],
+        reviewed=[_shown(node.emergencies, one, node.clock.now_ms()) for one in reviewed[:MOST_REVIEWED]],
+        limits=node.emergencies.limits,
+        undeclared=node.emergencies.standing().undeclared,
+        problem=node.follow_up.problem,
+    )
+
+
+def _shown(emergencies: Emergencies, one: Emergency, now_ms: int) -> dict[str, Any]:
+    review_s = emergencies.limits.review_s
+    state = one.state(now_ms, review_s)
+    return {
+        "name": one.name,
+        "badge": _BADGES[state],
+        "state": _STATES[state],
+        "agent": one.agent or "unknown",
+        "unit": one.unit,
+        "twin": one.twin or "",
+        "justification": one.justification,
+        "started": _minute(one.started_ms),
+        "ended": "" if one.is_open(now_ms) else _minute(one.until_ms if one.ended_ms is None else one.ended_ms),
+        "due": _minute(one.due_ms(review_s)),
+        "declared": one.deadline_ms is not None,
+        "in_log": one.index is not None,
+        "finding": one.finding,
+        "note": one.note,
+        "reviewer": one.reviewer,
+        "late": one.late,
+        "closed": one.closed,
+    }
+
+
+def _minute(at_ms: int) -> str:
+    return iso(at_ms)[:16].replace("T", " ")

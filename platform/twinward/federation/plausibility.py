@@ -1,0 +1,58 @@
+"""Whether a released sum can come from patients and their hospitals' noise at all.
+
+Post-processing: it looks at nothing but the sum that privacy was paid for. A hospital that adds far more noise than the
+protocol's, or numbers that are no contributions, ruins the model for everybody; such a sum is refused and no model of
+it is registered. What a liar hides within these bounds is not found here.
+
+1. N patients of norm at most Δ sum to a norm of at most NΔ, and n noises of variance v to one of about √(nvd); N is
+   bounded by ``HEADROOM`` times the protocol's public guess.
+2. DP-VAR's moments are Σ z zᵀ, each scaled down: positive semidefinite, so no eigenvalue of their noisy sum lies below
+   minus the spectral norm of the noise, which is about 2√(nvw) for width w (Wigner).
+
+Bounds leave six standard deviations, so an honest sum fails with a chance below 1e-8.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from twinward.federation.accountant import PrivacyPlan
+from twinward.federation.errors import SumImplausible
+from twinward.federation.moments import gram_matrix
+from twinward.federation.private_sum import Integers, noise_variance, sensitivity
+from twinward.federation.study import DetectorKind, StudyProtocol
+
+HEADROOM: Final = 4
+"""Times the protocol's guess of the cohort that there may be patients. The true number is nobody's to know."""
+
+_DEVIATIONS: Final = 6.0
+
+
+def require_plausible(study: StudyProtocol, plan: PrivacyPlan, total: Integers) -> None:
+    """Raise unless an opened sum ``[dimension]`` can be one of this protocol.
+
+    Raises:
+        SumImplausible: it cannot: a hospital lies, or there are far more patients than the protocol says.
+    """
+    dimension = len(total)
+    honest = len(study.hospitals) - study.colluding
+    spread = math.sqrt(len(study.hospitals) * noise_variance(plan.noise_multiplier, dimension, honest))
+    most = HEADROOM * study.expected_patients * sensitivity(dimension)
+    if float(np.linalg.norm(total.astype(np.float64))) > most + spread * (math.sqrt(dimension) + _DEVIATIONS):
+        raise _implausible(study, "larger than all its patients together")
+    if study.detector is DetectorKind.MOMENTS:
+        matrix = gram_matrix(total.astype(np.float64))
+        least = -spread * (2 * math.sqrt(len(matrix)) + _DEVIATIONS)
+        if float(np.linalg.eigvalsh(matrix)[0]) < least:
+            raise _implausible(study, "no sum of moments under the protocol's noise")
+
+
+def _implausible(study: StudyProtocol, what: str) -> SumImplausible:
+    return SumImplausible(
+        f"the hospitals' sum in {study.study_id} is {what}: at least one of them does not keep to the protocol",
+        hint=f"no model is made of it; run with other hospitals, or with more than {study.expected_patients} "
+        "expected_patients if that guess was far too low",
+    )

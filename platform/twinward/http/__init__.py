@@ -1,0 +1,1 @@
+"""What HTTP itself means (RFC 9110), pure: header fields in, a verdict out. Routes are in ``api``."""

@@ -1,0 +1,79 @@
+"""A hospital's vault and its own view of the ledger, as a study's site uses them from a process of its own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from twinward.access.interfaces import Principal
+from twinward.config import Settings
+from twinward.federation.ledger_adapters import LedgerReservations
+from twinward.federation.reservation import ReservedPrivacy
+from twinward.monitoring import Stays
+from twinward.node.homes import home_of
+from twinward.node.node import Node
+from twinward.node.opening import join_as_peer, open_node
+from twinward.restored_home import NotAtWork
+from twinward.twins.readers import StayReader
+
+MEMORY_FILE: Final = "studies.db"
+"""In a hospital's home: which rounds of which studies it answered."""
+
+
+@dataclass
+class VaultStays:
+    """A hospital's stays, read in its own process from its own vault, each through its own permit.
+
+    Also its view of the ledger (``Reservations``): through its own node, whatever a coordinator says. The node stays
+    open as long as the process lives: whether a patient has withdrawn is asked before each round.
+
+    Args:
+        home: the home of the node that this machine serves.
+        name: the hospital: that node's own, or a member of its embedded consortium.
+        researcher: who trains.
+    """
+
+    home: Path
+    name: str
+    researcher: Principal
+    _node: Node | None = field(default=None, repr=False)
+    _reader: StayReader | None = field(default=None, repr=False)
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def stays(self, study: str) -> Stays:
+        """The stays of every patient of this hospital whose consent allows research now."""
+        if self._reader is None:
+            node = self._opened()
+            self._reader = StayReader(node.twins, node.vault, node.access, self.researcher)
+        return self._reader.stays(study)
+
+    def withdrawn(self) -> frozenset[int]:
+        """Which of them have withdrawn since."""
+        return self._reader.withdrawn() if self._reader is not None else frozenset()
+
+    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
+        """What the consortium's ledger holds for a protocol, as this hospital's node sees it.
+
+        Raises:
+            NotAtWork: the home was restored and is not at work: what it remembers of its answers may be old.
+            Unavailable: the chain does not answer.
+        """
+        return LedgerReservations(self._opened().consortium.budgets).of_study(fingerprint)
+
+    def _opened(self) -> Node:
+        if self._node is None:
+            node = self._open.enter_context(open_node(self.home))
+            if node.restored is not None:
+                raise NotAtWork("it answers no study")
+            if self.name != node.settings.tenant:
+                node = join_as_peer(node, self.name)
+                self._open.callback(node.close_own)
+            self._node = node
+        return self._node
+
+
+def memory_of(settings: Settings, name: str) -> Path:
+    """Where a hospital's site remembers what it answered."""
+    return home_of(settings, name) / MEMORY_FILE

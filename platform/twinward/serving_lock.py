@@ -1,0 +1,118 @@
+"""One server on a home: whoever serves it holds a lock that dies with its process, also by kill -9.
+
+A POSIX record lock (fcntl(2), F_SETLK), not flock(2): children do not inherit it, so a scoring process that outlives
+a killed server keeps nobody out. Closing any descriptor of the file would drop it, so the server opens it nowhere else.
+
+In the file the server says how far it followed what other processes did: a command that lets somebody leave a cohort
+waits for that before it says that it is done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinward.errors import BadInput, Conflict
+
+LOCK_FILE = "serving.lock"
+"""In a home that was ever served. It holds the server's process id, and the moment up to which it followed others."""
+_MAX_BYTES = 64
+FOLLOWED_WITHIN_S = 30.0
+_LOOK_AGAIN_S = 0.02
+_PROBES_OUTWAITED = 5
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The one server of a home."""
+
+    descriptor: int
+
+    def followed(self, moment_ns: int) -> None:
+        """Say that what other processes did before a ``moment`` is followed."""
+        os.pwrite(self.descriptor, f"{os.getpid():>20} {moment_ns:>20}".encode(), 0)
+
+
+def moment() -> int:
+    """Now, in nanoseconds since the machine started: the same for all of its processes, and never set back."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def await_followed(home: Path, since_ns: int, *, within_s: float = FOLLOWED_WITHIN_S) -> bool:
+    """Wait until the server of a home has followed what was done before a moment; at once where nobody serves it.
+
+    Not for the server's own process: looking would drop its lock.
+
+    Returns:
+        False where it has not, within that time.
+    """
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            require_not_served(home)
+        except Conflict:
+            pass
+        else:
+            return True
+        words = (home / LOCK_FILE).read_bytes()[:_MAX_BYTES].split()
+        if len(words) == 2 and words[1].isdigit() and int(words[1]) >= since_ns:
+            return True
+        time.sleep(_LOOK_AGAIN_S)
+    return False
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Serving]:
+    """Be the one server of a home.
+
+    Raises:
+        Conflict: another process serves it.
+        BadInput: the home cannot be written.
+    """
+    descriptor = _open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    try:
+        for _ in range(_PROBES_OUTWAITED):  # somebody who only looks holds it for a moment
+            with suppress(Conflict):
+                _take(descriptor, home, fcntl.LOCK_EX)
+                break
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            _take(descriptor, home, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        held = Serving(descriptor)
+        held.followed(0)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def require_not_served(home: Path) -> None:
+    """Raise ``Conflict`` while another process serves a home. For what would take it away from under the server."""
+    if not (home / LOCK_FILE).exists():
+        return
+    descriptor = _open(home / LOCK_FILE, os.O_RDONLY)
+    try:
+        _take(descriptor, home, fcntl.LOCK_SH)  # shared: who looks is not taken for a server by others who look
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be opened: {error.strerror}", hint="is the home yours to write?") from None
+
+
+def _take(descriptor: int, home: Path, kind: int) -> None:
+    try:
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
+    except OSError:
+        words = os.pread(descriptor, _MAX_BYTES, 0).decode("ascii", "replace").split()
+        by = f" by process {words[0]}" if words and words[0].isdigit() else ""
+        raise Conflict(f"{home} is being served{by}", hint="stop that server first, or give another --home") from None

@@ -1,0 +1,165 @@
+"""What is known of a twin's features: every reading with the record that said it, and what its person is.
+
+Stored as one JSON record of category ``features``; ``twinward.twins.features`` derives what stands from it, at the
+moment that is asked about. A record's readings leave with it: when it is corrected, deleted or entered in error, what
+it said is taken out by its name, and what other records said stands again. Nothing else has to be opened for that.
+
+**Which reading stands.** The latest by the moment it was measured; of one moment the more final (corrected before
+final before preliminary), then the one told later, then the earlier code of the schema. The order is total, so what
+stands does not depend on the order in which records came in.
+
+**Bounds.** Of each feature the best ``MOST_KEPT`` readings are kept, and ``MOST_AWAITED`` dated later than the day they
+came in. ``cut`` is the best of those that were left out: nothing below it is taken any more, so should all that is kept
+be withdrawn, the feature is missing until the patient is imported again. It is never another reading than the best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from twinward.feature_schema import Feature, FeatureSchema
+from twinward.twins.errors import FeaturesUnreadable
+from twinward.twins.measurements import Measurement, Person, canonical_code, convert
+
+MOST_KEPT = 32
+MOST_AWAITED = 8
+_MAX_CONTENT_BYTES = 256 * 1024
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What one record says of one feature.
+
+    Attributes:
+        value: in the schema's unit.
+        at_ms: when it was measured, in ms since the epoch.
+        finality: as of ``Measurement``.
+        told_ms: when it was made available; 0 where that is not known.
+        place: of its LOINC code among the feature's; 0 is preferred.
+        source: the record's name.
+    """
+
+    value: float
+    at_ms: int
+    finality: int
+    told_ms: int
+    place: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Claims by feature, best first. ``person`` is None where nothing was said of it."""
+
+    schema: str
+    claims: Mapping[str, tuple[Claim, ...]] = field(repr=False)
+    person: Person | None = field(default=None, repr=False)
+    cut: Mapping[str, Claim] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not self.claims and self.person in (None, Person())
+
+
+class _Content(msgspec.Struct, forbid_unknown_fields=True):
+    schema: str
+    claims: dict[str, tuple[Claim, ...]]
+    cut: dict[str, Claim]
+    person: Person | None
+
+
+def evidence_of(
+    schema: FeatureSchema, person: Person | None, measurements: Iterable[Measurement], until_ms: int
+) -> Evidence:
+    """What measurements and a person say about the features of a schema.
+
+    Args:
+        schema: which features there are.
+        person: None where nothing is said of it.
+        measurements: numbers no feature is made of are passed over, as are those in units that say nothing here.
+        until_ms: the end of the day on which it is said; what is dated later is awaited.
+    """
+    wanted: dict[str, list[tuple[Feature, int]]] = {}
+    for feature in schema.features:
+        for place, code in enumerate(feature.loinc):
+            wanted.setdefault(code, []).append((feature, place))
+    claims: dict[str, set[Claim]] = {}
+    for one in measurements:
+        for feature, place in wanted.get(canonical_code(one.code), ()):
+            value = convert(one, feature.unit, feature.substance)
+            if value is not None and math.isfinite(value):
+                claim = Claim(float(value), one.at_ms, one.finality, one.told_ms, place, one.source)
+                claims.setdefault(feature.name, set()).add(claim)
+    return _bounded(
+        Evidence(schema.fingerprint(), {name: tuple(some) for name, some in claims.items()}, person), until_ms
+    )
+
+
+def joined(older: Evidence, newer: Evidence, until_ms: int) -> Evidence:
+    """What both say; of the person what the newer says, if it says anything. Joining the same again changes nothing."""
+    said = {name: older.claims.get(name, ()) + some for name, some in newer.claims.items()}
+    person = older.person if newer.person is None else newer.person
+    cut = dict(older.cut)
+    for name, claim in newer.cut.items():
+        cut[name] = max(claim, cut.get(name, claim), key=_order)
+    fresh = _bounded(Evidence(older.schema, said, person, cut), until_ms)
+    untouched = {name: some for name, some in older.claims.items() if name not in said}
+    return replace(fresh, claims={**untouched, **fresh.claims})
+
+
+def without(evidence: Evidence, sources: Collection[str]) -> Evidence:
+    """What is left when some records no longer say anything."""
+    left = {name: tuple(one for one in some if one.source not in sources) for name, some in evidence.claims.items()}
+    return replace(evidence, claims={name: some for name, some in left.items() if some})
+
+
+def to_content(evidence: Evidence) -> bytes:
+    """The bytes of a feature record. Equal evidence gives equal bytes."""
+    claims = {name: evidence.claims[name] for name in sorted(evidence.claims)}
+    cut = {name: evidence.cut[name] for name in sorted(evidence.cut)}
+    return msgspec.json.encode(_Content(evidence.schema, claims, cut, evidence.person))
+
+
+def from_content(schema: FeatureSchema, content: bytes) -> Evidence:
+    """A stored feature record.
+
+    Raises:
+        FeaturesUnreadable: malformed, or made under another schema (then it must be derived anew).
+    """
+    again = "import the patient again"
+    if len(content) > _MAX_CONTENT_BYTES:
+        raise FeaturesUnreadable("a stored feature vector is implausibly large")
+    try:
+        stored = msgspec.json.decode(content, type=_Content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise FeaturesUnreadable("a stored feature vector is malformed", hint=again) from error
+    if stored.schema != schema.fingerprint():
+        hint = "import the patient again: its features are then derived under the present schema"
+        raise FeaturesUnreadable("this feature vector was made under another feature schema", hint=hint)
+    if not stored.claims.keys() <= {feature.name for feature in schema.features}:
+        raise FeaturesUnreadable("a stored feature vector names what its schema does not")
+    if any(list(some) != sorted(set(some), key=_order, reverse=True) for some in stored.claims.values()):
+        raise FeaturesUnreadable("a stored feature vector contradicts itself", hint=again)
+    return Evidence(stored.schema, stored.claims, stored.person, stored.cut)
+
+
+def _order(claim: Claim) -> tuple[int, int, int, int, str, float]:
+    return claim.at_ms, claim.finality, claim.told_ms, -claim.place, claim.source, claim.value
+
+
+def _bounded(evidence: Evidence, until_ms: int) -> Evidence:
+    claims: dict[str, tuple[Claim, ...]] = {}
+    cut = dict(evidence.cut)
+    for name, some in evidence.claims.items():
+        ordered = sorted(set(some), key=_order, reverse=True)
+        awaited = [one for one in ordered if one.at_ms > until_ms][-MOST_AWAITED:]
+        due = [one for one in ordered if one.at_ms <= until_ms and (name not in cut or _order(one) > _order(cut[name]))]
+        if len(due) > MOST_KEPT:
+            cut[name] = due[MOST_KEPT]
+        if awaited or due:
+            claims[name] = (*awaited, *due[:MOST_KEPT])
+    return replace(evidence, claims=claims, cut=cut)

@@ -1,0 +1,329 @@
+"""Ways to break a study's privacy, each put into the product, and checks that must notice.
+
+A check looks from outside: at what hospitals release, through their sites. Every one passes on the product as it is;
+every mutant makes its check fail.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.integration.federation.kit import HOSPITALS, site_of
+from twinward.federation import private_sum, secure_sum, site
+from twinward.federation.autoencoder import AutoencoderDetector
+from twinward.federation.detector import Detector, Parameters, build_detector
+from twinward.federation.errors import KeyRefused
+from twinward.federation.moments import MomentsDetector
+from twinward.federation.normalise import Blocks, normalise
+from twinward.federation.private_sum import UNIT, sensitivity
+from twinward.federation.secure_sum import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum
+from twinward.federation.site import HospitalSite
+from twinward.federation.stay_sources import HeldStays
+from twinward.federation.study import StudyProtocol
+from twinward.monitoring import Stays
+from twinward.simulated_stays import simulate_stays
+
+pytestmark = pytest.mark.slow
+
+MANY = 1026
+"""Beyond the borders of both detectors' chunks."""
+BORDERS = (0, 255, 256, 511, 512, 1023, 1024, 1025)
+
+MOMENTS = StudyProtocol.for_moments("m", HOSPITALS, bins=4, clip=0.5, expected_patients=3 * MANY)
+GRADIENTS = StudyProtocol.for_autoencoder(
+    "g", HOSPITALS, bins=3, hidden=2, rounds=2, clip=1e-3, expected_patients=3 * MANY
+)
+WIDE = StudyProtocol.for_autoencoder("w", HOSPITALS, bins=2, hidden=48, rounds=2, epsilon=1.0, expected_patients=3)
+"""33,000 coordinates and no patients: what is released is noise."""
+
+EAST = simulate_stays(MANY, 5, severity=0.9)
+EAST[[0, 255, 511, 1024], :, ::2] = 3e38  # as abnormal as it gets
+OTHERS = simulate_stays(3, 6)
+
+
+def start_of(study: StudyProtocol) -> Parameters:
+    untrained = build_detector(study).untrained()
+    return untrained + np.random.default_rng(1).normal(0, 0.3, untrained.shape)
+
+
+def joined(study: StudyProtocol, east: Stays, others: Stays) -> list[HospitalSite]:
+    made = [site_of(name, HeldStays(east if name == "east" else others)) for name in HOSPITALS]
+    for one in made:
+        one.join(study)
+    return made
+
+
+def released(study: StudyProtocol, made: list[HospitalSite], number: int = 1) -> np.ndarray:
+    """What a round opens to, ``[dimension]`` int64."""
+    keys = [one.open_round(number) for one in made]
+    return open_sum({one.name: one.contribute(number, start_of(study), keys) for one in made}, HOSPITALS)
+
+
+def without_noise(study: StudyProtocol, east: Stays) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "add_noise", lambda total, *_: total)
+        return released(study, joined(study, east, OTHERS))
+
+
+# What must hold.
+
+
+def one_patient_changes_a_sum_by_at_most_the_sensitivity(study: StudyProtocol) -> None:
+    whole = without_noise(study, EAST)
+    for index in BORDERS:
+        moved = whole - without_noise(study, np.delete(EAST, index, 0))
+        norm = math.sqrt(sum(int(value) ** 2 for value in moved))
+        assert norm <= sensitivity(len(moved)), f"patient {index} moves the sum by {norm / UNIT} C"
+        assert norm > 0.4 * UNIT, f"patient {index} hardly counts"
+
+
+def moments_are_bounded() -> None:
+    one_patient_changes_a_sum_by_at_most_the_sensitivity(MOMENTS)
+
+
+def gradients_are_bounded() -> None:
+    one_patient_changes_a_sum_by_at_most_the_sensitivity(GRADIENTS)
+
+
+def a_row_is_one_patients_own() -> None:
+    for study in (MOMENTS, GRADIENTS):
+        detector, start = build_detector(study), start_of(study)
+        blocks = normalise(EAST[:20], study.bins)
+        together = np.concatenate(list(detector.contributions(start, blocks)))
+        for index in range(20):
+            (alone,) = detector.contributions(start, blocks[index : index + 1])
+            np.testing.assert_allclose(together[index], alone[0], rtol=1e-4, atol=1e-6)
+
+
+def needed_multiplier(study: StudyProtocol) -> float:
+    """σ by the closed form (Balle & Wang 2018), written out once more."""
+
+    def delta(sigma: float) -> float:
+        half, whole = 1 / (2 * sigma), study.epsilon * sigma
+        return float(stats.norm.cdf(half - whole) - math.exp(study.epsilon) * stats.norm.cdf(-half - whole))
+
+    low, high = 0.01, 100.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if delta(middle) <= study.delta else (middle, high)
+    return high * math.sqrt(study.rounds)
+
+
+def noise_is_what_two_honest_hospitals_of_three_owe() -> None:
+    made = joined(WIDE, EAST[:0], OTHERS[:0])
+    owed = needed_multiplier(WIDE) * UNIT * math.sqrt(3 / 2)
+    for number in (1, 2):
+        noise = released(WIDE, made, number).astype(float)
+        assert abs(noise.std() / owed - 1) < 0.02  # five standard errors
+        assert abs(noise.mean()) < 5 * owed / math.sqrt(len(noise))
+
+
+def rounds_and_runs_have_noise_of_their_own() -> None:
+    made = joined(WIDE, EAST[:0], OTHERS[:0])
+    again = joined(replace_id(WIDE), EAST[:0], OTHERS[:0])
+    seen = [released(WIDE, made, 1), released(WIDE, made, 2), released(replace_id(WIDE), again, 1)]
+    for first in range(3):
+        for second in range(first):
+            correlation = np.corrcoef(seen[first].astype(float), seen[second].astype(float))[0, 1]
+            assert abs(correlation) < 5 / math.sqrt(len(seen[0]))
+
+
+def noise_comes_from_the_systems_source() -> None:
+    assert inspect.signature(HospitalSite).parameters["random_bytes"].default is os.urandom
+    drawn = 0
+
+    def counting(size: int) -> bytes:
+        nonlocal drawn
+        drawn += size
+        return os.urandom(size)
+
+    noise = private_sum.add_noise(np.zeros(1000, np.int64), 1 << 40, counting)
+    assert drawn >= 8 * len(noise)
+
+
+def masks_fill_all_64_bits() -> None:
+    made = joined(WIDE, EAST[:0], OTHERS[:0])
+    keys = [one.open_round(1) for one in made]
+    masked = made[0].contribute(1, start_of(WIDE), keys)
+    for place in range(8):
+        counted = np.bincount(masked.view(np.uint8)[place::8], minlength=256)
+        assert stats.chisquare(counted).pvalue > 1e-6, f"byte {place}"
+
+
+def a_key_that_its_hospital_did_not_sign_is_refused() -> None:
+    made = joined(MOMENTS, OTHERS, OTHERS)
+    own = made[0].open_round(1)
+    stranger = HospitalIdentity.generate("x").signing_key
+
+    def forged(name: str) -> SignedRoundKey:
+        posing = HospitalIdentity(name, stranger)
+        return RoundSecret(posing, {name: posing.public_key}, own.study, 1).signed_key
+
+    with pytest.raises(KeyRefused):
+        made[0].contribute(1, start_of(MOMENTS), [own, forged("north"), forged("south")])
+
+
+def replace_id(study: StudyProtocol) -> StudyProtocol:
+    return StudyProtocol.parse(study.model_dump() | {"study_id": "another"})
+
+
+# What breaks it.
+
+Patch = pytest.MonkeyPatch
+
+
+def no_clip(patch: Patch) -> None:
+    patch.setattr(private_sum, "clipped_integers", lambda rows, clip: np.rint(rows / clip * UNIT).astype(np.int64))
+
+
+def clip_each_coordinate(patch: Patch) -> None:
+    def clipped(rows: np.ndarray, clip: float) -> np.ndarray:
+        return np.rint(np.clip(rows, -clip, clip) / clip * UNIT).astype(np.int64)
+
+    patch.setattr(private_sum, "clipped_integers", clipped)
+
+
+def clip_each_hour(patch: Patch) -> None:
+    clipped, honest = private_sum.clipped_integers, MomentsDetector.contributions
+
+    def hourly(self: MomentsDetector, parameters: Parameters, blocks: Blocks) -> Iterator[np.ndarray]:
+        total = np.zeros((len(blocks), self.dimension))
+        for step in range(blocks.shape[1] - 1):
+            rows = np.concatenate(list(honest(self, parameters, blocks[:, step : step + 2])))
+            total += clipped(rows, MOMENTS.clip) * (MOMENTS.clip / UNIT)
+        yield total
+
+    patch.setattr(MomentsDetector, "contributions", hourly)
+    no_clip(patch)
+
+
+def statistics_of_the_data(patch: Patch) -> None:
+    def standardised(held: Stays, bins: int) -> Blocks:
+        blocks = normalise(held, bins)
+        return np.clip((blocks - blocks.mean(0)) / (blocks.std(0) + 1e-3), -1, 1).astype(np.float32)
+
+    patch.setattr(site, "normalise", standardised)
+
+
+def _altered(patch: Patch, kind: type[Detector], alter: Callable[[np.ndarray, np.ndarray | None], np.ndarray]) -> None:
+    honest = kind.contributions
+
+    def contributions(self: Detector, parameters: Parameters, blocks: Blocks) -> Iterator[np.ndarray]:
+        before = None
+        for chunk in honest(self, parameters, blocks):
+            yield alter(chunk.copy(), before)
+            before = chunk
+
+    patch.setattr(kind, "contributions", contributions)
+
+
+def one_gradient_for_the_batch(patch: Patch) -> None:
+    _altered(patch, AutoencoderDetector, lambda chunk, _: np.repeat(chunk.mean(0, keepdims=True), len(chunk), 0))
+
+
+def a_patient_twice_at_a_border(kind: type[Detector]) -> Callable[[Patch], None]:
+    def twice(chunk: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+        if before is not None:
+            chunk[0] = before[-1]
+        return chunk
+
+    return lambda patch: _altered(patch, kind, twice)
+
+
+def shares_of_all(patch: Patch) -> None:
+    honest = private_sum.noise_variance
+    patch.setattr(site, "noise_variance", lambda multiplier, dimension, _: honest(multiplier, dimension, 3))
+
+
+def a_silent_hospital(patch: Patch) -> None:
+    honest = HospitalSite.contribute
+
+    def contribute(self: HospitalSite, *arguments: object) -> np.ndarray:
+        if self.name != "south":
+            return honest(self, *arguments)  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as silent:
+            silent.setattr(site, "add_noise", lambda total, *_: total)
+            return honest(self, *arguments)  # type: ignore[arg-type]
+
+    patch.setattr(HospitalSite, "contribute", contribute)
+
+
+def epsilon_for_each_round(patch: Patch) -> None:
+    honest = site.multiplier_of
+    patch.setattr(site, "multiplier_of", lambda study: honest(study) / math.sqrt(study.rounds))
+
+
+def noise_5_percent_low(patch: Patch) -> None:
+    honest = private_sum.noise_variance
+    patch.setattr(site, "noise_variance", lambda *given: int(honest(*given) * 0.95**2))
+
+
+def the_same_noise_every_round(patch: Patch) -> None:
+    honest, kept = private_sum.discrete_gaussian, dict[tuple[int, int], np.ndarray]()
+
+    def same(size: int, variance: int, random_bytes: Callable[[int], bytes]) -> np.ndarray:
+        return kept.setdefault((size, variance), honest(size, variance, random_bytes))
+
+    patch.setattr(private_sum, "discrete_gaussian", same)
+
+
+def a_seeded_source(patch: Patch) -> None:
+    honest, stream = private_sum.discrete_gaussian, np.random.default_rng(7)
+    patch.setattr(private_sum, "discrete_gaussian", lambda size, variance, _: honest(size, variance, stream.bytes))
+
+
+def a_seeded_default(patch: Patch) -> None:
+    defaults = HospitalSite.__init__.__kwdefaults__ | {"random_bytes": np.random.default_rng(7).bytes}
+    patch.setattr(HospitalSite.__init__, "__kwdefaults__", defaults)
+
+
+def masks_of_32_bits(patch: Patch) -> None:
+    honest = secure_sum._pair_stream
+    patch.setattr(secure_sum, "_pair_stream", lambda *given: honest(*given) & np.uint64(0xFFFFFFFF))
+
+
+def unsigned_keys(patch: Patch) -> None:
+    patch.setattr(secure_sum, "verify_round_keys", lambda *_: None)
+
+
+Check = Callable[[], None]
+
+MUTANTS: list[tuple[Callable[[Patch], None], Check]] = [
+    (no_clip, moments_are_bounded),
+    (no_clip, gradients_are_bounded),
+    (clip_each_coordinate, moments_are_bounded),
+    (clip_each_coordinate, gradients_are_bounded),
+    (clip_each_hour, moments_are_bounded),
+    (statistics_of_the_data, moments_are_bounded),
+    (one_gradient_for_the_batch, a_row_is_one_patients_own),
+    (a_patient_twice_at_a_border(MomentsDetector), moments_are_bounded),
+    (a_patient_twice_at_a_border(AutoencoderDetector), gradients_are_bounded),
+    (shares_of_all, noise_is_what_two_honest_hospitals_of_three_owe),
+    (a_silent_hospital, noise_is_what_two_honest_hospitals_of_three_owe),
+    (epsilon_for_each_round, noise_is_what_two_honest_hospitals_of_three_owe),
+    (noise_5_percent_low, noise_is_what_two_honest_hospitals_of_three_owe),
+    (the_same_noise_every_round, rounds_and_runs_have_noise_of_their_own),
+    (a_seeded_source, noise_comes_from_the_systems_source),
+    (a_seeded_default, noise_comes_from_the_systems_source),
+    (masks_of_32_bits, masks_fill_all_64_bits),
+    (unsigned_keys, a_key_that_its_hospital_did_not_sign_is_refused),
+]
+
+
+@pytest.mark.parametrize("check", list(dict.fromkeys(check for _, check in MUTANTS)), ids=lambda one: one.__name__)
+def test_the_product_as_it_is(check: Check) -> None:
+    check()
+
+
+@pytest.mark.parametrize(("mutate", "check"), MUTANTS, ids=lambda one: getattr(one, "__name__", ""))
+def test_each_mutant_is_caught(mutate: Callable[[Patch], None], check: Check, monkeypatch: Patch) -> None:
+    mutate(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check()

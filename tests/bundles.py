@@ -1,0 +1,15 @@
+"""Bundles read as an import without a name reads them: what tests of records and mappings begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twinward.clock import FixedClock
+from twinward.fhir.bundle import ParsedBundle
+from twinward.fhir.naming import OriginNames
+from twinward.fhir.naming import read_bundle as read_named
+from twinward.fhir.origin import Origin
+
+
+def read_bundle(data: bytes, origin: Origin = Origin(), **more: Any) -> ParsedBundle:  # noqa: B008 - it is frozen
+    return read_named(data, OriginNames(origin.of(data), FixedClock()), **more).bundle
