@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from twinward.witness_home import WitnessSettings, create_witness
+from twinward.consortium.witness.home import WitnessSettings, create_witness
 from twinward_ledger.note import NoteSigner, VerifierKey
 from twinward_ledger.witness_client import HttpWitness
 
@@ -112,7 +112,7 @@ def _listen(port: int) -> socket.socket:
 
 def _serve_home(home: Path, port: int, ready: Connection) -> None:
     from twinward.cli.listening import server_of
-    from twinward.witness_home import open_witness
+    from twinward.consortium.witness.home import open_witness
 
     with open_witness(home) as opened, _listen(port) as listener:
         ready.send(listener.getsockname()[1])

@@ -29,12 +29,12 @@ from twinward.config import (
     WRITING_LOCK,
     Settings,
 )
+from twinward.consortium.identity import Identity
+from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
 from twinward.errors import BadInput, NotFound, Unavailable
-from twinward.identity import Identity
 from twinward.private_files import UNFINISHED
 from twinward.restored_home import MARK
 from twinward.serving_lock import LOCK_FILE
-from twinward.split_views import EVIDENCE_FOLDER
 
 ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"

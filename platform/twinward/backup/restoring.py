@@ -32,8 +32,8 @@ from twinward.backup.sqlite_source import Progress
 from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, unpack
 from twinward.clock import Clock
 from twinward.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
+from twinward.consortium.identity import Identity
 from twinward.errors import BadInput
-from twinward.identity import Identity
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
 from twinward.restored_home import DATABASES, RestoredHome

@@ -34,7 +34,7 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
     Example: twinward consortium show --json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.consortium_standing import standing_of
+        from twinward.consortium.standing import standing_of
 
         standing = standing_of(node.consortium, node.known_names())
         now_ms = node.clock.now_ms()
@@ -141,7 +141,7 @@ def renew(
     Example: twinward consortium renew --yes
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.consortium import WitnessCard
+        from twinward.consortium.membership import WitnessCard
         from twinward.node.renewal import renew as found_anew
 
         cards = [WitnessCard.parse(read_input(card)) for card in witness_card or ()]
@@ -170,7 +170,7 @@ def _calls(node: Node, name: str, value: Any) -> list[Call]:
     if name == "retire":
         return [consortium.witness_set.retiring(_place_of(node, value))]
     if name == "register":
-        from twinward.consortium import WitnessCard
+        from twinward.consortium.membership import WitnessCard
 
         founder = WitnessCard.parse(read_input(value)).founder()
         key = bls.public_key_to_eip2537(founder.public_key)

@@ -71,7 +71,7 @@ def init(
     Example: twinward node init --home ./mercy --tenant mercy --hospital "Mercy Hospital"
     """
     with errors_taught(as_json=as_json):
-        from twinward.consortium import WitnessCard
+        from twinward.consortium.membership import WitnessCard
         from twinward.node import create_node
 
         settings = _settings(home, {"hospital": hospital, "tenant": tenant, "quorum": quorum})
@@ -301,8 +301,8 @@ def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
 
 def _agreed_status(node: Node) -> dict[str, Any]:
     """What the contracts say. Raises ``Conflict``, ``Unavailable``."""
-    from twinward.consortium import refusals_told
-    from twinward.consortium_standing import standing_of
+    from twinward.consortium.membership import refusals_told
+    from twinward.consortium.standing import standing_of
 
     standing = standing_of(node.consortium, node.known_names())
     with refusals_told():
@@ -317,7 +317,7 @@ def _agreed_status(node: Node) -> dict[str, Any]:
 
 def _own_status(node: Node) -> dict[str, Any]:
     """What the node knows by itself."""
-    from twinward.witness_health import health_of
+    from twinward.consortium.witness.health import health_of
 
     audit, census = node.audit.status(), node.keyring.census()
     return {

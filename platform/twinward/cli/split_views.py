@@ -73,7 +73,7 @@ def compare(
     Example: twinward witness compare quorum.policy --log-url https://mercy.example/log
     """
     with errors_taught(as_json=as_json):
-        from twinward.split_views import compare_witnesses, keep_evidence
+        from twinward.consortium.witness.split_views import compare_witnesses, keep_evidence
 
         found = compare_witnesses(read_policy(policy), log_url)
         files = [str(keep_evidence(target, one)) for one in found.evidence]

@@ -13,7 +13,7 @@ from twinward.cli.screen import HostOption, JsonOption, PortOption, errors_taugh
 from twinward.errors import BadInput
 
 if TYPE_CHECKING:
-    from twinward.consortium import WitnessCard
+    from twinward.consortium.membership import WitnessCard
 
 app = typer.Typer(help="Run a witness: co-sign other hospitals' logs, and only if they grew.", no_args_is_help=True)
 
@@ -53,7 +53,7 @@ def create(
     with errors_taught(as_json=as_json):
         from pydantic import ValidationError
 
-        from twinward.witness_home import WitnessSettings, create_witness
+        from twinward.consortium.witness.home import WitnessSettings, create_witness
 
         try:
             settings = WitnessSettings(name=name, url=url, listen_host=host, listen_port=port)
@@ -92,7 +92,7 @@ def card(
     Example: twinward witness card --home ./witness > northgate.card.json
     """
     with errors_taught():
-        from twinward.witness_home import open_witness
+        from twinward.consortium.witness.home import open_witness
 
         with open_witness(_home(home)) as opened:
             show_json(opened.card(url).model_dump())
@@ -119,7 +119,7 @@ def add_log(
     Example: twinward witness add-log "twinward.example/mercy/access-log+…" --anchor "1337 0xabc…" --home ./witness
     """
     with errors_taught(as_json=as_json):
-        from twinward.witness_home import open_witness, parse_anchor
+        from twinward.consortium.witness.home import open_witness, parse_anchor
         from twinward_ledger.errors import MalformedPolicy
 
         log = split_views.log_key(key)
@@ -154,7 +154,7 @@ def serve(
     """
     with errors_taught():
         from twinward.cli.witness_serving import serve_witness
-        from twinward.witness_home import open_witness
+        from twinward.consortium.witness.home import open_witness
 
         with open_witness(_home(home)) as opened:
             settings = opened.settings
@@ -170,7 +170,7 @@ def status(home: WitnessHomeOption = None, as_json: JsonOption = False) -> None:
     Example: twinward witness status --home ./witness --json
     """
     with errors_taught(as_json=as_json):
-        from twinward.witness_home import open_witness
+        from twinward.consortium.witness.home import open_witness
 
         with open_witness(_home(home)) as opened:
             logs = {origin: opened.witness.last_size(origin) for origin in opened.witness.origins()}
@@ -203,7 +203,7 @@ def remember(
     Example: twinward witness remember ./checkpoint --home ./witness
     """
     with errors_taught(as_json=as_json):
-        from twinward.witness_home import open_witness
+        from twinward.consortium.witness.home import open_witness
         from twinward_ledger.errors import SplitView, WitnessRefused
         from twinward_ledger.evidence import SplitViewEvidence
 

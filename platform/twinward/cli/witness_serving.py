@@ -10,8 +10,8 @@ import structlog
 from twinward.cli.listening import LOOPBACK, listen, server_of, stopped_by_signals
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out
+from twinward.consortium.witness.home import WitnessHome
 from twinward.serving_lock import serving
-from twinward.witness_home import WitnessHome
 
 log = structlog.get_logger("twinward.witness")
 

@@ -16,12 +16,12 @@ from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.audit.verification import VerifyReport
 from twinward.clock import iso
-from twinward.consortium_standing import proposals_of
+from twinward.consortium.standing import proposals_of
+from twinward.consortium.witness.health import health_of
 from twinward.errors import NotFound, TwinwardError
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node import Node, translated
 from twinward.vocabulary import Role
-from twinward.witness_health import health_of
 from twinward_ledger.stores.witness_memory import Standing
 
 STALE_MS = 24 * 3_600_000

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from twinward.consortium.witness.home import LOGS_FILE, SETTINGS_FILE, WitnessSettings
 from twinward.errors import Unavailable
 from twinward.node import Node
 from twinward.node.homes import home_of
 from twinward.private_files import write_private
-from twinward.witness_home import LOGS_FILE, SETTINGS_FILE, WitnessSettings
 from twinward_ledger.anchor import Anchorer, ChainAnchor
 from twinward_ledger.witness_client import HttpWitness
 

@@ -11,8 +11,8 @@ from twinward.audit.interfaces import HeadTrail
 from twinward.client.messages import BudgetReply, KeptAnswer, Mode, ResultsReply, Terms
 from twinward.clock import Clock
 from twinward.config import Settings
-from twinward.consortium import Consortium
-from twinward.identity import Identity
+from twinward.consortium.identity import Identity
+from twinward.consortium.membership import Consortium
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import Departures, Moment
 from twinward.node.homes import write_private

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from twinward.config import Settings
+from twinward.consortium.identity import Identity
 from twinward.errors import TwinwardError
-from twinward.identity import Identity
 from twinward.node.errors import KeysNotOwn
 from twinward.vault.database import Schema, open_database
 from twinward.vault.keyring import newest_kek

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twinward.clock import Clock
 from twinward.config import Settings
-from twinward.consortium import Consortium
+from twinward.consortium.identity import Identity
+from twinward.consortium.membership import Consortium
 from twinward.errors import BadInput
-from twinward.identity import Identity
 from twinward.node.homes import home_of
 from twinward.node.key_guard import require_held, require_own
 from twinward.secret_files import secret_in

@@ -34,11 +34,12 @@ from twinward.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.consortium import Consortium
+from twinward.consortium.identity import Identity
+from twinward.consortium.membership import Consortium
+from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.federation.privacy_cohort import COHORT
 from twinward.fhir.release import ReleaseByContent
-from twinward.identity import Identity
 from twinward.node.accounts import accounts_of
 from twinward.node.cohort import RunningCohort
 from twinward.node.departures import Departures
@@ -46,7 +47,6 @@ from twinward.node.errors import translated
 from twinward.node.system import SYSTEM
 from twinward.restored_home import RestoredHome
 from twinward.similarity.service import Similarity
-from twinward.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn
 from twinward.vault.compaction import Compactor

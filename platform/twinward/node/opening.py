@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twinward.clock import Clock, SystemClock
 from twinward.config import CONSORTIUM_FILE, FILE_NAME, POLICY_FILE, Settings, origin_of
-from twinward.consortium import Consortium, WitnessCard, founder_of
+from twinward.consortium.identity import Identity
+from twinward.consortium.membership import Consortium, WitnessCard, founder_of
 from twinward.errors import BadInput, Conflict, NotFound
-from twinward.identity import Identity
 from twinward.node.errors import translated
 from twinward.node.homes import empty, home_of, tighten, write_private
 from twinward.node.members import chain_key_of, identity_of, make_identity, policy_of, witness_of, witnesses_at

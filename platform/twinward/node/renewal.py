@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.config import CONSORTIUM_FILE, Settings
-from twinward.consortium import Consortium, WitnessCard, founder_of, refusals_told
+from twinward.consortium.membership import Consortium, WitnessCard, founder_of, refusals_told
 from twinward.errors import BadInput, Conflict
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node.errors import translated

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.command_line import PROGRAM
 from twinward.clock import FixedClock
 from twinward.config import Settings
-from twinward.consortium_standing import standing_of
+from twinward.consortium.standing import standing_of
 from twinward.errors import Conflict
 from twinward.federation.ledger_adapters import LedgerPrivacyBudget
 from twinward.federation.privacy_cohort import COHORT

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
 from twinward.config import Settings
+from twinward.consortium.witness.home import WitnessSettings, create_witness
 from twinward.node import create_node, open_node
-from twinward.witness_home import WitnessSettings, create_witness
 
 NAMES = ("northgate", "lakeside", "mercy")
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.command_line import PROGRAM
 from twinward.access.interfaces import Principal
 from twinward.config import CONSORTIUM_FILE, Settings
-from twinward.consortium import Addresses
+from twinward.consortium.membership import Addresses
 from twinward.errors import Conflict, Unavailable
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node import create_node, open_node

@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from eth_utils.address import is_address, to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinward.agreed_chain import AgreedChain
+from twinward.consortium.agreed_chain import AgreedChain
 from twinward.errors import BadInput, Conflict, Unavailable
 from twinward.private_files import write_public
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet

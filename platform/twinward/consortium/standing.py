@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from twinward.clock import iso
-from twinward.consortium import Consortium, refusals_told
+from twinward.consortium.membership import Consortium, refusals_told
 from twinward_contracts import abi
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import Change, name_id
