@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twinward.audit.interfaces import AccessEvent
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 
 def read_by_a_clinician(twin: TwinId) -> AccessEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
 from twinward.fhir.bundle import ParsedBundle
 from twinward.fhir.naming import OriginNames
 from twinward.fhir.naming import read_bundle as read_named

@@ -26,7 +26,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from twinward import units
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 Value: TypeAlias = float | tuple[float | str, str]
 """A number in the feature's own unit, or a number and the UCUM unit it is in: ``("66", "mmol/mol")``."""

@@ -33,7 +33,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 Stay = NDArray[np.float32]
 """One stay ``[hours, signals]`` in clinical units, NaN where nothing was charted."""

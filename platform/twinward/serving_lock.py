@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinward.errors import BadInput, Conflict
+from twinward.core.errors import BadInput, Conflict
 
 LOCK_FILE = "serving.lock"
 """In a home that was ever served. It holds the server's process id, and the moment up to which it followed others."""

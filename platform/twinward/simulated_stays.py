@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.monitoring import MAX_HOURS, SIGNALS, Stays, column
 
 _COURSES: Final = 5

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.unit_spellings import Unit, understood
 
 MAX_UNIT_CHARS = 40

@@ -49,7 +49,7 @@ from pathlib import Path
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, Head, HeadTrail
-from twinward.errors import StoreAltered, Unavailable
+from twinward.core.errors import StoreAltered, Unavailable
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger import sqlite_files
 

@@ -30,13 +30,13 @@ from twinward.access.interfaces import Principal
 from twinward.api.app import create_app
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out, table
-from twinward.config import Settings
 from twinward.console import mount
+from twinward.core.config import Settings
+from twinward.core.visible_text import visible, visible_json, visible_line
+from twinward.core.vocabulary import Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
-from twinward.visible_text import visible, visible_json, visible_line
-from twinward.vocabulary import Role, TwinId
 
 PASSWORD = "correct horse battery"
 HOSTILE = "\u202e\u2066\x1b]0;owned\x07\x9b31m\u200f\u061c\u2028\ufeff\u200b\u3164\U000e0041\u0085\ue000 [red]=1"

@@ -15,7 +15,7 @@ from scipy.stats import t as student_t
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
 from twinward.federation.accountant import calibrate, charged_epsilon, gaussian_epsilon
 from twinward.federation.baselines import train_without_privacy
 from twinward.federation.detector import build_detector

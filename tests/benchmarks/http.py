@@ -16,7 +16,7 @@ from twinward.access.accounts import Accounts
 from twinward.access.interfaces import Principal
 from twinward.api.auth import bearer_principal
 from twinward.api.fhir import fhir_router
-from twinward.vocabulary import Role
+from twinward.core.vocabulary import Role
 
 FHIR = b"application/fhir+json"
 

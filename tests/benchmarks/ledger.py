@@ -14,8 +14,8 @@ from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, sin
 from tests.first_kek import with_first_kek
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
-from twinward.clock import FixedClock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.ids import new_twin_id
 from twinward.vault.keyring import Keyring
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

@@ -14,7 +14,7 @@ from py_ecc.bls import G2ProofOfPossession
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, single_calls
 from tests.witness_processes import start_witness
-from twinward.clock import SystemClock
+from twinward.core.clock import SystemClock
 from twinward_contracts.bindings import BreakGlass, WitnessSet
 from twinward_crypto import bls
 from twinward_ledger.chains.embedded import EmbeddedChain

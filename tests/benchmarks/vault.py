@@ -17,11 +17,11 @@ from sqlmodel import Field, Session, SQLModel
 from tests.benchmarks import ingest
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
 from tests.integration.vault.conftest import TENANT, House, build
-from twinward.clock import FixedClock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.compaction import Compactor
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category, TwinId
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.record_context import RecordContext
 

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from twinward.identifiers import uuid7
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, VersionConflict
 from twinward.vault.interfaces import Compaction, Found, Member, RecordStore, SealedRow, SealedSegment, Span
-from twinward.vocabulary import RecordId, TwinId
 
 ANNA, BERN = TwinId("0198-anna"), TwinId("0198-bern")
 LABS, VITALS, NOTES = b"L" * 16, b"V" * 16, b"N" * 16

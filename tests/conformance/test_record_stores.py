@@ -9,11 +9,11 @@ import pytest
 
 from tests.conformance.record_store_suite import RecordStoreConformance, row, tag
 from tests.postgres import Postgres
+from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.interfaces import RecordStore
 from twinward.vault.stores.postgres import PostgresRecordStore
 from twinward.vault.stores.sqlite import SqliteRecordStore
-from twinward.vocabulary import RecordId
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.readme import DOCUMENTS, problems
-from twinward.config import Settings
+from twinward.core.config import Settings
 from twinward.demo.cast import hire
 from twinward.demo.display import Silent
 from twinward.demo.querying import give_consent

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.readme import DOCUMENTS
-from twinward.config import Settings
+from twinward.core.config import Settings
 from twinward.demo.cast import hire
 from twinward.demo.display import Silent
 from twinward.demo.querying import give_consent

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.private_files import replacing, write_private, write_public
 from twinward.node import create_node, open_node
-from twinward.private_files import replacing, write_private, write_public
 
 
 @pytest.mark.parametrize(("write", "mode"), [(write_private, 0o600), (write_public, 0o644)])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from twinward.errors import Conflict
+from twinward.core.errors import Conflict
 from twinward.serving_lock import LOCK_FILE, await_followed, moment, require_not_served, serving
 
 HOLD = """

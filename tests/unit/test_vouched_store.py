@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from twinward.audit.interfaces import Head
-from twinward.errors import StoreAltered, Unavailable
+from twinward.core.errors import StoreAltered, Unavailable
 from twinward.vouched_store import DELETED, VouchedStore
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY, value TEXT NOT NULL)",)

@@ -13,8 +13,8 @@ from twinward.access.account_record import MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest
-from twinward.errors import BadInput, Conflict, NotFound
-from twinward.vocabulary import Action, Role
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.vocabulary import Action, Role
 
 
 class AccountDesk:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from twinward.access.account_record import AccountRecord
 from twinward.access.interfaces import NODE, Principal
 from twinward.audit.interfaces import AccessEvent, AuditTrail
-from twinward.clock import Clock, iso
-from twinward.errors import Unavailable
-from twinward.vocabulary import Action, Purpose, Role
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Purpose, Role
 
 Via = Sequence[tuple[str, str]]
 """Small facts of how it came: ``("via", "console"), ("address", "192.0.2.7")``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from twinward.access.interfaces import Principal, Standing
-from twinward.vocabulary import Role
+from twinward.core.vocabulary import Role
 
 MOST_TOKENS = 100
 """Of one account, revoked ones counted."""

@@ -19,8 +19,8 @@ from typing import Final
 
 from twinward.access.account_record import AccountRecord, TokenRecord
 from twinward.audit.interfaces import EventKeys, Head, HeadTrail
-from twinward.errors import Conflict, NotFound, Unavailable
-from twinward.vocabulary import Role
+from twinward.core.errors import Conflict, NotFound, Unavailable
+from twinward.core.vocabulary import Role
 from twinward.vouched_store import Row, VouchedStore, Writer
 from twinward_crypto.kdf import length_prefixed
 from twinward_ledger import sqlite_files

@@ -6,7 +6,7 @@ from typing import Any
 
 from twinward.access.account_record import DAY_MS, AccountRecord
 from twinward.access.accounts import Accounts
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 
 def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from twinward.access.account_store import AccountStore, Check
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import Principal
 from twinward.audit.interfaces import AuditTrail, EventKeys, Head, HeadTrail
-from twinward.clock import Clock
-from twinward.errors import BadInput, NotFound, Unavailable
-from twinward.vocabulary import Role, TwinId
+from twinward.core.clock import Clock
+from twinward.core.errors import BadInput, NotFound, Unavailable
+from twinward.core.vocabulary import Role, TwinId
 
 PASSWORD_MIN_LENGTH = passwords.MIN_LENGTH
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret

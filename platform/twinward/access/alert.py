@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinward.access.emergency import Emergency
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_ledger.deadline import Connections
 
 PAGE = "/console/emergencies"

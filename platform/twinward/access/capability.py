@@ -19,8 +19,8 @@ from typing import Protocol
 
 from twinward.access.errors import PermitInvalid, PermitWithdrawn
 from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
-from twinward.clock import Clock
-from twinward.vocabulary import Action, Category, TwinId
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Action, Category, TwinId
 
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from twinward import small_json
 from twinward.access.errors import ConsentInvalid
 from twinward.access.provision import Provision
-from twinward.clock import iso
-from twinward.errors import BadInput
-from twinward.vocabulary import Role
+from twinward.core import small_json
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Role
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01: a smaller number is a time in seconds."""

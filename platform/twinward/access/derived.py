@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from twinward.access.errors import NotARecord
-from twinward.vocabulary import DERIVED_FROM, Category
+from twinward.core.vocabulary import DERIVED_FROM, Category
 
 
 def require_records(categories: Iterable[Category]) -> None:

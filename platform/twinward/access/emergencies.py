@@ -27,9 +27,9 @@ from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Pr
 from twinward.access.process_lock import process_lock
 from twinward.audit.break_glass_log import BreakGlassLog
 from twinward.audit.interfaces import AccessEvent, AuditTrail
-from twinward.clock import Clock, iso
-from twinward.errors import BadInput, Conflict, NotFound, Unavailable
-from twinward.vocabulary import Action, Purpose, TwinId
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.vocabulary import Action, Purpose, TwinId
 
 CHANGE: Final = ("event", "change")
 """Marks an access that nobody asks for anew: it follows a twin within an emergency and never begins one."""

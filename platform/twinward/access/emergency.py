@@ -25,8 +25,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from twinward.audit.break_glass_log import Noted
-from twinward.clock import iso
-from twinward.vocabulary import TwinId
+from twinward.core.clock import iso
+from twinward.core.vocabulary import TwinId
 
 EVERYBODY: Final = "*"
 """The clinician of an allowance for all of them: many casualties at once."""

@@ -22,8 +22,8 @@ from twinward.access.emergency import JUSTIFIED, Emergency
 from twinward.access.interfaces import NODE
 from twinward.access.process_lock import process_lock
 from twinward.audit.interfaces import AuditTrail
-from twinward.clock import iso
-from twinward.errors import TwinwardError
+from twinward.core.clock import iso
+from twinward.core.errors import TwinwardError
 from twinward_ledger.errors import ChainError
 
 DOMAIN: Final = b"twinward/break-glass/1\n"

@@ -24,7 +24,7 @@ BadInput
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, Conflict, NotAuthenticated, Refused
+from twinward.core.errors import BadInput, Conflict, NotAuthenticated, Refused
 
 
 class AccessDenied(Refused):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, Permit
-from twinward.vocabulary import Category, Purpose
+from twinward.core.vocabulary import Category, Purpose
 
 
 class FurtherLeave:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 MAX_CHARS: Final = 1000
 LEAST_LETTERS: Final = 8

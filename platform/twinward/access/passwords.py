@@ -19,7 +19,7 @@ from importlib import resources
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from twinward.errors import BadInput, Busy
+from twinward.core.errors import BadInput, Busy
 
 MIN_LENGTH = 12
 MAX_LENGTH = 200

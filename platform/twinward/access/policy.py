@@ -19,7 +19,7 @@ from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessRequest
-from twinward.vocabulary import DERIVED_FROM, SENSITIVE
+from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE
 
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinward.access.interfaces import AccessRequest
-from twinward.vocabulary import Action, Category, Purpose, Role, is_a, with_sources
+from twinward.core.vocabulary import Action, Category, Purpose, Role, is_a, with_sources
 
 Instant = Annotated[int, Field(strict=True)]
 """Milliseconds since the Unix epoch."""

@@ -16,9 +16,9 @@ from twinward.access.interfaces import AccessRequest, Decision, Permit, Principa
 from twinward.access.policy import Facts, Policy
 from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, Provision
 from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
-from twinward.clock import Clock
-from twinward.errors import TwinwardError
-from twinward.vocabulary import Action, Purpose, TwinId
+from twinward.core.clock import Clock
+from twinward.core.errors import TwinwardError
+from twinward.core.vocabulary import Action, Purpose, TwinId
 
 
 class Access:

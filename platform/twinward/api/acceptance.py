@@ -15,11 +15,11 @@ from fastapi.datastructures import DefaultPlaceholder
 
 from twinward.access.interfaces import Principal
 from twinward.api import codings
-from twinward.errors import BadInput, NotAcceptable
+from twinward.core.errors import BadInput, NotAcceptable
+from twinward.core.media_types import Chosen, preferred
 from twinward.fhir.export import MEDIA_TYPE as NDJSON
 from twinward.fhir.render import MEDIA_TYPE as FHIR
 from twinward.fhir.shared_parameters import format_asked
-from twinward.http.media_types import Chosen, preferred
 
 JSON = "application/json"
 FHIR_TYPES = (FHIR, JSON, "text/json")

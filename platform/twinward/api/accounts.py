@@ -21,7 +21,7 @@ from twinward.access.passwords import MAX_LENGTH
 from twinward.api.json_body import Sent, documented, read_json, small_body
 from twinward.api.reason import Reason, reason_or
 from twinward.api.sign_in_gate import address_of
-from twinward.vocabulary import Purpose
+from twinward.core.vocabulary import Purpose
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$"
 AccountPath = Annotated[str, Path(pattern=_ID, description="An account's id.")]

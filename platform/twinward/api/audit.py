@@ -21,10 +21,10 @@ from twinward.audit.exports.printing import Printing
 from twinward.audit.growth import growth_file
 from twinward.audit.reader import AuditReader, AuditRow, Filters
 from twinward.audit.service import Audit
-from twinward.clock import Clock, iso
-from twinward.errors import NotFound
-from twinward.http.media_types import preferred
-from twinward.vocabulary import Action, Purpose, Role, TwinId
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import NotFound
+from twinward.core.media_types import preferred
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 
 MAX_INDEX = 2**53 - 1
 

@@ -23,8 +23,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 from twinward.api.codings import CODINGS, IDENTITY, TooMuch, read_coding, unpacked
-from twinward.errors import BadInput
-from twinward.http.media_types import require_taken
+from twinward.core.errors import BadInput
+from twinward.core.media_types import require_taken
 
 USUAL_BYTES = 64 * 1024
 FIRST_S, LEAST_BYTES_PER_S = 20.0, 1024

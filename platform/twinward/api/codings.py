@@ -14,8 +14,8 @@ from typing import Protocol
 
 import zstandard
 
-from twinward.errors import BadInput
-from twinward.http.media_types import MAX_HEADER_CHARS
+from twinward.core.errors import BadInput
+from twinward.core.media_types import MAX_HEADER_CHARS
 
 GZIP, ZSTD, IDENTITY = "gzip", "zstd", "identity"
 CODINGS = (ZSTD, GZIP)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Request
 
 from twinward.access.interfaces import Principal
-from twinward.errors import BadInput, Conflict
-from twinward.http.preconditions import (
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.preconditions import (
     EVERY,
     IF_MATCH,
     IF_NONE_MATCH,

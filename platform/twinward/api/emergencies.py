@@ -15,9 +15,9 @@ from twinward.access.service import Access
 from twinward.api.audit import officer_permit
 from twinward.api.json_body import Sent, documented, read_json, small_body
 from twinward.api.reason import Reason, reason_or
-from twinward.clock import Clock
-from twinward.errors import NotFound
-from twinward.vocabulary import Action, Purpose
+from twinward.core.clock import Clock
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import Action, Purpose
 
 PREFIX = "/api/1/emergencies"
 Name = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="An emergency's name.")]

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinward.api.body import USUAL_BYTES, Body, HeldBytes
-from twinward.clock import Clock
+from twinward.core.clock import Clock
 
 HUNG_UP = 499
 HSTS = "max-age=31536000"

@@ -14,9 +14,9 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from twinward.api.body import USUAL_BYTES, read_body
-from twinward.errors import BadInput
-from twinward.http.media_types import require_taken
-from twinward.small_json import MAX_DEPTH, decode
+from twinward.core.errors import BadInput
+from twinward.core.media_types import require_taken
+from twinward.core.small_json import MAX_DEPTH, decode
 
 __all__ = ["JSON", "MAX_BYTES", "MAX_DEPTH", "Sent", "decode", "documented", "read_json", "small_body"]
 

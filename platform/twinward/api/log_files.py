@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse, Response
 
 from twinward.api.acceptance import acceptable
-from twinward.errors import NotFound, Unavailable
+from twinward.core.errors import NotFound, Unavailable
 from twinward_ledger.errors import LedgerError, NoSuchEntry
 from twinward_ledger.tlog_tiles import CHECKPOINT, LogFile, LogFiles
 

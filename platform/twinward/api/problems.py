@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from twinward.api.body import BodyRefused
 from twinward.api.methods import allow_header
-from twinward.errors import TwinwardError, UnsupportedMedia
+from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
 from twinward.fhir.render import MEDIA_TYPE as FHIR_MEDIA_TYPE

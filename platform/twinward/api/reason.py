@@ -20,8 +20,8 @@ from urllib.parse import unquote, unquote_to_bytes
 from fastapi import Depends, Header, Query, Request
 
 from twinward.access import justification as sentences
-from twinward.errors import BadInput
-from twinward.vocabulary import Purpose
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Purpose
 
 PURPOSE_HEADER, JUSTIFICATION_HEADER = "X-Purpose-Of-Use", "X-Justification"
 _CODES = [one.value for one in Purpose]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinward.api import codings
 from twinward.api.acceptance import accept_encoding_of, is_negotiated, is_packed, label_of
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 LEAST_BYTES = 1024
 """Below it packing saves no packet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 MAX_CHARS = 1000
 MAX_DEPTH = 8

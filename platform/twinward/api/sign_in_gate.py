@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from twinward.access.errors import TooManyAttempts
-from twinward.clock import Clock
+from twinward.core.clock import Clock
 
 PER_ADDRESS, ADDRESS_WINDOW_MS = 10, 60_000
 PER_PAIR, PER_ACCOUNT, PER_BROWSER, ACCOUNT_WINDOW_MS = 5, 20, 10, 15 * 60_000

@@ -30,9 +30,9 @@ from twinward.client.messages import (
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Purpose
 from twinward.node.cohort import RunningCohort
-from twinward.vocabulary import Action, Purpose
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Of a message with an encrypted part; all others have ``USUAL_BYTES`` at most."""

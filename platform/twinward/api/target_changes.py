@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.twins.state import JsonObject
 from twinward.twins.targets import Change, merge_patch
 

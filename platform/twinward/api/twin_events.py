@@ -20,8 +20,8 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from twinward.api.acceptance import JSON, accept_of
-from twinward.errors import BadInput, Busy, TwinwardError
-from twinward.http.media_types import preferred
+from twinward.core.errors import BadInput, Busy, TwinwardError
+from twinward.core.media_types import preferred
 from twinward.twins.following import Told
 from twinward.twins.state import TwinState
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Header, Query
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 _MOST = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,11 +15,11 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.api import selectors, twin_shape
 from twinward.api.reason import Reason
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state import Outline
 from twinward.vault.errors import TwinShredded
-from twinward.vocabulary import Action, TwinId
 
 SIZE, MOST = 25, 200
 TWIN = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")

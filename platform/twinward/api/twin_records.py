@@ -14,11 +14,11 @@ from twinward.access.service import Access
 from twinward.api.json_body import JSON, Sent, small_body
 from twinward.api.reason import Reason, reason, reason_or
 from twinward.api.twins import PREFIX, TwinPath
-from twinward.clock import iso
-from twinward.errors import NotFound
+from twinward.core.clock import iso
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordStore
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _CONSENT_BODY = {
     "requestBody": {

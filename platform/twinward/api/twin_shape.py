@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from twinward.api.selectors import Selection, pick
-from twinward.clock import iso
-from twinward.errors import NotFound
+from twinward.core.clock import iso
+from twinward.core.errors import NotFound
 from twinward.feature_schema import FeatureSchema
 from twinward.twins.state import FeatureState, Outline, TwinState
 

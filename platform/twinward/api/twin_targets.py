@@ -19,12 +19,12 @@ from twinward.api.json_body import JSON, Sent, decode, small_body
 from twinward.api.reason import Reason, reason
 from twinward.api.target_changes import merged, of_feature, with_member, without
 from twinward.api.twins import PREFIX, FeaturePath, InnerPath, TwinPath
-from twinward.errors import BadInput, NotFound
-from twinward.http.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
+from twinward.core.errors import BadInput, NotFound
+from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
+from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state import JsonObject, Outline
 from twinward.twins.targets import Change
-from twinward.vocabulary import Action, TwinId
 
 MERGE_PATCH = "application/merge-patch+json"
 _ANY_OBJECT = {"type": "object"}

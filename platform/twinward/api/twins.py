@@ -21,12 +21,12 @@ from twinward.api.reason import Reason, reason
 from twinward.api.twin_events import MEDIA_TYPE, EventStreams, last_event, wants_events
 from twinward.api.twin_moment import Moment, moment
 from twinward.api.twin_pages import TWIN, Pages
-from twinward.errors import NotFound
-from twinward.http.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
+from twinward.core.errors import NotFound
+from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
+from twinward.core.vocabulary import TwinId
 from twinward.twins.following import FollowingAll, FollowingOne, Subscriber, Writes
 from twinward.twins.service import Twins
 from twinward.twins.state import FeatureState, TwinState
-from twinward.vocabulary import TwinId
 
 PREFIX = "/api/1/twins"
 TwinPath = Annotated[str, Path(pattern=TWIN.pattern)]

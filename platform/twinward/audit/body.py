@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from twinward.audit.errors import EventNotLoggable
-from twinward.vocabulary import TwinId
+from twinward.core.vocabulary import TwinId
 from twinward_crypto import commitment, padding
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import OpenError

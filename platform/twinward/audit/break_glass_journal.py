@@ -30,7 +30,7 @@ from typing import Final
 
 from twinward.audit.break_glass_records import JournalRecords, Replayed, Scan
 from twinward.audit.errors import LogNotWritten
-from twinward.private_files import write_private
+from twinward.core.private_files import write_private
 from twinward_ledger.note import NoteSigner
 from twinward_ledger.store import Entry
 

@@ -13,7 +13,7 @@ from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
-from twinward.vocabulary import Action
+from twinward.core.vocabulary import Action
 from twinward_ledger import merkle
 from twinward_ledger.store import Entry
 

@@ -17,8 +17,8 @@ from functools import lru_cache
 from twinward.audit import body
 from twinward.audit.errors import NoSuchEvent
 from twinward.audit.interfaces import EventKeys
-from twinward.clock import Clock
-from twinward.vocabulary import TwinId
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive
 from twinward_ledger import merkle

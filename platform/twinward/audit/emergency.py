@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from twinward.audit.break_glass_journal import BreakGlassJournal
 from twinward.audit.errors import EventNotLoggable, LogNotWritten
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError

@@ -17,7 +17,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, NotFound, TwinwardError, Unavailable
+from twinward.core.errors import BadInput, NotFound, TwinwardError, Unavailable
 
 
 class LogNotWritten(Unavailable):

@@ -14,8 +14,8 @@ import msgspec
 
 from twinward.audit.errors import EventNotLoggable
 from twinward.audit.interfaces import AccessEvent
-from twinward.clock import iso
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.clock import iso
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 MAX_EVENT_BYTES = 64 * 1024
 

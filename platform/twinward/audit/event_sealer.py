@@ -9,8 +9,8 @@ from functools import lru_cache
 from twinward.audit import body, event_format
 from twinward.audit.errors import EventNotLoggable, LogTampered
 from twinward.audit.interfaces import AccessEvent, EventKeys
-from twinward.errors import NotFound
-from twinward.vocabulary import TwinId
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
 from twinward_ledger.bundle import Opening
 from twinward_ledger.errors import LedgerError

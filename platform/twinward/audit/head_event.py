@@ -9,7 +9,7 @@ from __future__ import annotations
 from twinward.audit import event_format
 from twinward.audit.errors import EventNotLoggable
 from twinward.audit.interfaces import AccessEvent, Head
-from twinward.vocabulary import Action, Purpose, Role
+from twinward.core.vocabulary import Action, Purpose, Role
 
 _MAX_SENTENCE = 300
 

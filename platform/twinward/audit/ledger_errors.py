@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twinward.audit.errors import LogTampered, NoSuchEvent
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 
 

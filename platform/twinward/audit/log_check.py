@@ -17,8 +17,8 @@ from typing import Protocol
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import Head
 from twinward.audit.verification import VerifyReport
-from twinward.clock import Clock
-from twinward.errors import StoreAltered, TwinwardError
+from twinward.core.clock import Clock
+from twinward.core.errors import StoreAltered, TwinwardError
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError
 

@@ -6,7 +6,7 @@ from twinward.audit.completeness import Completeness
 from twinward.audit.errors import NoSuchEvent
 from twinward.audit.event_sealer import ACCESS, EventSealer
 from twinward.audit.ledger_errors import ledger_translated
-from twinward.vocabulary import TwinId
+from twinward.core.vocabulary import TwinId
 from twinward_ledger import merkle
 from twinward_ledger.access_report import AccessReport, LoggedLeaf, ReportRow
 from twinward_ledger.anchor_record import AnchorRecord

@@ -17,8 +17,8 @@ from twinward.audit.exports.document import AccessDocument
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
-from twinward.errors import BadInput, NotFound, Unavailable
-from twinward.vocabulary import Action, Category, Role, TwinId
+from twinward.core.errors import BadInput, NotFound, Unavailable
+from twinward.core.vocabulary import Action, Category, Role, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached

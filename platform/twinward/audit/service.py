@@ -20,8 +20,8 @@ from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
 from twinward.audit.proofs import Proofs
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.audit.verification import Verification, VerifyReport
-from twinward.errors import TwinwardError, Unavailable
-from twinward.restored_home import NotAtWork
+from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.anchor import Anchorer, AnchorOutcome

@@ -12,8 +12,8 @@ from twinward.audit import head_event
 from twinward.audit.errors import LogNotWritten, LogTampered
 from twinward.audit.interfaces import AccessEvent, Head
 from twinward.audit.service import Audit
-from twinward.clock import Clock
-from twinward.errors import TwinwardError, Unavailable
+from twinward.core.clock import Clock
+from twinward.core.errors import TwinwardError, Unavailable
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.leaf import Leaf, LeafKind

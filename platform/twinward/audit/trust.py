@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinward.audit import event_format
 from twinward.audit.errors import EventNotLoggable, ProofRefused
 from twinward.audit.interfaces import AccessEvent
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.access_report import AccessReport
 from twinward_ledger.bundle import ProofBundle

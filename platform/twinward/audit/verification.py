@@ -11,8 +11,8 @@ from twinward.audit.completeness import Completeness
 from twinward.audit.errors import LogTampered
 from twinward.audit.event_sealer import EventSealer
 from twinward.audit.interfaces import Head
-from twinward.errors import Unavailable
-from twinward.vocabulary import TwinId
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
 from twinward_ledger.fsck import fsck

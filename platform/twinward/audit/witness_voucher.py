@@ -6,7 +6,7 @@ import hmac
 
 from twinward.audit.interfaces import EventKeys, Head
 from twinward.audit.store_heads import StoreHeads
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_crypto.kdf import derive
 from twinward_ledger.errors import LogUnavailable
 

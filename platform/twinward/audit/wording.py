@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
-from twinward.vocabulary import Action, Purpose
+from twinward.core.vocabulary import Action, Purpose
 from twinward_ledger.leaf import LeafKind
 
 PURPOSES = {

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from twinward.audit import body
 from twinward.audit.service import Audit
-from twinward.errors import Unavailable
-from twinward.vocabulary import Action, TwinId
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, TwinId
 from twinward_crypto.errors import OpenError
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.leaf import MINUTE_MS, Leaf

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from twinward.backup.errors import BackupDamaged, InTheWay
 from twinward.backup.manifest import Manifest, Part
-from twinward.private_files import sync_folder
+from twinward.core.private_files import sync_folder
 
 MANIFEST = "MANIFEST"
 MAX_MANIFEST_BYTES = 256 * 1024

@@ -14,7 +14,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, Conflict, TwinwardError, Unavailable
+from twinward.core.errors import BadInput, Conflict, TwinwardError, Unavailable
 
 
 class BackupDamaged(TwinwardError):

@@ -18,8 +18,10 @@ from twinward.backup.errors import CannotFreeze, SourceLost
 from twinward.backup.journal_source import JournalSource
 from twinward.backup.manifest import PLAIN, Manifest, sign
 from twinward.backup.sqlite_source import Progress, SqliteSource
-from twinward.clock import Clock
-from twinward.config import (
+from twinward.consortium.identity import Identity
+from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
+from twinward.core.clock import Clock
+from twinward.core.config import (
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
     FILE_NAME,
@@ -29,11 +31,9 @@ from twinward.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.consortium.identity import Identity
-from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
-from twinward.errors import BadInput, NotFound, Unavailable
-from twinward.private_files import UNFINISHED
-from twinward.restored_home import MARK
+from twinward.core.errors import BadInput, NotFound, Unavailable
+from twinward.core.private_files import UNFINISHED
+from twinward.core.restored_home import MARK
 from twinward.serving_lock import LOCK_FILE
 
 ROLES = ("records", "keyring", "log")

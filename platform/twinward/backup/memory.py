@@ -7,8 +7,8 @@ from pathlib import Path
 
 from twinward.backup.errors import WouldRevive
 from twinward.backup.making import rows_of
-from twinward.config import Settings
-from twinward.errors import BadInput, TwinwardError
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, TwinwardError
 from twinward.node import Node
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.anchor import ChainAnchor

@@ -19,7 +19,7 @@ from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import BackupDamaged, CannotFreeze, InTheWay, SourceLost
 from twinward.backup.manifest import POSTGRES, Part
 from twinward.backup.sqlite_source import Progress
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.postgres import PostgresAddress, reason
 

@@ -6,7 +6,7 @@ the databases are sound, that the keys fit, that the log is what its checkpoints
 has witnessed. Only then the folder takes the home's name. Whatever fails before leaves everything as it was.
 
 The restored home's settings name the databases it was restored into, and no key service but its own. Unless it took
-another's place, it is marked, and does not work until somebody says so (``twinward.restored_home``).
+another's place, it is marked, and does not work until somebody says so (``twinward.core.restored_home``).
 
 What remembers on behalf of others is never turned back: a witness's memory, the embedded chain and the other
 hospitals' parts stay as they are in the home. Nor does a backup bring back whom the node has shredded since: its
@@ -30,13 +30,13 @@ from twinward.backup.memory import require_none_revived, witnessed
 from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress
 from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, unpack
-from twinward.clock import Clock
-from twinward.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
 from twinward.consortium.identity import Identity
-from twinward.errors import BadInput
+from twinward.core.clock import Clock
+from twinward.core.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
+from twinward.core.errors import BadInput
+from twinward.core.restored_home import DATABASES, RestoredHome
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
-from twinward.restored_home import DATABASES, RestoredHome
 from twinward.serving_lock import require_not_served
 from twinward_crypto.keys import TenantId
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from twinward.backup.errors import BackupDamaged
-from twinward.config import FILE_NAME
-from twinward.private_files import write_private
+from twinward.core.config import FILE_NAME
+from twinward.core.private_files import write_private
 
 
 def settle(home: Path, values: Mapping[str, str]) -> None:

@@ -11,8 +11,8 @@ from twinward.backup.making import ELSEWHERE
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
 from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress
-from twinward.config import Settings
-from twinward.errors import BadInput
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
 
 _OTHERS = ("witness.db", "chain.db", "studies.db")
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from twinward.cli import emergencies
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, out, show_json
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 app = typer.Typer(help="Explain decisions of policy and consent; review emergencies.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ import typer
 
 from twinward.cli.opening import node_at, typed_by
 from twinward.cli.screen import HomeOption, JsonOption, ask_secret, read_secret_input, say, show_json, show_table, table
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
     from twinward.access.account_events import Doer

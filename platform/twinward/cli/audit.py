@@ -24,8 +24,8 @@ from twinward.cli.screen import (
     show_table,
     table,
 )
-from twinward.errors import BadInput, Conflict
-from twinward.vocabulary import Action, Purpose, Role, TwinId
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
@@ -201,7 +201,7 @@ app.command("check-proof")(proof_checking.check_proof)
 def _show_page(page: Page, *, as_json: bool) -> None:
     from twinward.api.audit import row_json
     from twinward.audit.wording import row_sentence
-    from twinward.clock import iso
+    from twinward.core.clock import iso
 
     if as_json:
         show_json({"events": [row_json(row) for row in page.rows], "before": page.before})

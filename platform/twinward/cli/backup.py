@@ -24,8 +24,8 @@ from twinward.cli.screen import (
     say,
     show_json,
 )
-from twinward.config import DEFAULT_HOME, FILE_NAME, Settings
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.config import DEFAULT_HOME, FILE_NAME, Settings
+from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from twinward.backup.making import Made
@@ -63,7 +63,7 @@ def backup(
     with errors_taught(as_json=as_json):
         from twinward.backup import key_folders
         from twinward.backup.making import make_backup
-        from twinward.clock import SystemClock
+        from twinward.core.clock import SystemClock
         from twinward.node.errors import translated
         from twinward.node.members import identity_of
 
@@ -133,7 +133,7 @@ def restore(
     with errors_taught(as_json=as_json):
         from twinward.backup.restoring import Wishes
         from twinward.backup.restoring import restore as bring_back
-        from twinward.clock import SystemClock
+        from twinward.core.clock import SystemClock
 
         if dry_run and yes:
             raise BadInput("--dry-run and --yes contradict each other")

@@ -9,7 +9,7 @@ import typer
 
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, read_input, say, show_json
-from twinward.errors import BadInput, NotFound
+from twinward.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from twinward.node import Node

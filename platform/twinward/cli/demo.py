@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from twinward.cli.screen import HomeOption, JsonOption, err, errors_taught, out, progress, show_json
-from twinward.config import DEFAULT_HOME
+from twinward.core.config import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from twinward.demo.display import Display

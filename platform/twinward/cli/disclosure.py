@@ -19,8 +19,8 @@ from twinward.cli.screen import (
     say,
     show_json,
 )
-from twinward.errors import BadInput, Conflict
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.vocabulary import Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.client.keys import VendorKeys

@@ -9,9 +9,9 @@ import typer
 
 from twinward.cli.opening import AsOption, audit_permit, node_at
 from twinward.cli.screen import HomeOption, JsonOption, say, show_json
-from twinward.clock import iso
-from twinward.errors import BadInput
-from twinward.vocabulary import Role
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Role
 
 if TYPE_CHECKING:
     from twinward.access.emergencies import Standing

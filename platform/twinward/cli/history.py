@@ -9,7 +9,7 @@ import typer
 
 from twinward.cli.opening import AsOption, audit_permit, node_at, request_of
 from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, say, show_json
-from twinward.vocabulary import Action, Purpose
+from twinward.core.vocabulary import Action, Purpose
 
 
 def rebuild_history(

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import err, say, show_json, tell
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
 
 if TYPE_CHECKING:
     from twinward.fhir.ndjson import NdjsonTally

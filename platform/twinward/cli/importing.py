@@ -12,8 +12,8 @@ from twinward.cli.import_report import ImportReport, reporting
 from twinward.cli.opening import node_at
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import HomeOption, JsonOption, progress
-from twinward.errors import BadInput, Conflict, NotFound
-from twinward.vocabulary import Again, TwinId
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.vocabulary import Again, TwinId
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -12,7 +12,7 @@ from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, errors_taught, say, show_json
 from twinward.cli.shares import SHOWN_ONCE, local_store, read_shares
 from twinward.cli.shredding import BACK_UP, DryRunOption, add_shredding, wrapping_anew
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
     from twinward.vault.rotation import RotationPlan

@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvicorn
 
 from twinward.cli.connections import BoundedConnection, Bounds, LoopFaults
-from twinward.errors import BadInput, Conflict
+from twinward.core.errors import BadInput, Conflict
 
 STOP_TIMEOUT_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -9,7 +9,7 @@ import typer
 
 from twinward.cli.opening import node_at
 from twinward.cli.screen import HomeOption, JsonOption, progress, read_input, say, show_json
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from twinward_ledger.heartbeat import ClockStep
@@ -32,7 +32,7 @@ def tiles(
     Example: twinward audit tiles --out ./public/log
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.private_files import write_public
+        from twinward.core.private_files import write_public
         from twinward_ledger.errors import NoSuchEntry
         from twinward_ledger.tlog_tiles import CHECKPOINT, tiles_of
 
@@ -97,7 +97,7 @@ def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
     Example: twinward audit gaps --json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.clock import iso
+        from twinward.core.clock import iso
         from twinward_ledger.heartbeat import find_clock_steps, find_gaps
 
         store, now_ms = node.log.store, node.clock.now_ms()
@@ -134,7 +134,7 @@ def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def _step_json(origin: str, step: ClockStep) -> dict[str, object]:
-    from twinward.clock import iso
+    from twinward.core.clock import iso
 
     to = iso(step.to_ms) if step.ended else None
     return {"log": origin, "after": step.after, "from": iso(step.from_ms), "to": to}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-from twinward.visible_text import visible_line
+from twinward.core.visible_text import visible_line
 
 
 def configure_logs(level: int = logging.WARNING) -> None:

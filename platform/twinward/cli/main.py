@@ -76,7 +76,7 @@ def _root(
 
 
 def run() -> None:
-    """Entry point: the exit code says what went wrong (see twinward/errors.py), and nobody sees a traceback."""
+    """Entry point: the exit code says what went wrong (see twinward/core/errors.py), and nobody sees a traceback."""
     os.umask(0o077)  # whatever a command writes is for this user alone
     standard_streams.prepare()
     configure_logs()

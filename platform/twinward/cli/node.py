@@ -23,10 +23,10 @@ from twinward.cli.screen import (
     say,
     show_json,
 )
-from twinward.clock import iso
-from twinward.config import Settings
-from twinward.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
-from twinward.vocabulary import Role
+from twinward.core.clock import iso
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
+from twinward.core.vocabulary import Role
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -116,7 +116,7 @@ def serve(
     """
     with node_at(home, as_json=False) as node:
         from twinward.cli.serving import serve_node
-        from twinward.restored_home import NotAtWork
+        from twinward.core.restored_home import NotAtWork
 
         if node.restored is not None:
             raise NotAtWork("it is not served")

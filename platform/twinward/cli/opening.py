@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinward.cli.screen import err, errors_taught, read_input, tell
-from twinward.config import FILE_NAME, Settings
-from twinward.errors import BadInput, NotFound
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import BadInput, NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.vault.errors import TwinShredded
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessRequest, Permit, Principal

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from twinward.cli.screen import say, show_json, tell
-from twinward.errors import BadInput, Conflict
-from twinward.private_files import replacing
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.private_files import replacing
 
 STANDARD_OUTPUT = Path("-")
 

@@ -49,7 +49,7 @@ def check_proof(
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:
     from twinward.audit.wording import sentence
-    from twinward.clock import iso
+    from twinward.core.clock import iso
     from twinward_ledger.leaf import MINUTE_MS
 
     verdict, anchor = proven.verdict, proven.verdict.anchor

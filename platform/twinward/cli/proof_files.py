@@ -11,8 +11,8 @@ from twinward.audit.export_format import ExportFormat
 from twinward.cli.opening import audit_permit, node_at
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, progress, show_json
-from twinward.errors import BadInput
-from twinward.vocabulary import TwinId
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import TwinId
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -62,7 +62,7 @@ def export(
 def _export_patient(node: Node, twin: TwinId, form: ExportFormat, to: OutputFile, account: str) -> None:
     from twinward.audit.exports import render
     from twinward.audit.exports.printing import Printing
-    from twinward.clock import iso
+    from twinward.core.clock import iso
 
     permit = audit_permit(node, account, f"export {form.value}", twin)
     document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=node.clock.now_ms())

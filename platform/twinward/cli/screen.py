@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from twinward import visible_text
-from twinward.errors import BadInput, NotFound, TwinwardError
-from twinward.visible_text import visible, visible_line
+from twinward.core import visible_text
+from twinward.core.errors import BadInput, NotFound, TwinwardError
+from twinward.core.visible_text import visible, visible_line
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError
 

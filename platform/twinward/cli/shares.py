@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from twinward.cli.screen import MAX_INPUT_BYTES, read_secret_input
-from twinward.errors import BadInput, NotFound, Unavailable
+from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward_crypto.errors import KeyProviderError, MalformedKey
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def local_store(home: Path | None, shares: list[Share] | None = None) -> LocalKe
         BadInput: the home uses another key service.
         Unavailable: it does not open.
     """
-    from twinward.config import Settings
+    from twinward.core.config import Settings
     from twinward_crypto.providers.local import KEYSTORE, LocalKeyProvider
 
     settings = Settings.load(home)

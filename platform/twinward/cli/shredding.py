@@ -22,8 +22,8 @@ from twinward.cli.screen import (
     say,
     show_json,
 )
-from twinward.errors import BadInput
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessRequest

@@ -9,7 +9,7 @@ import typer
 
 from twinward.cli.log_files import read_policy
 from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show_json
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
     from twinward_ledger.note import VerifierKey

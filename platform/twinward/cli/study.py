@@ -24,8 +24,8 @@ from twinward.cli.screen import (
     show_table,
     table,
 )
-from twinward.config import FILE_NAME, Settings
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from twinward.federation.accountant import PrivacyPlan
@@ -53,7 +53,7 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     Example: twinward study models --json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.clock import iso
+        from twinward.core.clock import iso
 
         found = _registered(node)
         if as_json:

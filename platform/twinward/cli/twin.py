@@ -13,7 +13,7 @@ from twinward.cli import importing, shredding, watching
 from twinward.cli.opening import AsOption, TwinArgument, await_server, node_at, request_of, twin_of
 from twinward.cli.screen import HomeOption, JsonOption, err, out, read_input, say, show_json
 from twinward.cli.twin_state import add_state
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.core.vocabulary import Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.vault.interfaces import Record

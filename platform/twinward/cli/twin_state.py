@@ -22,8 +22,8 @@ from twinward.cli.screen import (
     show_table,
     table,
 )
-from twinward.errors import BadInput
-from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -98,7 +98,7 @@ def history(
     Example: twinward twin history 0198… --as dr-lee
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.clock import iso
+        from twinward.core.clock import iso
 
         principal = node.accounts.named(account)
         found = node.twins.states.history(principal, purpose, twin_of(node, twin), justification=justification)
@@ -237,7 +237,7 @@ def _show(
 
 
 def _print_state(found: TwinState, unit_of: Callable[[str], str | None]) -> None:
-    from twinward.clock import iso
+    from twinward.core.clock import iso
 
     rows = table("feature", "value", "unit", "measured", "care aims at")
     for name, one in found.features.items():

@@ -25,8 +25,8 @@ from twinward.cli.screen import (
 )
 from twinward.cli.vendor_input import known_hospitals_file, question_values, token_for_each, token_of, weights_of
 from twinward.cli.vendor_output import announce, one_line, print_answers, print_matches, shown, shown_answers
-from twinward.errors import BadInput, TwinwardError
-from twinward.outbound import require_private
+from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.outbound import require_private
 
 if TYPE_CHECKING:
     from twinward.client import Records, VendorClient, VendorKeys

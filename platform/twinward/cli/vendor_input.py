@@ -10,9 +10,9 @@ from pathlib import Path
 import typer
 
 from twinward.cli.screen import read_input, read_secret_input
-from twinward.errors import BadInput, NotAuthenticated
+from twinward.core.errors import BadInput, NotAuthenticated
+from twinward.core.outbound import normalised, require_token
 from twinward.feature_schema import Value
-from twinward.outbound import normalised, require_token
 
 TOKEN_VARIABLE = "TWINWARD_TOKEN"  # noqa: S105 - the name of a variable
 MAX_TOKENS_BYTES = 64 << 10

@@ -13,9 +13,9 @@ import typer
 
 from twinward.cli.screen import JsonOption, errors_taught, say, tell, visible_json
 from twinward.cli.vendor_input import token_of
-from twinward.errors import BadInput, NotAuthenticated, NotFound, Refused, TwinwardError, Unavailable
-from twinward.outbound import connection, require_private, why_silent
-from twinward.vocabulary import Purpose
+from twinward.core.errors import BadInput, NotAuthenticated, NotFound, Refused, TwinwardError, Unavailable
+from twinward.core.outbound import connection, require_private, why_silent
+from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
     import httpx

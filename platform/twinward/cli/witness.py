@@ -10,7 +10,7 @@ import typer
 
 from twinward.cli import split_views
 from twinward.cli.screen import HostOption, JsonOption, PortOption, errors_taught, read_input, say, show_json
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
     from twinward.consortium.membership import WitnessCard

@@ -25,7 +25,7 @@ from twinward.client.messages import (
     VendorKeyQuery,
 )
 from twinward.client.proofs import new_query_id
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.feature_schema import Feature, FeatureSchema
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic import wire

@@ -18,7 +18,7 @@ from twinward.client.threshold import Threshold
 from twinward.client.transport import Answer, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
-from twinward.outbound import async_connection, require_token
+from twinward.core.outbound import async_connection, require_token
 
 Result = TypeVar("Result")
 

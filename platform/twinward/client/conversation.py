@@ -55,7 +55,7 @@ from twinward.client.messages import (
 from twinward.client.proofs import Kind, new_query_id
 from twinward.client.transport import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, Answer, Unpacking, retry_after_s
 from twinward.client.trust import KeyTrust
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward_crypto.errors import OpenError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.parameters import Plan

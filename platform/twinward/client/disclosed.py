@@ -24,7 +24,7 @@ import struct
 from dataclasses import dataclass, field
 
 from twinward.client.keys import VendorKeys
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError

@@ -14,7 +14,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, TwinwardError
+from twinward.core.errors import BadInput, TwinwardError
 
 
 class OutOfRange(BadInput):

@@ -11,7 +11,7 @@ from typing import TypeVar
 from twinward.client.answers import Matches, Prepared, Question
 from twinward.client.asynchronous import AsyncVendorClient
 from twinward.client.vendor import VendorClient
-from twinward.errors import BadInput, TwinwardError
+from twinward.core.errors import BadInput, TwinwardError
 
 MAX_AT_ONCE = 16
 

@@ -26,7 +26,7 @@ from typing import NoReturn, Self
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from twinward.errors import BadInput, Conflict
+from twinward.core.errors import BadInput, Conflict
 from twinward_crypto.disclosure import RecipientKey, RecipientSuite, generate_recipient_key, open_from
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError

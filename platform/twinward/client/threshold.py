@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.feature_schema import FeatureSchema
 
 

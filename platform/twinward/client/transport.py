@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from twinward.client.errors import AnswerMalformed, HospitalUnreachable
-from twinward.errors import BadInput
-from twinward.outbound import why_silent
+from twinward.core.errors import BadInput
+from twinward.core.outbound import why_silent
 
 MAX_ANSWER_BYTES = 256 << 20
 MAX_ERROR_BYTES = 64 << 10

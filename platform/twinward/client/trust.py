@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from twinward.client.errors import HospitalKeyChanged
-from twinward.errors import BadInput
-from twinward.outbound import is_loopback, normalised
-from twinward.private_files import write_private
+from twinward.core.errors import BadInput
+from twinward.core.outbound import is_loopback, normalised
+from twinward.core.private_files import write_private
 
 MAX_FILE_BYTES = 1 << 20
 _KEY = re.compile(r"[0-9a-f]{64}")

@@ -16,7 +16,7 @@ from twinward.client.messages import BudgetReply, Mode, Terms
 from twinward.client.threshold import Threshold
 from twinward.client.transport import Answer, transport_error
 from twinward.client.trust import KeyTrust
-from twinward.outbound import connection, require_token
+from twinward.core.outbound import connection, require_token
 from twinward_crypto.homomorphic.query import QueryKey
 
 DEFAULT_TIMEOUT_S = 60.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from twinward.audit.interfaces import AccessEvent
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24
 _GOOD, _REFUSED, _SOFT = "#0b5c7a", "#b87503", "#5a6875"  # red is kept for tampering

@@ -13,11 +13,11 @@ from twinward.access.emergencies import Emergencies
 from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency
 from twinward.access.justification import MAX_CHARS
 from twinward.api.audit import officer_permit
-from twinward.clock import iso
 from twinward.console.cookies import PATH
 from twinward.console.pages import Console
 from twinward.console.sessions import require_csrf
-from twinward.errors import BadInput
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
 
 PAGE = f"{PATH}/emergencies"
 MOST_REVIEWED = 100

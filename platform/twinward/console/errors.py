@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from twinward.access.errors import PasswordMustChange, SignInRefused
 from twinward.api.problems import first_fault
 from twinward.console.cookies import PATH
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
 
 _CHANGE_IT = "go back and change what you entered"
 _HINTS = {400: _CHANGE_IT, 408: "go back and send it again", 413: "go back and enter less"}

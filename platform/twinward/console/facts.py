@@ -15,13 +15,13 @@ from twinward.audit.log_check import LastCheck
 from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.audit.verification import VerifyReport
-from twinward.clock import iso
 from twinward.consortium.standing import proposals_of
 from twinward.consortium.witness.health import health_of
-from twinward.errors import NotFound, TwinwardError
+from twinward.core.clock import iso
+from twinward.core.errors import NotFound, TwinwardError
+from twinward.core.vocabulary import Role
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node import Node, translated
-from twinward.vocabulary import Role
 from twinward_ledger.stores.witness_memory import Standing
 
 STALE_MS = 24 * 3_600_000

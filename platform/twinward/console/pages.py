@@ -19,16 +19,16 @@ from twinward.api.sign_in_gate import SignInGate
 from twinward.audit.errors import LogTampered
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.reader import Filters
-from twinward.clock import iso
 from twinward.console import charts, facts
 from twinward.console.cookies import PATH
 from twinward.console.rows import shown
 from twinward.console.sessions import Sessions
-from twinward.errors import BadInput, TwinwardError
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.visible_text import visible_value
+from twinward.core.vocabulary import Action, TwinId
 from twinward.node import Node
 from twinward.node.trust import trust_of
-from twinward.visible_text import visible_value
-from twinward.vocabulary import Action, TwinId
 
 PAGE_ROWS = 50
 CHART_EVENTS = 500

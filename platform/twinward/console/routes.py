@@ -20,9 +20,9 @@ from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
 from twinward.console.sessions import require_csrf
-from twinward.errors import BadInput, NotFound, Refused
+from twinward.core.errors import BadInput, NotFound, Refused
+from twinward.core.vocabulary import TwinId
 from twinward.node import Node
-from twinward.vocabulary import TwinId
 
 _STATIC = Path(__file__).parent / "static"
 

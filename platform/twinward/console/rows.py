@@ -8,7 +8,7 @@ from typing import Any
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.wording import PURPOSES, account_of, change_of, deed, row_sentence
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 
 def shown(row: AuditRow) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts, Session
 from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
 from twinward.api.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate, address_of
 from twinward.console.cookies import Cookies
-from twinward.errors import Refused
-from twinward.vocabulary import Role
+from twinward.core.errors import Refused
+from twinward.core.vocabulary import Role
 
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"

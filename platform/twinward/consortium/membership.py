@@ -13,8 +13,8 @@ from eth_utils.address import is_address, to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.consortium.agreed_chain import AgreedChain
-from twinward.errors import BadInput, Conflict, Unavailable
-from twinward.private_files import write_public
+from twinward.core.errors import BadInput, Conflict, Unavailable
+from twinward.core.private_files import write_public
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet
 from twinward_crypto import bls
 from twinward_crypto.errors import CryptoError, MalformedKey

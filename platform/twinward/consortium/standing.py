@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from twinward.clock import iso
 from twinward.consortium.membership import Consortium, refusals_told
+from twinward.core.clock import iso
 from twinward_contracts import abi
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import Change, name_id

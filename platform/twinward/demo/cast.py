@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Role
 from twinward.node import Node
-from twinward.vocabulary import Role
 
 OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")

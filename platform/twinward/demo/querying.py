@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from twinward.access.consent import Provision
 from twinward.client import Matches, VendorClient
 from twinward.client.messages import Mode
+from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.demo.cast import OFFICER, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Query
@@ -19,7 +20,6 @@ from twinward.demo.serving import served
 from twinward.feature_schema import FeatureSchema
 from twinward.node import Node
 from twinward.similarity.explainer import Observation
-from twinward.vocabulary import Category, Purpose, Role, TwinId
 
 SIMILARITY_YES = Provision(
     effect="permit",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from twinward.core.visible_text import visible_value
 from twinward.demo import plots
 from twinward.demo.result import DemoResult
-from twinward.visible_text import visible_value
 
 
 def write_report(result: DemoResult, path: Path, *, explained: str) -> None:

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.vocabulary import Again, TwinId
 from twinward.demo.display import Display
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
-from twinward.errors import BadInput, Conflict, NotFound
 from twinward.fhir.cohort import generate_cohort
 from twinward.fhir.importer import bundle_of, find_files, read_file
 from twinward.fhir.origin import Origin
 from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport, Receipt
 from twinward.vault.interfaces import Member
-from twinward.vocabulary import Again, TwinId
 
 _MAX_IDS = 200
 """Looking for more takes longer than sealing them did."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from twinward.api.app import create_app
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward.node import Node
 
 START_TIMEOUT_S = 20.0

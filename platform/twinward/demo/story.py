@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict
 from twinward.demo.cast import Cast, hire
 from twinward.demo.display import Display
 from twinward.demo.querying import give_consent, query_as_vendor
@@ -17,7 +18,6 @@ from twinward.demo.result import DemoResult
 from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
 from twinward.demo.witnessing import witnesses_started
-from twinward.errors import BadInput, Conflict
 from twinward.node import create_node, remove_node
 from twinward.similarity.explainer import write_explainer
 

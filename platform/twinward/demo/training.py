@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Category, TwinId
 from twinward.demo.cast import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
@@ -25,14 +27,12 @@ from twinward.federation.stay_sources import deal_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
-from twinward.identifiers import uuid7
 from twinward.monitoring import Stays, encode_stay, load_stays
 from twinward.node import SYSTEM, Node, join_as_peer, write_private
 from twinward.node.study_source import VaultStays, memory_of
 from twinward.simulated_stays import simulate_stays
 from twinward.twins.admission import Admission, admit
 from twinward.twins.models import ImportRecord
-from twinward.vocabulary import Category, TwinId
 
 STAYS_PER_HOSPITAL: Final = 900
 TEST_STAYS: Final = 1200

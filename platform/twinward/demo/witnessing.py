@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from twinward.consortium.witness.home import LOGS_FILE, SETTINGS_FILE, WitnessSettings
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
+from twinward.core.private_files import write_private
 from twinward.node import Node
 from twinward.node.homes import home_of
-from twinward.private_files import write_private
 from twinward_ledger.anchor import Anchorer, ChainAnchor
 from twinward_ledger.witness_client import HttpWitness
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from dp_accounting.pld import privacy_loss_distribution
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.study import StudyProtocol
 
 _MICROS: Final = 1_000_000

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward.federation.errors import RoundRefused
 from twinward_ledger import sqlite_files
 

@@ -18,7 +18,7 @@ from opacus import GradSampleModule
 from opacus.layers import DPLSTM
 from torch import Tensor, nn
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.descent import AdamDescent
 from twinward.federation.detector import Parameters
 from twinward.federation.normalise import Blocks

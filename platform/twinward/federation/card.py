@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from twinward.clock import iso
+from twinward.core.clock import iso
 from twinward.federation.accountant import PrivacyPlan
 from twinward.federation.evaluation import Benchmark, Comparison
 from twinward.federation.model_file import Model

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 RandomBytes = Callable[[int], bytes]
 """Gives that many random bytes: ``os.urandom``, or a seeded stream in a test."""

@@ -18,7 +18,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, Conflict, Refused, Unavailable
+from twinward.core.errors import BadInput, Conflict, Refused, Unavailable
 
 
 class StudyInvalid(BadInput):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.detector import Detector, Parameters
 from twinward.federation.normalise import Blocks, normalise
 from twinward.federation.tampering import KINDS, TamperedStays, Tampering

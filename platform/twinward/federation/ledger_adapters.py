@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from twinward.errors import BadInput, Conflict, TwinwardError, Unavailable
+from twinward.core.errors import BadInput, Conflict, TwinwardError, Unavailable
 from twinward.federation.errors import BudgetExhausted
 from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.reservation import ReservedPrivacy

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.detector import Parameters
 from twinward.federation.normalise import Blocks
 from twinward.monitoring import SIGNALS

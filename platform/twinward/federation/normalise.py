@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.monitoring import SIGNALS, Stays
 
 Blocks = NDArray[np.float32]

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.discrete_gaussian import RandomBytes, discrete_gaussian
 
 Integers = NDArray[np.int64]

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
 
 Masked = NDArray[np.uint64]

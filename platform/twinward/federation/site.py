@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.accountant import multiplier_of
 from twinward.federation.answered_rounds import AnsweredRound, AnsweredRounds
 from twinward.federation.detector import Detector, Parameters, build_detector

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import numpy as np
 
-from twinward.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
 from twinward.federation.answered_rounds import AnsweredRounds
 from twinward.federation.detector import Parameters
 from twinward.federation.errors import KeyRefused, NotPaid, RoundAborted, RoundRefused, StaysUnreadable, StudyInvalid

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.monitoring import Stays, load_stays
 from twinward.simulated_stays import simulate_stays
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.monitoring import SIGNALS, Stay, Stays
 
 _VITALS: Final = 10

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from twinward.clock import Clock
-from twinward.errors import BadInput, Conflict, Unavailable
+from twinward.core.clock import Clock
+from twinward.core.errors import BadInput, Conflict, Unavailable
 from twinward.federation.accountant import PrivacyPlan, plan_for
 from twinward.federation.baselines import train_without_privacy
 from twinward.federation.card import ModelCard, write_card

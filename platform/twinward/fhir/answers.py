@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from twinward.clock import iso
+from twinward.core.clock import iso
 from twinward.fhir.render import etag
 from twinward.fhir.strict_json import JsonObject
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from twinward.access.interfaces import Principal
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
+from twinward.core.preconditions import Preconditions
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.answers import Answer, answer_bundle
 from twinward.fhir.bundle import MAX_URL_CHARS, read_full_url
 from twinward.fhir.conditional import read_condition
@@ -26,8 +28,6 @@ from twinward.fhir.query import Query
 from twinward.fhir.reading import Given, Reading
 from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
-from twinward.http.preconditions import Preconditions
-from twinward.vocabulary import Purpose
 
 MAX_ENTRIES = 500
 _REQUEST = "Bundle.entry.request"

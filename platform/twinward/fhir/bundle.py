@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from twinward.core.preconditions import NONE, Preconditions
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.preconditions import read_members
 from twinward.fhir.server_meta import without_server_meta
 from twinward.fhir.strict_json import IMPORT_LIMITS, JsonObject, Limits, decode
 from twinward.fhir.validate import check_structure, validate
-from twinward.http.preconditions import NONE, Preconditions
 from twinward.twins.models import IfKept
 
 _READABLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twinward.clock import iso
+from twinward.core.clock import iso
 from twinward.fhir.chains import reverse_of, targets_of
 from twinward.fhir.includes import REVERSE, includes_of
 from twinward.fhir.json_patch import MEDIA_TYPE as PATCH

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from twinward.core.vocabulary import SENSITIVE, Category
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
 from twinward.fhir.sensitivity.content import sensitivities_of, sensitivities_of_content
 from twinward.fhir.strict_json import JsonObject
-from twinward.vocabulary import SENSITIVE, Category
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"

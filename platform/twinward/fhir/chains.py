@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.fhir.blind_names import names_of
 from twinward.fhir.categories import categories_of_type
 from twinward.fhir.criteria import all_true
@@ -24,7 +25,6 @@ from twinward.fhir.search_parameters import Parameter, alternatives, check, para
 from twinward.fhir.validate import ID
 from twinward.twins.finding import Finding
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _SHOWN_CHARS = 80
 

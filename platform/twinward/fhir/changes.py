@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from twinward.core.vocabulary import RecordId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.query import DEFAULT_COUNT
 from twinward.fhir.resource_types import R4_TYPES
@@ -15,7 +16,6 @@ from twinward.fhir.shared_parameters import SUBSETS, count_of, moment_of, requir
 from twinward.fhir.subset import COUNTED, WHOLE, Subset, read_subset
 from twinward.twins.changes import END_OF_TIME_MS, Wanted
 from twinward.vault.interfaces import Span, StoredAt
-from twinward.vocabulary import RecordId
 
 SERVED = ("_at", "_count", "_cursor", "_since", *SUBSETS)
 _CURSOR = re.compile(r"([0-9]{1,15})/([0-9a-f-]{36})/([1-9][0-9]{0,9})")

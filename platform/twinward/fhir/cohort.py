@@ -13,13 +13,13 @@ from typing import Any
 
 import carebundle
 
-from twinward.clock import FixedClock
-from twinward.errors import BadInput
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Again
 from twinward.fhir.naming import OriginNames, read_bundle
 from twinward.fhir.origin import Origin
 from twinward.fhir.patients import gather_directory, patient_imports
 from twinward.twins.models import PatientImport
-from twinward.vocabulary import Again
 
 PREVALENCE = {"healthy": 40, "hypertension": 25, "type2_diabetes": 18, "ckd_stage3": 9, "anaemia": 8}
 """Patients per hundred drawn from each ``carebundle`` profile."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.errors import InvalidResource, Issue, SeveralMatch
 from twinward.fhir.query import Query, read_query
 from twinward.fhir.render import reference_of
@@ -18,7 +19,6 @@ from twinward.fhir.search import Search
 from twinward.fhir.search_parameters import matches
 from twinward.fhir.strict_json import JsonObject
 from twinward.vault.interfaces import Record, RecordHead
-from twinward.vocabulary import Purpose
 
 _MAX_CONDITION_CHARS = 2000
 _MAX_FIELDS = 50

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from twinward.access.interfaces import Principal
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.ids import uuid7
+from twinward.core.preconditions import NONE, Preconditions
+from twinward.core.vocabulary import Action, Purpose
 from twinward.fhir.bundle import Entry, ParsedBundle, read_document
 from twinward.fhir.conditional import Conditions, Match
 from twinward.fhir.errors import InvalidResource, Issue
@@ -26,15 +29,12 @@ from twinward.fhir.render import reference_of, shown
 from twinward.fhir.search import Search
 from twinward.fhir.server_meta import with_server_meta, without_server_meta
 from twinward.fhir.strict_json import REQUEST_LIMITS
-from twinward.http.preconditions import NONE, Preconditions
-from twinward.identifiers import uuid7
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.models import IfKept, PatientImport, Standing
 from twinward.twins.service import Twins
 from twinward.twins.versions import Guard
 from twinward.vault.errors import NotReleased, VersionConflict
 from twinward.vault.interfaces import Record, RecordHead
-from twinward.vocabulary import Action, Purpose
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinward.errors import BadInput, Conflict
+from twinward.core.errors import BadInput, Conflict
 
 
 @dataclass(frozen=True, slots=True)

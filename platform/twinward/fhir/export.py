@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinward.access.interfaces import Principal
-from twinward.clock import Clock, iso
-from twinward.errors import NotFound, TwinwardError
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import NotFound, TwinwardError
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.fhir.categories import categories_of_type
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.render import reference_of, shown
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.shared_parameters import moment_of, require_served, types_of
 from twinward.twins.service import Twins
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 MAX_JOBS = 32
 MEDIA_TYPE = "application/fhir+ndjson"

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinward.access.interfaces import Principal
-from twinward.clock import Clock, iso
-from twinward.errors import Conflict, NotFound, TwinwardError, Unavailable
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import Conflict, NotFound, TwinwardError, Unavailable
+from twinward.core.vocabulary import Action, Purpose
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.ndjson import BadLine, NdjsonTally, import_body
 from twinward.fhir.origin import Origin
 from twinward.fhir.outcome import outcome_of
 from twinward.twins.service import Twins
-from twinward.vocabulary import Action, Purpose
 
 MAX_JOBS = 32
 MAX_RUNNING = 2

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twinward.access.interfaces import Principal
-from twinward.clock import Clock, SystemClock
-from twinward.errors import BadInput
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.errors import BadInput
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.naming import OriginNames, read_bundle
 from twinward.fhir.origin import Origin

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Purpose, TwinId
 from twinward.fhir.categories import categories_of_type
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.render import reference_of
 from twinward.fhir.search_parameters import parameters_of, references_in
 from twinward.twins.finding import Finding
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Purpose, TwinId
 
 REVERSE = ("Provenance:target",)
 """What ``_revinclude`` takes: US Core asks for no other."""

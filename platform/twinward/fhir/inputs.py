@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.fhir import importer, ndjson
 from twinward.fhir.streams import STANDARD_INPUT
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from twinward import small_json
-from twinward.errors import BadInput, Conflict
+from twinward.core import small_json
+from twinward.core.errors import BadInput, Conflict
 
 MEDIA_TYPE = "application/json-patch+json"
 MOST_OPERATIONS = 100

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twinward.access.errors import AccessDenied
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Again
 from twinward.fhir.bundle import RELATIVE, Document, Entry, ParsedBundle, Part, read_document, restful
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.links import rewrite
 from twinward.fhir.origin import Origin, id_from
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
 from twinward.fhir.strict_json import IMPORT_LIMITS, JsonObject, Limits
-from twinward.identifiers import uuid7
 from twinward.twins.models import IfKept
-from twinward.vocabulary import Again
 
 _HIDDEN = ""
 """The name of what a condition is true of, and the caller may not read."""

@@ -19,7 +19,8 @@ from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from twinward.errors import BadInput, TwinwardError
+from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.vocabulary import Again
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.ndjson_reader import NdjsonReader
 from twinward.fhir.origin import Origin
@@ -27,7 +28,6 @@ from twinward.fhir.streams import numbered_lines, opened, readable
 from twinward.twins.bulk import BulkImport
 from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import TwinNotFound
-from twinward.vocabulary import Again
 
 _NOWHERE = Origin()
 SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")

@@ -22,7 +22,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from twinward.clock import Clock, SystemClock
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.vocabulary import Category
 from twinward.fhir.bundle import TELLS_OF_AN_ANSWER, read_document
 from twinward.fhir.categories import LOINC, filed_under, ordinary_category_of
 from twinward.fhir.conformity import element_faults
@@ -39,7 +40,6 @@ from twinward.fhir.strict_json import REQUEST_LIMITS, JsonObject, decode
 from twinward.fhir.times import to_ms
 from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.measurements import Measurement
-from twinward.vocabulary import Category
 
 _SEEN_AT_MOST = 8_192
 """Distinct codes, categories … remembered as checked; a stream that has more is read the strict way, not wrongly."""

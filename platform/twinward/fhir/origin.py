@@ -20,10 +20,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from twinward.errors import BadInput
-from twinward.identifiers import uuid8
+from twinward.core.errors import BadInput
+from twinward.core.ids import uuid8
+from twinward.core.vocabulary import Again
 from twinward.twins.models import IfKept
-from twinward.vocabulary import Again
 
 MAX_SOURCE_CHARS = 200
 _DOMAIN = "twinward/import"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twinward.errors import (
+from twinward.core.errors import (
     BadInput,
     Conflict,
     NotAcceptable,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from twinward.core.vocabulary import Category
 from twinward.fhir.bundle import Entry, ParsedBundle
 from twinward.fhir.categories import category_of
 from twinward.fhir.errors import InvalidResource, Issue
@@ -21,7 +22,6 @@ from twinward.fhir.search_parameters import is_identified
 from twinward.twins.measurements import Person
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
 from twinward.vault.payload import MAX_REFERENCE_BYTES
-from twinward.vocabulary import Category
 
 _MAX_IDENTIFIERS = 24
 """Of one resource, that it is found by: each takes two of the references a record may have."""

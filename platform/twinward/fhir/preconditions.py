@@ -7,11 +7,11 @@ tag matches nothing, and ``If-Unmodified-Since`` sees the moment of its deletion
 
 from __future__ import annotations
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.preconditions import ONLY_SAVING, Preconditions, Selected, Tag, read_tags
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.strict_json import JsonObject
 from twinward.fhir.times import interval
-from twinward.http.preconditions import ONLY_SAVING, Preconditions, Selected, Tag, read_tags
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.models import Standing
 

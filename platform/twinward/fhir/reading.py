@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 from twinward.access.interfaces import Principal
+from twinward.core.preconditions import NONE, Preconditions
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.answers import Answer
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.preconditions import is_known, require_nothing_to_match
@@ -13,10 +15,8 @@ from twinward.fhir.query import read_query
 from twinward.fhir.render import shown
 from twinward.fhir.service import FhirService, resource_type_of
 from twinward.fhir.subset import Subset, subset_asked
-from twinward.http.preconditions import NONE, Preconditions
 from twinward.twins.errors import RecordNotFound
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Purpose
 
 MAX_FIELDS = 100
 MOST_READS = 500

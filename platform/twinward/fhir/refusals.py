@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.outcome import outcome_of
 from twinward.fhir.streams import STANDARD_INPUT

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from twinward.access.further import FurtherLeave
 from twinward.access.interfaces import AccessControl, Permit
+from twinward.core.vocabulary import Category
 from twinward.fhir.categories import categories_needed
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Category
 
 
 class ReleaseByContent:

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from twinward.clock import iso
+from twinward.core.clock import iso
+from twinward.core.vocabulary import Category
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.server_meta import with_server_meta
 from twinward.fhir.subset import WHOLE, Subset
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Category
 
 MEDIA_TYPE = "application/fhir+json"
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import Principal
-from twinward.errors import NotFound
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.fhir.categories import categories_of_type
 from twinward.fhir.chains import Chaining, Known
 from twinward.fhir.errors import InvalidResource, Issue
@@ -28,7 +29,6 @@ from twinward.fhir.search_parameters import is_searchable
 from twinward.twins.service import Twins
 from twinward.vault.errors import NotReleased
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _TWINS_PER_PAGE = 100
 """Twins a page of a search across opens at most: a rare match then costs more pages, not one long request."""

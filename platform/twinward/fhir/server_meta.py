@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 Members = dict[str, msgspec.Raw]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from twinward import __version__
 from twinward.access.interfaces import Principal
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.capabilities import capability_statement
 from twinward.fhir.changes import cursor_of, read_changes
 from twinward.fhir.editing import Editing
@@ -29,7 +30,6 @@ from twinward.fhir.validate import ID
 from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Purpose
 
 _VERSION_ID = re.compile(r"[1-9][0-9]{0,9}")
 

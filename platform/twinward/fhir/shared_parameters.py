@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from twinward.errors import NotAcceptable
+from twinward.core.errors import NotAcceptable
+from twinward.core.media_types import read_media_type
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.times import asked_interval
-from twinward.http.media_types import read_media_type
 
 MAX_COUNT = 500
 SUBSETS = ("_elements", "_summary")

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import Principal
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.answers import Answer, answer_bundle
 from twinward.fhir.bundle import Document, Part, check_document, outline_document
 from twinward.fhir.conditional import Conditions, KeptHere
@@ -30,7 +31,6 @@ from twinward.twins.errors import RecordNotFound, VersionMismatch
 from twinward.twins.models import ImportRecord, PatientImport, Standing
 from twinward.twins.references import DELETED
 from twinward.vault.interfaces import RecordHead
-from twinward.vocabulary import Action, Category, Purpose
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twinward.access.accounts import Accounts, PasswordRules
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
-from twinward.clock import Clock
-from twinward.config import Settings
+from twinward.core.clock import Clock
+from twinward.core.config import Settings
 
 FILE = "accounts.db"
 

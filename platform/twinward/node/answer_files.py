@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from twinward.errors import Unavailable
-from twinward.private_files import write_private
+from twinward.core.errors import Unavailable
+from twinward.core.private_files import write_private
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 

@@ -9,10 +9,11 @@ from twinward.access.interfaces import Principal
 from twinward.access.service import Access
 from twinward.audit.interfaces import HeadTrail
 from twinward.client.messages import BudgetReply, KeptAnswer, Mode, ResultsReply, Terms
-from twinward.clock import Clock
-from twinward.config import Settings
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
+from twinward.core.clock import Clock
+from twinward.core.config import Settings
+from twinward.core.vocabulary import TwinId
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import Departures, Moment
 from twinward.node.homes import write_private
@@ -30,7 +31,6 @@ from twinward.similarity.service import Similarity, gated_plan_of
 from twinward.twins.readers import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
-from twinward.vocabulary import TwinId
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 

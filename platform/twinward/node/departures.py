@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 from twinward_ledger import sqlite_files
 
 

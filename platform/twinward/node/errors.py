@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from twinward.errors import TwinwardError, Unavailable
+from twinward.core.errors import TwinwardError, Unavailable
 from twinward_crypto.errors import CryptoError, KeyProviderError
 from twinward_ledger.errors import LedgerError
 

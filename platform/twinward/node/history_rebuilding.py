@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessRequest, Permit
 from twinward.audit.interfaces import AccessEvent, Head
-from twinward.errors import Conflict, StoreAltered
+from twinward.core.errors import Conflict, StoreAltered
+from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.node import Node
 from twinward.node.release_history import RELEASES, SealedDrawer
 from twinward.serving_lock import serving
 from twinward.similarity.book import Book, begun_anew
 from twinward.similarity.errors import SecretsUnreadable
-from twinward.vocabulary import Action, Role, TwinId
 
 _TELLING = frozenset({Action.MATCH, Action.EXPORT})
 """Older logs call it an export that a vendor was told a handle."""

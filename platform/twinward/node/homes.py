@@ -7,9 +7,9 @@ import shutil
 import stat
 from pathlib import Path
 
-from twinward.config import FILE_NAME, Settings
-from twinward.errors import BadInput, Conflict
-from twinward.private_files import write_private
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.private_files import write_private
 from twinward.serving_lock import require_not_served
 
 __all__ = ["empty", "home_of", "remove_node", "write_private"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward.config import Settings
 from twinward.consortium.identity import Identity
-from twinward.errors import TwinwardError
+from twinward.core.config import Settings
+from twinward.core.errors import TwinwardError
 from twinward.node.errors import KeysNotOwn
 from twinward.vault.database import Schema, open_database
 from twinward.vault.keyring import newest_kek

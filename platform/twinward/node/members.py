@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twinward.clock import Clock
-from twinward.config import Settings
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
-from twinward.errors import BadInput
+from twinward.core.clock import Clock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
+from twinward.core.secret_files import secret_in
 from twinward.node.homes import home_of
 from twinward.node.key_guard import require_held, require_own
-from twinward.secret_files import secret_in
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import MalformedPolicy

@@ -25,8 +25,11 @@ from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.audit.store_heads import StoreHeads
 from twinward.audit.witness_voucher import WitnessVoucher
-from twinward.clock import Clock
-from twinward.config import (
+from twinward.consortium.identity import Identity
+from twinward.consortium.membership import Consortium
+from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
+from twinward.core.clock import Clock
+from twinward.core.config import (
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
     FOLLOW_UP_LOCK,
@@ -34,9 +37,8 @@ from twinward.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.consortium.identity import Identity
-from twinward.consortium.membership import Consortium
-from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
+from twinward.core.restored_home import RestoredHome
+from twinward.core.vocabulary import Role
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.federation.privacy_cohort import COHORT
 from twinward.fhir.release import ReleaseByContent
@@ -45,7 +47,6 @@ from twinward.node.cohort import RunningCohort
 from twinward.node.departures import Departures
 from twinward.node.errors import translated
 from twinward.node.system import SYSTEM
-from twinward.restored_home import RestoredHome
 from twinward.similarity.service import Similarity
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn
@@ -55,7 +56,6 @@ from twinward.vault.erasure import Erasures
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores import open_record_store
-from twinward.vocabulary import Role
 from twinward_ledger.anchor import Anchorer, ChainAnchor
 from twinward_ledger.errors import SplitView
 from twinward_ledger.evidence import SplitViewEvidence

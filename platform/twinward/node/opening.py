@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from twinward.clock import Clock, SystemClock
-from twinward.config import CONSORTIUM_FILE, FILE_NAME, POLICY_FILE, Settings, origin_of
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium, WitnessCard, founder_of
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.config import CONSORTIUM_FILE, FILE_NAME, POLICY_FILE, Settings, origin_of
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.restored_home import RestoredHome
 from twinward.node.errors import translated
 from twinward.node.homes import empty, home_of, tighten, write_private
 from twinward.node.members import chain_key_of, identity_of, make_identity, policy_of, witness_of, witnesses_at
 from twinward.node.node import Neighbourhood, Node
 from twinward.node.resting import RestingChain, RestingKeys
 from twinward.node.store_guard import require_named_in_home, require_of_one_node, require_there
-from twinward.restored_home import RestoredHome
 from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain
 from twinward_ledger.note import VerifierKey

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from twinward.clock import Clock
-from twinward.errors import TwinwardError, Unavailable
+from twinward.core.clock import Clock
+from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.node.errors import translated
 from twinward.node.node import Node
-from twinward.vocabulary import RecordId, TwinId
 
 KEPT_MS = 1000
 _NOBODY = "00000000-0000-7000-8000-000000000000"

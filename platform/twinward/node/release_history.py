@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from twinward.audit.interfaces import Head, HeadTrail
-from twinward.errors import StoreAltered, Unavailable
+from twinward.core.errors import StoreAltered, Unavailable
 from twinward.node.homes import write_private
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinward.config import CONSORTIUM_FILE, Settings
 from twinward.consortium.membership import Consortium, WitnessCard, founder_of, refusals_told
-from twinward.errors import BadInput, Conflict
+from twinward.core.config import CONSORTIUM_FILE, Settings
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.private_files import write_public
+from twinward.core.vocabulary import Role
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node.errors import translated
 from twinward.node.node import Node
-from twinward.private_files import write_public
 from twinward.serving_lock import require_not_served
-from twinward.vocabulary import Role
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, ModelRegistry
 from twinward_ledger.anchor import require_agreement
 from twinward_ledger.chain import ChainClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from twinward.restored_home import NotAtWork
+from twinward.core.restored_home import NotAtWork
 from twinward_contracts.artefacts import Artefact
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
 from twinward_ledger.chain import ChainClient, Receipt

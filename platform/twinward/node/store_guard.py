@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from twinward.audit.errors import LogTampered
-from twinward.config import FILE_NAME, Settings
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.restored_home import DATABASES
 from twinward.node.errors import StoresNotOwn
 from twinward.node.node import Node
-from twinward.restored_home import DATABASES
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.checkpoint import open_checkpoint
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint

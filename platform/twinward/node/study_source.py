@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from twinward.access.interfaces import Principal
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.restored_home import NotAtWork
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.reservation import ReservedPrivacy
 from twinward.monitoring import Stays
 from twinward.node.homes import home_of
 from twinward.node.node import Node
 from twinward.node.opening import join_as_peer, open_node
-from twinward.restored_home import NotAtWork
 from twinward.twins.readers import StayReader
 
 MEMORY_FILE: Final = "studies.db"

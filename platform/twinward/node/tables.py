@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-from twinward.config import Settings
-from twinward.errors import BadInput
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
 from twinward.node.errors import translated
 from twinward.vault.database import Schema, open_database
 from twinward_ledger.stores import open_store

@@ -37,7 +37,7 @@ from twinward.client.messages import (
     VendorKeyQuery,
 )
 from twinward.client.proofs import AnswerSigner, Kind, new_query_id, query_digest
-from twinward.errors import Conflict, NotFound
+from twinward.core.errors import Conflict, NotFound
 from twinward.similarity.errors import SecretsUnreadable
 from twinward.similarity.interfaces import QueryBudget
 

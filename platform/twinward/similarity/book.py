@@ -19,9 +19,9 @@ from typing import Protocol
 
 import msgspec
 
+from twinward.core.vocabulary import TwinId
 from twinward.similarity.errors import SecretsUnreadable
 from twinward.similarity.interfaces import Groups
-from twinward.vocabulary import TwinId
 
 
 class Drawer(Protocol):

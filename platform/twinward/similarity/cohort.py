@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.client.messages import binding_of
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.interfaces import FeatureSource, Match
-from twinward.vocabulary import TwinId
 
 
 @dataclass(frozen=True, slots=True, eq=False)

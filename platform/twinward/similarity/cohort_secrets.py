@@ -14,9 +14,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from twinward.core.vocabulary import TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.similarity.errors import SecretsUnreadable
-from twinward.vocabulary import TwinId
 from twinward_crypto.errors import MalformedKey
 from twinward_crypto.homomorphic.gated import GateKey
 from twinward_crypto.homomorphic.parameters import Plan

@@ -9,13 +9,13 @@ from secrets import SystemRandom
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.client.messages import MatchReply, Mode
-from twinward.errors import NotFound
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.similarity.book import Book
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.interfaces import Match, ReleasePolicy
 from twinward.similarity.release import present, with_absent
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _FEATURES = frozenset({Category.FEATURES})
 _AT_ONCE = 4096

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from twinward.errors import BadInput, Conflict, Refused, Unavailable
+from twinward.core.errors import BadInput, Conflict, Refused, Unavailable
 
 
 def when(resets_at_s: int | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from twinward.access.interfaces import Principal
-from twinward.vocabulary import Category, TwinId
+from twinward.core.vocabulary import Category, TwinId
 
 Groups: TypeAlias = frozenset[frozenset[TwinId]]
 """Disjoint sets of twins that a vendor was told and must never be able to tell apart further."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from twinward.clock import Clock
-from twinward.errors import BadInput
+from twinward.core.clock import Clock
+from twinward.core.errors import BadInput
 from twinward.similarity.errors import TooFast
 
 WINDOW_MS = 60_000

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from twinward.access.derived import require_records
 from twinward.access.interfaces import Principal
 from twinward.client.messages import RecordsReply, RecordsRequest, SealedRecords, sealing_context
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Category
 from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.interfaces import OpenedRecord, QueryBudget, RecordSource
-from twinward.vocabulary import Category
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey

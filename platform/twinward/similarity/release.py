@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from twinward.core.vocabulary import TwinId
 from twinward.similarity.interfaces import Groups, Match, Release
-from twinward.vocabulary import TwinId
 
 Handles = Callable[[str, TwinId], str]
 """(vendor, twin) -> handle, under the epoch's secret."""

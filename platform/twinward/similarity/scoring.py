@@ -20,8 +20,8 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from twinward.errors import BadInput
-from twinward.private_files import replacing
+from twinward.core.errors import BadInput
+from twinward.core.private_files import replacing
 from twinward.similarity.process_shards import ProcessScorer
 from twinward.similarity.ray_shards import RayScorer, SealedShard
 from twinward.similarity.shards import PreparedCohort, Scorer, spans

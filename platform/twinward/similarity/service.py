@@ -39,8 +39,9 @@ from twinward.client.messages import (
     VendorKeyQuery,
 )
 from twinward.client.proofs import AnswerSigner, Kind
-from twinward.clock import Clock, SystemClock
-from twinward.errors import Unavailable
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.similarity.answers import Answers, Cabinet, Query, answered
 from twinward.similarity.book import Book, Drawer
@@ -59,7 +60,6 @@ from twinward.similarity.rate import RateLimit
 from twinward.similarity.records import RecordRelease
 from twinward.similarity.release import MinimumCount
 from twinward.similarity.scoring import Scoring
-from twinward.vocabulary import Action, Purpose, TwinId
 from twinward_crypto.homomorphic.parameters import Plan, plan_gated
 from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.wire import Bundle

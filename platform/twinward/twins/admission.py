@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import Clock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import Clock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother
 from twinward.twins.gate import decided
 from twinward.twins.models import STAY_TYPE, ImportRecord
 from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 
 @dataclass(frozen=True, slots=True)

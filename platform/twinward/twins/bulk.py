@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import Clock
-from twinward.errors import BadInput, Conflict, NotFound, TwinwardError
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import Clock
+from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.twins.bulk_features import BulkFeatures
 from twinward.twins.bulk_records import LEAST, BulkRecord, mark_of, pack
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
@@ -25,7 +26,6 @@ from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
 from twinward.twins.plan import stays
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.bulk_records import BulkRecord
@@ -20,7 +21,6 @@ from twinward.twins.models import DIRECTORY
 from twinward.twins.plan import features_record
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Kept, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _TWINS_AT_ONCE = 256
 """Twins decided together: permits are used before they expire."""

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from twinward.core.vocabulary import Category, TwinId
 from twinward.twins import references as names
 from twinward.twins.measurements import Measurement, Person
 from twinward.twins.models import IfKept
 from twinward.vault.interfaces import Draft, Record
-from twinward.vocabulary import Category, TwinId
 
 LEAST = 16
 """New records of one patient and category that make a segment; fewer become rows, and are compacted later."""

@@ -11,11 +11,11 @@ from itertools import islice
 
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.errors import NotFound
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 from twinward.twins.errors import TooMuchAtOnce
 from twinward.twins.gate import opened, permitted, require_in_general
 from twinward.vault.interfaces import Change, Record, RecordVault, Span, StoredAt
-from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 
 _FIRST_LOOK = 1_000
 """Versions that storage is asked for before it is asked for as many as there may be."""

@@ -18,7 +18,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.errors import BadInput, Conflict, NotFound
 
 
 class FeaturesUnreadable(BadInput):

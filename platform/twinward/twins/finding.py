@@ -9,13 +9,13 @@ from functools import partial
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
 from twinward.twins.gate import categories_in, note_absence, opened, permitted, require_in_general
 from twinward.twins.plan import kept_categories
 from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, RecordId, TwinId
 
 
 class Finding:

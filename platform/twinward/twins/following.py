@@ -13,10 +13,10 @@ from typing import Protocol
 from twinward.access.emergencies import CHANGE
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.errors import BadInput, NotFound
+from twinward.core.errors import BadInput, NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.twins.errors import FollowedTooSlowly
 from twinward.twins.state import Outline, TwinState, TwinStates, category_of
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 SUBSCRIPTION = (("subscription", "events"),)
 MOST_REVISIONS = 100

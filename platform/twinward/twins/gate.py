@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.vocabulary import DERIVED_FROM, Action, Category, Purpose
+from twinward.core.vocabulary import DERIVED_FROM, Action, Category, Purpose
 
 T = TypeVar("T")
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.feature_schema import FeatureSchema
-from twinward.identifiers import new_twin_id
 from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, TwinNotFound
 from twinward.twins.evidence import Evidence, evidence_of
@@ -18,7 +19,6 @@ from twinward.twins.measurements import Measurement
 from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
 from twinward.twins.plan import FeatureNews, Plan, read_evidence
 from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 
 @dataclass(slots=True)

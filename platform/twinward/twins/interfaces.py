@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from twinward.core.vocabulary import TwinId
 from twinward.twins.models import Receipt
-from twinward.vocabulary import TwinId
 
 
 class TwinList(Protocol):

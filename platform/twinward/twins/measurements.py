@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from twinward import units
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.unit_spellings import understood
 
 

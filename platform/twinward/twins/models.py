@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from twinward.core.vocabulary import Category, TwinId
 from twinward.twins.features import FeatureVector
 from twinward.twins.measurements import Measurement, Person
-from twinward.vocabulary import Category, TwinId
 
 DIRECTORY = "Directory/hospital"
 """The reference of the directory twin: it holds what belongs to no patient (organisations, practitioners, places), so

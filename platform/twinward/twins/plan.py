@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twinward.access.interfaces import Permit
+from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
 from twinward.twins.evidence import Evidence, from_content, joined, to_content, without
 from twinward.twins.models import FEATURES_TYPE, IfKept, ImportRecord, PatientImport, Stored
 from twinward.vault.interfaces import Kept, Record, RecordVault
-from twinward.vocabulary import Category, RecordId, TwinId
 
 
 class Plan:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.errors import BadInput, NotFound
+from twinward.core.errors import BadInput, NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.monitoring import SIGNALS, decode_stay
 from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.gate import opened, permitted
@@ -21,7 +22,6 @@ from twinward.twins.models import STAY_TYPE
 from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 _BATCH = 256
 """Twins decided at once: one durable append of the log each, and permits are used before they expire."""

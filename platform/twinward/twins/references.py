@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from twinward.vocabulary import Category, TwinId
+from twinward.core.vocabulary import Category, TwinId
 
 DELETED = b""
 """The content of a deletion: it is a version like any other, so the record keeps its name, its chain and its key."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from twinward.access.derived import require_records
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.changes import Changes
@@ -26,7 +27,6 @@ from twinward.twins.targets import Targets
 from twinward.twins.turns import Turn
 from twinward.twins.versions import Versions
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
-from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 
 if TYPE_CHECKING:
     from twinward.twins.bulk import BulkImport

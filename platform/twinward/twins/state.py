@@ -20,7 +20,8 @@ from datetime import date
 from typing import Any
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.clock import Clock, iso
+from twinward.core.clock import Clock, iso
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.feature_schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import RevisionNotFound
@@ -29,7 +30,6 @@ from twinward.twins.features import FeatureVector, day_of, derive
 from twinward.twins.gate import permitted
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import RecordHead, RecordVault
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 
 VECTOR = ""
 """The name of the part that holds what was measured; every other part is named after its feature."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.errors import BadInput, Conflict, NotFound
+from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.state import JsonObject, Outline, TwinStates, category_of
 from twinward.twins.turns import Turn
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Record, RecordVault
-from twinward.vocabulary import Action, Purpose, TwinId
 
 TARGET_TYPE = "CareTarget"
 MAX_BYTES = 16 * 1024

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from twinward.access.process_lock import process_lock
-from twinward.errors import Busy
+from twinward.core.errors import Busy
 
 WAIT_S = 30.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.twins import references as names
 from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
 from twinward.twins.gate import note_absence, permitted, require_in_general
@@ -12,7 +13,6 @@ from twinward.twins.models import ImportRecord, PatientImport, Receipt, Standing
 from twinward.twins.turns import Turn
 from twinward.vault.errors import not_released
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
-from twinward.vocabulary import Action, Category, Purpose
 
 Take = Callable[[Principal, PatientImport, Purpose, str], Receipt]
 """Takes one import in: ``Twins.ingest``."""

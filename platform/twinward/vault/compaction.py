@@ -15,8 +15,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from twinward.clock import Clock
-from twinward.errors import NotFound
+from twinward.core.clock import Clock
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import TwinId
 from twinward.vault.interfaces import (
     MAX_MEMBERS,
     Compaction,
@@ -29,7 +30,6 @@ from twinward.vault.keyring import Keyring
 from twinward.vault.sealer import Sealer, hash_of
 from twinward.vault.segment_sealer import SegmentSealer, Version
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import TwinId
 from twinward_crypto.keys import TenantId
 
 LEAST = 16

@@ -8,9 +8,9 @@ from dataclasses import replace
 from twinward.access.derived import require_records
 from twinward.access.interfaces import AccessControl, AccessRequest
 from twinward.client.disclosed import DisclosedRecord, DisclosedRecords
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action
 from twinward.vault.interfaces import RecordVault
-from twinward.vocabulary import Action
 
 
 def disclose(

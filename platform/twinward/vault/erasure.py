@@ -27,15 +27,15 @@ from typing import Any
 from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import AccessControl, AccessRequest
 from twinward.audit.interfaces import AccessEvent, AuditTrail
-from twinward.clock import Clock
-from twinward.errors import BadInput
+from twinward.core.clock import Clock
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.erasure_journal import Doomed, UnfinishedErasure
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import RecordStore
 from twinward.vault.key_cache import CHECK_EVERY_MS
 from twinward.vault.keyring import Keyring
 from twinward.vault.rotation import Progress, RotationPlan
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError

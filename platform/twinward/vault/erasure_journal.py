@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.models import Erasure
-from twinward.vocabulary import Category, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
 _erasure = Erasure.__table__  # type: ignore[attr-defined]

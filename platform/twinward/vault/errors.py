@@ -16,7 +16,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
 
 
 class MalformedRecord(BadInput):

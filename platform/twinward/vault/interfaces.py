@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twinward.access.interfaces import Permit
-from twinward.vocabulary import Category, RecordId, TwinId
+from twinward.core.vocabulary import Category, RecordId, TwinId
 
 
 @dataclass(frozen=True, slots=True)

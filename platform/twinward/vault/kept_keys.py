@@ -20,7 +20,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from twinward.vocabulary import Category
+from twinward.core.vocabulary import Category
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import TwinId
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import TwinId
 
 CACHE_TTL_MS = 60_000
 """How long an unwrapped key stays in this process. A shredding in another process empties the cache long before."""

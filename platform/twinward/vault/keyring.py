@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.database import Database, Schema
 from twinward.vault.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
 from twinward.vault.errors import TwinNotFound
@@ -25,7 +26,6 @@ from twinward.vault.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.twin_keys import TwinKeys
 from twinward.vault.wrapped_keys import WrappedKeys, wrapped_under
-from twinward.vocabulary import Category, TwinId
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KeyProvider, TenantId

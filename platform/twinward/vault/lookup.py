@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from twinward.errors import NotFound
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import CategoryShredded, RecordDamaged
 from twinward.vault.interfaces import Change, Found, Kept, Moment, RecordHead, RecordStore, Span
 from twinward.vault.keyring import Keyring
 from twinward.vault.opening import type_tags
 from twinward.vault.sealer import Sealer
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.errors import OpenError
 
 

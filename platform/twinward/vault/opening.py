@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from twinward.core.vocabulary import Category
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import Member, Place, Record, SealedRow
 from twinward.vault.sealer import Sealer, hash_of
 from twinward.vault.segment_payload import OpenMember
 from twinward.vault.segment_sealer import SegmentSealer
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import Category
 from twinward_crypto.errors import OpenError
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinward.audit.trust import Trust, check_proof
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.erasure import DONE
-from twinward.vocabulary import Action, Category, TwinId
 
 
 @dataclass(frozen=True, slots=True)

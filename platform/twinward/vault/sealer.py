@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MARK_BYTES, Record, SealedRow
 from twinward.vault.payload import SCHEMA, Payload
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import Category, RecordId, TwinId
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.keys import TenantId

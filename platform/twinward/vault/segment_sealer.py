@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from twinward.identifiers import uuid7
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MARK_BYTES, MAX_MEMBERS, Draft, Member, Record, SealedSegment
 from twinward.vault.segment_payload import (
@@ -20,7 +21,6 @@ from twinward.vault.segment_payload import (
     unpack,
 )
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import Category, RecordId, TwinId
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.kdf import derive, length_prefixed

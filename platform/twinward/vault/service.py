@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from twinward.access.interfaces import Permit, PermitVerifier
-from twinward.clock import Clock
-from twinward.identifiers import new_record_id
+from twinward.core.clock import Clock
+from twinward.core.ids import new_record_id
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward.vault.errors import (
     MalformedRecord,
     PermitDoesNotOpen,
@@ -36,7 +37,6 @@ from twinward.vault.opening import Opening, type_tags
 from twinward.vault.sealer import Sealer
 from twinward.vault.segment_sealer import SegmentSealer
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
 

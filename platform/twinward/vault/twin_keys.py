@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import CategoryShredded, RecordDamaged
 from twinward.vault.kept_keys import CategoryKeys, KeptKeys
-from twinward.vocabulary import Category, TwinId
 from twinward_crypto import blind_index, hierarchy
 from twinward_crypto.name_tag import NameTagger
 

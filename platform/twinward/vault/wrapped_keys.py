@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from twinward.clock import Clock
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import TwinId
 from twinward.vault.erasure_journal import Doomed
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.kept_keys import KeptKeys
 from twinward.vault.key_service import held_versions, translated_keys
 from twinward.vault.models import ShreddedTwin, WrappedTwinKey
 from twinward.vault.twin_keys import TwinKeys
-from twinward.vocabulary import TwinId
 from twinward_crypto import hierarchy
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId

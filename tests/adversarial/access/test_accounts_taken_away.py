@@ -20,9 +20,9 @@ from tests.integration.cli.test_while_serving import Served, served
 from twinward.access.errors import SignInEnded
 from twinward.access.interfaces import Principal
 from twinward.api.sign_in_gate import PER_ADDRESS
+from twinward.core.vocabulary import Purpose, Role
 from twinward.fhir.export import Exports
 from twinward.node import open_node
-from twinward.vocabulary import Purpose, Role
 
 ANOTHER = "seven lamps under snow"
 ROLES = {"clinician": Role.CLINICIAN, "officer": Role.OFFICER, "exporter": Role.OFFICER}

@@ -18,11 +18,11 @@ from twinward.access.account_events import Doer
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.audit.event_format import decode
-from twinward.clock import FixedClock
-from twinward.config import FILE_NAME, Settings
-from twinward.errors import StoreAltered, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import StoreAltered, Unavailable
+from twinward.core.vocabulary import Role
 from twinward.node import Node, create_node, open_node
-from twinward.vocabulary import Role
 
 OLD_FORM = (
     "CREATE TABLE account (id TEXT PRIMARY KEY, role TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,"

@@ -19,9 +19,9 @@ import pytest
 from tests.integration.cli.conftest import OFFICER, Hospital, make_hospital
 from tests.integration.cli.test_while_serving import Served, served
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.errors import StoreAltered
+from twinward.core.errors import StoreAltered
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.node import Node, open_node
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 NO, YES_AGAIN = '[{"effect":"deny","actors":["t-clinician","olga","acme"]}]', "[]"
 LABS = {"category": "labs"}

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tests.integration.federation.kit import HOSPITALS, simulated, site_of, sites
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.accountant import plan_for
 from twinward.federation.detector import build_detector
 from twinward.federation.errors import KeyRefused, RoundRefused

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
 from twinward.federation.detector import Parameters
 from twinward.federation.errors import SumImplausible
 from twinward.federation.evaluation import Benchmark, Origin

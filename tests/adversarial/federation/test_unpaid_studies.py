@@ -23,7 +23,7 @@ from tests.integration.federation.kit import (
     site_of,
     sites,
 )
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward.federation.accountant import cost_of
 from twinward.federation.answered_rounds import AnsweredRound, AnsweredRounds
 from twinward.federation.detector import build_detector

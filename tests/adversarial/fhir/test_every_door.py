@@ -14,7 +14,7 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_fhir_import import begin, manifest
 from tests.integration.fhir.test_ndjson import PATIENT, observation
 from tests.integration.fhir.web import send, transaction
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.fhir.importer import import_bundles
 from twinward.fhir.ndjson_reader import NdjsonReader
 from twinward.fhir.validate import validate

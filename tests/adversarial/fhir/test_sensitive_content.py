@@ -17,11 +17,11 @@ from tests.vectors.sensitivity.cases import ICD10CM, LOINC, concept
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Principal
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.fhir.ndjson import import_body
 from twinward.twins.models import ImportRecord, PatientImport
 from twinward.vault.disclosure import disclose
 from twinward.vault.errors import NotReleased
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.disclosure import generate_recipient_key
 
 F20 = concept(ICD10CM, "F20.0", display="Paranoid schizophrenia")

@@ -18,9 +18,9 @@ from twinward.audit.growth import growth_file
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.audit.trust import Trust
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Purpose, Role, TwinId
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

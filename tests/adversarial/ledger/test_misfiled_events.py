@@ -18,8 +18,8 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.event_sealer import TAG_LABELS
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.log_check import LogCheck
-from twinward.clock import FixedClock
-from twinward.vocabulary import TwinId
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import TwinId
 from twinward_ledger.heartbeat import heartbeat
 from twinward_ledger.store import Entry
 

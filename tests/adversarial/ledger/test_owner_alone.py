@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from twinward.clock import FixedClock
-from twinward.config import Settings
 from twinward.consortium.standing import standing_of
-from twinward.errors import Conflict
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import Conflict
 from twinward.federation.ledger_adapters import LedgerPrivacyBudget
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node import Node, create_node

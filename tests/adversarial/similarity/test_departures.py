@@ -17,11 +17,11 @@ from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, ru
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent
 from twinward.client import HospitalRefused, VendorClient, VendorKeys
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Action, Purpose, Role, TwinId
 
 VENDOR = Principal("acme", Role.VENDOR)
 EVERYBODY = 1.0

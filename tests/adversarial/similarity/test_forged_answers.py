@@ -25,7 +25,7 @@ from twinward.client import (
     VersionUnknown,
 )
 from twinward.client.proofs import AnswerSigner, Kind, require_proof
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward_crypto.homomorphic.gated import GateKey
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))

@@ -16,9 +16,9 @@ from fastapi.testclient import TestClient
 from tests.adversarial.similarity.forger import Forger, Slots
 from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
 from twinward.client.messages import Mode
+from twinward.core.vocabulary import Action
 from twinward.similarity.engines import GatedEngine
 from twinward.similarity.shards import Blinding, Scorer
-from twinward.vocabulary import Action
 from twinward_crypto.homomorphic.gated import EncryptedIndex, score_gated
 from twinward_crypto.homomorphic.parameters import query_tolerance
 from twinward_crypto.homomorphic.parts import query_scales

@@ -18,8 +18,8 @@ import pytest
 from tests.integration.similarity.house import EPOCH, House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client.messages import GatedQuery, Mode
+from twinward.core.vocabulary import Role
 from twinward.similarity.errors import BudgetExhausted, TooFast
-from twinward.vocabulary import Role
 from twinward_crypto.homomorphic.gated import encrypt_gated_query
 
 D, LEVELS, PATIENTS, MINIMUM = 2, 128, 60, 3

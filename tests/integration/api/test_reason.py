@@ -16,7 +16,7 @@ from tests.integration.api.test_every_route import PUBLIC, RIGHT_ROLE, ask, body
 from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
 from twinward.api.reason import stated, stated_in_headers
-from twinward.vocabulary import Category
+from twinward.core.vocabulary import Category
 
 WHY = "found unconscious on the street"
 CHINESE = "病人昏迷不醒"

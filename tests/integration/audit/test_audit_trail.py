@@ -32,11 +32,11 @@ from twinward.audit.errors import (
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditReader, Filters, RowState
 from twinward.audit.service import Audit
-from twinward.clock import FixedClock
-from twinward.errors import BadInput, TwinwardError, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput, TwinwardError, Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.errors import TwinNotFound
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import TenantId

@@ -24,9 +24,9 @@ from twinward.audit.errors import LogTampered, NoSuchEvent, NotCosigned
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Purpose, Role, TwinId
 from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

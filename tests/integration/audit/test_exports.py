@@ -28,9 +28,9 @@ from twinward.audit.exports.document import AccessDocument
 from twinward.audit.exports.fhir_bundle import INDEX_SYSTEM, LEAF_SYSTEM
 from twinward.audit.exports.printing import Printing
 from twinward.audit.exports.typeface import Typeface
-from twinward.errors import Unavailable
-from twinward.visible_text import visible
-from twinward.vocabulary import TwinId
+from twinward.core.errors import Unavailable
+from twinward.core.visible_text import visible
+from twinward.core.vocabulary import TwinId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.access_report import AccessReport
 from twinward_ledger.report_verifier import verify_report

@@ -14,13 +14,13 @@ from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.clock import SystemClock
-from twinward.config import Settings
+from twinward.core.clock import SystemClock
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
 from twinward.vault.interfaces import Member
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee")
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer")

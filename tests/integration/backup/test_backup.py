@@ -34,11 +34,11 @@ from tests.tools import ROOT
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Purpose
 from twinward.node import open_node
 from twinward.node.members import identity_of
 from twinward.vault.errors import TwinShredded
-from twinward.vocabulary import Purpose
 
 _COMMAND = "import sys; from twinward.cli.main import run; sys.argv[0] = 'twinward'; run()"
 

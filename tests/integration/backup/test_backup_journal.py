@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.integration.backup.site import CLINICIAN, Site, asked
 from twinward.access.interfaces import AccessRequest
 from twinward.backup.making import make_backup
-from twinward.config import JOURNAL_FILE
+from twinward.core.config import JOURNAL_FILE
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import Node, open_node
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 WHY = "unconscious in the ambulance"

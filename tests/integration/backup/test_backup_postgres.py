@@ -21,8 +21,8 @@ from tests.integration.backup.site import (
 from tests.postgres import Postgres
 from twinward.backup import making
 from twinward.backup.errors import SourceLost
+from twinward.core.vocabulary import Purpose
 from twinward.node import open_node
-from twinward.vocabulary import Purpose
 
 pytestmark = pytest.mark.slow
 ROLES = ("records", "keyring", "log")

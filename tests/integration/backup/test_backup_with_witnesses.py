@@ -8,8 +8,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from twinward.config import Settings
 from twinward.consortium.witness.home import WitnessSettings, create_witness
+from twinward.core.config import Settings
 from twinward.node import create_node, open_node
 
 NAMES = ("northgate", "lakeside", "mercy")

@@ -21,8 +21,8 @@ from click.testing import Result
 from tests.integration.cli.conftest import run
 from tests.key_services import SERVICES, Service, reread, service, soft_hsm_config, soft_hsm_module
 from tests.tools import ROOT
-from twinward.config import FILE_NAME, Settings
-from twinward.identifiers import new_twin_id
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.ids import new_twin_id
 from twinward.node import create_node
 
 PAGE = ROOT / "platform" / "docs" / "drills.md"

@@ -12,9 +12,9 @@ from tests.command_line import PROGRAM
 from tests.integration.backup.site import Site, asked, build
 from twinward.backup.errors import BackupDamaged
 from twinward.backup.settings_file import settle
-from twinward.config import FILE_NAME
+from twinward.core.config import FILE_NAME
+from twinward.core.restored_home import MARK
 from twinward.node import open_node
-from twinward.restored_home import MARK
 from twinward_contracts.bindings import BudgetLedger
 from twinward_ledger.errors import ChainUnavailable
 

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from tests.command_line import PROGRAM
 from twinward.access.consent import Provision
 from twinward.access.interfaces import Principal
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Category, Purpose, Role
 
 PASSWORD = "correct horse battery"
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer", "data office")

@@ -10,9 +10,9 @@ import pytest
 from tests.integration.cli.conftest import Hospital, run
 from twinward.client.disclosed import DisclosedRecord, DisclosedRecords, open_disclosed
 from twinward.client.keys import Stretching, VendorKeys
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.node import open_node
-from twinward.vocabulary import Action, Category, TwinId
 
 PASSPHRASE = "correct horse battery"
 CHEAP = Stretching(memory_kib=64, iterations=1, lanes=1)
@@ -78,7 +78,7 @@ def test_records_go_from_vault_to_recipient(hospital: Hospital, keys: VendorKeys
     got = sorted(path.read_bytes() for path in (tmp_path / "opened").iterdir())
     with open_node(hospital.home) as node:
         from twinward.cli.opening import request_of
-        from twinward.vocabulary import Purpose
+        from twinward.core.vocabulary import Purpose
 
         request = request_of(
             node.accounts.named("dr-lee"),

@@ -19,12 +19,12 @@ from rich.progress import Progress
 from tests.integration.cli.conftest import Hospital
 from twinward.cli.import_report import ImportReport
 from twinward.cli.importing import import_into
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Again
 from twinward.fhir.inputs import find_inputs
 from twinward.fhir.origin import Origin
 from twinward.node import Node, open_node
 from twinward.twins.bulk import BulkImport
-from twinward.vocabulary import Again
 
 SECRET = "Xanthippe"
 

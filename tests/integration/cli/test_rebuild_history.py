@@ -11,12 +11,12 @@ from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, Ho
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.reader import Filters
 from twinward.client.messages import MatrixSearch
-from twinward.config import Settings
-from twinward.errors import StoreAltered
+from twinward.core.config import Settings
+from twinward.core.errors import StoreAltered
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Action, Purpose, Role, TwinId
 
 ACME, GLOBEX = Principal("acme", Role.VENDOR), Principal("globex", Role.VENDOR)
 COMMAND = ("similarity", "rebuild-history", "--as", "olga")

@@ -7,9 +7,9 @@ import pytest
 from tests.integration.cli.conftest import OFFICER, Hospital
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest
-from twinward.errors import BadInput, NotFound
+from twinward.core.errors import BadInput, NotFound
+from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.node import SYSTEM, open_node
-from twinward.vocabulary import Action, Purpose, TwinId
 
 
 def test_an_account_is_found_by_its_id_or_not_at_all(hospital: Hospital) -> None:

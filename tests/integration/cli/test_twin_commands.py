@@ -14,9 +14,9 @@ import pytest
 
 from tests.integration.cli.conftest import Hospital, run
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Purpose, Role
 from twinward.demo.serving import served
 from twinward.node import Node, open_node
-from twinward.vocabulary import Purpose, Role
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
 AS = ("--as", "dr-lee")

@@ -26,9 +26,9 @@ import typer
 from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital, run
 from twinward.access.interfaces import Principal
 from twinward.cli.main import app
+from twinward.core.vocabulary import Role
 from twinward.fhir.cohort import patient_bundle
 from twinward.node import open_node
-from twinward.vocabulary import Role
 
 FHIR = {"content-type": "application/fhir+json"}
 

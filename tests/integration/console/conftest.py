@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 
 from tests.integration.console.house import House, build
 from twinward.api.app import create_app
-from twinward.clock import FixedClock
 from twinward.console import mount
+from twinward.core.clock import FixedClock
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from pathlib import Path
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.clock import Clock
-from twinward.config import Settings
+from twinward.core.clock import Clock
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")

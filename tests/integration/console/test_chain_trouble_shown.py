@@ -13,13 +13,13 @@ from tests.grounds import NOW_S, rpc
 from tests.integration.console.house import CLINICIAN, OFFICER, PASSWORD, House
 from tests.integration.console.test_console import sign_in
 from twinward.api.app import create_app
-from twinward.clock import FixedClock
-from twinward.config import Settings
 from twinward.console import mount
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Category
 from twinward.node import create_node
 from twinward.pulse import Pulse
-from twinward.vocabulary import Category
 
 pytestmark = pytest.mark.slow
 

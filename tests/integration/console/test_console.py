@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from tests.integration.console.house import NIGHT_PASSWORD, PASSWORD, House, build
 from twinward.api.app import create_app
 from twinward.audit.head_event import saying
-from twinward.clock import FixedClock
 from twinward.console import mount
 from twinward.console.pages import CHART_EVENTS
+from twinward.core.clock import FixedClock
 
 PAGES = ("/console", "/console/accesses", "/console/emergencies", "/console/verify", "/console/outside")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from tests.integration.console.house import CLINICIAN, House
 from tests.integration.console.test_console import sign_in
 from twinward.access.interfaces import AccessRequest
-from twinward.clock import FixedClock
-from twinward.vocabulary import Action, Category, Purpose
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Action, Category, Purpose
 
 PAGE = "/console/emergencies"
 WHY = 'seizure, <script>alert("x")</script> in the corridor'

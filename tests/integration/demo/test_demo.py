@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from twinward.clock import SystemClock
-from twinward.config import Settings
+from twinward.core.clock import SystemClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict
 from twinward.demo.cast import Cast, hire
 from twinward.demo.display import Silent
 from twinward.demo.plaintext_search import search_files
@@ -21,7 +22,6 @@ from twinward.demo.querying import ABSTAINS_EVERY, give_consent, query_as_vendor
 from twinward.demo.reading import read_as_clinician, tamper_with_copy, witness_and_anchor
 from twinward.demo.sealing import Admitted, seal_patients
 from twinward.demo.story import ALL_MODES, MARKER, Plan, clear_home
-from twinward.errors import BadInput, Conflict
 from twinward.node import Node, create_node, remove_node
 
 PATIENTS = 14

@@ -25,9 +25,9 @@ from tests.integration.backup.site import CLINICIAN, asked
 from tests.integration.durability.importer import LINES_AT_ONCE
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.test_kill_ingest import Nursery
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Purpose
 from twinward.node import Node, create_node, open_node
-from twinward.vocabulary import Purpose
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from tests.integration.durability.orphans import require_no_orphans, segments_an
 from tests.integration.durability.writer import MARKER, content
 from tests.integration.postgres.house import House, build
 from tests.postgres import Postgres, running_postgres
-from twinward.vocabulary import TwinId
+from twinward.core.vocabulary import TwinId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

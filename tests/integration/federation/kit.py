@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinward.errors import Conflict
+from twinward.core.errors import Conflict
 from twinward.federation.answered_rounds import AnsweredRounds
 from twinward.federation.discrete_gaussian import RandomBytes
 from twinward.federation.errors import BudgetExhausted

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.integration.federation.kit import HOSPITALS, simulated, sites
-from twinward.clock import FixedClock
-from twinward.errors import BadInput, Conflict, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput, Conflict, Unavailable
 from twinward.federation.accountant import plan_for, spent_epsilon
 from twinward.federation.errors import BudgetExhausted, NotPaid
 from twinward.federation.evaluation import Benchmark, Origin

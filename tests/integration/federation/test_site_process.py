@@ -20,8 +20,8 @@ from tests.integration.federation.kit import (
     MemoryRegistry,
     site_of,
 )
-from twinward.clock import FixedClock
-from twinward.errors import BadInput
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput
 from twinward.federation import site_process
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
 from twinward.federation.evaluation import Benchmark, Origin

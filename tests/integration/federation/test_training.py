@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
-from twinward.clock import FixedClock
-from twinward.errors import BadInput
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput
 from twinward.federation.accountant import plan_for
 from twinward.federation.errors import BudgetExhausted, RoundAborted, StaysUnreadable
 from twinward.federation.evaluation import Benchmark, Origin

@@ -14,7 +14,8 @@ from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.release import ReleaseByContent
 from twinward.fhir.service import FhirService
 from twinward.twins.service import Twins
@@ -22,7 +23,6 @@ from twinward.twins.turns import Turn
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores.sqlite import SqliteRecordStore
-from twinward.vocabulary import Category, Purpose, Role, TwinId
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.anchor import Anchorer

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
-from twinward.vocabulary import Action
+from twinward.core.vocabulary import Action
 
 MRN = {"system": "http://h.example/mrn", "value": "7"}
 WHERE = "identifier=http://h.example/mrn|7"

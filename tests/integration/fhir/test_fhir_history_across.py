@@ -17,12 +17,12 @@ from tests.integration.fhir.test_fhir_search_across import pages
 from tests.integration.fhir.web import PEOPLE, outcome, principal_of, send
 from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
-from twinward.clock import iso
+from twinward.core.clock import iso
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.validate import validate
 from twinward.twins.changes import Bounds, Changes, Wanted
 from twinward.twins.errors import TooMuchAtOnce
 from twinward.vault.compaction import LEAST, Compactor
-from twinward.vocabulary import Action, Category, Purpose
 
 Entry = tuple[int, str, int, str]
 """Moment, reference, version, method."""

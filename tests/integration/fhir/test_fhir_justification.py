@@ -15,7 +15,7 @@ from tests.integration.fhir.test_fhir_batch import entry
 from tests.integration.fhir.test_fhir_editing import OBSERVATION
 from tests.integration.fhir.web import PATIENT, send, transaction
 from twinward.access.interfaces import NODE
-from twinward.vocabulary import Action
+from twinward.core.vocabulary import Action
 
 WHY = "found unconscious on the street"
 IDENTIFIED = {"identifier": [{"system": "urn:ward", "value": "1"}]}

@@ -18,7 +18,7 @@ from tests.integration.fhir.test_fhir_transactions import done, statuses, transa
 from tests.integration.fhir.web import outcome, principal_of, send
 from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
-from twinward.vocabulary import Action, Category
+from twinward.core.vocabulary import Action, Category
 
 NUMBERS = count(1)
 EARLIER, LATER = "Wed, 31 Dec 2025 23:59:59 GMT", "Thu, 01 Jan 2026 00:00:00 GMT"

@@ -14,10 +14,10 @@ from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.web import PATIENT, outcome, principal_of, send
 from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
+from twinward.core.vocabulary import Action, Category
 from twinward.fhir.cohort import generate_cohort
 from twinward.fhir.shared_parameters import MAX_COUNT
 from twinward.fhir.validate import validate
-from twinward.vocabulary import Action, Category
 
 LOINC = "http://loinc.org"
 ANNA = PATIENT | {

@@ -19,11 +19,11 @@ from tests.integration.fhir.plain_search import Resource, Store, search
 from tests.integration.fhir.web import PEOPLE, outcome, principal_of, send
 from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.query import read_query
 from twinward.fhir.search import Search
 from twinward.fhir.validate import validate
-from twinward.vocabulary import Action, Category, Purpose
 
 LOINC, SNOMED, RXNORM = "http://loinc.org", "http://snomed.info/sct", "http://www.nlm.nih.gov/research/umls/rxnorm"
 KIM = PEOPLE["colleague"]

@@ -16,11 +16,11 @@ import pytest
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from tests.integration.fhir.web import without_server
+from twinward.core.vocabulary import DERIVED_FROM, Again, Category, Purpose
 from twinward.fhir.importer import import_bundles
 from twinward.fhir.origin import Origin, id_from
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import DERIVED_FROM, Again, Category, Purpose
 
 
 class _Entry(msgspec.Struct, rename={"full_url": "fullUrl"}):

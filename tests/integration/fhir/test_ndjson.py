@@ -17,7 +17,8 @@ from tests.benchmarks.ingest import ndjson, observations, patients
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
 from twinward.access.interfaces import AccessRequest
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.fhir.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
 from twinward.fhir.ndjson_reader import NdjsonReader
 from twinward.fhir.origin import Origin
@@ -27,7 +28,6 @@ from twinward.twins.errors import AlreadyImported
 from twinward.twins.evidence import to_content
 from twinward.vault.compaction import Compactor
 from twinward.vault.interfaces import Member
-from twinward.vocabulary import Action, Again, Category, Purpose
 
 NOWHERE = Origin()
 PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1970-01-01"}

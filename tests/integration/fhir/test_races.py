@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, principal_of, send, transaction
 from twinward.api.fhir import fhir_router
-from twinward.config import Settings
-from twinward.errors import Busy
+from twinward.core.config import Settings
+from twinward.core.errors import Busy
 from twinward.node import create_node
 from twinward.twins.turns import Turn
 
@@ -214,9 +214,9 @@ from pathlib import Path
 from twinward.access.interfaces import Principal
 from twinward.fhir.service import FhirService
 from twinward.node import open_node
-from twinward.http.preconditions import NONE, read_preconditions
+from twinward.core.preconditions import NONE, read_preconditions
 from twinward.twins.errors import VersionMismatch
-from twinward.vocabulary import Purpose, Role
+from twinward.core.vocabulary import Purpose, Role
 
 opened = open_node(Path(sys.argv[1]))
 node = opened.__enter__()

@@ -18,8 +18,8 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_fhir_export import begin, manifest
 from tests.integration.fhir.web import send, without_server
 from twinward.access.consent import Provision
+from twinward.core.vocabulary import Category, Purpose
 from twinward.fhir.resource_types import SHARED_TYPES
-from twinward.vocabulary import Category, Purpose
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,8 @@ from tests.integration.fhir.hospital import (
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
-from twinward.errors import NotFound
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.cohort import generate_cohort
 from twinward.monitoring import SIGNALS, encode_stay
@@ -35,7 +36,6 @@ from twinward.twins.readers import CohortReader, StayReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 from twinward.vault.service import Vault
-from twinward.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 
 DAY_MS = 86_400_000
 

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from tests.integration.fhir.hospital import CLINICIAN, OFFICER, VENDOR
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Role
 from twinward.fhir.validate import validate
-from twinward.vocabulary import Role
 
 PEOPLE = {
     "clinician": CLINICIAN,

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
 from tests.tlog_client import number_path, read_log
-from twinward.clock import FixedClock
-from twinward.config import Settings
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
 from twinward.demo.serving import served
 from twinward.node import Node, create_node
 from twinward_ledger.checkpoint import open_checkpoint

@@ -15,12 +15,12 @@ from twinward.access.interfaces import AccessRequest
 from twinward.api.app import create_app
 from twinward.audit import break_glass_journal
 from twinward.audit.errors import LogNotWritten
-from twinward.clock import FixedClock
 from twinward.console import mount
-from twinward.errors import Refused, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Refused, Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import open_node
 from twinward.pulse import Pulse
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 WHY = "unconscious in the ambulance"

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from tests.command_line import PROGRAM
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.errors import ClockNotBelieved
-from twinward.clock import FixedClock
-from twinward.config import Settings
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.node import Node, create_node, open_node
-from twinward.vocabulary import Action, Purpose, Role
 from twinward_ledger.clock_doubt import MAX_LEAP_S
 from twinward_ledger.cosignature import AnchorDomain
 from twinward_ledger.errors import WitnessRefused

@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
 from twinward.access.interfaces import Principal
-from twinward.config import CONSORTIUM_FILE, Settings
 from twinward.consortium.membership import Addresses
-from twinward.errors import Conflict, Unavailable
+from twinward.core.config import CONSORTIUM_FILE, Settings
+from twinward.core.errors import Conflict, Unavailable
+from twinward.core.vocabulary import Role
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node import create_node, open_node
 from twinward.node.renewal import renew
-from twinward.vocabulary import Role
 from twinward_contracts.artefacts import Artefact
 from twinward_contracts.bindings import AccessAnchor, WitnessSet, name_id
 from twinward_crypto import bls

@@ -25,10 +25,10 @@ from twinward.access.errors import AccessDenied, EmergencyOver, PermitInvalid, T
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.audit import event_format
 from twinward.audit.interfaces import AccessEvent
-from twinward.clock import FixedClock
-from twinward.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.node import Node, open_node
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_contracts.bindings import BreakGlass
 from twinward_ledger.errors import ChainUnavailable
 

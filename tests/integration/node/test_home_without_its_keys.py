@@ -15,8 +15,8 @@ import pytest
 
 from tests.integration.cli.conftest import run
 from tests.key_services import SERVICES, Service, service
-from twinward.config import FILE_NAME, Settings
-from twinward.identifiers import new_twin_id
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.ids import new_twin_id
 from twinward.node import create_node, open_node
 from twinward_crypto.errors import KeyNotFound
 from twinward_crypto.keys import TenantId

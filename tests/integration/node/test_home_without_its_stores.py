@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import run
-from twinward.config import FILE_NAME, Settings
+from twinward.core.config import FILE_NAME, Settings
 from twinward.node import create_node, open_node
 
 COMMANDS = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from twinward.config import Settings
-from twinward.errors import Unavailable
-from twinward.identifiers import new_twin_id
+from twinward.core.config import Settings
+from twinward.core.errors import Unavailable
+from twinward.core.ids import new_twin_id
 from twinward.node import create_node, open_node
 from twinward_crypto.errors import KeyProviderError
 from twinward_crypto.testing.fake_transit import FakeTransit

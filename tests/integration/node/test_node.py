@@ -8,14 +8,14 @@ import pytest
 
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.clock import FixedClock
-from twinward.config import Settings
-from twinward.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, join_as_peer, open_node
 from twinward.twins.models import ImportRecord, PatientImport
 from twinward.vault.errors import NotReleased
-from twinward.vocabulary import Action, Category, Purpose, Role
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
 OFFICER = Principal("olga", Role.OFFICER)

@@ -8,14 +8,14 @@ from pathlib import Path
 from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Permit, Principal
-from twinward.clock import FixedClock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.database import Schema, open_database
 from twinward.vault.interfaces import Record, RecordStore
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores import open_record_store
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_ledger.store import LogStore

@@ -8,11 +8,11 @@ import pytest
 
 from tests.integration.postgres.house import TENANT, build
 from tests.postgres import Postgres
-from twinward.identifiers import new_twin_id
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category
 from twinward.vault import rotation
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinShredded
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category
 from twinward_crypto.errors import KeyDestroyed
 from twinward_crypto.hierarchy import wrap_context
 from twinward_crypto.keys import KekId

@@ -16,7 +16,7 @@ import pytest
 from tests.integration.postgres.house import build
 from tests.integration.postgres.write_forever import MARKER
 from tests.postgres import Postgres, running_postgres
-from twinward.vocabulary import RecordId, TwinId
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward_ledger import merkle
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,12 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, 
 
 from tests.conformance.record_store_suite import row
 from tests.postgres import Postgres
+from twinward.core.vocabulary import RecordId
 from twinward.vault import migrations
 from twinward.vault.database import Schema, open_database
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.sqlite_engine import SqliteFile
 from twinward.vault.stores import open_record_store
-from twinward.vocabulary import RecordId
 from twinward_ledger.stores import open_store
 
 SCHEMAS = pytest.mark.parametrize("schema", Schema, ids=lambda schema: schema.value)

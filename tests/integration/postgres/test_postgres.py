@@ -16,15 +16,15 @@ from tests.conformance.record_store_suite import row, tag
 from tests.integration.postgres.house import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.config import Settings
-from twinward.errors import BadInput, Conflict, TwinwardError
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict, TwinwardError
+from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.vault.database import Schema, open_database
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
 from twinward.vault.stores import open_record_store
 from twinward.vault.stores.postgres import PostgresRecordStore
-from twinward.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.postgres import PostgresAddress

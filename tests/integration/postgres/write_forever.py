@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.integration.postgres.house import House, build
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.store import Entry
 

@@ -21,15 +21,15 @@ from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.client import messages
 from twinward.client.messages import Mode
 from twinward.client.vendor import VendorClient
-from twinward.clock import FixedClock
-from twinward.errors import Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.feature_schema import Feature, FeatureSchema
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
 from twinward.similarity.interfaces import Groups, Match, QueryBudget, RecordSource, Release
 from twinward.similarity.offer import Offer
 from twinward.similarity.service import Similarity
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 EPOCH = 20_454
 HOSPITAL = "St. Anna Hospital"

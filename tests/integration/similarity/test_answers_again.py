@@ -18,11 +18,11 @@ from twinward.access.interfaces import Principal
 from twinward.client import HospitalRefused, HospitalUnreachable, Mode, Question, VendorClient
 from twinward.client.messages import GatedQuery, MatchReply, MatrixSearch
 from twinward.client.proofs import Kind
-from twinward.errors import Conflict, NotFound, Unavailable
+from twinward.core.errors import Conflict, NotFound, Unavailable
+from twinward.core.vocabulary import Action, Role
 from twinward.node.answer_files import SealedAnswers
 from twinward.similarity import answers as kept_answers
 from twinward.similarity.answers import MOST_AT_ONCE
-from twinward.vocabulary import Action, Role
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
 VALUES = dict.fromkeys("abc", 60.0)

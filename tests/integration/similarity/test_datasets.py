@@ -19,8 +19,8 @@ from tests.integration.similarity.house import House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client import Matches, Question
 from twinward.client.messages import Mode
+from twinward.core.vocabulary import Role
 from twinward.feature_schema import FeatureSchema
-from twinward.vocabulary import Role
 
 NEAREST = 7
 NAMES = ("thyroid", "wdbc", "breastw", "heart", "pima", "icu")

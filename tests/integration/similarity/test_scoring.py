@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.similarity.errors import ScoringUnavailable
 from twinward.similarity.process_shards import ProcessScorer
 from twinward.similarity.ray_shards import RayScorer

@@ -15,13 +15,13 @@ from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent
 from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys
 from twinward.client import conversation as client_conversation
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.demo.serving import served
-from twinward.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 
 OFFICER = Principal("olga", Role.OFFICER)
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)

@@ -30,7 +30,7 @@ from twinward.client import (
     ask_hospitals,
     ask_hospitals_async,
 )
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 pytestmark = pytest.mark.slow  # three servers in processes of their own, one killed
 

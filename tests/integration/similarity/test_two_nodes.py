@@ -11,12 +11,12 @@ import pytest
 
 from tests.integration.similarity.test_sealed_records import OFFICER, VENDOR, provision
 from twinward.client import HospitalRefused, Mode, Question, VendorClient, VendorKeys, ask_hospitals
-from twinward.config import Settings
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Category
 from twinward.demo.serving import served
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, join_as_peer
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Category
 
 pytestmark = pytest.mark.slow  # two nodes, filled and served
 

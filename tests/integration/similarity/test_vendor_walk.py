@@ -13,9 +13,9 @@ from twinward.audit.wording import sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.answers import Question
 from twinward.client.messages import Mode
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action
 from twinward.feature_schema import FeatureSchema
-from twinward.vocabulary import Action
 
 PIMA = schema_of(
     {

@@ -9,15 +9,15 @@ import pytest
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import Principal
-from twinward.clock import FixedClock
-from twinward.config import Settings
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Category, Role
 from twinward.monitoring import decode_stay, encode_stay
 from twinward.node import SYSTEM, Node, create_node
 from twinward.simulated_stays import simulate_stays
 from twinward.twins.admission import Admission, admit
 from twinward.twins.errors import BelongsToAnother
 from twinward.twins.models import ImportRecord
-from twinward.vocabulary import Category, Role
 
 STAYS = simulate_stays(3, seed=5)
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)

@@ -11,13 +11,13 @@ import pytest
 from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Permit, Principal
-from twinward.clock import FixedClock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.interfaces import Record
 from twinward.vault.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.stores.sqlite import SqliteRecordStore
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 

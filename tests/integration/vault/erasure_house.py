@@ -11,10 +11,10 @@ from typing import cast
 from tests.integration.fhir.hospital import CLINICIAN, OFFICER, TENANT, Hospital
 from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import AccessRequest, Permit
-from twinward.identifiers import new_twin_id
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.vault.erasure import Erasures
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category, Purpose, TwinId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 

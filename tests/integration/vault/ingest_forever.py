@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from tests.integration.vault.conftest import build
-from twinward.clock import FixedClock
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Category
 
 MARKER = b"ZEBRA-PLAINTEXT-MARKER"
 

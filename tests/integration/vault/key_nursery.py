@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from tests.integration.vault.erasure_house import ErasureHouse
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault import rotation
-from twinward.vocabulary import Category, TwinId
 
 SMALL_BATCH = 4
 

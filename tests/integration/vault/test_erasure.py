@@ -12,13 +12,13 @@ from tests.integration.fhir.hospital import OFFICER, SIMILARITY_YES, SYSTEM
 from tests.integration.vault.erasure_house import DATABASES, EVERY, KEPT, TENANT, ErasureHouse, restored
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest
-from twinward.errors import BadInput, Unavailable
-from twinward.identifiers import new_twin_id
+from twinward.core.errors import BadInput, Unavailable
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.interfaces import Draft
 from twinward.vault.key_cache import CHECK_EVERY_MS
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Action, Category, Purpose
 from twinward_crypto import hierarchy
 from twinward_crypto.envelope import generation_of, open_sealed
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError

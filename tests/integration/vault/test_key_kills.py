@@ -14,8 +14,8 @@ import pytest
 
 from tests.integration.vault.erasure_house import ErasureHouse, restored
 from tests.tools import ROOT
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import TwinShredded
-from twinward.vocabulary import Category, TwinId
 
 pytestmark = pytest.mark.slow
 

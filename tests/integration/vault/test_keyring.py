@@ -11,13 +11,13 @@ import pytest
 from tests.first_kek import with_first_kek
 from tests.integration.vault.conftest import TENANT, House, build, observation
 from twinward.audit.interfaces import EventKeys
-from twinward.clock import FixedClock
-from twinward.errors import NotFound
-from twinward.identifiers import new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.errors import NotFound
+from twinward.core.ids import new_twin_id
+from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
 from twinward.vault.key_cache import CACHE_TTL_MS
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import TwinId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, create_engine
 
 from tests.integration.vault.conftest import TENANT
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Category, TwinId
 from twinward.vault import migrations
 from twinward.vault.database import Schema
 from twinward.vault.keyring import Keyring
-from twinward.vocabulary import Category, TwinId
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

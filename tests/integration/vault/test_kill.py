@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.vault.conftest import build
 from tests.integration.vault.ingest_forever import MARKER
-from twinward.clock import FixedClock
-from twinward.vocabulary import RecordId, TwinId
+from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import RecordId, TwinId
 
 ROOT = Path(__file__).parents[3]
 KILLS = 20

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from tests.integration.vault.conftest import TENANT, House, build, observation
 from twinward.access.errors import PermitInvalid
-from twinward.clock import FixedClock
-from twinward.errors import Refused
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Refused
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.compaction import LARGEST_BYTES, Compactor
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.interfaces import MAX_MEMBERS, Draft, Member, SealedRow
 from twinward.vault.segment_payload import Inside, members, pack, unpack
-from twinward.vocabulary import Action, Category, TwinId
 
 
 def draft(names: Sequence[str], category: Category = Category.LABS, record_type: str = "Observation") -> Draft:

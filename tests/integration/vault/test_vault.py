@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.vault.conftest import TENANT, House, build, observation
-from twinward.clock import FixedClock
-from twinward.errors import Refused
-from twinward.identifiers import new_record_id, new_twin_id
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Refused
+from twinward.core.ids import new_record_id, new_twin_id
+from twinward.core.vocabulary import DERIVED_FROM, Action, Category, RecordId, TwinId
 from twinward.vault.errors import (
     MalformedRecord,
     RecordDamaged,
@@ -24,7 +25,6 @@ from twinward.vault.interfaces import Record
 from twinward.vault.sealer import Sealer
 from twinward.vault.service import OPENING_ACTIONS, Vault
 from twinward.vault.stores.sqlite import SqliteRecordStore
-from twinward.vocabulary import DERIVED_FROM, Action, Category, RecordId, TwinId
 
 MARKER = b"ZEBRA-PLAINTEXT-MARKER"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.witness_processes import WitnessProcess, start_liar, start_witness
-from twinward.clock import SystemClock
+from twinward.core.clock import SystemClock
 from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.cosigning import Cosigning, Gathered
 from twinward_ledger.errors import SplitView

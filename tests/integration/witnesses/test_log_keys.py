@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from twinward.clock import FixedClock
 from twinward.consortium.witness.home import WitnessHome, WitnessSettings, create_witness
-from twinward.errors import Conflict
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Conflict
 from twinward_ledger import evidence, merkle
 from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.errors import MalformedEvidence, NotSignedByLog, SplitView

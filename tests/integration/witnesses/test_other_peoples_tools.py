@@ -19,7 +19,7 @@ import pytest
 from tests.integration.witnesses.conftest import SIGNER
 from tests.integration.witnesses.test_split_views import static_server
 from tests.witness_processes import start_witness
-from twinward.clock import SystemClock
+from twinward.core.clock import SystemClock
 from twinward_ledger.cosigning import Cosigning
 from twinward_ledger.log import Log
 from twinward_ledger.note import VerifierKey

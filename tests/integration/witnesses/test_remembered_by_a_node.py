@@ -9,12 +9,12 @@ import pytest
 
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.trust import check_proof
-from twinward.config import Settings
 from twinward.consortium.witness.health import health_of
-from twinward.errors import TwinwardError
+from twinward.core.config import Settings
+from twinward.core.errors import TwinwardError
+from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.node import Node, create_node, open_node
 from twinward.node.trust import trust_of
-from twinward.vocabulary import Action, Purpose, Role
 from twinward_ledger.stores.witness_memory import RECORD_AFTER_MS, Standing
 
 OFFICER = Principal("olga", Role.OFFICER)

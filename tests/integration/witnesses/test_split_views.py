@@ -20,7 +20,7 @@ from tests.command_line import PROGRAM
 from tests.integration.witnesses.conftest import SIGNER
 from tests.witness_processes import WitnessProcess, start_witness
 from twinward.consortium.witness import split_views
-from twinward.errors import Unavailable
+from twinward.core.errors import Unavailable
 from twinward_ledger import evidence
 from twinward_ledger.cosignature import cosign
 from twinward_ledger.log import Log

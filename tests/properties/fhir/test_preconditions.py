@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, principal_of, send
 from twinward.api.fhir import fhir_router
-from twinward.errors import BadInput
-from twinward.http.preconditions import Preconditions, Selected, Tag, read_preconditions, read_tags
+from twinward.core.errors import BadInput
+from twinward.core.preconditions import Preconditions, Selected, Tag, read_preconditions, read_tags
 
 START_S = 1_767_225_600  # where a FixedClock begins
 TAGS = st.tuples(st.booleans(), st.sampled_from(["", "0", "1", "2", "3", "x,y", "\\", "\xe9"]))

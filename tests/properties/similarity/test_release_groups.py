@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinward.core.vocabulary import TwinId
 from twinward.similarity.interfaces import Groups, Match
 from twinward.similarity.release import MinimumCount, present, with_absent
-from twinward.vocabulary import TwinId
 
 TWINS = [TwinId(f"t{n:02}") for n in range(24)]
 MINIMUM = st.integers(1, 5)

@@ -19,9 +19,9 @@ from twinward.access.interfaces import NODE, AccessRequest, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
-from twinward.clock import FixedClock
-from twinward.errors import NotFound, StoreAltered, Unavailable
-from twinward.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
+from twinward.core.clock import FixedClock
+from twinward.core.errors import NotFound, StoreAltered, Unavailable
+from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 
 ANN = TwinId("0199e0c2-0000-7000-8000-00000000000a")
 BEN = TwinId("0199e0c2-0000-7000-8000-00000000000b")

@@ -13,9 +13,9 @@ from twinward.access.capability import PermitAuthority
 from twinward.access.errors import SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
-from twinward.clock import FixedClock
-from twinward.errors import Unavailable
-from twinward.vocabulary import Action, Purpose, Role
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Purpose, Role
 
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer", "data office")
 PASSWORD = "correct horse battery"

@@ -10,9 +10,9 @@ import pytest
 from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
-from twinward.clock import FixedClock
-from twinward.errors import BadInput, Conflict, StoreAltered
-from twinward.vocabulary import Role
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput, Conflict, StoreAltered
+from twinward.core.vocabulary import Role
 
 OFFICER = Principal("officer", Role.OFFICER, "Olga Officer", "data office")
 VENDOR = Principal("acme", Role.VENDOR, "Acme Diagnostics")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.access import justification
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 SENTENCES = {
     "English": "found unconscious",

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH, matches, require_strong, stretch
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 ABOUT = ("olga.meyer", "Olga Meyer", "data office", "officer", "St. Anna Hospital", "st-anna", "twinward")
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from twinward.api.codings import CODINGS, IDENTITY, TooMuch, acceptable, packer, read_coding, unpacked
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 DATA = b'{"resourceType":"Patient"}' * 10_000
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.compress}

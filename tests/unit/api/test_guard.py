@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from twinward.api import problems
 from twinward.api.body import HeldBytes, read_body
 from twinward.api.guard import Guard
-from twinward.clock import FixedClock
-from twinward.errors import Conflict, Refused
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Conflict, Refused
 from twinward_crypto.errors import MalformedBundle, OpenError
 
 SECRET = "Jane Doe, HbA1c 9.1"

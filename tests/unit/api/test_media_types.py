@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from twinward.api.codings import acceptable
-from twinward.errors import BadInput, UnsupportedMedia
-from twinward.http.media_types import preferred, require_taken
+from twinward.core.errors import BadInput, UnsupportedMedia
+from twinward.core.media_types import preferred, require_taken
 
 FHIR = ("application/fhir+json", "application/json", "text/json")
 

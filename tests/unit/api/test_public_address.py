@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 
 from twinward.api.guard import Guard
 from twinward.api.public_address import PublicAddress, is_loopback
-from twinward.clock import FixedClock
-from twinward.config import Settings
-from twinward.errors import BadInput
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
 
 PUBLIC = "https://twins.hospital.example"
 

@@ -17,7 +17,7 @@ from twinward.api.sign_in_gate import (
     SignInGate,
     network_of,
 )
-from twinward.clock import FixedClock
+from twinward.core.clock import FixedClock
 
 KEY = bytes(32)
 

@@ -12,7 +12,7 @@ from twinward.access.errors import SignInRefused
 from twinward.api import problems, twin_events
 from twinward.api.selectors import parse, pick
 from twinward.api.twin_events import EventStreams
-from twinward.errors import BadInput, Busy, Refused
+from twinward.core.errors import BadInput, Busy, Refused
 from twinward.twins.following import Told
 
 

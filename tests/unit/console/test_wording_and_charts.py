@@ -12,7 +12,7 @@ from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.wording import PURPOSES, deed, row_sentence, sentence
 from twinward.console import charts
 from twinward.console.rows import shown
-from twinward.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_ledger.bundle import Opening
 from twinward_ledger.leaf import LeafKind
 

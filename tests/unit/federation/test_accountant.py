@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from tests.integration.federation.kit import HOSPITALS
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.accountant import (
     calibrate,
     charged_epsilon,

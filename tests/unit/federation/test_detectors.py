@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.integration.federation.kit import HOSPITALS
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.autoencoder import AutoencoderDetector
 from twinward.federation.descent import AdamDescent
 from twinward.federation.detector import Detector, build_detector

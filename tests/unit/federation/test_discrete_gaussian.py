@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from tests.integration.federation.kit import seeded_bytes
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation import discrete_gaussian as module
 from twinward.federation.discrete_gaussian import discrete_gaussian
 

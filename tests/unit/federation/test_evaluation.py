@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.evaluation import measure
 from twinward.federation.tampering import KINDS, TamperedStays, Tampering, tamper
 from twinward.simulated_stays import simulate_stays

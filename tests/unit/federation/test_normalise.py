@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.normalise import normalise
 from twinward.monitoring import SIGNALS
 from twinward.simulated_stays import simulate_stays

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
 from twinward.federation.secure_sum import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum, verify_round_keys
 

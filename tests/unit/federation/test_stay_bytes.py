@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.monitoring import SIGNALS, VOCABULARY_HASH, BadStay, column, decode_stay, encode_stay, load_stays
 from twinward.simulated_stays import simulate_stays
 

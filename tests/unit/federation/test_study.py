@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.federation.kit import HOSPITALS
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.study import DetectorKind, StudyProtocol
 

@@ -6,13 +6,13 @@ from datetime import date
 import pytest
 
 from tests.bundles import read_bundle
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Category
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.fhir.cohort import generate_cohort, patient_bundle
 from twinward.twins.evidence import evidence_of
 from twinward.twins.features import derive, end_of
 from twinward.twins.models import DIRECTORY
-from twinward.vocabulary import Category
 
 
 def test_the_same_seed_gives_the_same_patients_and_more_of_them_changes_none() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.importer import BadFile, import_bundles, read_file
 from twinward.fhir.strict_json import Limits

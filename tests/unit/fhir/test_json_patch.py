@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.fhir.json_patch import MOST_OPERATIONS, PatchFailed, patched, read_patch
 
 MOST = 10_000

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from twinward.core.vocabulary import Category
 from twinward.fhir.categories import LOINC, SNOMED, category_of
 from twinward.fhir.observations import measurements_of, person_of
 from twinward.fhir.strict_json import decode
 from twinward.fhir.times import to_date, to_ms
 from twinward.twins.measurements import Measurement
-from twinward.vocabulary import Category
 
 
 def coded(code: str, system: str = LOINC) -> dict[str, Any]:

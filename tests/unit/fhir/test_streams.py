@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.inputs import find_inputs
 from twinward.fhir.streams import STANDARD_INPUT, Stream, opened

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from twinward.clock import FixedClock
-from twinward.errors import Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Unavailable
 from twinward.node.readiness import KEPT_MS, Readiness
 from twinward_ledger.errors import LogUnavailable
 

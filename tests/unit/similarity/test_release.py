@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from twinward.client.messages import ModeTerms, Terms, binding_of
 from twinward.client.threshold import Threshold
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import TwinId
 from twinward.feature_schema import CARDIOMETABOLIC, Feature, FeatureSchema
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
@@ -22,7 +23,6 @@ from twinward.similarity.interfaces import Match
 from twinward.similarity.offer import LEAKAGE, Offer
 from twinward.similarity.release import MinimumCount
 from twinward.similarity.service import gated_plan_of, new_secrets
-from twinward.vocabulary import TwinId
 
 SCHEMA = FeatureSchema(
     name="two",

@@ -28,14 +28,14 @@ from twinward.client.messages import (
     sealing_context,
 )
 from twinward.client.proofs import Kind
-from twinward.clock import FixedClock
-from twinward.errors import BadInput, Unavailable
+from twinward.core.clock import FixedClock
+from twinward.core.errors import BadInput, Unavailable
+from twinward.core.vocabulary import Action, TwinId
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.similarity.book import Book
 from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
 from twinward.similarity.pace import Pace
 from twinward.similarity.rate import RateLimit
-from twinward.vocabulary import Action, TwinId
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
 from twinward_crypto.padding import pad

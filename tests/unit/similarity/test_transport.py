@@ -22,8 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from twinward.client import AnswerMalformed, AsyncVendorClient, HospitalRefused, HospitalUnreachable, VendorClient
 from twinward.client.transport import retry_after_s
-from twinward.errors import BadInput, TwinwardError
-from twinward.outbound import is_loopback, normalised, require_private
+from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.outbound import is_loopback, normalised, require_private
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward.feature_schema import CARDIOMETABOLIC
 from twinward.twins.measurements import Measurement
 from twinward.twins.measurements import convert as measured

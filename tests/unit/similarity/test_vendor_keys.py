@@ -11,7 +11,7 @@ import pytest
 
 from twinward.client import VendorKeys
 from twinward.client.keys import Stretching
-from twinward.errors import BadInput, Conflict
+from twinward.core.errors import BadInput, Conflict
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import OpenError
 from twinward_crypto.padding import pad

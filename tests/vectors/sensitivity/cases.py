@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.vocabulary import SENSITIVE, Category
+from twinward.core.vocabulary import SENSITIVE, Category
 
 P, S, H, X, G = (
     Category.PSYCHIATRY,

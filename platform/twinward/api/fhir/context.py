@@ -23,14 +23,14 @@ from twinward.access.interfaces import Principal
 from twinward.api.body import BodyRefused, read_body
 from twinward.api.problems import headers_of
 from twinward.api.reason import Stated, stated_in_headers
-from twinward.errors import TwinwardError
+from twinward.core.errors import TwinwardError
+from twinward.core.media_types import require_taken
+from twinward.core.vocabulary import Purpose, Role
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome, outcome_of
 from twinward.fhir.render import MEDIA_TYPE, etag
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.strict_json import REQUEST_LIMITS, require_few_values
-from twinward.http.media_types import require_taken
-from twinward.vocabulary import Purpose, Role
 
 PREFIX = "/fhir"
 

@@ -27,6 +27,9 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
+from twinward.core.media_types import require_taken
+from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
+from twinward.core.vocabulary import Action, Purpose
 from twinward.fhir import past
 from twinward.fhir.conditional import condition_of, read_condition
 from twinward.fhir.editing import Written
@@ -40,10 +43,7 @@ from twinward.fhir.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.shared_parameters import SUBSETS, require_served
 from twinward.fhir.strict_json import REQUEST_LIMITS
 from twinward.fhir.subset import Subset, subset_asked
-from twinward.http.media_types import require_taken
-from twinward.http.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
 from twinward.vault.interfaces import Record
-from twinward.vocabulary import Action, Purpose
 
 IfNoneExist = Annotated[str | None, Header(max_length=2000)]
 _PATCH_SCHEMA = {

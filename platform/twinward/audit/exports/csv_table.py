@@ -12,8 +12,8 @@ import io
 from typing import Final
 
 from twinward.audit.exports.document import AccessDocument, DocumentRow
-from twinward.clock import iso
-from twinward.visible_text import visible
+from twinward.core.clock import iso
+from twinward.core.visible_text import visible
 
 COLUMNS: Final = (
     "index",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twinward.audit import event_format
 from twinward.audit.exports.document import AccessDocument, DocumentRow
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 INDEX_SYSTEM: Final = "urn:twinward:log-index"
 LEAF_SYSTEM: Final = "urn:twinward:log-leaf"

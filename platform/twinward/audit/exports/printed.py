@@ -11,7 +11,7 @@ from twinward.audit.exports.printed_table import Cell, PrintedTable
 from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
 from twinward.audit.exports.typeface import Typeface
 from twinward.audit.wording import PURPOSES, deed
-from twinward.clock import iso
+from twinward.core.clock import iso
 
 _COLUMNS: Final = ("No.", "When (UTC)", "Who", "What, and why", "Decision")
 _WIDTHS_MM: Final = (12, 21, 31, 94, 20)

@@ -16,8 +16,8 @@ from typing import Final
 
 from fontTools.ttLib import TTFont, TTLibError
 
-from twinward.errors import Unavailable
-from twinward.visible_text import spelled_out, visible
+from twinward.core.errors import Unavailable
+from twinward.core.visible_text import spelled_out, visible
 
 _SHAPED: Final = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\u1a20-\u1aaf\ufb1d-\ufdff\ufe70-\ufefc]")
 """Scripts that run from right to left, join their letters or stack their signs (Hebrew to Myanmar, Khmer, Tai Tham)."""

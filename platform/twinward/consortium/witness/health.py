@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinward.clock import iso
+from twinward.core.clock import iso
 from twinward_ledger.anchor import Anchorer
 from twinward_ledger.stores.witness_memory import ALARMING, Standing
 

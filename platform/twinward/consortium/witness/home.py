@@ -26,13 +26,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinward.clock import Clock, SystemClock
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import WitnessCard
 from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
-from twinward.errors import BadInput, Conflict, NotFound, Unavailable
-from twinward.private_files import write_private
-from twinward.secret_files import secret_in
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.private_files import write_private
+from twinward.core.secret_files import secret_in
 from twinward_crypto.errors import KeyProviderError, MalformedKey
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider

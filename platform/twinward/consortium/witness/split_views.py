@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from twinward.errors import BadInput, Unavailable
-from twinward.private_files import write_private
+from twinward.core.errors import BadInput, Unavailable
+from twinward.core.private_files import write_private
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.checkpoint import Checkpoint, open_checkpoint

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from twinward.vocabulary import SENSITIVE, Category
+from twinward.core.vocabulary import SENSITIVE, Category
 
 Labels = frozenset[Category]
 NOTHING: Labels = frozenset()

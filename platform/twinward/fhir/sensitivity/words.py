@@ -11,9 +11,9 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from twinward.core.vocabulary import Category
 from twinward.fhir.sensitivity.code_sets import NOTHING, Labels, tables_of_all
 from twinward.fhir.spelling import stream_safe
-from twinward.vocabulary import Category
 
 CHARS_AT_ONCE, OVERLAP = 1_000_000, 2_000
 """A longer text is looked at piece by piece: so no thread waits long for another's text. A piece begins with the end

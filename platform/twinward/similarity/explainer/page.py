@@ -6,10 +6,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from twinward.core.visible_text import visible_value
 from twinward.similarity.explainer import pictures
 from twinward.similarity.explainer.observation import Observation
 from twinward.similarity.explainer.tree_picture import draw_tree
-from twinward.visible_text import visible_value
 
 SHOWN_TESTS = 12
 

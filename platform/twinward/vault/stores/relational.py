@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.database import Database
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Compaction, Found, Moment, Place, SealedRow, SealedSegment, Span
 from twinward.vault.stores import rows as in_rows
 from twinward.vault.stores import segments as in_segments
 from twinward.vault.stores.segments import segment_table
-from twinward.vocabulary import RecordId, TwinId
 
 _IDS_AT_ONCE = 500
 """Well below the parameters one statement may have."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.interfaces import SealedRow
 from twinward.vault.models import RecordHead, RecordTag, SealedRecord
-from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 
 head_table = RecordHead.__table__  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.database import Schema
 from twinward.vault.interfaces import Found, Place, SealedRow, SealedSegment
 from twinward.vault.sqlite_engine import SqliteFile
@@ -12,7 +13,6 @@ from twinward.vault.stores.relational import RelationalRecordStore
 from twinward.vault.stores.rows import runs_of
 from twinward.vault.stores.sqlite_reader import SqliteReader
 from twinward.vault.stores.sqlite_writer import SqliteWriter
-from twinward.vocabulary import RecordId, TwinId
 
 _FEW = 64
 """Rows that one create or a small transaction writes; more are worth the other way's set-up."""

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import Found, Place, SealedRow
 from twinward.vault.sqlite_engine import BUSY_TIMEOUT_S, translated
 from twinward.vault.stores.segments import SEGMENT_COLUMNS, current, segment_of
-from twinward.vocabulary import RecordId, TwinId
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_ledger import sqlite_files
 

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from twinward.clock import iso
-from twinward.config import FILE_NAME, Settings
-from twinward.errors import BadInput, Conflict
-from twinward.private_files import sync_folder, write_private
+from twinward.core.clock import iso
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import BadInput, Conflict
+from twinward.core.private_files import sync_folder, write_private
 
 MARK = "restored.json"
 """In a home that was restored and not put to work yet."""

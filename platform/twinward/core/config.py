@@ -23,7 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"

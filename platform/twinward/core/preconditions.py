@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 IF_MATCH, IF_NONE_MATCH = "if-match", "if-none-match"
 IF_UNMODIFIED_SINCE, IF_MODIFIED_SINCE = "if-unmodified-since", "if-modified-since"

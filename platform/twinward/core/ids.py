@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from twinward.vocabulary import RecordId, TwinId
+from twinward.core.vocabulary import RecordId, TwinId
 
 _VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b0011:x}" for digit in range(16)}
 """The variant of RFC 9562, section 4.1, out of a random digit."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
     import httpx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.providers import read_secret
 

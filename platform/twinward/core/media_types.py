@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from twinward.errors import BadInput, UnsupportedMedia
+from twinward.core.errors import BadInput, UnsupportedMedia
 
 MAX_HEADER_CHARS = 4096
 FHIR_VERSION = "4.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from twinward.errors import BadInput
+from twinward.core.errors import BadInput
 
 MAX_DEPTH = 16
 _MAX_NUMBER_CHARS = 64

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, clock, settings, the domain's words, private files, HTTP's rules as pure functions."""
