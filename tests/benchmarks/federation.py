@@ -24,10 +24,10 @@ from twinward.federation.evaluation import Origin, measure_detector
 from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import decode
 from twinward.federation.secure_sum import open_sum
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
-from twinward.simulated_stays import simulate_stays
 
 FIRST_SEED = 7100
 """Seeds that neither the defaults nor the tests nor the demo use."""

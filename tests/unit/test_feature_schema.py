@@ -6,8 +6,8 @@ import copy
 import hashlib
 import pickle
 
-from twinward.feature_schema import CARDIOMETABOLIC as SCHEMA
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import CARDIOMETABOLIC as SCHEMA
+from twinward.features.schema import FeatureSchema
 
 
 def computed(schema: FeatureSchema) -> str:

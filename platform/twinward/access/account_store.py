@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from twinward.access.account_record import AccountRecord, TokenRecord
+from twinward.access.vouched_store import Row, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, Head, HeadTrail
 from twinward.core.errors import Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Role
-from twinward.vouched_store import Row, VouchedStore, Writer
 from twinward_crypto.kdf import length_prefixed
 from twinward_ledger import sqlite_files
 

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 
 from twinward.access.consent_entry import parse_provisions
 from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, Provision
+from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.interfaces import EventKeys, Head, HeadTrail
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
-from twinward.vouched_store import DELETED, VouchedStore
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 

@@ -10,7 +10,7 @@ from typing import Any
 from twinward.api.selectors import Selection, pick
 from twinward.core.clock import iso
 from twinward.core.errors import NotFound
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.twins.state import FeatureState, Outline, TwinState
 
 JsonObject = dict[str, Any]

@@ -37,7 +37,7 @@ from twinward.core.errors import BadInput
 from twinward.core.restored_home import DATABASES, RestoredHome
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
-from twinward.serving_lock import require_not_served
+from twinward.node.serving_lock import require_not_served
 from twinward_crypto.keys import TenantId
 
 

@@ -14,8 +14,8 @@ from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out
 from twinward.console import mount
 from twinward.node import Node
-from twinward.pulse import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
-from twinward.serving_lock import Serving, moment, serving
+from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
+from twinward.node.serving_lock import Serving, moment, serving
 
 SUMMARY_EVERY_S = 60.0
 CHECK_EVERY_S = 3600.0

@@ -12,7 +12,7 @@ import typer
 from twinward.cli.screen import read_input, read_secret_input
 from twinward.core.errors import BadInput, NotAuthenticated
 from twinward.core.outbound import normalised, require_token
-from twinward.feature_schema import Value
+from twinward.features.schema import Value
 
 TOKEN_VARIABLE = "TWINWARD_TOKEN"  # noqa: S105 - the name of a variable
 MAX_TOKENS_BYTES = 64 << 10

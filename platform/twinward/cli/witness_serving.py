@@ -11,7 +11,7 @@ from twinward.cli.listening import LOOPBACK, listen, server_of, stopped_by_signa
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out
 from twinward.consortium.witness.home import WitnessHome
-from twinward.serving_lock import serving
+from twinward.node.serving_lock import serving
 
 log = structlog.get_logger("twinward.witness")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twinward.client.messages import Mode
 from twinward.client.threshold import Threshold, as_threshold
-from twinward.feature_schema import Value
+from twinward.features.schema import Value
 
 DEFAULT_SHARE = 0.05
 

@@ -10,7 +10,6 @@ from typing import TypeVar
 import httpx
 import numpy as np
 
-from twinward import units
 from twinward.client.answers import Matches, Question
 from twinward.client.errors import AnswerMalformed, HospitalRefused, OutOfRange
 from twinward.client.messages import (
@@ -26,7 +25,8 @@ from twinward.client.messages import (
 )
 from twinward.client.proofs import new_query_id
 from twinward.core.errors import BadInput
-from twinward.feature_schema import Feature, FeatureSchema
+from twinward.features import units
+from twinward.features.schema import Feature, FeatureSchema
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.gated import encrypt_gated_query

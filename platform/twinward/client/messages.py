@@ -39,7 +39,7 @@ from pydantic.types import Base64Encoder
 from pydantic_core import PydanticCustomError
 
 from twinward.core.errors import BadInput
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
 from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinward.core.errors import BadInput
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, clock, settings, the domain's words, private files, HTTP's rules as pure functions."""
+"""What every room stands on: errors, clock, settings, the domain words, private files, HTTP rules as pure functions."""

@@ -17,7 +17,7 @@ from twinward.demo.cast import OFFICER, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Query
 from twinward.demo.serving import served
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.node import Node
 from twinward.similarity.explainer import Observation
 

@@ -16,6 +16,7 @@ from twinward.demo.cast import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
 from twinward.demo.result import Curve, TrainedModel, Training
+from twinward.features.monitored_stays import Stays, encode_stay, load_stays
 from twinward.federation.accountant import spent_epsilon
 from twinward.federation.evaluation import Benchmark, Measured, Origin
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget
@@ -23,14 +24,13 @@ from twinward.federation.model_file import Model
 from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.secure_sum import HospitalIdentity
 from twinward.federation.site_process import SiteProcess
-from twinward.federation.stay_sources import deal_stays
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.sources import deal_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
-from twinward.monitoring import Stays, encode_stay, load_stays
 from twinward.node import SYSTEM, Node, join_as_peer, write_private
 from twinward.node.study_source import VaultStays, memory_of
-from twinward.simulated_stays import simulate_stays
 from twinward.twins.admission import Admission, admit
 from twinward.twins.models import ImportRecord
 

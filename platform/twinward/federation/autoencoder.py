@@ -19,11 +19,11 @@ from opacus.layers import DPLSTM
 from torch import Tensor, nn
 
 from twinward.core.errors import BadInput
+from twinward.features.monitored_stays import SIGNALS
 from twinward.federation.descent import AdamDescent
 from twinward.federation.detector import Parameters
 from twinward.federation.normalise import Blocks
 from twinward.federation.study import StudyProtocol
-from twinward.monitoring import SIGNALS
 
 _CHUNK: Final = 256
 """Patients whose gradients are in memory at once: 256 x 10,200 x 4 bytes at the default size."""

@@ -18,10 +18,10 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from twinward.core.errors import BadInput
+from twinward.features.monitored_stays import Stays
 from twinward.federation.detector import Detector, Parameters
 from twinward.federation.normalise import Blocks, normalise
 from twinward.federation.tampering import KINDS, TamperedStays, Tampering
-from twinward.monitoring import Stays
 
 _RESAMPLES: Final = 300
 _CURVE_POINTS: Final = 101

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
+from twinward.features.monitored_stays import SIGNALS
 from twinward.federation.detector import Parameters
 from twinward.federation.normalise import Blocks
-from twinward.monitoring import SIGNALS
 
 _V: Final = len(SIGNALS)
 _WIDTH: Final = 2 * _V + 1

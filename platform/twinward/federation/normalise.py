@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.monitoring import SIGNALS, Stays
+from twinward.features.monitored_stays import SIGNALS, Stays
 
 Blocks = NDArray[np.float32]
 """Normalised stays ``[patients, bins, signals]`` in [-1, 1]; 0 is the middle of the reference range."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.monitoring import SIGNALS, Stay, Stays
+from twinward.features.monitored_stays import SIGNALS, Stay, Stays
 
 _VITALS: Final = 10
 """The first columns: bedside monitor and nurse's chart."""

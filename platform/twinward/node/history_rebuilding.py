@@ -18,7 +18,7 @@ from twinward.core.errors import Conflict, StoreAltered
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.node import Node
 from twinward.node.release_history import RELEASES, SealedDrawer
-from twinward.serving_lock import serving
+from twinward.node.serving_lock import serving
 from twinward.similarity.book import Book, begun_anew
 from twinward.similarity.errors import SecretsUnreadable
 

@@ -39,7 +39,7 @@ from twinward.core.config import (
 )
 from twinward.core.restored_home import RestoredHome
 from twinward.core.vocabulary import Role
-from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.features.schema import CARDIOMETABOLIC
 from twinward.federation.privacy_cohort import COHORT
 from twinward.fhir.release import ReleaseByContent
 from twinward.node.accounts import accounts_of

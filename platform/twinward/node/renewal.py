@@ -20,7 +20,7 @@ from twinward.core.vocabulary import Role
 from twinward.federation.privacy_cohort import COHORT
 from twinward.node.errors import translated
 from twinward.node.node import Node
-from twinward.serving_lock import require_not_served
+from twinward.node.serving_lock import require_not_served
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, ModelRegistry
 from twinward_ledger.anchor import require_agreement
 from twinward_ledger.chain import ChainClient

@@ -10,9 +10,9 @@ from typing import Final
 from twinward.access.interfaces import Principal
 from twinward.core.config import Settings
 from twinward.core.restored_home import NotAtWork
+from twinward.features.monitored_stays import Stays
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.reservation import ReservedPrivacy
-from twinward.monitoring import Stays
 from twinward.node.homes import home_of
 from twinward.node.node import Node
 from twinward.node.opening import join_as_peer, open_node

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twinward.client.messages import binding_of
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.interfaces import FeatureSource, Match

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from twinward.core.vocabulary import TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.similarity.errors import SecretsUnreadable
 from twinward_crypto.errors import MalformedKey
 from twinward_crypto.homomorphic.gated import GateKey

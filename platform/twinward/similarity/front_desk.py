@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from twinward.access.interfaces import Principal
 from twinward.client.messages import BudgetReply, Terms
 from twinward.client.proofs import AnswerSigner, Kind
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.similarity.interfaces import QueryBudget
 from twinward.similarity.offer import Offer
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twinward.client.messages import Mode, ModeTerms
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
 
 LEAKAGE: Mapping[Mode, str] = {

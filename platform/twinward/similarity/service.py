@@ -42,7 +42,7 @@ from twinward.client.proofs import AnswerSigner, Kind
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.similarity.answers import Answers, Cabinet, Query, answered
 from twinward.similarity.book import Book, Drawer
 from twinward.similarity.cohort import Cohort

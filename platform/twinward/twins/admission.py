@@ -22,7 +22,7 @@ from twinward.vault.interfaces import Record, RecordVault
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A new patient: the patient's own record, and the first monitored stay (``twinward.monitoring.encode_stay``)."""
+    """A new patient: the patient's own record, and the first stay (``features.monitored_stays.encode_stay``)."""
 
     patient: ImportRecord
     stay: bytes

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import FeaturesUnreadable

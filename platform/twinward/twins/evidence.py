@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from twinward.feature_schema import Feature, FeatureSchema
+from twinward.features.schema import Feature, FeatureSchema
 from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.measurements import Measurement, Person, canonical_code, convert
 

@@ -9,7 +9,7 @@ from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permi
 from twinward.core.clock import Clock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import FeaturesUnreadable, TwinNotFound
 from twinward.twins.evidence import Evidence, evidence_of

@@ -1,6 +1,6 @@
 """Measurements and the units they come in.
 
-A number in an unknown unit is no number: ``convert`` gives None where ``twinward.units`` refuses.
+A number in an unknown unit is no number: ``convert`` gives None where ``twinward.features.units`` refuses.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from datetime import date
 
-from twinward import units
 from twinward.core.errors import BadInput
-from twinward.unit_spellings import understood
+from twinward.features import units
+from twinward.features.unit_spellings import understood
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def canonical_code(code: str) -> str:
 
 
 def convert(measurement: Measurement, unit: str, substance: str = "") -> float | None:
-    """The value in ``unit`` (UCUM), or None if it cannot be had without guessing. See ``twinward.units``.
+    """The value in ``unit`` (UCUM), or None if it cannot be had without guessing. See ``twinward.features.units``.
 
     A unit that lacks "per 1.73 m2" is completed where the LOINC code, by which the substance is known, says it.
     """

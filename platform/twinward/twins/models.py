@@ -23,7 +23,7 @@ MEASURING_TYPE = "Observation"
 """Record type of what features are measured by."""
 
 STAY_TYPE = "Stay"
-"""Record type of a monitored stay (``twinward.monitoring``); its category is ``monitoring``."""
+"""Record type of a monitored stay (``twinward.features.monitored_stays``); its category is ``monitoring``."""
 
 
 class IfKept(StrEnum):

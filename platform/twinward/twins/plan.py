@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import Permit
 from twinward.core.vocabulary import Category, RecordId, TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
 from twinward.twins.evidence import Evidence, from_content, joined, to_content, without

@@ -10,7 +10,7 @@ from twinward.access.derived import require_records
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
-from twinward.feature_schema import CARDIOMETABOLIC, FeatureSchema
+from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.changes import Changes
 from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFound, TwinNotFound
@@ -236,7 +236,7 @@ class Twins:
         name: str = "1",
         purpose: Purpose = Purpose.RECORD_MANAGEMENT,
     ) -> Record:
-        """Seal one monitored stay (``twinward.monitoring.encode_stay``); the same name again is a new version."""
+        """Seal one monitored stay (``features.monitored_stays.encode_stay``); the same name again is a new version."""
         return self.keep_stays(principal, [(twin, content)], name=name, purpose=purpose)[0]
 
     def keep_stays(

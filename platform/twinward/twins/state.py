@@ -22,7 +22,7 @@ from typing import Any
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.core.clock import Clock, iso
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import RevisionNotFound
 from twinward.twins.evidence import from_content

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.console.house import House, build
 from twinward.demo.serving import served
-from twinward.pulse import FollowUps
+from twinward.node.background import FollowUps
 
 WHY = "unconscious, overdose suspected"
 LIMIT = 5

@@ -18,7 +18,7 @@ from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import clipped_sum, noise_variance
 from twinward.federation.secure_sum import HospitalIdentity, Masked, RoundSecret, SignedRoundKey, open_sum
 from twinward.federation.site import HospitalSite
-from twinward.federation.stay_sources import HeldStays
+from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import StudyProtocol
 
 STAYS = simulated(60, seed=9)

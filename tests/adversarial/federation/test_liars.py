@@ -15,10 +15,10 @@ from twinward.federation.evaluation import Benchmark, Origin
 from twinward.federation.private_sum import UNIT
 from twinward.federation.secure_sum import Masked, SignedRoundKey
 from twinward.federation.site import HospitalSite
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
-from twinward.simulated_stays import simulate_stays
 
 STAYS = simulated(60, seed=7)
 BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(60, 3), 1))

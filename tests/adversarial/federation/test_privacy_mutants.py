@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 from tests.integration.federation.kit import HOSPITALS, site_of
+from twinward.features.monitored_stays import Stays
 from twinward.federation import private_sum, secure_sum, site
 from twinward.federation.autoencoder import AutoencoderDetector
 from twinward.federation.detector import Detector, Parameters, build_detector
@@ -25,10 +26,9 @@ from twinward.federation.normalise import Blocks, normalise
 from twinward.federation.private_sum import UNIT, sensitivity
 from twinward.federation.secure_sum import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum
 from twinward.federation.site import HospitalSite
-from twinward.federation.stay_sources import HeldStays
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import StudyProtocol
-from twinward.monitoring import Stays
-from twinward.simulated_stays import simulate_stays
 
 pytestmark = pytest.mark.slow
 

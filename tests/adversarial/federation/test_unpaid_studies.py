@@ -33,7 +33,7 @@ from twinward.federation.reservation import ReservedPrivacy, require_paid
 from twinward.federation.secure_sum import Masked, RoundSecret, SignedRoundKey
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_process import SiteProcess
-from twinward.federation.stay_sources import HeldStays, SimulatedStays
+from twinward.federation.stays.sources import HeldStays, SimulatedStays
 from twinward.federation.study import StudyProtocol
 from twinward_contracts.bindings import name_id
 

@@ -22,7 +22,7 @@ import zstandard
 from tests.unit.similarity.test_vendor_client import MODES, TERMS, hospital
 from twinward.client import AnswerMalformed
 from twinward.client.messages import DistanceReply, GateKeyReply
-from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.features.schema import CARDIOMETABOLIC
 from twinward_crypto.errors import MalformedBundle, MalformedKey
 from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query

@@ -19,7 +19,7 @@ from twinward.core.config import Settings
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Category
 from twinward.node import create_node
-from twinward.pulse import Pulse
+from twinward.node.background import Pulse
 
 pytestmark = pytest.mark.slow
 

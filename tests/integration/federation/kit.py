@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from twinward.core.errors import Conflict
+from twinward.features.monitored_stays import Stays
 from twinward.federation.answered_rounds import AnsweredRounds
 from twinward.federation.discrete_gaussian import RandomBytes
 from twinward.federation.errors import BudgetExhausted
@@ -19,9 +20,8 @@ from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.reservation import ReservedPrivacy
 from twinward.federation.secure_sum import HospitalIdentity
 from twinward.federation.site import HospitalSite
-from twinward.federation.stay_sources import HeldStays
-from twinward.monitoring import Stays
-from twinward.simulated_stays import simulate_stays
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.sources import HeldStays
 from twinward_contracts.bindings import name_id
 
 HOSPITALS = ("east", "north", "south")

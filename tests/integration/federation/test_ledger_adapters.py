@@ -17,10 +17,10 @@ from twinward.federation.evaluation import Benchmark, Origin
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
 from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.reservation import require_paid
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
-from twinward.simulated_stays import simulate_stays
 from twinward_contracts import bindings
 from twinward_ledger.agreement import sign_as
 from twinward_ledger.chains.embedded import EmbeddedChain

@@ -28,11 +28,11 @@ from twinward.federation.evaluation import Benchmark, Origin
 from twinward.federation.secure_sum import SignedRoundKey, open_sum
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_process import SiteProcess
-from twinward.federation.stay_sources import HeldStays, SimulatedStays
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.sources import HeldStays, SimulatedStays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
-from twinward.simulated_stays import simulate_stays
 
 BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(200, 41), 42))
 

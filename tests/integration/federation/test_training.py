@@ -13,6 +13,7 @@ import torch
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
+from twinward.features.monitored_stays import Stays
 from twinward.federation.accountant import plan_for
 from twinward.federation.errors import BudgetExhausted, RoundAborted, StaysUnreadable
 from twinward.federation.evaluation import Benchmark, Origin
@@ -23,12 +24,11 @@ from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import UNIT, sensitivity
 from twinward.federation.secure_sum import Masked
 from twinward.federation.site import HospitalSite
-from twinward.federation.stay_sources import HeldStays
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import TamperedStays, Tampering, tamper
 from twinward.federation.training import Coordinator, Progress
-from twinward.monitoring import Stays
-from twinward.simulated_stays import simulate_stays
 
 STAYS = simulated(250, seed=4)
 BENCHMARK = Benchmark(

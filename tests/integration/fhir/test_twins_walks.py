@@ -25,9 +25,9 @@ from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
+from twinward.features.monitored_stays import SIGNALS, encode_stay
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.cohort import generate_cohort
-from twinward.monitoring import SIGNALS, encode_stay
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.measurements import Measurement, Person

@@ -20,7 +20,7 @@ from twinward.core.clock import FixedClock
 from twinward.core.errors import Refused, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import open_node
-from twinward.pulse import Pulse
+from twinward.node.background import Pulse
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 WHY = "unconscious in the ambulance"

@@ -24,7 +24,7 @@ from twinward.client.vendor import VendorClient
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.feature_schema import Feature, FeatureSchema
+from twinward.features.schema import Feature, FeatureSchema
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
 from twinward.similarity.interfaces import Groups, Match, QueryBudget, RecordSource, Release

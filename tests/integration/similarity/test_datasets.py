@@ -20,7 +20,7 @@ from twinward.access.interfaces import Principal
 from twinward.client import Matches, Question
 from twinward.client.messages import Mode
 from twinward.core.vocabulary import Role
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 
 NEAREST = 7
 NAMES = ("thyroid", "wdbc", "breastw", "heart", "pima", "icu")

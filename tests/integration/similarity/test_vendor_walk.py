@@ -15,7 +15,7 @@ from twinward.client.answers import Question
 from twinward.client.messages import Mode
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action
-from twinward.feature_schema import FeatureSchema
+from twinward.features.schema import FeatureSchema
 
 PIMA = schema_of(
     {

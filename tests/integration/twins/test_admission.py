@@ -12,9 +12,9 @@ from twinward.access.interfaces import Principal
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Role
-from twinward.monitoring import decode_stay, encode_stay
+from twinward.features.monitored_stays import decode_stay, encode_stay
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.node import SYSTEM, Node, create_node
-from twinward.simulated_stays import simulate_stays
 from twinward.twins.admission import Admission, admit
 from twinward.twins.errors import BelongsToAnother
 from twinward.twins.models import ImportRecord

@@ -15,8 +15,8 @@ from twinward.federation.detector import build_detector
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.normalise import normalise
 from twinward.federation.private_sum import clipped_sum, noise_variance, sensitivity
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import DetectorKind, StudyProtocol
-from twinward.simulated_stays import simulate_stays
 
 STAYS = simulate_stays(1026, 12, severity=0.9)
 STAYS[::3, :, ::2] = 3e38

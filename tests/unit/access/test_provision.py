@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.provision import Consent, ConsentOutcome, Provision
 from twinward.core.vocabulary import DERIVED_FROM, HOLDS, Action, Category, Purpose, Role, TwinId, is_a
-from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.features.schema import CARDIOMETABOLIC
 from twinward.twins.state import category_of
 
 ANN = TwinId("0199e0c2-0000-7000-8000-00000000000a")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from twinward.pulse import Checks, Heartbeats, Pulse
+from twinward.node.background import Checks, Heartbeats, Pulse
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from twinward.federation.descent import AdamDescent
 from twinward.federation.detector import Detector, build_detector
 from twinward.federation.moments import MomentsDetector, fit
 from twinward.federation.normalise import normalise
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
-from twinward.simulated_stays import simulate_stays
 
 BLOCKS = normalise(simulate_stays(20, 1), 6)
 

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from twinward.core.errors import BadInput
 from twinward.federation.evaluation import measure
+from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.tampering import KINDS, TamperedStays, Tampering, tamper
-from twinward.simulated_stays import simulate_stays
 
 STAYS = simulate_stays(300, 1)
 TEST = tamper(STAYS, seed=2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from twinward.core.errors import BadInput
+from twinward.features.monitored_stays import SIGNALS
 from twinward.federation.normalise import normalise
-from twinward.monitoring import SIGNALS
-from twinward.simulated_stays import simulate_stays
+from twinward.federation.stays.simulated import simulate_stays
 
 
 def slowly(stay: np.ndarray, bins: int) -> np.ndarray:

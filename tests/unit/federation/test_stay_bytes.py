@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.monitoring import SIGNALS, VOCABULARY_HASH, BadStay, column, decode_stay, encode_stay, load_stays
-from twinward.simulated_stays import simulate_stays
+from twinward.features.monitored_stays import (
+    SIGNALS,
+    VOCABULARY_HASH,
+    BadStay,
+    column,
+    decode_stay,
+    encode_stay,
+    load_stays,
+)
+from twinward.federation.stays.simulated import simulate_stays
 
 
 def small() -> np.ndarray:

@@ -15,7 +15,7 @@ from twinward.client.messages import ModeTerms, Terms, binding_of
 from twinward.client.threshold import Threshold
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
-from twinward.feature_schema import CARDIOMETABOLIC, Feature, FeatureSchema
+from twinward.features.schema import CARDIOMETABOLIC, Feature, FeatureSchema
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import QueryRefused, SecretsUnreadable

@@ -31,7 +31,7 @@ from twinward.client.proofs import Kind
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.vocabulary import Action, TwinId
-from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.features.schema import CARDIOMETABOLIC
 from twinward.similarity.book import Book
 from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
 from twinward.similarity.pace import Pace

@@ -13,7 +13,7 @@ from tests.unit.similarity.signed import signed_gate_key, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, HospitalUnreachable, VendorClient
 from twinward.client.messages import DistanceReply, GateKeyReply, Mode, ModeTerms, Terms, VendorKeyQuery
 from twinward.core.errors import BadInput
-from twinward.feature_schema import CARDIOMETABOLIC
+from twinward.features.schema import CARDIOMETABOLIC
 from twinward_crypto.homomorphic import wire
 
 MODES = tuple(

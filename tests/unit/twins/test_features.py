@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.feature_schema import CARDIOMETABOLIC as SCHEMA
+from twinward.features.schema import CARDIOMETABOLIC as SCHEMA
 from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.evidence import (
     MOST_AWAITED,

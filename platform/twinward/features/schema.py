@@ -25,8 +25,8 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from twinward import units
 from twinward.core.errors import BadInput
+from twinward.features import units
 
 Value: TypeAlias = float | tuple[float | str, str]
 """A number in the feature's own unit, or a number and the UCUM unit it is in: ``("66", "mmol/mol")``."""

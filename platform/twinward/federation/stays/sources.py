@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from twinward.core.errors import BadInput
-from twinward.monitoring import Stays, load_stays
-from twinward.simulated_stays import simulate_stays
+from twinward.features.monitored_stays import Stays, load_stays
+from twinward.federation.stays.simulated import simulate_stays
 
 
 @dataclass(frozen=True)

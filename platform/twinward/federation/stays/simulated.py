@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.monitoring import MAX_HOURS, SIGNALS, Stays, column
+from twinward.features.monitored_stays import MAX_HOURS, SIGNALS, Stays, column
 
 _COURSES: Final = 5
 _MAX_COUNT: Final = 1_000_000

@@ -16,7 +16,7 @@ LEAD = 0.9
 REST_FACTOR = 20
 """A check rests this many times as long as it took."""
 
-log = structlog.get_logger("twinward.pulse")
+log = structlog.get_logger("twinward.node.background")
 
 
 class _Status(Protocol):

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from twinward.core.errors import BadInput
-from twinward.unit_spellings import Unit, understood
+from twinward.features.unit_spellings import Unit, understood
 
 MAX_UNIT_CHARS = 40
 _LONG_NUMBER = re.compile(r"\d{4}")

@@ -1,0 +1,1 @@
+"""Where the stays of a study come from: simulated, or what a hospital keeps."""
