@@ -25,7 +25,7 @@ from tests.integration.fhir.hospital import SYSTEM, Hospital
 from twinward.fhir.ndjson import BadLine, import_ndjson
 from twinward.fhir.patients import patient_imports
 from twinward.twins.bulk import BulkImport
-from twinward.vault.compaction import Compactor
+from twinward.vault.segments.compaction import Compactor
 from twinward_crypto import blind_index
 from twinward_crypto.keys import TenantId
 

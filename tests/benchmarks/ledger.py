@@ -16,7 +16,7 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.store import Entry

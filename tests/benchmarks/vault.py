@@ -20,8 +20,8 @@ from tests.integration.vault.conftest import TENANT, House, build
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.vault.compaction import Compactor
 from twinward.vault.interfaces import Record
+from twinward.vault.segments.compaction import Compactor
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.record_context import RecordContext
 

@@ -12,8 +12,8 @@ from tests.postgres import Postgres
 from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.interfaces import RecordStore
-from twinward.vault.stores.postgres import PostgresRecordStore
-from twinward.vault.stores.sqlite import SqliteRecordStore
+from twinward.vault.storage.postgres_records import PostgresRecordStore
+from twinward.vault.storage.sqlite_records import SqliteRecordStore
 
 
 @pytest.mark.slow

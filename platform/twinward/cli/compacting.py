@@ -10,7 +10,7 @@ from twinward.cli.screen import HomeOption, JsonOption, progress, say, show_json
 from twinward.cli.shredding import DryRunOption
 
 if TYPE_CHECKING:
-    from twinward.vault.compaction import CompactionReport
+    from twinward.vault.segments.compaction import CompactionReport
 
 
 def compact(dry_run: DryRunOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:

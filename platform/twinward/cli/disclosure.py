@@ -80,7 +80,7 @@ def seal(
     Example: twinward disclosure seal 0198… --to acme.pub --as olga --purpose PATRQT --category labs --out labs.sealed
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.vault.disclosure import disclose
+        from twinward.disclosure.service import disclose
 
         to = OutputFile(target, as_json=as_json)
         request = request_of(node.accounts.named(account), Action.EXPORT, purpose, twin_of(node, twin), category)

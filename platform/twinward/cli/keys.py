@@ -15,7 +15,7 @@ from twinward.cli.shredding import BACK_UP, DryRunOption, add_shredding, wrappin
 from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from twinward.vault.rotation import RotationPlan
+    from twinward.vault.keys.rotation import RotationPlan
 
 app = typer.Typer(help="The keyring: state, rotation, erasing a person, officers' shares.", no_args_is_help=True)
 

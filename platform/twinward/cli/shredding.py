@@ -27,8 +27,8 @@ from twinward.core.vocabulary import Action, Category, Purpose
 
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessRequest
+    from twinward.erasure.service import ErasureReceipt
     from twinward.node import Node
-    from twinward.vault.erasure import ErasureReceipt
 
 BACK_UP = "back up the keyring now, backups of it that are older open nothing any more"
 MAX_RECEIPT_BYTES = 4 << 20
@@ -148,7 +148,7 @@ def check_receipt(
     Example: twinward keys check-receipt ./receipts/shred-17.proof --trust st-anna.trust.json
     """
     with errors_taught(as_json=as_json):
-        from twinward.vault.receipt import check_receipt as check
+        from twinward.erasure.receipt import check_receipt as check
 
         believed = trust_in(trust_file, home)
         held = check(read_input(file, most=MAX_RECEIPT_BYTES), believed)
@@ -206,7 +206,7 @@ def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[Erasu
 
 
 def _show_dry_run(node: Node, requests: Sequence[AccessRequest], *, as_json: bool) -> int:
-    from twinward.vault.erasure import with_derived
+    from twinward.erasure.service import with_derived
 
     decisions = [node.access.check(one) for one in requests]
     plan = node.erasures.plan()
@@ -235,7 +235,7 @@ def _show_dry_run(node: Node, requests: Sequence[AccessRequest], *, as_json: boo
 
 def _going(categories: frozenset[Category]) -> str:
     """What goes with these categories, in words."""
-    from twinward.vault.erasure import with_derived
+    from twinward.erasure.service import with_derived
 
     derived = sorted(with_derived(categories) - categories)
     return ", ".join(sorted(categories)) + "".join(f" and the {one} computed from them" for one in derived)

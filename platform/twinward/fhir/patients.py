@@ -21,7 +21,7 @@ from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search_parameters import is_identified
 from twinward.twins.measurements import Person
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
-from twinward.vault.payload import MAX_REFERENCE_BYTES
+from twinward.vault.records.payload import MAX_REFERENCE_BYTES
 
 _MAX_IDENTIFIERS = 24
 """Of one resource, that it is found by: each takes two of the references a record may have."""

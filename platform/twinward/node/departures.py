@@ -16,7 +16,7 @@ from pathlib import Path
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward_ledger import sqlite_files
 
 

@@ -13,8 +13,8 @@ from twinward.consortium.identity import Identity
 from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
 from twinward.node.errors import KeysNotOwn
-from twinward.vault.database import Schema, open_database
-from twinward.vault.keyring import newest_kek
+from twinward.vault.keys.keyring import newest_kek
+from twinward.vault.storage.database import Schema, open_database
 from twinward_crypto.errors import InvalidSignature, KeyNotFound
 from twinward_ledger.checkpoint import open_checkpoint
 from twinward_ledger.errors import LedgerError

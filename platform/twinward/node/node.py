@@ -39,6 +39,7 @@ from twinward.core.config import (
 )
 from twinward.core.restored_home import RestoredHome
 from twinward.core.vocabulary import Role
+from twinward.erasure.service import Erasures
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.federation.privacy_cohort import COHORT
 from twinward.fhir.release import ReleaseByContent
@@ -50,12 +51,11 @@ from twinward.node.system import SYSTEM
 from twinward.similarity.service import Similarity
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn
-from twinward.vault.compaction import Compactor
-from twinward.vault.database import Schema, open_database
-from twinward.vault.erasure import Erasures
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.segments.compaction import Compactor
 from twinward.vault.service import Vault
-from twinward.vault.stores import open_record_store
+from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.record_store import open_record_store
 from twinward_ledger.anchor import Anchorer, ChainAnchor
 from twinward_ledger.errors import SplitView
 from twinward_ledger.evidence import SplitViewEvidence

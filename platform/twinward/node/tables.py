@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.node.errors import translated
-from twinward.vault.database import Schema, open_database
+from twinward.vault.storage.database import Schema, open_database
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.completeness import open_map_store
 

@@ -31,12 +31,12 @@ from twinward.vault.interfaces import (
     SealedRow,
     SealedSegment,
 )
-from twinward.vault.keyring import Keyring
-from twinward.vault.lookup import Lookup
-from twinward.vault.opening import Opening, type_tags
-from twinward.vault.sealer import Sealer
-from twinward.vault.segment_sealer import SegmentSealer
-from twinward.vault.twin_keys import TwinKeys
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.records.lookup import Lookup
+from twinward.vault.records.opening import Opening, type_tags
+from twinward.vault.records.sealer import Sealer
+from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
 

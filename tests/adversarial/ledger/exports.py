@@ -20,7 +20,7 @@ from twinward.audit.service import Audit
 from twinward.audit.trust import Trust
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

@@ -36,7 +36,7 @@ from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, TwinwardError, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.errors import TwinNotFound
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import TenantId

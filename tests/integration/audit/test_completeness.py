@@ -26,7 +26,7 @@ from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from twinward.vault.interfaces import RecordStore
-from twinward.vault.stores.relational import RelationalRecordStore
+from twinward.vault.storage.relational_records import RelationalRecordStore
 
 ORPHANS = {
     "a tag of no record": "SELECT count(*) FROM record_tag WHERE record_id NOT IN (SELECT record_id FROM record_head)",

@@ -16,9 +16,9 @@ from pathlib import Path
 from tests.integration.postgres.house import TENANT, House, build
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.vault.compaction import Compactor
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Draft, Record
+from twinward.vault.segments.compaction import Compactor
 from twinward_ledger.errors import LogUnavailable
 
 MARKER = "ZEBRA-PLAINTEXT-MARKER"

@@ -20,9 +20,9 @@ from twinward.fhir.release import ReleaseByContent
 from twinward.fhir.service import FhirService
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
-from twinward.vault.stores.sqlite import SqliteRecordStore
+from twinward.vault.storage.sqlite_records import SqliteRecordStore
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.anchor import Anchorer

@@ -22,7 +22,7 @@ from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.validate import validate
 from twinward.twins.changes import Bounds, Changes, Wanted
 from twinward.twins.errors import TooMuchAtOnce
-from twinward.vault.compaction import LEAST, Compactor
+from twinward.vault.segments.compaction import LEAST, Compactor
 
 Entry = tuple[int, str, int, str]
 """Moment, reference, version, method."""

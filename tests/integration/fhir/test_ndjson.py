@@ -26,8 +26,8 @@ from twinward.fhir.patients import patient_imports
 from twinward.twins.bulk import BulkImport
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.evidence import to_content
-from twinward.vault.compaction import Compactor
 from twinward.vault.interfaces import Member
+from twinward.vault.segments.compaction import Compactor
 
 NOWHERE = Origin()
 PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1970-01-01"}

@@ -11,11 +11,11 @@ from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.vault.database import Schema, open_database
 from twinward.vault.interfaces import Record, RecordStore
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
-from twinward.vault.stores import open_record_store
+from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.record_store import open_record_store
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_ledger.store import LogStore

@@ -10,9 +10,9 @@ from tests.integration.postgres.house import TENANT, build
 from tests.postgres import Postgres
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category
-from twinward.vault import rotation
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinShredded
 from twinward.vault.interfaces import Record
+from twinward.vault.keys import rotation
 from twinward_crypto.errors import KeyDestroyed
 from twinward_crypto.hierarchy import wrap_context
 from twinward_crypto.keys import KekId

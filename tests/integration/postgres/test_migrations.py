@@ -17,11 +17,11 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, 
 from tests.conformance.record_store_suite import row
 from tests.postgres import Postgres
 from twinward.core.vocabulary import RecordId
-from twinward.vault import migrations
-from twinward.vault.database import Schema, open_database
 from twinward.vault.errors import VaultUnavailable
-from twinward.vault.sqlite_engine import SqliteFile
-from twinward.vault.stores import open_record_store
+from twinward.vault.storage import migrations
+from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.record_store import open_record_store
+from twinward.vault.storage.sqlite_engine import SqliteFile
 from twinward_ledger.stores import open_store
 
 SCHEMAS = pytest.mark.parametrize("schema", Schema, ids=lambda schema: schema.value)

@@ -21,10 +21,10 @@ from twinward.core.errors import BadInput, Conflict, TwinwardError
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
-from twinward.vault.database import Schema, open_database
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
-from twinward.vault.stores import open_record_store
-from twinward.vault.stores.postgres import PostgresRecordStore
+from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.postgres_records import PostgresRecordStore
+from twinward.vault.storage.record_store import open_record_store
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.postgres import PostgresAddress

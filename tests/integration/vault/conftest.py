@@ -15,9 +15,9 @@ from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.interfaces import Record
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
-from twinward.vault.stores.sqlite import SqliteRecordStore
+from twinward.vault.storage.sqlite_records import SqliteRecordStore
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 

@@ -13,7 +13,7 @@ from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import AccessRequest, Permit
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.vault.erasure import Erasures
+from twinward.erasure.service import Erasures
 from twinward.vault.interfaces import Record
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

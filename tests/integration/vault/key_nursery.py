@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.integration.vault.erasure_house import ErasureHouse
 from twinward.core.vocabulary import Category, TwinId
-from twinward.vault import rotation
+from twinward.vault.keys import rotation
 
 SMALL_BATCH = 4
 

@@ -17,8 +17,8 @@ from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.interfaces import Draft
-from twinward.vault.key_cache import CHECK_EVERY_MS
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.cache import CHECK_EVERY_MS
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto import hierarchy
 from twinward_crypto.envelope import generation_of, open_sealed
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError
@@ -209,7 +209,7 @@ def test_a_rotation_that_was_under_way_does_not_shelter_what_is_shredded(house: 
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("twinward.vault.rotation.FIRST_BATCH", 1)
+        patch.setattr("twinward.vault.keys.rotation.FIRST_BATCH", 1)
         with pytest.raises(Stopped):
             house.keyring.rotate(stop)
     assert house.keyring.census().wrapped == {1: 3, 2: 1}

@@ -13,9 +13,9 @@ import pytest
 from tests.vectors.vault.generate import FOLDER, TENANT, GoldenVault
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.vault.compaction import Compactor
 from twinward.vault.errors import CategoryShredded
 from twinward.vault.interfaces import Record
+from twinward.vault.segments.compaction import Compactor
 
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 

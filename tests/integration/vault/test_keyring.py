@@ -16,8 +16,8 @@ from twinward.core.errors import NotFound
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
-from twinward.vault.key_cache import CACHE_TTL_MS
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.cache import CACHE_TTL_MS
+from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 
@@ -104,8 +104,8 @@ def test_rotation_rewraps_keys_and_touches_no_record(house: House) -> None:
 
 def test_an_interrupted_rotation_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     twins = [house.twin() for _ in range(5)]
-    monkeypatch.setattr("twinward.vault.rotation.FIRST_BATCH", 2)
-    monkeypatch.setattr("twinward.vault.rotation.LARGEST_BATCH", 2)
+    monkeypatch.setattr("twinward.vault.keys.rotation.FIRST_BATCH", 2)
+    monkeypatch.setattr("twinward.vault.keys.rotation.LARGEST_BATCH", 2)
 
     class Stopped(Exception):
         pass

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine
 from tests.integration.vault.conftest import TENANT
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, TwinId
-from twinward.vault import migrations
-from twinward.vault.database import Schema
-from twinward.vault.keyring import Keyring
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.storage import migrations
+from twinward.vault.storage.database import Schema
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider

@@ -17,10 +17,10 @@ from twinward.access.errors import PermitInvalid
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.vault.compaction import LARGEST_BYTES, Compactor
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.interfaces import MAX_MEMBERS, Draft, Member, SealedRow
-from twinward.vault.segment_payload import Inside, members, pack, unpack
+from twinward.vault.segments.compaction import LARGEST_BYTES, Compactor
+from twinward.vault.segments.payload import Inside, members, pack, unpack
 
 
 def draft(names: Sequence[str], category: Category = Category.LABS, record_type: str = "Observation") -> Draft:

@@ -22,9 +22,9 @@ from twinward.vault.errors import (
     VersionConflict,
 )
 from twinward.vault.interfaces import Record
-from twinward.vault.sealer import Sealer
+from twinward.vault.records.sealer import Sealer
 from twinward.vault.service import OPENING_ACTIONS, Vault
-from twinward.vault.stores.sqlite import SqliteRecordStore
+from twinward.vault.storage.sqlite_records import SqliteRecordStore
 
 MARKER = b"ZEBRA-PLAINTEXT-MARKER"
 

@@ -1,0 +1,1 @@
+"""Erasing a person, or a category of what is known of them: decided, shredded, purged, and shown by a receipt."""

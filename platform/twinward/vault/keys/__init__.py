@@ -1,0 +1,1 @@
+"""Twins' keys: wrapped in the keyring, rotated, and destroyed on purpose."""

@@ -1,0 +1,150 @@
+"""Twins' keys as the keyring's table holds them: wrapped under a KEK, bound to their place. Each call is a part of the
+caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import TwinId
+from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
+from twinward.vault.keys.erasure_journal import Doomed
+from twinward.vault.keys.key_service import held_versions, translated_keys
+from twinward.vault.keys.retained_keys import KeptKeys
+from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
+from twinward_crypto import hierarchy
+from twinward_crypto.kdf import RandomBytes
+from twinward_crypto.keys import KekId, KeyProvider, TenantId
+
+_keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
+_shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
+
+
+class WrappedKeys:
+    """One tenant's wrapped keys. It holds no key itself."""
+
+    def __init__(self, provider: KeyProvider, tenant: TenantId, clock: Clock, random: RandomBytes) -> None:
+        self._provider = provider
+        self._tenant = tenant
+        self._clock = clock
+        self._random = random
+
+    def require_keks(self, connection: Connection) -> None:
+        """Raise ``VaultUnavailable`` unless the service holds the newest KEK that wraps a key here, or a newer one.
+
+        Versions only grow, and the newest is never destroyed: a service that lacks it is another, or an older copy. A
+        keyring may be older than its service, as after a restore: what a destroyed KEK wrapped in it does not open.
+        """
+        newest, needed = self._newest_kek(), wrapped_under(connection)
+        if needed is not None and newest.version < needed:
+            raise VaultUnavailable(
+                f"the key service {self._provider.uri} holds no KEK of {self._tenant} newer than {newest.version}, "
+                f"and twins' keys here are wrapped under KEK {needed}",
+                hint="the key service is another one, or an older copy: name the one that wrapped them",
+            )
+
+    def reserve(self, connection: Connection, twins: Sequence[TwinId]) -> None:
+        """Make keys for those of these twins that have none. Raises ``TwinShredded``."""
+        kek = self._newest_kek()
+        rows = []
+        for twin in dict.fromkeys(twins):
+            if self.is_shredded(connection, twin):
+                raise TwinShredded(f"twin {twin} was shredded; a new twin takes a new name")
+            if connection.execute(select(_keys.c.twin).where(_keys.c.twin == twin)).first() is None:
+                generation = hierarchy.FIRST_GENERATION
+                context = hierarchy.wrap_context(self._tenant, twin, generation)
+                wrapped = self._provider.wrap(kek, hierarchy.new_twin_key(self._random), context)
+                row = {"twin": twin, "generation": generation, "kek_version": kek.version, "wrapped": wrapped}
+                rows.append(row | {"created": False})
+        if rows:
+            connection.execute(insert(_keys), rows)
+
+    def create(self, connection: Connection, twins: Sequence[TwinId]) -> None:
+        """Make twins of these names, with keys. Raises ``TwinExists``, ``TwinShredded``."""
+        self.reserve(connection, twins)
+        for twin in twins:
+            done = connection.execute(
+                update(_keys).where(_keys.c.twin == twin, _keys.c.created.is_(False)).values(created=True)
+            )
+            if done.rowcount == 0:
+                raise TwinExists(f"twin {twin} exists already")
+
+    def find(self, connection: Connection, twin: TwinId) -> Row[Any] | None:
+        """A twin's row, if it has one. Raises ``TwinShredded``."""
+        row = connection.execute(select(_keys).where(_keys.c.twin == twin).order_by(_keys.c.generation)).first()
+        if row is None and self.is_shredded(connection, twin):
+            raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")
+        return row
+
+    def open(self, row: Row[Any]) -> TwinKeys:
+        """Unwrap what a row holds. Raises ``RecordDamaged``, ``VaultUnavailable``."""
+        with translated_keys(opening=True):
+            place = self._place(row)
+            key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
+            kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
+        return TwinKeys(TwinId(row.twin), row.generation, key, kept)
+
+    def shred(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
+        """Destroy the key that opens what is doomed; return the tags of the categories that went.
+
+        Raises:
+            TwinNotFound: there was never such a twin.
+            TwinShredded: categories of a twin that is gone altogether.
+        """
+        return self._renew(connection, doomed) if doomed.categories else self._delete(connection, doomed.twin)
+
+    def is_shredded(self, connection: Connection, twin: TwinId) -> bool:
+        """Whether a twin's key was destroyed on purpose."""
+        return connection.execute(select(_shredded.c.twin).where(_shredded.c.twin == twin)).first() is not None
+
+    def _delete(self, connection: Connection, twin: TwinId) -> tuple[bytes, ...]:
+        deleted = connection.execute(delete(_keys).where(_keys.c.twin == twin)).rowcount
+        if deleted:
+            connection.execute(insert(_shredded).values(twin=twin, shredded_at_ms=self._clock.now_ms()))
+        elif not self.is_shredded(connection, twin):
+            raise TwinNotFound(f"no twin {twin}")
+        return ()
+
+    def _renew(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
+        """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
+        row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
+        if row is None and self.is_shredded(connection, doomed.twin):
+            raise TwinShredded(f"twin {doomed.twin} was shredded: nothing of it is left")
+        if row is None or not row.created:
+            raise TwinNotFound(f"no twin {doomed.twin}")
+        keys, key = self.open(row), hierarchy.new_twin_key(self._random)
+        kek = self._newest_kek()
+        place = hierarchy.wrap_context(self._tenant, doomed.twin, row.generation + 1)
+        connection.execute(
+            update(_keys)
+            .where(_keys.c.twin == doomed.twin)
+            .values(
+                generation=row.generation + 1,
+                kek_version=kek.version,
+                wrapped=self._provider.wrap(kek, key, place),
+                kept=keys.without(doomed.categories).seal(key, place, row.generation + 1),
+            )
+        )
+        return tuple(keys.category_tag(category) for category in sorted(doomed.categories))
+
+    def _newest_kek(self) -> KekId:
+        """What wraps new keys. Raises ``VaultUnavailable``: the service holds none."""
+        return KekId(self._tenant, held_versions(self._provider, self._tenant)[-1])
+
+    def _place(self, row: Row[Any]) -> bytes:
+        """What a stored key is bound to."""
+        if not isinstance(row.generation, int) or not isinstance(row.kek_version, int):
+            raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
+        return hierarchy.wrap_context(self._tenant, row.twin, row.generation)
+
+
+def wrapped_under(connection: Connection) -> int | None:
+    """The newest KEK version that wraps a key in this keyring; none where no key is wrapped."""
+    newest = connection.execute(select(func.max(_keys.c.kek_version))).scalar_one()
+    if newest is not None and not isinstance(newest, int):
+        raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
+    return newest

@@ -1,0 +1,128 @@
+"""What is kept where, found by blind tags. Opens nothing, and so wants no permit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import RecordId, TwinId
+from twinward.vault.errors import CategoryShredded, RecordDamaged
+from twinward.vault.interfaces import Change, Found, Kept, Moment, RecordHead, RecordStore, Span
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.records.opening import type_tags
+from twinward.vault.records.sealer import Sealer
+from twinward_crypto.errors import OpenError
+
+
+class Lookup:
+    """Where references lead, and what is known of a record from outside."""
+
+    def __init__(self, store: RecordStore, keyring: Keyring, sealer: Sealer) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._sealer = sealer
+
+    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
+        """Where a reference such as ``Patient/123`` is kept; the newest record if several carry it. Opens nothing."""
+        found = self._store.find(self._sealer.reference_tag(reference))
+        row = self._store.latest(found[-1]) if found else None
+        return (row.twin, row.record_id) if row is not None else None
+
+    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
+        """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
+        found = self._find({reference: reference for reference in references})
+        return {reference: (one.twin, one.record_id) for reference, one in found.items()}
+
+    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
+        """What is kept under each name, and whether its newest version carries the name's mark. Opens nothing.
+
+        Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
+
+        Args:
+            names: references.
+            mark: gives a name's mark; called for those that are kept only. Without it nothing is marked.
+        """
+        found = self._find({name: name for name in names})
+        marks = {} if mark is None else {name: mark(name) for name in found}
+        marked = {name for name, text in marks.items() if found[name].mark == self._sealer.mark_of(text)}
+        # Rows from before there were marks are found under them instead.
+        older = self._find({name: text for name, text in marks.items() if name not in marked})
+        marked |= {name for name, one in older.items() if one.record_id == found[name].record_id}
+        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
+        kept: dict[str, Kept] = {}
+        for name, one in found.items():
+            of_twin = keys[one.twin]
+            category = None if of_twin is None else of_twin.category_of(one.category_tag)
+            kept[name] = Kept(one.twin, one.record_id, one.version, category, name in marked)
+        return kept
+
+    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
+        """Every record whose newest version carries a reference, by record id. Opens nothing."""
+        found = self._store.find(self._sealer.reference_tag(reference))
+        rows = [self._store.latest(record_id) for record_id in found]
+        return [(row.twin, row.record_id) for row in rows if row is not None]
+
+    def heads(self, reference: str) -> list[RecordHead]:
+        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
+        kept = self.locate(reference)
+        if kept is None:
+            return []
+        twin, record_id = kept
+        keys = self._keys_if_any(twin)
+        rows = self._store.history(record_id)
+        categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
+        return [
+            RecordHead(twin, record_id, row.version, category, row.committed_at_ms)
+            for row, category in zip(rows, categories, strict=True)
+        ]
+
+    def timeline(self, span: Span, limit: int) -> list[Change]:
+        """The newest versions of a stretch of time, of all twins, newest first, as many as ``limit``. Opens nothing.
+
+        Raises:
+            RecordDamaged: a tag is not of its twin.
+        """
+        moments = self._store.timeline(span, limit)
+        keys = {twin: self._keys_if_any(twin) for twin in {moment.twin for moment in moments}}
+        return [_change(moment, keys[moment.twin]) for moment in moments]
+
+    def record_types(self, twin: TwinId) -> frozenset[str]:
+        """The types of a twin's records, read off their tags. Opens nothing.
+
+        Raises:
+            TwinNotFound, TwinShredded: no such twin.
+            RecordDamaged: a tag is not this twin's.
+        """
+        keys = self._keyring.keys(twin)
+        try:
+            return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in type_tags(row))
+        except OpenError:
+            raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
+
+    def _find(self, references: Mapping[str, str]) -> dict[str, Found]:
+        """What each reference finds, by the reference's key here."""
+        tags = {key: self._sealer.reference_tag(reference) for key, reference in references.items()}
+        found = self._store.find_many(list(tags.values())) if tags else {}
+        return {key: found[tag] for key, tag in tags.items() if tag in found}
+
+    def _keys_if_any(self, twin: TwinId) -> TwinKeys | None:
+        with contextlib.suppress(NotFound):
+            return self._keyring.keys(twin)
+        return None  # shredded, or damaged: whoever goes on to open it is told which
+
+
+def _change(moment: Moment, keys: TwinKeys | None) -> Change:
+    """A moment as its twin's keys read its tags."""
+    category, types = None, frozenset[str]()
+    try:
+        if keys is not None:
+            category = keys.category_of(moment.category_tag)
+            types = frozenset(map(keys.type_of, moment.type_tags))
+    except CategoryShredded:
+        category = None  # nothing of it opens any more
+    except OpenError:
+        raise RecordDamaged(f"a record of twin {moment.twin} carries a type tag that is not its twin's") from None
+    at_ms, record_id, version = moment.at
+    return Change(RecordHead(moment.twin, record_id, version, category, at_ms), types)

@@ -1,0 +1,1 @@
+"""Many versions of one twin and category, sealed together."""
