@@ -7,11 +7,16 @@ expired, and carries a capability (HMAC-SHA256 under a key this process made at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
-from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
+from twinward.core.vocabulary import DERIVED_FROM, Action, Category, Purpose, Role, TwinId
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,38 @@ class AccessRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessContext:
+    """Who asks, what for, and why: one value that goes with a request from where it comes in to its decisions.
+
+    ``detail`` is what every event of it says besides, how it came in, say.
+    """
+
+    principal: Principal
+    purpose: Purpose
+    justification: str = ""
+    detail: tuple[tuple[str, str], ...] = ()
+
+    def request(
+        self,
+        action: Action,
+        twin: TwinId | None = None,
+        categories: Iterable[Category] = (),
+        *,
+        detail: tuple[tuple[str, str], ...] = (),
+    ) -> AccessRequest:
+        """What is asked of access control for one step; without a twin, whether this may be done to any at all."""
+        return AccessRequest(
+            self.principal,
+            action,
+            self.purpose,
+            twin,
+            frozenset(categories),
+            self.justification,
+            self.detail + detail,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Permit:
     """Leave to touch one twin's categories for one purpose, for a short while. Made only by ``AccessControl``.
 
@@ -87,20 +124,124 @@ class Decision:
     until_ms: int | None = None
 
 
-class AccessControl(Protocol):
-    """The one gate. A deny raises ``AccessDenied`` (a ``Refused``); a log that cannot be written, ``Unavailable``."""
+class AccessControl(ABC):
+    """The one gate: three looks at a request are its own, and how they are put together is written here, once.
 
-    def decide(self, request: AccessRequest) -> Permit:
-        """Decide one request, log it durably, then give the permit or raise ``AccessDenied``."""
-        ...
+    A deny raises ``AccessDenied`` (a ``Refused``), and is in the log before it is raised; a log that cannot be written
+    raises ``Unavailable``.
+    """
 
-    def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
-        """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
-        ...
-
+    @abstractmethod
     def check(self, request: AccessRequest) -> Decision:
         """A dry run that explains itself. Nothing is logged, nothing may be opened with it."""
-        ...
+
+    @abstractmethod
+    def decide(self, request: AccessRequest) -> Permit:
+        """Decide one request, log it durably, then give the permit or raise ``AccessDenied``."""
+
+    @abstractmethod
+    def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
+        """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
+
+    def require(self, *requests: AccessRequest) -> None:
+        """Log and raise the first refusal, if there is one. What would be permitted is not logged: it is decided later.
+
+        Called before anything is looked at: who may not do this learns nothing of what is kept.
+        """
+        for request in requests:
+            if not self.check(request).permitted:
+                self.decide(request)
+
+    def decide_all(self, requests: Sequence[AccessRequest]) -> list[Permit]:
+        """A permit for each request, all in one durable append, or ``AccessDenied`` for the first that is refused.
+
+        Consent may change between ``require`` and this: the refusal is then raised here.
+        """
+        permits = self.decide_many(requests)
+        return [one or self.decide(request) for one, request in zip(permits, requests, strict=True)]
+
+    def decide_part(self, request: AccessRequest) -> list[Permit]:
+        """Permits for as much of a request as may be had; ``AccessDenied`` where that is nothing.
+
+        Each is decided by itself: in an emergency there is a journal to go to while the log cannot be written.
+        """
+        return [self.decide(one) for one in self._narrowed(request)]
+
+    def decide_parts(self, requests: Iterable[AccessRequest]) -> list[Permit]:
+        """Permits for as much of each request as may be had, all in one durable append; the refused are logged."""
+        narrowed = [one for request in requests for one in self._narrowed(request)]
+        return [permit for permit in self.decide_many(narrowed) if permit is not None]
+
+    def decide_further(self, permit: Permit, categories: Collection[Category]) -> list[Permit]:
+        """A permit for each further category that the holder of a permit may see, for the same purpose.
+
+        One at a time, since consent to psychiatry alone permits psychiatry and says nothing of psychiatry with
+        conditions. Every answer is in the log, the refusals too.
+        """
+        requests = [replace(permit.request, categories=frozenset({one})) for one in sorted(categories)]
+        if permit.request.purpose is not Purpose.EMERGENCY:
+            return [one for one in self.decide_many(requests) if one is not None]
+        given = []
+        for request in requests:  # an emergency has a journal to go to while the log cannot be written
+            with suppress(AccessDenied):
+                given.append(self.decide(request))
+        return given
+
+    def opened(self, permit: Permit, by: Callable[[Permit], T]) -> list[T]:
+        """What is opened by a permit that was given a while ago, with others: usually one thing.
+
+        Where consent was withdrawn since, or the permit has grown old, it is decided and logged anew: what is still
+        permitted is opened, in parts perhaps, and the rest is left out.
+        """
+        try:
+            return [by(permit)]
+        except PermitInvalid:
+            return [by(one) for one in self.decide_parts([permit.request])]
+
+    def permitted(self, request: AccessRequest) -> list[AccessRequest]:
+        """The request, cut down to what would be permitted: usually one request, none where nothing would be.
+
+        A dry run. Categories that are permitted one by one may be refused together: consent to psychiatry alone permits
+        psychiatry, and does not cover psychiatry with labs. Such are asked for apart. Derived data is asked for beside
+        what it comes from, as far as that is permitted: features without labs where the patient denies labs.
+        """
+
+        def permits(categories: frozenset[Category]) -> bool:
+            return self.check(replace(request, categories=categories)).permitted
+
+        derived = request.categories & DERIVED_FROM.keys()
+        groups = _permitted_together(request.categories - derived, permits)
+        for one in derived:
+            sources = DERIVED_FROM[one]
+            if sources & request.categories:
+                groups = [group | {one} if sources & group and permits(group | {one}) else group for group in groups]
+            elif permits(frozenset({one})):
+                groups.append(frozenset({one}))
+        return [replace(request, categories=group) for group in groups]
+
+    def _narrowed(self, request: AccessRequest) -> list[AccessRequest]:
+        """With nothing permitted everything is asked for, so that the refusal is logged and explained."""
+        return self.permitted(request) or [request]
+
+
+def _permitted_together(
+    categories: Iterable[Category], permits: Callable[[frozenset[Category]], bool]
+) -> list[frozenset[Category]]:
+    """The categories that are permitted, in as few groups as may be asked for together."""
+    allowed = [one for one in sorted(categories) if permits(frozenset({one}))]
+    if not allowed or permits(frozenset(allowed)):
+        return [frozenset(allowed)] if allowed else []
+    groups: list[frozenset[Category]] = []
+    for category in allowed:
+        joined = (one for one in groups if permits(one | {category}))
+        fitting = next(joined, frozenset[Category]())
+        groups = [one for one in groups if one != fitting] + [fitting | {category}]
+    return groups
+
+
+def categories_of(requests: Iterable[AccessRequest]) -> frozenset[Category]:
+    """All categories that are asked for."""
+    return frozenset[Category]().union(*(request.categories for request in requests))
 
 
 class PermitVerifier(Protocol):
@@ -109,3 +250,10 @@ class PermitVerifier(Protocol):
     def require(self, permit: Permit, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
         """Raise ``PermitInvalid`` (a ``Refused``) unless the permit is genuine, fresh and covers exactly this."""
         ...
+
+
+def require_records(categories: Iterable[Category]) -> None:
+    """Raise ``NotARecord`` where a category is asked for that holds no records but what was computed from them."""
+    derived = sorted(one.value for one in set(categories) & DERIVED_FROM.keys())
+    if derived:
+        raise NotARecord(f"{', '.join(derived)}: computed by this node from other records, and never given as a record")

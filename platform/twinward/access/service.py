@@ -12,7 +12,7 @@ from twinward.access.consent import ConsentOutcome, ConsentStore
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.emergencies import Emergencies, Entered, breaks_glass
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
+from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.access.policy import Facts, Policy
 from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, Provision
 from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
@@ -21,8 +21,8 @@ from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, TwinId
 
 
-class Access:
-    """Implements ``AccessControl``.
+class Access(AccessControl):
+    """Decides by policy and consent.
 
     Args:
         policy: the rules.
@@ -178,14 +178,10 @@ class Access:
         requests = [
             AccessRequest(principal, Action.CONSENT, purpose, twin, justification=justification) for twin, _ in consents
         ]
-        for request in requests:
-            if not self.check(request).permitted:
-                self.decide(request)  # logs the refusal and raises: nothing of the batch is set
+        self.require(*requests)  # nothing of the batch is set
         for _, provisions in consents:
             require_in_force(provisions, self._clock.now_ms(), self._role_of)
-        for request, permit in zip(requests, self.decide_many(requests), strict=True):
-            if permit is None:  # something changed since the dry run: the gate has the last word
-                self.decide(request)
+        self.decide_all(requests)
         stored = self._consents.put_many(consents)
         self._consents_set([twin for twin, _ in consents])
         return stored

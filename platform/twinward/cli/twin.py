@@ -74,7 +74,7 @@ def show(
 
     Example: twinward twin show 0198… --as dr-lee --category labs --category vitals --purpose TREAT
     """
-    from twinward.access.derived import require_records
+    from twinward.access.interfaces import require_records
     from twinward.twins import references
 
     with node_at(home, as_json=as_json) as node:

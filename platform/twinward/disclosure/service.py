@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from twinward.access.derived import require_records
-from twinward.access.interfaces import AccessControl, AccessRequest
+from twinward.access.interfaces import AccessControl, AccessRequest, require_records
 from twinward.client.disclosed import DisclosedRecord, DisclosedRecords
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from twinward.access.further import FurtherLeave
 from twinward.access.interfaces import AccessControl, Permit
 from twinward.core.vocabulary import Category
 from twinward.fhir.categories import categories_needed
@@ -19,7 +18,7 @@ class ReleaseByContent:
     """
 
     def __init__(self, access: AccessControl) -> None:
-        self._further = FurtherLeave(access)
+        self._access = access
 
     def needed(self, record: Record) -> frozenset[Category]:
         """Every category that leave is needed for, to be shown this record."""
@@ -27,4 +26,4 @@ class ReleaseByContent:
 
     def further(self, permit: Permit, categories: Collection[Category]) -> Sequence[Permit]:
         """Permits for further categories, as far as the gate gives them."""
-        return self._further(permit, categories)
+        return self._access.decide_further(permit, categories)

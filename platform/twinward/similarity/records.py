@@ -13,8 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinward.access.derived import require_records
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import Principal, require_records
 from twinward.client.messages import RecordsReply, RecordsRequest, SealedRecords, sealing_context
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from twinward.access.derived import require_records
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal, require_records
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
