@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twinward.core.clock import FixedClock
-from twinward.fhir.bundle import ParsedBundle
-from twinward.fhir.naming import OriginNames
-from twinward.fhir.naming import read_bundle as read_named
-from twinward.fhir.origin import Origin
+from twinward.fhir.mapping.bundle import ParsedBundle
+from twinward.fhir.mapping.naming import OriginNames
+from twinward.fhir.mapping.naming import read_bundle as read_named
+from twinward.fhir.mapping.origin import Origin
 
 
 def read_bundle(data: bytes, origin: Origin = Origin(), **more: Any) -> ParsedBundle:  # noqa: B008 - it is frozen

@@ -1,9 +1,9 @@
 """What HL7's own expressions say of a resource, evaluated by ``fhirpathpy``: a second opinion on the product's rules.
 
-Nothing here knows the rules of ``twinward.fhir.invariants``. Of the product it takes the two tables made from HL7's
-definitions: which type an element has, and which expression belongs to which path. What ``fhirpathpy`` lacks is
-supplied: ``hasValue`` as FHIR defines it, ``resolve`` that finds nothing, and ``_MEANT``; ``matches`` means all of the
-text, as in HL7's own validator. Moments of different precision are not compared, as FHIRPath demands, nor those of
+Nothing here knows the rules of ``twinward.fhir.validation.invariants``. Of the product it takes the two tables made
+from HL7's definitions: which type an element has, and which expression belongs to which path. What ``fhirpathpy`` lacks
+is supplied: ``hasValue`` as FHIR defines it, ``resolve`` that finds nothing, and ``_MEANT``; ``matches`` means all of
+the text, as in HL7's own validator. Moments of different precision are not compared, as FHIRPath demands, nor those of
 different zones, which ``fhirpathpy`` compares by their digits.
 """
 

@@ -22,8 +22,8 @@ from sqlmodel import Field, Session, SQLModel
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
-from twinward.fhir.ndjson import BadLine, import_ndjson
-from twinward.fhir.patients import patient_imports
+from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
+from twinward.fhir.mapping.patients import patient_imports
 from twinward.twins.bulk import BulkImport
 from twinward.vault.segments.compaction import Compactor
 from twinward_crypto import blind_index

@@ -29,8 +29,8 @@ from tests.unit.fhir.test_invariants import BROKEN, SAME_TYPE
 from tests.unit.fhir.test_primitives import NULL, REFUSED, lines, resource
 from twinward.api.fhir import fhir_router
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.strict_json import decode
-from twinward.fhir.validate import validate
+from twinward.fhir.json.strict_json import decode
+from twinward.fhir.validation.validate import validate
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

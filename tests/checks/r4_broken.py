@@ -3,8 +3,8 @@
     python -m tests.checks.r4_broken ../shared/data/fhir-r4-examples
 
 Searched are HL7's own examples with one member changed, and resources drawn at random; what ``fhirpathpy`` calls broken
-is then made as small as it can be. The rules of ``twinward.fhir.invariants`` have no part in the search. Where it finds
-none, ``tests/vectors/r4_broken_by_hand.py`` has one.
+is then made as small as it can be. The rules of ``twinward.fhir.validation.invariants`` have no part in the search.
+Where it finds none, ``tests/vectors/r4_broken_by_hand.py`` has one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from tests.fhirpath_oracle import Row, broken, elements, rows
 from tests.r4_specimens import Object, drawn, holding, kinds_with_invariants, value_of
 from tests.vectors.r4_broken_by_hand import BY_HAND
-from twinward.fhir import conformity
+from twinward.fhir.validation import conformity
 
 TARGET = Path(__file__).parents[1] / "vectors" / "r4_broken.json"
 ROUNDS = 60

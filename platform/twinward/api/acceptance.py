@@ -17,9 +17,9 @@ from twinward.access.interfaces import Principal
 from twinward.api import codings
 from twinward.core.errors import BadInput, NotAcceptable
 from twinward.core.media_types import Chosen, preferred
-from twinward.fhir.export import MEDIA_TYPE as NDJSON
-from twinward.fhir.render import MEDIA_TYPE as FHIR
-from twinward.fhir.shared_parameters import format_asked
+from twinward.fhir.bulk.export import MEDIA_TYPE as NDJSON
+from twinward.fhir.search.render import MEDIA_TYPE as FHIR
+from twinward.fhir.search.shared_parameters import format_asked
 
 JSON = "application/json"
 FHIR_TYPES = (FHIR, JSON, "text/json")

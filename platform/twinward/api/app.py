@@ -25,7 +25,7 @@ from twinward.api.twin_records import twin_records_router
 from twinward.api.twin_targets import twin_targets_router
 from twinward.api.twins import twins_router
 from twinward.audit.writes import WriteLog
-from twinward.fhir.service import FhirService
+from twinward.fhir.rest.service import FhirService
 from twinward.node import Node
 from twinward.node.readiness import readiness_of
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from twinward.api.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.api.fhir.parameters import of_every_request
 from twinward.client.messages import PREFIX as QUERIES
-from twinward.fhir.render import MEDIA_TYPE
+from twinward.fhir.search.render import MEDIA_TYPE
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 _FHIR = "/fhir"

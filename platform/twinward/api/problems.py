@@ -16,7 +16,7 @@ from twinward.api.methods import allow_header
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
-from twinward.fhir.render import MEDIA_TYPE as FHIR_MEDIA_TYPE
+from twinward.fhir.search.render import MEDIA_TYPE as FHIR_MEDIA_TYPE
 from twinward_crypto.errors import CryptoError, MalformedBundle, MalformedKey, ParameterError
 
 log = structlog.get_logger("twinward.api")

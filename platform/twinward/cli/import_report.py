@@ -15,8 +15,8 @@ from twinward.cli.screen import err, say, show_json, tell
 from twinward.core.errors import TwinwardError
 
 if TYPE_CHECKING:
-    from twinward.fhir.ndjson import NdjsonTally
-    from twinward.fhir.refusals import Refusal
+    from twinward.fhir.bulk.ndjson import NdjsonTally
+    from twinward.fhir.bulk.refusals import Refusal
     from twinward.twins.models import Receipt
 
 SHOWN_OF_A_REASON = 5

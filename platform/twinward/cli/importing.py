@@ -18,8 +18,8 @@ from twinward.core.vocabulary import Again, TwinId
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from twinward.fhir.inputs import Inputs
-    from twinward.fhir.origin import Origin
+    from twinward.fhir.bulk.inputs import Inputs
+    from twinward.fhir.mapping.origin import Origin
     from twinward.node import Node
 
 
@@ -53,8 +53,8 @@ def import_(
     Example: twinward twin import ./bundles Patient.ndjson Observation.ndjson.gz --source ehr-north --again skip
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.fhir.inputs import find_inputs
-        from twinward.fhir.origin import Origin
+        from twinward.fhir.bulk.inputs import find_inputs
+        from twinward.fhir.mapping.origin import Origin
 
         origin, inputs = Origin(source, again), find_inputs(paths)
         to = None if report is None else OutputFile(report, as_json=as_json, option="--report")
@@ -90,8 +90,8 @@ class _Import:
         self.node.compactor.run(sorted(self.touched), tidy=False)
 
     def _bundles(self, files: tuple[Path, ...]) -> None:
-        from twinward.fhir.importer import read_file
-        from twinward.fhir.refusals import Refusal
+        from twinward.fhir.bulk.importer import read_file
+        from twinward.fhir.bulk.refusals import Refusal
 
         task = self.bars.add_task("sealing", total=len(files))
         for path in files:
@@ -103,8 +103,8 @@ class _Import:
 
     def _document(self, path: Path, data: bytes) -> None:
         """Take in a bundle, or a resource alone, whole or not at all. Raises ``BadInput`` if it cannot be read."""
-        from twinward.fhir.importer import bundle_of
-        from twinward.fhir.refusals import Refusal
+        from twinward.fhir.bulk.importer import bundle_of
+        from twinward.fhir.bulk.refusals import Refusal
         from twinward.node import SYSTEM
 
         bundle = bundle_of(path, data, origin=self.origin, clock=self.node.clock)
@@ -117,8 +117,8 @@ class _Import:
         self.touched |= {one.twin for one in receipts if one.count("unchanged") < len(one.stored)}
 
     def _lines(self, paths: tuple[Path, ...]) -> None:
-        from twinward.fhir.ndjson import BadLine, NdjsonTally, import_ndjson
-        from twinward.fhir.refusals import Refusal
+        from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, import_ndjson
+        from twinward.fhir.bulk.refusals import Refusal
         from twinward.node import SYSTEM
 
         task = self.bars.add_task("sealing lines", total=None)

@@ -13,9 +13,9 @@ from twinward.core.vocabulary import Again, TwinId
 from twinward.demo.display import Display
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
-from twinward.fhir.cohort import generate_cohort
-from twinward.fhir.importer import bundle_of, find_files, read_file
-from twinward.fhir.origin import Origin
+from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.importer import bundle_of, find_files, read_file
+from twinward.fhir.mapping.origin import Origin
 from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport, Receipt
 from twinward.vault.interfaces import Member

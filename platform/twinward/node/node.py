@@ -42,7 +42,7 @@ from twinward.core.vocabulary import Role
 from twinward.erasure.service import Erasures
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.federation.privacy_cohort import COHORT
-from twinward.fhir.release import ReleaseByContent
+from twinward.fhir.mapping.release import ReleaseByContent
 from twinward.node.accounts import accounts_of
 from twinward.node.cohort import RunningCohort
 from twinward.node.departures import Departures

@@ -21,7 +21,7 @@ from twinward.access.errors import SignInEnded
 from twinward.access.interfaces import Principal
 from twinward.api.sign_in_gate import PER_ADDRESS
 from twinward.core.vocabulary import Purpose, Role
-from twinward.fhir.export import Exports
+from twinward.fhir.bulk.export import Exports
 from twinward.node import open_node
 
 ANOTHER = "seven lamps under snow"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twinward.fhir.narrative import narrative_fault
+from twinward.fhir.validation.narrative import narrative_fault
 
 NS = ' xmlns="http://www.w3.org/1999/xhtml"'
 

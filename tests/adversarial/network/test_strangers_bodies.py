@@ -309,7 +309,7 @@ def test_a_vendors_message_is_counted_before_it_is_built(web: TestClient, house:
 
 def test_a_large_file_of_an_operator_is_not_a_request() -> None:
     from twinward.fhir.errors import InvalidResource
-    from twinward.fhir.strict_json import REQUEST_LIMITS, decode
+    from twinward.fhir.json.strict_json import REQUEST_LIMITS, decode
 
     wide = b'{"text":"' + b",[{" * 1000 + b'","x":[' + b"1," * 900_000 + b"1]}"
     assert len(decode(wide)["x"]) == 900_001

@@ -21,8 +21,8 @@ from twinward.cli.import_report import ImportReport
 from twinward.cli.importing import import_into
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Again
-from twinward.fhir.inputs import find_inputs
-from twinward.fhir.origin import Origin
+from twinward.fhir.bulk.inputs import find_inputs
+from twinward.fhir.mapping.origin import Origin
 from twinward.node import Node, open_node
 from twinward.twins.bulk import BulkImport
 

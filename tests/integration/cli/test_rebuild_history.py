@@ -14,7 +14,7 @@ from twinward.client.messages import MatrixSearch
 from twinward.core.config import Settings
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.fhir.cohort import generate_cohort
+from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.integration.durability.writer import answer
-from twinward.fhir import importer, ndjson
+from twinward.fhir.bulk import importer, ndjson
 from twinward.node import SYSTEM, open_node
 
 LINES_AT_ONCE = 40

@@ -16,8 +16,8 @@ from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
-from twinward.fhir.release import ReleaseByContent
-from twinward.fhir.service import FhirService
+from twinward.fhir.mapping.release import ReleaseByContent
+from twinward.fhir.rest.service import FhirService
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn
 from twinward.vault.keys.keyring import Keyring

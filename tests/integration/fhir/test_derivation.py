@@ -15,11 +15,11 @@ from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from twinward.access.interfaces import NODE, AccessRequest
 from twinward.api.twin_shape import tag_of
 from twinward.core.vocabulary import Action, Again, Category, Purpose
-from twinward.fhir.naming import OriginNames, read_bundle
-from twinward.fhir.ndjson import BadLine, import_ndjson
-from twinward.fhir.origin import Origin
-from twinward.fhir.patients import patient_imports
-from twinward.fhir.transaction import Transaction
+from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
+from twinward.fhir.mapping.naming import OriginNames, read_bundle
+from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.rest.transaction import Transaction
 from twinward.twins.features import FeatureVector
 
 MANY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,8 +14,8 @@ from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.web import PATIENT, as_sent, outcome, send, without_server
 from twinward.access.consent import Provision
 from twinward.core.vocabulary import Action, Category
-from twinward.fhir.patients import patient_imports
-from twinward.fhir.validate import validate
+from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.validation.validate import validate
 
 OBSERVATION = (
     b'{"resourceType":"Observation" , "id":"o","status":"final","code":{"text":"x"},'

@@ -16,8 +16,8 @@ from tests.integration.fhir.test_fhir_editing import DEPRESSION
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.access.consent import Provision
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.importer import import_bundles
-from twinward.fhir.validate import validate
+from twinward.fhir.bulk.importer import import_bundles
+from twinward.fhir.validation.validate import validate
 
 ASYNC = {"prefer": "respond-async"}
 HYPERTENSION = {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}

@@ -19,7 +19,7 @@ from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.validate import validate
+from twinward.fhir.validation.validate import validate
 from twinward.twins.changes import Bounds, Changes, Wanted
 from twinward.twins.errors import TooMuchAtOnce
 from twinward.vault.segments.compaction import LEAST, Compactor

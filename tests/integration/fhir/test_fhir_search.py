@@ -15,9 +15,9 @@ from tests.integration.fhir.web import PATIENT, outcome, principal_of, send
 from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
 from twinward.core.vocabulary import Action, Category
-from twinward.fhir.cohort import generate_cohort
-from twinward.fhir.shared_parameters import MAX_COUNT
-from twinward.fhir.validate import validate
+from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.search.shared_parameters import MAX_COUNT
+from twinward.fhir.validation.validate import validate
 
 LOINC = "http://loinc.org"
 ANNA = PATIENT | {

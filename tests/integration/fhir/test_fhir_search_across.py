@@ -21,9 +21,9 @@ from twinward.access.consent import Provision
 from twinward.api.fhir import fhir_router
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.query import read_query
-from twinward.fhir.search import Search
-from twinward.fhir.validate import validate
+from twinward.fhir.search.query import read_query
+from twinward.fhir.search.service import Search
+from twinward.fhir.validation.validate import validate
 
 LOINC, SNOMED, RXNORM = "http://loinc.org", "http://snomed.info/sct", "http://www.nlm.nih.gov/research/umls/rxnorm"
 KIM = PEOPLE["colleague"]

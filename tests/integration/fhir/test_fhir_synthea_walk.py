@@ -17,8 +17,8 @@ from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from tests.integration.fhir.web import without_server
 from twinward.core.vocabulary import DERIVED_FROM, Again, Category, Purpose
-from twinward.fhir.importer import import_bundles
-from twinward.fhir.origin import Origin, id_from
+from twinward.fhir.bulk.importer import import_bundles
+from twinward.fhir.mapping.origin import Origin, id_from
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.models import DIRECTORY
 

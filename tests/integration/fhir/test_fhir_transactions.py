@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
-from twinward.fhir import reading
-from twinward.fhir.reading import MOST_READS
-from twinward.fhir.validate import validate
+from twinward.fhir.rest import reading
+from twinward.fhir.rest.reading import MOST_READS
+from twinward.fhir.validation.validate import validate
 
 P = "urn:uuid:11111111-2222-4333-8444-555555555555"
 BASE = "http://testserver/fhir"

@@ -19,10 +19,10 @@ from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
 from twinward.access.interfaces import AccessRequest
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Again, Category, Purpose
-from twinward.fhir.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
-from twinward.fhir.ndjson_reader import NdjsonReader
-from twinward.fhir.origin import Origin
-from twinward.fhir.patients import patient_imports
+from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
+from twinward.fhir.bulk.ndjson_reader import NdjsonReader
+from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.patients import patient_imports
 from twinward.twins.bulk import BulkImport
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.evidence import to_content

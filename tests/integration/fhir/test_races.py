@@ -212,7 +212,7 @@ WRITER = """
 import json, sys
 from pathlib import Path
 from twinward.access.interfaces import Principal
-from twinward.fhir.service import FhirService
+from twinward.fhir.rest.service import FhirService
 from twinward.node import open_node
 from twinward.core.preconditions import NONE, read_preconditions
 from twinward.twins.errors import VersionMismatch

@@ -27,7 +27,7 @@ from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.features.monitored_stays import SIGNALS, encode_stay
 from twinward.federation.interfaces import StaySource
-from twinward.fhir.cohort import generate_cohort
+from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.measurements import Measurement, Person

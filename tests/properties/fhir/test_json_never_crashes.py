@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.bundles import read_bundle
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.json_fault import find_fault
+from twinward.fhir.json.diagnostics import find_fault
+from twinward.fhir.json.strict_json import Limits, decode
+from twinward.fhir.mapping.patients import patient_imports
 from twinward.fhir.outcome import outcome_of
-from twinward.fhir.patients import patient_imports
-from twinward.fhir.primitives import PRIMITIVES
-from twinward.fhir.strict_json import Limits, decode
-from twinward.fhir.validate import validate
+from twinward.fhir.validation.primitives import PRIMITIVES
+from twinward.fhir.validation.validate import validate
 
 _LIMITS = Limits(size_bytes=100_000, depth=6)
 _JSON = st.recursive(

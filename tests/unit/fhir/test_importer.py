@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import BadInput
+from twinward.fhir.bulk.importer import BadFile, import_bundles, read_file
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.importer import BadFile, import_bundles, read_file
-from twinward.fhir.strict_json import Limits
+from twinward.fhir.json.strict_json import Limits
 
 
 def patient(name: str) -> bytes:

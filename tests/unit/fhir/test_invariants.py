@@ -13,12 +13,12 @@ import pytest
 
 from tests.fhirpath_oracle import NOT_EVALUATED, broken, rows, verdicts
 from tests.r4_specimens import drawn, holding, kinds_with_invariants
-from twinward.fhir import conformity
-from twinward.fhir.conformity import faults
+from twinward.fhir.bulk.ndjson_reader import NdjsonReader
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.invariants.table import RULES
-from twinward.fhir.ndjson_reader import NdjsonReader
-from twinward.fhir.strict_json import decode
+from twinward.fhir.json.strict_json import decode
+from twinward.fhir.validation import conformity
+from twinward.fhir.validation.conformity import faults
+from twinward.fhir.validation.invariants.table import RULES
 
 BROKEN: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "r4_broken.json").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.core.errors import BadInput
-from twinward.fhir.json_patch import MOST_OPERATIONS, PatchFailed, patched, read_patch
+from twinward.fhir.json.patch import MOST_OPERATIONS, PatchFailed, patched, read_patch
 
 MOST = 10_000
 APPENDIX: list[tuple[str, Any, list[dict[str, Any]], Any]] = [

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from twinward.core.vocabulary import Category
-from twinward.fhir.categories import LOINC, SNOMED, category_of
-from twinward.fhir.observations import measurements_of, person_of
-from twinward.fhir.strict_json import decode
-from twinward.fhir.times import to_date, to_ms
+from twinward.fhir.json.strict_json import decode
+from twinward.fhir.json.times import to_date, to_ms
+from twinward.fhir.mapping.categories import LOINC, SNOMED, category_of
+from twinward.fhir.mapping.observations import measurements_of, person_of
 from twinward.twins.measurements import Measurement
 
 

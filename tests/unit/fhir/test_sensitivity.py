@@ -12,11 +12,11 @@ import pytest
 from tests.checks.sensitivity import measured
 from tests.vectors.sensitivity.cases import CASES, ICD10CM, MISSED, SHAPES, Case, concept, of
 from twinward.core.vocabulary import SENSITIVE, Category
-from twinward.fhir.categories import categories_needed, categories_of_type, category_of
-from twinward.fhir.conformity import faults
-from twinward.fhir.ndjson_reader import NdjsonReader
+from twinward.fhir.bulk.ndjson_reader import NdjsonReader
+from twinward.fhir.mapping.categories import categories_needed, categories_of_type, category_of
 from twinward.fhir.sensitivity.code_sets import code_sets, expanded, tables_of_all
 from twinward.fhir.sensitivity.content import sensitivities_of, sensitivities_of_content
+from twinward.fhir.validation.conformity import faults
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

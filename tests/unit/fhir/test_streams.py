@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import BadInput
+from twinward.fhir.bulk.inputs import find_inputs
+from twinward.fhir.bulk.streams import STANDARD_INPUT, Stream, opened
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.inputs import find_inputs
-from twinward.fhir.streams import STANDARD_INPUT, Stream, opened
-from twinward.fhir.strict_json import IMPORT_LIMITS, Limits
+from twinward.fhir.json.strict_json import IMPORT_LIMITS, Limits
 
 PATIENT = b'{"resourceType":"Patient","id":"a"}'
 BUNDLE = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": json.loads(PATIENT)}]}

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from twinward.fhir.errors import InvalidResource
-from twinward.fhir.json_fault import find_fault
-from twinward.fhir.strict_json import Limits, decode
+from twinward.fhir.json.diagnostics import find_fault
+from twinward.fhir.json.strict_json import Limits, decode
 
 
 def refusal(data: bytes, **limits: int) -> InvalidResource:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from twinward.fhir.errors import InvalidResource
+from twinward.fhir.json.strict_json import JsonObject, decode
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
-from twinward.fhir.strict_json import JsonObject, decode
-from twinward.fhir.validate import validate
+from twinward.fhir.validation.validate import validate
 
 SILENT = {"ActivityDefinition-blood-tubes-supply.json", "EventDefinition-example.json"}
 """Official examples whose narrative says nothing: against txt-2, so they are refused."""

@@ -14,9 +14,9 @@ from twinward.api.fhir.exporting import add_exporting
 from twinward.api.fhir.importing import add_importing
 from twinward.api.fhir.resources import add_resources
 from twinward.api.fhir.searching import add_histories, add_searching
-from twinward.fhir.export import Exports
-from twinward.fhir.import_jobs import Imports
-from twinward.fhir.service import FhirService
+from twinward.fhir.bulk.export import Exports
+from twinward.fhir.bulk.import_jobs import Imports
+from twinward.fhir.rest.service import FhirService
 
 
 def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) -> APIRouter:

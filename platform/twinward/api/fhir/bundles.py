@@ -21,11 +21,11 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
-from twinward.fhir.batch import Batch, is_batch
-from twinward.fhir.everything import SERVED
-from twinward.fhir.service import FhirService
-from twinward.fhir.shared_parameters import require_served
-from twinward.fhir.transaction import Transaction
+from twinward.fhir.rest.batch import Batch, is_batch
+from twinward.fhir.rest.everything import SERVED
+from twinward.fhir.rest.service import FhirService
+from twinward.fhir.rest.transaction import Transaction
+from twinward.fhir.search.shared_parameters import require_served
 
 
 def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:

@@ -27,10 +27,10 @@ from twinward.core.errors import TwinwardError
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Purpose, Role
 from twinward.fhir.errors import Issue
+from twinward.fhir.json.strict_json import REQUEST_LIMITS, require_few_values
 from twinward.fhir.outcome import operation_outcome, outcome_of
-from twinward.fhir.render import MEDIA_TYPE, etag
 from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.strict_json import REQUEST_LIMITS, require_few_values
+from twinward.fhir.search.render import MEDIA_TYPE, etag
 
 PREFIX = "/fhir"
 

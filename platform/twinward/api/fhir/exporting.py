@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
 from twinward.api.fhir.parameters import taking
-from twinward.fhir.export import MEDIA_TYPE, SERVED, Exports
+from twinward.fhir.bulk.export import MEDIA_TYPE, SERVED, Exports
 
 _JOBS = "$export-jobs"
 

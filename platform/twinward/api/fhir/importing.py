@@ -15,9 +15,9 @@ from twinward.api.body import read_body
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Again
-from twinward.fhir.export import MEDIA_TYPE
-from twinward.fhir.import_jobs import Imports
-from twinward.fhir.origin import MAX_SOURCE_CHARS, Origin
+from twinward.fhir.bulk.export import MEDIA_TYPE
+from twinward.fhir.bulk.import_jobs import Imports
+from twinward.fhir.mapping.origin import MAX_SOURCE_CHARS, Origin
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _JOBS = "$import-jobs"

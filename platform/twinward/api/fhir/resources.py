@@ -30,19 +30,19 @@ from twinward.api.fhir.parameters import taking
 from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
 from twinward.core.vocabulary import Action, Purpose
-from twinward.fhir import past
-from twinward.fhir.conditional import condition_of, read_condition
-from twinward.fhir.editing import Written
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json_patch import MEDIA_TYPE as PATCH
-from twinward.fhir.json_patch import MOST_OPERATIONS, patched, read_patch
-from twinward.fhir.naming import local
-from twinward.fhir.preconditions import is_known
-from twinward.fhir.render import shown
-from twinward.fhir.service import FhirService, reference_to, resource_type_of
-from twinward.fhir.shared_parameters import SUBSETS, require_served
-from twinward.fhir.strict_json import REQUEST_LIMITS
-from twinward.fhir.subset import Subset, subset_asked
+from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
+from twinward.fhir.json.patch import MOST_OPERATIONS, patched, read_patch
+from twinward.fhir.json.strict_json import REQUEST_LIMITS
+from twinward.fhir.mapping.naming import local
+from twinward.fhir.mapping.preconditions import is_known
+from twinward.fhir.rest import past
+from twinward.fhir.rest.editing import Written
+from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
+from twinward.fhir.search.conditional import condition_of, read_condition
+from twinward.fhir.search.render import shown
+from twinward.fhir.search.shared_parameters import SUBSETS, require_served
+from twinward.fhir.search.subset import Subset, subset_asked
 from twinward.vault.interfaces import Record
 
 IfNoneExist = Annotated[str | None, Header(max_length=2000)]

@@ -23,11 +23,11 @@ from twinward.api.fhir.context import (
 )
 from twinward.api.fhir.parameters import COUNT, ID, taking
 from twinward.api.json_body import small_body
-from twinward.fhir import changes
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.query import read_query
-from twinward.fhir.service import FhirService, resource_type_of
-from twinward.fhir.shared_parameters import SUBSETS
+from twinward.fhir.rest import changes
+from twinward.fhir.rest.service import FhirService, resource_type_of
+from twinward.fhir.search.query import read_query
+from twinward.fhir.search.shared_parameters import SUBSETS
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 100

@@ -22,12 +22,12 @@ from urllib.parse import unquote
 import msgspec
 
 from twinward.core.vocabulary import SENSITIVE, Category
-from twinward.fhir.markup import unescaped
+from twinward.fhir.json.markup import unescaped
+from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES, names
 from twinward.fhir.sensitivity.code_sets import NOTHING, Labels, code_sets, normal
 from twinward.fhir.sensitivity.terminologies import DIAGNOSES, OTHER, UNKNOWN, terminology_of
 from twinward.fhir.sensitivity.words import labels_of_text
-from twinward.fhir.strict_json import JsonObject
 
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person"})
 _GENOMIC_TYPES = frozenset({"MolecularSequence"})

@@ -1,0 +1,226 @@
+"""Bulk export: a job that is prepared in the background, then files that are streamed out of the vault.
+
+The asynchronous pattern of https://hl7.org/fhir/uv/bulkdata/export.html. Preparing looks only at which types are
+kept, through blind tags: nothing is opened and nothing is written down. A patient's records are opened while a file
+is being fetched, so that each fetch is an access of its own, decided and logged patient by patient at the moment the
+records leave, and a consent taken back between the two is respected. Jobs live in memory: a restart forgets them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinward.access.interfaces import Principal
+from twinward.core.clock import Clock, iso
+from twinward.core.errors import NotFound, TwinwardError
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.mapping.categories import categories_of_type
+from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.search.render import reference_of, shown
+from twinward.fhir.search.shared_parameters import moment_of, require_served, types_of
+from twinward.twins.service import Twins
+
+MAX_JOBS = 32
+MEDIA_TYPE = "application/fhir+ndjson"
+_DELETED = "deleted"
+"""The file of deletions: no type is called so."""
+
+_TWINS_AT_ONCE = 16
+SERVED = ("_outputFormat", "_since", "_type")
+_FORMATS = frozenset({MEDIA_TYPE, "application/ndjson", "ndjson"})
+
+
+class ExportNotFound(NotFound):
+    """There is no such job or file, or it is another principal's."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One export. ``types`` is None until it is prepared; ``error`` says why it could not be."""
+
+    owner: str
+    request: str
+    twins: Sequence[TwinId] = field(repr=False)
+    asked: frozenset[str]
+    since_ms: int
+    at_ms: int
+    types: list[str] | None = None
+    error: TwinwardError | None = None
+    looked_at: int = 0
+
+    def manifest(self, address: str) -> dict[str, Any]:
+        """Where the files are. ``address`` is the job's own."""
+        output = [{"type": name, "url": f"{address}/{name}.ndjson"} for name in self.types or []]
+        deleted = [{"type": "Bundle", "url": f"{address}/{_DELETED}.ndjson"}] if self.since_ms and self.types else []
+        return {
+            "transactionTime": iso(self.at_ms),
+            "request": self.request,
+            "requiresAccessToken": True,
+            "output": output,
+            "deleted": deleted,
+            "error": [],
+        }
+
+
+class Exports:
+    """The jobs of one node. Whoever may not export at all is refused, and logged, by every method."""
+
+    def __init__(self, twins: Twins, clock: Clock) -> None:
+        self._twins = twins
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+
+    def start(
+        self,
+        principal: Principal,
+        purpose: Purpose,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        request: str,
+        patients_only: bool,
+        asynchronous: bool,
+        justification: str = "",
+    ) -> str:
+        """Begin a job; return its secret name.
+
+        Args:
+            principal, purpose: who exports, and why.
+            pairs: the parameters: ``_type``, ``_since``, ``_outputFormat``.
+            request: the address that was asked, for the manifest.
+            patients_only: leave out what belongs to no patient.
+            asynchronous: whether the caller said ``Prefer: respond-async``.
+            justification: in the caller's own words; each file is fetched with one of its own.
+
+        Raises:
+            AccessDenied: the principal may export nobody.
+            InvalidResource: a parameter that is not served.
+        """
+        self._twins.require(principal, Action.EXPORT, purpose, justification)
+        if not asynchronous:
+            raise InvalidResource(Issue("not-supported", "", "an export is asynchronous: send Prefer: respond-async"))
+        asked, since_ms = _parameters(pairs)
+        directory = None if patients_only else self._twins.directory()
+        twins = [*sorted(self._twins.all()), *([] if directory is None else [directory])]
+        job = Job(principal.id, request, twins, asked, since_ms, self._clock.now_ms())
+        name = secrets.token_urlsafe(24)
+        with self._lock:
+            self._jobs[name] = job
+            while len(self._jobs) > MAX_JOBS:
+                self._jobs.popitem(last=False)
+        threading.Thread(target=self._prepare, args=(job,), name="fhir-export", daemon=True).start()
+        return name
+
+    def job(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> Job:
+        """A job of this principal's.
+
+        Raises:
+            AccessDenied: the principal may export nobody.
+            ExportNotFound: no such job of its.
+            TwinwardError: the job could not be prepared, for this reason.
+        """
+        self._twins.require(principal, Action.EXPORT, purpose, justification)
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is None or job.owner != principal.id:
+            raise ExportNotFound("there is no such export", hint="start it again: a restart of the node forgets jobs")
+        if job.error is not None:
+            raise job.error
+        return job
+
+    def cancel(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> None:
+        """Forget a job. Raises as ``job``."""
+        self.job(principal, purpose, name, justification)
+        with self._lock:
+            self._jobs.pop(name, None)
+
+    def file(
+        self, principal: Principal, purpose: Purpose, name: str, file: str, justification: str = ""
+    ) -> Iterator[bytes]:
+        """The lines of one file, patient after patient; who may not be exported now is left out (and logged so).
+
+        Raises:
+            AccessDenied, ExportNotFound: as ``job``; also for a file that the job does not have.
+        """
+        job = self.job(principal, purpose, name, justification)
+        resource_type = file.removesuffix(".ndjson")
+        if file == f"{_DELETED}.ndjson" and job.since_ms and job.types:
+            return self._deletions(principal, purpose, job, justification)
+        if resource_type not in (job.types or []) or not file.endswith(".ndjson"):
+            raise ExportNotFound("this export has no such file", hint="its manifest lists them")
+        return self._lines(principal, purpose, job, resource_type, justification)
+
+    def _deletions(self, principal: Principal, purpose: Purpose, job: Job, why: str) -> Iterator[bytes]:
+        """A transaction a patient, of what was deleted since: who may not be exported is left out of it, too."""
+        finding = self._twins.finding
+        types = job.types or []
+        wanted = frozenset[Category]().union(*(categories_of_type(one) for one in types))
+        for start in range(0, len(job.twins), _TWINS_AT_ONCE):
+            some = job.twins[start : start + _TWINS_AT_ONCE]
+            for twin, records in finding.deleted_across(
+                principal, Action.EXPORT, purpose, some, wanted, justification=why
+            ):
+                since = [one for one in records if one.committed_at_ms >= job.since_ms and one.record_type in types]
+                leaves = {
+                    one: finding.still_leaves(principal, Action.EXPORT, purpose, twin, one, justification=why)
+                    for one in sorted({record.category for record in since})
+                }
+                gone = [reference_of(one) for one in since if leaves[one.category]]
+                if gone:
+                    entries = [{"request": {"method": "DELETE", "url": reference}} for reference in gone]
+                    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+                    yield json.dumps(bundle, separators=(",", ":")).encode() + b"\n"
+
+    def _lines(self, principal: Principal, purpose: Purpose, job: Job, resource_type: str, why: str) -> Iterator[bytes]:
+        finding = self._twins.finding
+        wanted = categories_of_type(resource_type)
+        for start in range(0, len(job.twins), _TWINS_AT_ONCE):
+            some = job.twins[start : start + _TWINS_AT_ONCE]
+            for twin, records in finding.across(
+                principal, Action.EXPORT, purpose, some, resource_type, wanted, justification=why
+            ):
+                refused: set[Category] = set()
+                for record in records:
+                    if record.committed_at_ms < job.since_ms or record.category in refused:
+                        continue
+                    # A client that reads slowly takes a patient's lines one by one: each may be the last permitted.
+                    if not finding.still_leaves(
+                        principal, Action.EXPORT, purpose, twin, record.category, justification=why
+                    ):
+                        refused.add(record.category)
+                        continue
+                    # A line break in JSON is never inside a string, so leaving it out changes no value.
+                    yield shown(record).translate(None, b"\r\n") + b"\n"
+
+    def _prepare(self, job: Job) -> None:
+        found: set[str] = set()
+        try:
+            for twin in job.twins:
+                found |= self._twins.finding.types_of(twin)
+                job.looked_at += 1
+        except TwinwardError as error:
+            job.error = error
+            return
+        served = found & R4_TYPES
+        job.types = sorted(served & job.asked if job.asked else served)
+
+
+def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[frozenset[str], int]:
+    asked: set[str] = set()
+    since_ms = 0
+    require_served("$export", pairs, SERVED)
+    for name, value in pairs:
+        if name == "_type":
+            asked |= types_of(value)
+        elif name == "_since":
+            since_ms = moment_of(name, value)[0]
+        elif name == "_outputFormat" and value.replace(" ", "+") not in _FORMATS:
+            raise InvalidResource(Issue("not-supported", "", f"_outputFormat is {MEDIA_TYPE} here"))
+    return frozenset(asked), since_ms

@@ -1,0 +1,163 @@
+"""Bundles in files: one file at a time, each taken whole or not at all, and a bad one never stops the good ones."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twinward.access.interfaces import Principal
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.errors import BadInput
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.strict_json import IMPORT_LIMITS, Limits
+from twinward.fhir.mapping.naming import OriginNames, read_bundle
+from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.patients import gather_directory, patient_imports
+from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
+from twinward.twins.models import PatientImport, Receipt
+from twinward.twins.service import Twins
+
+_NOWHERE = Origin()
+_CLOCK = SystemClock()
+SUFFIXES = (".json", ".json.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that could not be imported, and why. Nothing of it was used."""
+
+    path: Path
+    error: BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """What one file brings: a bundle, or a resource alone.
+
+    Attributes:
+        path: of the file.
+        imports: one for each patient, and one for the directory, if it has any.
+        places: where each record stood in it, by reference: ``Bundle.entry[3].resource``.
+    """
+
+    path: Path
+    imports: tuple[PatientImport, ...] = field(repr=False)
+    places: Mapping[str, str] = field(repr=False)
+
+    def into(self, twins: Twins, principal: Principal) -> list[Receipt]:
+        """Take all of it in, or nothing, in one durable step; a receipt for each import. Raises as ``Twins.ingest``."""
+        return twins.ingest_together(principal, self.imports) if self.imports else []
+
+    def place_of(self, error: Exception) -> str:
+        """Where that stood for which ``into`` raised; empty where it does not tell."""
+        if isinstance(error, AlreadyImported | BelongsToAnother):
+            return self.places.get(error.reference, "")
+        if isinstance(error, TwinNotFound):
+            theirs = next((one for one in self.imports if one.reference == error.reference), None)
+            return f"{self.places.get(theirs.records[0].reference, '')}.subject" if theirs else ""
+        return ""
+
+
+def find_files(paths: Iterable[Path]) -> list[Path]:
+    """The files to import: each path itself, or what a folder holds (not its subfolders), sorted by name.
+
+    Raises:
+        BadInput: a path that does not exist, or nothing to import at all.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.iterdir() if one.is_file() and one.name.endswith(SUFFIXES))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BadInput(f"{path} does not exist", hint="give FHIR R4 bundles (.json, .json.gz) or a folder of them")
+    if not found:
+        raise BadInput("nothing to import", hint="give FHIR R4 bundles (.json, .json.gz) or a folder of them")
+    return found
+
+
+def import_bundles(
+    paths: Iterable[Path],
+    *,
+    limits: Limits = IMPORT_LIMITS,
+    origin: Origin = _NOWHERE,
+    clock: Clock = _CLOCK,
+    on_bad_file: Callable[[BadFile], None] | None = None,
+) -> Iterator[PatientImport]:
+    """The imports of every file, in order of name, then what they share. Memory: one file at a time.
+
+    Args:
+        paths: files or folders.
+        limits: what one file may cost, after unpacking.
+        origin: where they come from; each file is known by its SHA-256 where nobody said.
+        clock: for new ids.
+        on_bad_file: told of each file that is refused; without it the first bad file raises.
+
+    Raises:
+        BadInput: nothing to import, or a bad file and nobody to tell.
+    """
+    files = find_files(paths)
+    return gather_directory(_imports_of(files, limits, origin, clock, on_bad_file))
+
+
+def _imports_of(
+    files: Iterable[Path],
+    limits: Limits,
+    origin: Origin,
+    clock: Clock,
+    on_bad_file: Callable[[BadFile], None] | None,
+) -> Iterator[PatientImport]:
+    for path in files:
+        try:
+            imports = bundle_of(path, read_file(path, limits), limits=limits, origin=origin, clock=clock).imports
+        except BadInput as error:
+            if on_bad_file is None:
+                raise
+            on_bad_file(BadFile(path, error))
+            continue
+        yield from imports
+
+
+def bundle_of(
+    path: Path, data: bytes, *, limits: Limits = IMPORT_LIMITS, origin: Origin = _NOWHERE, clock: Clock = _CLOCK
+) -> BundleFile:
+    """A file's bytes as what they bring. Raises ``InvalidResource``: the first problem is named."""
+    bundle = read_bundle(data, OriginNames(origin.of(data), clock), limits=limits).bundle
+    imports = patient_imports(bundle, source=path.name)
+    return BundleFile(path, tuple(imports), {entry.reference: entry.path for entry in bundle.entries})
+
+
+def read_file(path: Path, limits: Limits = IMPORT_LIMITS) -> bytes:
+    """A file's bytes, gunzipped if its name ends in ``.gz``; never more than ``limits.size_bytes``.
+
+    Raises:
+        InvalidResource: unreadable, not gzip, or too long (a small file may unpack to a huge one).
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(limits.size_bytes + 1)
+    except OSError as error:
+        raise InvalidResource(Issue("exception", "", f"cannot read the file: {error.strerror}")) from error
+    data = _gunzip(packed, limits.size_bytes) if path.name.endswith(".gz") else packed
+    if len(data) > limits.size_bytes:
+        raise InvalidResource(Issue("too-long", "", f"more than {limits.size_bytes} bytes"), hint="split the file")
+    return data
+
+
+def _gunzip(packed: bytes, most: int) -> bytes:
+    """Unpack at most ``most + 1`` bytes: a bomb is noticed, not unpacked."""
+    unpacked = bytearray()
+    rest = packed
+    try:
+        while rest and len(unpacked) <= most:
+            stream = zlib.decompressobj(wbits=31)
+            unpacked += stream.decompress(rest, most + 1 - len(unpacked))
+            if not stream.eof and len(unpacked) <= most:
+                raise InvalidResource(Issue("structure", "", "the gzip file ends too early"))
+            rest = stream.unused_data  # gzip files may be concatenated
+    except zlib.error:
+        raise InvalidResource(Issue("structure", "", "not a gzip file")) from None
+    return bytes(unpacked)

@@ -1,0 +1,1 @@
+"""From FHIR to the twin's records: resources named, filed by category, their measurements taken out."""

@@ -1,0 +1,206 @@
+"""Batch bundles: entries that stand alone, each with its own outcome. https://hl7.org/fhir/R4/http.html#transaction.
+
+A batch is a convenience and no more: every entry walks the same way, past the same gate, as if it had come alone, and
+one that fails leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from twinward.access.interfaces import Principal
+from twinward.core.errors import TwinwardError
+from twinward.core.preconditions import Preconditions
+from twinward.core.vocabulary import Purpose
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.links import rewrite
+from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
+from twinward.fhir.mapping.bundle import MAX_URL_CHARS, read_full_url
+from twinward.fhir.mapping.naming import local
+from twinward.fhir.mapping.preconditions import read_members
+from twinward.fhir.outcome import outcome_of
+from twinward.fhir.rest.answers import Answer, answer_bundle
+from twinward.fhir.rest.editing import Written
+from twinward.fhir.rest.reading import Given, Reading
+from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
+from twinward.fhir.search.conditional import read_condition
+from twinward.fhir.search.query import Query
+
+MAX_ENTRIES = 500
+_REQUEST = "Bundle.entry.request"
+
+
+class _RawEntry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw()
+
+
+class _RawBundle(msgspec.Struct):
+    entry: list[_RawEntry] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The walk of one batch on behalf of one principal."""
+
+    service: FhirService
+    principal: Principal
+    purpose: Purpose
+    base: str
+    justification: str = ""
+    _given: Given = field(default_factory=Given, init=False, repr=False)
+
+    def run(self, body: bytes) -> bytes:
+        """Do every entry in order and answer with a batch-response.
+
+        Raises:
+            InvalidResource: the bundle itself cannot be read; nothing was done.
+        """
+        entries = _entries(body)
+        placeholders = {
+            str(entry["fullUrl"]) for entry, _ in entries if str(entry.get("fullUrl", "")).startswith("urn:")
+        }
+        answers = [
+            self._answer(entry, resource, f"Bundle.entry[{index}]", placeholders)
+            for index, (entry, resource) in enumerate(entries)
+        ]
+        return answer_bundle("batch-response", answers)
+
+    def _answer(self, entry: JsonObject, resource: bytes, path: str, placeholders: set[str]) -> Answer:
+        try:
+            request = entry["request"]
+            method, url = request.get("method"), request.get("url")
+            do = self._walks.get(str(method))
+            if do is None or not isinstance(url, str) or not 0 < len(url) <= MAX_URL_CHARS:
+                raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT or DELETE of a url"))
+            asked, if_none_exist = read_members(request, str(method), f"{path}.request")
+            own = read_full_url(entry, path)
+            alone = _alone(local(resource, self.base), path, placeholders - {own})
+            return do(url.removeprefix(f"{self.base}/").removeprefix("/"), alone, asked, if_none_exist)
+        except TwinwardError as error:
+            return Answer(error.http_status, outcome=outcome_of(error))
+
+    @property
+    def _walks(self) -> dict[str, Callable[[str, bytes, Preconditions, str], Answer]]:
+        return {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
+
+    def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
+        reading = Reading(self.service, self.principal, self.purpose, self.base, self.justification, given=self._given)
+        return reading.get(url, asked)
+
+    def _post(self, url: str, resource: bytes, _: Preconditions, if_none_exist: str) -> Answer:
+        kind = resource_type_of(url)
+        unless = read_condition(kind, if_none_exist, base=self.base) if if_none_exist else None
+        created = self.service.editing.create(
+            self.principal, kind, resource, purpose=self.purpose, justification=self.justification, unless=unless
+        )
+        return self._written(created)
+
+    def _put(self, url: str, resource: bytes, asked: Preconditions, _: str) -> Answer:
+        if "?" in url:
+            kind, where = self._condition(url)
+            found = self.service.editing.update_where(
+                self.principal,
+                kind,
+                where,
+                resource,
+                purpose=self.purpose,
+                justification=self.justification,
+                asked=asked,
+            )
+            return self._written(found)
+        resource_type, resource_id = _split(url)
+        kept = self.service.editing.update(
+            self.principal,
+            resource_type,
+            resource_id,
+            resource,
+            purpose=self.purpose,
+            justification=self.justification,
+            asked=asked,
+        )
+        return self._written(kept)
+
+    def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
+        if "?" in url:
+            _, where = self._condition(url)
+            gone = self.service.editing.delete_where(
+                self.principal, where, purpose=self.purpose, justification=self.justification, asked=asked
+            )
+            return Answer(204) if gone is None else Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
+        resource_type, resource_id = _split(url)
+        head = self.service.editing.delete(
+            self.principal,
+            resource_type,
+            resource_id,
+            purpose=self.purpose,
+            justification=self.justification,
+            asked=asked,
+        )
+        return Answer(204, version=head.version, at_ms=head.committed_at_ms)
+
+    def _condition(self, url: str) -> tuple[str, Query]:
+        kind = url.partition("?")[0]
+        if "/" in kind:
+            issue = Issue("not-supported", f"{_REQUEST}.url", "a write that names its resource has no parameters")
+            raise InvalidResource(issue)
+        return resource_type_of(kind), read_condition(kind, url, base=self.base)
+
+    def _written(self, written: Written) -> Answer:
+        location = f"{written.reference}/_history/{written.version}" if written.reference else ""
+        status = 201 if written.created else 200
+        return Answer(status, version=written.version, at_ms=written.at_ms, location=location)
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether a body says it is a batch; one that cannot be read is none."""
+    try:
+        return msgspec.json.decode(body, type=_Kind).type == "batch"
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+
+
+class _Kind(msgspec.Struct):
+    type: str = ""
+
+
+def _entries(body: bytes) -> list[tuple[JsonObject, bytes]]:
+    """Each entry and the exact bytes of its resource (none where it has none)."""
+    tree = decode(body, limits=REQUEST_LIMITS)
+    entries = tree.get("entry", [])
+    if tree.get("resourceType") != "Bundle" or not isinstance(entries, list):
+        raise InvalidResource(Issue("structure", "Bundle.entry", "a Bundle with its entries in an array"))
+    if len(entries) > MAX_ENTRIES:
+        raise InvalidResource(Issue("too-costly", "Bundle.entry", f"at most {MAX_ENTRIES} entries in a batch"))
+    found = []
+    for index, entry in enumerate(entries):
+        request = entry.get("request") if isinstance(entry, dict) else None
+        if not isinstance(request, dict):
+            raise InvalidResource(Issue("required", f"Bundle.entry[{index}].request", "every entry says what to do"))
+        found.append(entry)
+    try:
+        raw = [bytes(one.resource) for one in msgspec.json.decode(body, type=_RawBundle).entry]
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidResource(Issue("structure", "Bundle.entry", "two decoders disagree on this document")) from None
+    return list(zip(found, raw, strict=True))
+
+
+def _alone(resource: bytes, path: str, placeholders: set[str]) -> bytes:
+    """The resource, if it refers to no other entry of the batch: each stands alone, so none can say what is meant."""
+
+    def refused(text: str) -> None:
+        if text in placeholders:
+            issue = Issue(
+                "not-found", f"{path}.resource", "refers to another entry, and entries of a batch stand alone"
+            )
+            raise InvalidResource(issue, hint="send them as a transaction")
+
+    return rewrite(resource, reference=refused, link=refused)
+
+
+def _split(url: str) -> tuple[str, str]:
+    resource_type, _, resource_id = url.partition("/")
+    reference_to(resource_type, resource_id)
+    return resource_type, resource_id

@@ -1,0 +1,109 @@
+"""The CapabilityStatement: what this endpoint serves today, and nothing more.
+
+https://hl7.org/fhir/R4/capabilitystatement.html.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twinward.core.clock import iso
+from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
+from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.search.chains import reverse_of, targets_of
+from twinward.fhir.search.includes import REVERSE, includes_of
+from twinward.fhir.search.parameters import is_searchable, parameters_of
+from twinward.fhir.search.render import MEDIA_TYPE
+from twinward.fhir.search.service import MOST_TWINS
+
+_INTERACTIONS = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create")
+_CHOSEN = (
+    "POST always makes a new id. A transaction takes several patients, and is done as one or not at all. "
+    "Its conditional references are true of what is kept and of what it brings. "
+    "It refuses PATCH, and two creates on one condition; a precondition that does not hold fails all of it. "
+    "Preconditions are looked at by RFC 9110, 13.2.2, or refused by name. "
+    "If-Match compares weakly, and is not demanded. "
+    "What was deleted is not there: If-Match fails, and to write it again is 201. "
+    "A GET of what it changes, and a search, is answered after it, in its own entry. "
+    "Entries of a batch do not refer to each other. "
+    "What breaks an invariant of severity error is refused; what leaves one undecided is taken. "
+    "References at this base are kept as relative ones; at any other base they are another server's. "
+    "A subject that is no patient here or in the bundle is refused. "
+    "A token matches whatever its case, an identifier as it is written; a code also by the system its binding implies. "
+    "Names and addresses match by their first letters, without case, accents and punctuation. "
+    "A moment without a zone is in UTC, one without seconds is a minute. "
+    "_count=0 is _summary=count. A total, a sort and a page are of what the caller may see, and of nothing else. "
+    f"Across patients a search is sorted and counted of at most {MOST_TWINS}. "
+    "A chain and _has have one step, and stay within one patient's records and the directory. "
+    "JSON only: another _format or Accept is 406, another Content-Type 415. gzip and zstd are taken and answered with. "
+    "There is no OAuth 2.0 server and so no .well-known/smart-configuration. "
+    "$everything takes start, end, _since, _type, _count; a history _since, _at, _count; other parameters are refused. "
+    "A version is current until the next one is written, whoever may see that."
+)
+"""Where R4 leaves a choice."""
+
+_BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+_EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
+
+
+def capability_statement(*, base: str, software_version: str, at_ms: int) -> bytes:
+    """The statement of the endpoint at a base URL."""
+    rest = {
+        "mode": "server",
+        "documentation": _CHOSEN,
+        "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
+        "resource": [_resource(name) for name in sorted(R4_TYPES - {"Bundle"})],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+        "operation": [{"name": "export", "definition": f"{_BULK}/export"}],
+    }
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": iso(at_ms),
+        "kind": "instance",
+        "software": {"name": "Twinward", "version": software_version},
+        "implementation": {"description": "Twinward FHIR R4 endpoint", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": ["json", MEDIA_TYPE],
+        "patchFormat": [PATCH],
+        "rest": [rest],
+    }
+    return json.dumps(statement, separators=(",", ":")).encode()
+
+
+def _parameters(name: str) -> list[dict[str, str]]:
+    """The search parameters of a type; R4 has no element for what is chained, so their documentation says it."""
+    chained = {
+        each: "chained: " + ", ".join(f"{each}:{one}.parameter" for one in targets)
+        for each, targets in targets_of(name).items()
+    }
+    return [
+        {"name": each, "type": one.kind} | ({"documentation": chained[each]} if each in chained else {})
+        for each, one in sorted(parameters_of(name).items())
+    ]
+
+
+def _resource(name: str) -> dict[str, Any]:
+    served: dict[str, Any] = {
+        "type": name,
+        "interaction": [{"code": code} for code in (*_INTERACTIONS, "search-type")],
+        "versioning": "versioned",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "searchParam": _parameters(name),
+    }
+    if reverse_of(name):
+        served["documentation"] = "_has: " + ", ".join(f"_has:{one}:parameter" for one in reverse_of(name))
+    includes = includes_of(name)
+    if includes:
+        served["searchInclude"] = includes
+    if is_searchable(name):
+        served["searchRevInclude"] = list(REVERSE)
+    if name == "Patient":
+        served["operation"] = [_EVERYTHING, {"name": "export", "definition": f"{_BULK}/patient-export"}]
+    return served

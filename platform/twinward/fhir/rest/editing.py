@@ -1,0 +1,337 @@
+"""One resource written, changed or deleted. What comes in is kept byte for byte, but for the id a create gives
+it and what ``meta`` says of version and time.
+
+A write may hang on preconditions (``twinward.fhir.mapping.preconditions``): what they are about is looked at in the
+turn of the write itself. It may hang on a condition as well (``twinward.fhir.search.conditional``): such writes go one
+at a time, so that of two that create the same thing only if it is absent, the second finds the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from twinward.access.interfaces import Principal
+from twinward.core.clock import Clock
+from twinward.core.ids import uuid7
+from twinward.core.preconditions import NONE, Preconditions
+from twinward.core.vocabulary import Action, Purpose
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.server_meta import with_server_meta, without_server_meta
+from twinward.fhir.json.strict_json import REQUEST_LIMITS
+from twinward.fhir.mapping.bundle import Entry, ParsedBundle, read_document
+from twinward.fhir.mapping.naming import OriginNames, name_parts, with_id
+from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.mapping.preconditions import require_standing
+from twinward.fhir.rest.looking import Moved, look_again, moved
+from twinward.fhir.search.conditional import Conditions, Match
+from twinward.fhir.search.query import Query
+from twinward.fhir.search.render import reference_of, shown
+from twinward.fhir.search.service import Search
+from twinward.twins.errors import VersionMismatch
+from twinward.twins.models import IfKept, PatientImport, Standing
+from twinward.twins.service import Twins
+from twinward.twins.versions import Guard
+from twinward.vault.errors import NotReleased, VersionConflict
+from twinward.vault.interfaces import Record, RecordHead
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a write: ``content`` is what is kept now.
+
+    ``reference`` and ``content`` are empty where a conditional create found what the caller may not read.
+    """
+
+    reference: str
+    created: bool
+    version: int
+    at_ms: int
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """Create, update and delete. Whoever may not write at all is refused before what they send is looked at."""
+
+    twins: Twins
+    clock: Clock
+
+    def create(
+        self,
+        principal: Principal,
+        resource_type: str,
+        body: bytes,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        unless: Query | None = None,
+    ) -> Written:
+        """Keep a new resource under an id of the node's own making; an id it came with is replaced, as FHIR asks.
+
+        Args:
+            principal, resource_type, body, purpose, justification: who creates what, and why.
+            unless: write nothing if there is one such resource already (``If-None-Exist``).
+
+        Raises:
+            AccessDenied: the principal may not write here.
+            InvalidResource: not a resource of this type, or nobody's.
+            TwinNotFound: its patient is not kept here.
+            SeveralMatch: there are several such resources already.
+        """
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
+        if unless is None:
+            return self._create(principal, entry, body, purpose, justification)
+        with self.twins.conditions:
+            match = self._conditions.match(principal, unless, purpose=purpose, justification=justification)
+            if match is None:
+                return self._create(principal, entry, body, purpose, justification)
+        return self._found(principal, match, purpose, justification)
+
+    def update_where(
+        self,
+        principal: Principal,
+        resource_type: str,
+        where: Query,
+        body: bytes,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> Written:
+        """Update the one resource a condition is true of; create it where there is none.
+
+        Raises:
+            AccessDenied, InvalidResource, TwinNotFound, SeveralMatch: as ``create``; denied also to who may not read.
+            VersionMismatch: a precondition does not hold of what the condition finds; where it finds nothing, of the
+                id that the resource brings.
+        """
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
+
+        def once() -> Written:
+            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            if match is None and "id" in entry.body:
+                return self._update(principal, entry, asked, purpose, justification)
+            if match is None:
+                self._require_nothing(principal, resource_type, asked, purpose, justification)
+                return self._create(principal, entry, body, purpose, justification)
+            reference = reference_of(self._opened(principal, match, purpose, justification))
+            resource_id = reference.partition("/")[2]
+            if entry.body.get("id", resource_id) != resource_id:
+                issue = Issue("value", f"{resource_type}.id", "is not the id of what the condition finds")
+                raise InvalidResource(issue)
+            named = entry if "id" in entry.body else _named(entry, body, resource_id)
+            return self._update(principal, named, asked, purpose, justification, found=match.head.version)
+
+        with self.twins.conditions:
+            return look_again(once)
+
+    def delete_where(
+        self,
+        principal: Principal,
+        where: Query,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> RecordHead | None:
+        """Delete the one resource a condition is true of; None where there is none. Raises as ``update_where``."""
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+
+        def once() -> RecordHead | None:
+            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            if match is None:
+                self.twins.finding.note(principal, purpose, None, "no-match", justification)
+                require_standing(asked, where.resource_type, Standing())
+                return None
+            reference = reference_of(self._opened(principal, match, purpose, justification))
+            guard = _guard(asked, reference, match.head.version)
+            return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
+
+        with self.twins.conditions:
+            return look_again(once)
+
+    def _require_nothing(
+        self, principal: Principal, resource_type: str, asked: Preconditions, purpose: Purpose, justification: str
+    ) -> None:
+        """Hold preconditions against what a condition did not find."""
+        try:
+            require_standing(asked, resource_type, Standing())
+        except VersionMismatch:
+            self.twins.finding.note(principal, purpose, None, "no-match", justification)
+            raise
+
+    def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose, justification: str) -> Written:
+        resource_id = uuid7(self.clock.now_ms())
+        named = _named(entry, body, resource_id)
+        source = _import_of(named, follows=0)
+        receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+        return Written(named.reference, True, 1, receipt.at_ms, with_server_meta(named.content, 1, receipt.at_ms))
+
+    def update(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        body: bytes,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> Written:
+        """Keep a new version, or the first under this id. The same content again is no new version.
+
+        Raises:
+            AccessDenied, InvalidResource, TwinNotFound: as ``create``.
+            VersionMismatch: a precondition does not hold.
+            BelongsToAnother: kept under another patient.
+        """
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        entry = _one_resource(body, resource_type, self.clock)
+        if entry.body.get("id") != resource_id:
+            raise InvalidResource(Issue("value", f"{resource_type}.id", "is not the id of the address"))
+        return look_again(lambda: self._update(principal, entry, asked, purpose, justification))
+
+    def patch(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        change: Callable[[bytes], bytes],
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> Written:
+        """Keep what a change makes of the present version, as ``update`` would; of somebody else's it is made anew.
+
+        Args:
+            change: makes the next version's JSON of the present one's, as it is read. What it raises ends the patch.
+
+        Raises:
+            AccessDenied, InvalidResource, VersionMismatch, BelongsToAnother: as ``update``; denied also to who may not
+                read what is patched.
+            NotFound, RecordDeleted: nothing is kept under this name.
+        """
+        self.twins.require(principal, Action.WRITE, purpose, justification)
+        reference = f"{resource_type}/{resource_id}"
+
+        def once() -> Written:
+            present = self.twins.read_reference(principal, purpose, reference, justification=justification)
+            # Told already now, to one who has just read that version: not that the change does not fit another one.
+            require_standing(asked, reference, Standing(present.version, present.committed_at_ms))
+            entry = _one_resource(change(shown(present)), resource_type, self.clock)
+            if entry.body.get("id") != resource_id:
+                raise InvalidResource(Issue("value", f"{resource_type}.id", "a patch does not change it"))
+            return self._update(principal, entry, asked, purpose, justification, found=present.version)
+
+        return look_again(once)
+
+    def _update(
+        self,
+        principal: Principal,
+        entry: Entry,
+        asked: Preconditions,
+        purpose: Purpose,
+        justification: str,
+        *,
+        found: int | None = None,
+    ) -> Written:
+        """Look and write in one turn. ``found`` is the version that a condition was true of."""
+        finding, versions = self.twins.finding, self.twins.versions
+        with self.twins.writing:
+            standing = versions.standing(entry.reference)
+            try:
+                _guard(asked, entry.reference, found)(standing)
+                source = _import_of(entry, follows=standing.version)
+                receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+            except Moved:
+                raise
+            except VersionConflict:
+                raise moved() from None
+            except VersionMismatch:
+                answer = "other-version" if standing.version else "nothing-kept"
+                finding.note(principal, purpose, versions.newest(entry.reference), answer, justification)
+                raise
+            stored = next(one for one in receipt.stored if one.reference == entry.reference)
+            if stored.change == "unchanged":
+                finding.note(principal, purpose, versions.newest(entry.reference), "same-content", justification)
+        version, at_ms = (stored.version, receipt.at_ms) if stored.version else (standing.version, standing.at_ms)
+        content = with_server_meta(entry.content, version, at_ms)
+        return Written(entry.reference, stored.began, version, at_ms, content)
+
+    def delete(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+        asked: Preconditions = NONE,
+    ) -> RecordHead:
+        """Write the version that says it was deleted. Raises as ``Versions.delete``; preconditions are its guard."""
+        reference = f"{resource_type}/{resource_id}"
+        guard = _guard(asked, reference, None)
+        return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
+
+    @property
+    def _conditions(self) -> Conditions:
+        return Conditions(Search(self.twins))
+
+    def _found(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Written:
+        """What a conditional create answers with. Whoever may not read it learns only that it is there."""
+        head = match.head
+        finding = self.twins.finding
+        if match.record is None and not finding.may_open(principal, purpose, head, justification=justification):
+            finding.note(principal, purpose, head, "one-match", justification)
+            return Written("", False, head.version, head.committed_at_ms, b"")
+        try:
+            record = self._opened(principal, match, purpose, justification)
+        except NotReleased:
+            return Written("", False, head.version, head.committed_at_ms, b"")
+        return Written(reference_of(record), False, record.version, record.committed_at_ms, shown(record))
+
+    def _opened(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Record:
+        finding = self.twins.finding
+        return match.record or finding.open(principal, purpose, match.head, justification=justification)
+
+
+def _guard(asked: Preconditions, reference: str, found: int | None) -> Guard:
+    """What must hold of a reference when it is written."""
+
+    def guard(standing: Standing) -> None:
+        if found is not None and standing.version != found:
+            raise moved()
+        require_standing(asked, reference, standing)
+
+    return guard
+
+
+def _one_resource(body: bytes, resource_type: str, clock: Clock) -> Entry:
+    if resource_type == "Bundle":
+        issue = Issue("not-supported", "Bundle", "a Bundle is not kept as one resource: its entries are")
+        raise InvalidResource(issue, hint="post it to the base address, as a transaction or batch")
+    document = read_document(body, limits=REQUEST_LIMITS)
+    if document.kind != "resource" or document.parts[0].resource_type != resource_type:
+        raise InvalidResource(Issue("value", f"{resource_type}.resourceType", "is not the type of the address"))
+    return name_parts(document, OriginNames(Origin(), clock)).bundle.entries[0]
+
+
+def _import_of(entry: Entry, *, follows: int | None) -> PatientImport:
+    """The import of a resource that stands alone: it changes what is kept, shared resources included."""
+    source = patient_imports(ParsedBundle("resource", (replace(entry, if_kept=IfKept.UPDATE),)))[0]
+    records = tuple(
+        replace(one, follows=follows) if one.reference == entry.reference else one for one in source.records
+    )
+    return replace(source, records=records)
+
+
+def _named(entry: Entry, body: bytes, resource_id: str) -> Entry:
+    """The entry under an id of the node's choosing."""
+    content = with_id(without_server_meta(body.strip(b" \t\n\r")), str(entry.body.get("id", "")), resource_id)
+    reference = f"{entry.resource_type}/{resource_id}"
+    return replace(entry, reference=reference, body=entry.body | {"id": resource_id}, content=content)

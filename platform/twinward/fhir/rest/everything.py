@@ -1,0 +1,83 @@
+"""``$everything`` as it was asked: which of a patient's resources, and which page of them.
+
+https://hl7.org/fhir/R4/patient-operation-everything.html.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.times import ALWAYS
+from twinward.fhir.rest.care_dates import is_within
+from twinward.fhir.search.render import reference_of
+from twinward.fhir.search.shared_parameters import SUBSETS, count_of, moment_of, require_served, types_of
+from twinward.fhir.search.subset import COUNTED, WHOLE, Subset, read_subset
+from twinward.vault.interfaces import Record
+
+SERVED = ("_count", "_cursor", "_since", "_type", "end", "start", *SUBSETS)
+_CURSOR = re.compile(r"[01][0-9a-f-]{36}")
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """What was asked for. ``count`` is None for all at once; no types are all types; ``care`` is when it was given."""
+
+    count: int | None = None
+    after: str = ""
+    since_ms: int = 0
+    types: frozenset[str] = frozenset()
+    care: tuple[int, int] = ALWAYS
+    subset: Subset = WHOLE
+    used: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def page(self, reference: str, records: Sequence[Record]) -> tuple[list[Record], int, str]:
+        """One page out of all resources of the patient, how many there are on all pages, and the next page's cursor.
+
+        The patient comes first, the others by record id; so what is deleted between two pages moves nothing else.
+        """
+        asked = {self._standing(reference, one): one for one in records if self._matches(one)}
+        places = [place for place in sorted(asked) if place > self.after]
+        shown = places if self.count is None else places[: self.count]
+        more = shown[-1] if shown and len(shown) < len(places) else ""
+        return [asked[place] for place in shown], len(asked), more
+
+    def _matches(self, record: Record) -> bool:
+        if record.committed_at_ms < self.since_ms or (self.types and record.record_type not in self.types):
+            return False
+        return self.care == ALWAYS or is_within(json.loads(record.content), self.care)
+
+    def _standing(self, reference: str, record: Record) -> str:
+        return f"{int(reference_of(record) != reference)}{record.record_id}"
+
+
+def read_everything(pairs: Sequence[tuple[str, str]]) -> Everything:
+    """What a request asks for. Raises ``InvalidResource`` for a parameter that is not served, or a value of none."""
+    require_served("$everything", pairs, SERVED)
+    count, after, since_ms, types = None, "", 0, frozenset[str]()
+    start, end = ALWAYS
+    for name, value in pairs:
+        if name == "_count":
+            count = count_of(value)
+        elif name == "_cursor":
+            after = _cursor_of(value)
+        elif name == "_since":
+            since_ms = moment_of(name, value)[0]
+        elif name == "_type":
+            types |= types_of(value)
+        elif name == "start":
+            start = moment_of(name, value)[0]
+        elif name == "end":
+            end = moment_of(name, value)[1]
+    subset = read_subset(pairs)
+    used = tuple(pair for pair in pairs if pair[0] in SERVED and pair[0] != "_cursor")
+    return Everything(count, after, since_ms, types, (start, end), COUNTED if count == 0 else subset, used)
+
+
+def _cursor_of(value: str) -> str:
+    if not _CURSOR.fullmatch(value):
+        raise InvalidResource(Issue("value", "", "_cursor comes from the next link and is used as it is"))
+    return value

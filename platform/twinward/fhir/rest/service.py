@@ -1,0 +1,195 @@
+"""The FHIR endpoint without HTTP: read, vread, history, everything, metadata; and where to edit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinward import __version__
+from twinward.access.interfaces import Principal
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Purpose
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.rest.capabilities import capability_statement
+from twinward.fhir.rest.changes import cursor_of, read_changes
+from twinward.fhir.rest.editing import Editing
+from twinward.fhir.rest.everything import read_everything
+from twinward.fhir.rest.past import read_past
+from twinward.fhir.search.render import (
+    history,
+    is_resource,
+    page_links,
+    searchset,
+    withheld_issues,
+)
+from twinward.fhir.search.service import Search
+from twinward.fhir.search.shared_parameters import require_served
+from twinward.fhir.validation.validate import ID
+from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
+from twinward.twins.service import Twins
+from twinward.vault.interfaces import Record
+
+_VERSION_ID = re.compile(r"[1-9][0-9]{0,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class FhirService:
+    """What the routes call."""
+
+    twins: Twins
+    clock: Clock
+
+    @property
+    def editing(self) -> Editing:
+        """Create, update, delete."""
+        return Editing(self.twins, self.clock)
+
+    @property
+    def search(self) -> Search:
+        """Search within patients and across them."""
+        return Search(self.twins)
+
+    def read(
+        self, principal: Principal, resource_type: str, resource_id: str, *, purpose: Purpose, justification: str = ""
+    ) -> Record:
+        """The newest version of one resource, byte for byte.
+
+        Raises:
+            InvalidResource: an id that cannot be one.
+            RecordNotFound: not kept, or no type of R4.
+            AccessDenied: as ``Twins.read_reference``.
+        """
+        reference = reference_to(resource_type, resource_id)
+        return self.twins.read_reference(principal, purpose, reference, justification=justification)
+
+    def read_version(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        version_id: str,
+        *,
+        purpose: Purpose,
+        justification: str = "",
+    ) -> Record:
+        """One version of one resource, byte for byte. Raises as ``Versions.read``."""
+        reference = reference_to(resource_type, resource_id)
+        version = int(version_id) if _VERSION_ID.fullmatch(version_id) else 0  # there is no version 0
+        return self.twins.versions.read(principal, purpose, reference, version, justification=justification)
+
+    def history(
+        self,
+        principal: Principal,
+        resource_type: str,
+        resource_id: str,
+        *,
+        base: str,
+        purpose: Purpose,
+        justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        """The versions of one resource that this principal may see, newest first.
+
+        Raises:
+            InvalidResource: one of ``pairs``, the parameters of the request, is not served.
+            AccessDenied, RecordNotFound: as ``Versions.history``.
+        """
+        reference = reference_to(resource_type, resource_id)
+        past = read_past(pairs)
+        versions = self.twins.versions.history(principal, purpose, reference, justification=justification)
+        stored = self.twins.versions.stored(reference) if past.at else {}
+        shown, total, before = past.page(versions, stored)
+        counts = past.subset.only_counts
+        links = page_links(f"{base}/{reference}/_history", past.used, str(before or ""), counts=counts)
+        return history(() if counts else shown, base=base, total=total, links=links, subset=past.subset)
+
+    def history_of_all(
+        self,
+        principal: Principal,
+        resource_type: str,
+        *,
+        base: str,
+        purpose: Purpose,
+        justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        """The versions of all resources of a type, or (empty) of all types, that this principal may see, newest first.
+
+        Raises:
+            InvalidResource: one of ``pairs`` is not served, or too much would have to be looked at.
+            AccessDenied: the principal may not search here.
+            RecordNotFound: no type of R4.
+        """
+        kind = resource_type_of(resource_type) if resource_type else ""
+        asked = read_changes(pairs, kind)
+        changes, counts = self.twins.changes, asked.subset.only_counts
+        found: list[Record] = []
+        total = after = None
+        try:
+            if counts:
+                total = changes.count(principal, purpose, asked.wanted, justification=justification)
+            else:
+                found, after = changes.page(principal, purpose, asked.wanted, asked.count, justification=justification)
+        except TooMuchAtOnce as error:
+            raise InvalidResource(Issue("too-costly", "", str(error)), hint=error.hint) from None
+        address = f"{base}/{kind}/_history" if kind else f"{base}/_history"
+        links = page_links(address, asked.used, cursor_of(after) if after else "", counts=counts)
+        return history(found, base=base, total=total, links=links, subset=asked.subset)
+
+    def everything(
+        self,
+        principal: Principal,
+        patient_id: str,
+        *,
+        base: str,
+        purpose: Purpose,
+        justification: str = "",
+        pairs: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        """A searchset of all that this principal may see of a patient, the Patient resource first.
+
+        Raises:
+            InvalidResource: one of ``pairs``, the parameters of the request, is not served.
+            AccessDenied, RecordNotFound: as ``Twins.read_permitted``.
+        """
+        reference = reference_to("Patient", patient_id)
+        asked = read_everything(pairs)
+        records, withheld = self.twins.read_permitted(principal, purpose, reference, justification=justification)
+        shown, total, after = asked.page(reference, [record for record in records if is_resource(record)])
+        counts = asked.subset.only_counts
+        return searchset(
+            () if counts else shown,
+            base=base,
+            total=total,
+            links=page_links(f"{base}/{reference}/$everything", asked.used, after, counts=counts),
+            issues=withheld_issues(withheld),
+            subset=asked.subset,
+        )
+
+    def metadata(self, *, base: str, pairs: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The CapabilityStatement, in full. Raises ``InvalidResource`` where something else is asked, by name."""
+        require_served("the capability statement", [one for one in pairs if one != ("mode", "full")], ())
+        return capability_statement(base=base, software_version=__version__, at_ms=self.clock.now_ms())
+
+
+def reference_to(resource_type: str, resource_id: str) -> str:
+    """``Type/id`` of an address.
+
+    Raises:
+        RecordNotFound: no type of R4.
+        InvalidResource: an id that cannot be one.
+    """
+    resource_type_of(resource_type)
+    if not ID.fullmatch(resource_id):
+        raise InvalidResource(Issue("value", "", "an id is 1 to 64 letters, digits, hyphens and dots"))
+    return f"{resource_type}/{resource_id}"
+
+
+def resource_type_of(name: str) -> str:
+    """The name, if it is a type of R4. Raises ``RecordNotFound``."""
+    # The node's own records (features, stays) have references too; only resource types are looked up from outside.
+    if name not in R4_TYPES:
+        raise RecordNotFound("this is not a resource type of FHIR R4")
+    return name

@@ -1,0 +1,1 @@
+"""FHIR search: parameters, chains and includes, conditions that name one resource, and what a page shows."""

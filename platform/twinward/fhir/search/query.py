@@ -1,0 +1,260 @@
+"""A search as it was asked: parameters of a request read into a ``Query``. https://hl7.org/fhir/R4/search.html.
+
+Whatever is not served is refused by name, so that nobody takes an unfiltered, unsorted or shortened answer for what
+was asked; ``Prefer: handling=lenient`` has it ignored instead, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.search.blind_names import names_of
+from twinward.fhir.search.chains import Chain, read_chain, typed_reference
+from twinward.fhir.search.criteria import Criterion, all_true
+from twinward.fhir.search.includes import Include, read_include
+from twinward.fhir.search.parameters import (
+    Parameter,
+    alternatives,
+    check,
+    is_blind,
+    parameters_of,
+    sort_key,
+)
+from twinward.fhir.search.render import reference_of
+from twinward.fhir.search.shared_parameters import count_of, is_wish
+from twinward.fhir.search.subset import COUNTED, WHOLE, Subset, read_subset
+from twinward.vault.interfaces import Record
+
+DEFAULT_COUNT = 50
+_MAX_PARAMETERS = 50
+_MAX_VALUE_CHARS = 1000
+_MAX_SORTED = 5
+_MAX_CHAINS = 5
+
+END = "~"
+"""After every record id of a twin."""
+
+Place = tuple[str, str]
+"""Where a record stands among all: its twin, its record id."""
+
+_CURSOR = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})?")
+_SORTED_CURSOR = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})/_history/([1-9][0-9]{0,9})")
+_TOTALS = frozenset({"none", "estimate", "accurate"})
+_COUNTS_ANYWAY = ("_totalMethod", "count")
+"""What ``fhirpy`` sends beside ``_count=0``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key of a ``_sort``."""
+
+    name: str
+    parameter: Parameter
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search as it was understood. ``named`` are strings that blind tags can find: all lists, any of each.
+
+    ``total`` is what ``_total`` says, empty where it does not. Where there is an order, the last page ended with
+    ``after_version``: a version stays what it was when its record is changed or deleted.
+    """
+
+    resource_type: str
+    count: int = DEFAULT_COUNT
+    after: Place = ("", "")
+    after_version: tuple[str, int] | None = None
+    named: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    filters: tuple[Criterion, ...] = field(default=(), repr=False)
+    chains: tuple[Chain, ...] = field(default=(), repr=False)
+    used: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ignored: tuple[str, ...] = ()
+    order: tuple[Order, ...] = ()
+    includes: tuple[Include, ...] = ()
+    subset: Subset = WHOLE
+    total: str = ""
+
+    def matches(self, record: Record) -> bool:
+        """Whether an opened record is one of those asked for, as far as it says so itself."""
+        return all_true(self.filters, record)
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether every match must be known before the first is shown."""
+        return bool(self.order) or self.subset.only_counts or self.total == "accurate"
+
+    def ids(self) -> set[str] | None:
+        """The ``Type/id`` of what is asked for, where the query says; None where it does not."""
+        found = [set(names) for names in self.named if names[0].startswith(f"{self.resource_type}/")]
+        return set.intersection(*found) if found else None
+
+    def sorted(self, records: Sequence[Record]) -> list[Record]:
+        """Records in the order asked for; those that say nothing of a key come last. Without an order: by place."""
+        found = sorted(records, key=place_of)
+        for one in reversed(self.order):  # sorting is stable: the first key is sorted by last
+            keyed = [(_key_of(one, record), record) for record in found]
+            said = sorted((pair for pair in keyed if pair[0] is not None), key=_first, reverse=one.descending)
+            found = [record for _, record in said] + [record for key, record in keyed if key is None]
+        return found
+
+
+def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient: bool = False, base: str = "") -> Query:
+    """A query out of the parameters of a request.
+
+    Args:
+        resource_type: the type searched; a type of R4.
+        pairs: names and values in order.
+        lenient: ignore what is not known here, and say so, instead of refusing it.
+        base: of this node, as the caller knows it: an address there is the relative reference.
+
+    Raises:
+        InvalidResource: a parameter that is not served, or a value that cannot be one.
+    """
+    if len(pairs) > _MAX_PARAMETERS or any(len(value) > _MAX_VALUE_CHARS for _, value in pairs):
+        raise InvalidResource(
+            Issue("too-long", "", f"at most {_MAX_PARAMETERS} parameters, {_MAX_VALUE_CHARS} letters")
+        )
+    known = parameters_of(resource_type)
+    count, subset = DEFAULT_COUNT, read_subset(pairs)
+    order: tuple[Order, ...] = ()
+    includes: list[Include] = []
+    named: list[tuple[str, ...]] = []
+    filters: list[Criterion] = []
+    chains: list[Chain] = []
+    used: list[tuple[str, str]] = []
+    ignored: list[str] = []
+    cursor = total = ""
+    for name, value in (typed_reference(resource_type, *pair) for pair in pairs):
+        if name == "_count":
+            count = count_of(value)
+        elif name == "_cursor":
+            cursor = value
+            continue
+        elif name == "_sort":
+            order = _order_of(resource_type, value, known)
+        elif name in ("_include", "_revinclude"):
+            includes.append(read_include(name, value, resource_type))
+        elif name in ("_summary", "_elements"):
+            pass  # read together below
+        elif name == "_total" and value in _TOTALS:
+            total = value
+        elif is_wish(name, value) or (name, value) == _COUNTS_ANYWAY:
+            continue
+        elif name in known:
+            if known[name].kind == "reference" and base:
+                value = ",".join(one.removeprefix(f"{base}/") for one in alternatives(value))
+            check(name, known[name], value)
+            found = names_of(resource_type, name, value)
+            if found is not None:
+                named.append(found)
+            if not is_blind(resource_type, name):  # those are answered by what they name
+                filters.append((name, known[name], value))
+        elif chain := _chain(resource_type, name, value, base, lenient=lenient):
+            chains.append(chain)
+        elif lenient:
+            ignored.append(name[:40])
+            continue
+        else:
+            raise _not_served(resource_type, name, known)
+        used.append((name, value))
+    if len(chains) > _MAX_CHAINS:
+        raise InvalidResource(Issue("too-costly", "", f"at most {_MAX_CHAINS} chained criteria"))
+    after, after_version = _position_of(cursor, resource_type, is_sorted=bool(order))
+    return Query(
+        resource_type,
+        count,
+        after,
+        after_version,
+        tuple(named),
+        tuple(filters),
+        tuple(chains),
+        tuple(used),
+        tuple(ignored),
+        order,
+        tuple(includes),
+        subset if count else COUNTED,
+        total,
+    )
+
+
+def place_of(record: Record) -> Place:
+    """Where a record stands among all."""
+    return record.twin, str(record.record_id)
+
+
+def cursor_of(place: Place) -> str:
+    """What a ``next`` link carries."""
+    return _encoded("/".join(place).replace(END, ""))
+
+
+def sorted_cursor_of(record: Record) -> str:
+    """What the ``next`` link of a sorted page carries, which ends with this record."""
+    return _encoded(f"{reference_of(record)}/_history/{record.version}")
+
+
+def _encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _key_of(one: Order, record: Record) -> tuple[int | str, ...] | None:
+    if one.name == "_lastUpdated":
+        return (record.committed_at_ms,)
+    if one.name == "_id":
+        return (reference_of(record),)
+    return sort_key(one.parameter, json.loads(record.content), descending=one.descending)
+
+
+def _first(pair: tuple[tuple[int | str, ...] | None, Record]) -> tuple[int | str, ...]:
+    return pair[0] or ()
+
+
+def _order_of(resource_type: str, value: str, known: dict[str, Parameter]) -> tuple[Order, ...]:
+    names = value.split(",")
+    if len(names) > _MAX_SORTED:
+        raise InvalidResource(Issue("too-costly", "", f"_sort takes at most {_MAX_SORTED} keys"))
+    found = []
+    for one in names:
+        name = one.removeprefix("-")
+        if name not in known or known[name].kind == "reference":
+            text = f"_sort: {resource_type} is not sorted by {name[:40]!r} here"
+            raise InvalidResource(Issue("not-supported", "", text))
+        found.append(Order(name, known[name], one.startswith("-")))
+    return tuple(found)
+
+
+def _chain(resource_type: str, name: str, value: str, base: str, *, lenient: bool) -> Chain | None:
+    """A parameter as a chain; None for one that is none, or (``lenient``) for one that is not served."""
+    try:
+        return read_chain(resource_type, name, value, base=base)
+    except InvalidResource as error:
+        if lenient and error.issues[0].code == "not-supported":
+            return None
+        raise
+
+
+def _not_served(resource_type: str, name: str, known: dict[str, Parameter]) -> InvalidResource:
+    issue = Issue("not-supported", "", f"{resource_type} has no search parameter {name[:40]!r} here")
+    return InvalidResource(issue, hint=f"one of {', '.join(sorted(known))}; or Prefer: handling=lenient")
+
+
+def _position_of(text: str, resource_type: str, *, is_sorted: bool) -> tuple[Place, tuple[str, int] | None]:
+    """Where a page starts. It opens nothing by itself: every twin is decided anew on every page."""
+    if not text:
+        return ("", ""), None
+    try:
+        decoded = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode()
+    except (ValueError, binascii.Error):
+        decoded = ""
+    match = (_SORTED_CURSOR if is_sorted else _CURSOR).fullmatch(decoded)
+    if match is not None and not is_sorted:
+        return (match[1], match[2] or END), None
+    if match is not None and match[1].startswith(f"{resource_type}/"):
+        return ("", ""), (match[1], int(match[2]))
+    raise InvalidResource(Issue("value", "", "_cursor comes from the next link of a search and is used as it is"))

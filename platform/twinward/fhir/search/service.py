@@ -1,0 +1,264 @@
+"""Search: which twins, which of their records, which page. https://hl7.org/fhir/R4/search.html.
+
+A search that names its patients (``patient``, ``subject``, ``identifier``, ``_id``) reads those twins and nothing
+else. One that names nobody goes across the twins in order of their opaque ids, and opens only as many as its page
+needs: each is decided and logged by itself. The next page starts after the last record of this one.
+
+One that is sorted or counted opens every twin that the caller may see something of, on each page anew: as many as
+``most_twins``, for as long as ``most_s``. Whoever may not be seen is in no page, no order and no total.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import Principal
+from twinward.core.errors import NotFound
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.mapping.categories import categories_of_type
+from twinward.fhir.resource_types import SHARED_TYPES
+from twinward.fhir.search.chains import Chaining, Known
+from twinward.fhir.search.includes import Including
+from twinward.fhir.search.parameters import is_searchable
+from twinward.fhir.search.query import END, Query, cursor_of, place_of, sorted_cursor_of
+from twinward.fhir.search.render import page_links, reference_of, searchset, withheld_issues
+from twinward.twins.service import Twins
+from twinward.vault.errors import NotReleased
+from twinward.vault.interfaces import Record
+
+_TWINS_PER_PAGE = 100
+"""Twins a page of a search across opens at most: a rare match then costs more pages, not one long request."""
+
+MOST_TWINS = 1000
+MOST_S = 20.0
+"""Twins that one page opens where all have to be known, and how long that may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page. ``next_cursor`` is where the next one starts, empty for none; ``total`` is None if nobody knows it."""
+
+    records: list[Record] = field(repr=False)
+    total: int | None
+    next_cursor: str
+    withheld: frozenset[Category]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The walk of one search. ``most_twins`` and ``most_s`` bound a search that must open all to sort or to count."""
+
+    twins: Twins
+    most_twins: int = MOST_TWINS
+    most_s: float = MOST_S
+
+    def page(
+        self, principal: Principal, query: Query, *, base: str, purpose: Purpose, justification: str = ""
+    ) -> bytes:
+        """One page as a searchset.
+
+        Raises:
+            AccessDenied: the principal may not search here, or may see nothing of a patient it named.
+        """
+        found = self.find(principal, query, purpose=purpose, justification=justification)
+        address, counts = f"{base}/{query.resource_type}", query.subset.only_counts
+        issues = withheld_issues(found.withheld)
+        if query.ignored:
+            text = f"not served here, ignored: {', '.join(query.ignored)}"
+            issues.append(Issue("not-supported", "", text, severity="warning"))
+        return searchset(
+            () if counts else found.records,
+            base=base,
+            total=found.total if counts or query.total != "none" else None,
+            links=page_links(address, query.used, found.next_cursor, counts=counts),
+            issues=issues,
+            included=self._included(principal, query, found.records, purpose, justification),
+            subset=query.subset,
+        )
+
+    def find(self, principal: Principal, query: Query, *, purpose: Purpose, justification: str = "") -> Found:
+        """One page of records. Raises as ``page``."""
+        if query.named:
+            return self._within(principal, query, purpose, justification)
+        self.twins.finding.require(principal, Action.SEARCH, purpose, justification)
+        if not is_searchable(query.resource_type):
+            issue = Issue("not-supported", "", f"a search of {query.resource_type} names its records by _id here")
+            raise InvalidResource(issue)
+        walk = _Walk(self, query, self._chaining(principal, purpose, justification))
+        return walk.all() if walk.needs_all else walk.some()
+
+    def _chaining(self, principal: Principal, purpose: Purpose, justification: str) -> Chaining:
+        return Chaining(self.twins.finding, self.twins.directory(), principal, purpose, justification)
+
+    def _included(
+        self, principal: Principal, query: Query, matched: Sequence[Record], purpose: Purpose, justification: str
+    ) -> list[Record]:
+        if not query.includes or query.subset.only_counts:
+            return []
+        including = Including(self.twins.finding, principal, purpose, justification)
+        return including.of(matched, query.includes, query.resource_type)
+
+    def _within(self, principal: Principal, query: Query, purpose: Purpose, justification: str) -> Found:
+        finding = self.twins.finding
+        candidates = [set().union(*(finding.twins_of(name) for name in names)) for names in query.named]
+        twins = sorted(set.intersection(*candidates))
+        if not twins:
+            finding.require(principal, Action.READ, purpose, justification)
+        wanted = categories_of_type(query.resource_type)
+        ids = query.ids()
+        chaining = self._chaining(principal, purpose, justification)
+        known = chaining.shared(query.chains) if twins else {}
+        matched: list[Record] = []
+        withheld: frozenset[Category] = frozenset()
+        for twin in twins:
+            records, hidden = finding.within(
+                principal, purpose, twin, query.resource_type, wanted, justification=justification
+            )
+            withheld |= hidden
+            found = [one for one in records if (ids is None or reference_of(one) in ids) and query.matches(one)]
+            if query.chains:
+                found, hidden = chaining.within(twin, found, query.chains, known)
+                withheld |= hidden
+            matched += found
+        last = self.last_of_page_before(principal, query, matched, purpose, justification)
+        return _page(matched, query, last, len(matched), withheld)
+
+    def last_of_page_before(
+        self, principal: Principal, query: Query, matched: Sequence[Record], purpose: Purpose, justification: str
+    ) -> Record | None:
+        """The version that the last sorted page ended with, as it was: opened anew where it is no match any more."""
+        if query.after_version is None:
+            return None
+        reference, version = query.after_version
+        kept = next((one for one in matched if reference_of(one) == reference and one.version == version), None)
+        if kept is not None:
+            return kept
+        try:
+            return self.twins.versions.read(principal, purpose, reference, version, justification=justification)
+        except NotFound:
+            raise _page_is_gone() from None
+
+    def scope(self, resource_type: str) -> list[TwinId]:
+        """The twins that a search of a type across all goes through, in order."""
+        if resource_type not in SHARED_TYPES:
+            return sorted(self.twins.all())
+        directory = self.twins.directory()
+        return [] if directory is None else [directory]
+
+
+class _Walk:
+    """One page of a search across twins."""
+
+    def __init__(self, search: Search, query: Query, chaining: Chaining) -> None:
+        self._search, self._query, self._chaining = search, query, chaining
+        self._known: Known = chaining.shared(query.chains)
+        possible = all(self._known.values())
+        self._twins = chaining.scope(query.chains, search.scope(query.resource_type)) if possible else []
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether every twin has to be opened; an estimate is exact where that can be done, and none where it cannot.
+
+        Raises:
+            InvalidResource: these are more than may be opened for one page.
+        """
+        too_many = len(self._twins) > self._search.most_twins
+        if self._query.needs_all and too_many:
+            raise _too_costly(f"of at most {self._search.most_twins} patients")
+        return self._query.needs_all or (self._query.total == "estimate" and not too_many)
+
+    def all(self) -> Found:
+        """The page out of all matches, in their order, and how many there are."""
+        query, asker = self._query, self._chaining
+        try:
+            last = self._search.last_of_page_before(asker.principal, query, (), asker.purpose, asker.justification)
+        except (AccessDenied, NotReleased):
+            raise _page_is_gone() from None  # as of what is not kept
+        until = time.monotonic() + self._search.most_s
+        kept: list[Record] = []
+        total = 0
+        for start in range(0, len(self._twins), _TWINS_PER_PAGE):
+            batch = self._twins[start : start + _TWINS_PER_PAGE]
+            for _, records in self._opened(batch, at_once=True):
+                if time.monotonic() > until:
+                    raise _too_costly(f"for at most {self._search.most_s:g} seconds")
+                total += len(records)
+                kept += [] if query.subset.only_counts else records
+            kept = _after(kept, query, last)[: query.count + 1]
+        return _page(kept, query, last, total)
+
+    def some(self) -> Found:
+        """The page out of as few twins as it takes; nobody knows how many more matches there are."""
+        # A twin that the last page finished is not opened again.
+        query = self._query
+        twins = [twin for twin in self._twins if (twin, END) > query.after]
+        shown: list[Record] = []
+        for opened, (twin, records) in enumerate(self._few_at_a_time(twins, shown), start=1):
+            for record in records:
+                if place_of(record) > query.after:
+                    if len(shown) == query.count:
+                        return Found(shown, None, cursor_of(place_of(shown[-1])), frozenset())
+                    shown.append(record)
+            if opened < len(twins) and (len(shown) >= query.count or opened == _TWINS_PER_PAGE):
+                return Found(shown, None, cursor_of((twin, END)), frozenset())
+        return Found(shown, None, "", frozenset())
+
+    def _few_at_a_time(self, twins: list[TwinId], shown: list[Record]) -> Iterator[tuple[TwinId, list[Record]]]:
+        """Patients, and what tells whether a chain holds, for as many twins as are still wanted: each may match once.
+
+        Anything else twin by twin, since one may fill the page.
+        """
+        of_patients = self._query.resource_type == "Patient"
+        start = 0
+        while start < len(twins):
+            some = max(1, self._query.count - len(shown)) if of_patients or self._query.chains else 1
+            batch = twins[start : start + min(some, _TWINS_PER_PAGE)]
+            start += len(batch)
+            yield from self._opened(batch, at_once=of_patients)
+
+    def _opened(self, twins: Sequence[TwinId], *, at_once: bool) -> Iterator[tuple[TwinId, list[Record]]]:
+        """Each twin with its matches."""
+        query = self._query
+        opening = self._chaining.matching(query.resource_type, query.chains, self._known, twins, at_once=at_once)
+        for twin, records in opening:
+            yield twin, [one for one in records if query.matches(one)]
+
+
+def _page(
+    matched: Sequence[Record],
+    query: Query,
+    last: Record | None,
+    total: int,
+    withheld: frozenset[Category] = frozenset(),
+) -> Found:
+    """The page that follows ``last`` out of matches."""
+    rest = _after(matched, query, last)
+    shown = rest[: query.count]
+    more = ""
+    if shown and len(rest) > len(shown):
+        more = sorted_cursor_of(shown[-1]) if query.order else cursor_of(place_of(shown[-1]))
+    return Found(shown, total, more, withheld)
+
+
+def _page_is_gone() -> InvalidResource:
+    text = "what the last page ended with is gone with its history: start the search again"
+    return InvalidResource(Issue("conflict", "", text))
+
+
+def _too_costly(bound: str) -> InvalidResource:
+    text = f"a search across patients is sorted and counted {bound}"
+    hint = "name the patient, or narrow it by an identifier; pages come unsorted without _sort and _total"
+    return InvalidResource(Issue("too-costly", "", text), hint=hint)
+
+
+def _after(records: Sequence[Record], query: Query, last: Record | None) -> list[Record]:
+    """What is left, in order, after the last record of the page before; that one does not come again if it changed."""
+    if last is None:
+        return [one for one in query.sorted(records) if place_of(one) > query.after]
+    others = [one for one in records if place_of(one) != place_of(last)]
+    ordered = query.sorted([*others, last])
+    return ordered[ordered.index(last) + 1 :]
