@@ -14,8 +14,8 @@ from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, v
 from tests.integration.fhir.hospital import Hospital
 from twinward.access.accounts import Accounts
 from twinward.access.interfaces import Principal
-from twinward.api.auth import bearer_principal
 from twinward.api.fhir import fhir_router
+from twinward.api.http.caller import bearer_principal
 from twinward.core.vocabulary import Role
 
 FHIR = b"application/fhir+json"

@@ -18,9 +18,9 @@ from twinward.access.account_record import AccountRecord
 from twinward.access.account_view import account_json
 from twinward.access.interfaces import Principal
 from twinward.access.passwords import MAX_LENGTH
-from twinward.api.json_body import Sent, documented, read_json, small_body
-from twinward.api.reason import Reason, reason_or
-from twinward.api.sign_in_gate import address_of
+from twinward.api.http.caller import address_of
+from twinward.api.http.json_body import Sent, documented, read_json, small_body
+from twinward.api.http.reason import Reason, reason_or
 from twinward.core.vocabulary import Purpose
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$"

@@ -6,24 +6,25 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from twinward import __version__
-from twinward.api import document, problems
-from twinward.api.acceptance import accepted_by
+from twinward.api import openapi
 from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router
-from twinward.api.auth import bearer_principal
-from twinward.api.conditions import heeding
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
-from twinward.api.guard import Guard
+from twinward.api.http import problems
+from twinward.api.http.acceptance import accepted_by
+from twinward.api.http.caller import bearer_principal
+from twinward.api.http.conditions import heeding
+from twinward.api.http.guard import Guard
+from twinward.api.http.methods import Methods
+from twinward.api.http.public_address import PublicAddress
+from twinward.api.http.representation import Representation
 from twinward.api.log_files import log_files_router
-from twinward.api.methods import Methods
-from twinward.api.public_address import PublicAddress
-from twinward.api.representation import Representation
 from twinward.api.similarity import similarity_router
-from twinward.api.twin_events import EventStreams
-from twinward.api.twin_records import twin_records_router
-from twinward.api.twin_targets import twin_targets_router
-from twinward.api.twins import twins_router
+from twinward.api.twins.events import EventStreams
+from twinward.api.twins.reading import twins_router
+from twinward.api.twins.records import twin_records_router
+from twinward.api.twins.targets import twin_targets_router
 from twinward.audit.writes import WriteLog
 from twinward.fhir.rest.service import FhirService
 from twinward.node import Node
@@ -72,7 +73,7 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
         readiness.require()
         return "ready\n"
 
-    document.complete(app)
+    openapi.complete(app)
     app.add_middleware(Representation)
     app.add_middleware(Methods)
     app.add_middleware(PublicAddress, public_url=node.settings.public_url, listens=listens)

@@ -13,8 +13,8 @@ from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.justification import MAX_CHARS
 from twinward.access.service import Access
 from twinward.api.audit import officer_permit
-from twinward.api.json_body import Sent, documented, read_json, small_body
-from twinward.api.reason import Reason, reason_or
+from twinward.api.http.json_body import Sent, documented, read_json, small_body
+from twinward.api.http.reason import Reason, reason_or
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Purpose

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request
 
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.service import Access
-from twinward.api.body import USUAL_BYTES, MessageT, read_message
-from twinward.api.json_body import documented
-from twinward.api.reason import Reason, reason_or
+from twinward.api.http.body import USUAL_BYTES, MessageT, read_message
+from twinward.api.http.json_body import documented
+from twinward.api.http.reason import Reason, reason_or
 from twinward.client.messages import (
     PREFIX,
     BudgetReply,

@@ -78,7 +78,7 @@ def at_time(
     Example: twinward twin at-time 0198… 2026-01-31T08:30:00Z --as dr-lee
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.api.twin_moment import instant_ms
+        from twinward.api.twins.moment import instant_ms
 
         _show(node, account, twin, purpose, justification, at_ms=instant_ms(when), as_json=as_json)
 
@@ -224,7 +224,7 @@ def _show(
     at_ms: int | None = None,
     as_json: bool,
 ) -> None:
-    from twinward.api.twin_shape import whole
+    from twinward.api.twins.shape import whole
 
     states = node.twins.states
     principal = node.accounts.named(account)
@@ -256,7 +256,7 @@ def _target(
     value: float | None, low: float | None, high: float | None, note: str, file: Path | None, *, remove: bool
 ) -> JsonObject | None:
     """The target that the options describe; None to remove it. Raises ``BadInput``."""
-    from twinward.api.json_body import decode
+    from twinward.api.http.json_body import decode
 
     ends = {name: end for name, end in (("low", low), ("high", high)) if end is not None}
     given = [value is not None, bool(ends), file is not None, remove]

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from twinward.access.errors import PasswordMustChange, SignInRefused
-from twinward.api.problems import first_fault
+from twinward.api.http.problems import first_fault
 from twinward.console.cookies import PATH
 from twinward.core.errors import TwinwardError
 

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from twinward.access.accounts import Session
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.api.audit import accesses_file, officer_permit
-from twinward.api.sign_in_gate import SignInGate
 from twinward.audit.errors import LogTampered
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.reader import Filters
@@ -23,6 +22,7 @@ from twinward.console import charts, facts
 from twinward.console.cookies import PATH
 from twinward.console.rows import shown
 from twinward.console.sessions import Sessions
+from twinward.console.sign_in_gate import SignInGate
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.visible_text import visible_value

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from twinward.access.account_events import Doer
 from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts, Session
 from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
-from twinward.api.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate, address_of
+from twinward.api.http.caller import address_of
 from twinward.console.cookies import Cookies
+from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role
 

@@ -19,7 +19,7 @@ from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital, ru
 from tests.integration.cli.test_while_serving import Served, served
 from twinward.access.errors import SignInEnded
 from twinward.access.interfaces import Principal
-from twinward.api.sign_in_gate import PER_ADDRESS
+from twinward.console.sign_in_gate import PER_ADDRESS
 from twinward.core.vocabulary import Purpose, Role
 from twinward.fhir.bulk.export import Exports
 from twinward.node import open_node

@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 
 from tests.integration.api.test_every_route import PUBLIC, filled, operations, require_shape
 from tests.integration.console.house import House, build
-from twinward.api import body
 from twinward.api.app import create_app
+from twinward.api.http import body
 from twinward.console import mount
 
 FHIR = "application/fhir+json"

@@ -5,7 +5,7 @@ over a real node. ``positive_data_acceptance`` is relaxed where no JSON schema c
 resource, the ciphertext of a query, a moment of a twin's history that has to exist, a purpose that must not be another
 one in the header than in the query.
 
-A walk along links (``twinward.api.document`` writes them) goes from what was created to reads, versions, history,
+A walk along links (``twinward.api.openapi`` writes them) goes from what was created to reads, versions, history,
 updates and deletion of it. No JSON schema makes a FHIR resource that is acceptable, so the bodies of writes are put in,
 and a request that was meant to be wrong may be right.
 """

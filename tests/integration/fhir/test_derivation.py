@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from twinward.access.interfaces import NODE, AccessRequest
-from twinward.api.twin_shape import tag_of
+from twinward.api.twins.shape import tag_of
 from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
 from twinward.fhir.mapping.naming import OriginNames, read_bundle

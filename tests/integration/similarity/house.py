@@ -16,7 +16,7 @@ from twinward.access.consent import ConsentStore, Provision
 from twinward.access.interfaces import NODE, AccessRequest, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
-from twinward.api import problems
+from twinward.api.http import problems
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.client import messages
 from twinward.client.messages import Mode

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from twinward.access.interfaces import Principal
-from twinward.api.conditions import heeding
 from twinward.api.fhir.bundles import add_bundles
 from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute
 from twinward.api.fhir.exporting import add_exporting
 from twinward.api.fhir.importing import add_importing
 from twinward.api.fhir.resources import add_resources
 from twinward.api.fhir.searching import add_histories, add_searching
+from twinward.api.http.conditions import heeding
 from twinward.fhir.bulk.export import Exports
 from twinward.fhir.bulk.import_jobs import Imports
 from twinward.fhir.rest.service import FhirService

@@ -9,7 +9,6 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.acceptance import acceptable
 from twinward.api.fhir.context import (
     AccessContext,
     ResourceId,
@@ -21,6 +20,7 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
+from twinward.api.http.acceptance import acceptable
 from twinward.fhir.rest.batch import Batch, is_batch
 from twinward.fhir.rest.everything import SERVED
 from twinward.fhir.rest.service import FhirService

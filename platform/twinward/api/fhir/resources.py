@@ -10,8 +10,6 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.body import read_body
-from twinward.api.conditions import evaluates, of_read, of_write
 from twinward.api.fhir.context import (
     ID_PATH,
     TYPE_PATH,
@@ -27,6 +25,8 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
+from twinward.api.http.body import read_body
+from twinward.api.http.conditions import evaluates, of_read, of_write
 from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
 from twinward.core.vocabulary import Action, Purpose

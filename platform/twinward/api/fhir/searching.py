@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
-from twinward.api.acceptance import require_acceptable
 from twinward.api.fhir.context import (
     TYPE_PATH,
     AccessContext,
@@ -22,7 +21,8 @@ from twinward.api.fhir.context import (
     fhir,
 )
 from twinward.api.fhir.parameters import COUNT, ID, taking
-from twinward.api.json_body import small_body
+from twinward.api.http.acceptance import require_acceptable
+from twinward.api.http.json_body import small_body
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.rest import changes
 from twinward.fhir.rest.service import FhirService, resource_type_of

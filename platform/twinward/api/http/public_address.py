@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from twinward.api.problems import problem
+from twinward.api.http.problems import problem
 
 _AUTHORITY = re.compile(r"[\w.%-]+(:\d*)?|\[[0-9A-Fa-f:.%]+\](:\d*)?", re.ASCII)
 """A name or address and perhaps a port: nothing that a URL would read as a user, a path or more."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from twinward.api.body import USUAL_BYTES, read_body
+from twinward.api.http.body import USUAL_BYTES, read_body
 from twinward.core.errors import BadInput
 from twinward.core.media_types import require_taken
 from twinward.core.small_json import MAX_DEPTH, decode

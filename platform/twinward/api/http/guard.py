@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinward.api.body import USUAL_BYTES, Body, HeldBytes
+from twinward.api.http.body import USUAL_BYTES, Body, HeldBytes
 from twinward.core.clock import Clock
 
 HUNG_UP = 499

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinward.api.codings import CODINGS
+from twinward.api.http.codings import CODINGS
 
 _ROUTED = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})

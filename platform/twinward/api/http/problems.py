@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twinward.api.body import BodyRefused
-from twinward.api.methods import allow_header
+from twinward.api.http.body import BodyRefused
+from twinward.api.http.methods import allow_header
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome

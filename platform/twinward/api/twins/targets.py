@@ -13,12 +13,12 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
 from twinward.access.interfaces import Principal
-from twinward.api import twin_shape
-from twinward.api.conditions import evaluates, of_tags, quoted, require_fits
-from twinward.api.json_body import JSON, Sent, decode, small_body
-from twinward.api.reason import Reason, reason
-from twinward.api.target_changes import merged, of_feature, with_member, without
-from twinward.api.twins import PREFIX, FeaturePath, InnerPath, TwinPath
+from twinward.api.http.conditions import evaluates, of_tags, quoted, require_fits
+from twinward.api.http.json_body import JSON, Sent, decode, small_body
+from twinward.api.http.reason import Reason, reason
+from twinward.api.twins import shape
+from twinward.api.twins.reading import PREFIX, FeaturePath, InnerPath, TwinPath
+from twinward.api.twins.target_changes import merged, of_feature, with_member, without
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import Action, TwinId
@@ -83,7 +83,7 @@ class _Changing:
         def guard(outline: Outline) -> None:
             nonlocal existed
             existed = targets.is_set(outline, feature)
-            require_fits(asked.conditions, twin_shape.target_tag(outline, feature) if existed else None)
+            require_fits(asked.conditions, shape.target_tag(outline, feature) if existed else None)
             if must_exist and not existed:
                 raise NotFound("there is no care target here")
 
@@ -96,7 +96,7 @@ class _Changing:
             based_on_present=based_on_present,
             justification=why.justification,
         )
-        headers = {"etag": quoted(twin_shape.target_tag(after, feature))}
+        headers = {"etag": quoted(shape.target_tag(after, feature))}
         if existed or must_exist:
             return Response(status_code=204, headers=headers)
         return JSONResponse({"_revision": after.revision}, status_code=201, headers=headers)
@@ -115,7 +115,7 @@ class _Changing:
         after = self.twins.targets.change(
             asked.principal, why.purpose, TwinId(twin), changes, guard=guard, justification=why.justification
         )
-        return Response(status_code=204, headers={"etag": quoted(twin_shape.tag_of(after, "written"))})
+        return Response(status_code=204, headers={"etag": quoted(shape.tag_of(after, "written"))})
 
 
 def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) -> APIRouter:
@@ -194,7 +194,7 @@ def _add_members(router: APIRouter, changing: _Changing, asked_of: _Asker) -> No
         body: Sent = Depends(small_body),
     ) -> Response:
         def change(present: JsonObject | None) -> JsonObject:
-            return with_member(present, twin_shape.segments(path), _json(body, JSON))
+            return with_member(present, shape.segments(path), _json(body, JSON))
 
         return changing.one(asked, twin, feature, change)
 
@@ -206,7 +206,7 @@ def _add_members(router: APIRouter, changing: _Changing, asked_of: _Asker) -> No
         twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
         def change(present: JsonObject | None) -> JsonObject:
-            return without(present, twin_shape.segments(path))
+            return without(present, shape.segments(path))
 
         return changing.one(asked, twin, feature, change, must_exist=True)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.api import selectors, twin_shape
-from twinward.api.reason import Reason
+from twinward.api.http.reason import Reason
+from twinward.api.twins import selectors, shape
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
@@ -75,12 +75,12 @@ class Pages:
         states = self.twins.states
         if set(selection) <= _OUTLINED:
             for outline in states.listed(principal, why.purpose, some, justification=why.justification):
-                yield outline.twin, selectors.pick(twin_shape.outlined(outline), selection)
+                yield outline.twin, selectors.pick(shape.outlined(outline), selection)
             return
         for twin in some:
             with suppress(AccessDenied, TwinShredded):
                 state = states.read(principal, why.purpose, self.now(twin), justification=why.justification)
-                yield twin, twin_shape.whole(state, states.schema, selection)
+                yield twin, shape.whole(state, states.schema, selection)
 
 
 def _option(text: str) -> tuple[int, TwinId]:

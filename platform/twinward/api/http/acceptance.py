@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from fastapi.datastructures import DefaultPlaceholder
 
 from twinward.access.interfaces import Principal
-from twinward.api import codings
+from twinward.api.http import codings
 from twinward.core.errors import BadInput, NotAcceptable
 from twinward.core.media_types import Chosen, preferred
 from twinward.fhir.bulk.export import MEDIA_TYPE as NDJSON

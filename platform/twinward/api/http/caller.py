@@ -12,10 +12,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SignInRefused, TokenRefused
 from twinward.access.interfaces import Principal
-from twinward.api.body import sent_by
-from twinward.api.sign_in_gate import address_of
+from twinward.api.http.body import sent_by
 
 _BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`.")
+
+
+def address_of(request: Request) -> str:
+    """From where a request came: the socket's other end, or what a proxy named in ``trusted_proxies`` says of it."""
+    return request.client.host[:64] if request.client else "unknown"
 
 
 def bearer_principal(accounts: Accounts) -> Callable[..., Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from twinward.access.errors import TooManyAttempts
-from twinward.api import sign_in_gate
-from twinward.api.sign_in_gate import (
+from twinward.console import sign_in_gate
+from twinward.console.sign_in_gate import (
     ACCOUNT_WINDOW_MS,
     BROWSER_LIFETIME_MS,
     PER_ACCOUNT,

@@ -18,8 +18,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from starlette.requests import Request
-
 from twinward.access.errors import TooManyAttempts
 from twinward.core.clock import Clock
 
@@ -29,11 +27,6 @@ PER_PAIR, PER_ACCOUNT, PER_BROWSER, ACCOUNT_WINDOW_MS = 5, 20, 10, 15 * 60_000
 BROWSER_LIFETIME_MS = 90 * 86_400_000
 _DOMAIN = b"twinward/known-browser/1\n"
 _MOST_TRACKED = 10_000
-
-
-def address_of(request: Request) -> str:
-    """From where a request came: the socket's other end, or what a proxy named in ``trusted_proxies`` says of it."""
-    return request.client.host[:64] if request.client else "unknown"
 
 
 def network_of(address: str) -> str:

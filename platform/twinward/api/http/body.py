@@ -2,7 +2,7 @@
 
 Whatever a route reads, it gets ``USUAL_BYTES`` at most. A route that takes more says so with ``read_body``, once it
 knows who asks: so no stranger makes the node read more than that. The bound is one of what travels and of what it is
-once it is unpacked (``twinward.api.codings``); only what a route reads with ``read_body`` may be packed.
+once it is unpacked (``twinward.api.http.codings``); only what a route reads with ``read_body`` may be packed.
 
 Of bodies that are larger than usual, those of one account and those of all together are bounded as well, until they
 are answered: many connections fill no memory.
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
-from twinward.api.codings import CODINGS, IDENTITY, TooMuch, read_coding, unpacked
+from twinward.api.http.codings import CODINGS, IDENTITY, TooMuch, read_coding, unpacked
 from twinward.core.errors import BadInput
 from twinward.core.media_types import require_taken
 

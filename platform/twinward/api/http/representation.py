@@ -1,6 +1,6 @@
 """How an answer travels: under the name that was asked for, packed if its client asked for that.
 
-What is packed, and what never is, says ``twinward.api.acceptance``. A strong entity tag names bytes, so that of a
+What is packed, and what never is, says ``twinward.api.http.acceptance``. A strong entity tag names bytes, so that of a
 packed answer says how it is packed (``"12.ab"`` becomes ``"12.ab--gzip"``); coming back it means the same state. A
 stream is packed piece by piece, each to be read as soon as it has come.
 """
@@ -14,8 +14,8 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinward.api import codings
-from twinward.api.acceptance import accept_encoding_of, is_negotiated, is_packed, label_of
+from twinward.api.http import codings
+from twinward.api.http.acceptance import accept_encoding_of, is_negotiated, is_packed, label_of
 from twinward.core.errors import BadInput
 
 LEAST_BYTES = 1024

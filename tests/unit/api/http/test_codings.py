@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from twinward.api.codings import CODINGS, IDENTITY, TooMuch, acceptable, packer, read_coding, unpacked
+from twinward.api.http.codings import CODINGS, IDENTITY, TooMuch, acceptable, packer, read_coding, unpacked
 from twinward.core.errors import BadInput
 
 DATA = b'{"resourceType":"Patient"}' * 10_000

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from twinward.api.selectors import Selection, pick
+from twinward.api.twins.selectors import Selection, pick
 from twinward.core.clock import iso
 from twinward.core.errors import NotFound
 from twinward.features.schema import FeatureSchema

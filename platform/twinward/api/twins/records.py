@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends, Query
 from twinward.access.consent import Provision, parse_provisions
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.service import Access
-from twinward.api.json_body import JSON, Sent, small_body
-from twinward.api.reason import Reason, reason, reason_or
-from twinward.api.twins import PREFIX, TwinPath
+from twinward.api.http.json_body import JSON, Sent, small_body
+from twinward.api.http.reason import Reason, reason, reason_or
+from twinward.api.twins.reading import PREFIX, TwinPath
 from twinward.core.clock import iso
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId

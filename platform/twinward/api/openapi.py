@@ -1,7 +1,7 @@
 """The OpenAPI document: what FastAPI derives from the routes, and what every route here has in common besides.
 
 FastAPI documents what a route returns when all is well, and a 422 that this API never sends. What else may come back
-is the same everywhere, because one set of handlers makes it (``twinward.api.problems``, ``FhirRoute``): so it is
+is the same everywhere, because one set of handlers makes it (``twinward.api.http.problems``, ``FhirRoute``): so it is
 written into the document here, once, and not route by route. A route's own words on a status stay. So are the media
 types that a FHIR resource is shown as, and the links from a resource that was written to what may be done with it.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from twinward.api.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.api.fhir.parameters import of_every_request
+from twinward.api.http.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.client.messages import PREFIX as QUERIES
 from twinward.fhir.search.render import MEDIA_TYPE
 
@@ -98,7 +98,7 @@ _OF_FHIR = {
     412: "A condition of the request does not hold: another version is there, or several match",
 }
 _UNSENT = "422"
-"""FastAPI's status for input that fails its checks; ``twinward.api.problems`` sends 400."""
+"""FastAPI's status for input that fails its checks; ``twinward.api.http.problems`` sends 400."""
 
 
 def complete(app: FastAPI) -> None:

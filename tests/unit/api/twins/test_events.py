@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from twinward.access.errors import SignInRefused
-from twinward.api import problems, twin_events
-from twinward.api.selectors import parse, pick
-from twinward.api.twin_events import EventStreams
+from twinward.api.http import problems
+from twinward.api.twins import events
+from twinward.api.twins.events import EventStreams
+from twinward.api.twins.selectors import parse, pick
 from twinward.core.errors import BadInput, Busy, Refused
 from twinward.twins.following import Told
 
@@ -27,7 +28,7 @@ class Quiet:
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twin_events, "POLL_S", 0.001)
+    monkeypatch.setattr(events, "POLL_S", 0.001)
 
 
 def app_of(streams: EventStreams, begin: Callable[[], Quiet], signed_in: Callable[[], None]) -> TestClient:
@@ -50,10 +51,10 @@ def after(polls: int) -> Callable[[], None]:
 
 def test_a_stream_beats_while_nothing_happens_and_ends_with_the_token() -> None:
     streams = EventStreams()
-    answer = app_of(streams, Quiet, after(twin_events.POLLS_PER_BEAT * 2 + 1)).get("/")
+    answer = app_of(streams, Quiet, after(events.POLLS_PER_BEAT * 2 + 1)).get("/")
     assert answer.headers["content-type"].startswith("text/event-stream")
     frames = answer.text.split("\n\n")
-    assert frames[0].splitlines() == [f"retry: {twin_events.RETRY_MS}", "id: 7", "event: ready", "data: {}"]
+    assert frames[0].splitlines() == [f"retry: {events.RETRY_MS}", "id: 7", "event: ready", "data: {}"]
     assert frames[1:3] == [": still here"] * 2
     assert frames[3].startswith('event: end\ndata: {"error":{"kind":"SignInRefused"')
     assert streams.open == 0

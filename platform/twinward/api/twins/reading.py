@@ -15,12 +15,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from twinward.access.interfaces import AccessControl, Principal
-from twinward.api import selectors, twin_shape
-from twinward.api.conditions import evaluates, is_known, of_tags, quoted
-from twinward.api.reason import Reason, reason
-from twinward.api.twin_events import MEDIA_TYPE, EventStreams, last_event, wants_events
-from twinward.api.twin_moment import Moment, moment
-from twinward.api.twin_pages import TWIN, Pages
+from twinward.api.http.conditions import evaluates, is_known, of_tags, quoted
+from twinward.api.http.reason import Reason, reason
+from twinward.api.twins import selectors, shape
+from twinward.api.twins.events import MEDIA_TYPE, EventStreams, last_event, wants_events
+from twinward.api.twins.moment import Moment, moment
+from twinward.api.twins.pages import TWIN, Pages
 from twinward.core.errors import NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import TwinId
@@ -91,7 +91,7 @@ class _Reading:
         if asked.when != Moment():
             outline = states.outline(twin, revision=asked.when.revision, at_ms=asked.when.at_ms)
             state = read(outline, name)
-        return twin_shape.tag_of(outline, name) if measured else twin_shape.target_tag(outline, name), state
+        return shape.tag_of(outline, name) if measured else shape.target_tag(outline, name), state
 
     def follow_all(
         self, request: Request, principal: Principal, why: Reason, selection: selectors.Selection
@@ -124,7 +124,7 @@ class _Reading:
             principal.id,
             begin,
             lambda: self.require_standing(principal),
-            lambda state: twin_shape.whole(state, self.twins.states.schema, selection),
+            lambda state: shape.whole(state, self.twins.states.schema, selection),
         )
 
 
@@ -179,8 +179,8 @@ def _add_whole(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
         if wants_events(request):
             return reading.follow(request, TwinId(twin), asked, selection)
         state = reading.whole(TwinId(twin), asked)
-        tag = twin_shape.tag_of(state.outline, "twin", sorted(state.withheld), fields)
-        return _answer(asked, tag, twin_shape.whole(state, reading.twins.states.schema, selection))
+        tag = shape.tag_of(state.outline, "twin", sorted(state.withheld), fields)
+        return _answer(asked, tag, shape.whole(state, reading.twins.states.schema, selection))
 
 
 def _add_features(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
@@ -189,14 +189,14 @@ def _add_features(router: APIRouter, reading: _Reading, asked_of: _Asker) -> Non
     def features(twin: TwinPath, asked: _Asked = Depends(asked_of), fields: Fields = "") -> Response:
         selection = selectors.parse(fields)
         state = reading.whole(TwinId(twin), asked)
-        tag = twin_shape.tag_of(state.outline, "features", sorted(state.withheld), fields)
-        return _answer(asked, tag, selectors.pick(twin_shape.features(state), selection))
+        tag = shape.tag_of(state.outline, "features", sorted(state.withheld), fields)
+        return _answer(asked, tag, selectors.pick(shape.features(state), selection))
 
     @router.get(_FEATURE, summary="One feature: measured, and aimed at", responses=READING)
     @evaluates(IF_MATCH, IF_NONE_MATCH)
     def one_feature(twin: TwinPath, feature: FeaturePath, asked: _Asked = Depends(asked_of)) -> Response:
         tag, state = reading.feature(TwinId(twin), feature, asked)
-        return _answer(asked, tag, _something(twin_shape.feature(state) or None))
+        return _answer(asked, tag, _something(shape.feature(state) or None))
 
 
 def _add_properties(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
@@ -216,7 +216,7 @@ def _add_properties(router: APIRouter, reading: _Reading, asked_of: _Asker) -> N
         twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
         tag, state = reading.feature(TwinId(twin), feature, asked)
-        return _answer(asked, tag, twin_shape.at_path(state.properties, twin_shape.segments(path)))
+        return _answer(asked, tag, shape.at_path(state.properties, shape.segments(path)))
 
 
 def _add_targets(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None:
@@ -232,7 +232,7 @@ def _add_targets(router: APIRouter, reading: _Reading, asked_of: _Asker) -> None
         twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
         tag, state = reading.feature(TwinId(twin), feature, asked, measured=False)
-        return _answer(asked, tag, twin_shape.at_path(state.desired, twin_shape.segments(path)))
+        return _answer(asked, tag, shape.at_path(state.desired, shape.segments(path)))
 
 
 def _answer(asked: _Asked, tag: str, content: Any) -> Response:

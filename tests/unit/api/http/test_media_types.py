@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twinward.api.codings import acceptable
+from twinward.api.http.codings import acceptable
 from twinward.core.errors import BadInput, UnsupportedMedia
 from twinward.core.media_types import preferred, require_taken
 
