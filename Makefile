@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench conformity sensitivity check slither lock sbom clean
+.PHONY: help setup run serve test test-all bench conformity house sensitivity check slither lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -68,6 +68,10 @@ test-all: $(READY) contracts/node_modules/.ready tests/clients/javascript/node_m
 ## make conformity   FHIR examples: taken, refused for a reason, wrong (exit 1 if any is)
 conformity: $(READY)
 	$(BIN)/python -m tests.checks.conformity
+
+## make house      the house in figures: files, rooms, circles, and what five jobs walk through
+house: $(READY)
+	$(BIN)/python -m tests.checks.house --walks
 
 ## make sensitivity  recall and false alarms of recognising sensitive content, on the kept cases
 sensitivity: $(READY)
