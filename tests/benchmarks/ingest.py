@@ -24,7 +24,7 @@ from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
 from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
 from twinward.fhir.mapping.patients import patient_imports
-from twinward.twins.bulk import BulkImport
+from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.vault.segments.compaction import Compactor
 from twinward_crypto import blind_index
 from twinward_crypto.keys import TenantId

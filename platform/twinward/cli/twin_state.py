@@ -27,7 +27,7 @@ from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpos
 
 if TYPE_CHECKING:
     from twinward.node import Node
-    from twinward.twins.state import JsonObject, TwinState
+    from twinward.twins.state.states import JsonObject, TwinState
 
 PurposeOption = Annotated[Purpose, typer.Option(help="Why, as an HL7 v3 ActReason code.")]
 JustificationOption = Annotated[str, typer.Option(help="Why an emergency (ETREAT) is one.")]

@@ -31,7 +31,7 @@ from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
 from twinward.node import SYSTEM, Node, join_as_peer, write_private
 from twinward.node.study_source import VaultStays, memory_of
-from twinward.twins.admission import Admission, admit
+from twinward.twins.ingest.bulk_create import Admission, admit
 from twinward.twins.models import ImportRecord
 
 STAYS_PER_HOSPITAL: Final = 900

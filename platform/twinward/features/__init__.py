@@ -1,1 +1,1 @@
-"""What a patient is described by: the schema of features, units and their spellings, hours of a monitored stay."""
+"""What a patient is described by: the schema of features, units, measurements, and what is derived from them."""

@@ -28,7 +28,7 @@ from twinward.similarity.offer import Offer
 from twinward.similarity.pace import Pace
 from twinward.similarity.scoring import Scoring, forget_kept
 from twinward.similarity.service import Similarity, gated_plan_of
-from twinward.twins.readers import CohortReader, ExportReader
+from twinward.twins.read.cohorts import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
 from twinward_crypto.envelope import open_sealed, seal

@@ -16,7 +16,7 @@ from twinward.federation.reservation import ReservedPrivacy
 from twinward.node.homes import home_of
 from twinward.node.node import Node
 from twinward.node.opening import join_as_peer, open_node
-from twinward.twins.readers import StayReader
+from twinward.twins.read.cohorts import StayReader
 
 MEMORY_FILE: Final = "studies.db"
 """In a hospital's home: which rounds of which studies it answered."""

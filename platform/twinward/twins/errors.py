@@ -2,7 +2,6 @@
 
 TwinwardError
 ├── BadInput
-│   ├── FeaturesUnreadable     a stored feature vector that this version cannot read
 │   └── TooMuchAtOnce          more would have to be looked at than one request may ask for
 ├── NotFound
 │   ├── TwinNotFound           no twin for this patient
@@ -19,10 +18,6 @@ TwinwardError
 from __future__ import annotations
 
 from twinward.core.errors import BadInput, Conflict, NotFound
-
-
-class FeaturesUnreadable(BadInput):
-    """A stored feature vector that is malformed or was made under another feature schema."""
 
 
 class TooMuchAtOnce(BadInput):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from twinward.core.vocabulary import Category, TwinId
-from twinward.twins.features import FeatureVector
-from twinward.twins.measurements import Measurement, Person
+from twinward.features.derivation import FeatureVector
+from twinward.features.measurements import Measurement, Person
 
 DIRECTORY = "Directory/hospital"
 """The reference of the directory twin: it holds what belongs to no patient (organisations, practitioners, places), so

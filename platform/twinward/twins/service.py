@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal, require_records
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
+from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.changes import Changes
 from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFound, TwinNotFound
-from twinward.twins.evidence import Evidence
-from twinward.twins.features import FeatureVector, day_of, derive
-from twinward.twins.finding import Finding
 from twinward.twins.gate import categories_in, note_absence, permitted, require_in_general
-from twinward.twins.ingestion import Ingestion
+from twinward.twins.ingest.ingestion import Ingestion
+from twinward.twins.ingest.plan import kept_categories, read_evidence
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
-from twinward.twins.plan import kept_categories, read_evidence
-from twinward.twins.state import TwinStates
-from twinward.twins.targets import Targets
+from twinward.twins.read.changes import Changes
+from twinward.twins.read.search import Finding
+from twinward.twins.read.versions import Versions
+from twinward.twins.state.states import TwinStates
+from twinward.twins.state.targets import Targets
 from twinward.twins.turns import Turn
-from twinward.twins.versions import Versions
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 
 if TYPE_CHECKING:
-    from twinward.twins.bulk import BulkImport
+    from twinward.twins.ingest.bulk_import import BulkImport
 
 
 class Twins:
@@ -125,7 +124,7 @@ class Twins:
         self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT, justification: str = ""
     ) -> BulkImport:
         """One import of very many records, straight into segments."""
-        from twinward.twins.bulk import BulkImport
+        from twinward.twins.ingest.bulk_import import BulkImport
 
         return BulkImport(
             self, self._vault, self._access, self._clock, principal, purpose=purpose, justification=justification

@@ -24,7 +24,7 @@ from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.inputs import find_inputs
 from twinward.fhir.mapping.origin import Origin
 from twinward.node import Node, open_node
-from twinward.twins.bulk import BulkImport
+from twinward.twins.ingest.bulk_import import BulkImport
 
 SECRET = "Xanthippe"
 

@@ -15,12 +15,12 @@ from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from twinward.access.interfaces import NODE, AccessRequest
 from twinward.api.twins.shape import tag_of
 from twinward.core.vocabulary import Action, Again, Category, Purpose
+from twinward.features.derivation import FeatureVector
 from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
 from twinward.fhir.mapping.naming import OriginNames, read_bundle
 from twinward.fhir.mapping.origin import Origin
 from twinward.fhir.mapping.patients import patient_imports
 from twinward.fhir.rest.transaction import Transaction
-from twinward.twins.features import FeatureVector
 
 MANY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 UPDATE = Origin(again=Again.UPDATE)

@@ -19,13 +19,13 @@ from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
 from twinward.access.interfaces import AccessRequest
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Again, Category, Purpose
+from twinward.features.derivation import to_content
 from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
 from twinward.fhir.mapping.origin import Origin
 from twinward.fhir.mapping.patients import patient_imports
-from twinward.twins.bulk import BulkImport
 from twinward.twins.errors import AlreadyImported
-from twinward.twins.evidence import to_content
+from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.vault.interfaces import Member
 from twinward.vault.segments.compaction import Compactor
 

@@ -25,14 +25,14 @@ from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
+from twinward.features.measurements import Measurement, Person
 from twinward.features.monitored_stays import SIGNALS, encode_stay
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
-from twinward.twins.measurements import Measurement, Person
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport
-from twinward.twins.readers import CohortReader, StayReader
+from twinward.twins.read.cohorts import CohortReader, StayReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 from twinward.vault.service import Vault

@@ -15,8 +15,8 @@ from twinward.core.vocabulary import Category, Role
 from twinward.features.monitored_stays import decode_stay, encode_stay
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.node import SYSTEM, Node, create_node
-from twinward.twins.admission import Admission, admit
 from twinward.twins.errors import BelongsToAnother
+from twinward.twins.ingest.bulk_create import Admission, admit
 from twinward.twins.models import ImportRecord
 
 STAYS = simulate_stays(3, seed=5)

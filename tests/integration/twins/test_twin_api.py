@@ -18,8 +18,8 @@ from twinward.audit import event_format
 from twinward.audit.interfaces import AccessEvent
 from twinward.core.vocabulary import Category, Role
 from twinward.demo.serving import served
-from twinward.twins.state import category_of
-from twinward.twins.targets import merge_patch
+from twinward.twins.state.states import category_of
+from twinward.twins.state.targets import merge_patch
 
 JSON, MERGE = "application/json", "application/merge-patch+json"
 GOAL = {"value": {"low": 6.0, "high": 7.0}, "note": "by autumn"}

@@ -10,7 +10,7 @@ from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.provision import Consent, ConsentOutcome, Provision
 from twinward.core.vocabulary import DERIVED_FROM, HOLDS, Action, Category, Purpose, Role, TwinId, is_a
 from twinward.features.schema import CARDIOMETABOLIC
-from twinward.twins.state import category_of
+from twinward.twins.state.states import category_of
 
 ANN = TwinId("0199e0c2-0000-7000-8000-00000000000a")
 NOW_MS = 1_767_225_600_000

@@ -8,10 +8,9 @@ import pytest
 from tests.bundles import read_bundle
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category
+from twinward.features.derivation import derive, end_of, evidence_of
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.fhir.bulk.cohort import generate_cohort, patient_bundle
-from twinward.twins.evidence import evidence_of
-from twinward.twins.features import derive, end_of
 from twinward.twins.models import DIRECTORY
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from twinward.core.vocabulary import Category
+from twinward.features.measurements import Measurement
 from twinward.fhir.json.strict_json import decode
 from twinward.fhir.json.times import to_date, to_ms
 from twinward.fhir.mapping.categories import LOINC, SNOMED, category_of
 from twinward.fhir.mapping.observations import measurements_of, person_of
-from twinward.twins.measurements import Measurement
 
 
 def coded(code: str, system: str = LOINC) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.core.errors import BadInput
+from twinward.features.measurements import Measurement
+from twinward.features.measurements import convert as measured
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.features.units import SUBSTANCES, UnitUnknown, convert
-from twinward.twins.measurements import Measurement
-from twinward.twins.measurements import convert as measured
 
 LABS = {code: feature for feature in CARDIOMETABOLIC.features for code in feature.loinc}
 

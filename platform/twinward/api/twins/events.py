@@ -22,8 +22,8 @@ from starlette.types import Receive, Scope, Send
 from twinward.api.http.acceptance import JSON, accept_of
 from twinward.core.errors import BadInput, Busy, TwinwardError
 from twinward.core.media_types import preferred
-from twinward.twins.following import Told
-from twinward.twins.state import TwinState
+from twinward.twins.state.states import TwinState
+from twinward.twins.state.subscriptions import Told
 
 MEDIA_TYPE = "text/event-stream"
 POLL_S = 0.5
@@ -35,7 +35,7 @@ _LAST_EVENT = "last-event-id"
 
 
 class Following(Protocol):
-    """One subscription; see ``twinward.twins.following``."""
+    """One subscription; see ``twinward.twins.state.subscriptions``."""
 
     @property
     def resume(self) -> int:

@@ -18,7 +18,7 @@ from twinward.api.twins import selectors, shape
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
-from twinward.twins.state import Outline
+from twinward.twins.state.states import Outline
 from twinward.vault.errors import TwinShredded
 
 SIZE, MOST = 25, 200

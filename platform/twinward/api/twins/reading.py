@@ -24,9 +24,9 @@ from twinward.api.twins.pages import TWIN, Pages
 from twinward.core.errors import NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import TwinId
-from twinward.twins.following import FollowingAll, FollowingOne, Subscriber, Writes
 from twinward.twins.service import Twins
-from twinward.twins.state import FeatureState, TwinState
+from twinward.twins.state.states import FeatureState, TwinState
+from twinward.twins.state.subscriptions import FollowingAll, FollowingOne, Subscriber, Writes
 
 PREFIX = "/api/1/twins"
 TwinPath = Annotated[str, Path(pattern=TWIN.pattern)]

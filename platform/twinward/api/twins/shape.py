@@ -11,7 +11,7 @@ from twinward.api.twins.selectors import Selection, pick
 from twinward.core.clock import iso
 from twinward.core.errors import NotFound
 from twinward.features.schema import FeatureSchema
-from twinward.twins.state import FeatureState, Outline, TwinState
+from twinward.twins.state.states import FeatureState, Outline, TwinState
 
 JsonObject = dict[str, Any]
 _VIEW_CHARS = 8

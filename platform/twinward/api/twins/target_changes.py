@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.twins.state import JsonObject
-from twinward.twins.targets import Change, merge_patch
+from twinward.twins.state.states import JsonObject
+from twinward.twins.state.targets import Change, merge_patch
 
 
 def of_feature(patch: Any) -> Change:

@@ -23,8 +23,8 @@ from twinward.core.errors import BadInput, NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
-from twinward.twins.state import JsonObject, Outline
-from twinward.twins.targets import Change
+from twinward.twins.state.states import JsonObject, Outline
+from twinward.twins.state.targets import Change
 
 MERGE_PATCH = "application/merge-patch+json"
 _ANY_OBJECT = {"type": "object"}

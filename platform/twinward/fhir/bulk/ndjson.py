@@ -25,9 +25,9 @@ from twinward.fhir.bulk.ndjson_reader import NdjsonReader
 from twinward.fhir.bulk.streams import numbered_lines, opened, readable
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.origin import Origin
-from twinward.twins.bulk import BulkImport
-from twinward.twins.bulk_records import BulkRecord
 from twinward.twins.errors import TwinNotFound
+from twinward.twins.ingest.bulk_import import BulkImport
+from twinward.twins.ingest.bulk_records import BulkRecord
 
 _NOWHERE = Origin()
 SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")

@@ -24,6 +24,7 @@ import msgspec
 
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.vocabulary import Category
+from twinward.features.measurements import Measurement
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.server_meta import names_server_meta, object_of, parted, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
@@ -38,8 +39,7 @@ from twinward.fhir.sensitivity.content import sensitivities_of_part
 from twinward.fhir.validation.conformity import element_faults
 from twinward.fhir.validation.definitions import Element, kind_of
 from twinward.fhir.validation.primitives import Check
-from twinward.twins.bulk_records import BulkRecord
-from twinward.twins.measurements import Measurement
+from twinward.twins.ingest.bulk_records import BulkRecord
 
 _SEEN_AT_MOST = 8_192
 """Distinct codes, categories … remembered as checked; a stream that has more is read the strict way, not wrongly."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from twinward.features.measurements import Measurement, Person
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.json.times import to_date, to_ms
 from twinward.fhir.mapping.categories import LOINC
 from twinward.fhir.validation.validate import element
-from twinward.twins.measurements import Measurement, Person
 
 FINALITY = {"preliminary": 0, "final": 1, "amended": 2, "corrected": 2}
 """Observation.status values whose number stands, as of ``Measurement``; not registered, cancelled, entered-in-error or

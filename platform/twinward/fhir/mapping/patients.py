@@ -13,13 +13,13 @@ import json
 from collections.abc import Iterable, Iterator
 
 from twinward.core.vocabulary import Category
+from twinward.features.measurements import Person
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.bundle import Entry, ParsedBundle
 from twinward.fhir.mapping.categories import category_of
 from twinward.fhir.mapping.observations import measurements_of, person_of
 from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search.parameters import is_identified
-from twinward.twins.measurements import Person
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
 from twinward.vault.records.payload import MAX_REFERENCE_BYTES
 

@@ -14,7 +14,7 @@ from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.search.query import DEFAULT_COUNT
 from twinward.fhir.search.shared_parameters import SUBSETS, count_of, moment_of, require_served
 from twinward.fhir.search.subset import COUNTED, WHOLE, Subset, read_subset
-from twinward.twins.changes import END_OF_TIME_MS, Wanted
+from twinward.twins.read.changes import END_OF_TIME_MS, Wanted
 from twinward.vault.interfaces import Span, StoredAt
 
 SERVED = ("_at", "_count", "_cursor", "_since", *SUBSETS)

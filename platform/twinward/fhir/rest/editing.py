@@ -31,8 +31,8 @@ from twinward.fhir.search.render import reference_of, shown
 from twinward.fhir.search.service import Search
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.models import IfKept, PatientImport, Standing
+from twinward.twins.read.versions import Guard
 from twinward.twins.service import Twins
-from twinward.twins.versions import Guard
 from twinward.vault.errors import NotReleased, VersionConflict
 from twinward.vault.interfaces import Record, RecordHead
 

@@ -17,7 +17,7 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.search.parameters import parameters_of, references_in
 from twinward.fhir.search.render import reference_of
-from twinward.twins.finding import Finding
+from twinward.twins.read.search import Finding
 from twinward.vault.interfaces import Record
 
 REVERSE = ("Provenance:target",)

@@ -14,7 +14,7 @@ from twinward.api.twins import events
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.selectors import parse, pick
 from twinward.core.errors import BadInput, Busy, Refused
-from twinward.twins.following import Told
+from twinward.twins.state.subscriptions import Told
 
 
 class Quiet:

@@ -17,13 +17,13 @@ from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.twins.bulk_features import BulkFeatures
-from twinward.twins.bulk_records import LEAST, BulkRecord, mark_of, pack
+from twinward.features.measurements import Person
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
 from twinward.twins.gate import decided
-from twinward.twins.measurements import Person
+from twinward.twins.ingest.bulk_features import BulkFeatures
+from twinward.twins.ingest.bulk_records import LEAST, BulkRecord, mark_of, pack
+from twinward.twins.ingest.plan import stays
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
-from twinward.twins.plan import stays
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
 

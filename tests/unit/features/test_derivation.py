@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.features.schema import CARDIOMETABOLIC as SCHEMA
-from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.evidence import (
+from twinward.features.derivation import (
     MOST_AWAITED,
     MOST_KEPT,
     Evidence,
+    FeaturesUnreadable,
+    FeatureVector,
+    Reading,
+    derive,
+    end_of,
     evidence_of,
     from_content,
     joined,
     to_content,
     without,
 )
-from twinward.twins.features import FeatureVector, Reading, derive, end_of
-from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person, canonical_code, convert
+from twinward.features.measurements import EQUIVALENT_CODES, Measurement, Person, canonical_code, convert
+from twinward.features.schema import CARDIOMETABOLIC as SCHEMA
 
 ON = date(2026, 1, 1)
 AT = 1_767_225_600_000

@@ -15,7 +15,7 @@ from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import VersionMismatch
-from twinward.twins.state import JsonObject, Outline, TwinStates, category_of
+from twinward.twins.state.states import JsonObject, Outline, TwinStates, category_of
 from twinward.twins.turns import Turn
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Record, RecordVault

@@ -13,7 +13,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
 from twinward.twins.gate import categories_in, note_absence, opened, permitted, require_in_general
-from twinward.twins.plan import kept_categories
+from twinward.twins.ingest.plan import kept_categories
 from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 

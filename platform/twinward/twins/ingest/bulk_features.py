@@ -9,16 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.features.derivation import Evidence, FeaturesUnreadable, day_of, end_of, evidence_of, joined
+from twinward.features.measurements import EQUIVALENT_CODES, Measurement, Person
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.bulk_records import BulkRecord
-from twinward.twins.errors import FeaturesUnreadable
-from twinward.twins.evidence import Evidence, evidence_of, joined
-from twinward.twins.features import day_of, end_of
 from twinward.twins.gate import decided
-from twinward.twins.measurements import EQUIVALENT_CODES, Measurement, Person
+from twinward.twins.ingest.bulk_records import BulkRecord
+from twinward.twins.ingest.plan import features_record
 from twinward.twins.models import DIRECTORY
-from twinward.twins.plan import features_record
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Kept, RecordVault
 

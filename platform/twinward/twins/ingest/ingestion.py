@@ -9,15 +9,22 @@ from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permi
 from twinward.core.clock import Clock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.features.derivation import (
+    Evidence,
+    FeaturesUnreadable,
+    FeatureVector,
+    day_of,
+    derive,
+    end_of,
+    evidence_of,
+)
+from twinward.features.measurements import Measurement
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.errors import FeaturesUnreadable, TwinNotFound
-from twinward.twins.evidence import Evidence, evidence_of
-from twinward.twins.features import FeatureVector, day_of, derive, end_of
+from twinward.twins.errors import TwinNotFound
 from twinward.twins.gate import require_in_general
-from twinward.twins.measurements import Measurement
+from twinward.twins.ingest.plan import FeatureNews, Plan, read_evidence
 from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
-from twinward.twins.plan import FeatureNews, Plan, read_evidence
 from twinward.vault.interfaces import Record, RecordVault
 
 

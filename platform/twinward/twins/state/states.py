@@ -22,11 +22,10 @@ from typing import Any
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.core.clock import Clock, iso
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.features.derivation import FeatureVector, day_of, derive, from_content
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import RevisionNotFound
-from twinward.twins.evidence import from_content
-from twinward.twins.features import FeatureVector, day_of, derive
 from twinward.twins.gate import permitted
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import RecordHead, RecordVault

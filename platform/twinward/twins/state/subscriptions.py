@@ -16,7 +16,7 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.twins.errors import FollowedTooSlowly
-from twinward.twins.state import Outline, TwinState, TwinStates, category_of
+from twinward.twins.state.states import Outline, TwinState, TwinStates, category_of
 
 SUBSCRIPTION = (("subscription", "events"),)
 MOST_REVISIONS = 100

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.features.derivation import FeaturesUnreadable
 from twinward.features.monitored_stays import SIGNALS, decode_stay
-from twinward.twins.errors import FeaturesUnreadable
 from twinward.twins.gate import opened, permitted
 from twinward.twins.models import STAY_TYPE
 from twinward.twins.references import DELETED

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import Permit
 from twinward.core.vocabulary import Category, RecordId, TwinId
+from twinward.features.derivation import Evidence, from_content, joined, to_content, without
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
-from twinward.twins.evidence import Evidence, from_content, joined, to_content, without
 from twinward.twins.models import FEATURES_TYPE, IfKept, ImportRecord, PatientImport, Stored
 from twinward.vault.interfaces import Kept, Record, RecordVault
 

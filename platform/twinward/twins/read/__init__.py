@@ -1,0 +1,1 @@
+"""Reading twins' records: searches, versions, histories across patients, cohorts. Each twin opened is decided first."""
