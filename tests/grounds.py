@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.anvil import FUNDED_KEY, Anvil, running_anvil
-from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.chains.rpc import RpcChain
 
 NOW_S = 1_767_225_600

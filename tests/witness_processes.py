@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from twinward.consortium.witness.home import WitnessSettings, create_witness
-from twinward_ledger.note import NoteSigner, VerifierKey
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.formats.note import NoteSigner, VerifierKey
+from twinward_ledger.witness.client import HttpWitness
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.witness_processes", "twinward.cli.witness_serving"])
@@ -155,11 +155,11 @@ class Liar:
         import time
         from dataclasses import replace
 
-        from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-        from twinward_ledger.cosignature import cosign
-        from twinward_ledger.evidence import MEDIA_TYPE, SplitViewEvidence
-        from twinward_ledger.note import Note
-        from twinward_ledger.witness_wire import SIZE_TYPE, parse_request
+        from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+        from twinward_ledger.formats.cosignature import cosign
+        from twinward_ledger.formats.note import Note
+        from twinward_ledger.witness.evidence import MEDIA_TYPE, SplitViewEvidence
+        from twinward_ledger.witness.wire import SIZE_TYPE, parse_request
 
         text, now = Note.parse(parse_request(body).note).text, int(time.time())
         line = cosign(text, now, self._signer)

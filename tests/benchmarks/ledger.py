@@ -19,7 +19,7 @@ from twinward.core.ids import new_twin_id
 from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 from twinward_ledger.testing.consortium import Consortium, open_consortium
 
 TWINS = 100

@@ -7,13 +7,13 @@ from typing import Any
 
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
 from twinward_ledger import merkle
-from twinward_ledger.completeness import MapHead
-from twinward_ledger.completeness_tree import MapTree
-from twinward_ledger.fsck import fsck
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.log import Log
-from twinward_ledger.store import Entry
-from twinward_ledger.stores.completeness_memory import MemoryMap
+from twinward_ledger.completeness.map import MapHead
+from twinward_ledger.completeness.memory import MemoryMap
+from twinward_ledger.completeness.tree import MapTree
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.completeness_sqlite import SqliteMapStore
 from twinward_ledger.testing.consortium import open_consortium
 

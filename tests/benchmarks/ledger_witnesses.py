@@ -18,14 +18,14 @@ from twinward.core.clock import SystemClock
 from twinward_contracts.bindings import BreakGlass, WitnessSet
 from twinward_crypto import bls
 from twinward_ledger.chains.embedded import EmbeddedChain
-from twinward_ledger.cosigning import Cosigning
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.policy import QuorumPolicy
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.testing.consortium import Consortium, StillClock, open_consortium
+from twinward_ledger.witness.cosigning import Cosigning
 
 
 def witnessing(scale: Scale) -> list[Row]:

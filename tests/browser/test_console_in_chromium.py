@@ -15,8 +15,8 @@ from tests.browser.conftest import Visit, served
 from tests.integration.console.house import CLINICIAN, House, build
 from twinward.console.pages import PAGE_ROWS
 from twinward_ledger import merkle
-from twinward_ledger.leaf import LeafKind
-from twinward_ledger.note import Note
+from twinward_ledger.formats.leaf import LeafKind
+from twinward_ledger.formats.note import Note
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.anvil import FUNDED_KEY, Anvil, running_anvil
-from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain as open_by_uri
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.testing.chain_conformance import ChainConformance
 
 

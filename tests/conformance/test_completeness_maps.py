@@ -10,12 +10,12 @@ import pytest
 
 from tests.postgres import Postgres
 from twinward_ledger import merkle
-from twinward_ledger.completeness import MapHead, key_commitment, verify_map_proof
-from twinward_ledger.completeness_store import LoggedHead, MapStore
-from twinward_ledger.completeness_tree import MapTree
+from twinward_ledger.completeness.interfaces import LoggedHead, MapStore
+from twinward_ledger.completeness.map import MapHead, key_commitment, verify_map_proof
+from twinward_ledger.completeness.memory import MemoryMap
+from twinward_ledger.completeness.tree import MapTree
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.stores.completeness import open_map_store
-from twinward_ledger.stores.completeness_memory import MemoryMap
 from twinward_ledger.stores.completeness_postgres import PostgresMapStore
 from twinward_ledger.stores.completeness_sqlite import SqliteMapStore
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import Postgres
-from twinward_ledger.store import LogStore
+from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores.postgres import PostgresLogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.testing.store_conformance import LogStoreConformance

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from twinward_ledger.chain import ChainClient
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import ChainError
 
 _Opener = Callable[[str, int | None, bytes | None, Callable[[], int] | None], ChainClient]

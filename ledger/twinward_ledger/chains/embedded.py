@@ -23,10 +23,10 @@ from eth_utils.address import is_address, to_canonical_address, to_checksum_addr
 from eth_utils.exceptions import ValidationError
 
 from twinward_contracts.artefacts import Artefact
-from twinward_ledger.chain import Receipt
 from twinward_ledger.chains import _account, _codec
 from twinward_ledger.chains._pyevm import BLOCK_GAS_LIMIT, EmbeddedRules, rules, write_genesis
 from twinward_ledger.chains._sqlite_db import SqliteDb
+from twinward_ledger.chains.interfaces import Receipt
 from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, WrongChain
 
 DEFAULT_CHAIN_ID: Final = 845_317

@@ -25,9 +25,9 @@ from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFou
 from web3.types import Nonce, TxParams, TxReceipt
 
 from twinward_contracts.artefacts import Artefact
-from twinward_ledger.chain import Receipt
 from twinward_ledger.chains import _codec
 from twinward_ledger.chains._endpoints import Endpoints, endpoints_of
+from twinward_ledger.chains.interfaces import Receipt
 from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded
 
 _POLL_S: Final = 0.1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.store import LogStore
+from twinward_ledger.log.store import LogStore
 
 _Opener = Callable[[str, bool], LogStore]
 

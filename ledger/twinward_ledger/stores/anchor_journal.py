@@ -16,8 +16,8 @@ from typing import Any
 
 from twinward_crypto.canonical import canonicalize
 from twinward_ledger import sqlite_files
-from twinward_ledger.anchor_record import AnchorRecord
 from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.formats.anchor_record import AnchorRecord
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS anchors (

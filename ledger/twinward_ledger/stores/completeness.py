@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward_ledger.completeness_store import MapStore
+from twinward_ledger.completeness.interfaces import MapStore
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.stores.completeness_sqlite import SqliteMapStore
 

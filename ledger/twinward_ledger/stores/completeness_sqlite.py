@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from twinward_ledger import sqlite_files
-from twinward_ledger.completeness import LABEL_BYTES, MapHead, Subject
-from twinward_ledger.completeness_page import Page
-from twinward_ledger.completeness_store import LoggedHead, MapView
+from twinward_ledger.completeness.interfaces import LoggedHead, MapView
+from twinward_ledger.completeness.map import LABEL_BYTES, MapHead, Subject
+from twinward_ledger.completeness.page import Page
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.merkle import HASH_BYTES
 

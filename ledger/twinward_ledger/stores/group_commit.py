@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.store import Entry, check_entry
+from twinward_ledger.log.store import Entry, check_entry
 
 DurableWrite = Callable[[Sequence[Sequence[Entry]]], list[range]]
 """Writes groups of entries in one transaction, durable on return; gives each group's indices."""

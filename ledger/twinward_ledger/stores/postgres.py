@@ -26,9 +26,9 @@ import psycopg
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
+from twinward_ledger.log import tiles
+from twinward_ledger.log.store import TAG_BYTES, Entry
 from twinward_ledger.postgres import PostgresAddress, reason
-from twinward_ledger.store import TAG_BYTES, Entry
-from twinward_ledger.stores import tiles
 from twinward_ledger.stores.group_commit import GroupCommit
 
 SCHEMA_VERSION: Final = 1

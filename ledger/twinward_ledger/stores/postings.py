@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from sys import byteorder
 
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 
 MAX_INDICES = 1024
 """In one row, so that reading the newest few under a common tag reads little."""

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from twinward_ledger import merkle, sqlite_files
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
-from twinward_ledger.store import TAG_BYTES, Entry
-from twinward_ledger.stores import postings, tiles
+from twinward_ledger.log import tiles
+from twinward_ledger.log.store import TAG_BYTES, Entry
+from twinward_ledger.stores import postings
 from twinward_ledger.stores.group_commit import GroupCommit
 
 SCHEMA_VERSION = 2

@@ -19,8 +19,8 @@ from twinward_contracts.bindings import (
     WitnessSet,
     name_id,
 )
-from twinward_ledger.agreement import sign_as
-from twinward_ledger.chain import ChainClient
+from twinward_ledger.anchoring.agreement import sign_as
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import ChainError, TransactionReverted
 from twinward_ledger.testing.consortium import hospitals_on, models_on, seeded
 

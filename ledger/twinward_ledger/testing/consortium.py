@@ -8,15 +8,15 @@ from pathlib import Path
 
 from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
 from twinward_crypto import bls
-from twinward_ledger.anchor import Anchorer, ChainAnchor, Founder, register_all
-from twinward_ledger.chain import ChainClient
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
+from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor, Founder, register_all
+from twinward_ledger.chains.interfaces import ChainClient
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.log import Log
+from twinward_ledger.proofs.verifier import TrustPolicy
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_state import WitnessState
-from twinward_ledger.verifier import TrustPolicy
-from twinward_ledger.witness import Witness, WitnessKeys
+from twinward_ledger.witness.witness import Witness, WitnessKeys
 
 ORIGIN = "st-anna.example/access"
 

@@ -10,7 +10,7 @@ import pytest
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogUnavailable, MalformedLeaf, NoSuchEntry, Rollback
-from twinward_ledger.store import MAX_BODY_BYTES, MAX_LEAF_BYTES, MAX_TAGS, Entry, LogStore
+from twinward_ledger.log.store import MAX_BODY_BYTES, MAX_LEAF_BYTES, MAX_TAGS, Entry, LogStore
 
 TAG_A, TAG_B = b"a" * 16, b"b" * 16
 

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from twinward.api.http.acceptance import acceptable
 from twinward.core.errors import NotFound, Unavailable
 from twinward_ledger.errors import LedgerError, NoSuchEntry
-from twinward_ledger.tlog_tiles import CHECKPOINT, LogFile, LogFiles
+from twinward_ledger.log.static_files import CHECKPOINT, LogFile, LogFiles
 
 PREFIX = "/log"
 FOREVER = "public, max-age=31536000, immutable"

@@ -25,8 +25,8 @@ from twinward_crypto import commitment, padding
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger.bundle import Opening
-from twinward_ledger.leaf import EVENT_DOMAIN, Leaf, LeafKind
+from twinward_ledger.formats.leaf import EVENT_DOMAIN, Leaf, LeafKind
+from twinward_ledger.proofs.bundle import Opening
 
 VERSION = b"\x01"
 TWIN_ID_BYTES = 64

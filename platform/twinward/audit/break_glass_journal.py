@@ -31,8 +31,8 @@ from typing import Final
 from twinward.audit.break_glass_records import JournalRecords, Replayed, Scan
 from twinward.audit.errors import LogNotWritten
 from twinward.core.private_files import write_private
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.store import Entry
 
 MAX_RECORDS: Final = 2000
 MAX_BYTES: Final = 16 << 20

@@ -15,7 +15,7 @@ from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
 from twinward.core.vocabulary import Action
 from twinward_ledger import merkle
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 
 _PAGE = 500
 

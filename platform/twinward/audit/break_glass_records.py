@@ -19,8 +19,8 @@ from typing import Any, Final
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import MalformedLeaf
-from twinward_ledger.note import NoteSigner, verify_ed25519
-from twinward_ledger.store import Entry, check_entry
+from twinward_ledger.formats.note import NoteSigner, verify_ed25519
+from twinward_ledger.log.store import Entry, check_entry
 
 DOMAIN: Final = b"twinward/break-glass-journal/1\n"
 SIGNATURE_BYTES: Final = 64

@@ -22,13 +22,13 @@ from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive
 from twinward_ledger import merkle
-from twinward_ledger.completeness import MapHead, MapProof, key_commitment, subject_label
-from twinward_ledger.completeness_store import LoggedHead, MapStore
-from twinward_ledger.completeness_tree import MapTree
+from twinward_ledger.completeness.interfaces import LoggedHead, MapStore
+from twinward_ledger.completeness.map import MapHead, MapProof, key_commitment, subject_label
+from twinward_ledger.completeness.tree import MapTree
 from twinward_ledger.errors import LogCorrupt
-from twinward_ledger.leaf import LeafKind
-from twinward_ledger.log import Log
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import LeafKind
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 
 LABEL_KEY = b"twinward/completeness-label-key"
 MAX_HINTS = 1 << 17

@@ -13,7 +13,7 @@ from twinward.core.errors import TwinwardError
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 
 if TYPE_CHECKING:
     from twinward.audit.service import Audit

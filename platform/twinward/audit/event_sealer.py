@@ -12,10 +12,10 @@ from twinward.audit.interfaces import AccessEvent, EventKeys
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import OpenError
-from twinward_ledger.bundle import Opening
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.bundle import Opening
 
 TAG_LABELS = ("twin", "agent", "role", "action", "decision")
 """What events are found by. Tags of few-valued fields show whoever holds the file how often each value occurs."""

@@ -8,11 +8,11 @@ from twinward.audit.event_sealer import ACCESS, EventSealer
 from twinward.audit.ledger_errors import ledger_translated
 from twinward.core.vocabulary import TwinId
 from twinward_ledger import merkle
-from twinward_ledger.access_report import AccessReport, LoggedLeaf, ReportRow
-from twinward_ledger.anchor_record import AnchorRecord
-from twinward_ledger.bundle import ProofBundle
-from twinward_ledger.log import Log
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.access_report import AccessReport, LoggedLeaf, ReportRow
+from twinward_ledger.proofs.bundle import ProofBundle
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 
 

@@ -20,11 +20,11 @@ from twinward.audit.service import Audit
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.vocabulary import Action, Category, Role, TwinId
 from twinward_crypto.errors import CryptoError
-from twinward_ledger.bundle import Opening, ProofBundle
 from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached
-from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
-from twinward_ledger.store import Entry
-from twinward_ledger.verifier import TrustPolicy
+from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.bundle import Opening, ProofBundle
+from twinward_ledger.proofs.verifier import TrustPolicy
 
 MAX_PAGE = 500
 MAX_SCANNED = 5000

@@ -24,10 +24,10 @@ from twinward.core.errors import TwinwardError, Unavailable
 from twinward.core.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
-from twinward_ledger.anchor import Anchorer, AnchorOutcome
-from twinward_ledger.anchor_record import AnchorRecord
+from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
 from twinward_ledger.errors import ClockDoubted, LedgerError, LogCorrupt, QuorumNotReached, SplitView
-from twinward_ledger.store import LogStore
+from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.log.store import LogStore
 
 
 class Audit:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from twinward.audit.break_glass_journal import JournalState
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.anchor import Anchorer
-from twinward_ledger.checkpoint import open_checkpoint
+from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.errors import QuorumNotReached
+from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.proofs.verifier import verify_quorum
 from twinward_ledger.stores.anchor_journal import Trouble
-from twinward_ledger.verifier import verify_quorum
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.formats.leaf import Leaf, LeafKind
 
 TAG_LABEL = "audit/store-head"
 _LOOKED_AT = 8

@@ -16,13 +16,13 @@ from twinward.audit.errors import EventNotLoggable, ProofRefused
 from twinward.audit.interfaces import AccessEvent
 from twinward.core.errors import BadInput
 from twinward_crypto.errors import CryptoError
-from twinward_ledger.access_report import AccessReport
-from twinward_ledger.bundle import ProofBundle
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.note import VerifierKey
-from twinward_ledger.policy import QuorumPolicy
-from twinward_ledger.report_verifier import ReportVerdict, verify_report
-from twinward_ledger.verifier import TrustPolicy, Verdict, verify_bundle
+from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.proofs.access_report import AccessReport
+from twinward_ledger.proofs.bundle import ProofBundle
+from twinward_ledger.proofs.report_verifier import ReportVerdict, verify_report
+from twinward_ledger.proofs.verifier import TrustPolicy, Verdict, verify_bundle
 
 
 class Trust(BaseModel):

@@ -15,10 +15,10 @@ from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
-from twinward_ledger.fsck import fsck
-from twinward_ledger.leaf import LeafKind
-from twinward_ledger.log import Log
-from twinward_ledger.store import LogStore
+from twinward_ledger.formats.leaf import LeafKind
+from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 _WITHOUT_SECRETS = frozenset(bytes([kind]) for kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS))

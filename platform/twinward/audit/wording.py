@@ -5,7 +5,7 @@ from __future__ import annotations
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
 from twinward.core.vocabulary import Action, Purpose
-from twinward_ledger.leaf import LeafKind
+from twinward_ledger.formats.leaf import LeafKind
 
 PURPOSES = {
     Purpose.TREATMENT: "treatment",

@@ -14,7 +14,7 @@ from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, TwinId
 from twinward_crypto.errors import OpenError
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.leaf import MINUTE_MS, Leaf
+from twinward_ledger.formats.leaf import MINUTE_MS, Leaf
 
 
 class WriteLog:

@@ -14,7 +14,7 @@ import msgspec
 from twinward.backup.errors import BackupDamaged
 from twinward_crypto.errors import InvalidSignature, MalformedKey
 from twinward_ledger.errors import MalformedCheckpoint
-from twinward_ledger.note import Note, NoteSigner, VerifierKey, verify_note
+from twinward_ledger.formats.note import Note, NoteSigner, VerifierKey, verify_note
 
 HEADLINE = "twinward/backup/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}")

@@ -11,9 +11,9 @@ from twinward.core.config import Settings
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.node import Node
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.anchor import ChainAnchor
-from twinward_ledger.checkpoint import open_checkpoint
+from twinward_ledger.anchoring.anchorer import ChainAnchor
 from twinward_ledger.errors import LedgerError, MalformedCheckpoint
+from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.stores.witness_state import WitnessState
 
 _PEERS = "peers"

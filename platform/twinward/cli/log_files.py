@@ -12,8 +12,8 @@ from twinward.cli.screen import HomeOption, JsonOption, progress, read_input, sa
 from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from twinward_ledger.heartbeat import ClockStep
-    from twinward_ledger.policy import QuorumPolicy
+    from twinward_ledger.formats.policy import QuorumPolicy
+    from twinward_ledger.log.heartbeat import ClockStep
 
 
 def tiles(
@@ -34,7 +34,7 @@ def tiles(
     with node_at(home, as_json=as_json) as node:
         from twinward.core.private_files import write_public
         from twinward_ledger.errors import NoSuchEntry
-        from twinward_ledger.tlog_tiles import CHECKPOINT, tiles_of
+        from twinward_ledger.log.static_files import CHECKPOINT, tiles_of
 
         if target.exists() and (not target.is_dir() or any(one.name not in _NAMES for one in target.iterdir())):
             raise Conflict(f"{target} holds something else", hint="give another --out")
@@ -79,7 +79,7 @@ def policy(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def read_policy(path: Path) -> QuorumPolicy:
     """A quorum policy from a file. Raises ``BadInput`` naming the line that is wrong."""
     from twinward_ledger.errors import MalformedPolicy
-    from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
+    from twinward_ledger.formats.policy import MAX_POLICY_BYTES, QuorumPolicy
 
     try:
         return QuorumPolicy.parse(read_input(path, most=MAX_POLICY_BYTES))
@@ -98,7 +98,7 @@ def gaps(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.core.clock import iso
-        from twinward_ledger.heartbeat import find_clock_steps, find_gaps
+        from twinward_ledger.log.heartbeat import find_clock_steps, find_gaps
 
         store, now_ms = node.log.store, node.clock.now_ms()
         size = store.size()

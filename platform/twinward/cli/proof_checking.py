@@ -13,7 +13,7 @@ from twinward.cli.screen import HomeOption, JsonOption, errors_taught, read_inpu
 
 if TYPE_CHECKING:
     from twinward.audit.trust import Proven
-    from twinward_ledger.report_verifier import ReportVerdict
+    from twinward_ledger.proofs.report_verifier import ReportVerdict
 
 MAX_REPORT_BYTES = 256 << 20
 
@@ -50,7 +50,7 @@ def check_proof(
 def _show_proven(proven: Proven, *, as_json: bool) -> None:
     from twinward.audit.wording import sentence
     from twinward.core.clock import iso
-    from twinward_ledger.leaf import MINUTE_MS
+    from twinward_ledger.formats.leaf import MINUTE_MS
 
     verdict, anchor = proven.verdict, proven.verdict.anchor
     minute = iso(verdict.leaf.minute * MINUTE_MS)[:16].replace("T", " ")

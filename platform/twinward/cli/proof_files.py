@@ -127,7 +127,7 @@ def verifier(
         from importlib.resources import files
 
         to = OutputFile(target, as_json=as_json)
-        to.write(files("twinward_ledger").joinpath("twinward_verify.py").read_bytes())
+        to.write(files("twinward_ledger.standalone").joinpath("twinward_verify.py").read_bytes())
         if target.is_file():
             target.chmod(0o755)
         to.report({"file": str(to)}, f"written to {to}; try: python3 {target} --help")

@@ -12,7 +12,7 @@ from twinward.cli.screen import JsonOption, errors_taught, read_input, say, show
 from twinward.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from twinward_ledger.note import VerifierKey
+    from twinward_ledger.formats.note import VerifierKey
 
 
 def evidence(
@@ -35,7 +35,7 @@ def evidence(
     """
     with errors_taught(as_json=as_json):
         from twinward_ledger.errors import MalformedEvidence
-        from twinward_ledger.evidence import MAX_EVIDENCE_BYTES, verify
+        from twinward_ledger.witness.evidence import MAX_EVIDENCE_BYTES, verify
 
         try:
             found = verify(read_input(file, most=MAX_EVIDENCE_BYTES), *map(log_key, log or ()))
@@ -96,7 +96,7 @@ def compare(
 def log_key(text: str) -> VerifierKey:
     """A log's key from the command line. Raises ``BadInput``."""
     from twinward_crypto.errors import MalformedKey
-    from twinward_ledger.note import Algorithm, VerifierKey
+    from twinward_ledger.formats.note import Algorithm, VerifierKey
 
     hint = "a log's key is name+id+base64, as `twinward audit trust` prints it"
     try:

@@ -205,7 +205,7 @@ def remember(
     with errors_taught(as_json=as_json):
         from twinward.consortium.witness.home import open_witness
         from twinward_ledger.errors import SplitView, WitnessRefused
-        from twinward_ledger.evidence import SplitViewEvidence
+        from twinward_ledger.witness.evidence import SplitViewEvidence
 
         raw = read_input(note)
         with open_witness(_home(home)) as opened:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twinward_contracts.artefacts import Artefact, load
 from twinward_contracts.bindings import AccessAnchor, ModelRegistry, WitnessSet
-from twinward_ledger.chain import ChainClient, Receipt
+from twinward_ledger.chains.interfaces import ChainClient, Receipt
 from twinward_ledger.errors import EarlierContracts, TransactionReverted
 
 _MEMBERS: Final = "BudgetLedger"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from twinward.client.proofs import AnswerSigner
 from twinward_crypto import bls
 from twinward_crypto.keys import KeyProvider, TenantId
-from twinward_ledger.note import NoteSigner, VerifierKey
-from twinward_ledger.witness import WitnessKeys
+from twinward_ledger.formats.note import NoteSigner, VerifierKey
+from twinward_ledger.witness.witness import WitnessKeys
 
 LOG_SEED = b"twinward/log-signing-key/1"
 WITNESS_SEED = b"twinward/witness-ed25519-key/1"

@@ -18,12 +18,12 @@ from twinward.core.private_files import write_public
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet
 from twinward_crypto import bls
 from twinward_crypto.errors import CryptoError, MalformedKey
-from twinward_ledger.agreement import agree, sign_as
-from twinward_ledger.anchor import Founder, register_all
-from twinward_ledger.chain import ChainClient
+from twinward_ledger.anchoring.agreement import agree, sign_as
+from twinward_ledger.anchoring.anchorer import Founder, register_all
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import ChainError, EarlierContracts, QuorumNotReached, TransactionReverted
-from twinward_ledger.note import Algorithm, VerifierKey
-from twinward_ledger.witness import WitnessKeys
+from twinward_ledger.formats.note import Algorithm, VerifierKey
+from twinward_ledger.witness.witness import WitnessKeys
 
 REVIEW_S = 72 * 3600
 """How long a hospital has to review an emergency, unless its consortium agreed otherwise when it was founded."""

@@ -15,8 +15,8 @@ from twinward.core.errors import Unavailable
 from twinward.core.private_files import write_private
 from twinward.node import Node
 from twinward.node.homes import home_of
-from twinward_ledger.anchor import Anchorer, ChainAnchor
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
+from twinward_ledger.witness.client import HttpWitness
 
 TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0

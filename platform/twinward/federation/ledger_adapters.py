@@ -10,9 +10,9 @@ from twinward.federation.errors import BudgetExhausted
 from twinward.federation.privacy_cohort import COHORT
 from twinward.federation.reservation import ReservedPrivacy
 from twinward_contracts import bindings
-from twinward_ledger.agreement import sign_as
+from twinward_ledger.anchoring.agreement import sign_as
 from twinward_ledger.errors import ChainError, QuorumNotReached, TransactionReverted
-from twinward_ledger.witness import WitnessKeys
+from twinward_ledger.witness.witness import WitnessKeys
 
 Answer = TypeVar("Answer")
 

@@ -16,9 +16,9 @@ from twinward.node.errors import KeysNotOwn
 from twinward.vault.keys.keyring import newest_kek
 from twinward.vault.storage.database import Schema, open_database
 from twinward_crypto.errors import InvalidSignature, KeyNotFound
-from twinward_ledger.checkpoint import open_checkpoint
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.note import VerifierKey
+from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.stores import open_store
 
 _SQLITE = "sqlite:"

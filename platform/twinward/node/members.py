@@ -16,11 +16,11 @@ from twinward.node.key_guard import require_held, require_own
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import MalformedPolicy
-from twinward_ledger.note import VerifierKey
-from twinward_ledger.policy import MAX_POLICY_BYTES, QuorumPolicy
+from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.formats.policy import MAX_POLICY_BYTES, QuorumPolicy
 from twinward_ledger.stores.witness_state import WitnessState
-from twinward_ledger.witness import Witness
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.witness.client import HttpWitness
+from twinward_ledger.witness.witness import Witness
 
 
 def own_keys(settings: Settings, *, make: bool = False, key_file: Path | None = None) -> KeyProvider:

@@ -56,18 +56,18 @@ from twinward.vault.segments.compaction import Compactor
 from twinward.vault.service import Vault
 from twinward.vault.storage.database import Schema, open_database
 from twinward.vault.storage.record_store import open_record_store
-from twinward_ledger.anchor import Anchorer, ChainAnchor
+from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
 from twinward_ledger.errors import SplitView
-from twinward_ledger.evidence import SplitViewEvidence
-from twinward_ledger.heartbeat import heartbeat
-from twinward_ledger.log import Log
-from twinward_ledger.policy import QuorumPolicy
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log.heartbeat import heartbeat
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.static_files import LogFiles
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.completeness import open_map_store
 from twinward_ledger.stores.witness_memory import WitnessMemory
-from twinward_ledger.tlog_tiles import LogFiles
-from twinward_ledger.witness import Witness, WitnessPeer
+from twinward_ledger.witness.evidence import SplitViewEvidence
+from twinward_ledger.witness.witness import Witness, WitnessPeer
 
 CONSENTS_FILE = "consents.db"
 

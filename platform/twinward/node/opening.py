@@ -19,11 +19,11 @@ from twinward.node.members import chain_key_of, identity_of, make_identity, poli
 from twinward.node.node import Neighbourhood, Node
 from twinward.node.resting import RestingChain, RestingKeys
 from twinward.node.store_guard import require_named_in_home, require_of_one_node, require_there
-from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain
-from twinward_ledger.note import VerifierKey
-from twinward_ledger.policy import Group, PolicyWitness, QuorumPolicy
-from twinward_ledger.witness import WitnessPeer
+from twinward_ledger.chains.interfaces import ChainClient
+from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.formats.policy import Group, PolicyWitness, QuorumPolicy
+from twinward_ledger.witness.witness import WitnessPeer
 
 
 def create_node(settings: Settings, *, cards: Sequence[WitnessCard] = (), clock: Clock | None = None) -> Node:

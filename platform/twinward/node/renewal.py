@@ -22,10 +22,10 @@ from twinward.node.errors import translated
 from twinward.node.node import Node
 from twinward.node.serving_lock import require_not_served
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, ModelRegistry
-from twinward_ledger.anchor import require_agreement
-from twinward_ledger.chain import ChainClient
-from twinward_ledger.cosignature import log_id
+from twinward_ledger.anchoring.anchorer import require_agreement
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import EarlierContracts
+from twinward_ledger.formats.cosignature import log_id
 
 
 @dataclass(frozen=True, slots=True)

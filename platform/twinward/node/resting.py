@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from twinward.core.restored_home import NotAtWork
 from twinward_contracts.artefacts import Artefact
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
-from twinward_ledger.chain import ChainClient, Receipt
+from twinward_ledger.chains.interfaces import ChainClient, Receipt
 from twinward_ledger.errors import ChainUnavailable
 
 

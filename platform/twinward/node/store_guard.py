@@ -16,9 +16,9 @@ from twinward.core.restored_home import DATABASES
 from twinward.node.errors import StoresNotOwn
 from twinward.node.node import Node
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.checkpoint import open_checkpoint
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint
-from twinward_ledger.leaf import LeafKind
+from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.formats.leaf import LeafKind
 
 _SQLITE = "sqlite:"
 _CALLED = {"records": "database of sealed records", "keyring": "keyring", "log": "access log"}

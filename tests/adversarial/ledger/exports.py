@@ -25,8 +25,8 @@ from twinward_crypto.canonical import canonicalize
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.chains.embedded import EmbeddedChain
-from twinward_ledger.export_seal import seal_export
-from twinward_ledger.note import NoteSigner
+from twinward_ledger.formats.export_seal import seal_export
+from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.stores.completeness import open_map_store
 from twinward_ledger.testing.consortium import ORIGIN, open_consortium
 

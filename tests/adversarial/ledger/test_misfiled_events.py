@@ -20,8 +20,8 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.audit.log_check import LogCheck
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import TwinId
-from twinward_ledger.heartbeat import heartbeat
-from twinward_ledger.store import Entry
+from twinward_ledger.log.heartbeat import heartbeat
+from twinward_ledger.log.store import Entry
 
 NOBODY = TwinId("01941f29-7c00-7000-8000-00000000dead")
 

@@ -21,9 +21,9 @@ from twinward.node import Node, create_node
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import PrivacyAccount, QuorumSignature, name_id
 from twinward_crypto import bls
-from twinward_ledger.agreement import sign_as
+from twinward_ledger.anchoring.agreement import sign_as
 from twinward_ledger.errors import TransactionReverted
-from twinward_ledger.witness import WitnessKeys
+from twinward_ledger.witness.witness import WitnessKeys
 
 HOSPITALS = ("st-anna", "northgate", "mercy")
 CAP = 1000

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.errors import LogCorrupt
-from twinward_ledger.fsck import fsck
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.store import Entry
-from twinward_ledger.stores import tiles
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log import tiles
+from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 SIGNER = NoteSigner("st-anna.example/access", bytes(range(32)))

@@ -21,10 +21,10 @@ from twinward.audit.errors import ProofRefused
 from twinward.audit.trust import Trust, check_proof, check_report
 from twinward.core.errors import BadInput
 from twinward_crypto.canonical import canonicalize
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.policy import QuorumPolicy
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.formats.policy import QuorumPolicy
 
-SCRIPT = Path(__file__).parents[3] / "ledger" / "twinward_ledger" / "twinward_verify.py"
+SCRIPT = Path(__file__).parents[3] / "ledger" / "twinward_ledger" / "standalone" / "twinward_verify.py"
 
 HOSPITALS_WORD = re.compile(r"anchor: null|anchor/(bitmap|block|transaction).*|.*opening: null")
 """What nothing in a file proves: a hospital that seals it may say so. Anybody else who changes it breaks the seal."""

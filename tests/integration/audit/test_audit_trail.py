@@ -41,14 +41,14 @@ from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
-from twinward_ledger.bundle import ProofBundle
-from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import InvalidProof
-from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.formats.leaf import Leaf, LeafKind
 from twinward_ledger.merkle import leaf_hash
+from twinward_ledger.proofs.bundle import ProofBundle
+from twinward_ledger.proofs.verifier import verify_bundle
 from twinward_ledger.testing.consortium import Consortium, open_consortium
-from twinward_ledger.verifier import verify_bundle
 
 ANNA, BERT = TwinId("01941f29-7c00-7000-8000-000000000001"), TwinId("01941f29-7c00-7000-8000-000000000002")
 EVENT = read_by_a_clinician(ANNA)

@@ -22,8 +22,8 @@ from twinward.audit import break_glass_journal as module
 from twinward.audit.break_glass_journal import BreakGlassJournal
 from twinward.audit.break_glass_records import Replayed
 from twinward.audit.errors import LogNotWritten
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 SIGNER = NoteSigner("st-anna.example/access", b"j" * 32)

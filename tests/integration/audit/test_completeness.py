@@ -30,18 +30,18 @@ from twinward.vault.keys.keyring import Keyring
 from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
-from twinward_ledger.access_report import AccessReport
-from twinward_ledger.bundle import ProofBundle
-from twinward_ledger.completeness import MapHead
-from twinward_ledger.completeness_store import LoggedHead
-from twinward_ledger.completeness_tree import MapTree
+from twinward_ledger.completeness.interfaces import LoggedHead
+from twinward_ledger.completeness.map import MapHead
+from twinward_ledger.completeness.tree import MapTree
 from twinward_ledger.errors import InvalidProof
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.report_verifier import verify_report
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.access_report import AccessReport
+from twinward_ledger.proofs.bundle import ProofBundle
+from twinward_ledger.proofs.report_verifier import verify_report
+from twinward_ledger.proofs.verifier import verify_bundle
 from twinward_ledger.stores.completeness import open_map_store
 from twinward_ledger.testing.consortium import Consortium, open_consortium
-from twinward_ledger.verifier import verify_bundle
 
 CARL = TwinId("01941f29-7c00-7000-8000-000000000003")
 

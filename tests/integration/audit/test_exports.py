@@ -32,8 +32,8 @@ from twinward.core.errors import Unavailable
 from twinward.core.visible_text import visible
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
-from twinward_ledger.access_report import AccessReport
-from twinward_ledger.report_verifier import verify_report
+from twinward_ledger.proofs.access_report import AccessReport
+from twinward_ledger.proofs.report_verifier import verify_report
 
 UNSEEN = TwinId("01941f29-7c00-7000-8000-00000000dead")
 """A patient whom nobody has accessed yet."""

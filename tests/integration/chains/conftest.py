@@ -6,7 +6,7 @@ import pytest
 
 from tests.grounds import Ground
 from tests.integration.chains.consortium import Consortium
-from twinward_ledger.chain import ChainClient
+from twinward_ledger.chains.interfaces import ChainClient
 
 
 @pytest.fixture

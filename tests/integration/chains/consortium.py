@@ -11,10 +11,10 @@ from tests.grounds import NOW_S
 from twinward_contracts.bindings import AccessAnchor, Call, QuorumSignature, WitnessSet, cosigned_message
 from twinward_crypto import bls
 from twinward_ledger import merkle
-from twinward_ledger.agreement import agree
-from twinward_ledger.chain import ChainClient
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.witness import WitnessKeys
+from twinward_ledger.anchoring.agreement import agree
+from twinward_ledger.chains.interfaces import ChainClient
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.witness.witness import WitnessKeys
 
 LOG_ID = sha256(b"log.hospital.example").digest()
 

@@ -9,8 +9,8 @@ from tests.integration.chains.consortium import LOG_ID, Consortium, leaf_hashes
 from twinward_contracts.bindings import AccessAnchor, Anchored, QuorumSignature, name_id
 from twinward_crypto import bls
 from twinward_ledger import merkle
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign_bls, log_id
 from twinward_ledger.errors import TransactionReverted
+from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, cosign_bls, log_id
 
 LEAVES = leaf_hashes(70)
 

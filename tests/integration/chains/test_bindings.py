@@ -15,8 +15,8 @@ from twinward_contracts.bindings import (
     WitnessSet,
     name_id,
 )
-from twinward_ledger.agreement import agree, sign_as
-from twinward_ledger.chain import ChainClient
+from twinward_ledger.anchoring.agreement import agree, sign_as
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import TransactionReverted
 from twinward_ledger.testing.consortium import hospitals_on, seeded
 

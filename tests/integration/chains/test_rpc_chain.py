@@ -17,9 +17,9 @@ from tests.anvil import FUNDED_KEY, running_anvil
 from tests.integration.chains.consortium import LOG_ID, Consortium, leaf_hashes
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import BudgetLedger, WitnessSet
-from twinward_ledger.chain import ChainClient
 from twinward_ledger.chains import open_chain
 from twinward_ledger.chains.embedded import EmbeddedChain
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.chains.rpc import RpcChain
 from twinward_ledger.errors import ChainError, ChainUnavailable, TransactionReverted, Unfunded, WrongChain
 

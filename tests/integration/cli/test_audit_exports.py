@@ -73,7 +73,7 @@ def test_growth_is_proven_to_who_kept_a_receipt(signed: Hospital, tmp_path: Path
     signed.run("audit", "trust", "--out", str(trust))
     signed.run("audit", "checkpoint")
     signed.run(*export(signed, later))
-    script = Path(__file__).parents[3] / "ledger" / "twinward_ledger" / "twinward_verify.py"
+    script = Path(__file__).parents[3] / "ledger" / "twinward_ledger" / "standalone" / "twinward_verify.py"
 
     def check(file: Path, *more: str) -> subprocess.CompletedProcess[str]:
         receipt = ("--receipt", str(tmp_path / "receipt"))

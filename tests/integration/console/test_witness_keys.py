@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from twinward.console import facts
-from twinward_ledger.anchor import Anchorer
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
+from twinward_ledger.anchoring.anchorer import Anchorer
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.log import Log
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_memory import Standing, WitnessMemory

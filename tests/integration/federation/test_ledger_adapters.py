@@ -22,7 +22,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator
 from twinward_contracts import bindings
-from twinward_ledger.agreement import sign_as
+from twinward_ledger.anchoring.agreement import sign_as
 from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.errors import ChainUnavailable
 from twinward_ledger.testing.consortium import hospitals_on, seeded

@@ -25,12 +25,12 @@ from twinward.vault.service import Vault
 from twinward.vault.storage.sqlite_records import SqliteRecordStore
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
-from twinward_ledger.anchor import Anchorer
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
+from twinward_ledger.anchoring.anchorer import Anchorer
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.log import Log
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
-from twinward_ledger.witness import WitnessPeer
+from twinward_ledger.witness.witness import WitnessPeer
 
 SYSTEM = NODE
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")

@@ -14,9 +14,9 @@ import threading
 import time
 
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.store import Entry, LogStore
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry, LogStore
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.postgres import PostgresLogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore

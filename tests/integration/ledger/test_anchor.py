@@ -11,12 +11,9 @@ import pytest
 
 from tests.grounds import Ground
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.agreement import agree
-from twinward_ledger.anchor import Anchorer
-from twinward_ledger.bundle import Opening, ProofBundle
-from twinward_ledger.chain import ChainClient
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.cosignature import AnchorDomain, log_id, verify_cosignature
+from twinward_ledger.anchoring.agreement import agree
+from twinward_ledger.anchoring.anchorer import Anchorer
+from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import (
     ChainUnavailable,
     InvalidProof,
@@ -26,13 +23,16 @@ from twinward_ledger.errors import (
     QuorumNotReached,
     SplitView,
 )
-from twinward_ledger.export_seal import seal_export
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import AnchorDomain, log_id, verify_cosignature
+from twinward_ledger.formats.export_seal import seal_export
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.bundle import Opening, ProofBundle
+from twinward_ledger.proofs.verifier import TrustPolicy, verify_bundle
 from twinward_ledger.testing.consortium import ORIGIN, Consortium, open_consortium, seeded
-from twinward_ledger.verifier import TrustPolicy, verify_bundle
-from twinward_ledger.witness import Cosignature, Proposal, Witness
+from twinward_ledger.witness.witness import Cosignature, Proposal, Witness
 
 
 class Cable:

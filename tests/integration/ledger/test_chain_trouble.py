@@ -12,8 +12,8 @@ from tests.anvil import FUNDED_KEY, Anvil, free_port, running_anvil
 from tests.grounds import NOW_S, rpc
 from twinward_ledger.chains.rpc import RpcChain
 from twinward_ledger.errors import ChainUnavailable, LogCorrupt, Unfunded
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.store import Entry
 from twinward_ledger.testing.consortium import ORIGIN, Consortium, open_consortium
 
 pytestmark = pytest.mark.slow

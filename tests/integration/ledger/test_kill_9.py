@@ -20,9 +20,9 @@ from tests.integration.ledger.nursery import SIGNER, WORKERS, group
 from tests.postgres import running_postgres
 from tests.tools import ROOT
 from twinward_ledger import merkle
-from twinward_ledger.fsck import fsck
-from twinward_ledger.log import Log
-from twinward_ledger.store import LogStore
+from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.sqlite import SqliteLogStore
 

@@ -13,17 +13,17 @@ import pytest
 from twinward_crypto import bls
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, verify_cosignature
 from twinward_ledger.errors import InvalidProof, LogCorrupt, NoSuchEntry, SplitView, WitnessRefused
-from twinward_ledger.log import Log
-from twinward_ledger.note import Note, NoteSigner
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, verify_cosignature
+from twinward_ledger.formats.note import Note, NoteSigner
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
+from twinward_ledger.proofs.verifier import verify_split_view
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.testing.consortium import StillClock, seeded
-from twinward_ledger.verifier import verify_split_view
-from twinward_ledger.witness import MAX_SKEW_S, Proposal, Witness
+from twinward_ledger.witness.witness import MAX_SKEW_S, Proposal, Witness
 
 SIGNER = NoteSigner("st-anna.example/access", bytes(range(32)))
 DOMAIN = AnchorDomain(31337, bytes(range(20)), 2)

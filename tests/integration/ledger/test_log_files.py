@@ -15,15 +15,15 @@ from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.demo.serving import served
 from twinward.node import Node, create_node
-from twinward_ledger.checkpoint import open_checkpoint
-from twinward_ledger.cosignature import cosign
 from twinward_ledger.errors import NoSuchEntry
-from twinward_ledger.heartbeat import heartbeat
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.policy import QuorumPolicy
+from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.formats.cosignature import cosign
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log.heartbeat import heartbeat
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.static_files import LogFiles, Tile, tiles_of
 from twinward_ledger.stores.sqlite import SqliteLogStore
-from twinward_ledger.tlog_tiles import LogFiles, Tile, tiles_of
 
 SIZE = 256 * 3 + 17
 SIGNER = NoteSigner("log.example/files", b"\1" * 32)

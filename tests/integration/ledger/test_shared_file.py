@@ -11,15 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 VISITOR = """
 import sys
 from pathlib import Path
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 store = SqliteLogStore(Path(sys.argv[1]))
 store.append([Entry(Leaf(LeafKind.NODE, n, bytes(32)).encode(), b"visitor", ()) for n in range(200)])

@@ -12,7 +12,7 @@ import pytest
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 

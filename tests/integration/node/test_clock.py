@@ -19,10 +19,10 @@ from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.node import Node, create_node, open_node
-from twinward_ledger.clock_doubt import MAX_LEAP_S
-from twinward_ledger.cosignature import AnchorDomain
+from twinward_ledger.anchoring.clock_doubt import MAX_LEAP_S
 from twinward_ledger.errors import WitnessRefused
-from twinward_ledger.witness import MAX_SKEW_S, Proposal
+from twinward_ledger.formats.cosignature import AnchorDomain
+from twinward_ledger.witness.witness import MAX_SKEW_S, Proposal
 
 DAY_MS = 86_400_000
 NOW_MS = int(time.time()) * 1000

@@ -18,7 +18,7 @@ from twinward.vault.storage.database import Schema, open_database
 from twinward.vault.storage.record_store import open_record_store
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
-from twinward_ledger.store import LogStore
+from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores import open_store
 
 TENANT = TenantId("st-anna")

@@ -27,8 +27,8 @@ from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
+from twinward_ledger.log.store import Entry
 from twinward_ledger.postgres import PostgresAddress
-from twinward_ledger.store import Entry
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.completeness_postgres import PostgresMapStore
 from twinward_ledger.stores.postgres import PostgresLogStore

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.integration.postgres.house import House, build
 from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 
 MARKER = b"ZEBRA-PLAINTEXT-MARKER"
 

@@ -10,15 +10,15 @@ import pytest
 
 from tests.witness_processes import WitnessProcess, start_liar, start_witness
 from twinward.core.clock import SystemClock
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.cosigning import Cosigning, Gathered
 from twinward_ledger.errors import SplitView
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner, VerifierKey
-from twinward_ledger.policy import QuorumPolicy
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.note import NoteSigner, VerifierKey
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_memory import Standing, WitnessMemory
+from twinward_ledger.witness.cosigning import Cosigning, Gathered
 
 SIGNER = NoteSigner("mercy.example/access", bytes(range(32)))
 

@@ -15,11 +15,12 @@ from tests.command_line import PROGRAM
 from twinward.consortium.witness.home import WitnessHome, WitnessSettings, create_witness
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict
-from twinward_ledger import evidence, merkle
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger import merkle
 from twinward_ledger.errors import MalformedEvidence, NotSignedByLog, SplitView
-from twinward_ledger.note import NoteSigner, VerifierKey
-from twinward_ledger.witness import Proposal
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.note import NoteSigner, VerifierKey
+from twinward_ledger.witness import evidence
+from twinward_ledger.witness.witness import Proposal
 
 ORIGIN = "mercy.example/access"
 FIRST, SECOND, THIRD = (NoteSigner(ORIGIN, bytes([number]) * 32) for number in (1, 2, 3))

@@ -20,15 +20,15 @@ from tests.command_line import PROGRAM
 from tests.dripping import DRIPS, FOR_S, dripping
 from tests.integration.witnesses.conftest import SIGNER, Network, forged
 from tests.witness_processes import WitnessProcess, start_witness
-from twinward_ledger import evidence
-from twinward_ledger.checkpoint import open_checkpoint
 from twinward_ledger.errors import SplitView, StaleProof, WitnessDown, WitnessSlow
-from twinward_ledger.log import Log
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_memory import Standing
-from twinward_ledger.witness import Proposal
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.witness import evidence
+from twinward_ledger.witness.client import HttpWitness
+from twinward_ledger.witness.witness import Proposal
 
 KILLS = int(os.environ.get("TWINWARD_TEST_KILLS", "30"))
 Make = Callable[..., Network]
@@ -249,7 +249,7 @@ def test_a_split_view_is_evidence_for_anybody(make_network: Make, tmp_path: Path
 def test_evidence_is_checked_with_the_ledger_alone(tmp_path: Path) -> None:
     found = evidence.SplitViewEvidence.of(forged(5), forged(5, b"\2" * 32), SIGNER.key)
     program = (
-        "import sys; from twinward_ledger.evidence import verify\n"
+        "import sys; from twinward_ledger.witness.evidence import verify\n"
         "print(verify(sys.stdin.buffer.read()).statement)\n"
         "assert not [name for name in sys.modules if name == 'twinward' or name.startswith('twinward.')]\n"
         "assert not {'httpx', 'sqlite3', 'web3', 'socket'} & set(sys.modules)\n"

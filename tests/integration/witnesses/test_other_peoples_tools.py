@@ -20,14 +20,14 @@ from tests.integration.witnesses.conftest import SIGNER
 from tests.integration.witnesses.test_split_views import static_server
 from tests.witness_processes import start_witness
 from twinward.core.clock import SystemClock
-from twinward_ledger.cosigning import Cosigning
-from twinward_ledger.log import Log
-from twinward_ledger.note import VerifierKey
-from twinward_ledger.policy import QuorumPolicy
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.static_files import LogFiles
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
-from twinward_ledger.tlog_tiles import LogFiles
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.witness.client import HttpWitness
+from twinward_ledger.witness.cosigning import Cosigning
 
 aics_tlog = pytest.importorskip("aics_tlog", reason="aics-tlog is not installed (pip install aics-tlog aics-witness)")
 feeder = pytest.importorskip("aics_witness.feeder", reason="aics-witness is not installed")

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from tests.command_line import PROGRAM
 from tests.witness_processes import WitnessProcess, start_witness
 from twinward_crypto import bls
-from twinward_ledger.note import VerifierKey
+from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.testing.consortium import StillClock, seeded
-from twinward_ledger.witness import Witness
-from twinward_ledger.witness_service import Limits, WitnessService
-from twinward_ledger.witness_wire import MAX_REQUEST_BYTES
+from twinward_ledger.witness.service import Limits, WitnessService
+from twinward_ledger.witness.wire import MAX_REQUEST_BYTES
+from twinward_ledger.witness.witness import Witness
 
 ORIGIN = "log.example/of-somebody-else"
 LOG = Ed25519PrivateKey.from_private_bytes(b"\7" * 32)

@@ -21,15 +21,15 @@ from tests.integration.witnesses.conftest import SIGNER
 from tests.witness_processes import WitnessProcess, start_witness
 from twinward.consortium.witness import split_views
 from twinward.core.errors import Unavailable
-from twinward_ledger import evidence
-from twinward_ledger.cosignature import cosign
-from twinward_ledger.log import Log
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.policy import Group, PolicyWitness, QuorumPolicy
-from twinward_ledger.store import Entry
+from twinward_ledger.formats.cosignature import cosign
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.formats.policy import Group, PolicyWitness, QuorumPolicy
+from twinward_ledger.log.log import Log
+from twinward_ledger.log.static_files import LogFiles
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
-from twinward_ledger.tlog_tiles import LogFiles
-from twinward_ledger.witness import Proposal
+from twinward_ledger.witness import evidence
+from twinward_ledger.witness.witness import Proposal
 
 NAMES = ("mercy", "northgate", "lakeside")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward_ledger.store import Entry
+from twinward_ledger.log.store import Entry
 from twinward_ledger.stores import postings
 
 tags = st.sampled_from([bytes([n]) * 16 for n in range(4)])

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.cosignature import cosign
 from twinward_ledger.errors import InvalidProof, MalformedEvidence
-from twinward_ledger.evidence import SplitViewEvidence, verify
-from twinward_ledger.note import NoteSigner
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import cosign
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.witness.evidence import SplitViewEvidence, verify
 
 LOG = NoteSigner("mercy.example/access", b"\1" * 32)
 WITNESS = NoteSigner("w.example", b"\2" * 32)

@@ -13,8 +13,8 @@ from twinward.audit.wording import PURPOSES, deed, row_sentence, sentence
 from twinward.console import charts
 from twinward.console.rows import shown
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward_ledger.bundle import Opening
-from twinward_ledger.leaf import LeafKind
+from twinward_ledger.formats.leaf import LeafKind
+from twinward_ledger.proofs.bundle import Opening
 
 EVENT = AccessEvent(
     at_ms=1_767_225_600_000,

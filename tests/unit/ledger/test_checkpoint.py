@@ -15,8 +15,9 @@ from tests.vectors.ledger.generate import vectors
 from twinward_contracts.bindings import cosigned_message
 from twinward_crypto import bls
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from twinward_ledger.cosignature import (
+from twinward_ledger.errors import MalformedCheckpoint, MalformedLeaf
+from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import (
     AnchorDomain,
     AnchorStatement,
     cosign,
@@ -24,10 +25,9 @@ from twinward_ledger.cosignature import (
     log_id,
     verify_cosignature,
 )
-from twinward_ledger.errors import MalformedCheckpoint, MalformedLeaf
-from twinward_ledger.leaf import Leaf, LeafKind
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.formats.note import Note, NoteSigner, Signature
 from twinward_ledger.merkle import EMPTY_ROOT
-from twinward_ledger.note import Note, NoteSigner, Signature
 
 SIGNER = NoteSigner("st-anna.example/access", bytes(range(32)))
 WITNESS = NoteSigner("witness.example", bytes(range(1, 33)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from twinward_crypto.errors import MalformedKey
 from twinward_ledger import merkle
-from twinward_ledger.completeness import (
+from twinward_ledger.completeness.map import (
     EMPTY_HASH,
     MapHead,
     MapProof,
@@ -29,11 +29,11 @@ from twinward_ledger.completeness import (
     subject_label,
     verify_map_proof,
 )
-from twinward_ledger.completeness_tree import MapTree
+from twinward_ledger.completeness.memory import MemoryMap
+from twinward_ledger.completeness.tree import MapTree
 from twinward_ledger.errors import InvalidProof, LogCorrupt, MalformedLeaf
-from twinward_ledger.leaf import Leaf, LeafKind
-from twinward_ledger.stores.completeness_memory import MemoryMap
-from twinward_ledger.twinward_verify import Refused, neighbour_node
+from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.standalone.twinward_verify import Refused, neighbour_node
 
 KEY = bytes(range(32))
 Rows = list[tuple[bytes, int, bytes]]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward_ledger.errors import MalformedLeaf
-from twinward_ledger.heartbeat import Gap, find_clock_steps, find_gaps, heartbeat, promise
-from twinward_ledger.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.log.heartbeat import Gap, find_clock_steps, find_gaps, heartbeat, promise
 
 HOUR = 60
 

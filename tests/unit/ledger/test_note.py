@@ -9,7 +9,7 @@ import pytest
 
 from twinward_crypto.errors import InvalidSignature, MalformedKey
 from twinward_ledger.errors import MalformedCheckpoint
-from twinward_ledger.note import Algorithm, Note, NoteSigner, Signature, VerifierKey, verify_note
+from twinward_ledger.formats.note import Algorithm, Note, NoteSigner, Signature, VerifierKey, verify_note
 
 SIGNER = NoteSigner("log.example/one", bytes(range(32)))
 TEXT = "hello\nworld\n"

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.cosignature import cosign
 from twinward_ledger.errors import MalformedPolicy, QuorumNotReached
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.policy import MAX_POLICY_BYTES, Group, PolicyWitness, QuorumPolicy
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import cosign
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.formats.policy import MAX_POLICY_BYTES, Group, PolicyWitness, QuorumPolicy
 
 LOG = NoteSigner("log.example/one", b"\1" * 32)
 SIGNERS = {name: NoteSigner(f"w.example/{name}", bytes([number]) * 32) for number, name in enumerate("abcdef", 2)}

@@ -13,16 +13,16 @@ from typing import Any
 
 from twinward_crypto import bls, commitment
 from twinward_ledger import merkle
-from twinward_ledger.anchor_record import AnchorRecord
-from twinward_ledger.bundle import Opening, ProofBundle
-from twinward_ledger.checkpoint import Checkpoint, sign_checkpoint
-from twinward_ledger.completeness import MapHead, MapProof, key_commitment, subject_label
-from twinward_ledger.completeness_tree import MapTree
-from twinward_ledger.cosignature import AnchorDomain, AnchorStatement, cosign, cosign_bls
-from twinward_ledger.export_seal import seal_export
-from twinward_ledger.leaf import EVENT_DOMAIN, Leaf, LeafKind
-from twinward_ledger.note import NoteSigner
-from twinward_ledger.stores.completeness_memory import MemoryMap
+from twinward_ledger.completeness.map import MapHead, MapProof, key_commitment, subject_label
+from twinward_ledger.completeness.memory import MemoryMap
+from twinward_ledger.completeness.tree import MapTree
+from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
+from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, cosign, cosign_bls
+from twinward_ledger.formats.export_seal import seal_export
+from twinward_ledger.formats.leaf import EVENT_DOMAIN, Leaf, LeafKind
+from twinward_ledger.formats.note import NoteSigner
+from twinward_ledger.proofs.bundle import Opening, ProofBundle
 
 FILE = Path(__file__).with_name("formats.json")
 KEY, SALT, EVENT = bytes(range(32)), bytes(range(32, 64)), b'{"resourceType":"AuditEvent"}'

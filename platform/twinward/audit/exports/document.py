@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from twinward.audit import event_format
 from twinward.audit.interfaces import AccessEvent
-from twinward_ledger.access_report import AccessReport
-from twinward_ledger.anchor_record import AnchorRecord
-from twinward_ledger.leaf import MINUTE_MS
-from twinward_ledger.report_verifier import ReportVerdict, verify_report
-from twinward_ledger.verifier import TrustPolicy
+from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.formats.leaf import MINUTE_MS
+from twinward_ledger.proofs.access_report import AccessReport
+from twinward_ledger.proofs.report_verifier import ReportVerdict, verify_report
+from twinward_ledger.proofs.verifier import TrustPolicy
 
 
 @dataclass(frozen=True, slots=True)

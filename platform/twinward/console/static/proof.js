@@ -3,8 +3,8 @@
 "use strict";
 
 export const HASH_BYTES = 32;
-const LEAF_BYTES = 38;                                  // twinward_ledger/leaf.py
-const EVENT_DOMAIN = "twinward/access-event/1";         // twinward_ledger/leaf.py
+const LEAF_BYTES = 38;                                  // twinward_ledger/formats/leaf.py
+const EVENT_DOMAIN = "twinward/access-event/1";         // twinward_ledger/formats/leaf.py
 const COMMITMENT_LABEL = "twinward/commitment/1";       // twinward_crypto/commitment.py
 const KEY_ID_BYTES = 4, ED25519 = 1, SIGNATURE_BYTES = 64;
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinward.core.clock import iso
-from twinward_ledger.anchor import Anchorer
+from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.stores.witness_memory import ALARMING, Standing
 
 

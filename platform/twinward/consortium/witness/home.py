@@ -36,13 +36,13 @@ from twinward.core.secret_files import secret_in
 from twinward_crypto.errors import KeyProviderError, MalformedKey
 from twinward_crypto.keys import KekId, TenantId
 from twinward_crypto.providers import open_provider
-from twinward_ledger.checkpoint import Checkpoint
 from twinward_ledger.errors import LedgerError, MalformedPolicy
-from twinward_ledger.evidence import SplitViewEvidence
-from twinward_ledger.note import Algorithm, VerifierKey
+from twinward_ledger.formats.checkpoint import Checkpoint
+from twinward_ledger.formats.note import Algorithm, VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
-from twinward_ledger.witness import MAX_SKEW_S, Witness, WitnessKeys
-from twinward_ledger.witness_service import Limits, Report, WitnessService
+from twinward_ledger.witness.evidence import SplitViewEvidence
+from twinward_ledger.witness.service import Limits, Report, WitnessService
+from twinward_ledger.witness.witness import MAX_SKEW_S, Witness, WitnessKeys
 
 SETTINGS_FILE = "witness.toml"
 LOGS_FILE = "logs"

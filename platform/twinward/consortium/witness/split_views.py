@@ -19,15 +19,15 @@ from twinward.core.errors import BadInput, Unavailable
 from twinward.core.private_files import write_private
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.checkpoint import Checkpoint, open_checkpoint
-from twinward_ledger.cosignature import log_id
 from twinward_ledger.errors import InvalidProof, LedgerError, MalformedCheckpoint, WitnessRefused
-from twinward_ledger.evidence import SplitViewEvidence
-from twinward_ledger.note import VerifierKey
-from twinward_ledger.policy import QuorumPolicy
-from twinward_ledger.stores import tiles
-from twinward_ledger.tlog_tiles import Tile
-from twinward_ledger.witness_client import HttpWitness
+from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.formats.cosignature import log_id
+from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.formats.policy import QuorumPolicy
+from twinward_ledger.log import tiles
+from twinward_ledger.log.static_files import Tile
+from twinward_ledger.witness.client import HttpWitness
+from twinward_ledger.witness.evidence import SplitViewEvidence
 
 EVIDENCE_FOLDER = "evidence"
 TIMEOUT_S = 10.0

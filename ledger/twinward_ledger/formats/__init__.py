@@ -1,0 +1,1 @@
+"""What is signed and committed to, byte for byte: leaves, notes, checkpoints, cosignatures, policies, anchors."""

@@ -1,0 +1,1 @@
+"""What an auditor is handed, and the checks of it, offline."""
