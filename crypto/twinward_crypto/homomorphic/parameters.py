@@ -17,6 +17,8 @@ MAX_DIMENSION = 256
 MAX_LEVELS = 1024
 MAX_WEIGHT = 1024
 MAX_GROUPING = 256
+MAX_BUNDLE_BYTES = 64 << 20
+"""Of a query, a key or an answer as it travels (``wire``)."""
 
 _NOISE_MAX = 21  # SEAL samples errors from a centred binomial over 42 coins: |e| <= 21
 _NOISE_SIGMA = math.sqrt(42 / 4)

@@ -26,11 +26,10 @@ from itertools import accumulate, pairwise
 
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic import parts as parts_
-from twinward_crypto.homomorphic.parameters import Plan
+from twinward_crypto.homomorphic.parameters import MAX_BUNDLE_BYTES, Plan
 from twinward_crypto.homomorphic.parts import Kind as Kind
 from twinward_crypto.homomorphic.seal_format import Form
 
-MAX_BUNDLE_BYTES = 64 << 20
 MAX_ROWS = 1 << 24
 BINDING_BYTES = 32
 UNBOUND = bytes(BINDING_BYTES)

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 
 from twinward.api.fhir.parameters import of_every_request
 from twinward.api.http.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
-from twinward.client.messages import PREFIX as QUERIES
 from twinward.fhir.search.render import MEDIA_TYPE
+from twinward.protocol.messages import PREFIX as QUERIES
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 _FHIR = "/fhir"

@@ -1,4 +1,4 @@
-"""Similarity over HTTP: the contract of ``twinward.client.messages``, route by route."""
+"""Similarity over HTTP: the contract of ``twinward.protocol.messages``, route by route."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from twinward.access.service import Access
 from twinward.api.http.body import USUAL_BYTES, MessageT, read_message
 from twinward.api.http.json_body import documented
 from twinward.api.http.reason import Reason, reason_or
-from twinward.client.messages import (
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Purpose
+from twinward.node.cohort import RunningCohort
+from twinward.protocol.fields import QueryId
+from twinward.protocol.messages import (
     PREFIX,
     BudgetReply,
     DistanceReply,
@@ -21,18 +25,14 @@ from twinward.client.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
-    QueryId,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
-    Terms,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Action, Purpose
-from twinward.node.cohort import RunningCohort
+from twinward.protocol.terms import Terms
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Of a message with an encrypted part; all others have ``USUAL_BYTES`` at most."""

@@ -110,7 +110,7 @@ def open_(
     Example: twinward disclosure open labs.sealed --keys acme.keys --out ./records
     """
     with errors_taught(as_json=as_json):
-        from twinward.client.disclosed import MAX_FILE_BYTES, open_disclosed
+        from twinward.protocol.disclosed import MAX_FILE_BYTES, open_disclosed
 
         opened = open_disclosed(read_input(file, most=MAX_FILE_BYTES), _load(keys, passphrase_file))
         try:

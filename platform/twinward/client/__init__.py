@@ -19,9 +19,9 @@ from twinward.client.errors import (
 )
 from twinward.client.hospitals import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
 from twinward.client.keys import VendorKeys
-from twinward.client.messages import Mode
 from twinward.client.threshold import Threshold
 from twinward.client.vendor import VendorClient
+from twinward.protocol.terms import Mode
 
 __all__ = [
     "AnswerForged",

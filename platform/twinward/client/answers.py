@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.client.messages import Mode
 from twinward.client.threshold import Threshold, as_threshold
 from twinward.features.schema import Value
+from twinward.protocol.terms import Mode
 
 DEFAULT_SHARE = 0.05
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,21 +11,12 @@ import numpy as np
 
 from twinward.client.answers import Matches, Question
 from twinward.client.errors import AnswerMalformed, HospitalRefused, OutOfRange
-from twinward.client.messages import (
-    DistanceReply,
-    GatedQuery,
-    MatchReply,
-    MatrixSearch,
-    Mode,
-    ModeTerms,
-    Terms,
-    TokenRequest,
-    VendorKeyQuery,
-)
-from twinward.client.proofs import new_query_id
 from twinward.core.errors import BadInput
 from twinward.features import units
 from twinward.features.schema import Feature, FeatureSchema
+from twinward.protocol.messages import DistanceReply, GatedQuery, MatchReply, MatrixSearch, TokenRequest, VendorKeyQuery
+from twinward.protocol.proofs import new_query_id
+from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.gated import encrypt_gated_query
@@ -88,7 +78,7 @@ def gated_message(terms: Terms, mode: ModeTerms, gate: wire.Bundle, question: Qu
         epoch=terms.epoch,
         threshold_squared=limit,
         nearest=question.nearest,
-        bundle=base64.b64encode(data),
+        bundle=data,
         query_id=new_query_id(),
     )
     return message, len(data)
@@ -103,7 +93,7 @@ def own_key_message(
     secret = key or QueryKey.generate(plan)
     query = _making(lambda: secret.encrypt_query(levels, weights, binding=terms.binding()))
     data = query.bundle.encode()
-    message = VendorKeyQuery(epoch=terms.epoch, bundle=base64.b64encode(data), query_id=new_query_id())
+    message = VendorKeyQuery(epoch=terms.epoch, bundle=data, query_id=new_query_id())
     return OwnKeyQuery(message, len(data), plan, secret, query, limit, question.nearest)
 
 

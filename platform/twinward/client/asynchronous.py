@@ -13,12 +13,13 @@ import httpx
 from twinward.client.answers import Matches, Prepared, Question, Records, Values
 from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
-from twinward.client.messages import BudgetReply, Mode, Terms
 from twinward.client.threshold import Threshold
 from twinward.client.transport import Answer, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
 from twinward.core.outbound import async_connection, require_token
+from twinward.protocol.messages import BudgetReply
+from twinward.protocol.terms import Mode, Terms
 
 Result = TypeVar("Result")
 

@@ -10,19 +10,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ValidationError
 
 from twinward.client.errors import AnswerForged, AnswerMalformed, VersionUnknown
-from twinward.client.messages import (
-    OLDEST_PROTOCOL,
-    PROTOCOL,
-    MatchReply,
-    Mode,
-    Proof,
-    Terms,
-)
-from twinward.client.proofs import Kind, query_digest, require_proof
 from twinward.client.trust import KeyTrust
+from twinward.protocol.messages import MatchReply
+from twinward.protocol.proofs import Kind, Proof, query_digest, signed_bytes
+from twinward.protocol.terms import OLDEST_PROTOCOL, PROTOCOL, Mode, Terms
+from twinward_crypto.errors import CanonicalizationError
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -102,6 +99,21 @@ def checked(told: dict[str, Any], reply: Reply, asked: Asked, terms: Terms) -> R
     if (getattr(reply, "budget_left", None) or 0) < 0:
         raise AnswerMalformed("less than nothing is left")
     return reply
+
+
+def require_proof(kind: Kind, told: dict[str, Any], *, key: str) -> Proof:
+    """The proof in a JSON answer, once its signature by ``key`` (hex) holds.
+
+    Raises ``AnswerForged``: there is none, it is another key's, or something was altered.
+    """
+    try:
+        proof = Proof.model_validate(told.get("proof"))
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        rest = {name: value for name, value in told.items() if name != "proof"}
+        public.verify(bytes.fromhex(proof.signature), signed_bytes(kind, proof, rest))
+    except (InvalidSignature, CanonicalizationError, ValueError):  # pydantic's error is a ValueError
+        raise AnswerForged("the answer is not signed by the hospital's key, or was altered on its way") from None
+    return proof
 
 
 def _require_version(newest: object, oldest: object) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
@@ -30,8 +29,11 @@ from twinward.client.asking import (
 from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
 from twinward.client.errors import AnswerMalformed, HospitalRefused
 from twinward.client.keys import VendorKeys
-from twinward.client.messages import (
-    MAX_HANDLES,
+from twinward.client.transport import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, Answer, Unpacking, retry_after_s
+from twinward.client.trust import KeyTrust
+from twinward.core.errors import BadInput
+from twinward.protocol.fields import MAX_HANDLES
+from twinward.protocol.messages import (
     PREFIX,
     BudgetReply,
     DistanceReply,
@@ -41,21 +43,17 @@ from twinward.client.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
-    Mode,
-    ModeTerms,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
-    Terms,
+    SealedRecords,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
-    sealing_context,
 )
-from twinward.client.proofs import Kind, new_query_id
-from twinward.client.transport import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, Answer, Unpacking, retry_after_s
-from twinward.client.trust import KeyTrust
-from twinward.core.errors import BadInput
+from twinward.protocol.proofs import Kind, new_query_id
+from twinward.protocol.sealed_records import open_records
+from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import OpenError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.parameters import Plan
@@ -176,7 +174,7 @@ class Conversation:
                     epoch=terms.epoch,
                     handles=part,
                     categories=tuple(categories),
-                    recipient=base64.b64encode(keys.public),
+                    recipient=keys.public,
                     query_id=new_query_id(),
                 )
             except ValidationError:
@@ -185,8 +183,7 @@ class Conversation:
             if not {one.handle for one in reply.records} <= set(part):
                 raise AnswerMalformed("records that were not asked for")
             for sealed in reply.records:
-                info, aad = sealing_context(terms.binding(), sealed.handle)
-                found += _opened(keys, sealed.handle, sealed.sealed, info, aad)
+                found += _opened(keys, sealed, terms)
                 size += len(sealed.sealed)
             withheld, left = withheld or reply.withheld, reply.budget_left
         return Records(tuple(found), withheld, size, left)
@@ -266,7 +263,7 @@ class Conversation:
             return (yield from self._send("/matrix/search", Kind.MATRIX, message, terms, 0, size))
         if search.query is None:  # the token is kept: sent again, the query must be the same
             reply = yield from self._post("/matrix/token", Kind.TOKEN, message, terms, TokenReply)
-            token = base64.b64encode(reply.token)
+            token = reply.token
             search.query = MatrixQuery(epoch=message.epoch, token=token, query_id=search.query_id)
         return (yield from self._send("/matrix", Kind.MATRIX, search.query, terms, len(search.query.token), size))
 
@@ -312,17 +309,14 @@ def _plan(terms: Terms, mode: ModeTerms) -> Plan:
     return reading(lambda: mode.plan(terms.feature_schema))
 
 
-def _opened(keys: VendorKeys, handle: str, sealed: bytes, info: bytes, aad: bytes) -> list[Record]:
+def _opened(keys: VendorKeys, sealed: SealedRecords, terms: Terms) -> list[Record]:
     try:
-        content = json.loads(keys.open(sealed, info=info, aad=aad))
-        return [
-            Record(handle, str(one["type"]), str(one["category"]), base64.b64decode(one["content"], validate=True))
-            for one in content["records"]
-        ]
+        records = open_records(keys, sealed.sealed, binding=terms.binding(), handle=sealed.handle)
     except OpenError as error:
         raise AnswerMalformed("sealed records do not open with these keys") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except ValueError as error:
         raise AnswerMalformed("sealed records hold something else than records") from error
+    return [Record(sealed.handle, one.record_type, one.category, one.content) for one in records]
 
 
 def _refusal(answer: Answer, request: Request) -> HospitalRefused:

@@ -12,11 +12,12 @@ import httpx
 from twinward.client.answers import Matches, Prepared, Question, Records, Values
 from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
-from twinward.client.messages import BudgetReply, Mode, Terms
 from twinward.client.threshold import Threshold
 from twinward.client.transport import Answer, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.core.outbound import connection, require_token
+from twinward.protocol.messages import BudgetReply
+from twinward.protocol.terms import Mode, Terms
 from twinward_crypto.homomorphic.query import QueryKey
 
 DEFAULT_TIMEOUT_S = 60.0

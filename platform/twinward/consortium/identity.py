@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from twinward.client.proofs import AnswerSigner
+from twinward.protocol.proofs import AnswerSigner
 from twinward_crypto import bls
 from twinward_crypto.keys import KeyProvider, TenantId
 from twinward_ledger.formats.note import NoteSigner, VerifierKey

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from twinward.access.consent import Provision
 from twinward.client import Matches, VendorClient
-from twinward.client.messages import Mode
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.demo.cast import OFFICER, VENDOR
 from twinward.demo.display import Display
@@ -19,6 +18,7 @@ from twinward.demo.result import Query
 from twinward.demo.serving import served
 from twinward.features.schema import FeatureSchema
 from twinward.node import Node
+from twinward.protocol.terms import Mode
 from twinward.similarity.explainer import Observation
 
 SIMILARITY_YES = Provision(

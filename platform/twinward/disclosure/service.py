@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import replace
 
 from twinward.access.interfaces import AccessControl, AccessRequest, require_records
-from twinward.client.disclosed import DisclosedRecord, DisclosedRecords
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action
+from twinward.protocol.disclosed import DisclosedRecord, DisclosedRecords
 from twinward.vault.interfaces import RecordVault
 
 

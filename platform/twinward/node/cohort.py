@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from twinward.access.interfaces import Principal
 from twinward.access.service import Access
 from twinward.audit.interfaces import HeadTrail
-from twinward.client.messages import BudgetReply, KeptAnswer, Mode, ResultsReply, Terms
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
 from twinward.core.clock import Clock
@@ -19,6 +18,8 @@ from twinward.node.departures import Departures, Moment
 from twinward.node.homes import write_private
 from twinward.node.release_history import SealedDrawer
 from twinward.node.system import SYSTEM
+from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
+from twinward.protocol.terms import Mode, Terms
 from twinward.similarity.book import Book
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort_secrets import CohortSecrets

@@ -22,7 +22,8 @@ from typing import Protocol, TypeVar, cast
 import msgspec
 
 from twinward.access.interfaces import Principal
-from twinward.client.messages import (
+from twinward.core.errors import Conflict, NotFound
+from twinward.protocol.messages import (
     DistanceReply,
     GatedQuery,
     GateKeyReply,
@@ -36,8 +37,7 @@ from twinward.client.messages import (
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.client.proofs import AnswerSigner, Kind, new_query_id, query_digest
-from twinward.core.errors import Conflict, NotFound
+from twinward.protocol.proofs import AnswerSigner, Kind, new_query_id, query_digest
 from twinward.similarity.errors import SecretsUnreadable
 from twinward.similarity.interfaces import QueryBudget
 

@@ -26,7 +26,7 @@ import structlog
 
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
 from twinward_crypto.errors import CryptoError, MalformedBundle
-from twinward_crypto.homomorphic.wire import MAX_BUNDLE_BYTES
+from twinward_crypto.homomorphic.parameters import MAX_BUNDLE_BYTES
 
 ATTEMPTS = 3
 """How often a process that dies through no fault of the question is asked it."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.client.messages import binding_of
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.terms import binding_of
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.interfaces import FeatureSource, Match

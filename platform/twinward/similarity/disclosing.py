@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from secrets import SystemRandom
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.client.messages import MatchReply, Mode
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.protocol.messages import MatchReply
+from twinward.protocol.terms import Mode
 from twinward.similarity.book import Book
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets

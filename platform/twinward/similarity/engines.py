@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from twinward.client.messages import ModeTerms
+from twinward.protocol.terms import ModeTerms
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinward.access.interfaces import Principal
-from twinward.client.messages import BudgetReply, Terms
-from twinward.client.proofs import AnswerSigner, Kind
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.messages import BudgetReply
+from twinward.protocol.proofs import AnswerSigner, Kind
+from twinward.protocol.terms import Terms
 from twinward.similarity.interfaces import QueryBudget
 from twinward.similarity.offer import Offer
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from twinward.client.messages import MatrixSearch
+from twinward.protocol.messages import MatrixSearch
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.engines import MatrixEngine
 from twinward.similarity.errors import QueryMalformed

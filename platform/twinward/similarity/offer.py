@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twinward.client.messages import Mode, ModeTerms
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.terms import Mode, ModeTerms
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
 
 LEAKAGE: Mapping[Mode, str] = {

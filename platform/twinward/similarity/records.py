@@ -1,29 +1,26 @@
 """Records of released handles, sealed to the vendor's public key: one ``export`` decision per patient, by consent.
 
-Sealed content: RFC 8785 JSON ``{"records": [{"category", "content", "type"}]}``, content as base64, padded to a size
-bucket, under HPKE (``twinward_crypto.disclosure``) with ``client.messages.sealing_context``. The hospital's own log
-holds, with every decision, the SHA-256 of the key that was sealed to. A record is released as it was imported: what
-names a patient is in it, so it goes out only where that patient's consent covers its category for this vendor.
+How they are sealed: ``twinward.protocol.sealed_records``. The hospital's own log holds, with every decision, the
+SHA-256 of the key that was sealed to. A record is released as it was imported: what names a patient is in it, so it
+goes out only where that patient's consent covers its category for this vendor.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinward.access.interfaces import Principal, require_records
-from twinward.client.messages import RecordsReply, RecordsRequest, SealedRecords, sealing_context
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category
+from twinward.protocol.messages import RecordsReply, RecordsRequest, SealedRecords
+from twinward.protocol.sealed_records import ReleasedRecord, seal_records
 from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.interfaces import OpenedRecord, QueryBudget, RecordSource
-from twinward_crypto.canonical import canonicalize
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey
-from twinward_crypto.padding import pad
 
 MAX_PATIENT_BYTES = 12 << 20
 """Of one patient's records at once; whoever has more is asked for in fewer categories."""
@@ -85,15 +82,7 @@ def _categories(names: Sequence[str]) -> frozenset[Category]:
 def _sealed(handle: str, records: Sequence[OpenedRecord], recipient: bytes, binding: bytes) -> SealedRecords:
     if sum(len(record.content) for record in records) > MAX_PATIENT_BYTES:
         raise BadInput("one patient has too many records for one answer", hint="ask for fewer categories at once")
-    content = [
-        {
-            "category": record.category.value,
-            "content": base64.b64encode(record.content).decode(),
-            "type": record.record_type,
-        }
-        for record in records
-    ]
-    info, aad = sealing_context(binding, handle)
-    data = seal_to(recipient, pad(canonicalize({"records": content})), info=info, aad=aad)
+    told = [ReleasedRecord(one.record_type, one.category.value, one.content) for one in records]
+    data = seal_records(recipient, told, binding=binding, handle=handle)
     categories = tuple(sorted({record.category.value for record in records}))
-    return SealedRecords(handle=handle, categories=categories, sealed=base64.b64encode(data))
+    return SealedRecords(handle=handle, categories=categories, sealed=data)

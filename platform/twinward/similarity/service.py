@@ -11,7 +11,6 @@ handle or a distance goes out, ``export`` before a record does.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,7 +19,11 @@ import structlog
 from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.client.messages import (
+from twinward.core.clock import Clock, SystemClock
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.features.schema import FeatureSchema
+from twinward.protocol.messages import (
     BudgetReply,
     DistanceReply,
     GatedQuery,
@@ -29,20 +32,15 @@ from twinward.client.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
-    Mode,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
-    Terms,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
 )
-from twinward.client.proofs import AnswerSigner, Kind
-from twinward.core.clock import Clock, SystemClock
-from twinward.core.errors import Unavailable
-from twinward.core.vocabulary import Action, Purpose, TwinId
-from twinward.features.schema import FeatureSchema
+from twinward.protocol.proofs import AnswerSigner, Kind
+from twinward.protocol.terms import Mode, Terms
 from twinward.similarity.answers import Answers, Cabinet, Query, answered
 from twinward.similarity.book import Book, Drawer
 from twinward.similarity.cohort import Cohort
@@ -211,7 +209,7 @@ class Similarity:
     def gate_key(self) -> GateKeyReply:
         """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
         engine = self._offered(self._gated, Mode.GATED)
-        key = GateKeyReply(epoch=self._cohort.epoch, bundle=base64.b64encode(engine.public_key()))
+        key = GateKeyReply(epoch=self._cohort.epoch, bundle=engine.public_key())
         return self.answers.gate_key(key)
 
     @answered(Kind.GATED)
@@ -254,7 +252,7 @@ class Similarity:
         data, order = engine.scores(bundle, hidden)
         return DistanceReply(
             epoch=self._cohort.epoch,
-            bundle=base64.b64encode(data),
+            bundle=data,
             handles=tuple(handles.get(twins[row], "") for row in order),
             withheld="some patients let no distance out" if hidden.any() else "",
             budget_left=left,
@@ -274,7 +272,7 @@ class Similarity:
             resets_at_s = self._budget.resets_at_s(self._cohort.epoch)
             raise BudgetExhausted(principal.id, self._cohort.epoch, left, resets_at_s)
         token = engine.token(request.levels, request.threshold_squared)
-        return TokenReply(epoch=self._cohort.epoch, token=base64.b64encode(token))
+        return TokenReply(epoch=self._cohort.epoch, token=token)
 
     def observe_matrix(self, levels: NDArray[np.int64], threshold_squared: int) -> Observation:
         """One search as the outsourced tree's holder sees it. For the hospital's own eyes: no route leads here."""

@@ -11,8 +11,8 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from twinward.client import messages
-from twinward.client.messages import Mode, Terms
+from twinward.protocol import messages
+from twinward.protocol.terms import Mode, Terms
 from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.seal_format import Form
 

@@ -24,8 +24,9 @@ from twinward.client import (
     VendorClient,
     VersionUnknown,
 )
-from twinward.client.proofs import AnswerSigner, Kind, require_proof
+from twinward.client.checking import require_proof
 from twinward.core.errors import BadInput
+from twinward.protocol.proofs import AnswerSigner, Kind
 from twinward_crypto.homomorphic.gated import GateKey
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
@@ -260,12 +261,11 @@ def test_a_file_of_known_hospitals_that_is_none_is_not_passed_over(house: House,
 
 
 def _sign(house: House, kind: Kind, body: dict[str, Any]) -> None:
-    from twinward.client.messages import Proof
-    from twinward.client.proofs import _signed
+    from twinward.protocol.proofs import Proof, signed_bytes
 
     signer = house.service.answers._signer
     proof = Proof.model_validate(body.pop("proof"))
-    signature = signer._key.sign(_signed(kind, proof, body)).hex()
+    signature = signer._key.sign(signed_bytes(kind, proof, body)).hex()
     body["proof"] = proof.model_copy(update={"signature": signature}).model_dump(mode="json")
 
 

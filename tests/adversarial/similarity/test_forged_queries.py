@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 
 from tests.adversarial.similarity.forger import Forger, Slots
 from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
-from twinward.client.messages import Mode
 from twinward.core.vocabulary import Action
+from twinward.protocol.terms import Mode
 from twinward.similarity.engines import GatedEngine
 from twinward.similarity.shards import Blinding, Scorer
 from twinward_crypto.homomorphic.gated import EncryptedIndex, score_gated

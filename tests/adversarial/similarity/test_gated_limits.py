@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.similarity.house import VENDOR, House, schema_of
 from twinward.client import HospitalRefused
-from twinward.client.messages import GatedQuery, Mode
 from twinward.core.errors import Unavailable
+from twinward.protocol.messages import GatedQuery
+from twinward.protocol.terms import Mode
 from twinward.similarity.engines import GatedEngine
 from twinward.similarity.errors import QueryMalformed, SchemaMismatch
 from twinward.similarity.process_shards import ProcessScorer

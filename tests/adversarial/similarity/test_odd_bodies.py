@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from tests.adversarial.similarity.forger import Forger
 from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
-from twinward.client.messages import PREFIX, Mode
+from twinward.protocol.messages import PREFIX
+from twinward.protocol.terms import Mode
 
 SCHEMA = schema_of({"a": (0, 127), "b": (0, 127)})
 ROWS = np.random.default_rng(5).integers(0, 128, (6, 2))

@@ -17,8 +17,9 @@ import pytest
 
 from tests.integration.similarity.house import EPOCH, House, schema_of
 from twinward.access.interfaces import Principal
-from twinward.client.messages import GatedQuery, Mode
 from twinward.core.vocabulary import Role
+from twinward.protocol.messages import GatedQuery
+from twinward.protocol.terms import Mode
 from twinward.similarity.errors import BudgetExhausted, TooFast
 from twinward_crypto.homomorphic.gated import encrypt_gated_query
 

@@ -19,7 +19,7 @@ import pytest
 from tests.adversarial.similarity.native import Native
 from tests.integration.similarity.house import VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Question
-from twinward.client.messages import Mode
+from twinward.protocol.terms import Mode
 from twinward.similarity.child import Child
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
 from twinward.similarity.gate_process import GateProcess

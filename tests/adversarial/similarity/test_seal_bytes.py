@@ -5,7 +5,6 @@ In each test a process of its own shows that the bytes are deadly; the library r
 
 from __future__ import annotations
 
-import base64
 import faulthandler
 import json
 import os
@@ -21,8 +20,8 @@ import zstandard
 
 from tests.unit.similarity.test_vendor_client import MODES, TERMS, hospital
 from twinward.client import AnswerMalformed
-from twinward.client.messages import DistanceReply, GateKeyReply
 from twinward.features.schema import CARDIOMETABOLIC
+from twinward.protocol.messages import DistanceReply, GateKeyReply
 from twinward_crypto.errors import MalformedBundle, MalformedKey
 from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
@@ -125,10 +124,10 @@ def test_a_hospital_cannot_end_its_vendors_process() -> None:
     for part in (deadly, deadly + b"\xff" * (size - len(deadly)), b"\xff" * size):
         key = wire.Bundle(Kind.GATE_PUBLIC_KEY, gated, binding, (part,)).encode()
         with pytest.raises(AnswerMalformed):
-            hospital(gate_key=GateKeyReply(epoch=3, bundle=base64.b64encode(key))).query_gated({"age": 61})
+            hospital(gate_key=GateKeyReply(epoch=3, bundle=key)).query_gated({"age": 61})
     (size,) = {parts.size(form) for form in parts.forms(Kind.SCORES, own, rows=1)}
     for part in (deadly, deadly[:size] + b"\xff" * (size - len(deadly)), b"\xff" * size):
         scores = wire.Bundle(Kind.SCORES, own, binding, (part,), rows=1).encode()
-        reply = DistanceReply(epoch=3, bundle=base64.b64encode(scores), handles=("",), withheld="", budget_left=1)
+        reply = DistanceReply(epoch=3, bundle=scores, handles=("",), withheld="", budget_left=1)
         with pytest.raises(AnswerMalformed):
             hospital(vendor_key=reply).query_vendor_key({"age": 61})

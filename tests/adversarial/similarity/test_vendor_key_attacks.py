@@ -13,8 +13,9 @@ import pytest
 
 from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Threshold
-from twinward.client.messages import Mode, VendorKeyQuery
 from twinward.core.errors import BadInput
+from twinward.protocol.messages import VendorKeyQuery
+from twinward.protocol.terms import Mode
 from twinward.similarity.offer import Offer
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.query import QueryKey

@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
 from twinward.access.interfaces import Principal
-from twinward.client.messages import GatedQuery, MatrixSearch, Mode, VendorKeyQuery
 from twinward.core.vocabulary import Role, TwinId
+from twinward.protocol.messages import GatedQuery, MatrixSearch, VendorKeyQuery
+from twinward.protocol.terms import Mode
 from twinward_crypto.homomorphic.gated import encrypt_gated_query
 from twinward_crypto.homomorphic.query import QueryKey
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Hospital, run
-from twinward.client.disclosed import DisclosedRecord, DisclosedRecords, open_disclosed
 from twinward.client.keys import Stretching, VendorKeys
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.node import open_node
+from twinward.protocol.disclosed import DisclosedRecord, DisclosedRecords, open_disclosed
 
 PASSPHRASE = "correct horse battery"
 CHEAP = Stretching(memory_kib=64, iterations=1, lanes=1)

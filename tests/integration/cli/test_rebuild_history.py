@@ -10,12 +10,12 @@ import pytest
 from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, Hospital
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.reader import Filters
-from twinward.client.messages import MatrixSearch
 from twinward.core.config import Settings
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
+from twinward.protocol.messages import MatrixSearch
 from twinward.twins.models import DIRECTORY
 
 ACME, GLOBEX = Principal("acme", Role.VENDOR), Principal("globex", Role.VENDOR)

@@ -18,13 +18,13 @@ from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.api.http import problems
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
-from twinward.client import messages
-from twinward.client.messages import Mode
 from twinward.client.vendor import VendorClient
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.features.schema import Feature, FeatureSchema
+from twinward.protocol import messages
+from twinward.protocol.terms import Mode, Terms
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
 from twinward.similarity.interfaces import Groups, Match, QueryBudget, RecordSource, Release
@@ -216,7 +216,7 @@ def app_of(service: Similarity, principal: Principal = VENDOR) -> FastAPI:
     problems.install(app)
 
     @app.get(messages.PREFIX + "/schema")
-    def schema() -> messages.Terms:
+    def schema() -> Terms:
         return service.terms()
 
     @app.get(messages.PREFIX + "/gate-key")

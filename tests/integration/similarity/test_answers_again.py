@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, app_of, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client import HospitalRefused, HospitalUnreachable, Mode, Question, VendorClient
-from twinward.client.messages import GatedQuery, MatchReply, MatrixSearch
-from twinward.client.proofs import Kind
 from twinward.core.errors import Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Action, Role
 from twinward.node.answer_files import SealedAnswers
+from twinward.protocol.messages import GatedQuery, MatchReply, MatrixSearch
+from twinward.protocol.proofs import Kind
 from twinward.similarity import answers as kept_answers
 from twinward.similarity.answers import MOST_AT_ONCE
 

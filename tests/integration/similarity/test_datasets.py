@@ -18,9 +18,9 @@ import pytest
 from tests.integration.similarity.house import House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client import Matches, Question
-from twinward.client.messages import Mode
 from twinward.core.vocabulary import Role
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.terms import Mode
 
 NEAREST = 7
 NAMES = ("thyroid", "wdbc", "breastw", "heart", "pima", "icu")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.integration.similarity.house import House, schema_of
-from twinward.client.messages import Mode
+from twinward.protocol.terms import Mode
 
 LEVELS = np.random.default_rng(8).integers(0, 128, (40, 6))
 

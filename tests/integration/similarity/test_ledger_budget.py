@@ -11,7 +11,8 @@ import pytest
 
 from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused
-from twinward.client.messages import GatedQuery, MatrixQuery, MatrixSearch, Mode, TokenRequest, VendorKeyQuery
+from twinward.protocol.messages import GatedQuery, MatrixQuery, MatrixSearch, TokenRequest, VendorKeyQuery
+from twinward.protocol.terms import Mode
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.errors import BudgetExhausted, BudgetUnavailable, SchemaMismatch, WindowExhausted
 from twinward_contracts.bindings import BudgetLedger, WitnessSet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +144,7 @@ def test_nothing_readable_travels_and_other_keys_open_nothing(
         real = client_conversation.RecordsRequest
 
         def to_the_first(**given: object) -> object:  # asks with one key, opens with another
-            return real(**(given | {"recipient": base64.b64encode(keys.public)}))  # type: ignore[arg-type]
+            return real(**(given | {"recipient": keys.public}))  # type: ignore[arg-type]
 
         monkeypatch.setattr(client_conversation, "RecordsRequest", to_the_first)
         with pytest.raises(AnswerMalformed, match="do not open"):

@@ -12,10 +12,10 @@ from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, 
 from twinward.audit.wording import sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.answers import Question
-from twinward.client.messages import Mode
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.terms import Mode
 
 PIMA = schema_of(
     {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.vectors.te1 import generate, reference
-from twinward.client import disclosed
+from twinward.protocol import disclosed
 from twinward.vault.keys import retained_keys
 from twinward_crypto import envelope, hierarchy
 from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal

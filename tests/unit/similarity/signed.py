@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from twinward.client.messages import GateKeyReply, Terms
-from twinward.client.proofs import AnswerSigner, Kind, query_digest
+from twinward.protocol.messages import GateKeyReply
+from twinward.protocol.proofs import AnswerSigner, Kind, query_digest
+from twinward.protocol.terms import Terms
 
 SIGNER = AnswerSigner.generate()
 Reply = TypeVar("Reply", bound=BaseModel)

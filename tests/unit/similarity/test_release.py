@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.client.messages import ModeTerms, Terms, binding_of
 from twinward.client.threshold import Threshold
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import CARDIOMETABOLIC, Feature, FeatureSchema
+from twinward.protocol.terms import ModeTerms, Terms, binding_of
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.cohort_secrets import CohortSecrets
 from twinward.similarity.errors import QueryRefused, SecretsUnreadable

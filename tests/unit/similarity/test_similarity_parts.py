@@ -17,21 +17,14 @@ from hypothesis import strategies as st
 from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryDrawer, schema_of
 from tests.unit.similarity.signed import signed_answer, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, Question, Threshold, VendorClient, VendorKeys
-from twinward.client.messages import (
-    GatedQuery,
-    MatrixSearch,
-    Mode,
-    RecordsReply,
-    RecordsRequest,
-    SealedRecords,
-    Terms,
-    sealing_context,
-)
-from twinward.client.proofs import Kind
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.vocabulary import Action, TwinId
 from twinward.features.schema import CARDIOMETABOLIC
+from twinward.protocol.messages import GatedQuery, MatrixSearch, RecordsReply, RecordsRequest, SealedRecords
+from twinward.protocol.proofs import Kind
+from twinward.protocol.sealed_records import sealing_context
+from twinward.protocol.terms import Mode, Terms
 from twinward.similarity.book import Book
 from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
 from twinward.similarity.pace import Pace
@@ -256,7 +249,7 @@ def hospital(reply: RecordsReply) -> VendorClient:
 
 def sealed(content: bytes, handle: str = HANDLE) -> SealedRecords:
     info, aad = sealing_context(TERMS.binding(), handle)
-    data = base64.b64encode(seal_to(KEYS.public, pad(content), info=info, aad=aad))
+    data = seal_to(KEYS.public, pad(content), info=info, aad=aad)
     return SealedRecords(handle=handle, categories=("labs",), sealed=data)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 
 from tests.unit.similarity.signed import signed_gate_key, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, HospitalUnreachable, VendorClient
-from twinward.client.messages import DistanceReply, GateKeyReply, Mode, ModeTerms, Terms, VendorKeyQuery
 from twinward.core.errors import BadInput
 from twinward.features.schema import CARDIOMETABOLIC
+from twinward.protocol.messages import DistanceReply, GateKeyReply, VendorKeyQuery
+from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.homomorphic import wire
 
 MODES = tuple(
@@ -95,7 +95,7 @@ def test_answers_that_do_not_parse(body: str) -> None:
 
 
 def test_a_gate_key_that_is_none_is_not_used() -> None:
-    reply = GateKeyReply(epoch=3, bundle=base64.b64encode(b"TWHE" + bytes(100)))
+    reply = GateKeyReply(epoch=3, bundle=b"TWHE" + bytes(100))
     reply = signed_gate_key(reply, TERMS)
     with pytest.raises(AnswerMalformed):
         hospital(gate_key=reply).query_gated({"age": 61})
@@ -111,9 +111,9 @@ def test_scores_for_another_question_are_refused() -> None:
     """Too few handles, another epoch, or bytes that are no scores."""
     empty = wire.Bundle(wire.Kind.SCORES, MODES[1].plan(CARDIOMETABOLIC), TERMS.binding(), (), rows=1).encode()
     for reply in (
-        DistanceReply(epoch=4, bundle=base64.b64encode(empty), handles=("",), withheld="", budget_left=1),
-        DistanceReply(epoch=3, bundle=base64.b64encode(empty), handles=("",), withheld="", budget_left=1),
-        DistanceReply(epoch=3, bundle=base64.b64encode(b"no"), handles=(), withheld="", budget_left=1),
+        DistanceReply(epoch=4, bundle=empty, handles=("",), withheld="", budget_left=1),
+        DistanceReply(epoch=3, bundle=empty, handles=("",), withheld="", budget_left=1),
+        DistanceReply(epoch=3, bundle=b"no", handles=(), withheld="", budget_left=1),
     ):
         with pytest.raises(AnswerMalformed):
             hospital(vendor_key=reply).query_vendor_key({"age": 61})

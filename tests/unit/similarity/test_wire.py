@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic import parts, wire
-from twinward_crypto.homomorphic.parameters import plan
+from twinward_crypto.homomorphic.parameters import MAX_BUNDLE_BYTES, plan
 from twinward_crypto.homomorphic.query import QueryKey
 from twinward_crypto.homomorphic.residues import pack, unpack
 from twinward_crypto.homomorphic.wire import Kind, decode
@@ -73,7 +73,7 @@ def test_junk_is_refused_by_name(junk: bytes) -> None:
 
 def test_an_oversized_bundle_is_refused_by_its_length_alone() -> None:
     with pytest.raises(MalformedBundle, match="bytes"):
-        parse(DATA[:HEAD] + bytes(wire.MAX_BUNDLE_BYTES))
+        parse(DATA[:HEAD] + bytes(MAX_BUNDLE_BYTES))
 
 
 def test_version_1_is_told_to_update() -> None:

@@ -13,16 +13,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, Field
 
-from twinward.client.errors import AnswerForged
-from twinward.client.messages import Proof
+from twinward.protocol.fields import Digest, Message, QueryId
 from twinward_crypto.canonical import canonicalize
-from twinward_crypto.errors import CanonicalizationError
 
 _ANSWER = b"twinward/similarity/answer/1\x00"
 _QUERY = b"twinward/similarity/query/1\x00"
@@ -39,6 +36,25 @@ class Kind(StrEnum):
     TOKEN = "token"  # noqa: S105 - a kind of answer
     MATRIX = "matrix"
     RECORDS = "records"
+
+
+class Proof(Message):
+    """That an answer is a hospital's, to one question of one vendor. What is signed: see ``proofs``.
+
+    Attributes:
+        query_id, query: of what was asked; both empty where nothing was (terms, the gate's key).
+        vendor: who was answered; empty where it is everybody.
+        binding: ``binding_of`` hospital, schema and epoch.
+        key: the hospital's Ed25519 key for answers.
+        signature: 64 bytes.
+    """
+
+    query_id: QueryId | Annotated[str, Field(max_length=0)]
+    query: Digest | Annotated[str, Field(max_length=0)]
+    vendor: Annotated[str, Field(max_length=256)]
+    binding: Digest
+    key: Digest
+    signature: Annotated[str, Field(pattern=r"^([0-9a-f]{128})?$")]
 
 
 def new_query_id() -> str:
@@ -74,25 +90,11 @@ class AnswerSigner:
         """The proof of a reply (a message with a member ``proof``, whatever stands in it now)."""
         proof = Proof(query_id=query_id, query=query, vendor=vendor, binding=binding.hex(), key=self.key, signature="")
         told = reply.model_dump(mode="json", exclude={"proof"})
-        return proof.model_copy(update={"signature": self._key.sign(_signed(kind, proof, told)).hex()})
+        return proof.model_copy(update={"signature": self._key.sign(signed_bytes(kind, proof, told)).hex()})
 
 
-def require_proof(kind: Kind, told: dict[str, Any], *, key: str) -> Proof:
-    """The proof in a JSON answer, once its signature by ``key`` (hex) holds.
-
-    Raises ``AnswerForged``: there is none, it is another key's, or something was altered.
-    """
-    try:
-        proof = Proof.model_validate(told.get("proof"))
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        rest = {name: value for name, value in told.items() if name != "proof"}
-        public.verify(bytes.fromhex(proof.signature), _signed(kind, proof, rest))
-    except (InvalidSignature, CanonicalizationError, ValueError):  # pydantic's error is a ValueError
-        raise AnswerForged("the answer is not signed by the hospital's key, or was altered on its way") from None
-    return proof
-
-
-def _signed(kind: Kind, proof: Proof, told: dict[str, Any]) -> bytes:
+def signed_bytes(kind: Kind, proof: Proof, told: dict[str, Any]) -> bytes:
+    """What the signature of a proof is over; ``told`` is the answer without it. Raises ``CanonicalizationError``."""
     content = {
         "kind": kind.value,
         "query_id": proof.query_id,

@@ -23,8 +23,8 @@ import json
 import struct
 from dataclasses import dataclass, field
 
-from twinward.client.keys import VendorKeys
 from twinward.core.errors import BadInput
+from twinward.protocol.sealed_records import RecipientKeys
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
@@ -84,7 +84,7 @@ class DisclosedRecords:
             raise BadInput("these records do not fit one file", hint="disclose fewer categories at once") from None
 
 
-def open_disclosed(data: bytes, keys: VendorKeys) -> DisclosedRecords:
+def open_disclosed(data: bytes, keys: RecipientKeys) -> DisclosedRecords:
     """Open a file that a hospital sealed to ``keys``.
 
     Raises:

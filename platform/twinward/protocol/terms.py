@@ -1,0 +1,104 @@
+"""What a hospital answers, now: its features, its modes, and the versions of the protocol that it speaks.
+
+**Versions.** ``Terms.protocol`` is what the node speaks, ``Terms.oldest_protocol`` the oldest it still answers. Members
+that a client does not know are ignored; what must not be ignored raises ``oldest_protocol``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from twinward.core.errors import BadInput
+from twinward.features.schema import FeatureSchema
+from twinward.protocol.fields import Epoch, Message
+from twinward.protocol.proofs import Proof
+from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
+
+PROTOCOL = 2
+"""Of this build: signed answers and query ids came with 2."""
+OLDEST_PROTOCOL = 2
+"""The oldest that this build still speaks, on both sides."""
+
+_BINDING = b"twinward/similarity/binding/v1"
+
+
+class Mode(StrEnum):
+    """How a query is asked."""
+
+    GATED = "gated"
+    VENDOR_KEY = "vendor-key"
+    MATRIX = "matrix"
+
+
+def _known_modes(told: object) -> object:
+    """Without modes that only a later build knows."""
+    if not isinstance(told, list):
+        return told
+    known = set(Mode)
+    return [
+        one for one in told if not (isinstance(one, dict) and isinstance(one.get("mode"), str)) or one["mode"] in known
+    ]
+
+
+class ModeTerms(Message):
+    """One mode as a hospital offers it: the parameters both sides derive the same plan from, and what it leaks."""
+
+    mode: Mode
+    profile: str = ""
+    max_weight: int = 1
+    weighted: bool = False
+    noise_width: int = 1
+    grouping: int = 1
+    leakage: str
+
+    def plan(self, schema: FeatureSchema) -> Plan:
+        """The plan these terms mean for a schema. Raises ``ParameterError`` or ``BadInput`` where they mean none."""
+        if self.profile and self.profile not in PROFILES:
+            raise BadInput("a hospital offers a ring this build does not know", hint="update twinward")
+        ring = PROFILES.get(self.profile)
+        if self.mode is Mode.GATED:
+            return plan_gated(schema.dimension, schema.levels, self.max_weight, weighted=self.weighted, profile=ring)
+        return plan(
+            schema.dimension,
+            schema.levels,
+            self.max_weight,
+            weighted=self.weighted,
+            noise_width=self.noise_width,
+            profile=ring,
+            grouping=self.grouping,
+        )
+
+
+class Terms(Message):
+    """What a hospital answers, now. ``fingerprint`` is the schema's, as the hospital computes it."""
+
+    hospital: str
+    epoch: Epoch
+    feature_schema: FeatureSchema
+    modes: Annotated[tuple[ModeTerms, ...], BeforeValidator(_known_modes)]
+    minimum_count: int
+    fingerprint: str = ""
+    protocol: int = PROTOCOL
+    oldest_protocol: int = OLDEST_PROTOCOL
+    proof: Proof | None = None
+
+    def binding(self) -> bytes:
+        """What every bundle of this hospital, schema and epoch carries."""
+        return binding_of(self.hospital, self.feature_schema, self.epoch)
+
+
+def binding_of(hospital: str, schema: FeatureSchema, epoch: int) -> bytes:
+    """SHA-256 of a tag, the hospital's name (length first), the schema's fingerprint and the epoch: 32 bytes."""
+    name = hospital.encode()
+    parts = (
+        _BINDING,
+        len(name).to_bytes(4, "big"),
+        name,
+        bytes.fromhex(schema.fingerprint()),
+        epoch.to_bytes(8, "big"),
+    )
+    return hashlib.sha256(b"".join(parts)).digest()
