@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.access.service import Access
 from twinward.api.http.acceptance import accept_of, acceptable
 from twinward.api.http.reason import Reason, reason_or
@@ -19,12 +18,13 @@ from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
 from twinward.audit.exports.printing import Printing
 from twinward.audit.growth import growth_file
-from twinward.audit.reader import AuditReader, AuditRow, Filters
+from twinward.audit.reader import AuditReader, Filters
 from twinward.audit.service import Audit
-from twinward.core.clock import Clock, iso
+from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.media_types import preferred
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
+from twinward.overview.log import event_json, inclusion_json, permit_to_examine
 
 MAX_INDEX = 2**53 - 1
 
@@ -63,47 +63,10 @@ EXAMINING = Reason(Purpose.COMPLIANCE)
 
 
 def officer_permit(
-    access: Access, principal: Principal, detail: str, twin: TwinId | None = None, why: Reason = EXAMINING
+    access: Access, principal: Principal, page: str, twin: TwinId | None = None, why: Reason = EXAMINING
 ) -> Permit:
-    """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
-    page = (("page", detail),)
-    return access.decide(
-        AccessRequest(principal, Action.AUDIT, why.purpose, twin, justification=why.justification, detail=page)
-    )
-
-
-def row_json(row: AuditRow) -> dict[str, Any]:
-    """One event as JSON. An erased one keeps its place and time only."""
-    shown: dict[str, Any] = {"index": row.index, "state": row.state.value, "minute": iso(row.minute_ms)}
-    event = row.event
-    if event is None:
-        return shown
-    return shown | {
-        "at": iso(event.at_ms),
-        "agent": event.agent,
-        "role": event.role.value,
-        "unit": event.unit,
-        "action": event.action.value,
-        "purpose": event.purpose.value,
-        "twin": event.twin,
-        "categories": [category.value for category in event.categories],
-        "decision": event.decision,
-        "reason": event.reason,
-        "policy_sha256": event.policy_hash,
-        "consent_version": event.consent_version,
-        "detail": dict(event.detail),
-    }
-
-
-def proof_json(audit: Audit, index: int) -> dict[str, Any]:
-    """What a browser needs to check one row by itself."""
-    bundle = audit.proofs.inclusion(index)
-    return {
-        "index": bundle.index,
-        "leaf": _base64(bundle.leaf),
-        "path": [_base64(node) for node in bundle.path],
-        "checkpoint": bundle.note.decode(),
-    }
+    """Leave to read the log, or one twin's part of it, itself logged."""
+    return permit_to_examine(access, AccessContext(principal, why.purpose, why.justification), page, twin)
 
 
 def accesses_file(node: AuditNode, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
@@ -149,20 +112,20 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
         permit = officer_permit(access, principal, "events", why=why)
         filters = Filters(TwinId(twin) if twin else None, agent, role, action, decision)
         page = reader.events(permit, before=before, limit=limit, filters=filters)
-        return {"events": [row_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
+        return {"events": [event_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
 
     @router.get("/events/{index}", summary="One event; for officers")
     def event(
         index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
     ) -> dict[str, Any]:
-        return row_json(reader.event(officer_permit(access, principal, "event", why=why), index))
+        return event_json(reader.event(officer_permit(access, principal, "event", why=why), index))
 
     @router.get("/events/{index}/proof", summary="The proof that an event is in the log; for officers")
     def proof(
         index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
     ) -> dict[str, Any]:
         officer_permit(access, principal, "proof", why=why)
-        return proof_json(audit, index)
+        return inclusion_json(audit, index)
 
     @router.get("/consistency", summary="The proof that the log only grew; for officers")
     def consistency(
@@ -200,7 +163,3 @@ def _form_of(accept: str) -> ExportFormat:
     forms = {media_type.partition(";")[0]: form for form, media_type in MEDIA_TYPES.items()}
     chosen = preferred(accept, tuple(forms))
     return ExportFormat.PROOF if chosen is None else forms[chosen.name]
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -199,12 +199,12 @@ app.command("check-proof")(proof_checking.check_proof)
 
 
 def _show_page(page: Page, *, as_json: bool) -> None:
-    from twinward.api.audit import row_json
     from twinward.audit.wording import row_sentence
     from twinward.core.clock import iso
+    from twinward.overview.log import event_json
 
     if as_json:
-        show_json({"events": [row_json(row) for row in page.rows], "before": page.before})
+        show_json({"events": [event_json(row) for row in page.rows], "before": page.before})
         return
     shown = table("#", "when (UTC)", "decision", "what")
     for row in page.rows:

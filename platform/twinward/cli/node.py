@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -23,7 +22,6 @@ from twinward.cli.screen import (
     say,
     show_json,
 )
-from twinward.core.clock import iso
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
 from twinward.core.vocabulary import Role
@@ -291,72 +289,14 @@ def _about_keys(settings: Settings) -> str:
 
 def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
     """How things stand, and why the contracts cannot be read where they cannot."""
-    own = _own_status(node)
+    from twinward.overview.status import agreed_status, own_status
+
+    own = own_status(node).shown()
     try:
-        return own | _agreed_status(node), None
+        return own | agreed_status(node).shown(node.clock.now_ms()), None
     except (Conflict, Unavailable) as error:
         told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
         return own | {"consortium": None, "epoch": None, "vendors": None, "error": told}, error
-
-
-def _agreed_status(node: Node) -> dict[str, Any]:
-    """What the contracts say. Raises ``Conflict``, ``Unavailable``."""
-    from twinward.consortium.membership import refusals_told
-    from twinward.consortium.standing import standing_of
-
-    standing = standing_of(node.consortium, node.known_names())
-    with refusals_told():
-        budgets = node.consortium.budgets
-        epoch = budgets.current_epoch()
-        vendors = [
-            {"id": vendor.id, "queries_left": budgets.remaining_queries(vendor.id, epoch)}
-            for vendor in node.accounts.of_role(Role.VENDOR)
-        ]
-    return {"consortium": standing.shown(node.clock.now_ms()), "epoch": epoch, "vendors": vendors}
-
-
-def _own_status(node: Node) -> dict[str, Any]:
-    """What the node knows by itself."""
-    from twinward.consortium.witness.health import health_of
-
-    audit, census = node.audit.status(), node.keyring.census()
-    return {
-        "hospital": node.settings.hospital,
-        "tenant": node.settings.tenant,
-        "home": str(node.settings.home),
-        "restored": None if node.restored is None else asdict(node.restored),
-        "twins": len(set(node.twins.all()) - census.shredded),
-        "shredded": len(census.shredded),
-        "log": {
-            "size": audit.size,
-            "signed": audit.signed_size,
-            "witnesses": audit.witnesses,
-            "cosigned": audit.cosigned,
-            "quorum": audit.quorum,
-            "anchored": audit.anchored_size,
-            "anchored_block": audit.anchored_block,
-            "pending": audit.pending,
-            "waits": {"since": iso(audit.waits.since_ms), "why": audit.waits.text} if audit.waits else None,
-            "journal": {
-                "waiting": audit.journal.waiting,
-                "lost": audit.journal.cut_off,
-                "evidence": [str(one) for one in audit.journal.evidence],
-            },
-        },
-        "emergencies": asdict(node.emergencies.standing()),
-        "witnesses": [
-            {
-                "name": one.name,
-                "standing": one.standing.value,
-                "size": one.size,
-                "behind": one.behind,
-                "since": iso(one.since_ms) if one.since_ms else None,
-                "reason": one.reason,
-                "say": one.sentence,
-            }
-            for one in health_of(node.audit.anchorer)
-        ],
-    }
 
 
 class _Granted(NamedTuple):

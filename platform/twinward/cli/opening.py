@@ -106,10 +106,11 @@ def await_server(node: Node) -> None:
 
 def audit_permit(node: Node, account: str, what: str, twin: TwinId | None = None) -> Permit:
     """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
-    from dataclasses import replace
+    from twinward.access.interfaces import AccessContext
+    from twinward.overview.log import permit_to_examine
 
-    request = request_of(node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE, twin)
-    return node.access.decide(replace(request, detail=(*request.detail, ("page", what))))
+    context = AccessContext(node.accounts.named(account), Purpose.COMPLIANCE, detail=typed_by())
+    return permit_to_examine(node.access, context, what, twin)
 
 
 def _os_user() -> str:

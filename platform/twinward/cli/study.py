@@ -54,8 +54,9 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.core.clock import iso
+        from twinward.overview.external_use import registered_models
 
-        found = _registered(node)
+        found = registered_models(node)
         if as_json:
             show_json({"models": [_model_json(node, model) for model in found]})
             return
@@ -142,11 +143,6 @@ class _Budget:
         return self.left >= self.cost
 
 
-def _registered(node: Node) -> list[Model]:
-    registry = node.consortium.models
-    return [registry.model(number) for number in range(registry.count(), 0, -1)]
-
-
 def _model_json(node: Node, model: Model) -> dict[str, Any]:
     """One entry, and what the hospitals were charged for it: 0 for one taken over from an earlier contract."""
     reservation = node.consortium.models.reservation_of(model.number)
@@ -212,11 +208,12 @@ def _show_check(study: StudyProtocol, plan: PrivacyPlan, budgets: list[_Budget] 
 
 def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Model:
     """The ledger's entry of a card kept here. Raises ``Conflict`` unless card and model are what was registered."""
+    from twinward.overview.external_use import registered_models
     from twinward_contracts.bindings.names import name_id
 
     digest = hashlib.sha256(card).digest()
     named = {name_id(study), _protocol_of(card)}  # before reservations were, the ledger had the study's name
-    for model in _registered(node):
+    for model in registered_models(node):
         if model.study_id in named and hmac.compare_digest(model.card_hash, digest):
             if model_path.is_file() and not _is_model(model, model_path):
                 raise Conflict(f"{model_path.name} is not the model that was registered", hint="do not use it")

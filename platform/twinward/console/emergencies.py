@@ -12,7 +12,6 @@ from twinward.access.accounts import Session
 from twinward.access.emergencies import Emergencies
 from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency
 from twinward.access.justification import MAX_CHARS
-from twinward.api.audit import officer_permit
 from twinward.console.cookies import PATH
 from twinward.console.pages import Console
 from twinward.console.sessions import require_csrf
@@ -46,14 +45,14 @@ def add_emergencies(router: APIRouter, console: Console) -> None:
         require_csrf(session, csrf)
         if finding not in (JUSTIFIED, UNJUSTIFIED):
             raise BadInput("a review finds an emergency justified or unjustified", hint="go back and choose one")
-        permit = officer_permit(node.access, session.principal, "emergency review")
+        permit = console.permit(session, "emergency review")
         node.emergencies.review(permit, name, justified=finding == JUSTIFIED, note=note)
         return RedirectResponse(PAGE, status_code=303)
 
 
 def _page(console: Console, request: Request, session: Session) -> Response:
     node = console.node
-    every = node.emergencies.all(officer_permit(node.access, session.principal, "emergencies"))
+    every = node.emergencies.all(console.permit(session, "emergencies"))
     review_s = node.emergencies.limits.review_s
     waiting = sorted((one for one in every if not one.finding), key=lambda one: one.due_ms(review_s))
     reviewed = [one for one in every if one.finding]

@@ -1,10 +1,17 @@
-"""Errors on the console's pages: a page that says what happened and what to do, never JSON."""
+"""Errors on the console's pages: a page that says what happened and what to do, never JSON.
+
+A defect has a reference: the page shows it, the node's log says under it which kind of error it was. The error's text
+is in neither: it may hold data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import secrets
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
@@ -14,7 +21,10 @@ from starlette.exceptions import HTTPException
 from twinward.access.errors import PasswordMustChange, SignInRefused
 from twinward.api.http.problems import first_fault
 from twinward.console.cookies import PATH
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import TwinwardError, Unavailable
+from twinward_crypto.errors import KeyProviderError
+
+log = structlog.get_logger("twinward.console")
 
 _CHANGE_IT = "go back and change what you entered"
 _HINTS = {400: _CHANGE_IT, 408: "go back and send it again", 413: "go back and enter less"}
@@ -34,7 +44,8 @@ def page_route(show: ShowProblem) -> type[APIRoute]:
 
             async def handled(request: Request) -> Response:
                 try:
-                    return await handle(request)
+                    with _key_service_told():
+                        return await handle(request)
                 except PasswordMustChange:
                     return RedirectResponse(f"{PATH}/account", status_code=303)
                 except SignInRefused:
@@ -47,7 +58,28 @@ def page_route(show: ShowProblem) -> type[APIRoute]:
                     page = show(request, error.status_code, str(error.detail), _HINTS.get(error.status_code, ""))
                     page.headers.update(error.headers or {})
                     return page
+                except Exception as error:  # noqa: BLE001 - the last boundary: an officer gets a page, the log its kind
+                    return show(request, 500, *_defect(request, error))
 
             return handled
 
     return PageRoute
+
+
+@contextmanager
+def _key_service_told() -> Iterator[None]:
+    """A key service that does not answer is no defect: its operator has to know what is wrong with it."""
+    try:
+        yield
+    except KeyProviderError as error:
+        raise Unavailable(f"the key service cannot be used: {error}", hint=error.hint) from error
+
+
+def _defect(request: Request, error: Exception) -> tuple[str, str]:
+    """What a page says of an error that nobody expected, and the line in the node's log that it refers to."""
+    reference = secrets.token_hex(4)
+    log.error("defect", kind=type(error).__name__, method=request.method, reference=reference)
+    return (
+        "this page cannot be shown: something failed in the node",
+        f"try again; if it happens again, tell whoever runs the node the reference {reference}, which its log explains",
+    )

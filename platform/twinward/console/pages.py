@@ -13,12 +13,13 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.accounts import Session
+from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
-from twinward.api.audit import accesses_file, officer_permit
+from twinward.api.audit import accesses_file
 from twinward.audit.errors import LogTampered
 from twinward.audit.export_format import ExportFormat
 from twinward.audit.reader import Filters
-from twinward.console import charts, facts
+from twinward.console import charts, external_use, health
 from twinward.console.cookies import PATH
 from twinward.console.rows import shown
 from twinward.console.sessions import Sessions
@@ -26,9 +27,11 @@ from twinward.console.sign_in_gate import SignInGate
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.visible_text import visible_value
-from twinward.core.vocabulary import Action, TwinId
+from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.node import Node
 from twinward.node.trust import trust_of
+from twinward.overview import status as standing
+from twinward.overview.log import permit_to_examine
 
 PAGE_ROWS = 50
 CHART_EVENTS = 500
@@ -63,15 +66,18 @@ class Console:
         )
         return HTMLResponse(html, status_code=status)
 
+    def permit(self, session: Session, page: str, twin: TwinId | None = None) -> Permit:
+        """The officer's leave to look at a page; the log has it before anything is shown."""
+        return permit_to_examine(self.node.access, AccessContext(session.principal, Purpose.COMPLIANCE), page, twin)
+
     def problem(self, request: Request, status: int, message: str, hint: str) -> Response:
         """An error's page, with the navigation of whoever is signed in."""
-        session: Session | None
+        said = {"message": _sentence(message), "hint": _sentence(hint)}
         try:
             session = self.sessions.officer(request)
-        except TwinwardError:  # also where nobody can be known: an account store or a log that was altered
-            session = None
-        said = {"message": _sentence(message), "hint": _sentence(hint)}
-        return self.page(request, "problem.html", session, status=status, code=status, **said)
+            return self.page(request, "problem.html", session, status=status, code=status, **said)
+        except Exception:  # noqa: BLE001 - nobody is signed in, or what broke the page breaks its navigation, too
+            return self.page(request, "problem.html", None, status=status, code=status, **said)
 
     def sign_in_page(self, request: Request, *, refused: str = "", account: str = "", status: int = 200) -> Response:
         """The sign-in form."""
@@ -101,26 +107,26 @@ class Console:
     def home(self, request: Request, session: Session) -> Response:
         """One traffic light, what it rests on, and two charts."""
         node = self.node
-        permit = officer_permit(node.access, session.principal, "home")
-        said = facts.emergencies(node.emergencies.standing())
+        permit = self.permit(session, "home")
+        said = health.emergencies(node.emergencies.standing())
         try:
             page = node.audit_reader.events(permit, limit=CHART_EVENTS)
-            status = node.audit.status()
+            log = node.audit.status()
         except LogTampered as error:
             return self.page(
-                request, "home.html", session, **facts.alarm(error), chart=None, checkpoint="", emergencies=said
+                request, "home.html", session, **health.alarm(error), chart=None, checkpoint="", emergencies=said
             )
         events = [row.event for row in page.rows if row.event is not None]
-        seen_size, seen_at_ms = self._visit_before(session, status.signed_size)
+        seen_size, seen_at_ms = self._visit_before(session, log.signed_size)
+        now_ms = node.clock.now_ms()
         latest = node.log.latest()
         return self.page(
             request,
             "home.html",
             session,
-            lamp=facts.lamp(status, page.rows, node.log_check.last, node.clock.now_ms()),
-            facts=facts.facts(status, node.log_check.last, seen_size=seen_size, seen_at_ms=seen_at_ms)
-            + facts.troubles(node)
-            + facts.proposals(node),
+            health=health.health(log, page.rows, node.log_check.last, now_ms),
+            findings=health.status(log, node.log_check.last, seen_size=seen_size, seen_at_ms=seen_at_ms)
+            + health.alerts(standing.failing_witnesses(node.audit), standing.proposals(node), now_ms),
             chart={"total": len(events), "timeline": charts.timeline(events), "roles": charts.by_role(events)},
             checkpoint=latest[1].encode().decode() if latest else "",
             emergencies=said,
@@ -130,7 +136,7 @@ class Console:
         """The table of accesses, a page at a time."""
         node = self.node
         filters = _filters(chosen)
-        permit = officer_permit(node.access, session.principal, "accesses")
+        permit = self.permit(session, "accesses")
         page = node.audit_reader.events(permit, before=before, limit=PAGE_ROWS, filters=filters)
         status = node.audit.status()
         query = {name: value for name, value in chosen.items() if value}
@@ -153,13 +159,13 @@ class Console:
     def verify(self, request: Request, session: Session) -> Response:
         """Re-derive the whole log and say what was compared."""
         node = self.node
-        officer_permit(node.access, session.principal, "verify")
+        self.permit(session, "verify")
         try:
-            report = facts.sound(node.audit.verify())
-            witnesses = facts.witnesses(node)
+            report = health.sound(node.audit.verify())
+            witnesses = health.witnesses(standing.witnesses(node.audit))
         except LogTampered as error:
             node.log_check.note(error)
-            report, witnesses = facts.tampered(error), []
+            report, witnesses = health.tampered(error), []
         return self.page(request, "verify.html", session, report=report, witnesses=witnesses)
 
     def check(self, request: Request, session: Session) -> Response:
@@ -168,23 +174,13 @@ class Console:
 
     def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
         """All accesses to one twin as a download, proven complete."""
-        permit = officer_permit(self.node.access, session.principal, f"export {form.value}", twin)
+        permit = self.permit(session, f"export {form.value}", twin)
         return accesses_file(self.node, permit, twin, form)
 
-    def outside(self, request: Request, session: Session) -> Response:
+    def external_use(self, request: Request, session: Session) -> Response:
         """Vendors' and studies' budgets and registered models, from the chain."""
-        node = self.node
-        officer_permit(node.access, session.principal, "outside")
-        epoch, vendors = facts.vendors(node)
-        return self.page(
-            request,
-            "outside.html",
-            session,
-            epoch=epoch,
-            vendors=vendors,
-            privacy=facts.privacy(node),
-            models=facts.models(node),
-        )
+        self.permit(session, "outside")
+        return self.page(request, "external_use.html", session, **external_use.rows(self.node))
 
     def _visit_before(self, session: Session, signed_size: int) -> tuple[int, int]:
         """Size and time of the visit before this session: opening a page again does not make it the last visit."""

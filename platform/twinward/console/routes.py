@@ -12,9 +12,8 @@ from starlette.staticfiles import StaticFiles
 
 from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
-from twinward.api.audit import MAX_INDEX, proof_json
+from twinward.api.audit import MAX_INDEX
 from twinward.audit.export_format import ExportFormat
-from twinward.console import facts
 from twinward.console.cookies import PATH
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
@@ -23,6 +22,7 @@ from twinward.console.sessions import require_csrf
 from twinward.core.errors import BadInput, NotFound, Refused
 from twinward.core.vocabulary import TwinId
 from twinward.node import Node
+from twinward.overview.log import consistency_json, inclusion_json
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -156,15 +156,15 @@ def _page_routes(router: APIRouter, console: Console) -> None:
         return console.export(console.sessions.officer(request), TwinId(twin), form)
 
     @router.get("/outside")
-    def outside(request: Request) -> Response:
-        return console.outside(request, console.sessions.officer(request))
+    def external_use(request: Request) -> Response:
+        return console.external_use(request, console.sessions.officer(request))
 
 
 def _proof_routes(router: APIRouter, console: Console) -> None:
     @router.get("/proofs/{index}")
     def proof(request: Request, index: Annotated[int, InPath(ge=0, le=MAX_INDEX)]) -> Response:
         console.sessions.officer(request)  # a proof shows no event, so reading one is no access to anybody
-        return JSONResponse(proof_json(console.node.audit, index))
+        return JSONResponse(inclusion_json(console.node.audit, index))
 
     @router.get("/consistency")
     def consistency(
@@ -173,7 +173,7 @@ def _proof_routes(router: APIRouter, console: Console) -> None:
         new: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
     ) -> Response:
         console.sessions.officer(request)
-        return JSONResponse(facts.consistency(console.node, old, new))
+        return JSONResponse(consistency_json(console.node.audit, old, new))
 
 
 def _nowhere(router: APIRouter) -> None:

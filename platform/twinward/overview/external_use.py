@@ -1,0 +1,100 @@
+"""What outsiders asked and what it cost, from the consortium's contracts: queries, privacy, registered models.
+
+Every function raises ``Conflict`` where the contracts are an earlier release's, ``Unavailable`` where the chain does
+not answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.consortium.membership import refusals_told
+from twinward.core.vocabulary import Role
+from twinward.federation.privacy_cohort import COHORT
+from twinward.node import Node
+from twinward_contracts.bindings.model_registry import Model
+
+MICROS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class VendorQueries:
+    """One vendor's queries in the running epoch: how many it was granted, and how many are left."""
+
+    vendor: str
+    name: str
+    granted: int
+    left: int
+
+    @property
+    def spent(self) -> int:
+        """How many it asked."""
+        return self.granted - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class QueryBudgets:
+    """The running epoch, and what each vendor may ask in it."""
+
+    epoch: int
+    vendors: tuple[VendorQueries, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyBudget:
+    """What studies may learn of one hospital's patients, in millionths of 1/σ²: the cap, and what is taken of it."""
+
+    hospital: str
+    cap_micros: int
+    spent_micros: int
+    reserved_micros: int
+
+    @property
+    def used_per_cent(self) -> int:
+        """Of the cap, spent and reserved together."""
+        return round(100 * (self.spent_micros + self.reserved_micros) / self.cap_micros)
+
+
+def query_budgets(node: Node) -> QueryBudgets:
+    """The running epoch and each vendor's budget in it."""
+    with refusals_told():
+        budgets = node.consortium.budgets
+        epoch = budgets.current_epoch()
+        found = []
+        for vendor in node.accounts.of_role(Role.VENDOR):
+            granted, left = budgets.queries_per_epoch(vendor.id), budgets.remaining_queries(vendor.id, epoch)
+            found.append(VendorQueries(vendor.id, vendor.name or vendor.id, granted, left))
+        return QueryBudgets(epoch, tuple(found))
+
+
+def privacy_budgets(node: Node) -> list[PrivacyBudget]:
+    """Of each member hospital that has opened one."""
+    with refusals_told():
+        accounts = [(name, node.consortium.budgets.privacy(name, COHORT)) for name in node.settings.witnesses]
+    return [
+        PrivacyBudget(name, one.cap_micros, one.spent_micros, one.reserved_micros)
+        for name, one in accounts
+        if one.cap_micros
+    ]
+
+
+def registered_models(node: Node) -> list[Model]:
+    """Every model on the ledger, newest first."""
+    with refusals_told():
+        registry = node.consortium.models
+        return [registry.model(number) for number in range(registry.count(), 0, -1)]
+
+
+def studies_by_card(node: Node) -> dict[bytes, str]:
+    """The studies of the model cards this node keeps, by the hash under which the chain knows the card."""
+    named: dict[bytes, str] = {}
+    for path in sorted((node.settings.home / "models").glob("*.card.json")):
+        try:
+            content = path.read_bytes()
+            named[hashlib.sha256(content).digest()] = str(json.loads(content)["study"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not a card; the model is then shown by its hash
+    return named
