@@ -25,7 +25,7 @@ from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency, Registe
 from twinward.access.errors import AccessDenied, EmergencyOver, TooManyEmergencies
 from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Principal
 from twinward.access.process_lock import process_lock
-from twinward.audit.break_glass_log import BreakGlassLog
+from twinward.audit.break_glass.log import BreakGlassLog
 from twinward.audit.interfaces import AccessEvent, AuditTrail
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable

@@ -25,7 +25,7 @@ from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router
 from twinward.api.twins.records import twin_records_router
 from twinward.api.twins.targets import twin_targets_router
-from twinward.audit.writes import WriteLog
+from twinward.audit.events.write_index import WriteLog
 from twinward.fhir.rest.service import FhirService
 from twinward.node import Node
 from twinward.node.readiness import readiness_of

@@ -14,10 +14,10 @@ from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.access.service import Access
 from twinward.api.http.acceptance import accept_of, acceptable
 from twinward.api.http.reason import Reason, reason_or
-from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
+from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.exports.printing import Printing
-from twinward.audit.growth import growth_file
+from twinward.audit.proofs.consistency_file import growth_file
 from twinward.audit.reader import AuditReader, Filters
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock

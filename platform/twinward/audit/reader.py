@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-from twinward.audit import event_format
 from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchPatient, NotCosigned
+from twinward.audit.events import codec
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.ledger_errors import ledger_translated
@@ -135,7 +135,7 @@ class AuditReader(Generic[PermitT]):
                 twin, opening = sealer.open(index, entry)
                 sealer.require_filed(index, entry, twin, opening)
                 if opening is not None:
-                    yield event_format.decode(opening.event, self._audit.log.origin)
+                    yield codec.decode(opening.event, self._audit.log.origin)
                 elif twin is None and Leaf.decode(entry.leaf).kind in (LeafKind.ACCESS, LeafKind.NODE):
                     raise LogTampered(f"event {index} has no body any more", first_bad_index=index)
 
@@ -244,7 +244,7 @@ class AuditReader(Generic[PermitT]):
         try:
             leaf = Leaf.decode(entry.leaf)
             twin, opening = self._audit.sealer.open(index, entry)
-            event = event_format.decode(opening.event, self._audit.log.origin) if opening else None
+            event = codec.decode(opening.event, self._audit.log.origin) if opening else None
         except (LedgerError, LogTampered, EventNotLoggable):
             return AuditRow(index, LeafKind.NODE, 0, RowState.DAMAGED, None, None)
         state = RowState.OPEN if event else RowState.ERASED

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from twinward.audit import emergency
-from twinward.audit.break_glass_journal import BreakGlassJournal, JournalState
-from twinward.audit.completeness import Completeness
+from twinward.audit.break_glass import journal_replay
+from twinward.audit.break_glass.journal import BreakGlassJournal, JournalState
 from twinward.audit.errors import ClockNotBelieved, EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
-from twinward.audit.event_sealer import EventSealer
+from twinward.audit.events.sealer import EventSealer
 from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
-from twinward.audit.proofs import Proofs
+from twinward.audit.proofs.completeness import Completeness
+from twinward.audit.proofs.proofs import Proofs
+from twinward.audit.proofs.verification import Verification, VerifyReport
 from twinward.audit.status import AuditStatus, cosigners
-from twinward.audit.verification import Verification, VerifyReport
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward.core.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
@@ -84,7 +84,7 @@ class Audit:
             self.completeness.hint(indices, [event.twin for event in events])
         if self.journal is not None:  # the log is back: what waits for it comes in now
             with suppress(LogNotWritten):
-                emergency.bring_in(self, self.journal)
+                journal_replay.bring_in(self, self.journal)
         return [
             LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
             for index, entry, event in zip(indices, entries, events, strict=True)
@@ -101,7 +101,7 @@ class Audit:
         except LogNotWritten:
             if self.journal is None:
                 raise
-            return emergency.keep(self, self.journal, events)
+            return journal_replay.keep(self, self.journal, events)
 
     def checkpoint_and_anchor(self) -> AnchorOutcome:
         """Log the completeness map, sign the log, have it cosigned, anchor it.
@@ -120,7 +120,7 @@ class Audit:
             raise NotAtWork("no checkpoint of its log is signed")
         try:
             if self.journal is not None:
-                emergency.bring_in(self, self.journal)
+                journal_replay.bring_in(self, self.journal)
             if self.completeness is not None:
                 self.completeness.publish()
             return self.anchorer.advance()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from twinward.audit.break_glass_journal import JournalState
+from twinward.audit.break_glass.journal import JournalState
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.errors import QuorumNotReached

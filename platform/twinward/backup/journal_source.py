@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward.audit.break_glass_journal import MAX_BYTES
+from twinward.audit.break_glass.journal import MAX_BYTES
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import CannotFreeze
 from twinward.backup.manifest import PLAIN

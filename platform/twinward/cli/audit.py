@@ -29,8 +29,8 @@ from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
+    from twinward.audit.proofs.verification import VerifyReport
     from twinward.audit.reader import Page
-    from twinward.audit.verification import VerifyReport
 
 app = typer.Typer(help="The access log: read, sign, verify, prove.", no_args_is_help=True)
 
@@ -199,7 +199,7 @@ app.command("check-proof")(proof_checking.check_proof)
 
 
 def _show_page(page: Page, *, as_json: bool) -> None:
-    from twinward.audit.wording import row_sentence
+    from twinward.audit.events.wording import row_sentence
     from twinward.core.clock import iso
     from twinward.overview.log import event_json
 

@@ -19,7 +19,7 @@ from twinward.vault.errors import TwinShredded
 
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessRequest, Permit, Principal
-    from twinward.audit.trust import Trust
+    from twinward.audit.proofs.trust import Trust
     from twinward.node import Node
 
 AsOption = Annotated[
@@ -49,7 +49,7 @@ def trust_in(trust_file: Path | None, home: Path | None) -> Trust:
         NotFound: there is neither.
         BadInput: the file is no trust file.
     """
-    from twinward.audit.trust import Trust
+    from twinward.audit.proofs.trust import Trust
 
     if trust_file is not None:
         return Trust.parse(read_input(trust_file))

@@ -12,7 +12,7 @@ from twinward.cli.opening import trust_in
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, read_input, say, show_json
 
 if TYPE_CHECKING:
-    from twinward.audit.trust import Proven
+    from twinward.audit.proofs.trust import Proven
     from twinward_ledger.proofs.report_verifier import ReportVerdict
 
 MAX_REPORT_BYTES = 256 << 20
@@ -36,7 +36,7 @@ def check_proof(
     Example: twinward audit check-proof event-17.proof --trust st-anna.trust.json
     """
     with errors_taught(as_json=as_json):
-        from twinward.audit import trust as trusting
+        from twinward.audit.proofs import trust as trusting
 
         raw = read_input(file, most=MAX_REPORT_BYTES)
         rule = None if policy is None else read_policy(policy)
@@ -48,7 +48,7 @@ def check_proof(
 
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:
-    from twinward.audit.wording import sentence
+    from twinward.audit.events.wording import sentence
     from twinward.core.clock import iso
     from twinward_ledger.formats.leaf import MINUTE_MS
 
@@ -68,11 +68,11 @@ def _show_proven(proven: Proven, *, as_json: bool) -> None:
 
 
 def _show_report(verdict: ReportVerdict, *, as_json: bool) -> None:
-    from twinward.audit import event_format
-    from twinward.audit.wording import sentence
+    from twinward.audit.events import codec
+    from twinward.audit.events.wording import sentence
 
     origin, names = verdict.checkpoint.origin, [name for name, _ in verdict.cosigned]
-    read = [None if row.event is None else event_format.decode(row.event, origin) for row in verdict.rows]
+    read = [None if row.event is None else codec.decode(row.event, origin) for row in verdict.rows]
     rows = [
         {"index": row.index, "event": None if event is None else f"{sentence(event)} ({event.decision})"}
         for row, event in zip(verdict.rows, read, strict=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.audit.export_format import ExportFormat
+from twinward.audit.exports.export_format import ExportFormat
 from twinward.cli.opening import audit_permit, node_at
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, progress, show_json
@@ -105,7 +105,7 @@ def consistency(
     Example: twinward audit consistency 120 480 --out growth.json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.audit.growth import growth_file
+        from twinward.audit.proofs.consistency_file import growth_file
 
         to = OutputFile(target, as_json=as_json)
         to.write(growth_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))

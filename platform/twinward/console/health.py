@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twinward.access import emergencies as glass
-from twinward.audit.break_glass_journal import JournalState
+from twinward.audit.break_glass.journal import JournalState
 from twinward.audit.errors import LogTampered
-from twinward.audit.log_check import LastCheck
+from twinward.audit.proofs.log_check import LastCheck
+from twinward.audit.proofs.verification import VerifyReport
 from twinward.audit.reader import AuditRow, RowState
 from twinward.audit.status import AuditStatus
-from twinward.audit.verification import VerifyReport
 from twinward.consortium.standing import Proposal
 from twinward.consortium.witness.health import WitnessHealth
 from twinward.core.clock import iso

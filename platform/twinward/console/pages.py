@@ -17,7 +17,7 @@ from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.api.audit import accesses_file
 from twinward.audit.errors import LogTampered
-from twinward.audit.export_format import ExportFormat
+from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.reader import Filters
 from twinward.console import charts, external_use, health
 from twinward.console.cookies import PATH

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from twinward.audit.events.wording import PURPOSES, account_of, change_of, deed, row_sentence
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditRow, RowState
-from twinward.audit.wording import PURPOSES, account_of, change_of, deed, row_sentence
 from twinward.core.clock import iso
 
 

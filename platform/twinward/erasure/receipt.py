@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinward.audit.trust import Trust, check_proof
+from twinward.audit.proofs.trust import Trust, check_proof
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.erasure.service import DONE

@@ -16,15 +16,15 @@ from twinward.access.emergency_follow_up import FollowUp
 from twinward.access.interfaces import Permit
 from twinward.access.policy import Policy
 from twinward.access.service import Access
-from twinward.audit.break_glass_journal import BreakGlassJournal
-from twinward.audit.break_glass_log import BreakGlassLog
-from twinward.audit.completeness import Completeness
+from twinward.audit.break_glass.journal import BreakGlassJournal
+from twinward.audit.break_glass.log import BreakGlassLog
+from twinward.audit.events.store_heads import StoreHeads
+from twinward.audit.events.witness_voucher import WitnessVoucher
 from twinward.audit.interfaces import Head
-from twinward.audit.log_check import LogCheck
+from twinward.audit.proofs.completeness import Completeness
+from twinward.audit.proofs.log_check import LogCheck
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
-from twinward.audit.store_heads import StoreHeads
-from twinward.audit.witness_voucher import WitnessVoucher
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
 from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinward.audit.trust import Trust
+from twinward.audit.proofs.trust import Trust
 from twinward.node.node import Node
 
 

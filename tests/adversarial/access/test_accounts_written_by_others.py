@@ -17,7 +17,7 @@ from twinward.access import passwords
 from twinward.access.account_events import Doer
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
-from twinward.audit.event_format import decode
+from twinward.audit.events.codec import decode
 from twinward.core.clock import FixedClock
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import StoreAltered, Unavailable

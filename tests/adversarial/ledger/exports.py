@@ -13,11 +13,11 @@ from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.audit.completeness import Completeness
-from twinward.audit.growth import growth_file
+from twinward.audit.proofs.completeness import Completeness
+from twinward.audit.proofs.consistency_file import growth_file
+from twinward.audit.proofs.trust import Trust
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
-from twinward.audit.trust import Trust
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.vault.keys.keyring import Keyring

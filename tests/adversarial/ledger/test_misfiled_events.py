@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN, House, open_house
-from twinward.audit import body, event_format
 from twinward.audit.errors import LogTampered
-from twinward.audit.event_sealer import TAG_LABELS
+from twinward.audit.events import body, codec
+from twinward.audit.events.sealer import TAG_LABELS
 from twinward.audit.interfaces import AccessEvent
-from twinward.audit.log_check import LogCheck
+from twinward.audit.proofs.log_check import LogCheck
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import TwinId
 from twinward_ledger.log.heartbeat import heartbeat
@@ -37,7 +37,7 @@ def misfiled(
 ) -> Entry:
     """An entry whose sealed event says one thing and everything around it another."""
     keys = house.keyring
-    data = event_format.encode(event, house.consortium.log.origin)
+    data = codec.encode(event, house.consortium.log.origin)
     tenant = keys.audit_key(None)
     key = tenant if routed is None else keys.audit_key(routed)
     origin = house.consortium.log.origin

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.adversarial.ledger.exports import ANNA, NOBODY, Exports, changed_fields, flipped_bits, resealed
 from twinward.audit.errors import ProofRefused
-from twinward.audit.trust import Trust, check_proof, check_report
+from twinward.audit.proofs.trust import Trust, check_proof, check_report
 from twinward.core.errors import BadInput
 from twinward_crypto.canonical import canonicalize
 from twinward_ledger.formats.note import NoteSigner

@@ -20,7 +20,6 @@ from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
-from twinward.audit import event_format
 from twinward.audit.errors import (
     EventErased,
     EventNotLoggable,
@@ -29,6 +28,7 @@ from twinward.audit.errors import (
     NoSuchEvent,
     NotCosigned,
 )
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.reader import AuditReader, Filters, RowState
 from twinward.audit.service import Audit
@@ -252,7 +252,7 @@ def test_a_disclosed_event_convinces_an_auditor(anchored: House) -> None:
     bundle = ProofBundle.parse(anchored.reader.disclose(anchored.permit(), 1).encode())
     verdict = verify_bundle(bundle, policy)
     assert verdict.event is not None
-    assert event_format.decode(verdict.event, anchored.consortium.log.origin) == EVENT
+    assert codec.decode(verdict.event, anchored.consortium.log.origin) == EVENT
     assert bundle.opening is not None
     other = replace(bundle, opening=replace(bundle.opening, event=bundle.opening.event.replace(b"osei", b"evil")))
     with pytest.raises(InvalidProof):
@@ -466,12 +466,12 @@ events = st.builds(
 @given(events)
 def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
     """The quick writer against the general one."""
-    assert event_format.encode(event, "log.example") == canonicalize(event_format.as_fhir(event, "log.example"))
+    assert codec.encode(event, "log.example") == canonicalize(codec.as_fhir(event, "log.example"))
 
 
 @given(events)
 def test_events_round_trip(event: AccessEvent) -> None:
-    assert event_format.decode(event_format.encode(event, "log.example"), "log.example") == event
+    assert codec.decode(codec.encode(event, "log.example"), "log.example") == event
 
 
 @given(
@@ -482,12 +482,12 @@ def test_events_round_trip(event: AccessEvent) -> None:
 )
 def test_other_json_is_no_event(value: Any) -> None:
     with pytest.raises(EventNotLoggable):
-        event_format.decode(json.dumps(value).encode(), "log.example")
+        codec.decode(json.dumps(value).encode(), "log.example")
 
 
 @pytest.mark.parametrize("event", [EVENT, NO_TWIN, replace(EVENT, decision="deny", action=Action.SHRED)])
 def test_events_are_valid_fhir(event: AccessEvent) -> None:
     from fhir.resources.R4B.auditevent import AuditEvent
 
-    parsed = AuditEvent.model_validate_json(event_format.encode(event, "log.example"))
+    parsed = AuditEvent.model_validate_json(codec.encode(event, "log.example"))
     assert parsed.agent[0].requestor is True

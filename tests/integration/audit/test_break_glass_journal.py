@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tools import ROOT
-from twinward.audit import break_glass_journal as module
-from twinward.audit.break_glass_journal import BreakGlassJournal
-from twinward.audit.break_glass_records import Replayed
+from twinward.audit.break_glass import journal as module
+from twinward.audit.break_glass.journal import BreakGlassJournal
+from twinward.audit.break_glass.records import Replayed
 from twinward.audit.errors import LogNotWritten
 from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.store import Entry
@@ -259,7 +259,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 from tests.integration.audit.test_break_glass_journal import SIGNER, entry
-from twinward.audit.break_glass_journal import BreakGlassJournal
+from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
 def known(store, one):

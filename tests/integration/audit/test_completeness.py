@@ -19,9 +19,9 @@ from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
-from twinward.audit.completeness import Completeness
 from twinward.audit.errors import LogTampered, NoSuchEvent, NotCosigned
 from twinward.audit.exports.document import AccessDocument
+from twinward.audit.proofs.completeness import Completeness
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from tests.integration.audit.pdf_text import text_of
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT
 from tests.integration.audit.test_completeness import House, open_house
-from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
 from twinward.audit.exports.csv_table import COLUMNS, cell
 from twinward.audit.exports.document import AccessDocument
+from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.exports.fhir_bundle import INDEX_SYSTEM, LEAF_SYSTEM
 from twinward.audit.exports.printing import Printing
 from twinward.audit.exports.typeface import Typeface

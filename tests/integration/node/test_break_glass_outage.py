@@ -13,7 +13,7 @@ from tests.integration.console.house import CLINICIAN, OFFICER, House, build
 from tests.integration.console.test_console import sign_in
 from twinward.access.interfaces import AccessRequest
 from twinward.api.app import create_app
-from twinward.audit import break_glass_journal
+from twinward.audit.break_glass import journal
 from twinward.audit.errors import LogNotWritten
 from twinward.console import mount
 from twinward.core.clock import FixedClock
@@ -126,7 +126,7 @@ def test_they_outlive_the_process(house: House) -> None:
 
 
 def test_a_full_journal_refuses_an_emergency_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(break_glass_journal, "MAX_RECORDS", 1)
+    monkeypatch.setattr(journal, "MAX_RECORDS", 1)
     with log_down(house):
         house.node.access.decide(emergency(house.twins[0]))
         with pytest.raises(LogNotWritten, match="full"):

@@ -23,7 +23,7 @@ from twinward.access.emergencies import CHANGE, MOST_PATIENTS
 from twinward.access.emergency_follow_up import TRIES, FollowUp
 from twinward.access.errors import AccessDenied, EmergencyOver, PermitInvalid, TooManyEmergencies
 from twinward.access.interfaces import AccessRequest, Permit, Principal
-from twinward.audit import event_format
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
@@ -74,7 +74,7 @@ def officers(node: Node) -> Permit:
 def events(node: Node, before: int) -> list[AccessEvent]:
     entries = range(before, node.log.store.size())
     opened = [node.audit.sealer.open(index, node.log.store.entry(index))[1] for index in entries]
-    return [event_format.decode(one.event, node.log.origin) for one in opened if one is not None]
+    return [codec.decode(one.event, node.log.origin) for one in opened if one is not None]
 
 
 def phases(node: Node, before: int) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, schema_of
-from twinward.audit.wording import sentence
+from twinward.audit.events.wording import sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.answers import Question
 from twinward.core.errors import BadInput

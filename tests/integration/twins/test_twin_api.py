@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.integration.console.house import OFFICER, House, build
 from twinward.access.consent import Provision
-from twinward.audit import event_format
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward.core.vocabulary import Category, Role
 from twinward.demo.serving import served
@@ -75,7 +75,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, str]:
 def events_since(house: House, before: int) -> list[AccessEvent]:
     entries = range(before, house.size())
     opened = [house.node.audit.sealer.open(index, house.node.log.store.entry(index))[1] for index in entries]
-    return [event_format.decode(one.event, house.node.log.origin) for one in opened if one is not None]
+    return [codec.decode(one.event, house.node.log.origin) for one in opened if one is not None]
 
 
 def test_a_twin_is_shown_as_a_thing_with_measured_features(house: House, web: httpx.Client) -> None:

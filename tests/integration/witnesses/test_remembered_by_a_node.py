@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.audit.trust import check_proof
+from twinward.audit.proofs.trust import check_proof
 from twinward.consortium.witness.health import health_of
 from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError

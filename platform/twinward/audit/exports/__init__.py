@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twinward.audit.export_format import ExportFormat
 from twinward.audit.exports.document import AccessDocument
+from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
 
 MEDIA_TYPES: Final = {
@@ -39,7 +39,7 @@ def _csv(document: AccessDocument, _printing: Printing) -> bytes:
 
 
 def _pdf(document: AccessDocument, printing: Printing) -> bytes:
-    from twinward.audit.exports.printed import as_pdf
+    from twinward.audit.exports.pdf import as_pdf
 
     return as_pdf(document, printing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from twinward.audit import event_format
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward_ledger.formats.anchor_record import AnchorRecord
 from twinward_ledger.formats.leaf import MINUTE_MS
@@ -50,7 +50,7 @@ class AccessDocument:
                 row.index,
                 row.leaf.minute * MINUTE_MS,
                 row.leaf.encode(),
-                None if row.event is None else event_format.decode(row.event, report.origin),
+                None if row.event is None else codec.decode(row.event, report.origin),
             )
             for row in verdict.rows
         )

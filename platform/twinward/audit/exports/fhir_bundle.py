@@ -11,7 +11,7 @@ import json
 import uuid
 from typing import Any, Final
 
-from twinward.audit import event_format
+from twinward.audit.events import codec
 from twinward.audit.exports.document import AccessDocument, DocumentRow
 from twinward.core.clock import iso
 
@@ -31,7 +31,7 @@ def as_fhir_bundle(document: AccessDocument) -> bytes:
     ]
     bundle: dict[str, Any] = {
         "resourceType": "Bundle",
-        "identifier": {"system": event_format.SOURCE_SYSTEM, "value": f"{origin}#{document.report.subject}"},
+        "identifier": {"system": codec.SOURCE_SYSTEM, "value": f"{origin}#{document.report.subject}"},
         "type": "collection",
         "timestamp": iso(document.at_ms),
     }
@@ -42,9 +42,7 @@ def as_fhir_bundle(document: AccessDocument) -> bytes:
 
 def _resource(row: DocumentRow, document: AccessDocument) -> dict[str, Any]:
     origin = document.report.origin
-    resource = (
-        _erased(row, origin, document.report.subject) if row.event is None else event_format.as_fhir(row.event, origin)
-    )
+    resource = _erased(row, origin, document.report.subject) if row.event is None else codec.as_fhir(row.event, origin)
     resource["extension"] = [
         {"url": INDEX_SYSTEM, "valueString": str(row.index)},
         {"url": LEAF_SYSTEM, "valueBase64Binary": base64.b64encode(row.leaf).decode()},
@@ -58,12 +56,12 @@ def _erased(row: DocumentRow, origin: str, subject: str) -> dict[str, Any]:
     unknown = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
     return {
         "resourceType": "AuditEvent",
-        "type": event_format.TYPE,
+        "type": codec.TYPE,
         "recorded": iso(row.minute_ms),
         "outcomeDesc": "the event was erased; that it happened, and when, still stands",
         "agent": [{"who": unknown, "requestor": True}],
-        "source": {"observer": {"identifier": {"system": event_format.SOURCE_SYSTEM, "value": origin}}},
-        "entity": [{"what": {"identifier": {"system": event_format.TWIN_SYSTEM, "value": subject}}}],
+        "source": {"observer": {"identifier": {"system": codec.SOURCE_SYSTEM, "value": origin}}},
+        "entity": [{"what": {"identifier": {"system": codec.TWIN_SYSTEM, "value": subject}}}],
     }
 
 

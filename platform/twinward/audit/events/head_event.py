@@ -6,8 +6,8 @@ MAC in hex) in its detail.
 
 from __future__ import annotations
 
-from twinward.audit import event_format
 from twinward.audit.errors import EventNotLoggable
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent, Head
 from twinward.core.vocabulary import Action, Purpose, Role
 
@@ -46,7 +46,7 @@ def _note(reason: str, at_ms: int, detail: tuple[tuple[str, str], ...]) -> Acces
 def read(event: bytes, origin: str) -> tuple[str, Head] | None:
     """The store and the head that an event records; None for any other event."""
     try:
-        found = event_format.decode(event, origin)
+        found = codec.decode(event, origin)
         if found.action is not Action.NOTE:
             return None
         detail = dict(found.detail)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from twinward.audit.completeness import Completeness
 from twinward.audit.errors import NoSuchEvent
-from twinward.audit.event_sealer import ACCESS, EventSealer
+from twinward.audit.events.sealer import ACCESS, EventSealer
 from twinward.audit.ledger_errors import ledger_translated
+from twinward.audit.proofs.completeness import Completeness
 from twinward.core.vocabulary import TwinId
 from twinward_ledger import merkle
 from twinward_ledger.formats.anchor_record import AnchorRecord

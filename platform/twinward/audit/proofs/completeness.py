@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from twinward.audit import body
 from twinward.audit.errors import NoSuchEvent
+from twinward.audit.events import body
 from twinward.audit.interfaces import EventKeys
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import TwinId

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from twinward.audit.break_glass_records import JournalRecords, Replayed, Scan
+from twinward.audit.break_glass.records import JournalRecords, Replayed, Scan
 from twinward.audit.errors import LogNotWritten
 from twinward.core.private_files import write_private
 from twinward_ledger.formats.note import NoteSigner

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twinward.audit import head_event
-from twinward.audit.completeness import Completeness
 from twinward.audit.errors import LogTampered
-from twinward.audit.event_sealer import EventSealer
+from twinward.audit.events import head_event
+from twinward.audit.events.sealer import EventSealer
 from twinward.audit.interfaces import Head
+from twinward.audit.proofs.completeness import Completeness
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import InvalidSignature

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from twinward.audit.events.wording import PURPOSES, deed
 from twinward.audit.exports.document import AccessDocument, DocumentRow
-from twinward.audit.exports.page import INK, QUIET, WARN, Page
-from twinward.audit.exports.printed_table import Cell, PrintedTable
+from twinward.audit.exports.pdf_page import INK, QUIET, WARN, Page
+from twinward.audit.exports.pdf_table import Cell, PrintedTable
 from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
 from twinward.audit.exports.typeface import Typeface
-from twinward.audit.wording import PURPOSES, deed
 from twinward.core.clock import iso
 
 _COLUMNS: Final = ("No.", "When (UTC)", "Who", "What, and why", "Decision")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import Head
-from twinward.audit.verification import VerifyReport
+from twinward.audit.proofs.verification import VerifyReport
 from twinward.core.clock import Clock
 from twinward.core.errors import StoreAltered, TwinwardError
 from twinward_crypto.errors import CryptoError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from twinward.audit.exports.page import INK, LINE, SHADE, Page
+from twinward.audit.exports.pdf_page import INK, LINE, SHADE, Page
 
 SIZE_PT: Final = 7.5
 LINE_MM: Final = 4.1

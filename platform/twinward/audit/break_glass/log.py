@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from twinward.audit import event_format
 from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.service import Audit
@@ -82,7 +82,7 @@ class BreakGlassLog:
             _, opening = self._audit.sealer.open(-1 if index is None else index, entry)
             if opening is None:
                 return None
-            event = event_format.decode(opening.event, self._audit.log.origin)
+            event = codec.decode(opening.event, self._audit.log.origin)
         except (LogTampered, EventNotLoggable):
             return None  # `twinward audit verify` names it; care goes on
         return Noted(index, merkle.leaf_hash(entry.leaf), event)

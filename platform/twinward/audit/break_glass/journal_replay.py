@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from twinward.audit.break_glass_journal import BreakGlassJournal
+from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward.audit.errors import EventNotLoggable, LogNotWritten
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.core.errors import TwinwardError

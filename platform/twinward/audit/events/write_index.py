@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twinward.audit import body
+from twinward.audit.events import body
 from twinward.audit.service import Audit
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, TwinId

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
-from twinward.audit import body, event_format
 from twinward.audit.errors import EventNotLoggable, LogTampered
+from twinward.audit.events import body, codec
 from twinward.audit.interfaces import AccessEvent, EventKeys
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
@@ -92,7 +92,7 @@ class EventSealer:
         if opening is None:
             return
         try:
-            event = event_format.decode(opening.event, self._origin)
+            event = codec.decode(opening.event, self._origin)
         except EventNotLoggable as error:
             raise LogTampered(f"event {index} is none of this log's", first_bad_index=index) from error
         if event.at_ms // MINUTE_MS != leaf.minute:
@@ -119,7 +119,7 @@ class EventSealer:
         return keys
 
     def _entry(self, event: AccessEvent, keys: Mapping[TwinId | None, bytes]) -> Entry:
-        data = event_format.encode(event, self._origin)
+        data = codec.encode(event, self._origin)
         twin = event.twin if event.twin in keys else None
         sealed = body.seal_event(data, event.at_ms, twin, key=keys[twin], tenant_key=keys[None], origin=self._origin)
         values = (event.twin, event.agent, event.role.value, event.action.value, event.decision)

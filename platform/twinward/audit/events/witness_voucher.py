@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 
+from twinward.audit.events.store_heads import StoreHeads
 from twinward.audit.interfaces import EventKeys, Head
-from twinward.audit.store_heads import StoreHeads
 from twinward.core.errors import Unavailable
 from twinward_crypto.kdf import derive
 from twinward_ledger.errors import LogUnavailable

@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from twinward.audit import head_event
 from twinward.audit.errors import LogNotWritten, LogTampered
+from twinward.audit.events import head_event
 from twinward.audit.interfaces import AccessEvent, Head
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock

@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinward.audit import event_format
 from twinward.audit.errors import EventNotLoggable, ProofRefused
+from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
 from twinward.core.errors import BadInput
 from twinward_crypto.errors import CryptoError
@@ -141,7 +141,7 @@ def check_proof(raw: bytes, trust: Trust, rule: QuorumPolicy | None = None) -> P
     policy = trust.policy(rule)
     try:
         verdict = verify_bundle(bundle, policy)
-        event = None if verdict.event is None else event_format.decode(verdict.event, policy.log.name)
+        event = None if verdict.event is None else codec.decode(verdict.event, policy.log.name)
     except (LedgerError, CryptoError, EventNotLoggable) as error:
         raise ProofRefused(
             f"this proof does not hold: {error}", hint="was it made by the log this trust file is of?"
