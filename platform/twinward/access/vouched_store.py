@@ -13,7 +13,7 @@ mac     32       HMAC-SHA256 (FIPS 198-1) over mac of ``seq - 1``, seq, subject,
 ======  =======  ==================================================================================================
 
 The key is derived from the tenant's own in the key service. The newest (seq, mac) is the store's *head*; the access log
-records each (``audit.events.store_heads``), so a store that lacks what the log recorded last was turned back, and is refused.
+records each (``StoreHeads``), so a store that lacks what the log recorded last was turned back, and is refused.
 
 To use it:
 
