@@ -13,7 +13,8 @@ import pytest
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, VersionConflict
-from twinward.vault.interfaces import Compaction, Found, Member, RecordStore, SealedRow, SealedSegment, Span
+from twinward.vault.interfaces import RecordStore, Span
+from twinward.vault.models import Compaction, Found, Member, SealedRow, SealedSegment
 
 ANNA, BERN = TwinId("0198-anna"), TwinId("0198-bern")
 LABS, VITALS, NOTES = b"L" * 16, b"V" * 16, b"N" * 16

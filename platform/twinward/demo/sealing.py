@@ -18,7 +18,7 @@ from twinward.fhir.bulk.importer import bundle_of, find_files, read_file
 from twinward.fhir.mapping.origin import Origin
 from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport, Receipt
-from twinward.vault.interfaces import Member
+from twinward.vault.models import Member
 
 _MAX_IDS = 200
 """Looking for more takes longer than sealing them did."""

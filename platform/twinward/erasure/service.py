@@ -32,10 +32,10 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import RecordStore
-from twinward.vault.keys.cache import CHECK_EVERY_MS
-from twinward.vault.keys.erasure_journal import Doomed, UnfinishedErasure
+from twinward.vault.keys.erasure_journal import PendingShred, UnfinishedErasure
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.rotation import Progress, RotationPlan
+from twinward.vault.keys.twin_keys import CHECK_EVERY_MS
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
@@ -121,7 +121,7 @@ class Erasures:
         doomed = []
         for twin, request in zip(named, requests, strict=True):
             order = self._sealed_order(request, self._access.decide(request).log_index)
-            doomed.append(Doomed(twin, with_derived(request.categories), order))
+            doomed.append(PendingShred(twin, with_derived(request.categories), order))
         self._keyring.shred_all(doomed)
         for one in doomed:
             if not one.categories:

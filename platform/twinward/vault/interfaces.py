@@ -1,4 +1,4 @@
-"""What the vault stores, what its stores must do, and what other domains may ask of it."""
+"""What other domains may ask of the vault, and what its stores must do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Protocol
 
 from twinward.access.interfaces import Permit
 from twinward.core.vocabulary import Category, RecordId, TwinId
+from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion
+
+MAX_CONTENT_BYTES = 32 * 1024 * 1024
+MAX_REFERENCES = 64
+MAX_REFERENCE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,114 +53,6 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedRow:
-    """One row as storage sees it: opaque ids, blind tags, ciphertext. Nothing here is plaintext.
-
-    ``category_tag`` and ``type_tag`` are blind tags within one twin; ``previous_hash`` chains versions.
-    """
-
-    record_id: RecordId
-    version: int
-    twin: TwinId
-    category_tag: bytes
-    type_tag: bytes
-    generation: int
-    previous_hash: bytes
-    committed_at_ms: int
-    sealed: bytes
-    tags: tuple[bytes, ...] = ()
-    mark: bytes | None = None
-
-
-MARK_BYTES = 8
-MAX_MEMBERS = 256
-"""Records in one segment. It is also how many ids follow from a segment's own, whose last byte is zero."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSegment:
-    """Versions of many records of one twin and category, sealed together. Nothing here is plaintext.
-
-    Attributes:
-        segment_id: a UUIDv7 whose last byte is zero.
-        size: how many members it has, 1 to ``MAX_MEMBERS``.
-        members: empty where member *i* is version 1 of the record ``segment_id + i``; otherwise 28 bytes each: record
-            id 16, version 4, committed_at_ms 8.
-        type_tags: of the types in it, each once.
-        marks: 8 bytes a member.
-        tags: blind tags of members that are their records' newest versions, with their positions.
-    """
-
-    segment_id: str
-    twin: TwinId
-    category_tag: bytes
-    generation: int
-    size: int
-    committed_at_ms: int
-    type_tags: tuple[bytes, ...]
-    members: bytes
-    marks: bytes
-    sealed: bytes
-    tags: Sequence[tuple[bytes, int]] = ()
-
-    def place(self, position: int) -> tuple[RecordId, int, int]:
-        """Record id, version and committed_at_ms of a member."""
-        if not self.members:
-            return RecordId(f"{self.segment_id[:-2]}{position:02x}"), 1, self.committed_at_ms
-        raw = self.members[MEMBER_BYTES * position : MEMBER_BYTES * (position + 1)]
-        text = raw[:16].hex()
-        return (
-            RecordId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"),
-            int.from_bytes(raw[16:20], "big"),
-            int.from_bytes(raw[20:], "big"),
-        )
-
-
-MEMBER_BYTES = 28
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One version of a record that stands in a segment."""
-
-    segment: SealedSegment
-    position: int
-    record_id: RecordId
-    version: int
-    committed_at_ms: int
-
-    @property
-    def twin(self) -> TwinId:
-        """Whose it is."""
-        return self.segment.twin
-
-    @property
-    def category_tag(self) -> bytes:
-        """The blind tag of its category."""
-        return self.segment.category_tag
-
-    @property
-    def mark(self) -> bytes:
-        """Its mark's 8 bytes."""
-        return self.segment.marks[MARK_BYTES * self.position : MARK_BYTES * (self.position + 1)]
-
-
-Place = SealedRow | Member
-"""Where one version of a record stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a blind tag finds, without opening it: the record, its newest version, and whatever its marks show."""
-
-    twin: TwinId
-    record_id: RecordId
-    version: int
-    category_tag: bytes
-    mark: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
     """A record that is kept under a name: where, what its newest version is about (None: nobody can tell), and
     whether that version carries the mark that was asked for."""
@@ -172,16 +69,6 @@ StoredAt = tuple[int, RecordId, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When one version was stored, as storage sees it; ``type_tags`` are of the types that it may be of."""
-
-    at: StoredAt
-    twin: TwinId
-    category_tag: bytes
-    type_tags: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of time, ``[since_ms, until_ms)``, and in it what was stored before something else was."""
 
@@ -192,15 +79,6 @@ class Span:
     def covers(self, at: StoredAt) -> bool:
         """Whether a version stored then is in it."""
         return self.since_ms <= at[0] < self.until_ms and (self.before is None or at < self.before)
-
-
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """What one step of compaction takes out and puts in, at once."""
-
-    rows: Sequence[SealedRow]
-    segments: Sequence[SealedSegment]
-    made: Sequence[SealedSegment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +121,15 @@ class RecordStore(Protocol):
         is found by one of the tags that are said to be absent: looked at in the same transaction."""
         ...
 
-    def latest(self, record_id: RecordId) -> Place | None:
+    def latest(self, record_id: RecordId) -> StoredVersion | None:
         """The newest version of a record."""
         ...
 
-    def history(self, record_id: RecordId) -> list[Place]:
+    def history(self, record_id: RecordId) -> list[StoredVersion]:
         """Every version, oldest first."""
         ...
 
-    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[StoredVersion]:
         """The newest version of each of a twin's records, of the given categories or of all."""
         ...
 

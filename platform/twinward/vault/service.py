@@ -22,20 +22,12 @@ from twinward.vault.errors import (
     VersionConflict,
     not_released,
 )
-from twinward.vault.interfaces import (
-    Draft,
-    Place,
-    Record,
-    RecordStore,
-    Release,
-    SealedRow,
-    SealedSegment,
-)
+from twinward.vault.interfaces import Draft, Record, RecordStore, Release
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.models import SealedRow, SealedSegment, StoredVersion
 from twinward.vault.records.lookup import Lookup
-from twinward.vault.records.opening import Opening, type_tags
-from twinward.vault.records.sealer import Sealer
+from twinward.vault.records.sealer import Opening, Sealer, type_tags
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
@@ -240,7 +232,7 @@ class Vault(Lookup):
         except TwinNotFound:
             raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
 
-    def _open_all(self, permit: Permit, rows: Iterable[Place], opening: Opening) -> list[Record]:
+    def _open_all(self, permit: Permit, rows: Iterable[StoredVersion], opening: Opening) -> list[Record]:
         """Open rows, each only after the permit was checked for its category (once per category).
 
         What a record tells of may be more than the category it is filed under: without leave for that it is left out.
@@ -273,7 +265,9 @@ class Vault(Lookup):
             refused |= missing - covered
         return needed <= covered
 
-    def _head(self, permit: Permit, record: Record, opening: Opening, heads: dict[RecordId, SealedRow]) -> Place:
+    def _head(
+        self, permit: Permit, record: Record, opening: Opening, heads: dict[RecordId, SealedRow]
+    ) -> StoredVersion:
         """The row a record's new version follows."""
         record_id = record.record_id
         if record_id is None:

@@ -20,7 +20,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
-from twinward.vault.interfaces import Member
+from twinward.vault.models import Member
 
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee")
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer")

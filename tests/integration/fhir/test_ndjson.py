@@ -26,7 +26,7 @@ from twinward.fhir.mapping.origin import Origin
 from twinward.fhir.mapping.patients import patient_imports
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.ingest.bulk_import import BulkImport
-from twinward.vault.interfaces import Member
+from twinward.vault.models import Member
 from twinward.vault.segments.compaction import Compactor
 
 NOWHERE = Origin()

@@ -17,8 +17,8 @@ from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.vault.errors import CategoryShredded, RecordDamaged, TwinNotFound, TwinShredded
 from twinward.vault.interfaces import Draft
-from twinward.vault.keys.cache import CHECK_EVERY_MS
 from twinward.vault.keys.keyring import Keyring
+from twinward.vault.keys.twin_keys import CHECK_EVERY_MS
 from twinward_crypto import hierarchy
 from twinward_crypto.envelope import generation_of, open_sealed
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError

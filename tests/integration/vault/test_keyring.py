@@ -16,8 +16,8 @@ from twinward.core.errors import NotFound
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
-from twinward.vault.keys.cache import CACHE_TTL_MS
 from twinward.vault.keys.keyring import Keyring
+from twinward.vault.keys.twin_keys import CACHE_TTL_MS
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 

@@ -18,7 +18,8 @@ from twinward.core.clock import FixedClock
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
-from twinward.vault.interfaces import MAX_MEMBERS, Draft, Member, SealedRow
+from twinward.vault.interfaces import Draft
+from twinward.vault.models import MAX_MEMBERS, Member, SealedRow
 from twinward.vault.segments.compaction import LARGEST_BYTES, Compactor
 from twinward.vault.segments.payload import Inside, members, pack, unpack
 

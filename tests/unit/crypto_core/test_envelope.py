@@ -9,7 +9,7 @@ import pytest
 
 from tests.vectors.te1 import generate, reference
 from twinward.protocol import disclosed
-from twinward.vault.keys import retained_keys
+from twinward.vault.keys import twin_keys
 from twinward_crypto import envelope, hierarchy
 from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
@@ -139,9 +139,7 @@ def test_a_generation_is_read_only_from_an_envelope() -> None:
 
 def test_the_specification_names_every_constant() -> None:
     spec = (Path(__file__).parents[3] / "crypto" / "SPEC.md").read_text()
-    constants = [
-        value for module in (hierarchy, retained_keys, _hybrid_wrap, disclosed) for value in vars(module).values()
-    ]
+    constants = [value for module in (hierarchy, twin_keys, _hybrid_wrap, disclosed) for value in vars(module).values()]
     labels = {one.decode() for one in constants if isinstance(one, bytes) and one.startswith(b"twinward/")}
     assert labels >= {"twinward/category-key", "twinward/kept-keys", "twinward/hybrid-wrap", "twinward/records/1"}
     for constant in ("twinward/TE1", *labels):

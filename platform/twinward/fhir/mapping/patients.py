@@ -21,7 +21,7 @@ from twinward.fhir.mapping.observations import measurements_of, person_of
 from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search.parameters import is_identified
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
-from twinward.vault.records.payload import MAX_REFERENCE_BYTES
+from twinward.vault.interfaces import MAX_REFERENCE_BYTES
 
 _MAX_IDENTIFIERS = 24
 """Of one resource, that it is found by: each takes two of the references a record may have."""

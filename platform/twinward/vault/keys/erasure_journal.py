@@ -19,7 +19,7 @@ _erasure = Erasure.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class PendingShred:
     """What is to be shredded.
 
     Attributes:
@@ -42,7 +42,7 @@ class UnfinishedErasure:
         twin: whose.
         category_tags: under which the shredded categories' rows stood; none for the whole twin.
         kek_version: it is final once this version and all older ones are destroyed.
-        sealed: as in ``Doomed``.
+        sealed: as in ``PendingShred``.
     """
 
     number: int
@@ -55,7 +55,7 @@ class UnfinishedErasure:
 class ErasureJournal:
     """The table ``erasure``, within its caller's transactions."""
 
-    def add(self, connection: Connection, doomed: Doomed, tags: Sequence[bytes], kek_version: int) -> None:
+    def add(self, connection: Connection, doomed: PendingShred, tags: Sequence[bytes], kek_version: int) -> None:
         """Write down what was just shredded."""
         row = {"number": self.newest(connection) + 1, "twin": doomed.twin, "category_tags": b"".join(tags)}
         connection.execute(insert(_erasure).values(**row, kek_version=kek_version, sealed=doomed.sealed))

@@ -17,12 +17,10 @@ from sqlalchemy import func, select
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import TwinNotFound
-from twinward.vault.keys.cache import CACHE_TTL_MS, KeyCache
-from twinward.vault.keys.erasure_journal import Doomed, ErasureJournal, UnfinishedErasure
-from twinward.vault.keys.key_service import held_versions, translated_keys
+from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, UnfinishedErasure
 from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
-from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.keys.wrapped_keys import WrappedKeys, wrapped_under
+from twinward.vault.keys.twin_keys import CACHE_TTL_MS, KeyCache, TwinKeys
+from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, translated_keys, wrapped_under
 from twinward.vault.storage.database import Database, Schema
 from twinward.vault.storage.sqlite_engine import SqliteFile
 from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
@@ -172,12 +170,12 @@ class Keyring:
 
     def shred(self, twin: TwinId, categories: Collection[Category] = ()) -> None:
         """``shred_all`` of one twin, or of some of its categories."""
-        self.shred_all([Doomed(twin, frozenset(categories))])
+        self.shred_all([PendingShred(twin, frozenset(categories))])
 
-    def shred_all(self, doomed: Sequence[Doomed]) -> None:
+    def shred_all(self, doomed: Sequence[PendingShred]) -> None:
         """Destroy keys here, all or none in one durable step, and remember what is still to be done about them.
 
-        A shredded twin has no key any more. A twin of which categories were shredded has a new one: see ``kept_keys``.
+        A shredded twin has no key any more. One of which categories were shredded has a new one (``RetainedKeys``).
         Idempotent. Backups of this database hold the old keys until ``rotate`` and ``retire`` have followed: these are
         ``unfinished`` until ``finish``.
 

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.keys.key_service import held_versions, translated_keys
+from twinward.vault.keys.wrapped_keys import held_versions, translated_keys
 from twinward.vault.storage.database import Database
 from twinward.vault.storage.tables import RetiringKek, WrappedTwinKey
 from twinward_crypto import hierarchy

@@ -3,7 +3,8 @@ caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -11,12 +12,11 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import TwinId
 from twinward.vault.errors import RecordDamaged, TwinExists, TwinNotFound, TwinShredded, VaultUnavailable
-from twinward.vault.keys.erasure_journal import Doomed
-from twinward.vault.keys.key_service import held_versions, translated_keys
-from twinward.vault.keys.retained_keys import KeptKeys
-from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.keys.erasure_journal import PendingShred
+from twinward.vault.keys.twin_keys import RetainedKeys, TwinKeys
 from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
 from twinward_crypto import hierarchy
+from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 
@@ -85,10 +85,10 @@ class WrappedKeys:
         with translated_keys(opening=True):
             place = self._place(row)
             key = self._provider.unwrap(KekId(self._tenant, row.kek_version), row.wrapped, place)
-            kept = None if row.kept is None else KeptKeys.open(key, row.kept, place)
+            kept = None if row.kept is None else RetainedKeys.open(key, row.kept, place)
         return TwinKeys(TwinId(row.twin), row.generation, key, kept)
 
-    def shred(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
+    def shred(self, connection: Connection, doomed: PendingShred) -> tuple[bytes, ...]:
         """Destroy the key that opens what is doomed; return the tags of the categories that went.
 
         Raises:
@@ -109,7 +109,7 @@ class WrappedKeys:
             raise TwinNotFound(f"no twin {twin}")
         return ()
 
-    def _renew(self, connection: Connection, doomed: Doomed) -> tuple[bytes, ...]:
+    def _renew(self, connection: Connection, doomed: PendingShred) -> tuple[bytes, ...]:
         """Give a twin a new key, under which everything is kept that the old one gave, save the shredded categories."""
         row = connection.execute(select(_keys).where(_keys.c.twin == doomed.twin)).first()
         if row is None and self.is_shredded(connection, doomed.twin):
@@ -148,3 +148,39 @@ def wrapped_under(connection: Connection) -> int | None:
     if newest is not None and not isinstance(newest, int):
         raise RecordDamaged("a column of numbers holds something else: the keyring was altered")
     return newest
+
+
+def held_versions(provider: KeyProvider, tenant: TenantId) -> tuple[int, ...]:
+    """The live KEK versions of a tenant, ascending, at least one; the last wraps new keys.
+
+    Raises:
+        VaultUnavailable: the service holds none.
+        KeyProviderError: it refused or failed.
+    """
+    versions = provider.versions(tenant)
+    if not versions:
+        raise VaultUnavailable(
+            f"the key service {provider.uri} holds no key of {tenant}",
+            hint="name the key service that this node was made with, or restore it from its backup",
+        )
+    return versions
+
+
+@contextmanager
+def translated_keys(*, opening: bool = False) -> Iterator[None]:
+    """Turn the crypto leaf's errors into the vault's.
+
+    ``opening`` a twin's key: then a KEK that was destroyed is how the twin was shredded. Elsewhere it is a KEK that
+    should be there.
+    """
+    try:
+        yield
+    except KeyProviderError as error:
+        if opening and isinstance(error, KeyDestroyed):
+            raise TwinShredded(
+                "the key that wrapped this twin's key was destroyed: nothing of it opens any more"
+            ) from error
+        hint = error.hint or "check the key service"
+        raise VaultUnavailable(f"the key service refused: {error}", hint=hint) from error
+    except (OpenError, ParameterError) as error:
+        raise RecordDamaged("a wrapped twin key does not open: the keyring was altered, or is another's") from error

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import CategoryShredded, RecordDamaged
-from twinward.vault.interfaces import Change, Found, Kept, Moment, RecordHead, RecordStore, Span
+from twinward.vault.interfaces import Change, Kept, RecordHead, RecordStore, Span
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.records.opening import type_tags
-from twinward.vault.records.sealer import Sealer
+from twinward.vault.models import Found, Moment
+from twinward.vault.records.sealer import Sealer, type_tags
 from twinward_crypto.errors import OpenError
 
 

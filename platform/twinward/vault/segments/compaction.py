@@ -18,16 +18,10 @@ from dataclasses import dataclass, field, replace
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
-from twinward.vault.interfaces import (
-    MAX_MEMBERS,
-    Compaction,
-    Member,
-    RecordStore,
-    SealedRow,
-    SealedSegment,
-)
+from twinward.vault.interfaces import RecordStore
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.models import MAX_MEMBERS, Compaction, Member, SealedRow, SealedSegment
 from twinward.vault.records.sealer import Sealer, hash_of
 from twinward.vault.segments.sealer import SegmentSealer, Version
 from twinward_crypto.keys import TenantId

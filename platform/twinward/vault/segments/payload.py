@@ -23,8 +23,8 @@ import msgspec
 import zstandard
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MAX_MEMBERS
-from twinward.vault.records.payload import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES
+from twinward.vault.interfaces import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES
+from twinward.vault.models import MAX_MEMBERS
 
 SCHEMA = "twinward/segment/1"
 RECORD_TYPE = "Segment"

@@ -9,8 +9,9 @@ from uuid import UUID
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MARK_BYTES, MAX_MEMBERS, Draft, Member, Record, SealedSegment
+from twinward.vault.interfaces import Draft, Record
 from twinward.vault.keys.twin_keys import TwinKeys
+from twinward.vault.models import MARK_BYTES, MAX_MEMBERS, Member, SealedSegment
 from twinward.vault.segments.payload import (
     RECORD_TYPE,
     SCHEMA,

@@ -15,9 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import VersionConflict
-from twinward.vault.interfaces import Compaction, Found, Moment, Place, SealedRow, SealedSegment, Span
-from twinward.vault.storage import rows as in_rows
+from twinward.vault.interfaces import Span
+from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion
 from twinward.vault.storage import segments as in_segments
+from twinward.vault.storage import tables as in_rows
 from twinward.vault.storage.database import Database
 from twinward.vault.storage.segments import segment_table
 
@@ -65,7 +66,7 @@ class RelationalRecordStore:
                 self._insert(connection, _tag, in_rows.TAG_COLUMNS, tags)
             self._add_segments(connection, segments)
 
-    def latest(self, record_id: RecordId) -> Place | None:
+    def latest(self, record_id: RecordId) -> StoredVersion | None:
         """The newest version of a record."""
         with self._file.reading() as connection:
             row = connection.execute(_newest().where(_head.c.record_id == record_id)).first()
@@ -76,15 +77,15 @@ class RelationalRecordStore:
         current = [one for one in members if heads.get(record_id, one.version) == one.version]
         return current[-1] if current else None
 
-    def history(self, record_id: RecordId) -> list[Place]:
+    def history(self, record_id: RecordId) -> list[StoredVersion]:
         """Every version, oldest first."""
         statement = select(_sealed).where(_sealed.c.record_id == record_id).order_by(_sealed.c.version)
         with self._file.reading() as connection:
-            rows: list[Place] = [in_rows.row_of(row) for row in connection.execute(statement)]
+            rows: list[StoredVersion] = [in_rows.row_of(row) for row in connection.execute(statement)]
             rows += in_segments.versions_of(connection, record_id)
         return sorted(rows, key=lambda place: place.version)
 
-    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[Place]:
+    def of_twin(self, twin: TwinId, category_tags: Sequence[bytes] = ()) -> Iterator[StoredVersion]:
         """The newest version of each of a twin's records, of the given categories or of all, by record id."""
         statement = _newest().where(_head.c.twin == twin).order_by(_head.c.record_id)
         if category_tags:
@@ -95,7 +96,7 @@ class RelationalRecordStore:
             members = list(in_segments.current_members(connection, twin, segments)) if segments else []
         if not members:
             return map(in_rows.row_of, rows)
-        places: list[Place] = [*map(in_rows.row_of, rows), *members]
+        places: list[StoredVersion] = [*map(in_rows.row_of, rows), *members]
         return iter(sorted(places, key=lambda place: place.record_id))
 
     def timeline(self, span: Span, limit: int) -> list[Moment]:

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Row, Table, and_, delete, func, or_, select
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment, Span, StoredAt
+from twinward.vault.interfaces import Span, StoredAt
+from twinward.vault.models import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment
 from twinward.vault.storage.tables import RecordHead, Segment, SegmentTag
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES

@@ -1,14 +1,20 @@
-"""The vault's two databases as tables. They share nothing, so that one can be lost or stolen without the other."""
+"""The vault's two databases as tables. They share nothing, so that one can be lost or stolen without the other.
+
+Below them, a sealed row as its tables hold it: the order of columns, and what is checked on the way in and out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, MetaData, String
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, MetaData, Row, String
 from sqlmodel import Field, SQLModel
 
-from twinward.vault.errors import RecordDamaged
+from twinward.core.vocabulary import RecordId, TwinId
+from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
+from twinward.vault.models import SealedRow
+from twinward_crypto.blind_index import TAG_BYTES
 
 
 class Blob(LargeBinary):
@@ -136,7 +142,7 @@ class KeyringBase(SQLModel):
 class WrappedTwinKey(KeyringBase, table=True):
     """A twin's key under a KEK. ``created`` is 0 while only events about the twin have needed a key.
 
-    ``kept`` is NULL until a category of the twin is shredded: see ``kept_keys``. There is no index by KEK: it would
+    ``kept`` is NULL until a category of the twin is shredded: see ``RetainedKeys``. There is no index by KEK: it would
     double what a rotation writes, and only counting has use for it.
     """
 
@@ -188,3 +194,67 @@ class RetiringKek(KeyringBase, table=True):
     __tablename__ = "retiring_kek"
 
     kek_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+
+
+head_table = RecordHead.__table__  # type: ignore[attr-defined]
+sealed_table = SealedRecord.__table__  # type: ignore[attr-defined]
+tag_table = RecordTag.__table__  # type: ignore[attr-defined]
+
+HEAD_COLUMNS = ("record_id", "version", "twin", "category_tag")
+SEALED_COLUMNS = tuple(column.name for column in sealed_table.columns)
+TAG_COLUMNS = ("tag", "record_id")
+
+
+def runs_of(rows: Sequence[SealedRow]) -> list[list[SealedRow]]:
+    """The rows by record, in the order of ids, each record's versions counting up by one."""
+    runs: dict[RecordId, list[SealedRow]] = {}
+    for row in rows:
+        if any(len(tag) != TAG_BYTES for tag in row.tags):
+            raise MalformedRecord(f"blind tags have {TAG_BYTES} bytes")
+        run = runs.setdefault(row.record_id, [])
+        if run and (row.version != run[-1].version + 1 or row.twin != run[-1].twin):
+            raise VersionConflict(f"record {row.record_id} is given twice with versions that do not follow each other")
+        run.append(row)
+    return [runs[record_id] for record_id in sorted(runs)]
+
+
+def head_values(row: SealedRow) -> tuple[object, ...]:
+    """A row's head, in the order of ``HEAD_COLUMNS``."""
+    return row.record_id, row.version, row.twin, row.category_tag
+
+
+def sealed_values(row: SealedRow) -> tuple[object, ...]:
+    """A row, in the order of ``SEALED_COLUMNS``."""
+    return (
+        row.record_id,
+        row.version,
+        row.twin,
+        row.category_tag,
+        row.type_tag,
+        row.generation,
+        row.previous_hash,
+        row.committed_at_ms,
+        b"".join(row.tags),
+        row.sealed,
+        row.mark,
+    )
+
+
+def row_of(row: Row[Any]) -> SealedRow:
+    """The row a query found. Raises ``RecordDamaged``."""
+    tags = row.tags
+    if not all(isinstance(number, int) for number in (row.version, row.generation, row.committed_at_ms)):
+        raise RecordDamaged("a column of numbers holds something else: the database was altered")
+    return SealedRow(
+        record_id=RecordId(row.record_id),
+        version=row.version,
+        twin=TwinId(row.twin),
+        category_tag=row.category_tag,
+        type_tag=row.type_tag,
+        generation=row.generation,
+        previous_hash=row.previous_hash,
+        committed_at_ms=row.committed_at_ms,
+        sealed=row.sealed,
+        tags=tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES)),
+        mark=row.mark,
+    )
