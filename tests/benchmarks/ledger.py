@@ -33,7 +33,7 @@ def trail(folder: Path) -> Iterator[tuple[Consortium, Audit, list[AccessEvent]]]
     keyring = Keyring(folder / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     twins = [new_twin_id(clock.now_ms()) for _ in range(TWINS)]
     keyring.create_all(twins)
-    audit = Audit(consortium.anchorer, keyring)
+    audit = Audit.through(consortium.anchorer, keyring)
     events = [read_by_a_clinician(twin) for twin in twins]
     audit.record(events)  # every twin's key is cached now, as on a node that is up
     yield consortium, audit, events

@@ -44,10 +44,25 @@ class _Settings(Protocol):
 class AuditNode(Protocol):
     """What these routes need of a node."""
 
-    access: Access
-    audit: Audit
-    audit_reader: AuditReader[Permit]
-    clock: Clock
+    @property
+    def access(self) -> Access:
+        """Who decides."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """The trail."""
+        ...
+
+    @property
+    def audit_reader(self) -> AuditReader[Permit]:
+        """Reads it."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Its time."""
+        ...
 
     @property
     def settings(self) -> _Settings:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from twinward.audit.break_glass import journal_replay
 from twinward.audit.break_glass.journal import BreakGlassJournal, JournalState
@@ -24,20 +26,26 @@ from twinward.core.errors import TwinwardError, Unavailable
 from twinward.core.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
-from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
 from twinward_ledger.errors import ClockDoubted, LedgerError, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.log.log import Log
 from twinward_ledger.log.store import LogStore
+from twinward_ledger.stores.anchor_journal import AnchorJournal
+
+if TYPE_CHECKING:
+    from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
 
 
 class Audit:
     """Implements ``AuditTrail``.
 
     Args:
-        anchorer: the log, its witnesses and its chain.
+        log: where events are appended.
+        anchors: what of it was anchored.
         keys: under which event bodies are sealed.
         completeness: the map that proves that no row was left out; None keeps none.
         journal: where emergencies are written while the log cannot be; None refuses them, too.
+        anchorer: opens what takes the log to its witnesses and its chain, when it is first needed.
         at_work: whether checkpoints are signed; those of a restored home would contradict the working node's.
 
     Attributes:
@@ -47,22 +55,41 @@ class Audit:
 
     def __init__(
         self,
-        anchorer: Anchorer,
+        log: Log,
+        anchors: AnchorJournal,
         keys: EventKeys,
         completeness: Completeness | None = None,
         journal: BreakGlassJournal | None = None,
         *,
+        anchorer: Callable[[], Anchorer],
         at_work: bool = True,
     ) -> None:
         self._at_work = at_work
-        self.anchorer = anchorer
+        self._open_anchorer = anchorer
+        self.anchors = anchors
         self.completeness = completeness
         self.journal = journal
-        self.log = anchorer.log
+        self.log = log
         self.keys = keys
         self.sealer = EventSealer(keys, self.log.origin)
-        self.proofs = Proofs(self.log, anchorer.journal, self.sealer, completeness)
-        self._verification = Verification(self.log, self.sealer, completeness, anchorer.journal.notes)
+        self.proofs = Proofs(self.log, anchors, self.sealer, completeness)
+        self._verification = Verification(self.log, self.sealer, completeness, anchors.notes)
+
+    @classmethod
+    def through(
+        cls,
+        anchorer: Anchorer,
+        keys: EventKeys,
+        completeness: Completeness | None = None,
+        journal: BreakGlassJournal | None = None,
+    ) -> Self:
+        """The trail of an anchorer that is at hand."""
+        return cls(anchorer.log, anchorer.journal, keys, completeness, journal, anchorer=lambda: anchorer)
+
+    @cached_property
+    def anchorer(self) -> Anchorer:
+        """What takes the log to its witnesses and its chain."""
+        return self._open_anchorer()
 
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
         """Append events in one durable step, in order.
@@ -140,7 +167,7 @@ class Audit:
     def status(self) -> AuditStatus:
         """How far the trail is signed, cosigned and anchored."""
         try:
-            latest, newest = self.log.latest(), self.anchorer.journal.newest()
+            latest, newest = self.log.latest(), self.anchors.newest()
             anchor: AnchorRecord | None = newest[1] if newest else None
             return AuditStatus(
                 size=self.log.store.size(),
@@ -150,8 +177,8 @@ class Audit:
                 quorum=self.anchorer.quorum,
                 anchored_size=anchor.statement.size if anchor else 0,
                 anchored_block=anchor.block_number if anchor else None,
-                waits=self.anchorer.journal.problem(),
-                taken_back=self.anchorer.journal.taken_back(),
+                waits=self.anchors.problem(),
+                taken_back=self.anchors.taken_back(),
                 journal=self.journal.state() if self.journal else JournalState(),
             )
         except LogCorrupt as error:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from twinward.audit.break_glass.journal import JournalState
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.errors import QuorumNotReached
 from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.proofs.verifier import verify_quorum
 from twinward_ledger.stores.anchor_journal import Trouble
+
+if TYPE_CHECKING:
+    from twinward_ledger.anchoring.anchorer import Anchorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from twinward.backup.making import CHAIN_KEY, KEYS, require_folder
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.core.private_files import UNFINISHED, write_private
-from twinward.node.members import own_keys
+from twinward.node.member_keys import own_keys
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import KeyProvider
 from twinward_crypto.providers.local import KEY_FILE, KEYSTORE

@@ -65,7 +65,7 @@ def backup(
         from twinward.backup.making import make_backup
         from twinward.core.clock import SystemClock
         from twinward.node.errors import translated
-        from twinward.node.members import identity_of
+        from twinward.node.member_keys import identity_of
 
         if str(to) == "-":
             raise BadInput("a backup is a file, whole or not there", hint="give a name")

@@ -35,6 +35,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
     """
     with ExitStack() as stack:
         held = stack.enter_context(serving(node.settings.home))
+        node.open_all()
         listener = listen(host, port)
         stack.callback(listener.close)
         app = create_app(node, listens=host)

@@ -190,7 +190,7 @@ def _finish(node: Node, account: str, receipts: Path | None, *, as_json: bool) -
 
 def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[ErasureReceipt]) -> dict[int, Path]:
     """Sign, cosign and anchor the log, then write each erasure's event with its proof, disclosed."""
-    from twinward.node import write_private
+    from twinward.core.private_files import write_private
 
     if not done:
         return {}

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from twinward.core.ids import uuid7
+from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Category, TwinId
 from twinward.demo.cast import OFFICER, RESEARCHER
 from twinward.demo.display import Display
@@ -29,7 +30,7 @@ from twinward.federation.stays.sources import deal_stays
 from twinward.federation.study import StudyProtocol
 from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
-from twinward.node import SYSTEM, Node, join_as_peer, write_private
+from twinward.node import SYSTEM, Node, join_as_peer
 from twinward.node.study_source import VaultStays, memory_of
 from twinward.twins.ingest.bulk_create import Admission, admit
 from twinward.twins.models import ImportRecord
@@ -164,7 +165,7 @@ def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], displa
             display.advance(len(batch))
     finally:
         if hospital is not node:
-            hospital.close_own()
+            hospital.close()
 
 
 def _new_patient(node: Node) -> ImportRecord:

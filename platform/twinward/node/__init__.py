@@ -26,19 +26,9 @@ A node's home holds, on the embedded defaults:
 from __future__ import annotations
 
 from twinward.node.errors import translated
-from twinward.node.homes import remove_node, write_private
-from twinward.node.node import Neighbourhood, Node
-from twinward.node.opening import create_node, join_as_peer, open_node
+from twinward.node.homes import remove_node
+from twinward.node.lifecycle import create_node, join_as_peer, open_node
+from twinward.node.node import Node
 from twinward.node.system import SYSTEM
 
-__all__ = [
-    "SYSTEM",
-    "Neighbourhood",
-    "Node",
-    "create_node",
-    "join_as_peer",
-    "open_node",
-    "remove_node",
-    "translated",
-    "write_private",
-]
+__all__ = ["SYSTEM", "Node", "create_node", "join_as_peer", "open_node", "remove_node", "translated"]

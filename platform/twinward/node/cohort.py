@@ -12,10 +12,10 @@ from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
+from twinward.core.private_files import write_private
 from twinward.core.vocabulary import TwinId
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import Departures, Moment
-from twinward.node.homes import write_private
 from twinward.node.release_history import SealedDrawer
 from twinward.node.system import SYSTEM
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply

@@ -9,10 +9,7 @@ from pathlib import Path
 
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict
-from twinward.core.private_files import write_private
 from twinward.node.serving_lock import require_not_served
-
-__all__ = ["empty", "home_of", "remove_node", "write_private"]
 
 
 def remove_node(home: Path) -> None:

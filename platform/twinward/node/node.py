@@ -1,33 +1,15 @@
-"""One hospital's node: which backends it uses, and how its domains are wired together. The only place that knows."""
+"""One hospital's node: which backends it uses, and how its domains are wired together. The only place that knows.
+
+Every part is made when it is first asked for (``parts.part``), and imports what it is made of then: a command that
+imports patients opens vault, access and audit, and nothing of the chain, the witnesses or similarity. A server calls
+``open_all`` first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from twinward.access.account_desk import AccountDesk
-from twinward.access.account_store import STORE as ACCOUNTS
-from twinward.access.alert import Webhook
-from twinward.access.capability import PermitAuthority
-from twinward.access.consent import STORE as CONSENTS
-from twinward.access.consent import ConsentStore
-from twinward.access.emergencies import Emergencies, Limits
-from twinward.access.emergency_follow_up import FollowUp
-from twinward.access.interfaces import Permit
-from twinward.access.policy import Policy
-from twinward.access.service import Access
-from twinward.audit.break_glass.journal import BreakGlassJournal
-from twinward.audit.break_glass.log import BreakGlassLog
-from twinward.audit.events.store_heads import StoreHeads
-from twinward.audit.events.witness_voucher import WitnessVoucher
-from twinward.audit.interfaces import Head
-from twinward.audit.proofs.completeness import Completeness
-from twinward.audit.proofs.log_check import LogCheck
-from twinward.audit.reader import AuditReader
-from twinward.audit.service import Audit
-from twinward.consortium.identity import Identity
-from twinward.consortium.membership import Consortium
-from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
 from twinward.core.clock import Clock
 from twinward.core.config import (
     CONDITIONS_LOCK,
@@ -39,68 +21,54 @@ from twinward.core.config import (
 )
 from twinward.core.restored_home import RestoredHome
 from twinward.core.vocabulary import Role
-from twinward.erasure.service import Erasures
-from twinward.features.schema import CARDIOMETABOLIC
-from twinward.federation.privacy_cohort import COHORT
-from twinward.fhir.mapping.release import ReleaseByContent
-from twinward.node.accounts import accounts_of
-from twinward.node.cohort import RunningCohort
-from twinward.node.departures import Departures
 from twinward.node.errors import translated
+from twinward.node.parts import Parts, part
 from twinward.node.system import SYSTEM
-from twinward.similarity.service import Similarity
-from twinward.twins.service import Twins
-from twinward.twins.turns import Turn
-from twinward.vault.keys.keyring import Keyring
-from twinward.vault.segments.compaction import Compactor
-from twinward.vault.service import Vault
-from twinward.vault.storage.database import Schema, open_database
-from twinward.vault.storage.record_store import open_record_store
-from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
-from twinward_ledger.errors import SplitView
-from twinward_ledger.formats.policy import QuorumPolicy
-from twinward_ledger.log.heartbeat import heartbeat
-from twinward_ledger.log.log import Log
-from twinward_ledger.log.static_files import LogFiles
-from twinward_ledger.stores import open_store
-from twinward_ledger.stores.anchor_journal import AnchorJournal
-from twinward_ledger.stores.completeness import open_map_store
-from twinward_ledger.stores.witness_memory import WitnessMemory
-from twinward_ledger.witness.evidence import SplitViewEvidence
-from twinward_ledger.witness.witness import Witness, WitnessPeer
+
+if TYPE_CHECKING:
+    from twinward.access.account_desk import AccountDesk
+    from twinward.access.accounts import Accounts
+    from twinward.access.capability import PermitAuthority
+    from twinward.access.consent import ConsentStore
+    from twinward.access.emergencies import Emergencies, Limits
+    from twinward.access.emergency_follow_up import FollowUp
+    from twinward.access.interfaces import Permit
+    from twinward.access.policy import Policy
+    from twinward.access.service import Access
+    from twinward.audit.events.store_heads import StoreHeads
+    from twinward.audit.interfaces import Head
+    from twinward.audit.proofs.completeness import Completeness
+    from twinward.audit.proofs.log_check import LogCheck
+    from twinward.audit.reader import AuditReader
+    from twinward.audit.service import Audit
+    from twinward.consortium.identity import Identity
+    from twinward.consortium.membership import Consortium
+    from twinward.erasure.service import Erasures
+    from twinward.node.cohort import RunningCohort
+    from twinward.node.consortium_links import ConsortiumLinks
+    from twinward.similarity.service import Similarity
+    from twinward.twins.service import Twins
+    from twinward.vault.interfaces import RecordStore
+    from twinward.vault.keys.keyring import Keyring
+    from twinward.vault.segments.compaction import Compactor
+    from twinward.vault.service import Vault
+    from twinward_ledger.anchoring.anchorer import Anchorer
+    from twinward_ledger.errors import SplitView
+    from twinward_ledger.log.log import Log
+    from twinward_ledger.log.static_files import LogFiles
+    from twinward_ledger.stores.anchor_journal import AnchorJournal
+    from twinward_ledger.witness.witness import WitnessPeer
 
 CONSENTS_FILE = "consents.db"
 
 
-@dataclass(frozen=True)
-class Neighbourhood:
-    """What surrounds a hospital: its consortium's contracts, the witnesses its log asks, and what a quorum of them is.
-
-    ``policy`` None is any ``quorum`` (of the settings) of the witnesses.
-    """
-
-    consortium: Consortium
-    witnesses: tuple[WitnessPeer, ...]
-    policy: QuorumPolicy | None = None
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The bounds of emergencies that the settings name."""
-    return Limits(
-        patients=settings.break_glass_patients,
-        window_s=settings.break_glass_window_s,
-        box_s=settings.break_glass_box_s,
-        review_s=settings.break_glass_review_s,
-    )
-
-
-class Node:
+class Node(Parts):
     """One hospital's node, wired. Use ``create_node`` or ``open_node``.
 
     Args:
         settings: the hospital's own.
         identity: its keys.
-        neighbourhood: the consortium it belongs to.
+        links: opens the consortium it belongs to.
         clock: its time.
         restored: the mark of a restored home that is not at work.
     """
@@ -109,93 +77,317 @@ class Node:
         self,
         settings: Settings,
         identity: Identity,
-        neighbourhood: Neighbourhood,
+        links: Callable[[], ConsortiumLinks],
         clock: Clock,
         *,
         restored: RestoredHome | None = None,
     ) -> None:
+        super().__init__()
         self.settings = settings
-        self.restored = restored
-        self.clock = clock
         self.identity = identity
-        self.consortium = neighbourhood.consortium
-        self.witnesses = neighbourhood.witnesses
-        home = settings.home
-        tenant = identity.tenant
+        self.clock = clock
+        self.restored = restored
+        self._join = links
+        self.keep(identity)  # first, so that it closes last: what closes before may still ask for a key
 
-        self.keyring = Keyring(open_database(settings.keyring_uri, Schema.KEYRING), identity.provider, tenant, clock)
-        self.store = open_record_store(settings.records_uri)
-        self.log = Log(open_store(settings.log_uri), identity.log_signer(settings.origin))
-        memory = WitnessMemory(home / "witnesses.db")
-        anchorer = Anchorer(
+    # Stores
+
+    @part
+    def keyring(self) -> Keyring:
+        """The twins' keys, wrapped."""
+        from twinward.vault.keys.keyring import Keyring
+        from twinward.vault.storage.database import Schema, open_database
+
+        database = open_database(self.settings.keyring_uri, Schema.KEYRING)
+        made = Keyring(database, self.identity.provider, self.identity.tenant, self.clock)
+        self.keep(made)
+        return made
+
+    @part
+    def store(self) -> RecordStore:
+        """Sealed records."""
+        from twinward.vault.storage.record_store import open_record_store
+
+        made = open_record_store(self.settings.records_uri)
+        self.keep(made)
+        return made
+
+    @part
+    def log(self) -> Log:
+        """The access log."""
+        from twinward_ledger.log.log import Log
+        from twinward_ledger.stores import open_store
+
+        store = open_store(self.settings.log_uri)
+        self.keep(store)
+        return Log(store, self.identity.log_signer(self.settings.origin))
+
+    @part
+    def anchors(self) -> AnchorJournal:
+        """What of the log was anchored, and what was on its way."""
+        from twinward_ledger.stores.anchor_journal import AnchorJournal
+
+        made = AnchorJournal(self.settings.home / "anchors.db")
+        self.keep(made)
+        return made
+
+    # The consortium
+
+    @part
+    def links(self) -> ConsortiumLinks:
+        """What links it with its consortium."""
+        made = self._join()
+        self.keep(made)
+        return made
+
+    @property
+    def consortium(self) -> Consortium:
+        """Its contracts on the chain, and the keys of its members that are on this machine."""
+        return self.links.consortium
+
+    @property
+    def witnesses(self) -> tuple[WitnessPeer, ...]:
+        """Whom the log asks to co-sign."""
+        return self.links.witnesses
+
+    @part
+    def _anchorer(self) -> Anchorer:
+        from twinward.audit.events.witness_voucher import WitnessVoucher
+        from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
+        from twinward_ledger.stores.witness_memory import WitnessMemory
+
+        links = self.links
+        memory = WitnessMemory(self.settings.home / "witnesses.db")
+        made = Anchorer(
             self.log,
-            self.witnesses,
-            settings.quorum if neighbourhood.policy is None else neighbourhood.policy,
-            AnchorJournal(home / "anchors.db"),
-            clock,
-            ChainAnchor(self.consortium.chain, self.consortium.addresses.access_anchor),
+            links.witnesses,
+            self.settings.quorum if links.policy is None else links.policy,
+            self.anchors,
+            self.clock,
+            ChainAnchor(links.consortium.chain, links.consortium.addresses.access_anchor),
             memory=memory,
             on_split=self._keep_evidence,
         )
-        self.log_files = LogFiles(self.log, anchorer.policy)
-        self.completeness = Completeness(self.log, open_map_store(settings.log_uri), self.keyring, clock)
-        journal = BreakGlassJournal(home / JOURNAL_FILE, identity.log_signer(settings.origin))
-        self.audit = Audit(anchorer, self.keyring, self.completeness, journal, at_work=restored is None)
-        self.heads = StoreHeads(self.audit, clock)
+        self.keep(made)
         memory.vouched_by(WitnessVoucher(self.keyring, self.heads))
-        self.accounts = accounts_of(settings, clock, self.audit, self.keyring, self.heads)
-        self.authority = PermitAuthority(clock, require_standing=self.accounts.require_standing)
-        self.log_check = LogCheck(self.audit, self.verify_stores, clock)
-        self.audit_reader: AuditReader[Permit] = AuditReader(self.audit, self.authority)
-        self.consents = ConsentStore(home / CONSENTS_FILE, self.keyring, clock, self.heads)
-        self.policy = Policy.load(settings.policy)
-        self.emergencies = Emergencies(
-            BreakGlassLog(self.audit), self.audit, self.authority, clock, limits_of(settings), home / EMERGENCIES_LOCK
+        return made
+
+    # Audit
+
+    @part
+    def completeness(self) -> Completeness:
+        """For each patient how many accesses the log holds of it."""
+        from twinward.audit.proofs.completeness import Completeness
+        from twinward_ledger.stores.completeness import open_map_store
+
+        made = Completeness(self.log, open_map_store(self.settings.log_uri), self.keyring, self.clock)
+        self.keep(made)
+        return made
+
+    @part
+    def audit(self) -> Audit:
+        """The audit trail: events in, checkpoints and anchors out, tampering found."""
+        from twinward.audit.break_glass.journal import BreakGlassJournal
+        from twinward.audit.service import Audit
+
+        journal = BreakGlassJournal(self.settings.home / JOURNAL_FILE, self.identity.log_signer(self.settings.origin))
+        return Audit(
+            self.log,
+            self.anchors,
+            self.keyring,
+            self.completeness,
+            journal,
+            anchorer=lambda: self._anchorer,
+            at_work=self.restored is None,
         )
-        self.follow_up = FollowUp(
+
+    @part
+    def audit_reader(self) -> AuditReader[Permit]:
+        """Reads the log, behind a permit."""
+        from twinward.audit.reader import AuditReader
+
+        return AuditReader(self.audit, self.authority)
+
+    @part
+    def heads(self) -> StoreHeads:
+        """How far the small stores have come, in the log."""
+        from twinward.audit.events.store_heads import StoreHeads
+
+        return StoreHeads(self.audit, self.clock)
+
+    @part
+    def log_files(self) -> LogFiles:
+        """The log as static files (tlog-tiles)."""
+        from twinward_ledger.log.static_files import LogFiles
+
+        return LogFiles(self.log, self.audit.anchorer.policy)
+
+    @part
+    def log_check(self) -> LogCheck:
+        """Checks the whole log, now and then."""
+        from twinward.audit.proofs.log_check import LogCheck
+
+        return LogCheck(self.audit, self.verify_stores, self.clock)
+
+    # Access
+
+    @part
+    def accounts(self) -> Accounts:
+        """Who may sign in."""
+        from twinward.node.accounts import accounts_of
+
+        made = accounts_of(self.settings, self.clock, self.audit, self.keyring, self.heads)
+        self.keep(made)
+        return made
+
+    @part
+    def account_desk(self) -> AccountDesk:
+        """Changes accounts in an officer's name."""
+        from twinward.access.account_desk import AccountDesk
+
+        return AccountDesk(self.accounts, self.access)
+
+    @part
+    def authority(self) -> PermitAuthority:
+        """Makes permits, and knows its own."""
+        from twinward.access.capability import PermitAuthority
+
+        return PermitAuthority(self.clock, require_standing=self.accounts.require_standing)
+
+    @part
+    def consents(self) -> ConsentStore:
+        """What patients allow."""
+        from twinward.access.consent import ConsentStore
+
+        made = ConsentStore(self.settings.home / CONSENTS_FILE, self.keyring, self.clock, self.heads)
+        self.keep(made)
+        return made
+
+    @part
+    def policy(self) -> Policy:
+        """What the hospital allows."""
+        from twinward.access.policy import Policy
+
+        return Policy.load(self.settings.policy)
+
+    @part
+    def emergencies(self) -> Emergencies:
+        """Glass that was broken."""
+        from twinward.access.emergencies import Emergencies
+        from twinward.audit.break_glass.log import BreakGlassLog
+
+        return Emergencies(
+            BreakGlassLog(self.audit),
+            self.audit,
+            self.authority,
+            self.clock,
+            limits_of(self.settings),
+            self.settings.home / EMERGENCIES_LOCK,
+        )
+
+    @part
+    def follow_up(self) -> FollowUp:
+        """Tells of emergencies: the contract, and whom the settings name."""
+        from twinward.access.alert import Webhook
+        from twinward.access.emergency_follow_up import FollowUp
+
+        settings = self.settings
+        return FollowUp(
             self.emergencies,
             self.audit,
-            self.consortium.break_glass,
-            home / FOLLOW_UP_LOCK,
+            lambda: self.consortium.break_glass(),
+            settings.home / FOLLOW_UP_LOCK,
             Webhook(settings.alert_url, settings.hospital) if settings.alert_url else None,
         )
-        self.access = Access(
+
+    @part
+    def access(self) -> Access:
+        """Decides, and logs before it permits."""
+        from twinward.access.service import Access
+
+        return Access(
             self.policy,
             self.consents,
             self.audit,
             self.authority,
-            clock,
+            self.clock,
             emergency=self.audit,
             emergencies=self.emergencies,
             role_of=lambda name: SYSTEM.role if name == SYSTEM.id else self.accounts.role_of(name),
             require_standing=self.accounts.require_standing,
             consents_set=lambda twins: self.cohort.consents_set(twins),
         )
-        self.account_desk = AccountDesk(self.accounts, self.access)
+
+    # Vault, twins, similarity
+
+    @part
+    def vault(self) -> Vault:
+        """Seals records, and opens them against a permit."""
+        from twinward.fhir.mapping.release import ReleaseByContent
+        from twinward.vault.service import Vault
+
         release = ReleaseByContent(self.access)
-        self.vault = Vault(self.store, self.keyring, self.authority, clock, tenant, release)
-        self.compactor = Compactor(self.store, self.keyring, clock, tenant)
-        self.twins = Twins(
+        return Vault(self.store, self.keyring, self.authority, self.clock, self.identity.tenant, release)
+
+    @part
+    def compactor(self) -> Compactor:
+        """Packs records into segments."""
+        from twinward.vault.segments.compaction import Compactor
+
+        return Compactor(self.store, self.keyring, self.clock, self.identity.tenant)
+
+    @part
+    def twins(self) -> Twins:
+        """Patients' twins."""
+        from twinward.features.schema import CARDIOMETABOLIC
+        from twinward.twins.service import Twins
+        from twinward.twins.turns import Turn
+
+        home = self.settings.home
+        return Twins(
             self.vault,
             self.store,
             self.access,
-            clock,
+            self.clock,
             CARDIOMETABOLIC,
             writing=Turn(home / WRITING_LOCK),
             conditions=Turn(home / CONDITIONS_LOCK),
         )
-        departures = Departures(home / CONSENTS_FILE, self.keyring, self.access)
-        self.cohort = RunningCohort(
-            settings, identity, self.consortium, self.twins, self.access, self.vault, clock, departures, self.heads
+
+    @part
+    def cohort(self) -> RunningCohort:
+        """The running epoch's cohort."""
+        from twinward.node.cohort import RunningCohort
+        from twinward.node.departures import Departures
+
+        departures = Departures(self.settings.home / CONSENTS_FILE, self.keyring, self.access)
+        made = RunningCohort(
+            self.settings,
+            self.identity,
+            self.consortium,
+            self.twins,
+            self.access,
+            self.vault,
+            self.clock,
+            departures,
+            self.heads,
         )
-        self.erasures = Erasures(
+        self.keep(made)
+        return made
+
+    @part
+    def erasures(self) -> Erasures:
+        """Erases patients, or parts of them."""
+        from twinward.erasure.service import Erasures
+
+        return Erasures(
             self.access,
             self.audit,
             self.keyring,
             self.store,
             self.consents,
-            clock,
-            departed=self.cohort.forget_indexes,
+            self.clock,
+            departed=lambda: self.cohort.forget_indexes(),
         )
 
     def similarity(self) -> Similarity:
@@ -219,6 +411,9 @@ class Node:
         Raises:
             StoreAltered: one of them holds what this node did not write, or less than the log recorded.
         """
+        from twinward.access.account_store import STORE as ACCOUNTS
+        from twinward.access.consent import STORE as CONSENTS
+
         known = recorded or {}
         return {
             ACCOUNTS: self.accounts.verify(known.get(ACCOUNTS)),
@@ -227,6 +422,8 @@ class Node:
 
     def known_names(self) -> tuple[str, ...]:
         """Names of hospitals, vendors and cohorts that this node knows: on the chain they stand as digests only."""
+        from twinward.federation.privacy_cohort import COHORT
+
         vendors = (vendor.id for vendor in self.accounts.of_role(Role.VENDOR))
         return (self.settings.tenant, *self.settings.witnesses, COHORT, *vendors)
 
@@ -236,35 +433,27 @@ class Node:
         Raises:
             Unavailable: the log cannot be written.
         """
+        from twinward_ledger.log.heartbeat import heartbeat
+
         with translated():
             self.log.append([heartbeat(self.clock.now_ms(), self.settings.heartbeat_s)])
 
-    def close(self) -> None:
-        """Give back every file, the chain's and the witnesses' too."""
-        self.close_own()
-        self.consortium.chain.close()
-        for witness in self.witnesses:
-            if isinstance(witness, Witness):
-                witness.close()
-
-    def close_own(self) -> None:
-        """Give back this node's own files; what it shares with the consortium stays open."""
-        self.cohort.close()
-        self.audit.anchorer.close()
-        journal = self.audit.anchorer.journal
-        for part in (
-            self.accounts,
-            self.consents,
-            self.store,
-            self.keyring,
-            journal,
-            self.completeness,
-            self.log.store,
-            self.identity,  # last: what closes before may still ask for a key
-        ):
-            part.close()
-
     def _keep_evidence(self, split: SplitView) -> None:
+        from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence
+        from twinward_ledger.witness.evidence import SplitViewEvidence
+
         keep_evidence(
             self.settings.home / EVIDENCE_FOLDER, SplitViewEvidence.of(split.seen, split.offered, self.log.key)
         )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds of emergencies that the settings name."""
+    from twinward.access.emergencies import Limits
+
+    return Limits(
+        patients=settings.break_glass_patients,
+        window_s=settings.break_glass_window_s,
+        box_s=settings.break_glass_box_s,
+        review_s=settings.break_glass_review_s,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twinward.audit.interfaces import Head, HeadTrail
 from twinward.core.errors import StoreAltered, Unavailable
-from twinward.node.homes import write_private
+from twinward.core.private_files import write_private
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
 

@@ -74,7 +74,7 @@ def require_of_one_node(node: Node) -> None:
             f"the keyring is an older copy: its keys are wrapped under KEK {destroyed}, which was destroyed since",
             hint="put the newest keyring back: what is sealed meanwhile under an older one opens nowhere later",
         )
-    note = node.audit.anchorer.journal.largest()
+    note = node.anchors.largest()
     if note is None:
         return
     try:

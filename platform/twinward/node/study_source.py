@@ -14,8 +14,8 @@ from twinward.features.monitored_stays import Stays
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.reservation import ReservedPrivacy
 from twinward.node.homes import home_of
+from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
-from twinward.node.opening import join_as_peer, open_node
 from twinward.twins.read.cohorts import StayReader
 
 MEMORY_FILE: Final = "studies.db"
@@ -69,7 +69,7 @@ class VaultStays:
                 raise NotAtWork("it answers no study")
             if self.name != node.settings.tenant:
                 node = join_as_peer(node, self.name)
-                self._open.callback(node.close_own)
+                self._open.callback(node.close)
             self._node = node
         return self._node
 

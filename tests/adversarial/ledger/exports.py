@@ -66,7 +66,7 @@ def make(folder: Path) -> Exports:
     keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
     completeness = Completeness(consortium.log, open_map_store(f"sqlite:{folder / 'log.db'}"), keyring, clock)
-    audit = Audit(consortium.anchorer, keyring, completeness)
+    audit = Audit.through(consortium.anchorer, keyring, completeness)
     reader = AuditReader(audit, authority)
 
     def permit(twin: TwinId | None) -> Any:

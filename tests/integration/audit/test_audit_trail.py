@@ -93,7 +93,7 @@ def open_house(tmp_path: Path, chain: ChainClient | None) -> Iterator[House]:
     keyring = Keyring(tmp_path / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
-    audit = Audit(consortium.anchorer, keyring)
+    audit = Audit.through(consortium.anchorer, keyring)
     yield House(consortium, keyring, audit, AuditReader(audit, authority), authority)
     keyring.close()
     consortium.close()
@@ -144,7 +144,7 @@ def test_keys_that_do_not_answer_refuse(house: House, error: Exception) -> None:
         tag = house.keyring.tag
 
     with pytest.raises(LogNotWritten):
-        Audit(house.consortium.anchorer, Locked()).record([EVENT])
+        Audit.through(house.consortium.anchorer, Locked()).record([EVENT])
     assert house.consortium.log.store.size() == 0
 
 

@@ -87,7 +87,7 @@ def open_house(folder: Path, provider: MemoryKeyProvider) -> Iterator[House]:
     keyring.reserve([ANNA, BERT, CARL])
     authority = PermitAuthority(clock)
     completeness = Completeness(consortium.log, open_map_store(f"sqlite:{folder / 'log.db'}"), keyring, clock)
-    audit = Audit(consortium.anchorer, keyring, completeness)
+    audit = Audit.through(consortium.anchorer, keyring, completeness)
     yield House(folder, consortium, keyring, completeness, audit, AuditReader(audit, authority), authority)
     completeness.close()
     keyring.close()
@@ -323,7 +323,7 @@ def test_a_row_given_to_nobody_is_found_from_the_leaves_alone(house: House) -> N
         index = house.consortium.log.append([Entry(head.leaf(0).encode(), head.encode())])[0]
         view.put_head(LoggedHead(head, index))
     assert len(leaves) == 2
-    without_map = Audit(house.consortium.anchorer, house.keyring)
+    without_map = Audit.through(house.consortium.anchorer, house.keyring)
     with pytest.raises(LogTampered, match="counts 1 rows about patients, the log has 2") as caught:
         without_map.verify()
     assert caught.value.first_bad_index == 2
@@ -415,7 +415,7 @@ def test_a_crash_after_the_root_was_logged_loses_nothing(filled: House, monkeypa
 
 def test_another_process_of_the_node_logs_what_this_one_publishes(filled: House, provider: MemoryKeyProvider) -> None:
     """Rows that left no hint here are read from their routing."""
-    other = Audit(filled.consortium.anchorer, filled.keyring)
+    other = Audit.through(filled.consortium.anchorer, filled.keyring)
     other.record([EVENT, replace(EVENT, twin=CARL)])
     filled.audit.checkpoint_and_anchor()
     assert filled.check(filled.document(ANNA).report) == (0, 2, 5, 7)

@@ -37,7 +37,7 @@ from twinward.backup.errors import BackupDamaged
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Purpose
 from twinward.node import open_node
-from twinward.node.members import identity_of
+from twinward.node.member_keys import identity_of
 from twinward.vault.errors import TwinShredded
 
 _COMMAND = "import sys; from twinward.cli.main import run; sys.argv[0] = 'twinward'; run()"

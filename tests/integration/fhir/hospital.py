@@ -55,7 +55,9 @@ class Trail:
         self.events: list[AccessEvent] = []
         self.log = Log(SqliteLogStore(folder / "log.db"), NoteSigner("test.example/log", bytes(32)))
         nobody = cast(WitnessPeer, Unasked())  # no checkpoint is made in these tests, so no witness is ever asked
-        self._audit = Audit(Anchorer(self.log, [nobody], 1, AnchorJournal(folder / "anchors.db"), clock), keyring)
+        self._audit = Audit.through(
+            Anchorer(self.log, [nobody], 1, AnchorJournal(folder / "anchors.db"), clock), keyring
+        )
 
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
         logged = self._audit.record(events)

@@ -138,7 +138,7 @@ def test_a_peer_has_keys_vault_and_log_of_its_own(tmp_path: Path) -> None:
     peer.access.decide(AccessRequest(SYSTEM, Action.WRITE, Purpose.RECORD_MANAGEMENT))
     assert (peer.audit.status().size, node.audit.status().size) == (1, 0)
     assert len(peer.audit.checkpoint_and_anchor().cosigned) == 3
-    peer.close_own()
+    peer.close()
     node.close()
 
 

@@ -46,7 +46,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]
     second = join_as_peer(first, "northgate")
     with ExitStack() as stack:
         stack.callback(first.close)
-        stack.callback(second.close_own)
+        stack.callback(second.close)
         first.consortium.grant_queries(VENDOR.id, ALLOWANCE)
         opened = []
         for seed, node in enumerate((first, second)):

@@ -1,6 +1,6 @@
-"""Whether the keys that a key service holds are the ones a home was made with.
+"""The keys of a consortium's members as a node holds them, and whether they are the ones its home was made with.
 
-A service that is empty (a volume that is not mounted, a setting that names another folder, an object gone from a
+A key service that is empty (a volume that is not mounted, a setting that names another folder, an object gone from a
 token) or holds another node's keys must never be worked under: what is sealed then opens under no other, and what the
 home holds looks altered. So nothing of a node is opened before its keys were looked at here.
 """
@@ -12,10 +12,14 @@ from pathlib import Path
 from twinward.consortium.identity import Identity
 from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
+from twinward.core.secret_files import secret_in
 from twinward.node.errors import KeysNotOwn
+from twinward.node.homes import home_of
 from twinward.vault.keys.keyring import newest_kek
 from twinward.vault.storage.database import Schema, open_database
 from twinward_crypto.errors import InvalidSignature, KeyNotFound
+from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.formats.note import VerifierKey
@@ -26,6 +30,51 @@ _HINT = (
     "mount or name the key service that this node was made with (TWINWARD_KEYS, or keys in twinward.toml), or restore "
     "it from its backup; only `twinward node init` makes keys"
 )
+
+
+def own_keys(settings: Settings, *, make: bool = False, key_file: Path | None = None) -> KeyProvider:
+    """The hospital's key service, opened. ``make`` a local one that is not there yet: for a new node only.
+
+    A local one's key file lies beside it unless ``key_file`` says where.
+
+    Raises:
+        BadInput: the passphrase cannot be read.
+        KeyProviderError: the service refused or failed, or is not there.
+    """
+    return open_provider(settings.keys_uri, passphrase=_passphrase(settings), make=make, key_file=key_file)
+
+
+def make_identity(settings: Settings, name: str) -> Identity:
+    """A new member's keys: the only place that makes a first KEK. Raises as ``own_keys``."""
+    if name == settings.tenant:
+        provider = own_keys(settings, make=True)
+    else:
+        folder = home_of(settings, name)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        provider = open_provider(f"local:{folder / 'keys'}", make=True)
+    tenant = TenantId(name)
+    if not provider.versions(tenant):
+        provider.create(KekId(tenant, 1))
+    return Identity(provider, tenant)
+
+
+def identity_of(settings: Settings, name: str) -> Identity:
+    """A member's keys, none of which is made here: a node without its keys must not begin anew under others.
+
+    On the embedded defaults the other members' lie in ``peers/``, each under a key of its own.
+
+    Raises:
+        KeysNotOwn: the service holds no key of this member, or its key is another than this home's.
+        KeyProviderError: the service refused or failed, or is not there.
+    """
+    tenant = TenantId(name)
+    if name == settings.tenant:
+        identity = Identity(own_keys(settings), tenant)
+        require_own(identity, settings)
+        return identity
+    identity = Identity(open_provider(f"local:{home_of(settings, name) / 'keys'}"), tenant)
+    require_held(identity)
+    return identity
 
 
 def require_held(identity: Identity, wrapping: str = "") -> None:
@@ -97,3 +146,9 @@ def _wrapping(settings: Settings) -> str:
 def _is_absent(uri: str) -> bool:
     """Whether a database is a file that is not there: to look must not make it."""
     return uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists()
+
+
+def _passphrase(settings: Settings) -> str | None:
+    if settings.passphrase_file is None:
+        return None
+    return secret_in(settings.passphrase_file, "the passphrase")
