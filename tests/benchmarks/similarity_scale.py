@@ -14,9 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, race, versus
 from tests.benchmarks.similarity import LEVELS, PlainScan, clustered, require_equal, squared_distances, uniform
-from twinward.similarity.process_shards import ProcessScorer
-from twinward.similarity.scoring import Engine, Scoring
-from twinward.similarity.shards import Scorer
+from twinward.similarity.scoring.placement import Engine, Scoring
+from twinward.similarity.scoring.shards import ProcessScorer, Scorer
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import FAST, plan, plan_gated

@@ -16,19 +16,18 @@ from twinward.core.private_files import write_private
 from twinward.core.vocabulary import TwinId
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import Departures, Moment
-from twinward.node.release_history import SealedDrawer
+from twinward.node.release_history import SealedHistory
 from twinward.node.system import SYSTEM
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
 from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.book import Book
 from twinward.similarity.budget import LedgerBudget
-from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.cohort import CohortSecrets
 from twinward.similarity.errors import NoCohort
-from twinward.similarity.front_desk import FrontDesk
-from twinward.similarity.offer import Offer
-from twinward.similarity.pace import Pace
-from twinward.similarity.scoring import Scoring, forget_kept
+from twinward.similarity.rate_limit import Pace
+from twinward.similarity.release.history import ReleaseHistory
+from twinward.similarity.scoring.placement import Scoring, forget_kept
 from twinward.similarity.service import Similarity, gated_plan_of
+from twinward.similarity.service_policy import PublicTerms, ServicePolicy
 from twinward.twins.read.cohorts import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
@@ -77,9 +76,9 @@ class RunningCohort:
         self._lock = threading.Lock()
         self._similarity: Similarity | None = None
         self._opened = self._looked = self._let_go = Moment(0, 0)
-        self._book: Book | None = None
+        self._book: ReleaseHistory | None = None
         self._scoring = Scoring.parse(settings.scoring, settings.home / INDEX_FOLDER)
-        self._offer = Offer(
+        self._offer = ServicePolicy(
             modes=tuple(Mode(name) for name in settings.modes),
             max_weight=settings.max_weight,
             noise_width=settings.vendor_key_noise,
@@ -94,7 +93,7 @@ class RunningCohort:
         )
         self.signer = identity.answer_signer()
         """The hospital's key for answers."""
-        self._desk = FrontDesk(settings.hospital, twins.schema, self._offer, self._budget, self.signer)
+        self._desk = PublicTerms(settings.hospital, twins.schema, self._offer, self._budget, self.signer)
 
     def terms(self) -> Terms:
         """What may be asked in the running epoch, whether or not there is a cohort. Raises as ``current_epoch``."""
@@ -172,8 +171,8 @@ class RunningCohort:
         """Delete the encrypted indexes that are kept between starts: somebody in them has to go."""
         forget_kept(self._settings.home / INDEX_FOLDER)
 
-    def _drawer(self) -> SealedDrawer:
-        return SealedDrawer(self._settings.home, self._identity.sealing_key, self._heads)
+    def _drawer(self) -> SealedHistory:
+        return SealedHistory(self._settings.home, self._identity.sealing_key, self._heads)
 
     def _keep_up(self, similarity: Similarity) -> None:
         """Let those leave who withdrew or were erased since the last look, in whatever process."""
@@ -198,7 +197,7 @@ class RunningCohort:
         secrets = self._sealed_secrets(epoch)
         self._opened = opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
         if self._book is None or self._book.epoch != epoch:
-            self._book = Book(epoch, self._drawer())
+            self._book = ReleaseHistory(epoch, self._drawer())
         similarity = Similarity.open(
             CohortReader(self._twins, self._access, SYSTEM),
             hospital=self._settings.hospital,

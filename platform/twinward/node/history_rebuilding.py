@@ -17,10 +17,10 @@ from twinward.audit.interfaces import AccessEvent, Head
 from twinward.core.errors import Conflict, StoreAltered
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.node import Node
-from twinward.node.release_history import RELEASES, SealedDrawer
+from twinward.node.release_history import RELEASES, SealedHistory
 from twinward.node.serving_lock import serving
-from twinward.similarity.book import Book, begun_anew
 from twinward.similarity.errors import SecretsUnreadable
+from twinward.similarity.release.history import ReleaseHistory, begun_anew
 
 _TELLING = frozenset({Action.MATCH, Action.EXPORT})
 """Older logs call it an export that a vendor was told a handle."""
@@ -68,7 +68,7 @@ def plan_of(node: Node, permit: Permit) -> Rebuilding:
     """
     drawer = _drawer(node)
     try:
-        Book(0, drawer)
+        ReleaseHistory(0, drawer)
     except (StoreAltered, SecretsUnreadable) as error:
         fault = str(error)
     else:
@@ -97,8 +97,8 @@ def rebuild(node: Node, plan: Rebuilding, request: AccessRequest) -> None:
         _drawer(node).begin_anew(begun_anew(plan.closed))
 
 
-def _drawer(node: Node) -> SealedDrawer:
-    return SealedDrawer(node.settings.home, node.identity.sealing_key, node.heads)
+def _drawer(node: Node) -> SealedHistory:
+    return SealedHistory(node.settings.home, node.identity.sealing_key, node.heads)
 
 
 def _told(events: Iterable[AccessEvent]) -> dict[str, frozenset[TwinId]]:

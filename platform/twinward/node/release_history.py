@@ -23,8 +23,8 @@ _NUMBERED_AAD = b"twinward/releases/2"
 _NUMBER_BYTES = 8
 
 
-class SealedDrawer:
-    """Implements ``similarity.book.Drawer``: what vendors were told, sealed in one file of the home.
+class SealedHistory:
+    """Implements ``similarity.release.history.HistoryStore``: what vendors were told, sealed in one file of the home.
 
     Each content is numbered, and the access log records its number and SHA-256 (``StoreHeads``) before an answer
     leaves: a file that is older than the log, another one, or gone, is noticed when it is opened next. A crash between

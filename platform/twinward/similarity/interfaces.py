@@ -1,44 +1,13 @@
-"""What similarity asks of other domains, and the policy that decides what leaves."""
+"""What similarity asks of other domains, and what it may be given: a release policy, stores, a budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Category, TwinId
-
-Groups: TypeAlias = frozenset[frozenset[TwinId]]
-"""Disjoint sets of twins that a vendor was told and must never be able to tell apart further."""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A twin within the threshold, as the gate sees it.
-
-    ``squared_distance`` is in quantised units; None where the mode tells membership only (matrix).
-    """
-
-    twin: TwinId
-    squared_distance: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What a vendor is given: handles that mean nothing to anyone else, and no exact distance.
-
-    Attributes:
-        handles: pseudonyms of the matches that consent lets out, different for every vendor and epoch.
-        count: how many handles, None where nothing is told.
-        withheld: one sentence saying what is missing and why. It depends on nobody who is not told.
-        groups: what the vendor was ever told, this answer included.
-    """
-
-    handles: tuple[str, ...]
-    count: int | None
-    withheld: str = ""
-    groups: Groups = field(default=frozenset(), repr=False)
+from twinward.similarity.models import Groups, Match, Release
 
 
 class ReleasePolicy(Protocol):

@@ -42,22 +42,19 @@ from twinward.protocol.messages import (
 from twinward.protocol.proofs import AnswerSigner, Kind
 from twinward.protocol.terms import Mode, Terms
 from twinward.similarity.answers import Answers, Cabinet, Query, answered
-from twinward.similarity.book import Book, Drawer
-from twinward.similarity.cohort import Cohort
-from twinward.similarity.cohort_secrets import CohortSecrets
-from twinward.similarity.disclosing import Disclosure
-from twinward.similarity.engines import GatedEngine, MatrixEngine, VendorKeyEngine
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
-from twinward.similarity.front_desk import FrontDesk
 from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
-from twinward.similarity.matrix_search import checked_search, search
-from twinward.similarity.offer import Offer
-from twinward.similarity.pace import Pace
-from twinward.similarity.rate import RateLimit
-from twinward.similarity.records import RecordRelease
-from twinward.similarity.release import MinimumCount
-from twinward.similarity.scoring import Scoring
+from twinward.similarity.rate_limit import Pace, RateLimit
+from twinward.similarity.release.history import HistoryStore, ReleaseHistory
+from twinward.similarity.release.policy import MinimumCount
+from twinward.similarity.release.records import RecordRelease
+from twinward.similarity.release.service import ReleaseService
+from twinward.similarity.scoring.engines import GatedEngine, VendorKeyEngine
+from twinward.similarity.scoring.matrix import MatrixEngine, checked_search, search
+from twinward.similarity.scoring.placement import Scoring
+from twinward.similarity.service_policy import PublicTerms, ServicePolicy
 from twinward_crypto.homomorphic.parameters import Plan, plan_gated
 from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.wire import Bundle
@@ -92,13 +89,13 @@ class Similarity:
         cohort: Cohort,
         secrets: CohortSecrets,
         *,
-        offer: Offer,
+        offer: ServicePolicy,
         access: AccessControl,
         budget: QueryBudget,
         policy: ReleasePolicy | None = None,
         records: RecordSource | None = None,
-        drawer: Drawer | None = None,
-        book: Book | None = None,
+        drawer: HistoryStore | None = None,
+        book: ReleaseHistory | None = None,
         erased: Callable[[], frozenset[TwinId]] = frozenset,
         clock: Clock | None = None,
         scoring: Scoring | None = None,
@@ -116,8 +113,8 @@ class Similarity:
         self._pace = pace or Pace()
         self._rate = RateLimit(clock or SystemClock(), offer.requests_per_minute)
         chosen = policy or MinimumCount(offer.minimum_count, secrets.handle)
-        self._disclosure = Disclosure(secrets, chosen, access, book or Book(cohort.epoch, drawer), erased)
-        self._desk = FrontDesk(cohort.hospital, cohort.schema, offer, budget, signer)
+        self._disclosure = ReleaseService(secrets, chosen, access, book or ReleaseHistory(cohort.epoch, drawer), erased)
+        self._desk = PublicTerms(cohort.hospital, cohort.schema, offer, budget, signer)
         self._terms = self._desk.terms(cohort.epoch)
         self._scoring = scoring or Scoring()
         self._prepare(cohort)
@@ -130,14 +127,14 @@ class Similarity:
         hospital: str,
         schema: FeatureSchema,
         epoch: int,
-        offer: Offer,
+        offer: ServicePolicy,
         access: AccessControl,
         budget: QueryBudget,
         secrets: CohortSecrets | None = None,
         policy: ReleasePolicy | None = None,
         records: RecordSource | None = None,
-        drawer: Drawer | None = None,
-        book: Book | None = None,
+        drawer: HistoryStore | None = None,
+        book: ReleaseHistory | None = None,
         erased: Callable[[], frozenset[TwinId]] = frozenset,
         clock: Clock | None = None,
         scoring: Scoring | None = None,
@@ -233,8 +230,9 @@ class Similarity:
     def answer_vendor_key(self, principal: Principal, query: VendorKeyQuery) -> DistanceReply:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
 
-        At most as many queries an epoch as there are features (``Offer.vendor_key_bound``): it answers only while no
-        more than that are left of the vendor's allowance. With one more, exact distances would locate every record.
+        At most as many queries an epoch as there are features (``ServicePolicy.vendor_key_bound``): it answers only
+        while no more than that are left of the vendor's allowance. With one more, exact distances would locate every
+        record.
         """
         engine = self._offered(self._vendor_key, Mode.VENDOR_KEY)
         self._admit(principal, Mode.VENDOR_KEY, query.epoch)
@@ -377,11 +375,11 @@ class Similarity:
         return engine
 
 
-def new_secrets(epoch: int, schema: FeatureSchema, offer: Offer) -> CohortSecrets:
+def new_secrets(epoch: int, schema: FeatureSchema, offer: ServicePolicy) -> CohortSecrets:
     """Fresh secrets for an epoch under an offer."""
     return CohortSecrets.generate(epoch, schema, gated_plan_of(schema, offer))
 
 
-def gated_plan_of(schema: FeatureSchema, offer: Offer) -> Plan:
+def gated_plan_of(schema: FeatureSchema, offer: ServicePolicy) -> Plan:
     """The plan an offer's gate keys are made for (needed to restore sealed ones)."""
     return plan_gated(schema.dimension, schema.levels, offer.max_weight, weighted=offer.weighted)

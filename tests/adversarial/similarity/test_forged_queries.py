@@ -17,8 +17,8 @@ from tests.adversarial.similarity.forger import Forger, Slots
 from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
 from twinward.core.vocabulary import Action
 from twinward.protocol.terms import Mode
-from twinward.similarity.engines import GatedEngine
-from twinward.similarity.shards import Blinding, Scorer
+from twinward.similarity.scoring.engines import GatedEngine
+from twinward.similarity.scoring.shards import Blinding, Scorer
 from twinward_crypto.homomorphic.gated import EncryptedIndex, score_gated
 from twinward_crypto.homomorphic.parameters import query_tolerance
 from twinward_crypto.homomorphic.parts import query_scales

@@ -12,9 +12,9 @@ from twinward.client import HospitalRefused
 from twinward.core.errors import Unavailable
 from twinward.protocol.messages import GatedQuery
 from twinward.protocol.terms import Mode
-from twinward.similarity.engines import GatedEngine
 from twinward.similarity.errors import QueryMalformed, SchemaMismatch
-from twinward.similarity.process_shards import ProcessScorer
+from twinward.similarity.scoring.engines import GatedEngine
+from twinward.similarity.scoring.shards import ProcessScorer
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query, score_gated
 from twinward_crypto.homomorphic.parameters import plan_gated

@@ -20,11 +20,11 @@ from tests.adversarial.similarity.native import Native
 from tests.integration.similarity.house import VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Question
 from twinward.protocol.terms import Mode
-from twinward.similarity.child import Child
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
-from twinward.similarity.gate_process import GateProcess
-from twinward.similarity.scoring import Scoring
-from twinward.similarity.shards import Scorer, checked
+from twinward.similarity.scoring.child import Child
+from twinward.similarity.scoring.gate_process import GateProcess
+from twinward.similarity.scoring.placement import Scoring
+from twinward.similarity.scoring.shards import Scorer, checked
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.database import Database
 from twinward_crypto.homomorphic.gated import GateKey

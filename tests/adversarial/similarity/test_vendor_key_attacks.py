@@ -1,7 +1,7 @@
 """Attacks on vendor-key mode's distances, through the hospital's own service, with and without the policy.
 
-The policy here is ``Offer``'s default: noise 0 .. 4095 on every distance, at most d queries an epoch, no feature left
-out. Without it there is none of the three. What no policy stops is in ``test_vendor_key_limits``.
+The policy is ``ServicePolicy``'s default: noise 0 .. 4095 on every distance, at most d queries an epoch, no feature
+left out. Without it there is none of the three. What no policy stops is in ``test_vendor_key_limits``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twinward.client import HospitalRefused, Threshold
 from twinward.core.errors import BadInput
 from twinward.protocol.messages import VendorKeyQuery
 from twinward.protocol.terms import Mode
-from twinward.similarity.offer import Offer
+from twinward.similarity.service_policy import ServicePolicy
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.query import QueryKey
 
@@ -29,7 +29,7 @@ CORNERS = np.vstack([np.zeros(D, dtype=int), 127 * np.eye(D, dtype=int)])
 
 
 def hospital(folder: Path, *, protected: bool, allowance: int = 10**6) -> House:
-    choices = {"noise_width": Offer().noise_width} if protected else {"vendor_key_profile": "fast"}
+    choices = {"noise_width": ServicePolicy().noise_width} if protected else {"vendor_key_profile": "fast"}
     return House(folder, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), allowance=D if protected else allowance, **choices)
 
 
@@ -79,7 +79,7 @@ def test_a_small_noise_would_not_help(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_asking_again_averages_the_noise_away_where_nobody_counts(tmp_path: Path) -> None:
-    noisy = {"noise_width": Offer().noise_width, "vendor_key_profile": "fast"}
+    noisy = {"noise_width": ServicePolicy().noise_width, "vendor_key_profile": "fast"}
     house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), **noisy)
     unbounded(house)
     service, key = house.service, QueryKey.generate(house.service.terms().modes[0].plan(SCHEMA))

@@ -25,11 +25,12 @@ from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.features.schema import Feature, FeatureSchema
 from twinward.protocol import messages
 from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.cohort import CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
-from twinward.similarity.interfaces import Groups, Match, QueryBudget, RecordSource, Release
-from twinward.similarity.offer import Offer
+from twinward.similarity.interfaces import QueryBudget, RecordSource
+from twinward.similarity.models import Groups, Match, Release
 from twinward.similarity.service import Similarity
+from twinward.similarity.service_policy import ServicePolicy
 
 EPOCH = 20_454
 HOSPITAL = "St. Anna Hospital"
@@ -95,7 +96,7 @@ class CountedBudget:
         return (epoch + 1) * 86_400
 
 
-class MemoryDrawer:
+class MemoryHistory:
     """Keeps what vendors were told, as a file would."""
 
     content: bytes | None = None
@@ -152,11 +153,11 @@ class House:
         self.consents = consents
         self.budget = budget or CountedBudget(allowance)
         offer = {"requests_per_minute": 1_000_000} | offer
-        self.offer = Offer(
+        self.offer = ServicePolicy(
             modes=modes, minimum_count=minimum_count, noise_width=noise_width, weighted=weighted, **offer
         )
         self.protected = protected
-        self.drawer = MemoryDrawer()
+        self.drawer = MemoryHistory()
         self.records = records
         self.service = self.open()
 

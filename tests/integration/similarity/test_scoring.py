@@ -16,10 +16,9 @@ import pytest
 
 from twinward.core.errors import BadInput
 from twinward.similarity.errors import ScoringUnavailable
-from twinward.similarity.process_shards import ProcessScorer
-from twinward.similarity.ray_shards import RayScorer
-from twinward.similarity.scoring import Engine, Scoring
-from twinward.similarity.shards import Blinding, Scorer, spans
+from twinward.similarity.scoring.placement import Engine, Scoring
+from twinward.similarity.scoring.ray_shards import RayScorer
+from twinward.similarity.scoring.shards import Blinding, ProcessScorer, Scorer, spans
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
 from twinward_crypto.homomorphic.parameters import FAST, plan, plan_gated

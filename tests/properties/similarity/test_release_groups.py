@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.core.vocabulary import TwinId
-from twinward.similarity.interfaces import Groups, Match
-from twinward.similarity.release import MinimumCount, present, with_absent
+from twinward.similarity.models import Groups, Match
+from twinward.similarity.release.policy import MinimumCount, present, with_absent
 
 TWINS = [TwinId(f"t{n:02}") for n in range(24)]
 MINIMUM = st.integers(1, 5)

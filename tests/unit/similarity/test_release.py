@@ -16,20 +16,19 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import CARDIOMETABOLIC, Feature, FeatureSchema
 from twinward.protocol.terms import ModeTerms, Terms, binding_of
-from twinward.similarity.cohort import Cohort
-from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryRefused, SecretsUnreadable
-from twinward.similarity.interfaces import Match
-from twinward.similarity.offer import LEAKAGE, Offer
-from twinward.similarity.release import MinimumCount
+from twinward.similarity.models import Match
+from twinward.similarity.release.policy import MinimumCount
 from twinward.similarity.service import gated_plan_of, new_secrets
+from twinward.similarity.service_policy import LEAKAGE, ServicePolicy
 
 SCHEMA = FeatureSchema(
     name="two",
     levels=101,
     features=tuple(Feature(name=n, title=n, unit="1", low=0, high=100, default=50) for n in ("a", "b")),
 )
-OFFER = Offer()
+OFFER = ServicePolicy()
 SECRETS = new_secrets(7, SCHEMA, OFFER)
 TWINS = [TwinId(f"twin-{n}") for n in range(8)]
 
@@ -197,7 +196,10 @@ def test_bindings_differ_by_hospital_schema_and_epoch() -> None:
 
 
 def test_both_sides_derive_one_plan_from_the_terms() -> None:
-    for offer in (Offer(modes=tuple(LEAKAGE)), Offer(modes=tuple(LEAKAGE), weighted=False, noise_width=1)):
+    for offer in (
+        ServicePolicy(modes=tuple(LEAKAGE)),
+        ServicePolicy(modes=tuple(LEAKAGE), weighted=False, noise_width=1),
+    ):
         terms = Terms(
             hospital="h",
             epoch=1,
@@ -213,7 +215,9 @@ def test_both_sides_derive_one_plan_from_the_terms() -> None:
 
 
 def test_vendor_key_answers_stay_below_trilateration_whatever_a_hospital_sets() -> None:
-    bounds = [Offer(vendor_key_queries=most).vendor_key_bound(CARDIOMETABOLIC) for most in (None, 3, 16, 17, 10**6)]
+    bounds = [
+        ServicePolicy(vendor_key_queries=most).vendor_key_bound(CARDIOMETABOLIC) for most in (None, 3, 16, 17, 10**6)
+    ]
     assert bounds == [16, 3, 16, 16, 16]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinward.similarity.errors import ScoringUnavailable
-from twinward.similarity.shards import Blinding, PreparedCohort, ShardWorker, Span, checked, merged
+from twinward.similarity.scoring.shards import Blinding, PreparedCohort, ShardWorker, Span, checked, merged
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic.block_file import memory_file
 from twinward_crypto.homomorphic.wire import Bundle

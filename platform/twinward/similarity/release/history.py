@@ -21,10 +21,10 @@ import msgspec
 
 from twinward.core.vocabulary import TwinId
 from twinward.similarity.errors import SecretsUnreadable
-from twinward.similarity.interfaces import Groups
+from twinward.similarity.models import Groups
 
 
-class Drawer(Protocol):
+class HistoryStore(Protocol):
     """Where the book is kept: sealed, durable on return, readable by this node only."""
 
     def load(self) -> bytes | None:
@@ -43,7 +43,7 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
     closed: dict[str, list[TwinId]] = {}
 
 
-class Book:
+class ReleaseHistory:
     """Groups by vendor, over all epochs, and the handles that each was told in the running one.
 
     Args:
@@ -54,7 +54,7 @@ class Book:
         SecretsUnreadable: what is kept does not parse: fail closed.
     """
 
-    def __init__(self, epoch: int, drawer: Drawer | None = None) -> None:
+    def __init__(self, epoch: int, drawer: HistoryStore | None = None) -> None:
         self.epoch, self._drawer = epoch, drawer
         self.lock = threading.RLock()
         """Held from reading a vendor's groups to writing them back."""

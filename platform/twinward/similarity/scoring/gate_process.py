@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from twinward.similarity.child import PATIENCE_S, Child
 from twinward.similarity.errors import ScoringUnavailable
+from twinward.similarity.scoring.child import PATIENCE_S, Child
 from twinward_crypto.errors import MalformedBundle, ParameterError
 from twinward_crypto.homomorphic.gated import GateKey
 from twinward_crypto.homomorphic.parameters import Plan

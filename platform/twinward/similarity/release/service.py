@@ -12,18 +12,18 @@ from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.protocol.messages import MatchReply
 from twinward.protocol.terms import Mode
-from twinward.similarity.book import Book
-from twinward.similarity.cohort import Cohort
-from twinward.similarity.cohort_secrets import CohortSecrets
-from twinward.similarity.interfaces import Match, ReleasePolicy
-from twinward.similarity.release import present, with_absent
+from twinward.similarity.cohort import Cohort, CohortSecrets
+from twinward.similarity.interfaces import ReleasePolicy
+from twinward.similarity.models import Match
+from twinward.similarity.release.history import ReleaseHistory
+from twinward.similarity.release.policy import present, with_absent
 
 _FEATURES = frozenset({Category.FEATURES})
 _AT_ONCE = 4096
 """Events in one durable step of the log."""
 
 
-class Disclosure:
+class ReleaseService:
     """One epoch's answers.
 
     Args:
@@ -40,7 +40,7 @@ class Disclosure:
         secrets: CohortSecrets,
         policy: ReleasePolicy,
         access: AccessControl,
-        book: Book,
+        book: ReleaseHistory,
         erased: Callable[[], frozenset[TwinId]] = frozenset,
     ) -> None:
         self._secrets, self._policy = secrets, policy

@@ -16,20 +16,16 @@ import structlog
 from numpy.typing import NDArray
 
 from twinward.protocol.terms import ModeTerms
-from twinward.similarity.cohort import Cohort
-from twinward.similarity.cohort_secrets import CohortSecrets
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
-from twinward.similarity.gate_process import GateProcess
-from twinward.similarity.scoring import Scoring
-from twinward.similarity.shards import Blinding, Scorer
-from twinward_crypto.errors import CryptoError, MalformedBundle, ParameterError
+from twinward.similarity.scoring.gate_process import GateProcess
+from twinward.similarity.scoring.placement import Scoring
+from twinward.similarity.scoring.shards import Blinding, Scorer
+from twinward_crypto.errors import CryptoError, MalformedBundle
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.gated import NO_DISTANCE, GateKey
 from twinward_crypto.homomorphic.parameters import Plan
 from twinward_crypto.homomorphic.plain_query import PlainQuery
-from twinward_crypto.matrix.index import OutsourcedIndex, build_index
-from twinward_crypto.matrix.scheme import MatrixKey
-from twinward_crypto.matrix.token import Token, make_token
 
 Bools = NDArray[np.bool_]
 
@@ -142,43 +138,6 @@ class VendorKeyEngine:
                 return scorer.score(query, Blinding(noise, hidden[order])).encode(), order
         except MalformedBundle as error:
             raise QueryMalformed(str(error)) from error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MatrixEngine:
-    """The outsourced tree, which row each of its positions is, and the key that makes tokens."""
-
-    cohort: Cohort
-    index: OutsourcedIndex
-    key: MatrixKey = field(repr=False)
-    top: int
-
-    @classmethod
-    def prepare(cls, cohort: Cohort, secrets_: CohortSecrets) -> MatrixEngine:
-        """Build and encrypt the tree."""
-        top = cohort.schema.levels - 1
-        key = secrets_.matrix_key
-        return cls(cohort, build_index(key, cohort.levels, top=top, binding=cohort.binding), key, top)
-
-    def token(self, levels: tuple[int, ...], threshold_squared: int) -> bytes:
-        """A token for the outsourced tree. Raises ``QueryMalformed``."""
-        try:
-            return make_token(
-                self.key, levels, threshold_squared, top=self.top, binding=self.index.tree.binding
-            ).encode()
-        except ParameterError as error:
-            raise QueryMalformed(str(error)) from error
-
-    def parse(self, data: bytes) -> Token:
-        """A token's bytes. Raises ``QueryMalformed``."""
-        try:
-            return Token.decode(data, size=self.key.size, binding=self.index.tree.binding)
-        except MalformedBundle as error:
-            raise QueryMalformed(str(error)) from error
-
-    def rows(self, token: Token) -> list[int]:
-        """The cohort's rows that match."""
-        return sorted(self.index.rows[self.index.tree.search(token).positions].tolist())
 
 
 def _end(*held: Scorer | GateProcess) -> None:

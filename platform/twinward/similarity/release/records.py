@@ -16,9 +16,9 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category
 from twinward.protocol.messages import RecordsReply, RecordsRequest, SealedRecords
 from twinward.protocol.sealed_records import ReleasedRecord, seal_records
-from twinward.similarity.disclosing import Disclosure
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.interfaces import OpenedRecord, QueryBudget, RecordSource
+from twinward.similarity.release.service import ReleaseService
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey
 
@@ -39,7 +39,7 @@ class RecordRelease:
     """
 
     source: RecordSource
-    disclosure: Disclosure
+    disclosure: ReleaseService
     budget: QueryBudget
     binding: bytes
 

@@ -1,9 +1,16 @@
-"""A brake on how fast one vendor may ask, so that an answer's price is not the only thing that slows an attack."""
+"""How fast one vendor may ask, and when an answer leaves: bounds of time, beside those of the budget.
+
+How long an answer takes depends, by milliseconds, on rows that are not told: on how many were decided on and refused.
+So answers and refusals leave at whole steps of time.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput
@@ -37,3 +44,32 @@ class RateLimit:
             if len(seen) >= self._per_minute:
                 raise TooFast(self._per_minute, wait_s=-(-(WINDOW_MS - (now_ms - seen[0])) // 1000))
             seen.append(now_ms)
+
+
+class Pace:
+    """Answers and refusals leave at whole steps.
+
+    Args:
+        step_s: the step, seconds; 0 keeps no pace.
+        now_s: a clock that never goes back.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        step_s: float = 0.0,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._step_s, self._now_s, self._sleep = step_s, now_s, sleep
+
+    @contextmanager
+    def keep(self) -> Iterator[None]:
+        """What happens inside ends with the next step, also where it fails."""
+        began_s = self._now_s()
+        try:
+            yield
+        finally:
+            if self._step_s > 0:
+                self._sleep(self._step_s - (self._now_s() - began_s) % self._step_s)

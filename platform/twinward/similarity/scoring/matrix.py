@@ -12,14 +12,18 @@ The hospital sees the query in this mode anyway, so it makes the tokens itself a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from twinward.protocol.messages import MatrixSearch
-from twinward.similarity.cohort import Cohort
-from twinward.similarity.engines import MatrixEngine
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryMalformed
-from twinward.similarity.interfaces import Match
+from twinward.similarity.models import Match
+from twinward_crypto.errors import MalformedBundle, ParameterError
+from twinward_crypto.matrix.index import OutsourcedIndex, build_index
+from twinward_crypto.matrix.scheme import MatrixKey
+from twinward_crypto.matrix.token import Token, make_token
 
 Search = Callable[[int], list[int]]
 """Squared distance -> rows within it."""
@@ -75,3 +79,40 @@ def _nearest(within: Search, limit: int, count: int) -> list[int]:
         else:
             low = middle
     return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixEngine:
+    """The outsourced tree, which row each of its positions is, and the key that makes tokens."""
+
+    cohort: Cohort
+    index: OutsourcedIndex
+    key: MatrixKey = field(repr=False)
+    top: int
+
+    @classmethod
+    def prepare(cls, cohort: Cohort, secrets_: CohortSecrets) -> MatrixEngine:
+        """Build and encrypt the tree."""
+        top = cohort.schema.levels - 1
+        key = secrets_.matrix_key
+        return cls(cohort, build_index(key, cohort.levels, top=top, binding=cohort.binding), key, top)
+
+    def token(self, levels: tuple[int, ...], threshold_squared: int) -> bytes:
+        """A token for the outsourced tree. Raises ``QueryMalformed``."""
+        try:
+            return make_token(
+                self.key, levels, threshold_squared, top=self.top, binding=self.index.tree.binding
+            ).encode()
+        except ParameterError as error:
+            raise QueryMalformed(str(error)) from error
+
+    def parse(self, data: bytes) -> Token:
+        """A token's bytes. Raises ``QueryMalformed``."""
+        try:
+            return Token.decode(data, size=self.key.size, binding=self.index.tree.binding)
+        except MalformedBundle as error:
+            raise QueryMalformed(str(error)) from error
+
+    def rows(self, token: Token) -> list[int]:
+        """The cohort's rows that match."""
+        return sorted(self.index.rows[self.index.tree.search(token).positions].tolist())

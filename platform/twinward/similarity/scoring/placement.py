@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from twinward.core.errors import BadInput
 from twinward.core.private_files import replacing
-from twinward.similarity.process_shards import ProcessScorer
-from twinward.similarity.ray_shards import RayScorer, SealedShard
-from twinward.similarity.shards import PreparedCohort, Scorer, spans
+from twinward.similarity.scoring.ray_shards import RayScorer, SealedShard
+from twinward.similarity.scoring.shards import PreparedCohort, ProcessScorer, Scorer, spans
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic.block_file import memory_file
 from twinward_crypto.homomorphic.database import Database, Levels

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twinward.core.vocabulary import TwinId
-from twinward.similarity.interfaces import Groups, Match, Release
+from twinward.similarity.models import Groups, Match, Release
 
 Handles = Callable[[str, TwinId], str]
 """(vendor, twin) -> handle, under the epoch's secret."""
@@ -35,7 +35,7 @@ class MinimumCount:
       then it is split for good.
     * Matches never told before are a new group, if ``minimum`` or more of them let a handle out.
     * Of a group those are told whose consent lets a handle out now, if they are ``minimum`` or more.
-    * Handles are sorted: a function of the set alone, so that a policy stays pure. ``Disclosure`` shuffles them for
+    * Handles are sorted: a function of the set alone, so that a policy stays pure. ``ReleaseService`` shuffles them for
       each answer. No distance is ever released.
     """
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from twinward.access.interfaces import Principal
 from twinward.features.schema import FeatureSchema
-from twinward.protocol.terms import Mode, ModeTerms
+from twinward.protocol.messages import BudgetReply
+from twinward.protocol.proofs import AnswerSigner, Kind
+from twinward.protocol.terms import Mode, ModeTerms, Terms
+from twinward.similarity.interfaces import QueryBudget
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
 
 LEAKAGE: Mapping[Mode, str] = {
@@ -29,7 +33,7 @@ LEAKAGE: Mapping[Mode, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ServicePolicy:
     """The choices behind a hospital's terms. Gated alone is on unless the hospital says otherwise.
 
     Attributes:
@@ -83,3 +87,41 @@ class Offer:
         if mode is Mode.MATRIX:
             return terms
         return terms.model_copy(update={"profile": terms.plan(schema).profile.name})
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTerms:
+    """What vendors may know whether or not there is a cohort: what may be asked, and what is left of their allowance.
+
+    It comes from the policy and the ledger, and touches no patient.
+
+    Attributes:
+        hospital: whose terms they are.
+        schema: the features that count.
+        policy: which modes, with which parameters.
+        budget: vendors' allowances, on the ledger.
+        signer: the hospital's key for answers.
+    """
+
+    hospital: str
+    schema: FeatureSchema
+    policy: ServicePolicy
+    budget: QueryBudget
+    signer: AnswerSigner
+
+    def terms(self, epoch: int) -> Terms:
+        """What may be asked, signed. Public. Raises ``ParameterError``, naming what no mode can be exact with."""
+        terms = Terms(
+            hospital=self.hospital,
+            epoch=epoch,
+            feature_schema=self.schema,
+            modes=self.policy.terms(self.schema),
+            minimum_count=self.policy.minimum_count,
+            fingerprint=self.schema.fingerprint(),
+        )
+        return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
+
+    def allowance(self, principal: Principal, epoch: int) -> BudgetReply:
+        """What a vendor has left. Raises ``BudgetUnavailable``: the ledger does not answer."""
+        left = self.budget.remaining(principal.id, epoch)
+        return BudgetReply(epoch=epoch, remaining=left, resets_at_s=self.budget.resets_at_s(epoch))
