@@ -11,14 +11,8 @@ from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
-from twinward.api.http import problems
-from twinward.api.http.acceptance import accepted_by
-from twinward.api.http.caller import bearer_principal
+from twinward.api.http import pipeline
 from twinward.api.http.conditions import heeding
-from twinward.api.http.guard import Guard
-from twinward.api.http.methods import Methods
-from twinward.api.http.public_address import PublicAddress
-from twinward.api.http.representation import Representation
 from twinward.api.log_files import log_files_router
 from twinward.api.similarity import similarity_router
 from twinward.api.twins.events import EventStreams
@@ -43,8 +37,7 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
         docs_url=None,  # the interactive pages load scripts from elsewhere; /openapi.json is there for any tool
         redoc_url=None,
     )
-    problems.install(app)
-    principal_of = accepted_by(bearer_principal(node.accounts))
+    principal_of = pipeline.caller_of(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
     principal_of = heeding(principal_of)  # FHIR's routes see to it themselves
     streams = EventStreams()
@@ -74,8 +67,5 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
         return "ready\n"
 
     openapi.complete(app)
-    app.add_middleware(Representation)
-    app.add_middleware(Methods)
-    app.add_middleware(PublicAddress, public_url=node.settings.public_url, listens=listens)
-    app.add_middleware(Guard, clock=node.clock)
+    pipeline.install(app, node.clock, public_url=node.settings.public_url, listens=listens)
     return app

@@ -12,8 +12,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from twinward.access.interfaces import AccessContext, Permit, Principal
 from twinward.access.service import Access
-from twinward.api.http.acceptance import accept_of, acceptable
 from twinward.api.http.reason import Reason, reason_or
+from twinward.api.http.representation import accept_of, acceptable
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
 from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.exports.printing import Printing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse, Response
 
-from twinward.api.http.acceptance import acceptable
+from twinward.api.http.representation import acceptable
 from twinward.core.errors import NotFound, Unavailable
 from twinward_ledger.errors import LedgerError, NoSuchEntry
 from twinward_ledger.log.static_files import CHECKPOINT, LogFile, LogFiles

@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from twinward.api.fhir.parameters import of_every_request
-from twinward.api.http.acceptance import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
+from twinward.api.http.representation import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.fhir.search.render import MEDIA_TYPE
 from twinward.protocol.messages import PREFIX as QUERIES
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request
 
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.service import Access
-from twinward.api.http.body import USUAL_BYTES, MessageT, read_message
-from twinward.api.http.json_body import documented
+from twinward.api.http.guard import USUAL_BYTES
+from twinward.api.http.json_body import BodyT, documented, read_message
 from twinward.api.http.reason import Reason, reason_or
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Purpose
@@ -59,11 +59,11 @@ def similarity_router(cohort: RunningCohort, access: Access, principal_of: Calla
             raise BadInput("queries are answered for similarity search", hint=f"send {Purpose.SIMILARITY} or nothing")
         return principal
 
-    def sent(kind: type[MessageT]) -> Callable[..., Awaitable[MessageT]]:
+    def sent(kind: type[BodyT]) -> Callable[..., Awaitable[BodyT]]:
         """What was sent, read once it is known that its sender may query."""
         most_bytes = MAX_MESSAGE_BYTES if kind in _ENCRYPTED else USUAL_BYTES
 
-        async def message(request: Request, _: Principal = Depends(may_query)) -> MessageT:
+        async def message(request: Request, _: Principal = Depends(may_query)) -> BodyT:
             return await read_message(request, kind, most_bytes)
 
         return message

@@ -1,6 +1,6 @@
 """One HTTP connection from a hostile network: bounded in time while it waits, and in number.
 
-What is bounded, and what happens at each bound (an HTTP body is bounded in time by its reader, ``api.http.body``):
+What is bounded, and what happens at each bound (an HTTP body is bounded in time by its reader, ``api.http.guard``):
 
 - a request's head takes ``head_s`` at most, from the connection on or from its first byte: 408, closed;
 - an answer that nobody reads for ``answer_s``: the connection is dropped;

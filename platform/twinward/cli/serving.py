@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from twinward.api.app import create_app
-from twinward.api.http.public_address import is_loopback
+from twinward.api.http.pipeline import is_loopback
 from twinward.cli.connections import Bounds
 from twinward.cli.listening import listen, server_of, stopped_by_signals
 from twinward.cli.logs import configure_logs

@@ -256,7 +256,7 @@ def _target(
     value: float | None, low: float | None, high: float | None, note: str, file: Path | None, *, remove: bool
 ) -> JsonObject | None:
     """The target that the options describe; None to remove it. Raises ``BadInput``."""
-    from twinward.api.http.json_body import decode
+    from twinward.core.small_json import decode
 
     ends = {name: end for name, end in (("low", low), ("high", high)) if end is not None}
     given = [value is not None, bool(ends), file is not None, remove]

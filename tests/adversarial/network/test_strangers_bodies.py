@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from tests.integration.api.test_every_route import PUBLIC, filled, operations, require_shape
 from tests.integration.console.house import House, build
 from twinward.api.app import create_app
-from twinward.api.http import body
+from twinward.api.http import guard
 from twinward.console import mount
 
 FHIR = "application/fhir+json"
@@ -90,7 +90,7 @@ def test_no_route_reads_a_byte_of_a_stranger(web: TestClient, house: House) -> N
 def test_a_form_of_a_stranger_is_a_small_one(web: TestClient, path: str, media: str) -> None:
     sent = Sender("POST", path, media=media).run(web.app)
     assert sent.status in (400, 413)  # at the bound, or where it is no such form
-    assert sent.asked <= body.USUAL_BYTES // 1000 + 1
+    assert sent.asked <= guard.USUAL_BYTES // 1000 + 1
 
 
 def test_a_declared_length_is_believed_before_a_byte_is_read(web: TestClient, house: House) -> None:
@@ -157,7 +157,7 @@ def test_a_refusal_for_its_size_has_the_shape_of_any(web: TestClient, house: Hou
 def test_a_sender_that_keeps_the_node_waiting_is_told_so(
     web: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "FIRST_S", 0.05)
+    monkeypatch.setattr(guard, "FIRST_S", 0.05)
 
     assert Slow("POST", "/fhir/Patient", house.tokens["clinician"], FHIR).run(web.app).status == 408
 
@@ -176,7 +176,7 @@ def test_a_form_that_is_not_read_to_its_end_is_answered_with_a_page(
     page(Sender("POST", path, media=FORM, **{"content-length": "9" * 30}), 413)
     page(Sender("POST", path, media=FORM, **{"content-encoding": "br"}), 415)
     page(Sender("POST", path, media="multipart/form-data"), 400, "change what you entered")
-    monkeypatch.setattr(body, "FIRST_S", 0.05)
+    monkeypatch.setattr(guard, "FIRST_S", 0.05)
     slow = Slow("POST", path, media=FORM)
     page(slow, 408, "too slowly", "send it again")
     assert slow.headers["connection"] == "close"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
-from twinward.api.http.body import USUAL_BYTES
+from twinward.api.http.guard import USUAL_BYTES
 
 PUBLIC = {
     *(("GET", "/health"), ("GET", "/ready"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")),

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tests.integration.api.exchange import Exchange, exchange
 from tests.integration.api.test_every_route import PUBLIC, RIGHT_ROLE, ask, body, filled, require_shape
 from tests.integration.console.house import House
-from twinward.api.http.acceptance import is_packed
+from twinward.api.http.representation import is_packed
 
 PROBED = {("GET", "/health"), ("GET", "/ready")}
 """Probes take whatever comes: a balancer's odd Accept must not take a node down."""

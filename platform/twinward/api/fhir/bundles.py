@@ -20,7 +20,7 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
-from twinward.api.http.acceptance import acceptable
+from twinward.api.http.representation import acceptable
 from twinward.fhir.rest.batch import Batch, is_batch
 from twinward.fhir.rest.everything import SERVED
 from twinward.fhir.rest.service import FhirService

@@ -20,7 +20,7 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 
 from twinward.access.interfaces import Principal
-from twinward.api.http.body import BodyRefused, read_body
+from twinward.api.http.guard import BodyRefused, read_body
 from twinward.api.http.problems import headers_of
 from twinward.api.http.reason import Stated, stated_in_headers
 from twinward.core.errors import TwinwardError

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
-from twinward.api.http.body import read_body
+from twinward.api.http.guard import read_body
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.export import MEDIA_TYPE

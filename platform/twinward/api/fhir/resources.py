@@ -25,8 +25,8 @@ from twinward.api.fhir.context import (
     resource_body,
 )
 from twinward.api.fhir.parameters import taking
-from twinward.api.http.body import read_body
 from twinward.api.http.conditions import evaluates, of_read, of_write
+from twinward.api.http.guard import read_body
 from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
 from twinward.core.vocabulary import Action, Purpose

@@ -21,8 +21,8 @@ from twinward.api.fhir.context import (
     fhir,
 )
 from twinward.api.fhir.parameters import COUNT, ID, taking
-from twinward.api.http.acceptance import require_acceptable
 from twinward.api.http.json_body import small_body
+from twinward.api.http.representation import require_acceptable
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.rest import changes
 from twinward.fhir.rest.service import FhirService, resource_type_of

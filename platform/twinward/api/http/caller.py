@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SignInRefused, TokenRefused
 from twinward.access.interfaces import Principal
-from twinward.api.http.body import sent_by
+from twinward.api.http.guard import sent_by
 
 _BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`.")
 

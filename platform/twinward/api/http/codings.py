@@ -6,22 +6,21 @@ is that of RFC 9659: a sender cannot have the node keep more memory than 8 MiB f
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Protocol
 
 import zstandard
 
 from twinward.core.errors import BadInput
-from twinward.core.media_types import MAX_HEADER_CHARS
 
 GZIP, ZSTD, IDENTITY = "gzip", "zstd", "identity"
 CODINGS = (ZSTD, GZIP)
 """The one that is rather used first."""
 
-_ALIASES = {"x-gzip": GZIP, "": IDENTITY}
+ALIASES = {"x-gzip": GZIP, "": IDENTITY}
+"""Other names of them in headers."""
+
 _WINDOW_BYTES = 8 * 1024 * 1024
 _GZIP_LEVEL, _ZSTD_LEVEL = 1, 3
 """What costs the least of one core for most of the gain; see docs/http.md for what was measured."""
@@ -29,8 +28,6 @@ _GZIP_LEVEL, _ZSTD_LEVEL = 1, 3
 _SLICE = 64 * 1024
 _MOST_MEMBERS = 1024
 """Of gzip members or zstd frames in one body: each costs a new inflater, and an empty one has 20 bytes or fewer."""
-
-_MEMBER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*;\s*[qQ]=(0?\.\d{1,3}|[01](?:\.\d{0,3})?))?")
 
 
 class Packer(Protocol):
@@ -43,16 +40,6 @@ class Packer(Protocol):
 
 class TooMuch(Exception):
     """More than the bound, once it is unpacked."""
-
-
-def read_coding(said: Sequence[str]) -> str | None:
-    """The coding that ``Content-Encoding`` names; ``identity`` where it names none; None where it is not known here.
-
-    One coding only: two over each other are of use to nobody but the maker of a bomb.
-    """
-    name = ",".join(said).strip().lower()
-    name = _ALIASES.get(name, name)
-    return name if name in (IDENTITY, *CODINGS) else None
 
 
 def unpacked(coding: str, packed: bytes, most_bytes: int) -> bytes:
@@ -126,35 +113,6 @@ def _require_few(members: int) -> None:
 def _require_whole(ended: bool) -> None:
     if not ended:
         raise BadInput("the body ends before its packing does", hint="send it again, whole")
-
-
-def acceptable(accept_encoding: str | None) -> tuple[str, ...]:
-    """The codings that a client takes, the one it would rather have first; ``identity`` is one of them.
-
-    RFC 9110 section 12.5.3. Without the header the answer goes as it is, and so where all of it is refused but what
-    this node does not know: only ``identity;q=0`` or ``*;q=0`` says that it must not. Raises ``BadInput`` for a header
-    that is too long.
-    """
-    if accept_encoding is None:
-        return (IDENTITY,)
-    if len(accept_encoding) > MAX_HEADER_CHARS:
-        raise BadInput(f"Accept-Encoding has {MAX_HEADER_CHARS} characters at most here")
-    return _acceptable(accept_encoding)
-
-
-@lru_cache(maxsize=256)
-def _acceptable(accept_encoding: str) -> tuple[str, ...]:
-    weights: dict[str, float] = {}
-    for member in accept_encoding.lower().split(","):
-        found = _MEMBER.fullmatch(member.strip())
-        if found is not None:
-            name = _ALIASES.get(found[1], found[1])
-            weights[name] = max(weights.get(name, 0.0), min(float(found[2] or 1), 1.0))
-    others = weights.get("*", 0.0)
-    liked = {name: weights.get(name, others) for name in CODINGS}
-    # Not said, it is taken last; only what refuses it, or everything that is not named, refuses it.
-    liked[IDENTITY] = weights.get(IDENTITY, 0.0 if weights.get("*") == 0 else 0.0001)
-    return tuple(sorted((name for name in liked if liked[name]), key=lambda name: -liked[name]))
 
 
 def packer(coding: str) -> Packer:

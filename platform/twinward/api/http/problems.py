@@ -11,8 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twinward.api.http.body import BodyRefused
-from twinward.api.http.methods import allow_header
+from twinward.api.http.guard import BodyRefused
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue
 from twinward.fhir.outcome import operation_outcome
@@ -96,8 +95,6 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    if error.status_code == 405:
-        headers["allow"] = allow_header(request)
     kind = error.kind if isinstance(error, BodyRefused) else "HttpError"
     if f"{request.url.path}/".startswith("/fhir/"):
         issue = Issue("not-supported" if error.status_code == 405 else "not-found", "", str(error.detail))

@@ -1,22 +1,42 @@
-"""How an answer travels: under the name that was asked for, packed if its client asked for that.
+"""In what form a request is answered, and how that travels: of the types and codings a route has, one its client takes.
 
-What is packed, and what never is, says ``twinward.api.http.acceptance``. A strong entity tag names bytes, so that of a
-packed answer says how it is packed (``"12.ab"`` becomes ``"12.ab--gzip"``); coming back it means the same state. A
-stream is packed piece by piece, each to be read as soon as it has come.
+RFC 9110, sections 12.5.1, 12.5.3 and 15.5.7; for FHIR https://hl7.org/fhir/R4/http.html#mime-type, where ``_format``
+comes before ``Accept``. It is asked once the caller is known and before anything is looked up, decided or written:
+else 406. Refusals themselves are JSON whatever was asked for: whoever takes none at all still sees the status.
+
+A strong entity tag names bytes, so that of a packed answer says how it is packed (``"12.ab"`` becomes
+``"12.ab--gzip"``); coming back it means the same state. A stream is packed piece by piece, each to be read as soon as
+it has come.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.datastructures import DefaultPlaceholder
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from twinward.access.interfaces import Principal
 from twinward.api.http import codings
-from twinward.api.http.acceptance import accept_encoding_of, is_negotiated, is_packed, label_of
-from twinward.core.errors import BadInput
+from twinward.core.errors import BadInput, NotAcceptable
+from twinward.core.media_types import MAX_HEADER_CHARS, Chosen, preferred
+from twinward.fhir.bulk.export import MEDIA_TYPE as NDJSON
+from twinward.fhir.search.render import MEDIA_TYPE as FHIR
+from twinward.fhir.search.shared_parameters import format_asked
+
+JSON = "application/json"
+FHIR_TYPES = (FHIR, JSON, "text/json")
+NDJSON_TYPES = (NDJSON, "application/ndjson", "application/x-ndjson")
+PROBLEM_TYPES = ("application/problem+json", JSON)
+
+_PACKED = ("/fhir/", "/api/1/twins/", "/api/1/audit/", "/openapi.json/")
+_PACKED_TYPES = frozenset({*FHIR_TYPES, *NDJSON_TYPES, "text/csv"})
 
 LEAST_BYTES = 1024
 """Below it packing saves no packet."""
@@ -26,6 +46,151 @@ _LOOP_BYTES = 32 * 1024
 
 _CONDITIONS = frozenset({b"if-match", b"if-none-match"})
 _TAGGED = re.compile(rf'(")([^"]*)--({"|".join(codings.CODINGS)})"'.encode())
+
+_MEMBER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*;\s*[qQ]=(0?\.\d{1,3}|[01](?:\.\d{0,3})?))?")
+
+
+def accepted_by(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+    """The same FastAPI dependency, which also has the caller take what the route answers with.
+
+    Raises what ``principal_of`` does, and then as ``require_acceptable``: strangers are told so, and no more.
+    """
+
+    async def caller(request: Request, principal: Principal = Depends(principal_of)) -> Principal:
+        if not request.url.path.endswith("/_search"):  # its form may hold _format: it asks when it has read it
+            require_acceptable(request)
+        return principal
+
+    return caller
+
+
+async def acceptable(request: Request) -> None:
+    """The same for a route that everybody may ask. Raises as ``require_acceptable``."""
+    require_acceptable(request)
+
+
+def require_acceptable(request: Request, formats: Sequence[str] = ()) -> None:
+    """Let a request go on only if it can be answered in a form that its client takes.
+
+    Args:
+        request: which says so, and was matched by its route.
+        formats: values of ``_format`` that came elsewhere than in the address.
+
+    Raises:
+        NotAcceptable: it cannot be; the message names what it could be.
+        BadInput: a header is too long to be looked at, or ``_pretty`` is no boolean.
+    """
+    offers = offers_of(request.scope["route"], request.url.path)
+    if _is_fhir(request.url.path) and not set(request.query_params.getlist("_pretty")) <= {"true", "false"}:
+        raise BadInput("_pretty is true or false")
+    chosen = _asked_by_name(request, formats) or preferred(accept_of(request), offers)
+    if chosen is None:
+        raise NotAcceptable(f"this is answered as {' or '.join(offers)}", hint="Accept one of them")
+    taken = codings_taken(accept_encoding_of(request))
+    given = (codings.IDENTITY, *(codings.CODINGS if is_packed(request.url.path, chosen.name) else ()))
+    if not set(given) & set(taken):
+        raise NotAcceptable(f"this is answered as {' or '.join(given)}", hint="Accept-Encoding takes none of them")
+
+
+def accept_of(request: Request) -> str:
+    """All that ``Accept`` says; empty where it says nothing."""
+    return ", ".join(request.headers.getlist("accept"))
+
+
+def accept_encoding_of(request: Request) -> str | None:
+    """All that ``Accept-Encoding`` says; None where it is not there."""
+    said = request.headers.getlist("accept-encoding")
+    return ", ".join(said) if said else None
+
+
+def offers_of(route: Any, path: str) -> tuple[str, ...]:
+    """The types a route answers with, the usual one first: those that the OpenAPI document tells."""
+    declared = _declared(route)
+    if not _is_fhir(path):
+        return declared or (JSON,)
+    if NDJSON in declared:
+        return NDJSON_TYPES
+    # Whatever is answered, it may be refused in FHIR's words; and bulk clients send one Accept with all they ask.
+    return tuple(dict.fromkeys([*declared, *FHIR_TYPES])) if declared else FHIR_TYPES
+
+
+def label_of(request: Request, name: str) -> str:
+    """What ``Content-Type`` says of an answer of a type: the same bytes under the name that was asked for."""
+    family = FHIR_TYPES if name == FHIR and _is_fhir(request.url.path) else PROBLEM_TYPES
+    if name != family[0]:
+        return name
+    try:
+        chosen = (_asked_by_name(request) if family is FHIR_TYPES else None) or preferred(accept_of(request), family)
+    except NotAcceptable:
+        chosen = None
+    return name if chosen is None else chosen.label
+
+
+def is_packed(path: str, name: str) -> bool:
+    """Whether answers of a type are packed for who asks.
+
+    Only what is named here is. Never: the console's pages, which hold a form's secret beside what others wrote
+    (BREACH); accounts, which show a new token once; the similarity protocol, where ciphertext does not shrink and
+    nothing may be told by a length; event streams, whose every line is to arrive at once; tiles, which are hashes.
+    """
+    return f"{path.rstrip('/')}/".startswith(_PACKED) and name in _PACKED_TYPES
+
+
+def is_negotiated(path: str) -> bool:
+    """Whether what a path answers depends on ``Accept`` and ``Accept-Encoding``."""
+    return path.startswith(("/fhir", "/api/", "/log/", "/openapi.json"))
+
+
+def _is_fhir(path: str) -> bool:
+    return f"{path}/".startswith("/fhir/")
+
+
+def _asked_by_name(request: Request, formats: Sequence[str] = ()) -> Chosen | None:
+    if not _is_fhir(request.url.path):
+        return None
+    named = [format_asked(one) for one in (*request.query_params.getlist("_format"), *formats)]
+    return Chosen(named[-1], named[-1]) if named else None
+
+
+def _declared(route: Any) -> tuple[str, ...]:
+    kind = route.response_class
+    usual = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
+    said = [
+        one.partition(";")[0]
+        for status, answer in route.responses.items()
+        if str(status).startswith("2")
+        for one in answer.get("content", {})
+    ]
+    return tuple(dict.fromkeys([*([usual] if usual else []), *said]))
+
+
+def codings_taken(accept_encoding: str | None) -> tuple[str, ...]:
+    """The codings that a client takes, the one it would rather have first; ``identity`` is one of them.
+
+    RFC 9110 section 12.5.3. Without the header the answer goes as it is, and so where all of it is refused but what
+    this node does not know: only ``identity;q=0`` or ``*;q=0`` says that it must not. Raises ``BadInput`` for a header
+    that is too long.
+    """
+    if accept_encoding is None:
+        return (codings.IDENTITY,)
+    if len(accept_encoding) > MAX_HEADER_CHARS:
+        raise BadInput(f"Accept-Encoding has {MAX_HEADER_CHARS} characters at most here")
+    return _codings_taken(accept_encoding)
+
+
+@lru_cache(maxsize=256)
+def _codings_taken(accept_encoding: str) -> tuple[str, ...]:
+    weights: dict[str, float] = {}
+    for member in accept_encoding.lower().split(","):
+        found = _MEMBER.fullmatch(member.strip())
+        if found is not None:
+            name = codings.ALIASES.get(found[1], found[1])
+            weights[name] = max(weights.get(name, 0.0), min(float(found[2] or 1), 1.0))
+    others = weights.get("*", 0.0)
+    liked = {name: weights.get(name, others) for name in codings.CODINGS}
+    # Not said, it is taken last; only what refuses it, or everything that is not named, refuses it.
+    liked[codings.IDENTITY] = weights.get(codings.IDENTITY, 0.0 if weights.get("*") == 0 else 0.0001)
+    return tuple(sorted((name for name in liked if liked[name]), key=lambda name: -liked[name]))
 
 
 class Representation:
@@ -85,7 +250,7 @@ class _Answer:
 
     def _coding_for(self, name: str, size_bytes: int) -> str:
         try:
-            taken = codings.acceptable(accept_encoding_of(self._request))
+            taken = codings_taken(accept_encoding_of(self._request))
         except BadInput:  # a refusal is on its way, which says so
             return codings.IDENTITY
         if not taken or not is_packed(self._request.url.path, name):

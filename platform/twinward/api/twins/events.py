@@ -19,7 +19,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from twinward.api.http.acceptance import JSON, accept_of
+from twinward.api.http.representation import JSON, accept_of
 from twinward.core.errors import BadInput, Busy, TwinwardError
 from twinward.core.media_types import preferred
 from twinward.twins.state.states import TwinState

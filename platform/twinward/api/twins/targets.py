@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse, Response
 
 from twinward.access.interfaces import Principal
 from twinward.api.http.conditions import evaluates, of_tags, quoted, require_fits
-from twinward.api.http.json_body import JSON, Sent, decode, small_body
+from twinward.api.http.json_body import JSON, Sent, small_body
 from twinward.api.http.reason import Reason, reason
 from twinward.api.twins import shape
 from twinward.api.twins.reading import PREFIX, FeaturePath, InnerPath, TwinPath
 from twinward.api.twins.target_changes import merged, of_feature, with_member, without
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
+from twinward.core.small_json import decode
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state.states import JsonObject, Outline

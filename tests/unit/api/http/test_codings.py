@@ -11,7 +11,9 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from twinward.api.http.codings import CODINGS, IDENTITY, TooMuch, acceptable, packer, read_coding, unpacked
+from twinward.api.http.codings import CODINGS, IDENTITY, TooMuch, packer, unpacked
+from twinward.api.http.guard import read_coding
+from twinward.api.http.representation import codings_taken
 from twinward.core.errors import BadInput
 
 DATA = b'{"resourceType":"Patient"}' * 10_000
@@ -100,5 +102,5 @@ def test_each_piece_of_a_stream_can_be_read_before_the_next_is_there() -> None:
 def test_a_header_is_read_in_one_walk() -> None:
     began = time.process_time()
     for number in range(20):
-        assert acceptable(f"gzip{' ' * 4000}{number}") == (IDENTITY,)
+        assert codings_taken(f"gzip{' ' * 4000}{number}") == (IDENTITY,)
     assert time.process_time() - began < 0.2

@@ -10,8 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from twinward.api.http import problems
-from twinward.api.http.body import HeldBytes, read_body
-from twinward.api.http.guard import Guard
+from twinward.api.http.guard import Guard, HeldBytes, read_body
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict, Refused
 from twinward_crypto.errors import MalformedBundle, OpenError

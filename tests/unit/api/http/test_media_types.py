@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twinward.api.http.codings import acceptable
+from twinward.api.http.representation import codings_taken
 from twinward.core.errors import BadInput, UnsupportedMedia
 from twinward.core.media_types import preferred, require_taken
 
@@ -68,7 +68,7 @@ def test_a_header_without_end_is_refused_and_an_odd_one_costs_nothing() -> None:
     with pytest.raises(BadInput, match="4096"):
         preferred("a/b," * 2000, FHIR)
     with pytest.raises(BadInput, match="4096"):
-        acceptable("gzip," * 1000)
+        codings_taken("gzip," * 1000)
     for odd in ('"' * 4000, ";" * 4000, "a/b" + ';x="' * 900, 'a/b;x="' + "\\" * 3900, "," * 4000):
         preferred(odd, FHIR)
 
@@ -122,4 +122,4 @@ def test_any_other_body_is_refused_and_told_what_is_taken(said: list[str]) -> No
     ],
 )
 def test_codings_are_taken_in_the_order_they_are_liked(header: str | None, taken: str) -> None:
-    assert " ".join(acceptable(header)) == taken
+    assert " ".join(codings_taken(header)) == taken

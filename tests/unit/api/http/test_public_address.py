@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from twinward.api.http.guard import Guard
-from twinward.api.http.public_address import PublicAddress, is_loopback
+from twinward.api.http.pipeline import PublicAddress, is_loopback
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
