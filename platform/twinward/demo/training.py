@@ -32,7 +32,7 @@ from twinward.federation.tampering import tamper
 from twinward.federation.training import Coordinator, Progress
 from twinward.node import SYSTEM, Node, join_as_peer
 from twinward.node.study_source import VaultStays, memory_of
-from twinward.twins.ingest.bulk_create import Admission, admit
+from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
 from twinward.twins.models import ImportRecord
 
 STAYS_PER_HOSPITAL: Final = 900
@@ -151,7 +151,7 @@ def _benchmark(shares: list[Stays], *, made_up: bool) -> Benchmark:
 
 
 def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:
-    """One hospital takes its share in: stays of known patients first, then new admissions, who consent to research."""
+    """One hospital takes its share in: stays of known patients first, then new patients, who consent to research."""
     hospital = node if name == node.settings.tenant else join_as_peer(node, name)
     try:
         known = twins[: len(share)] if hospital is node else ()
@@ -159,8 +159,8 @@ def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], displa
         display.advance(len(known))
         for start in range(len(known), len(share), BATCH):
             batch = share[start : start + BATCH]
-            admissions = [Admission(_new_patient(node), encode_stay(stay)) for stay in batch]
-            admitted = admit(hospital.vault, hospital.access, hospital.clock, SYSTEM, admissions)
+            patients = [NewPatient(_new_patient(node), encode_stay(stay)) for stay in batch]
+            admitted = bulk_create(hospital.vault, hospital.access, hospital.clock, SYSTEM, patients)
             hospital.access.set_consents(OFFICER, [(twin, (RESEARCH_YES,)) for twin in admitted])
             display.advance(len(batch))
     finally:

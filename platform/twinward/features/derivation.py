@@ -26,8 +26,8 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from twinward.core.errors import BadInput
-from twinward.features.measurements import Measurement, Person, canonical_code, convert
-from twinward.features.schema import Feature, FeatureSchema
+from twinward.features import units
+from twinward.features.schema import Feature, FeatureSchema, canonical_code
 
 AGE = "age"
 SEX_FEMALE = "sex_female"
@@ -38,6 +38,35 @@ _MAX_CONTENT_BYTES = 256 * 1024
 
 class FeaturesUnreadable(BadInput):
     """A stored feature vector that is malformed or was made under another feature schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number measured on a patient: LOINC code, value, UCUM unit, when (ms since the epoch).
+
+    Attributes:
+        source: the name of the record that says so, e.g. ``Observation/8b1f``.
+        finality: of two readings of one moment the more final counts: 0 preliminary, 1 final, 2 corrected.
+        told_ms: when it was made available; 0 where that is not known.
+    """
+
+    code: str
+    value: float
+    unit: str
+    at_ms: int
+    source: str = ""
+    finality: int = 1
+    told_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What features need to know of a person; None where it is not known."""
+
+    birth_date: date | None = None
+    female: bool | None = None
+    died: date | None = None
+    is_dead: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -80,6 +109,23 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
     claims: dict[str, tuple[Claim, ...]]
     cut: dict[str, Claim]
     person: Person | None
+
+
+def convert(measurement: Measurement, unit: str, substance: str = "") -> float | None:
+    """The value in ``unit`` (UCUM), or None if it cannot be had without guessing: see ``units.convert``.
+
+    A unit that lacks "per 1.73 m2" is completed where the LOINC code, by which the substance is known, says it.
+    """
+    if not math.isfinite(measurement.value):
+        return None
+    given = measurement.unit
+    by_code = units.SUBSTANCES.get(substance, units.Substance()).per_body_surface
+    if by_code and given.strip() and not units.understood(given).per_body_surface:
+        given = f"{given.strip()}/{{1.73_m2}}"
+    try:
+        return units.convert(measurement.value, given, unit, substance=substance)
+    except BadInput:
+        return None
 
 
 def evidence_of(

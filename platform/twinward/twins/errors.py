@@ -56,7 +56,7 @@ class AlreadyImported(Conflict):
 class BelongsToAnother(Conflict):
     """The reference is already kept under another twin. Nothing was written.
 
-    ``reference`` is the one; a way in that raises this logs that it was told (``Finding.note``).
+    ``reference`` is the one; a way in that raises this logs that it was told (``RecordSearch.note``).
     """
 
     def __init__(self, message: str, *, reference: str = "", hint: str = "") -> None:

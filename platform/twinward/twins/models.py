@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from twinward.core.vocabulary import Category, TwinId
-from twinward.features.derivation import FeatureVector
-from twinward.features.measurements import Measurement, Person
+from twinward.features.derivation import FeatureVector, Measurement, Person
 
 DIRECTORY = "Directory/hospital"
 """The reference of the directory twin: it holds what belongs to no patient (organisations, practitioners, places), so

@@ -19,7 +19,7 @@ from twinward.twins.ingest.plan import kept_categories, read_evidence
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
-from twinward.twins.read.search import Finding
+from twinward.twins.read.search import RecordSearch
 from twinward.twins.read.versions import Versions
 from twinward.twins.state.states import TwinStates
 from twinward.twins.state.targets import Targets
@@ -63,7 +63,7 @@ class Twins:
         self.conditions = conditions or Turn()
         self._ingestion = Ingestion(vault, access, clock, schema)
         self.versions = Versions(vault, access, self._take, self.writing)
-        self.finding = Finding(vault, access)
+        self.search = RecordSearch(vault, access)
         self.changes = Changes(vault, access)
         self.states = TwinStates(vault, access, schema, clock)
         self.targets = Targets(vault, access, self.states, self.writing)
@@ -284,7 +284,7 @@ class Twins:
         try:
             yield
         except BelongsToAnother as error:
-            self.finding.note(principal, purpose, self._newest(error.reference), "another-patient", justification)
+            self.search.note(principal, purpose, self._newest(error.reference), "another-patient", justification)
             raise
 
     def _newest(self, reference: str) -> RecordHead | None:

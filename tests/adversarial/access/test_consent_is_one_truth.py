@@ -83,7 +83,7 @@ def test_a_running_export_passes_over_who_said_no_meanwhile(node: Served, tmp_pa
     with open_node(home) as opened:
         twins = sorted(map(TwinId, node.hospital.twins))
         labs, first = frozenset({Category.LABS}), next(twin for twin in twins if twin != gone)
-        running = opened.twins.finding.across(
+        running = opened.twins.search.across(
             OFFICER, Action.EXPORT, Purpose.RECORD_MANAGEMENT, [first, TwinId(gone)], "Observation", labs
         )
         assert next(running)[1], "the first patient is out, the other's permit was given with hers"

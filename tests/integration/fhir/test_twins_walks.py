@@ -25,7 +25,7 @@ from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
 from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
-from twinward.features.measurements import Measurement, Person
+from twinward.features.derivation import Measurement, Person
 from twinward.features.monitored_stays import SIGNALS, encode_stay
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.bulk.cohort import generate_cohort

@@ -14,7 +14,10 @@ from twinward.features.derivation import (
     Evidence,
     FeaturesUnreadable,
     FeatureVector,
+    Measurement,
+    Person,
     Reading,
+    convert,
     derive,
     end_of,
     evidence_of,
@@ -23,8 +26,8 @@ from twinward.features.derivation import (
     to_content,
     without,
 )
-from twinward.features.measurements import EQUIVALENT_CODES, Measurement, Person, canonical_code, convert
 from twinward.features.schema import CARDIOMETABOLIC as SCHEMA
+from twinward.features.schema import EQUIVALENT_CODES, canonical_code
 
 ON = date(2026, 1, 1)
 AT = 1_767_225_600_000

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from twinward.core.vocabulary import Category
-from twinward.features.measurements import Measurement
+from twinward.features.derivation import Measurement
 from twinward.fhir.json.strict_json import decode
 from twinward.fhir.json.times import to_date, to_ms
 from twinward.fhir.mapping.categories import LOINC, SNOMED, category_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.core.errors import BadInput
-from twinward.features.measurements import Measurement
-from twinward.features.measurements import convert as measured
+from twinward.features.derivation import Measurement
+from twinward.features.derivation import convert as measured
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.features.units import SUBSTANCES, UnitUnknown, convert
 

@@ -23,7 +23,7 @@ from twinward.api.http.representation import JSON, accept_of
 from twinward.core.errors import BadInput, Busy, TwinwardError
 from twinward.core.media_types import preferred
 from twinward.twins.state.states import TwinState
-from twinward.twins.state.subscriptions import Told
+from twinward.twins.state.subscriptions import TwinChange
 
 MEDIA_TYPE = "text/event-stream"
 POLL_S = 0.5
@@ -42,7 +42,7 @@ class Following(Protocol):
         """Where to resume after what was told."""
         ...
 
-    def poll(self) -> Iterator[Told]:
+    def poll(self) -> Iterator[TwinChange]:
         """What happened since, each looked up, and decided, when it is asked for."""
         ...
 
@@ -155,7 +155,7 @@ async def _frames(
         await anyio.sleep(POLL_S)
 
 
-def _next(told: Iterator[Told], still_signed_in: Callable[[], None]) -> Told | None:
+def _next(told: Iterator[TwinChange], still_signed_in: Callable[[], None]) -> TwinChange | None:
     still_signed_in()
     return next(told, None)
 

@@ -26,7 +26,7 @@ from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state.states import FeatureState, TwinState
-from twinward.twins.state.subscriptions import FollowingAll, FollowingOne, Subscriber, Writes
+from twinward.twins.state.subscriptions import AllTwinsSubscription, Subscriber, TwinSubscription, Writes
 
 PREFIX = "/api/1/twins"
 TwinPath = Annotated[str, Path(pattern=TWIN.pattern)]
@@ -99,7 +99,7 @@ class _Reading:
         """The changes of every twin, as a stream."""
         after, subscriber = last_event(request), Subscriber(principal, why.purpose, why.justification)
         return self._stream(
-            lambda: FollowingAll(self.twins.states, self.access, self.writes, subscriber, after=after),
+            lambda: AllTwinsSubscription(self.twins.states, self.access, self.writes, subscriber, after=after),
             principal,
             selection,
         )
@@ -109,14 +109,14 @@ class _Reading:
         after = last_event(request)
         subscriber = Subscriber(asked.principal, asked.why.purpose, asked.why.justification)
         return self._stream(
-            lambda: FollowingOne(self.twins.states, self.access, self.writes, subscriber, twin, after=after),
+            lambda: TwinSubscription(self.twins.states, self.access, self.writes, subscriber, twin, after=after),
             asked.principal,
             selection,
         )
 
     def _stream(
         self,
-        begin: Callable[[], FollowingAll] | Callable[[], FollowingOne],
+        begin: Callable[[], AllTwinsSubscription] | Callable[[], TwinSubscription],
         principal: Principal,
         selection: selectors.Selection,
     ) -> Response:

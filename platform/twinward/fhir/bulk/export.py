@@ -159,7 +159,7 @@ class Exports:
 
     def _deletions(self, principal: Principal, purpose: Purpose, job: Job, why: str) -> Iterator[bytes]:
         """A transaction a patient, of what was deleted since: who may not be exported is left out of it, too."""
-        finding = self._twins.finding
+        finding = self._twins.search
         types = job.types or []
         wanted = frozenset[Category]().union(*(categories_of_type(one) for one in types))
         for start in range(0, len(job.twins), _TWINS_AT_ONCE):
@@ -179,7 +179,7 @@ class Exports:
                     yield json.dumps(bundle, separators=(",", ":")).encode() + b"\n"
 
     def _lines(self, principal: Principal, purpose: Purpose, job: Job, resource_type: str, why: str) -> Iterator[bytes]:
-        finding = self._twins.finding
+        finding = self._twins.search
         wanted = categories_of_type(resource_type)
         for start in range(0, len(job.twins), _TWINS_AT_ONCE):
             some = job.twins[start : start + _TWINS_AT_ONCE]
@@ -203,7 +203,7 @@ class Exports:
         found: set[str] = set()
         try:
             for twin in job.twins:
-                found |= self._twins.finding.types_of(twin)
+                found |= self._twins.search.types_of(twin)
                 job.looked_at += 1
         except TwinwardError as error:
             job.error = error

@@ -24,7 +24,7 @@ import msgspec
 
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.vocabulary import Category
-from twinward.features.measurements import Measurement
+from twinward.features.derivation import Measurement
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.server_meta import names_server_meta, object_of, parted, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode

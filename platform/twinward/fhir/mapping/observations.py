@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from twinward.features.measurements import Measurement, Person
+from twinward.features.derivation import Measurement, Person
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.json.times import to_date, to_ms
 from twinward.fhir.mapping.categories import LOINC

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from twinward.core.vocabulary import Category
-from twinward.features.measurements import Person
+from twinward.features.derivation import Person
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.bundle import Entry, ParsedBundle
 from twinward.fhir.mapping.categories import category_of

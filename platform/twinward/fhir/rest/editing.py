@@ -144,7 +144,7 @@ class Editing:
         def once() -> RecordHead | None:
             match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
             if match is None:
-                self.twins.finding.note(principal, purpose, None, "no-match", justification)
+                self.twins.search.note(principal, purpose, None, "no-match", justification)
                 require_standing(asked, where.resource_type, Standing())
                 return None
             reference = reference_of(self._opened(principal, match, purpose, justification))
@@ -161,7 +161,7 @@ class Editing:
         try:
             require_standing(asked, resource_type, Standing())
         except VersionMismatch:
-            self.twins.finding.note(principal, purpose, None, "no-match", justification)
+            self.twins.search.note(principal, purpose, None, "no-match", justification)
             raise
 
     def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose, justification: str) -> Written:
@@ -241,7 +241,7 @@ class Editing:
         found: int | None = None,
     ) -> Written:
         """Look and write in one turn. ``found`` is the version that a condition was true of."""
-        finding, versions = self.twins.finding, self.twins.versions
+        finding, versions = self.twins.search, self.twins.versions
         with self.twins.writing:
             standing = versions.standing(entry.reference)
             try:
@@ -285,7 +285,7 @@ class Editing:
     def _found(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Written:
         """What a conditional create answers with. Whoever may not read it learns only that it is there."""
         head = match.head
-        finding = self.twins.finding
+        finding = self.twins.search
         if match.record is None and not finding.may_open(principal, purpose, head, justification=justification):
             finding.note(principal, purpose, head, "one-match", justification)
             return Written("", False, head.version, head.committed_at_ms, b"")
@@ -296,7 +296,7 @@ class Editing:
         return Written(reference_of(record), False, record.version, record.committed_at_ms, shown(record))
 
     def _opened(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Record:
-        finding = self.twins.finding
+        finding = self.twins.search
         return match.record or finding.open(principal, purpose, match.head, justification=justification)
 
 

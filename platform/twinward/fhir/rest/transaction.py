@@ -106,7 +106,7 @@ class Transaction:
                 self._answers[index] = self._kept(reference, 200) if reference else Answer(200)
             for index, reference in named.deleted.items():
                 if index not in self._answers:
-                    head = self.service.twins.finding.head_of(reference)
+                    head = self.service.twins.search.head_of(reference)
                     self._answers[index] = Answer(204, version=head.version, at_ms=head.committed_at_ms)
 
     def _require_seen(self, seen: Mapping[str, int]) -> None:
@@ -170,7 +170,7 @@ class Transaction:
         return Reading(self.service, self.principal, self.purpose, self.base, self.justification, given=self._given)
 
     def _kept(self, reference: str, status: int, noted: str = "") -> Answer:
-        head = self.service.twins.finding.head_of(reference)
+        head = self.service.twins.search.head_of(reference)
         if noted:
             self._note(head, noted)
         location = f"{reference}/_history/{head.version}"
@@ -178,4 +178,4 @@ class Transaction:
 
     def _note(self, head: RecordHead | None, answer: str) -> None:
         """Log a write that changed nothing: its answer still told what is kept."""
-        self.service.twins.finding.note(self.principal, self.purpose, head, answer, self.justification)
+        self.service.twins.search.note(self.principal, self.purpose, head, answer, self.justification)

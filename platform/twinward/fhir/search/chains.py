@@ -23,7 +23,7 @@ from twinward.fhir.search.criteria import all_true
 from twinward.fhir.search.parameters import Parameter, alternatives, check, parameters_of, references_in
 from twinward.fhir.search.render import reference_of
 from twinward.fhir.validation.validate import ID
-from twinward.twins.read.search import Finding
+from twinward.twins.read.search import RecordSearch
 from twinward.vault.interfaces import Record
 
 _SHOWN_CHARS = 80
@@ -171,7 +171,7 @@ class Chaining:
     ``directory`` is the twin of shared resources, None before there are any.
     """
 
-    finding: Finding
+    finding: RecordSearch
     directory: TwinId | None
     principal: Principal
     purpose: Purpose

@@ -81,7 +81,7 @@ class Conditions:
     def _by_tags(
         self, principal: Principal, query: Query, names: tuple[str, ...], purpose: Purpose, justification: str
     ) -> Match | None:
-        finding = self.search.twins.finding
+        finding = self.search.twins.search
         places = {place: name for name in names for place in finding.places_of(name)}
         for owners in query.named:
             if owners != names:
@@ -105,7 +105,7 @@ class Conditions:
         if not found.records:
             return None
         record = found.records[0]
-        return Match(self.search.twins.finding.head_of(reference_of(record)), record)
+        return Match(self.search.twins.search.head_of(reference_of(record)), record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class KeptHere:
         found = {name for name, body in among.items() if _is_true_of(query, name, body)}
         match = self.conditions.match(self.principal, query, purpose=self.purpose, justification=self.justification)
         if match is not None:
-            finding, why = self.conditions.search.twins.finding, self.justification
+            finding, why = self.conditions.search.twins.search, self.justification
             record = match.record or finding.open(self.principal, self.purpose, match.head, justification=why)
             self.seen[reference_of(record)] = match.head.version
             found.add(reference_of(record))

@@ -17,7 +17,7 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.search.parameters import parameters_of, references_in
 from twinward.fhir.search.render import reference_of
-from twinward.twins.read.search import Finding
+from twinward.twins.read.search import RecordSearch
 from twinward.vault.interfaces import Record
 
 REVERSE = ("Provenance:target",)
@@ -61,7 +61,7 @@ def read_include(name: str, value: str, resource_type: str) -> Include:
 class Including:
     """The walk that fetches what comes along with a page of matches."""
 
-    finding: Finding
+    finding: RecordSearch
     principal: Principal
     purpose: Purpose
     justification: str = ""

@@ -84,7 +84,7 @@ class Search:
         """One page of records. Raises as ``page``."""
         if query.named:
             return self._within(principal, query, purpose, justification)
-        self.twins.finding.require(principal, Action.SEARCH, purpose, justification)
+        self.twins.search.require(principal, Action.SEARCH, purpose, justification)
         if not is_searchable(query.resource_type):
             issue = Issue("not-supported", "", f"a search of {query.resource_type} names its records by _id here")
             raise InvalidResource(issue)
@@ -92,18 +92,18 @@ class Search:
         return walk.all() if walk.needs_all else walk.some()
 
     def _chaining(self, principal: Principal, purpose: Purpose, justification: str) -> Chaining:
-        return Chaining(self.twins.finding, self.twins.directory(), principal, purpose, justification)
+        return Chaining(self.twins.search, self.twins.directory(), principal, purpose, justification)
 
     def _included(
         self, principal: Principal, query: Query, matched: Sequence[Record], purpose: Purpose, justification: str
     ) -> list[Record]:
         if not query.includes or query.subset.only_counts:
             return []
-        including = Including(self.twins.finding, principal, purpose, justification)
+        including = Including(self.twins.search, principal, purpose, justification)
         return including.of(matched, query.includes, query.resource_type)
 
     def _within(self, principal: Principal, query: Query, purpose: Purpose, justification: str) -> Found:
-        finding = self.twins.finding
+        finding = self.twins.search
         candidates = [set().union(*(finding.twins_of(name) for name in names)) for names in query.named]
         twins = sorted(set.intersection(*candidates))
         if not twins:

@@ -1,7 +1,7 @@
-"""Admitting many new patients at once: four durable steps a batch, however many patients are in it.
+"""Creating many new patients' twins at once: four durable steps a batch, however many patients are in it.
 
 The order is that of ``Twins.ingest``: the events of writing are in the log before any twin exists. A batch that fails
-on the way leaves reserved keys and logged intentions, but no record: it can be admitted again under new names.
+on the way leaves reserved keys and logged intentions, but no record: they can be created again under new names.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from twinward.vault.interfaces import Record, RecordVault
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class NewPatient:
     """A new patient: the patient's own record, and the first stay (``features.monitored_stays.encode_stay``)."""
 
     patient: ImportRecord
     stay: bytes
 
 
-def admit(
+def bulk_create(
     vault: RecordVault,
     access: AccessControl,
     clock: Clock,
     principal: Principal,
-    admissions: Sequence[Admission],
+    patients: Sequence[NewPatient],
     *,
     purpose: Purpose = Purpose.RECORD_MANAGEMENT,
 ) -> list[TwinId]:
@@ -43,32 +43,30 @@ def admit(
         BelongsToAnother: one of the patients is kept already; nothing was written.
         AccessDenied: the principal may not write here; nothing was written.
     """
-    for admission in admissions:
-        if vault.locate(admission.patient.reference) is not None:
+    for one in patients:
+        if vault.locate(one.patient.reference) is not None:
             raise BelongsToAnother("one of these patients is kept already", hint="import changes of known patients")
-    twins = [new_twin_id(clock.now_ms()) for _ in admissions]
-    requests = [_request(principal, purpose, twin, one) for twin, one in zip(twins, admissions, strict=True)]
+    twins = [new_twin_id(clock.now_ms()) for _ in patients]
+    requests = [_request(principal, purpose, twin, one) for twin, one in zip(twins, patients, strict=True)]
     if requests and not access.check(requests[0]).permitted:
         access.decide(requests[0])
     vault.expect_twins(twins)
     # New twins have no consent yet, so one that is refused now is refused by a policy changed this very moment.
     permits = decided(access, requests)
     vault.create_twins(permits)
-    vault.write_many(
-        [_records(permit, twin, one) for permit, twin, one in zip(permits, twins, admissions, strict=True)]
-    )
+    vault.write_many([_records(permit, twin, one) for permit, twin, one in zip(permits, twins, patients, strict=True)])
     return twins
 
 
-def _request(principal: Principal, purpose: Purpose, twin: TwinId, admission: Admission) -> AccessRequest:
-    wanted = frozenset({admission.patient.category, Category.MONITORING})
+def _request(principal: Principal, purpose: Purpose, twin: TwinId, new: NewPatient) -> AccessRequest:
+    wanted = frozenset({new.patient.category, Category.MONITORING})
     return AccessRequest(principal, Action.WRITE, purpose, twin, wanted)
 
 
-def _records(permit: Permit, twin: TwinId, admission: Admission) -> tuple[Permit, list[Record]]:
-    patient = admission.patient
+def _records(permit: Permit, twin: TwinId, new: NewPatient) -> tuple[Permit, list[Record]]:
+    patient = new.patient
     mark = names.as_content(patient.reference, patient.category, patient.content)
     references = (patient.reference, *patient.found_by)
     record = Record(twin, patient.record_type, patient.category, patient.content, references, mark=mark)
-    stay = Record(twin, STAY_TYPE, Category.MONITORING, admission.stay, (names.stay_of(twin, "1"),))
+    stay = Record(twin, STAY_TYPE, Category.MONITORING, new.stay, (names.stay_of(twin, "1"),))
     return permit, [record, stay]

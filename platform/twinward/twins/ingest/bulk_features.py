@@ -9,9 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.features.derivation import Evidence, FeaturesUnreadable, day_of, end_of, evidence_of, joined
-from twinward.features.measurements import EQUIVALENT_CODES, Measurement, Person
-from twinward.features.schema import FeatureSchema
+from twinward.features.derivation import (
+    Evidence,
+    FeaturesUnreadable,
+    Measurement,
+    Person,
+    day_of,
+    end_of,
+    evidence_of,
+    joined,
+)
+from twinward.features.schema import EQUIVALENT_CODES, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.gate import decided
 from twinward.twins.ingest.bulk_records import BulkRecord

@@ -17,7 +17,7 @@ from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.features.measurements import Person
+from twinward.features.derivation import Person
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
 from twinward.twins.gate import decided
 from twinward.twins.ingest.bulk_features import BulkFeatures
@@ -178,7 +178,7 @@ class BulkImport:
         """Why a record is refused that another patient has; telling so is logged as that patient's."""
         heads = self._vault.heads(record.reference)
         newest, why = heads[-1] if heads else None, self._justification
-        self._twins.finding.note(self._principal, self._purpose, newest, "another-patient", why)
+        self._twins.search.note(self._principal, self._purpose, newest, "another-patient", why)
         return BelongsToAnother(f"{record.reference} is kept under another patient", reference=record.reference)
 
     def _owned(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twinward.core.vocabulary import Category, TwinId
-from twinward.features.measurements import Measurement, Person
+from twinward.features.derivation import Measurement, Person
 from twinward.twins import references as names
 from twinward.twins.models import IfKept
 from twinward.vault.interfaces import Draft, Record

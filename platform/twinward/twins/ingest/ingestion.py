@@ -13,12 +13,12 @@ from twinward.features.derivation import (
     Evidence,
     FeaturesUnreadable,
     FeatureVector,
+    Measurement,
     day_of,
     derive,
     end_of,
     evidence_of,
 )
-from twinward.features.measurements import Measurement
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import TwinNotFound

@@ -18,7 +18,7 @@ from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 
 
-class Finding:
+class RecordSearch:
     """The walks of a search. What a record must look like is the caller's business: nothing here reads content."""
 
     def __init__(self, vault: RecordVault, access: AccessControl) -> None:

@@ -138,7 +138,7 @@ class Versions:
         return RecordHead(head.twin, head.record_id, receipt.stored[0].version, category, receipt.at_ms)
 
     def _note(self, principal: Principal, purpose: Purpose, head: RecordHead, answer: str, justification: str) -> None:
-        """Log what a deletion was answered that deleted nothing, as ``Finding.note`` does for other writes."""
+        """Log what a deletion was answered that deleted nothing, as ``RecordSearch.note`` does for other writes."""
         told = (("answered", answer),)
         categories = frozenset(_categories([head]))
         request = AccessRequest(principal, Action.WRITE, purpose, head.twin, categories, justification, told)

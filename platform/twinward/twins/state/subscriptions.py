@@ -60,14 +60,14 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TwinChange:
     """One event: a twin as it stands, and where to resume after it."""
 
     resume: int
     state: TwinState
 
 
-class FollowingOne:
+class TwinSubscription:
     """One twin, every revision of it. ``resume`` is a revision."""
 
     def __init__(
@@ -103,7 +103,7 @@ class FollowingOne:
         self._twin = twin
         self.resume = outline.revision if after is None else min(after, outline.revision)
 
-    def poll(self) -> Iterator[Told]:
+    def poll(self) -> Iterator[TwinChange]:
         """What happened since, each looked up when it is asked for: what is told was permitted that very moment.
 
         Raises:
@@ -120,7 +120,7 @@ class FollowingOne:
         if outline.revision - first >= MOST_REVISIONS:
             first = outline.revision
         for revision in range(first, outline.revision + 1):
-            told = Told(revision, _read(self._states, self._subscriber, self._at(outline, revision)))
+            told = TwinChange(revision, _read(self._states, self._subscriber, self._at(outline, revision)))
             self.resume = revision
             yield told
 
@@ -147,7 +147,7 @@ class FollowingOne:
             self._access.decide(requests[0])  # logs the refusal and raises
 
 
-class FollowingAll:
+class AllTwinsSubscription:
     """Every twin that the subscriber may see; ``resume`` is a place in the access log.
 
     A twin's several changes in short succession may be told as one. After a resumption what was told may be told
@@ -194,7 +194,7 @@ class FollowingAll:
         """Everything before this place in the log was told."""
         return min((one.index for one in self._waiting.values()), default=self._next)
 
-    def poll(self) -> Iterator[Told]:
+    def poll(self) -> Iterator[TwinChange]:
         """What happened since, each looked up when it is asked for.
 
         Raises:
@@ -210,7 +210,7 @@ class FollowingAll:
             if not one.looks:
                 del self._waiting[twin]
             if state is not None:
-                yield Told(self.resume, state)
+                yield TwinChange(self.resume, state)
 
     def _note_writes(self) -> None:
         stop = min(self._writes.size(), self._next + ENTRIES_AT_ONCE)

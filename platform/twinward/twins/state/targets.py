@@ -109,7 +109,7 @@ class Targets:
             raise
 
     def _note(self, request: AccessRequest, answer: str) -> None:
-        """Log what a change was answered that changed nothing, as ``Finding.note`` does for records."""
+        """Log what a change was answered that changed nothing, as ``RecordSearch.note`` does for records."""
         self._access.decide(replace(request, detail=(*request.detail, ("answered", answer))))
 
     def is_set(self, outline: Outline, feature: str) -> bool:

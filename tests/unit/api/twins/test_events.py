@@ -14,7 +14,7 @@ from twinward.api.twins import events
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.selectors import parse, pick
 from twinward.core.errors import BadInput, Busy, Refused
-from twinward.twins.state.subscriptions import Told
+from twinward.twins.state.subscriptions import TwinChange
 
 
 class Quiet:
@@ -22,7 +22,7 @@ class Quiet:
 
     resume = 7
 
-    def poll(self) -> Iterator[Told]:
+    def poll(self) -> Iterator[TwinChange]:
         return iter(())
 
 

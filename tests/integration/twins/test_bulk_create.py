@@ -16,16 +16,16 @@ from twinward.features.monitored_stays import decode_stay, encode_stay
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.node import SYSTEM, Node, create_node
 from twinward.twins.errors import BelongsToAnother
-from twinward.twins.ingest.bulk_create import Admission, admit
+from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
 from twinward.twins.models import ImportRecord
 
 STAYS = simulate_stays(3, seed=5)
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN)
 
 
-def admissions(first: int = 0) -> list[Admission]:
+def patients(first: int = 0) -> list[NewPatient]:
     return [
-        Admission(
+        NewPatient(
             ImportRecord(f"Patient/icu-{first + n}", "Patient", Category.DEMOGRAPHICS, b'{"resourceType":"Patient"}'),
             encode_stay(stay),
         )
@@ -39,31 +39,31 @@ def node(tmp_path: Path) -> Node:
 
 
 def test_a_batch_is_admitted_logged_and_found_again(node: Node) -> None:
-    twins = admit(node.vault, node.access, node.clock, SYSTEM, admissions())
+    twins = bulk_create(node.vault, node.access, node.clock, SYSTEM, patients())
     assert len(set(twins)) == 3
     assert node.audit.status().size == 3
-    for twin, stay, one in zip(twins, STAYS, admissions(), strict=True):
+    for twin, stay, one in zip(twins, STAYS, patients(), strict=True):
         assert node.twins.find(one.patient.reference) == twin
         (record,) = node.twins.read_stays(CLINICIAN, twin)
         np.testing.assert_array_equal(decode_stay(record.content), stay)
 
 
 def test_a_known_patient_stops_the_batch_before_anything_is_written(node: Node) -> None:
-    admit(node.vault, node.access, node.clock, SYSTEM, admissions()[:1])
+    bulk_create(node.vault, node.access, node.clock, SYSTEM, patients()[:1])
     with pytest.raises(BelongsToAnother):
-        admit(node.vault, node.access, node.clock, SYSTEM, [*admissions(7), *admissions()[:1]])
+        bulk_create(node.vault, node.access, node.clock, SYSTEM, [*patients(7), *patients()[:1]])
     assert len(node.twins.all()) == 1
 
 
 def test_who_may_not_write_admits_nobody_and_the_attempt_is_logged(node: Node) -> None:
     with pytest.raises(AccessDenied):
-        admit(node.vault, node.access, node.clock, Principal("acme", Role.VENDOR), admissions())
+        bulk_create(node.vault, node.access, node.clock, Principal("acme", Role.VENDOR), patients())
     assert node.twins.all() == []
     assert node.audit.status().size == 1
 
 
 def test_a_later_stay_is_a_new_version_of_the_first(node: Node) -> None:
-    (twin, *_) = admit(node.vault, node.access, node.clock, SYSTEM, admissions())
+    (twin, *_) = bulk_create(node.vault, node.access, node.clock, SYSTEM, patients())
     (record,) = node.twins.keep_stays(SYSTEM, [(twin, encode_stay(STAYS[1]))])
     assert record.version == 2
     (newest,) = node.twins.read_stays(CLINICIAN, twin)
