@@ -173,6 +173,40 @@ def without(evidence: Evidence, sources: Collection[str]) -> Evidence:
     return replace(evidence, claims={name: some for name, some in left.items() if some})
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an import says about one twin's features, whether it came alone or with many.
+
+    Attributes:
+        evidence: what it says.
+        until_ms: the end of the day on which it is said.
+        is_kept: there are features of the twin already.
+        whole: the patient's own record is in it: it may stand in for what was kept.
+        retold: names of records that say something else now, or nothing any more.
+    """
+
+    evidence: Evidence
+    until_ms: int
+    is_kept: bool
+    whole: bool
+    retold: frozenset[str] = frozenset()
+
+    def joined_to(self, older: Evidence | None) -> Evidence | None:
+        """What is known from now on; None where what is kept stays as it is.
+
+        Args:
+            older: what is kept, if it can be read.
+        """
+        if older is not None:
+            return joined(without(older, self.retold), self.evidence, self.until_ms)
+        if self.is_kept and not self.whole and not self.retold:
+            return None  # a part of the record must not displace what was derived from all of it
+        if not self.is_kept and self.evidence.is_empty:
+            return None  # all defaults: such a twin would look like the average patient to every query
+        # Where what is kept cannot be opened, and a record in it was taken back, none of it may go on standing.
+        return self.evidence
+
+
 def to_content(evidence: Evidence) -> bytes:
     """The bytes of a feature record. Equal evidence gives equal bytes."""
     claims = {name: evidence.claims[name] for name in sorted(evidence.claims)}

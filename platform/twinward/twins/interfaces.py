@@ -1,12 +1,16 @@
-"""What twins ask of storage beyond the vault, and what they tell while a long import runs."""
+"""What twins ask of storage beyond the vault, what a bulk import asks of twins, and what they tell meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from twinward.core.vocabulary import TwinId
-from twinward.twins.models import Receipt
+from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Purpose, TwinId
+from twinward.features.schema import FeatureSchema
+from twinward.twins.models import PatientImport, Receipt
+from twinward.twins.read.search import RecordSearch
+from twinward.twins.turns import Turn
 
 
 class TwinList(Protocol):
@@ -14,6 +18,24 @@ class TwinList(Protocol):
 
     def twins(self) -> Sequence[TwinId]:
         """Every twin that has a row."""
+        ...
+
+
+class SingleImport(Protocol):
+    """What a bulk import leaves to ``Twins``: what changed goes the way of every update."""
+
+    schema: FeatureSchema
+    writing: Turn
+
+    @property
+    def search(self) -> RecordSearch:
+        """Logs what a write was answered."""
+        ...
+
+    def ingest(
+        self, principal: Principal, source: PatientImport, *, purpose: Purpose, justification: str = ""
+    ) -> Receipt:
+        """Take one import in, all or nothing."""
         ...
 
 

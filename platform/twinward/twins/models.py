@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from twinward.core.vocabulary import Category, TwinId
 from twinward.features.derivation import FeatureVector, Measurement, Person
@@ -65,6 +66,27 @@ class ImportRecord:
     """Further strings it is found by, e.g. an identifier. Only blind tags of them are stored beside it."""
     follows: int | None = None
     """The version it must follow, 0 for none; None takes any."""
+    if_kept: IfKept = IfKept.UPDATE
+
+
+class BulkRecord(NamedTuple):
+    """One record of a bulk source: whose it is, and what a twin needs to know of it.
+
+    Attributes:
+        owner: the patient's reference, or ``DIRECTORY``.
+        person: what features need to know of a person, where this is the patient's own record.
+        readings: numbers in it that a feature may be made of.
+        if_kept: what becomes of it if its name is kept already.
+    """
+
+    owner: str
+    record_type: str
+    reference: str
+    category: Category
+    content: bytes
+    found_by: tuple[str, ...]
+    person: Person | None
+    readings: tuple[Measurement, ...]
     if_kept: IfKept = IfKept.UPDATE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal, require_records
 from twinward.core.clock import Clock
@@ -14,8 +13,10 @@ from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFound, TwinNotFound
 from twinward.twins.gate import categories_in, note_absence, permitted, require_in_general
+from twinward.twins.ingest.bulk_import import BulkImport
+from twinward.twins.ingest.features import read_evidence
 from twinward.twins.ingest.ingestion import Ingestion
-from twinward.twins.ingest.plan import kept_categories, read_evidence
+from twinward.twins.ingest.plan import kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
@@ -25,9 +26,6 @@ from twinward.twins.state.states import TwinStates
 from twinward.twins.state.targets import Targets
 from twinward.twins.turns import Turn
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
-
-if TYPE_CHECKING:
-    from twinward.twins.ingest.bulk_import import BulkImport
 
 
 class Twins:
@@ -124,8 +122,6 @@ class Twins:
         self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT, justification: str = ""
     ) -> BulkImport:
         """One import of very many records, straight into segments."""
-        from twinward.twins.ingest.bulk_import import BulkImport
-
         return BulkImport(
             self, self._vault, self._access, self._clock, principal, purpose=purpose, justification=justification
         )

@@ -27,7 +27,7 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.origin import Origin
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.ingest.bulk_import import BulkImport
-from twinward.twins.ingest.bulk_records import BulkRecord
+from twinward.twins.models import BulkRecord
 
 _NOWHERE = Origin()
 SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")

@@ -39,7 +39,7 @@ from twinward.fhir.sensitivity.content import sensitivities_of_part
 from twinward.fhir.validation.conformity import element_faults
 from twinward.fhir.validation.definitions import Element, kind_of
 from twinward.fhir.validation.primitives import Check
-from twinward.twins.ingest.bulk_records import BulkRecord
+from twinward.twins.models import BulkRecord
 
 _SEEN_AT_MOST = 8_192
 """Distinct codes, categories … remembered as checked; a stream that has more is read the strict way, not wrongly."""

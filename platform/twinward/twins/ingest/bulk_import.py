@@ -9,7 +9,8 @@ The order is that of ``Twins.ingest``: the events of writing are in the log befo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
@@ -18,14 +19,20 @@ from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.features.derivation import Person
+from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
 from twinward.twins.gate import decided
-from twinward.twins.ingest.bulk_features import BulkFeatures
-from twinward.twins.ingest.bulk_records import LEAST, BulkRecord, mark_of, pack
+from twinward.twins.ingest.features import BulkFeatures
 from twinward.twins.ingest.plan import stays
-from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
-from twinward.twins.service import Twins
+from twinward.twins.interfaces import SingleImport
+from twinward.twins.models import DIRECTORY, BulkRecord, IfKept, ImportRecord, PatientImport
 from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
+
+LEAST = 16
+"""New records of one patient and category that make a segment; fewer become rows, and are compacted later."""
+
+MOST = 256
+_SEGMENT_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -59,14 +66,15 @@ class BulkImport:
     """One import of many batches. ``finish`` derives the features of the twins it touched.
 
     Args:
-        twins, vault, access, clock: the node's.
+        twins: for what goes the way of every single import, and the turn it is taken in.
+        vault, access, clock: the node's.
         principal, purpose, justification: who imports, and why.
         least: new records of one patient and category that make a segment.
     """
 
     def __init__(
         self,
-        twins: Twins,
+        twins: SingleImport,
         vault: RecordVault,
         access: AccessControl,
         clock: Clock,
@@ -85,7 +93,9 @@ class BulkImport:
         self._purpose = purpose
         self._justification = justification
         self._barred: set[str] = set()
-        self._features = BulkFeatures(twins, vault, access, clock, principal, purpose, justification)
+        self._features = BulkFeatures(
+            twins.schema, twins.writing, vault, access, clock, principal, purpose, justification
+        )
 
     def take(self, records: Sequence[BulkRecord]) -> BulkReceipt:
         """Take a batch in; it is durable on return. What is refused is named, the rest lands.
@@ -271,3 +281,48 @@ def _refusal(record: BulkRecord, owner: Kept | None, own: set[str]) -> TwinwardE
 def _twin_of(patient: _Patient) -> TwinId:
     assert patient.twin is not None  # noqa: S101 - narrows the type: new twins were named before
     return patient.twin
+
+
+def pack(twin: TwinId, records: Iterable[BulkRecord], least: int) -> tuple[list[Record], list[Draft]]:
+    """Rows for the few, drafts for the many of a category."""
+    by_category: dict[Category, list[BulkRecord]] = defaultdict(list)
+    for record in records:
+        by_category[record.category].append(record)
+    rows: list[Record] = []
+    drafts: list[Draft] = []
+    for category, some in by_category.items():
+        if len(some) < least:
+            rows += [_record(twin, one) for one in some]
+        else:
+            drafts += [_draft(category, chunk) for chunk in _chunks(some)]
+    return rows, drafts
+
+
+def _chunks(records: Sequence[BulkRecord]) -> Iterable[Sequence[BulkRecord]]:
+    start, size = 0, 0
+    for index, record in enumerate(records):
+        if index > start and (index - start == MOST or size + len(record.content) > _SEGMENT_BYTES):
+            yield records[start:index]
+            start, size = index, 0
+        size += len(record.content)
+    yield records[start:]
+
+
+def _draft(category: Category, records: Sequence[BulkRecord]) -> Draft:
+    return Draft(
+        category,
+        [one.record_type for one in records],
+        [(one.reference, *one.found_by) for one in records],
+        [one.content for one in records],
+        [mark_of(one) for one in records],
+    )
+
+
+def mark_of(one: BulkRecord) -> str:
+    """What the vault knows the record's content by; a hash of it all."""
+    return names.as_content(one.reference, one.category, one.content)
+
+
+def _record(twin: TwinId, one: BulkRecord) -> Record:
+    mark = mark_of(one)
+    return Record(twin, one.record_type, one.category, one.content, (one.reference, *one.found_by), mark=mark)

@@ -14,6 +14,7 @@ from twinward.features.derivation import (
     FeaturesUnreadable,
     FeatureVector,
     Measurement,
+    News,
     day_of,
     derive,
     end_of,
@@ -23,7 +24,8 @@ from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.gate import require_in_general
-from twinward.twins.ingest.plan import FeatureNews, Plan, read_evidence
+from twinward.twins.ingest.features import FeatureNews, read_evidence
+from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
 from twinward.vault.interfaces import Record, RecordVault
 
@@ -182,7 +184,8 @@ class Ingestion:
         if evidence.is_empty and person is None and not (retold and existing):
             return None
         joins_older = existing is not None and not outdated
-        return FeatureNews(self._schema, evidence, retold, existing, joins_older, bool(told), until_ms)
+        news = News(evidence, until_ms, existing is not None, bool(told), retold)
+        return FeatureNews(news, existing, joins_older)
 
     def _readable(self, permit: Permit) -> Evidence | None:
         try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from twinward.access.interfaces import Permit
-from twinward.core.vocabulary import Category, RecordId, TwinId
-from twinward.features.derivation import Evidence, from_content, joined, to_content, without
-from twinward.features.schema import FeatureSchema
+from twinward.core.vocabulary import Category, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
-from twinward.twins.models import FEATURES_TYPE, IfKept, ImportRecord, PatientImport, Stored
+from twinward.twins.models import IfKept, ImportRecord, PatientImport, Stored
 from twinward.vault.interfaces import Kept, Record, RecordVault
 
 
@@ -46,10 +42,9 @@ class Plan:
         """What the permit to write must cover: what the records are, and what they were."""
         return frozenset(record.category for record in self.records) | self._left
 
-    def add_features(self, evidence: Evidence, existing: RecordId | None) -> bool:
-        """Write the twin's features along with the rest; False if just this is kept already."""
-        record = features_record(self.twin, evidence, existing)
-        reference, mark = record.references[0], record.mark or ""
+    def add_features(self, record: Record) -> bool:
+        """Write the twin's features (``features_record``) along with the rest; False if just this is kept already."""
+        reference, mark, existing = record.references[0], record.mark or "", record.record_id
         if existing is not None and self._vault.kept([reference], lambda _: mark)[reference].marked:
             return False
         self.records.append(record)
@@ -110,62 +105,6 @@ class Plan:
         mark = names.deleted(reference, kept.category)
         found = self._vault.kept([reference], lambda _: mark).get(reference)
         return found is not None and found.marked
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureNews:
-    """What imports say about one twin's features, all of those of one durable step.
-
-    Attributes:
-        schema: of the features.
-        evidence: what the imports say.
-        retold: names of records that say something else now, or nothing any more.
-        existing: the record of the features kept so far, if there is one.
-        joins_older: that record is readable under this schema, so the news joins what it says.
-        whole: the patient's own record is among the imports: they may stand in for what was kept.
-        until_ms: the end of the day.
-    """
-
-    schema: FeatureSchema
-    evidence: Evidence
-    retold: frozenset[str]
-    existing: RecordId | None
-    joins_older: bool
-    whole: bool
-    until_ms: int
-
-    def into(self, plan: Plan, older: Evidence | None) -> Evidence | None:
-        """Put what is known of the features now into the plan; None where that stays as it was."""
-        if older is not None:
-            evidence = joined(without(older, self.retold), self.evidence, self.until_ms)
-        elif self.existing is None or self.whole or self.retold:
-            # Where what is kept cannot be opened, and a record in it was taken back, none of it may go on standing.
-            evidence = self.evidence
-        else:
-            return None  # a part of the record must not displace what was derived from all of it
-        if self.existing is None and evidence.is_empty:
-            return None  # all defaults: such a twin would look like the average patient to every query
-        return evidence if plan.add_features(evidence, self.existing) else None
-
-
-def read_evidence(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> Evidence | None:
-    """What is kept of the features of the permit's twin; None if nothing is.
-
-    Raises:
-        FeaturesUnreadable: stored under another schema.
-    """
-    records = vault.read_twin(permit, record_type=FEATURES_TYPE)
-    return from_content(schema, records[0].content) if records else None
-
-
-def features_record(twin: TwinId, evidence: Evidence, existing: RecordId | None) -> Record:
-    """A twin's features as the record that keeps them, found under the twin and under their schema."""
-    reference, content = names.features_of(twin), to_content(evidence)
-    references = (reference, names.features_under(twin, evidence.schema))
-    mark = names.as_content(reference, Category.FEATURES, content)
-    return Record(
-        twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark, alone=True
-    )
 
 
 def stays(reference: str, if_kept: IfKept, *, is_same: bool) -> bool:

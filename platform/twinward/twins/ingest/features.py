@@ -1,32 +1,38 @@
-"""The features of the twins that a bulk import touched, derived once, when all of it was read."""
+"""The records that keep what twins' features are derived from: how they are read, and what an import puts into them.
+
+One derivation for every way in (``features.derivation.News``). A single import writes it along with the rest; of a bulk
+import it is written once for each twin that was touched, when all of it was read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permit, Principal
 from twinward.core.clock import Clock
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
 from twinward.features.derivation import (
     Evidence,
     FeaturesUnreadable,
     Measurement,
+    News,
     Person,
     day_of,
     end_of,
     evidence_of,
-    joined,
+    from_content,
+    to_content,
 )
 from twinward.features.schema import EQUIVALENT_CODES, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.gate import decided
-from twinward.twins.ingest.bulk_records import BulkRecord
-from twinward.twins.ingest.plan import features_record
-from twinward.twins.models import DIRECTORY
-from twinward.twins.service import Twins
-from twinward.vault.interfaces import Kept, RecordVault
+from twinward.twins.ingest.plan import Plan
+from twinward.twins.models import DIRECTORY, FEATURES_TYPE, BulkRecord
+from twinward.twins.turns import Turn
+from twinward.vault.interfaces import Kept, Record, RecordVault
 
 _TWINS_AT_ONCE = 256
 """Twins decided together: permits are used before they expire."""
@@ -37,12 +43,61 @@ _MOST_REMEMBERED = 1_000_000
 _FEATURES = frozenset({Category.FEATURES})
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureNews:
+    """``News`` of a twin's features, and the record that keeps them.
+
+    Attributes:
+        news: what is said.
+        existing: the record of the features kept so far, if there is one.
+        joins_older: that record is readable under the present schema, so the news joins what it says.
+    """
+
+    news: News
+    existing: RecordId | None
+    joins_older: bool
+
+    def into(self, plan: Plan, older: Evidence | None) -> Evidence | None:
+        """Put what is known of the features now into the plan; None where that stays as it was."""
+        evidence = self.news.joined_to(older)
+        if evidence is None:
+            return None
+        return evidence if plan.add_features(features_record(plan.twin, evidence, self.existing)) else None
+
+
+def read_evidence(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> Evidence | None:
+    """What is kept of the features of the permit's twin; None if nothing is.
+
+    Raises:
+        FeaturesUnreadable: stored under another schema.
+    """
+    records = vault.read_twin(permit, record_type=FEATURES_TYPE)
+    return from_content(schema, records[0].content) if records else None
+
+
+def features_record(twin: TwinId, evidence: Evidence, existing: RecordId | None) -> Record:
+    """A twin's features as the record that keeps them, found under the twin and under their schema."""
+    reference, content = names.features_of(twin), to_content(evidence)
+    references = (reference, names.features_under(twin, evidence.schema))
+    mark = names.as_content(reference, Category.FEATURES, content)
+    return Record(
+        twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark, alone=True
+    )
+
+
 class BulkFeatures:
-    """The features of one import's twins. Arguments as of ``BulkImport``."""
+    """The features of one bulk import's twins.
+
+    Args:
+        schema: which features there are.
+        writing: the turn of whoever changes twins.
+        vault, access, clock, principal, purpose, justification: as of ``BulkImport``.
+    """
 
     def __init__(
         self,
-        twins: Twins,
+        schema: FeatureSchema,
+        writing: Turn,
         vault: RecordVault,
         access: AccessControl,
         clock: Clock,
@@ -50,14 +105,15 @@ class BulkFeatures:
         purpose: Purpose,
         justification: str,
     ) -> None:
-        self._twins = twins
+        self._schema = schema
+        self._writing = writing
         self._vault = vault
         self._access = access
         self._clock = clock
         self._principal = principal
         self._purpose = purpose
         self._justification = justification
-        self._said = _Said(twins.schema)
+        self._said = _Said(schema)
         self._changed: set[str] = set()
         self._derived: set[str] = set()
 
@@ -87,7 +143,7 @@ class BulkFeatures:
         """Write the features of every twin about which something new was said; return how many there were."""
         owners = sorted(self._changed | self._missing())
         for start in range(0, len(owners), _TWINS_AT_ONCE):
-            with self._twins.writing:  # what is kept is joined with what is new: nobody else's news may fall between
+            with self._writing:  # what is kept is joined with what is new: nobody else's news may fall between
                 self._derive(owners[start : start + _TWINS_AT_ONCE])
         self._derived.update(owners)
         self._changed.clear()
@@ -98,27 +154,28 @@ class BulkFeatures:
         """Owners whose twin has no features under the present schema, though something is known for them."""
         owners = self._said.owners() - self._changed
         twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(sorted(owners)).items()}
-        under = {names.features_under(twin, self._twins.schema.fingerprint()): owner for owner, twin in twins.items()}
+        under = {names.features_under(twin, self._schema.fingerprint()): owner for owner, twin in twins.items()}
         found = self._vault.locate_many(list(under))
         return {owner for name, owner in under.items() if name not in found}
 
     def _derive(self, owners: Sequence[str]) -> None:
         twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(owners).items() if owner != DIRECTORY}
         until_ms = end_of(day_of(self._clock.now_ms()))
-        told: dict[TwinId, Evidence] = {}
+        told: dict[TwinId, tuple[Person | None, Evidence]] = {}
         for owner, twin in twins.items():
-            evidence = evidence_of(self._twins.schema, *self._said.of(owner), until_ms)
-            if not evidence.is_empty:  # all defaults would look like the average patient to every query
-                told[twin] = evidence
+            person, readings = self._said.of(owner)
+            evidence = evidence_of(self._schema, person, readings, until_ms)
+            if not evidence.is_empty:
+                told[twin] = person, evidence
         kept = self._vault.kept([names.features_of(twin) for twin in told])
-        known = [twin for twin in told if names.features_of(twin) in kept]
-        older = self._older(known)
-        for twin in known:
-            if twin in older:
-                told[twin] = joined(older[twin], told[twin], until_ms)
-            elif told[twin].person is None:
-                del told[twin]  # a part of the record must not displace what was derived from all of it
-        self._keep(told, kept)
+        older = self._older([twin for twin in told if names.features_of(twin) in kept])
+        known: dict[TwinId, Evidence] = {}
+        for twin, (person, evidence) in told.items():
+            news = News(evidence, until_ms, names.features_of(twin) in kept, person is not None)
+            standing = news.joined_to(older.get(twin))
+            if standing is not None:
+                known[twin] = standing
+        self._keep(known, kept)
 
     def _older(self, twins: Sequence[TwinId]) -> dict[TwinId, Evidence]:
         """The features kept so far, where they may be read and are of this schema; decided in one durable step."""
@@ -129,7 +186,7 @@ class BulkFeatures:
         for permit in self._access.decide_many(requests):
             if permit is not None and permit.request.twin is not None:
                 with contextlib.suppress(FeaturesUnreadable):
-                    evidence = self._twins.evidence(permit)
+                    evidence = read_evidence(self._vault, self._schema, permit)
                     if evidence is not None:
                         found[permit.request.twin] = evidence
         return found
