@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 from tests.access_events import read_by_a_clinician
 from tests.integration.audit.pdf_text import text_of
 from tests.integration.cli.conftest import run
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
 from twinward.cli.logs import configure_logs
 from twinward.cli.screen import err, out, table
 from twinward.console import mount
 from twinward.core.config import Settings
 from twinward.core.visible_text import visible, visible_json, visible_line
-from twinward.core.vocabulary import Role, TwinId
+from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
@@ -67,7 +67,10 @@ def mercy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mercy]:
     home = tmp_path_factory.mktemp("shown") / "home"
     node = create_node(Settings(home=home, hospital=f"Mercy {HOSTILE}"))
     node.accounts.add_person(Principal("officer", Role.OFFICER, f"Olga {HOSTILE}", f"office {HOSTILE}"), PASSWORD)
-    twin = node.twins.ingest(SYSTEM, next(one for one in generate_cohort(1, 1) if one.reference != DIRECTORY)).twin
+    twin = node.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+        next(one for one in generate_cohort(1, 1) if one.reference != DIRECTORY),
+    ).twin
     plain = read_by_a_clinician(twin)
     said = replace(plain, agent=f"=dr {HOSTILE}", unit=f"+ward {HOSTILE}", reason=f"@ {HOSTILE}")
     node.audit.record([plain, replace(said, detail=(("justification", f"-he fell {HOSTILE}"),))])

@@ -22,6 +22,8 @@ from sqlmodel import Field, Session, SQLModel
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
 from twinward.fhir.mapping.patients import patient_imports
 from twinward.twins.ingest.bulk_import import BulkImport
@@ -200,7 +202,7 @@ def ingesting(scale: Scale) -> list[Row]:
 
     def bundle() -> None:
         for one in patient_imports(read_bundle(bundles[0])):
-            ward.hospital.twins.ingest(SYSTEM, one)
+            ward.hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one)
 
     fresh = ward.fresh(each)
     some = min(count * each, 400)

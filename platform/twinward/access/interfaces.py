@@ -152,6 +152,11 @@ class AccessControl(ABC):
             if not self.check(request).permitted:
                 self.decide(request)
 
+    def require_any(self, *requests: AccessRequest) -> None:
+        """As ``require``, where it is enough that one of them would be permitted."""
+        if not any(self.check(request).permitted for request in requests):
+            self.decide(requests[0])
+
     def decide_all(self, requests: Sequence[AccessRequest]) -> list[Permit]:
         """A permit for each request, all in one durable append, or ``AccessDenied`` for the first that is refused.
 
@@ -171,6 +176,15 @@ class AccessControl(ABC):
         """Permits for as much of each request as may be had, all in one durable append; the refused are logged."""
         narrowed = [one for request in requests for one in self._narrowed(request)]
         return [permit for permit in self.decide_many(narrowed) if permit is not None]
+
+    def decide_permitted(self, requests: Iterable[AccessRequest]) -> list[Permit]:
+        """Permits for those requests that would be permitted, all in one durable append.
+
+        The others are passed over by a dry run: nobody tries them, so there is nothing to log. What is refused between
+        the dry run and the decision is in the log.
+        """
+        permitted = [request for request in requests if self.check(request).permitted]
+        return [permit for permit in self.decide_many(permitted) if permit is not None]
 
     def decide_further(self, permit: Permit, categories: Collection[Category]) -> list[Permit]:
         """A permit for each further category that the holder of a permit may see, for the same purpose.
@@ -239,8 +253,8 @@ def _permitted_together(
     return groups
 
 
-def categories_of(requests: Iterable[AccessRequest]) -> frozenset[Category]:
-    """All categories that are asked for."""
+def categories_in(requests: Iterable[AccessRequest]) -> frozenset[Category]:
+    """All categories that are asked for in these."""
     return frozenset[Category]().union(*(request.categories for request in requests))
 
 

@@ -12,7 +12,7 @@ from twinward.access.consent import ConsentOutcome, ConsentStore
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.emergencies import Emergencies, Entered, breaks_glass
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.access.policy import Facts, Policy
 from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, Provision
 from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
@@ -148,25 +148,12 @@ class Access(AccessControl):
             return self._emergency.record_emergency(events)
         return self._trail.record(events)
 
-    def set_consent(
-        self,
-        principal: Principal,
-        twin: TwinId,
-        provisions: tuple[Provision, ...],
-        *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        justification: str = "",
-    ) -> Consent:
+    def set_consent(self, context: AccessContext, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
         """Record a patient's new consent; it is in force at the next decision."""
-        return self.set_consents(principal, [(twin, provisions)], purpose=purpose, justification=justification)[0]
+        return self.set_consents(context, [(twin, provisions)])[0]
 
     def set_consents(
-        self,
-        principal: Principal,
-        consents: list[tuple[TwinId, tuple[Provision, ...]]],
-        *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        justification: str = "",
+        self, context: AccessContext, consents: list[tuple[TwinId, tuple[Provision, ...]]]
     ) -> list[Consent]:
         """Record many consents, each logged as an access of its own.
 
@@ -175,9 +162,7 @@ class Access(AccessControl):
             ConsentInvalid: one of them could never be in force; nothing is set.
             StoreAltered, Unavailable: they could not be stored.
         """
-        requests = [
-            AccessRequest(principal, Action.CONSENT, purpose, twin, justification=justification) for twin, _ in consents
-        ]
+        requests = [context.request(Action.CONSENT, twin) for twin, _ in consents]
         self.require(*requests)  # nothing of the batch is set
         for _, provisions in consents:
             require_in_force(provisions, self._clock.now_ms(), self._role_of)

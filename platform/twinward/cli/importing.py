@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twinward.access.interfaces import AccessContext
 from twinward.cli.import_report import ImportReport, reporting
 from twinward.cli.opening import node_at
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import HomeOption, JsonOption, progress
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Again, TwinId
+from twinward.core.vocabulary import Again, Purpose, TwinId
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -109,7 +110,7 @@ class _Import:
 
         bundle = bundle_of(path, data, origin=self.origin, clock=self.node.clock)
         try:
-            receipts = bundle.into(self.node.twins, SYSTEM)
+            receipts = bundle.into(self.node.twins, AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
         except (BadInput, Conflict, NotFound) as error:
             self.report.refuse(Refusal(path, error, place=bundle.place_of(error)))
             return
@@ -129,7 +130,7 @@ class _Import:
         def show(so_far: NdjsonTally) -> None:
             self.bars.update(task, completed=so_far.lines)
 
-        bulk = self.node.twins.bulk_import(SYSTEM)
+        bulk = self.node.twins.bulk_import(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
         done = import_ndjson(
             paths, bulk, origin=self.origin, on_bad_line=refuse, on_document=self._document, progress=show
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.access.interfaces import AccessContext
 from twinward.cli import importing, shredding, watching
 from twinward.cli.opening import AsOption, TwinArgument, await_server, node_at, request_of, twin_of
 from twinward.cli.screen import HomeOption, JsonOption, err, out, read_input, say, show_json
@@ -130,7 +131,9 @@ def consent(
             found = node.access.consent_of(kept)
         else:
             provisions = parse_provisions(read_input(file, most=64 * 1024))
-            found = node.access.set_consent(principal, twin_of(node, twin), provisions)
+            found = node.access.set_consent(
+                AccessContext(principal, Purpose.RECORD_MANAGEMENT), twin_of(node, twin), provisions
+            )
             await_server(node)
         if as_json:
             show_json(found.model_dump(mode="json", exclude_defaults=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinward.access.interfaces import AccessContext
 from twinward.cli.opening import AsOption, TwinArgument, node_at, request_of, twin_of
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import (
@@ -101,7 +102,7 @@ def history(
         from twinward.core.clock import iso
 
         principal = node.accounts.named(account)
-        found = node.twins.states.history(principal, purpose, twin_of(node, twin), justification=justification)
+        found = node.twins.states.history(AccessContext(principal, purpose, justification), twin_of(node, twin))
         if as_json:
             rows = [{"revision": one.number, "target": one.part or None, "at": iso(one.at_ms)} for one in found]
             show_json({"twin": twin, "revisions": rows})
@@ -145,7 +146,7 @@ def set_target(
             before.append(present)
             return present if dry_run else wanted
 
-        after = node.twins.targets.change(principal, Purpose.TREATMENT, kept, {feature: change})
+        after = node.twins.targets.change(AccessContext(principal, Purpose.TREATMENT), kept, {feature: change})
         shown: dict[str, Any] = {"twin": twin, "feature": feature, "before": before[0], "after": wanted}
         if as_json:
             show_json(shown | {"revision": after.revision, "done": not dry_run})
@@ -171,18 +172,18 @@ def export(
     Example: twinward twin export 0198… --as olga --out ./patient.ndjson
     """
     with node_at(home, as_json=as_json) as node:
+        from twinward.access.interfaces import categories_in
         from twinward.twins import references
-        from twinward.twins.gate import categories_in, permitted
 
         file = OutputFile(to, as_json=as_json)
         principal = node.accounts.named(account)
         request = request_of(principal, Action.EXPORT, purpose, twin_of(node, twin), RECORD_CATEGORIES)
-        allowed = permitted(node.access, request)
+        allowed = node.access.permitted(request)
         withheld = sorted(one.value for one in RECORD_CATEGORIES - categories_in(allowed))
         if dry_run:
             _say_export(None, withheld, file)
             raise typer.Exit(0 if allowed else 6)
-        records = [one for each in allowed or [request] for one in node.vault.read_twin(node.access.decide(each))]
+        records = [one for permit in node.access.decide_part(request) for one in node.vault.read_twin(permit)]
         lines = []
         with progress() as bars:
             task = bars.add_task("writing", total=len(records))
@@ -229,7 +230,7 @@ def _show(
     states = node.twins.states
     principal = node.accounts.named(account)
     outline = states.outline(twin_of(node, twin), revision=revision, at_ms=at_ms)
-    found = states.read(principal, purpose, outline, justification=justification, detail=TYPED)
+    found = states.read(AccessContext(principal, purpose, justification), outline, detail=TYPED)
     if as_json:
         show_json(whole(found, states.schema, {}))
         return

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.client import Matches, VendorClient
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.demo.cast import OFFICER, VENDOR
@@ -73,7 +74,9 @@ class _Truth:
 def give_consent(node: Node, twins: tuple[TwinId, ...]) -> int:
     """Most patients say yes to similarity search and research; the officer records it. Returns how many did."""
     willing = [twin for number, twin in enumerate(twins) if number % ABSTAINS_EVERY != ABSTAINS_EVERY - 1]
-    node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES, RESEARCH_YES)) for twin in willing])
+    node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES, RESEARCH_YES)) for twin in willing]
+    )
     return len(willing)
 
 

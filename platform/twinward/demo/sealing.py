@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Again, TwinId
+from twinward.core.vocabulary import Again, Purpose, TwinId
 from twinward.demo.display import Display
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
@@ -38,7 +39,8 @@ def seal_patients(node: Node, display: Display, *, bundles: Path | None, count: 
     if bundles is None:
         source, expected = "made up by carebundle, US Core R4", count
         sealed_imports: Iterator[tuple[PatientImport, Receipt]] = (
-            (one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(count, seed)
+            (one, node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one))
+            for one in generate_cohort(count, seed)
         )
     else:
         files = find_files([bundles])
@@ -82,7 +84,7 @@ def _seal_files(node: Node, files: list[Path], rejected: list[str]) -> Iterator[
     for path in files:
         try:
             bundle = bundle_of(path, read_file(path), origin=Origin(again=Again.NEW), clock=node.clock)
-            receipts = bundle.into(node.twins, SYSTEM)
+            receipts = bundle.into(node.twins, AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
         except (BadInput, Conflict, NotFound) as error:
             rejected.append(f"{path.name}: {error}")
             continue

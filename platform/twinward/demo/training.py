@@ -10,9 +10,10 @@ from typing import Final
 
 import numpy as np
 
+from twinward.access.interfaces import AccessContext
 from twinward.core.ids import uuid7
 from twinward.core.private_files import write_private
-from twinward.core.vocabulary import Category, TwinId
+from twinward.core.vocabulary import Category, Purpose, TwinId
 from twinward.demo.cast import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
@@ -155,13 +156,24 @@ def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], displa
     hospital = node if name == node.settings.tenant else join_as_peer(node, name)
     try:
         known = twins[: len(share)] if hospital is node else ()
-        hospital.twins.keep_stays(SYSTEM, [(twin, encode_stay(stay)) for twin, stay in zip(known, share, strict=False)])
+        hospital.twins.keep_stays(
+            AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+            [(twin, encode_stay(stay)) for twin, stay in zip(known, share, strict=False)],
+        )
         display.advance(len(known))
         for start in range(len(known), len(share), BATCH):
             batch = share[start : start + BATCH]
             patients = [NewPatient(_new_patient(node), encode_stay(stay)) for stay in batch]
-            admitted = bulk_create(hospital.vault, hospital.access, hospital.clock, SYSTEM, patients)
-            hospital.access.set_consents(OFFICER, [(twin, (RESEARCH_YES,)) for twin in admitted])
+            admitted = bulk_create(
+                hospital.vault,
+                hospital.access,
+                hospital.clock,
+                AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+                patients,
+            )
+            hospital.access.set_consents(
+                AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (RESEARCH_YES,)) for twin in admitted]
+            )
             display.advance(len(batch))
     finally:
         if hospital is not node:

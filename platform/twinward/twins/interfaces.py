@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from twinward.access.interfaces import Principal
-from twinward.core.vocabulary import Purpose, TwinId
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import TwinId
 from twinward.features.schema import FeatureSchema
 from twinward.twins.models import PatientImport, Receipt
 from twinward.twins.read.search import RecordSearch
@@ -32,9 +32,7 @@ class SingleImport(Protocol):
         """Logs what a write was answered."""
         ...
 
-    def ingest(
-        self, principal: Principal, source: PatientImport, *, purpose: Purpose, justification: str = ""
-    ) -> Receipt:
+    def ingest(self, context: AccessContext, source: PatientImport) -> Receipt:
         """Take one import in, all or nothing."""
         ...
 

@@ -22,6 +22,9 @@ PERSON_TYPE = "Patient"
 MEASURING_TYPE = "Observation"
 """Record type of what features are measured by."""
 
+NOTHING_KEPT = (("answered", "nothing-kept"),)
+"""What the event says of a caller who is told that nothing is kept under a reference: that tells something, too."""
+
 STAY_TYPE = "Stay"
 """Record type of a monitored stay (``twinward.features.monitored_stays``); its category is ``monitoring``."""
 

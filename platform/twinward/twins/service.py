@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal, require_records
+from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
-from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFound, TwinNotFound
-from twinward.twins.gate import categories_in, note_absence, permitted, require_in_general
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.twins.ingest.features import read_evidence
 from twinward.twins.ingest.ingestion import Ingestion
 from twinward.twins.ingest.plan import kept_categories
 from twinward.twins.interfaces import Progress, TwinList
-from twinward.twins.models import DIRECTORY, STAY_TYPE, PatientImport, Receipt
+from twinward.twins.models import DIRECTORY, NOTHING_KEPT, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
 from twinward.twins.read.search import RecordSearch
 from twinward.twins.read.versions import Versions
@@ -66,14 +65,7 @@ class Twins:
         self.states = TwinStates(vault, access, schema, clock)
         self.targets = Targets(vault, access, self.states, self.writing)
 
-    def ingest(
-        self,
-        principal: Principal,
-        source: PatientImport,
-        *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        justification: str = "",
-    ) -> Receipt:
+    def ingest(self, context: AccessContext, source: PatientImport) -> Receipt:
         """Take one import in, all or nothing: new records, and new versions of those that changed.
 
         Importing the same again writes nothing. A patient's first import makes the twin.
@@ -84,57 +76,34 @@ class Twins:
             BelongsToAnother: one of its references is kept under another twin.
             VersionMismatch: one of them does not follow the version it was made to follow.
         """
-        return self._take(principal, source, purpose, justification)
+        return self._take(context, source)
 
-    def ingest_together(
-        self,
-        principal: Principal,
-        sources: Sequence[PatientImport],
-        *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        justification: str = "",
-    ) -> list[Receipt]:
+    def ingest_together(self, context: AccessContext, sources: Sequence[PatientImport]) -> list[Receipt]:
         """Take in what belongs together, of one patient or several: all of it or nothing, in one durable step.
 
         Raises as ``ingest``, before anything is written.
         """
-        with self._telling(principal, purpose, justification), self.writing:
-            return self._ingestion.take_all(principal, sources, purpose, justification)
+        with self._telling(context), self.writing:
+            return self._ingestion.take_all(context, sources)
 
     def ingest_all(
-        self,
-        principal: Principal,
-        sources: Iterable[PatientImport],
-        *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        progress: Progress | None = None,
+        self, context: AccessContext, sources: Iterable[PatientImport], *, progress: Progress | None = None
     ) -> list[Receipt]:
         """Take many imports in, one after the other; what landed before an error stays."""
         receipts: list[Receipt] = []
         for source in sources:
-            receipt = self.ingest(principal, source, purpose=purpose)
+            receipt = self.ingest(context, source)
             receipts.append(receipt)
             if progress is not None:
                 progress(receipt)
         return receipts
 
-    def bulk_import(
-        self, principal: Principal, *, purpose: Purpose = Purpose.RECORD_MANAGEMENT, justification: str = ""
-    ) -> BulkImport:
+    def bulk_import(self, context: AccessContext) -> BulkImport:
         """One import of very many records, straight into segments."""
-        return BulkImport(
-            self, self._vault, self._access, self._clock, principal, purpose=purpose, justification=justification
-        )
+        return BulkImport(self, self._vault, self._access, self._clock, context)
 
     def read(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        twin: TwinId,
-        categories: Iterable[Category],
-        *,
-        justification: str = "",
-        record_type: str | None = None,
+        self, context: AccessContext, twin: TwinId, categories: Iterable[Category], *, record_type: str | None = None
     ) -> list[Record]:
         """Open a twin's records of these categories. All or none: one category that may not be read denies all.
 
@@ -144,31 +113,24 @@ class Twins:
         """
         wanted = frozenset(categories)
         require_records(wanted)
-        permit = self._access.decide(
-            AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
-        )
+        permit = self._access.decide(context.request(Action.READ, twin, wanted))
         records = self._vault.read_twin(permit, record_type=record_type)
         return [record for record in records if record.content != names.DELETED]
 
-    def read_permitted(
-        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
-    ) -> tuple[list[Record], frozenset[Category]]:
+    def read_permitted(self, context: AccessContext, reference: str) -> tuple[list[Record], frozenset[Category]]:
         """Open what this principal may see of the twin that keeps a reference; also say which categories were withheld.
 
         Raises:
             AccessDenied, RecordNotFound: as ``read_reference``.
         """
-        twin, _ = self._locate(principal, purpose, reference, justification)
-        request = AccessRequest(principal, Action.READ, purpose, twin, RECORD_CATEGORIES, justification)
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        requests = permitted(self._access, request) or [request]
-        records = [one for each in requests for one in self._vault.read_twin(self._access.decide(each))]
+        twin, _ = self._locate(context, reference)
+        request = context.request(Action.READ, twin, RECORD_CATEGORIES)
+        permits = self._access.decide_part(request)
+        records = [one for permit in permits for one in self._vault.read_twin(permit)]
         kept = [record for record in records if record.content != names.DELETED]
-        return kept, RECORD_CATEGORIES - categories_in(requests)
+        return kept, RECORD_CATEGORIES - categories_in(permit.request for permit in permits)
 
-    def read_reference(
-        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
-    ) -> Record:
+    def read_reference(self, context: AccessContext, reference: str) -> Record:
         """Open the newest version of one record.
 
         Raises:
@@ -177,11 +139,9 @@ class Twins:
             RecordNotFound: it is not kept.
             RecordDeleted: its newest version is a deletion.
         """
-        twin, record_id = self._locate(principal, purpose, reference, justification)
+        twin, record_id = self._locate(context, reference)
         wanted = kept_categories(self._vault, reference)
-        permit = self._access.decide(
-            AccessRequest(principal, Action.READ, purpose, twin, wanted, justification=justification)
-        )
+        permit = self._access.decide(context.request(Action.READ, twin, wanted))
         record = self._vault.read(permit, record_id)
         if record.content == names.DELETED:
             raise RecordDeleted("this record was deleted", hint="its earlier versions are in its history")
@@ -192,9 +152,9 @@ class Twins:
         kept = self._vault.locate(DIRECTORY)
         return None if kept is None else kept[0]
 
-    def require(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
+    def require(self, context: AccessContext, action: Action) -> None:
         """Refuse, and log it, whoever may not do this to any twin: before what they send is looked at."""
-        require_in_general(self._access, principal, action, purpose, justification)
+        self._access.require(context.request(action))
 
     def find(self, reference: str) -> TwinId:
         """The twin a reference is kept under. Opens nothing. Raises ``TwinNotFound``."""
@@ -221,77 +181,55 @@ class Twins:
         """What the twin's features are derived from. Raises as ``feature_vector``."""
         return read_evidence(self._vault, self.schema, permit)
 
-    def keep_stay(
-        self,
-        principal: Principal,
-        twin: TwinId,
-        content: bytes,
-        *,
-        name: str = "1",
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-    ) -> Record:
+    def keep_stay(self, context: AccessContext, twin: TwinId, content: bytes, *, name: str = "1") -> Record:
         """Seal one monitored stay (``features.monitored_stays.encode_stay``); the same name again is a new version."""
-        return self.keep_stays(principal, [(twin, content)], name=name, purpose=purpose)[0]
+        return self.keep_stays(context, [(twin, content)], name=name)[0]
 
     def keep_stays(
-        self,
-        principal: Principal,
-        stays: Sequence[tuple[TwinId, bytes]],
-        *,
-        name: str = "1",
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+        self, context: AccessContext, stays: Sequence[tuple[TwinId, bytes]], *, name: str = "1"
     ) -> list[Record]:
         """Seal many stays, one per twin. Raises ``AccessDenied`` before anything is written if one is refused."""
-        requests = [
-            AccessRequest(principal, Action.WRITE, purpose, twin, frozenset({Category.MONITORING})) for twin, _ in stays
-        ]
-        for request in requests:
-            if not self._access.check(request).permitted:
-                self._access.decide(request)
-        permits = self._access.decide_many(requests)
+        requests = [context.request(Action.WRITE, twin, frozenset({Category.MONITORING})) for twin, _ in stays]
+        self._access.require(*requests)
+        permits = self._access.decide_all(requests)
         written: list[Record] = []
         with self.writing:
-            for permit, request, (twin, content) in zip(permits, requests, stays, strict=True):
+            for permit, (twin, content) in zip(permits, stays, strict=True):
                 reference = names.stay_of(twin, name)
                 kept = self._vault.locate(reference)
                 record_id = None if kept is None else kept[1]
                 record = Record(
                     twin, STAY_TYPE, Category.MONITORING, content, (reference,), record_id=record_id, alone=True
                 )
-                # Consent may change between the two decisions: the refusal is then raised here, by the gate itself.
-                written += self._vault.write(permit or self._access.decide(request), [record])
+                written += self._vault.write(permit, [record])
         return written
 
-    def read_stays(
-        self, principal: Principal, twin: TwinId, *, purpose: Purpose = Purpose.TREATMENT, justification: str = ""
-    ) -> list[Record]:
+    def read_stays(self, context: AccessContext, twin: TwinId) -> list[Record]:
         """Open a twin's monitored stays."""
         wanted = {Category.MONITORING}
-        return self.read(principal, purpose, twin, wanted, justification=justification, record_type=STAY_TYPE)
+        return self.read(context, twin, wanted, record_type=STAY_TYPE)
 
-    def _take(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str) -> Receipt:
+    def _take(self, context: AccessContext, source: PatientImport) -> Receipt:
         # One at a time: two first imports of one patient at once would make two twins.
-        with self._telling(principal, purpose, justification), self.writing:
-            return self._ingestion.take(principal, source, purpose, justification)
+        with self._telling(context), self.writing:
+            return self._ingestion.take(context, source)
 
     @contextmanager
-    def _telling(self, principal: Principal, purpose: Purpose, justification: str) -> Iterator[None]:
+    def _telling(self, context: AccessContext) -> Iterator[None]:
         """Log that somebody is told that a reference is another patient's, as an event of that patient's."""
         try:
             yield
         except BelongsToAnother as error:
-            self.search.note(principal, purpose, self._newest(error.reference), "another-patient", justification)
+            self.search.note(context, self._newest(error.reference), "another-patient")
             raise
 
     def _newest(self, reference: str) -> RecordHead | None:
         heads = self._vault.heads(reference)
         return heads[-1] if heads else None
 
-    def _locate(
-        self, principal: Principal, purpose: Purpose, reference: str, justification: str
-    ) -> tuple[TwinId, RecordId]:
+    def _locate(self, context: AccessContext, reference: str) -> tuple[TwinId, RecordId]:
         kept = self._vault.locate(reference)
         if kept is None:
-            note_absence(self._access, principal, Action.READ, purpose, justification)
+            self._access.decide(context.request(Action.READ, detail=NOTHING_KEPT))
             raise RecordNotFound("no record is kept under this reference")
         return kept

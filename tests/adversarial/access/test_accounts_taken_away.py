@@ -18,7 +18,7 @@ import pytest
 from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital, run
 from tests.integration.cli.test_while_serving import Served, served
 from twinward.access.errors import SignInEnded
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.console.sign_in_gate import PER_ADDRESS
 from twinward.core.vocabulary import Purpose, Role
 from twinward.fhir.bulk.export import Exports
@@ -126,11 +126,11 @@ def test_an_export_that_runs_ends_where_it_stands(node: Served) -> None:
         principal = opened.accounts.by_token(node.tokens["exporter"])
         exports = Exports(opened.twins, opened.clock)
         name = exports.start(
-            principal, Purpose.RECORD_MANAGEMENT, (), request="", patients_only=True, asynchronous=True
+            AccessContext(principal, Purpose.RECORD_MANAGEMENT), (), request="", patients_only=True, asynchronous=True
         )
-        while exports.job(principal, Purpose.RECORD_MANAGEMENT, name).types is None:
+        while exports.job(AccessContext(principal, Purpose.RECORD_MANAGEMENT), name).types is None:
             pass
-        lines = exports.file(principal, Purpose.RECORD_MANAGEMENT, name, "Observation.ndjson")
+        lines = exports.file(AccessContext(principal, Purpose.RECORD_MANAGEMENT), name, "Observation.ndjson")
         assert next(lines)
         headers = {"authorization": f"Bearer {node.tokens['officer']}"}
         assert node.client.post("/api/1/accounts/t-exporter/disable", headers=headers).status_code == 200

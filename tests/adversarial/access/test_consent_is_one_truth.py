@@ -18,7 +18,7 @@ import pytest
 
 from tests.integration.cli.conftest import OFFICER, Hospital, make_hospital
 from tests.integration.cli.test_while_serving import Served, served
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.node import Node, open_node
@@ -84,7 +84,7 @@ def test_a_running_export_passes_over_who_said_no_meanwhile(node: Served, tmp_pa
         twins = sorted(map(TwinId, node.hospital.twins))
         labs, first = frozenset({Category.LABS}), next(twin for twin in twins if twin != gone)
         running = opened.twins.search.across(
-            OFFICER, Action.EXPORT, Purpose.RECORD_MANAGEMENT, [first, TwinId(gone)], "Observation", labs
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), Action.EXPORT, [first, TwinId(gone)], "Observation", labs
         )
         assert next(running)[1], "the first patient is out, the other's permit was given with hers"
         _in_another_process(home, gone, NO, tmp_path)
@@ -210,7 +210,9 @@ def _set_and_die(home: Path, twin: str, *, before_commit: bool) -> None:
                 opened.consents.put_many = die  # type: ignore[assignment,method-assign]
             else:
                 opened.heads.record = die  # type: ignore[method-assign]
-            opened.access.set_consent(OFFICER, TwinId(twin), (Provision(effect="deny"),))
+            opened.access.set_consent(
+                AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), TwinId(twin), (Provision(effect="deny"),)
+            )
     finally:
         os._exit(1)
 

@@ -13,6 +13,8 @@ from tests.integration.fhir.hospital import OFFICER, Hospital
 from tests.integration.fhir.web import PATIENT, send, transaction
 from tests.vectors.sensitivity.cases import ICD10CM, concept
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Purpose
 
 SECRET = {
     "resourceType": "Condition",
@@ -113,7 +115,9 @@ def test_who_may_read_nobody_is_refused_alike_whatever_is_kept(
     assert send(web, "POST", "", "system", content=transaction(PATIENT, SECRET)).status_code == 200
     twin = hospital.vault.locate("Condition/secret")[0]
     if no:
-        hospital.access.set_consent(OFFICER, twin, (Provision(effect="deny"),))
+        hospital.access.set_consent(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twin, (Provision(effect="deny"),)
+        )
 
     def refused(path: str) -> tuple[int, str, str]:
         alone = send(web, "GET", path, who)

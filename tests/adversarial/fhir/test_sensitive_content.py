@@ -16,7 +16,7 @@ from tests.integration.fhir.web import PATIENT, send, transaction
 from tests.vectors.sensitivity.cases import ICD10CM, LOINC, concept
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.disclosure.service import disclose
 from twinward.fhir.bulk.ndjson import import_body
@@ -141,7 +141,7 @@ def test_what_an_earlier_release_filed_elsewhere_is_not_shown_either(web: TestCl
     ).encode()
     found_by = ('["Observation?identifier", "s", "v"]', '["Observation?identifier", null, "v"]')
     old = ImportRecord("Observation/old", "Observation", Category.LABS, content, found_by)
-    hospital.twins.ingest(SYSTEM, PatientImport("Patient/p", (old,)))
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), PatientImport("Patient/p", (old,)))
     for door in ("/Observation/old", "/Observation/old/_history", "/Observation/old/_history/1"):
         assert send(web, "GET", door).status_code == 403
     assert send(web, "GET", "/Observation?patient=p").json()["total"] == 0
@@ -156,8 +156,8 @@ def test_what_an_earlier_release_filed_elsewhere_is_not_shown_either(web: TestCl
     assert (again.status_code, b"F20" in again.content) == (200, False)
     twin = hospital.twins.find("Patient/p")
     with pytest.raises(NotReleased):
-        hospital.twins.read_reference(DR_KIM, Purpose.TREATMENT, "Observation/old")
-    assert hospital.twins.read(DR_KIM, Purpose.TREATMENT, twin, [Category.LABS]) == []
+        hospital.twins.read_reference(AccessContext(DR_KIM, Purpose.TREATMENT), "Observation/old")
+    assert hospital.twins.read(AccessContext(DR_KIM, Purpose.TREATMENT), twin, [Category.LABS]) == []
     consent(hospital, yes(Category.PSYCHIATRY))
     assert send(web, "GET", "/Observation/old").status_code == 200
     assert send(web, "GET", "/Observation?patient=p").json()["total"] == 1
@@ -195,7 +195,9 @@ def test_a_bulk_import_files_it_like_any_other_write(web: TestClient, hospital: 
     ]
     body = b"\n".join(json.dumps(one).encode() for one in lines)
     bad: list[Any] = []
-    import_body(body, hospital.twins.bulk_import(SYSTEM), on_bad_line=bad.append)
+    import_body(
+        body, hospital.twins.bulk_import(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)), on_bad_line=bad.append
+    )
     assert not bad
     page = send(web, "GET", "/Observation?patient=p&_count=100").json()
     assert page["total"] == 20

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, run
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent
 from twinward.client import HospitalRefused, VendorClient, VendorKeys
 from twinward.core.config import Settings
@@ -69,9 +69,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     node = create_node(settings)
     try:
         twins = [
-            node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(PATIENTS, 5) if one.reference != DIRECTORY
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+            for one in generate_cohort(PATIENTS, 5)
+            if one.reference != DIRECTORY
         ]
-        node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in twins])
+        node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in twins]
+        )
         node.accounts.add_person(OFFICER, PASSWORD)
         token = node.accounts.add_system(VENDOR)
         node.consortium.grant_queries(VENDOR.id, 16)
@@ -167,18 +171,26 @@ def test_who_withdraws_leaves_memory_too_though_nobody_asks(tmp_path: Path) -> N
     """What a served node does by itself four times a second; the command waits for it."""
     node = create_node(Settings.load(tmp_path / "node"))
     try:
-        made = [node.twins.ingest(SYSTEM, one) for one in generate_cohort(5, 6) if one.reference != DIRECTORY]
+        made = [
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one)
+            for one in generate_cohort(5, 6)
+            if one.reference != DIRECTORY
+        ]
         twins = [one.twin for one in made]
-        node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in twins])
+        node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in twins]
+        )
         held = node.similarity()
         assert set(held.cohort.twins) == set(twins)
         with open_node(tmp_path / "node") as other:
-            other.access.set_consent(OFFICER, twins[0], ())
+            other.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twins[0], ())
             other.keyring.shred(twins[1])
         node.cohort.let_go()
         assert set(held.cohort.twins) == set(twins[2:])
         with open_node(tmp_path / "node") as other:
-            other.access.set_consents(OFFICER, [(twin, ()) for twin in twins[2:]])
+            other.access.set_consents(
+                AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, ()) for twin in twins[2:]]
+            )
         node.cohort.let_go()  # nobody is left, and nothing is held any more
         node.cohort.let_go()
     finally:

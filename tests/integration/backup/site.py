@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import SystemClock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -62,7 +62,7 @@ def build(home: Path, **settings: str) -> Site:
     node = create_node(Settings(home=home, **settings))  # type: ignore[arg-type]
     try:
         cohort = list(generate_cohort(3, 11))
-        imported = [(one, node.twins.ingest(SYSTEM, one)) for one in cohort]
+        imported = [(one, node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one)) for one in cohort]
         twins = tuple(receipt.twin for one, receipt in imported if one.reference != DIRECTORY)
         node.accounts.add_person(OFFICER, "correct horse battery")
         node.accounts.add_system(CLINICIAN)
@@ -126,12 +126,14 @@ def require_same_after_restore(before: Kept, home: Path) -> None:
         assert {name: after.opened.get(name) for name in before.opened} == before.opened
         assert (after.found, after.in_segments) == (before.found, before.in_segments)
         for name in sorted(before.in_segments)[::10]:
-            record = node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, name)
+            record = node.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), name)
             assert (str(record.twin), str(record.record_id)) == before.found[name]
         twin = TwinId(before.found[min(before.in_segments)][0])
         for number in range(20):
             value = {"value": number}
-            node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, twin, {"bmi": lambda _, made=value: made})
+            node.twins.targets.change(
+                AccessContext(CLINICIAN, Purpose.TREATMENT), twin, {"bmi": lambda _, made=value: made}
+            )
         again = kept(node)
     report = asked("node", "compact", "--home", home)
     assert (report["twins"], report["busy"]) == (1, 0)

@@ -31,6 +31,7 @@ from tests.integration.backup.site import (
     require_same_after_restore,
 )
 from tests.tools import ROOT
+from twinward.access.interfaces import AccessContext
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
@@ -60,7 +61,9 @@ def test_a_node_under_writes_is_backed_up_restored_elsewhere_and_every_record_op
                 number += 1
                 value = {"value": number}
                 node.twins.targets.change(
-                    CLINICIAN, Purpose.TREATMENT, site.twins[number % 3], {"bmi": lambda _, made=value: made}
+                    AccessContext(CLINICIAN, Purpose.TREATMENT),
+                    site.twins[number % 3],
+                    {"bmi": lambda _, made=value: made},
                 )
                 acknowledged.append(number)
                 if number % 20 == 0:
@@ -93,7 +96,9 @@ def test_a_node_under_writes_is_backed_up_restored_elsewhere_and_every_record_op
         targets = [node.twins.states.outline(twin).version("bmi") for twin in site.twins]
         assert surely <= sum(targets) <= len(acknowledged), "nothing acknowledged before was lost"
         assert all(live[one] == content for one, content in found.items() if one in live)
-        node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, site.twins[0], {"egfr": lambda _: {"value": 90}})
+        node.twins.targets.change(
+            AccessContext(CLINICIAN, Purpose.TREATMENT), site.twins[0], {"egfr": lambda _: {"value": 90}}
+        )
     asked("node", "activate", "--yes", "--home", fresh)
     with open_node(fresh) as node:
         node.audit.checkpoint_and_anchor()

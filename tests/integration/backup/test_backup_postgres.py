@@ -19,6 +19,7 @@ from tests.integration.backup.site import (
     require_same_after_restore,
 )
 from tests.postgres import Postgres
+from twinward.access.interfaces import AccessContext
 from twinward.backup import making
 from twinward.backup.errors import SourceLost
 from twinward.core.vocabulary import Purpose
@@ -45,10 +46,9 @@ def test_a_node_on_a_server_under_writes_is_restored_into_empty_databases(
             while not stop.is_set():
                 value = {"value": len(written)}
                 node.twins.targets.change(
-                    CLINICIAN,
-                    Purpose.TREATMENT,
+                    AccessContext(CLINICIAN, Purpose.TREATMENT),
                     site.twins[len(written) % 3],
-                    {"bmi": lambda _, made=value: made},  # type: ignore[misc]  # a default binds it here
+                    {"bmi": lambda _, made=value: made},
                 )
                 written.append(len(written))
 

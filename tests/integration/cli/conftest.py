@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from tests.command_line import PROGRAM
 from twinward.access.consent import Provision
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.fhir.bulk.cohort import generate_cohort
@@ -75,10 +75,15 @@ def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
     """Six patients who consent to similarity search unless told otherwise, an officer, a clinician, a vendor."""
     node = create_node(Settings.load(home))
     try:
-        imported = [(one, node.twins.ingest(SYSTEM, one)) for one in generate_cohort(6, 1)]
+        imported = [
+            (one, node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one))
+            for one in generate_cohort(6, 1)
+        ]
         twins = [receipt.twin for one, receipt in imported if one.reference != DIRECTORY]
         if consenting:
-            node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in twins])
+            node.access.set_consents(
+                AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in twins]
+            )
         node.accounts.add_person(OFFICER, PASSWORD)
         node.accounts.add_system(Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology"))
         token = node.accounts.add_system(Principal("acme", Role.VENDOR, "Acme Diagnostics"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, Hospital
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.reader import Filters
 from twinward.core.config import Settings
 from twinward.core.errors import StoreAltered
@@ -48,8 +48,14 @@ def asked(node: Node, who: Principal = ACME) -> set[TwinId]:
 
 def join(node: Node, count: int, seed: int) -> set[TwinId]:
     """New patients who consent, in a new snapshot."""
-    new = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(count, seed) if one.reference != DIRECTORY]
-    node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in new])
+    new = [
+        node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+        for one in generate_cohort(count, seed)
+        if one.reference != DIRECTORY
+    ]
+    node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in new]
+    )
     node.refresh_cohort()
     return set(new)
 

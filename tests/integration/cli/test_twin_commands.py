@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Hospital, run
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.vocabulary import Purpose, Role
 from twinward.demo.serving import served
 from twinward.node import Node, open_node
@@ -126,7 +126,9 @@ def test_a_twin_is_watched(hospital: Hospital, served_node: tuple[Node, str, str
         while not stop.wait(0.2):
             number += 1
             value = {"value": number}
-            node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, twin, {"bmi": lambda _, made=value: made})
+            node.twins.targets.change(
+                AccessContext(CLINICIAN, Purpose.TREATMENT), twin, {"bmi": lambda _, made=value: made}
+            )
 
     writer = threading.Thread(target=change)
     writer.start()

@@ -14,7 +14,9 @@ import pytest
 import structlog
 
 from tests.integration.cli.conftest import OFFICER, SIMILARITY_YES, Hospital, make_hospital, run
+from twinward.access.interfaces import AccessContext
 from twinward.cli.logs import configure_logs
+from twinward.core.vocabulary import Purpose
 from twinward.demo.serving import served
 from twinward.node import open_node
 
@@ -401,5 +403,7 @@ def test_without_a_cohort_terms_allowance_and_results_answer_and_queries_say_why
         assert refused.exit_code == 6
         assert "no patient's consent allows similarity search now" in refused.stderr
         assert run("vendor", "budget", address).stdout == left
-        node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in node.twins.all()])
+        node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in node.twins.all()]
+        )
         assert run(*query, "--threshold", "1").exit_code == 0  # the first consents count at once

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -75,9 +75,15 @@ def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House
     node.accounts.add_person(Principal("nurse", Role.CLINICIAN, "Night Nurse", "ward 3"), NIGHT_PASSWORD)
     tokens = {name: node.accounts.add_system(principal) for name, principal in SYSTEMS.items()}
     node.consortium.grant_queries("acme", node.settings.vendor_budget)
-    twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(patients, 7) if one.reference != DIRECTORY]
+    twins = [
+        node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+        for one in generate_cohort(patients, 7)
+        if one.reference != DIRECTORY
+    ]
     house = House(node, tuple(dict.fromkeys(twins)), tokens)
-    node.access.set_consents(OFFICER, [(twin, (SIMILARITY_YES,)) for twin in house.twins[:-1]])
+    node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (SIMILARITY_YES,)) for twin in house.twins[:-1]]
+    )
     house.a_day()
     house.first_day = house.size()
     node.audit.checkpoint_and_anchor()

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 from tests.integration.durability.writer import answer
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Purpose
 from twinward.fhir.bulk import importer, ndjson
 from twinward.node import SYSTEM, open_node
 
@@ -40,10 +42,10 @@ def child(home: Path, file: Path, output: Path, told: int) -> None:
 
         if file.suffix == ".json":
             bundle = importer.bundle_of(file, importer.read_file(file))
-            bundle.into(node.twins, SYSTEM)
+            bundle.into(node.twins, AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
             os.write(acknowledged, b"%d\n" % len(bundle.places))
             os._exit(0)
-        bulk = node.twins.bulk_import(SYSTEM)
+        bulk = node.twins.bulk_import(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
         ndjson.import_ndjson([file], bulk, on_bad_line=refuse, progress=acknowledge)
         os._exit(0)  # closing takes longer than what a kill is wanted in
 

@@ -26,6 +26,7 @@ from tests.integration.backup.site import CLINICIAN, asked
 from tests.integration.durability.importer import LINES_AT_ONCE
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.test_kill_ingest import Nursery
+from twinward.access.interfaces import AccessContext
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Purpose
 from twinward.node import Node, create_node, open_node
@@ -75,7 +76,7 @@ def state(node: Node, source: Source) -> dict[str, list[tuple[str, ...]]]:
     """Every record of every patient as it reads, without what is drawn anew for each node."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for person in source.people:
-        records, _ = node.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, f"Patient/{person['id']}")
+        records, _ = node.twins.read_permitted(AccessContext(CLINICIAN, Purpose.TREATMENT), f"Patient/{person['id']}")
         found[person["id"]] = sorted(
             (
                 one.references[0].replace(str(one.twin), "its twin"),

@@ -9,7 +9,7 @@ from typing import cast
 from tests.first_kek import with_first_kek
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
-from twinward.access.interfaces import NODE, Principal
+from twinward.access.interfaces import NODE, AccessContext, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
@@ -90,7 +90,7 @@ class Hospital:
         self._consents = consents
 
     def consent(self, twin: TwinId, *provisions: Provision) -> None:
-        self.access.set_consent(OFFICER, twin, provisions)
+        self.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twin, provisions)
 
     def close(self) -> None:
         self._consents.close()

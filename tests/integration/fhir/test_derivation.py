@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
-from twinward.access.interfaces import NODE, AccessRequest
+from twinward.access.interfaces import NODE, AccessContext, AccessRequest
 from twinward.api.twins.shape import tag_of
 from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.features.derivation import FeatureVector
@@ -57,21 +57,26 @@ def by_bundle(house: Hospital, resources: Sequence[dict[str, Any]], _: Path) -> 
         for source in patient_imports(
             read_bundle(json.dumps(document).encode(), OriginNames(UPDATE, house.clock)).bundle
         ):
-            house.twins.ingest(SYSTEM, source)
+            house.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source)
 
 
 def by_lines(house: Hospital, resources: Sequence[dict[str, Any]], folder: Path) -> None:
     path = folder / "lines.ndjson"
     path.write_text("\n".join(json.dumps(one, separators=(",", ":")) for one in resources))
     bad: list[BadLine] = []
-    import_ndjson([path], house.twins.bulk_import(SYSTEM), origin=UPDATE, on_bad_line=bad.append)
+    import_ndjson(
+        [path],
+        house.twins.bulk_import(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)),
+        origin=UPDATE,
+        on_bad_line=bad.append,
+    )
     assert bad == []
 
 
 def by_write(house: Hospital, resources: Sequence[dict[str, Any]], _: Path) -> None:
     for one in resources:
         house.fhir.editing.update(
-            CLINICIAN, one["resourceType"], one["id"], json.dumps(one).encode(), purpose=Purpose.TREATMENT
+            AccessContext(CLINICIAN, Purpose.TREATMENT), one["resourceType"], one["id"], json.dumps(one).encode()
         )
 
 
@@ -108,7 +113,7 @@ def test_what_was_taken_back_or_corrected_stands_no_more(house: Hospital, tmp_pa
     assert value(house, name) == 6
     take(house, [older | {"status": "entered-in-error"}], tmp_path)
     assert value(house, name) == 9
-    house.fhir.editing.delete(CLINICIAN, "Observation", newer["id"], purpose=Purpose.TREATMENT)
+    house.fhir.editing.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", newer["id"])
     assert value(house, name) is None
     take(house, [newer], tmp_path)
     assert value(house, name) == 9
@@ -133,7 +138,7 @@ def test_a_deletion_in_a_transaction_takes_its_value_along(house: Hospital, tmp_
         {"resource": late, "request": {"method": "PUT", "url": "Observation/tx-c"}},
     ]
     body = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
-    Transaction(house.fhir, CLINICIAN, Purpose.TREATMENT, "http://hospital/fhir").run(body)
+    Transaction(house.fhir, AccessContext(CLINICIAN, Purpose.TREATMENT), "http://hospital/fhir").run(body)
     assert value(house, "tx") == 7
 
 
@@ -168,7 +173,7 @@ def test_after_any_edits_it_is_what_a_full_derivation_says(
             WAYS[edit["way"]](house, [one], tmp_path)
             stands[edit["name"]] = one
         elif stands.pop(edit["name"], None):
-            house.fhir.editing.delete(CLINICIAN, "Observation", one["id"], purpose=Purpose.TREATMENT)
+            house.fhir.editing.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", one["id"])
     copies = json.loads(json.dumps([patient(name), *stands.values()]).replace(name, again))
     by_lines(house, copies, tmp_path)
     assert standing(house, name) == standing(house, again)
@@ -181,7 +186,7 @@ def test_an_age_grows_and_a_reading_dated_ahead_comes_due_though_nothing_is_writ
     twin, states, born = house.twins.find("Patient/p"), house.twins.states, house.clock.now_ms()
 
     def shown(at_ms: int | None = None) -> list[Any]:
-        state = states.read(CLINICIAN, Purpose.TREATMENT, states.outline(twin, at_ms=at_ms))
+        state = states.read(AccessContext(CLINICIAN, Purpose.TREATMENT), states.outline(twin, at_ms=at_ms))
         properties = (state.features[name].properties or {} for name in ("age", "hba1c_percent"))
         return [tag_of(state.outline), *(one["value"] for one in properties)]
 

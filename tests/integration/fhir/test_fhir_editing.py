@@ -13,7 +13,8 @@ from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.web import PATIENT, as_sent, outcome, send, without_server
 from twinward.access.consent import Provision
-from twinward.core.vocabulary import Action, Category
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.mapping.patients import patient_imports
 from twinward.fhir.validation.validate import validate
 
@@ -102,7 +103,10 @@ def test_a_deletion_is_a_version(web: TestClient, hospital: Hospital, patient: N
     assert [one["resource"]["resourceType"] for one in everything["entry"] if one["search"]["mode"] == "match"] == [
         "Patient"
     ]
-    assert hospital.twins.ingest(SYSTEM, _nothing_new(hospital)).count("created") == 0
+    assert (
+        hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), _nothing_new(hospital)).count("created")
+        == 0
+    )
     back = put(web)
     assert (back.status_code, back.headers["etag"]) == (201, 'W/"3"')
     assert as_sent(send(web, "GET", "/Observation/o").content) == OBSERVATION

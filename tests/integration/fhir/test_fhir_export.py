@@ -15,6 +15,7 @@ from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.test_fhir_editing import DEPRESSION
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.bulk.importer import import_bundles
 from twinward.fhir.validation.validate import validate
@@ -187,7 +188,7 @@ def test_a_log_that_cannot_be_written_lets_nothing_out(ward: TestClient, hospita
 
 def test_real_bundles_are_exported_with_every_digit(web: TestClient, hospital: Hospital, shared_data: Path) -> None:
     files = sorted((shared_data / "synthea-r4").glob("*.json.gz"), key=lambda one: one.stat().st_size)[:2]
-    hospital.twins.ingest_all(SYSTEM, import_bundles(files))
+    hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles(files))
     address = begin(web)
     types = [one["type"] for one in manifest(web, address)["output"]]
     assert "Observation" in types

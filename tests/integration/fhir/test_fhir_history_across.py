@@ -16,6 +16,7 @@ from tests.integration.fhir.hospital import TENANT, Hospital
 from tests.integration.fhir.test_fhir_search_across import pages
 from tests.integration.fhir.web import PEOPLE, outcome, principal_of, send
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir import fhir_router
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Category, Purpose
@@ -259,9 +260,9 @@ def test_a_history_that_would_look_at_too_much_is_refused(ward: Ward) -> None:
     for bounds in (Bounds(seconds=-1), Bounds(twins=0)):
         changes = Changes(house.vault, house.access, bounds)
         with pytest.raises(TooMuchAtOnce, match="at most"):
-            changes.page(PEOPLE["clinician"], purpose, wanted, 5)
+            changes.page(AccessContext(PEOPLE["clinician"], purpose), wanted, 5)
     changes = Changes(house.vault, house.access, Bounds(twins=2))
-    found, after = changes.page(PEOPLE["clinician"], purpose, wanted, 1)
+    found, after = changes.page(AccessContext(PEOPLE["clinician"], purpose), wanted, 1)
     assert (len(found), after is None) == (1, False)
     with pytest.raises(TooMuchAtOnce, match="2 patients"):
-        changes.count(PEOPLE["clinician"], purpose, wanted)
+        changes.count(AccessContext(PEOPLE["clinician"], purpose), wanted)

@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 from tests.integration.fhir.hospital import SYSTEM, Hospital
 from tests.integration.fhir.web import PATIENT, outcome, principal_of, send
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir import fhir_router
-from twinward.core.vocabulary import Action, Category
+from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.fhir.search.shared_parameters import MAX_COUNT
 from twinward.fhir.validation.validate import validate
@@ -392,7 +393,7 @@ def test_shared_resources_are_found_in_the_directory(ward: TestClient) -> None:
 
 
 def test_a_whole_cohort_is_paged_through(web: TestClient, hospital: Hospital) -> None:
-    receipts = hospital.twins.ingest_all(SYSTEM, generate_cohort(7, 3))
+    receipts = hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(7, 3))
     names = {one.reference for receipt in receipts for one in receipt.stored if one.reference.startswith("Patient/")}
     seen: list[str] = []
     url = "/Patient?_count=3"

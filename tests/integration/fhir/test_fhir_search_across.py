@@ -18,6 +18,7 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.plain_search import Resource, Store, search
 from tests.integration.fhir.web import PEOPLE, outcome, principal_of, send
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir import fhir_router
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose
@@ -389,10 +390,10 @@ def test_a_search_that_would_open_too_many_or_take_too_long_is_refused(house: Ho
         query = read_query("Observation", [asked])
         for bounded in (Search(house.twins, most_twins=6), Search(house.twins, most_s=-1)):
             with pytest.raises(BadInput, match="at most"):
-                bounded.page(clinician, query, base="http://h/fhir", purpose=purpose)
+                bounded.page(AccessContext(clinician, purpose), query, base="http://h/fhir")
     estimated = Search(house.twins, most_twins=6).find(
-        clinician, read_query("Patient", [("_total", "estimate")]), purpose=purpose
+        AccessContext(clinician, purpose), read_query("Patient", [("_total", "estimate")])
     )
     assert (estimated.total, len(estimated.records)) == (None, 6)
     narrowed = read_query("Observation", [("_sort", "date"), ("patient.identifier", "m1")])
-    assert Search(house.twins, most_twins=6).find(clinician, narrowed, purpose=purpose).total == 2
+    assert Search(house.twins, most_twins=6).find(AccessContext(clinician, purpose), narrowed).total == 2

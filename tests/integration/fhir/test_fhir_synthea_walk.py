@@ -16,6 +16,7 @@ import pytest
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from tests.integration.fhir.web import without_server
+from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import DERIVED_FROM, Again, Category, Purpose
 from twinward.fhir.bulk.importer import import_bundles
 from twinward.fhir.mapping.origin import Origin, id_from
@@ -57,7 +58,7 @@ def _sources(folder: Path) -> dict[str, bytes]:
 
 def test_every_synthea_resource_comes_back_byte_for_byte(hospital: Hospital, shared_data: Path) -> None:
     folder = shared_data / "synthea-r4"
-    receipts = hospital.twins.ingest_all(SYSTEM, import_bundles([folder]))
+    receipts = hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles([folder]))
     sources = _sources(folder)
     assert len(receipts) == 28  # 27 patients and the directory
     assert len(sources) == 5308  # every POST creates, also where a second bundle brings the same practitioner
@@ -66,7 +67,7 @@ def test_every_synthea_resource_comes_back_byte_for_byte(hospital: Hospital, sha
     for receipt in receipts:
         # Break the glass: psychiatric records need consent otherwise.
         for record in hospital.twins.read(
-            CLINICIAN, Purpose.EMERGENCY, receipt.twin, recorded, justification="test of every record"
+            AccessContext(CLINICIAN, Purpose.EMERGENCY, "test of every record"), receipt.twin, recorded
         ):
             opened[record.references[0]] = record.content
     missing = sources.keys() - opened.keys()
@@ -79,12 +80,14 @@ def test_every_synthea_resource_comes_back_byte_for_byte(hospital: Hospital, sha
 
 def test_importing_again_must_say_what_it_means_even_after_a_restart(hospital: Hospital, shared_data: Path) -> None:
     files = sorted((shared_data / "synthea-r4").glob("*.json.gz"))[:3]
-    first = hospital.twins.ingest_all(SYSTEM, import_bundles(files))
+    first = hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles(files))
     rows, events = hospital.store.count(), len(hospital.trail.events)
     reopened = hospital.reopen()
     with pytest.raises(AlreadyImported):
-        reopened.twins.ingest_all(SYSTEM, import_bundles(files))
-    again = reopened.twins.ingest_all(SYSTEM, import_bundles(files, origin=Origin(again=Again.SKIP)))
+        reopened.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles(files))
+    again = reopened.twins.ingest_all(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles(files, origin=Origin(again=Again.SKIP))
+    )
     assert [receipt.twin for receipt in again] == [receipt.twin for receipt in first]
     assert all(not receipt.created and receipt.count("unchanged") == len(receipt.stored) for receipt in again)
     assert reopened.store.count() == rows
@@ -125,7 +128,7 @@ def _digits_of(resource: dict[str, Any]) -> str:
 
 def test_no_plaintext_reaches_any_file(hospital: Hospital, shared_data: Path) -> None:
     path = min((shared_data / "synthea-r4").glob("*.json.gz"), key=lambda one: one.stat().st_size)
-    hospital.twins.ingest_all(SYSTEM, import_bundles([path]))
+    hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles([path]))
     patient = next(e for e in read_bundle(gzip.decompress(path.read_bytes())).entries if e.resource_type == "Patient")
     secrets = [patient.body["id"], patient.body["name"][0]["family"], "resourceType", "8302-2"]
     files = [file for file in hospital.folder.rglob("*") if file.is_file()]
@@ -144,10 +147,10 @@ def test_everything_withholds_psychiatry_unless_the_glass_is_broken(
     source = next(
         one for one in import_bundles([folder]) if any(record.category is Category.PSYCHIATRY for record in one.records)
     )
-    hospital.twins.ingest(SYSTEM, source)
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source)
     purpose = Purpose.EMERGENCY if justification else Purpose.TREATMENT
     body = hospital.fhir.everything(
-        CLINICIAN, source.reference.partition("/")[2], base="http://h", purpose=purpose, justification=justification
+        AccessContext(CLINICIAN, purpose, justification), source.reference.partition("/")[2], base="http://h"
     )
     bundle = _exact(body)
     hidden = sum(record.category is Category.PSYCHIATRY for record in source.records)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.benchmarks.ingest import ndjson, observations, patients
 from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, TENANT, Hospital
-from twinward.access.interfaces import AccessRequest
+from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.features.derivation import to_content
@@ -47,7 +47,13 @@ def observation(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def bulk(hospital: Hospital) -> BulkImport:
-    return BulkImport(hospital.twins, hospital.vault, hospital.access, hospital.clock, SYSTEM)
+    return BulkImport(
+        hospital.twins,
+        hospital.vault,
+        hospital.access,
+        hospital.clock,
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+    )
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def take(hospital: Hospital, tmp_path: Path) -> Callable[..., tuple[NdjsonTally,
 
 
 def everything(hospital: Hospital, patient: str = "p") -> dict[str, tuple[str, Category, bytes]]:
-    records, _ = hospital.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, f"Patient/{patient}")
+    records, _ = hospital.twins.read_permitted(AccessContext(CLINICIAN, Purpose.TREATMENT), f"Patient/{patient}")
     return {
         one.references[0]: (one.record_type, one.category, one.content) for one in records if one.record_type[0] != "F"
     }
@@ -87,7 +93,7 @@ def test_lines_land_as_a_bundle_would_and_twice_changes_nothing(hospital: Hospit
         entry = [{"resource": one} for one in (person, *mine)]
         document = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entry}, separators=(",", ":"))
         for source in patient_imports(read_bundle(document.encode())):
-            other.twins.ingest(SYSTEM, source)
+            other.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source)
         assert everything(hospital, person["id"]) == everything(other, person["id"])
         assert vector(hospital, person["id"]) == vector(other, person["id"])
     other.close()
@@ -142,7 +148,10 @@ def test_order_does_not_matter_and_updates_are_versions(hospital: Hospital, take
     assert (tally.updated, tally.unchanged, bad) == (0, 30, [])
     tally, bad = take(changed, origin=Origin(again=Again.UPDATE))
     assert (tally.updated, tally.unchanged, bad) == (2, 28, [])
-    assert [one.version for one in hospital.twins.versions.history(CLINICIAN, Purpose.TREATMENT, "Observation/o1")] == [
+    assert [
+        one.version
+        for one in hospital.twins.versions.history(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation/o1")
+    ] == [
         2,
         1,
     ]

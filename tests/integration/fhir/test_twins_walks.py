@@ -22,7 +22,7 @@ from tests.integration.fhir.hospital import (
 )
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied, NotARecord, PermitInvalid
-from twinward.access.interfaces import AccessControl, AccessRequest, Decision, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.features.derivation import Measurement, Person
@@ -50,7 +50,9 @@ def patient(name: str = "p", *more: ImportRecord, measured: Sequence[Measurement
 
 
 def test_a_first_import_makes_a_twin_and_logs_the_write_first(hospital: Hospital) -> None:
-    receipt = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"1.10")))
+    receipt = hospital.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Observation/o", b"1.10"))
+    )
     assert receipt.created
     assert [(one.reference, one.change, one.version) for one in receipt.stored] == [
         ("Patient/p", "created", 1),
@@ -67,40 +69,46 @@ def test_a_first_import_makes_a_twin_and_logs_the_write_first(hospital: Hospital
 
 def test_a_changed_record_is_a_new_version_and_the_rest_stays(hospital: Hospital) -> None:
     first = hospital.twins.ingest(
-        SYSTEM, patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q"))
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+        patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q")),
     )
     changed = patient("p", record("Observation/o", b'{"is":"new"}'), record("Observation/q"), record("Observation/r"))
-    second = hospital.twins.ingest(SYSTEM, changed)
+    second = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), changed)
     assert (second.twin, second.created) == (first.twin, False)
     changes = {one.reference: (one.change, one.version) for one in second.stored}
     assert changes["Patient/p"] == ("unchanged", 0)
     assert changes["Observation/o"] == ("updated", 2)
     assert changes["Observation/q"] == ("unchanged", 0)
     assert changes["Observation/r"] == ("created", 1)
-    opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/o")
+    opened = hospital.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation/o")
     assert (opened.content, opened.version) == (b'{"is":"new"}', 2)
     back = hospital.twins.ingest(
-        SYSTEM, patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q"))
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+        patient("p", record("Observation/o", b'{"is":"old"}'), record("Observation/q")),
     )
     assert {one.reference: one.version for one in back.stored}["Observation/o"] == 3
 
 
 def test_a_changed_category_moves_the_record_under_another_key(hospital: Hospital) -> None:
-    hospital.twins.ingest(SYSTEM, patient("p", record("Condition/c", b"x", Category.CONDITIONS)))
+    hospital.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Condition/c", b"x", Category.CONDITIONS))
+    )
     moved = patient("p", record("Condition/c", b"x", Category.PSYCHIATRY))
-    assert hospital.twins.ingest(SYSTEM, moved).count("updated") == 1
+    assert hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), moved).count("updated") == 1
     # Leaving a category is a write to it as well, and the log says so.
     assert set(hospital.trail.events[-1].categories) >= {Category.PSYCHIATRY, Category.CONDITIONS}
     with pytest.raises(AccessDenied):
-        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Condition/c")
+        hospital.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Condition/c")
 
 
 def test_an_id_of_another_patient_is_refused_and_nothing_is_written(hospital: Hospital) -> None:
-    hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o", b"of p")))
+    hospital.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Observation/o", b"of p"))
+    )
     rows = hospital.store.count()
     for thief in (patient("thief", record("Observation/o", b"of p")), patient("thief", record("Patient/p"))):
         with pytest.raises(BelongsToAnother):
-            hospital.twins.ingest(SYSTEM, thief)
+            hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), thief)
     assert hospital.store.count() == rows
     assert hospital.vault.locate("Patient/thief") is None
 
@@ -108,15 +116,15 @@ def test_an_id_of_another_patient_is_refused_and_nothing_is_written(hospital: Ho
 def test_a_delta_needs_its_twin(hospital: Hospital) -> None:
     delta = PatientImport("Patient/p", (record("Observation/o"),))
     with pytest.raises(TwinNotFound):
-        hospital.twins.ingest(SYSTEM, delta)
-    hospital.twins.ingest(SYSTEM, patient("p"))
-    assert hospital.twins.ingest(SYSTEM, delta).count("created") == 1
+        hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), delta)
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p"))
+    assert hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), delta).count("created") == 1
 
 
 def test_who_may_not_write_writes_nothing(hospital: Hospital) -> None:
     for principal in (VENDOR, RESEARCHER):
         with pytest.raises(AccessDenied):
-            hospital.twins.ingest(principal, patient())
+            hospital.twins.ingest(AccessContext(principal, Purpose.RECORD_MANAGEMENT), patient())
     assert hospital.store.count() == 0
     assert [event.decision for event in hospital.trail.events] == ["deny", "deny"]
     assert hospital.vault.locate("Patient/p") is None
@@ -124,16 +132,18 @@ def test_who_may_not_write_writes_nothing(hospital: Hospital) -> None:
 
 def test_for_who_may_not_write_nothing_is_opened_to_join_it_and_no_key_is_made(hospital: Hospital) -> None:
     older = Measurement("4548-4", 6.1, "%", 0)
-    twin = hospital.twins.ingest(SYSTEM, patient("p", measured=[older])).twin
+    twin = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", measured=[older])).twin
     hospital.consent(twin, Provision(effect="deny", categories=(Category.LABS,)))  # features may be read as before
     newer = Measurement("4548-4", 7.1, "%", DAY_MS)
     before, keys = len(hospital.trail.events), hospital.keyring.census().wrapped
     with pytest.raises(AccessDenied):
-        hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"), measured=[newer]))
+        hospital.twins.ingest(
+            AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Observation/o"), measured=[newer])
+        )
     (refusal,) = hospital.trail.events[before:]
     assert (refusal.action, refusal.decision, refusal.twin) == (Action.WRITE, "deny", twin)
     with pytest.raises(AccessDenied):
-        hospital.twins.ingest(VENDOR, patient("q"))
+        hospital.twins.ingest(AccessContext(VENDOR, Purpose.RECORD_MANAGEMENT), patient("q"))
     assert hospital.keyring.census().wrapped == keys
 
 
@@ -169,33 +179,43 @@ class CountingVault(Vault):
 def test_consent_withdrawn_between_the_looks_opens_and_writes_nothing(hospital: Hospital) -> None:
     vault = CountingVault(hospital.store, hospital.keyring, hospital.authority, hospital.clock, TENANT)
     older, newer = Measurement("4548-4", 6.1, "%", 0), Measurement("4548-4", 7.1, "%", DAY_MS)
-    twin = hospital.twins.ingest(SYSTEM, patient("p", measured=[older])).twin
+    twin = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", measured=[older])).twin
     late = patient("p", record("Observation/o"), measured=[newer])
     no = WithdrawnBetweenTheLooks(hospital, twin, Provision(effect="deny", categories=(Category.LABS,)))
     rows = hospital.store.count()
     with pytest.raises(AccessDenied):
-        Twins(vault, hospital.store, no, hospital.clock).ingest(SYSTEM, late)
+        Twins(vault, hospital.store, no, hospital.clock).ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), late)
     assert (vault.opened, hospital.store.count()) == (0, rows)
     hospital.consent(twin)
     yes = WithdrawnBetweenTheLooks(hospital, twin, Provision(effect="permit"))
-    assert Twins(vault, hospital.store, yes, hospital.clock).ingest(SYSTEM, late).count("created") == 1
+    assert (
+        Twins(vault, hospital.store, yes, hospital.clock)
+        .ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), late)
+        .count("created")
+        == 1
+    )
     assert vault.opened == 1  # the features kept so far: it is this that was not opened above
 
 
 def test_nothing_is_opened_or_written_when_the_log_cannot_be_written(hospital: Hospital) -> None:
-    hospital.twins.ingest(SYSTEM, patient("p"))
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p"))
     hospital.trail.log.store.close()
     rows = hospital.store.count()
     with pytest.raises(Exception, match="log") as caught:
-        hospital.twins.ingest(SYSTEM, patient("q"))
+        hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("q"))
     assert getattr(caught.value, "http_status", 0) == 503
     with pytest.raises(Exception, match="log"):
-        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Patient/p")
+        hospital.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Patient/p")
     assert hospital.store.count() == rows
 
 
 def test_two_first_imports_at_once_make_one_twin(hospital: Hospital) -> None:
-    threads = [threading.Thread(target=hospital.twins.ingest, args=(SYSTEM, patient("p"))) for _ in range(6)]
+    threads = [
+        threading.Thread(
+            target=hospital.twins.ingest, args=(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p"))
+        )
+        for _ in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -208,9 +228,14 @@ def test_the_directory_keeps_the_first_copy_and_is_no_patient(hospital: Hospital
         shared = replace(record("Organization/o", content, Category.ADMINISTRATIVE), if_kept=IfKept.SKIP)
         return PatientImport(DIRECTORY, (record(DIRECTORY), shared))
 
-    assert hospital.twins.ingest(SYSTEM, shared(b'{"is":"first"}')).created
-    assert hospital.twins.ingest(SYSTEM, shared(b'{"is":"second"}')).count("unchanged") == 2
-    opened = hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Organization/o")
+    assert hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), shared(b'{"is":"first"}')).created
+    assert (
+        hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), shared(b'{"is":"second"}')).count(
+            "unchanged"
+        )
+        == 2
+    )
+    opened = hospital.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Organization/o")
     assert opened.content == b'{"is":"first"}'
     assert hospital.twins.all() == []
 
@@ -225,34 +250,39 @@ def hospital_day(day: int) -> int:
 
 def test_features_follow_what_was_measured_last(hospital: Hospital) -> None:
     twins = hospital.twins
-    created = twins.ingest(SYSTEM, patient("p", measured=[glucose(100, 1), glucose(140, 3), glucose(120, 2)]))
+    created = twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+        patient("p", measured=[glucose(100, 1), glucose(140, 3), glucose(120, 2)]),
+    )
     assert created.features is not None
     assert created.features.readings["glucose_mg_dl"].value == 140
     # A clinician may read the features, so a later delta is merged with what is kept.
     delta = PatientImport("Patient/p", (record("Observation/x", b"1"),), (glucose(90, 2),))
-    merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
+    merged = twins.ingest(AccessContext(CLINICIAN, Purpose.TREATMENT), delta)
     assert merged.features is not None
     assert merged.features.readings["glucose_mg_dl"].value == 140  # older than what is kept
     delta = PatientImport("Patient/p", (record("Observation/y", b"1"),), (glucose(90, 5),))
-    merged = twins.ingest(CLINICIAN, delta, purpose=Purpose.TREATMENT)
+    merged = twins.ingest(AccessContext(CLINICIAN, Purpose.TREATMENT), delta)
     assert merged.features is not None
     assert merged.features.readings["glucose_mg_dl"].value == 90
     assert merged.features.readings["sex_female"].value == 1
     # So may the node itself, until the patient says no; then it does not displace them by a part of the record.
     delta = PatientImport("Patient/p", (record("Observation/z", b"1"),), (glucose(80, 6),))
-    merged = twins.ingest(SYSTEM, delta)
+    merged = twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), delta)
     assert merged.features is not None
     assert merged.features.readings["sex_female"].value == 1
     no = Provision(effect="deny", roles=(Role.SYSTEM,), categories=(Category.FEATURES,))
-    hospital.access.set_consent(Principal("officer", Role.OFFICER), merged.twin, (no,))
+    hospital.access.set_consent(
+        AccessContext(Principal("officer", Role.OFFICER), Purpose.RECORD_MANAGEMENT), merged.twin, (no,)
+    )
     delta = PatientImport("Patient/p", (record("Observation/w", b"1"),), (glucose(70, 7),))
-    assert twins.ingest(SYSTEM, delta).features is None
+    assert twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), delta).features is None
 
 
 def test_a_new_feature_schema_rederives_features_of_unchanged_records(hospital: Hospital) -> None:
     source = patient("p", measured=[glucose(100, 1)])
-    hospital.twins.ingest(SYSTEM, source)
-    assert hospital.twins.ingest(SYSTEM, source).features is None
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source)
+    assert hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source).features is None
     schema = hospital.twins.schema.model_copy(update={"name": "second"})
     newer = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, schema)
     receipt = newer.ingest(SYSTEM, source)
@@ -263,26 +293,28 @@ def test_a_new_feature_schema_rederives_features_of_unchanged_records(hospital: 
 
 def test_a_patient_without_any_feature_has_no_vector(hospital: Hospital) -> None:
     unknown = replace(patient("p"), person=Person())
-    receipt = hospital.twins.ingest(SYSTEM, unknown)
+    receipt = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), unknown)
     assert receipt.features is None
     assert hospital.vault.locate(f"FeatureVector/{receipt.twin}") is None
 
 
 def test_strangers_cannot_tell_who_is_a_patient(hospital: Hospital) -> None:
-    hospital.twins.ingest(SYSTEM, patient("p"))
+    hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p"))
     refusals = []
     for reference in ("Patient/p", "Patient/nobody"):
         with pytest.raises(AccessDenied) as caught:
-            hospital.twins.read_reference(VENDOR, Purpose.SIMILARITY, reference)
+            hospital.twins.read_reference(AccessContext(VENDOR, Purpose.SIMILARITY), reference)
         refusals.append((type(caught.value), str(caught.value)))
     assert refusals[0] == refusals[1]
     with pytest.raises(RecordNotFound):
-        hospital.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Patient/nobody")
+        hospital.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Patient/nobody")
 
 
 def test_a_permit_for_one_category_opens_no_other(hospital: Hospital) -> None:
-    twin = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"))).twin
-    opened = hospital.twins.read(CLINICIAN, Purpose.TREATMENT, twin, {Category.LABS})
+    twin = hospital.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Observation/o"))
+    ).twin
+    opened = hospital.twins.read(AccessContext(CLINICIAN, Purpose.TREATMENT), twin, {Category.LABS})
     assert [one.references[0] for one in opened] == ["Observation/o"]
     request = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, twin, frozenset({Category.LABS}))
     permit = hospital.access.decide(request)
@@ -293,17 +325,19 @@ def test_a_permit_for_one_category_opens_no_other(hospital: Hospital) -> None:
 
 
 def test_what_consent_forbids_is_withheld_and_said_so(hospital: Hospital) -> None:
-    twin = hospital.twins.ingest(SYSTEM, patient("p", record("Observation/o"))).twin
+    twin = hospital.twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p", record("Observation/o"))
+    ).twin
     hospital.consent(twin, Provision(effect="deny", categories=(Category.LABS,)))
-    records, withheld = hospital.twins.read_permitted(CLINICIAN, Purpose.TREATMENT, "Patient/p")
+    records, withheld = hospital.twins.read_permitted(AccessContext(CLINICIAN, Purpose.TREATMENT), "Patient/p")
     assert "Observation/o" not in {one.references[0] for one in records}
     assert withheld == {Category.LABS, Category.MONITORING, *SENSITIVE}
     with pytest.raises(AccessDenied):
-        hospital.twins.read_permitted(VENDOR, Purpose.SIMILARITY, "Patient/p")
+        hospital.twins.read_permitted(AccessContext(VENDOR, Purpose.SIMILARITY), "Patient/p")
 
 
 def test_a_cohort_is_who_consents_and_revocation_bites_at_once(hospital: Hospital) -> None:
-    receipts = hospital.twins.ingest_all(SYSTEM, generate_cohort(6, 5))
+    receipts = hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(6, 5))
     twins = [one.twin for one in receipts if one.features is not None]
     assert len(twins) == 6
     reader: FeatureSource = CohortReader(hospital.twins, hospital.access, SYSTEM)
@@ -329,7 +363,10 @@ def test_a_patient_of_whom_too_little_was_measured_enters_no_cohort(hospital: Ho
         Measurement(code, value, unit, DAY_MS)
         for code, value, unit in (("2339-0", 95, "mg/dL"), ("4548-4", 6.1, "%"), ("8867-4", 70, "/min"))
     ]
-    made = [twins.ingest(SYSTEM, patient(f"p{count}", measured=readings[:count])) for count in range(4)]
+    made = [
+        twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient(f"p{count}", measured=readings[:count]))
+        for count in range(4)
+    ]
     measured = [0 if one.features is None else len(one.features.readings) for one in made]
     assert measured == [1, 2, 3, 4]  # the patient's sex is a feature as well
     for one in made:
@@ -339,7 +376,9 @@ def test_a_patient_of_whom_too_little_was_measured_enters_no_cohort(hospital: Ho
         return set(dict(CohortReader(twins, hospital.access, SYSTEM).consenting()))
 
     assert cohort() == {made[3].twin}
-    twins.ingest(SYSTEM, patient("p2", record("Observation/o"), measured=readings))
+    twins.ingest(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p2", record("Observation/o"), measured=readings)
+    )
     assert cohort() == {made[2].twin, made[3].twin}  # as soon as enough was measured
 
 
@@ -350,8 +389,14 @@ def stay(hours: int, value: float) -> bytes:
 
 
 def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
-    twins = [hospital.twins.ingest(SYSTEM, patient(name)).twin for name in ("a", "b", "c", "d")]
-    hospital.twins.keep_stays(SYSTEM, [(twins[0], stay(3, 80)), (twins[1], stay(60, 90)), (twins[2], stay(3, 70))])
+    twins = [
+        hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient(name)).twin
+        for name in ("a", "b", "c", "d")
+    ]
+    hospital.twins.keep_stays(
+        AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT),
+        [(twins[0], stay(3, 80)), (twins[1], stay(60, 90)), (twins[2], stay(3, 70))],
+    )
     for twin in (twins[0], twins[1], twins[3]):
         hospital.consent(twin, RESEARCH_YES)
     source: StaySource = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER, hours=48)
@@ -369,22 +414,26 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
 
 
 def test_a_stay_is_kept_in_versions_and_read_by_clinicians(hospital: Hospital) -> None:
-    twin = hospital.twins.ingest(SYSTEM, patient("p")).twin
-    assert hospital.twins.keep_stay(SYSTEM, twin, stay(2, 1)).version == 1
-    assert hospital.twins.keep_stay(SYSTEM, twin, stay(2, 2)).version == 2
-    assert [one.content for one in hospital.twins.read_stays(CLINICIAN, twin)] == [stay(2, 2)]
+    twin = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p")).twin
+    assert hospital.twins.keep_stay(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), twin, stay(2, 1)).version == 1
+    assert hospital.twins.keep_stay(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), twin, stay(2, 2)).version == 2
+    assert [one.content for one in hospital.twins.read_stays(AccessContext(CLINICIAN, Purpose.TREATMENT), twin)] == [
+        stay(2, 2)
+    ]
     with pytest.raises(AccessDenied):
-        hospital.twins.keep_stay(VENDOR, twin, stay(2, 3))
+        hospital.twins.keep_stay(AccessContext(VENDOR, Purpose.RECORD_MANAGEMENT), twin, stay(2, 3))
     with pytest.raises(NotFound):
-        hospital.twins.keep_stay(SYSTEM, TwinId("0199e0c2-0000-7000-8000-00000000000a"), stay(2, 3))
+        hospital.twins.keep_stay(
+            AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), TwinId("0199e0c2-0000-7000-8000-00000000000a"), stay(2, 3)
+        )
 
 
 def test_a_stored_vector_is_a_record_of_its_own_type(hospital: Hospital) -> None:
-    receipt = hospital.twins.ingest(SYSTEM, patient("p"))
+    receipt = hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), patient("p"))
     request = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, receipt.twin, frozenset(Category))
     permit = hospital.access.decide(replace(request, categories=frozenset({Category.FEATURES, Category.LABS})))
     assert hospital.vault.read_twin(permit) == []  # not among the records, whatever is asked for
     opened = hospital.vault.read_twin(permit, record_type=FEATURES_TYPE)
     assert [one.record_type for one in opened] == [FEATURES_TYPE]
     with pytest.raises(NotARecord):
-        hospital.twins.read(CLINICIAN, Purpose.TREATMENT, receipt.twin, {Category.FEATURES})
+        hospital.twins.read(AccessContext(CLINICIAN, Purpose.TREATMENT), receipt.twin, {Category.FEATURES})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from twinward.access.consent import Provision
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
@@ -24,14 +24,16 @@ OFFICER = Principal("olga", Role.OFFICER)
 def test_everything_is_there_again_after_reopening(tmp_path: Path) -> None:
     home = tmp_path / "home"
     node = create_node(Settings.load(home))
-    receipts = node.twins.ingest_all(SYSTEM, generate_cohort(2, 1))
+    receipts = node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(2, 1))
     first = node.audit.checkpoint_and_anchor()
     assert first.problem == ""
     node.close()
     with open_node(home) as again:
         assert again.log.key == node.log.key
         assert again.consortium.addresses == node.consortium.addresses
-        records = again.twins.read(CLINICIAN, Purpose.TREATMENT, receipts[0].twin, [Category.LABS, Category.VITALS])
+        records = again.twins.read(
+            AccessContext(CLINICIAN, Purpose.TREATMENT), receipts[0].twin, [Category.LABS, Category.VITALS]
+        )
         assert records
         second = again.audit.checkpoint_and_anchor()
         assert second.checkpoint.size == first.checkpoint.size + 2  # the event, and the completeness map with it
@@ -46,13 +48,19 @@ def test_a_node_looks_at_what_records_tell_before_it_shows_them(tmp_path: Path) 
     patient = ImportRecord("Patient/p", "Patient", Category.DEMOGRAPHICS, b'{"resourceType":"Patient"}')
     create_node(Settings.load(tmp_path / "home")).close()
     with open_node(tmp_path / "home") as node:
-        twin = node.twins.ingest(SYSTEM, PatientImport("Patient/p", (patient, plain, filed_before))).twin
+        twin = node.twins.ingest(
+            AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), PatientImport("Patient/p", (patient, plain, filed_before))
+        ).twin
         with pytest.raises(NotReleased):
-            node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/old")
-        shown = node.twins.read(CLINICIAN, Purpose.TREATMENT, twin, [Category.LABS])
+            node.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation/old")
+        shown = node.twins.read(AccessContext(CLINICIAN, Purpose.TREATMENT), twin, [Category.LABS])
         assert [one.content for one in shown] == [plain.content]
-        node.access.set_consent(OFFICER, twin, (Provision(effect="permit", categories=(Category.PSYCHIATRY,)),))
-        assert node.twins.read_reference(CLINICIAN, Purpose.TREATMENT, "Observation/old").content == told
+        node.access.set_consent(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+            twin,
+            (Provision(effect="permit", categories=(Category.PSYCHIATRY,)),),
+        )
+        assert node.twins.read_reference(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation/old").content == told
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.command_line import PROGRAM
 from tests.conformance.record_store_suite import row, tag
 from tests.integration.postgres.house import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, TwinwardError
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
@@ -385,7 +385,7 @@ def test_the_page_makes_a_node_in_three_databases_under_its_own_account(
     assert settings.count("twinward_node@") == 3
     assert "twinward_owner" not in settings
     with open_node(home) as node:
-        node.twins.ingest_all(SYSTEM, generate_cohort(1, 1))
+        node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(1, 1))
         assert node.audit.checkpoint_and_anchor().problem == ""
 
 
@@ -449,8 +449,10 @@ def test_a_node_lives_with_no_more_than_the_pages_grants(postgres: Postgres, tmp
     toml.write_text(toml.read_text().replace("twinward@", "twinward_node@"))
     with open_node(home) as node:
         assert "twinward_node@" in node.settings.records
-        receipts = [node.twins.ingest(SYSTEM, one) for one in generate_cohort(2, 1)]
-        node.twins.ingest_all(SYSTEM, generate_cohort(2, 2))
+        receipts = [
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one) for one in generate_cohort(2, 1)
+        ]
+        node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(2, 2))
         node.compactor.run()
         assert node.audit.checkpoint_and_anchor().problem == ""
         officer = Principal("olga", Role.OFFICER, "Olga Officer")
@@ -466,7 +468,7 @@ def test_a_node_lives_on_postgres(postgres: Postgres, tmp_path: Path) -> None:
     home = tmp_path / "home"
     places = {name: postgres.database() for name in ("records", "keyring", "log")}
     node = create_node(Settings.load(home, **places))
-    receipts = node.twins.ingest_all(SYSTEM, generate_cohort(2, 1))
+    receipts = node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(2, 1))
     assert node.audit.checkpoint_and_anchor().problem == ""
     twins, size = node.store.twins(), node.log.store.size()
     node.close()
@@ -476,7 +478,9 @@ def test_a_node_lives_on_postgres(postgres: Postgres, tmp_path: Path) -> None:
         assert again.store.twins() == twins
         assert again.log.store.size() == size > 0
         again.audit.verify(deep=True)
-        records = again.twins.read(CLINICIAN, Purpose.TREATMENT, receipts[0].twin, [Category.LABS, Category.VITALS])
+        records = again.twins.read(
+            AccessContext(CLINICIAN, Purpose.TREATMENT), receipts[0].twin, [Category.LABS, Category.VITALS]
+        )
         assert records
     with pytest.raises(Conflict, match="another node"):
         create_node(Settings.load(tmp_path / "second", records=places["records"]))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from twinward.access.consent import Provision
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent
 from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys
 from twinward.client import conversation as client_conversation
@@ -62,10 +62,14 @@ class Walk:
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     node = create_node(Settings.load(tmp_path_factory.mktemp("records") / "node"))
     try:
-        twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(6, 3) if one.reference != DIRECTORY]
+        twins = [
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+            for one in generate_cohort(6, 3)
+            if one.reference != DIRECTORY
+        ]
         generous, handles_only = twins[:3], twins[3:]
         node.access.set_consents(
-            OFFICER,
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
             [(twin, (provision(Category.FEATURES, Category.LABS, Category.VITALS),)) for twin in generous]
             + [(twin, (provision(Category.FEATURES),)) for twin in handles_only],
         )
@@ -91,7 +95,7 @@ def test_records_come_out_as_they_are_kept_for_whom_consent_allows(walk: Walk, k
     assert {record.handle for record in opened.records} == set(walk.handles(walk.generous))
     assert "consent" in opened.withheld
     for twin, handle in zip(walk.generous, walk.handles(walk.generous), strict=True):
-        kept = walk.node.twins.read(CLINICIAN, Purpose.TREATMENT, twin, (Category.LABS, Category.VITALS))
+        kept = walk.node.twins.read(AccessContext(CLINICIAN, Purpose.TREATMENT), twin, (Category.LABS, Category.VITALS))
         told = [record for record in opened.records if record.handle == handle]
         assert sorted(record.content for record in told) == sorted(record.content for record in kept)
         assert {(r.record_type, r.category) for r in told} == {(r.record_type, r.category.value) for r in kept}
@@ -120,13 +124,15 @@ def test_each_release_is_an_export_in_the_log_and_names_the_key(walk: Walk, keys
 def test_a_withdrawn_consent_bites_at_once(walk: Walk, keys: VendorKeys) -> None:
     gone = walk.generous[-1]
     before = walk.node.access.consent_of(gone).provisions
-    walk.node.access.set_consent(OFFICER, gone, (provision(Category.FEATURES),))
+    walk.node.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), gone, (provision(Category.FEATURES),)
+    )
     try:
         with walk.vendor() as vendor:
             opened = vendor.records(walk.matches, keys, categories=["labs"])
         assert {record.handle for record in opened.records} == set(walk.handles(walk.generous[:-1]))
     finally:
-        walk.node.access.set_consent(OFFICER, gone, before)
+        walk.node.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), gone, before)
 
 
 def test_nothing_readable_travels_and_other_keys_open_nothing(
@@ -221,11 +227,22 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     }
     node = create_node(Settings.load(home, **choices))
     try:
-        twins = [node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(3, 9) if one.reference != DIRECTORY]
-        node.access.set_consents(OFFICER, [(twin, (provision(Category.FEATURES),)) for twin in twins])
+        twins = [
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+            for one in generate_cohort(3, 9)
+            if one.reference != DIRECTORY
+        ]
+        node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+            [(twin, (provision(Category.FEATURES),)) for twin in twins],
+        )
         node.similarity()
-        untold = node.twins.ingest(SYSTEM, next(iter(generate_cohort(1, 10)))).twin
-        node.access.set_consents(OFFICER, [(untold, (provision(Category.FEATURES),))])
+        untold = node.twins.ingest(
+            AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), next(iter(generate_cohort(1, 10)))
+        ).twin
+        node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(untold, (provision(Category.FEATURES),))]
+        )
         node.consortium.grant_queries(VENDOR.id, 5)
         token = node.accounts.add_system(VENDOR)
         with served(node) as url, VendorClient(url, token) as vendor:

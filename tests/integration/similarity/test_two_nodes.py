@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.integration.similarity.test_sealed_records import OFFICER, VENDOR, provision
+from twinward.access.interfaces import AccessContext
 from twinward.client import HospitalRefused, Mode, Question, VendorClient, VendorKeys, ask_hospitals
 from twinward.core.config import Settings
-from twinward.core.vocabulary import Category
+from twinward.core.vocabulary import Category, Purpose
 from twinward.demo.serving import served
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, join_as_peer
@@ -51,10 +52,12 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]
         opened = []
         for seed, node in enumerate((first, second)):
             twins = [
-                node.twins.ingest(SYSTEM, one).twin for one in generate_cohort(9, seed) if one.reference != DIRECTORY
+                node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+                for one in generate_cohort(9, seed)
+                if one.reference != DIRECTORY
             ]
             yes = (provision(Category.FEATURES, Category.LABS),)
-            node.access.set_consents(OFFICER, [(twin, yes) for twin in twins])
+            node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, yes) for twin in twins])
             token = node.accounts.add_system(VENDOR)
             url = stack.enter_context(served(node))
             opened.append(Served(node, url, stack.enter_context(VendorClient(url, token))))

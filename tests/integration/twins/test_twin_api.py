@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from tests.integration.console.house import OFFICER, House, build
 from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext
 from twinward.audit.events import codec
 from twinward.audit.interfaces import AccessEvent
-from twinward.core.vocabulary import Category, Role
+from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.demo.serving import served
 from twinward.twins.state.states import category_of
 from twinward.twins.state.targets import merge_patch
@@ -346,7 +347,10 @@ def test_a_list_is_paged_and_opens_nothing_but_what_is_asked_for(house: House, w
 def test_whom_one_may_not_see_is_not_listed_and_leaves_no_gap(house: House, web: httpx.Client) -> None:
     hidden = sorted(house.twins)[1]
     others = [one for one in sorted(house.twins) if one != hidden]
-    house.node.access.set_consents(OFFICER, [(hidden, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))])
+    house.node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        [(hidden, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))],
+    )
     try:
         before = house.size()
         for fields in ("", "twinId", "twinId,features"):
@@ -357,14 +361,14 @@ def test_whom_one_may_not_see_is_not_listed_and_leaves_no_gap(house: House, web:
         refused = [one for one in events_since(house, before) if one.twin == hidden]
         assert [one.decision for one in refused] == ["deny"] * 3
     finally:
-        house.node.access.set_consents(OFFICER, [(hidden, ())])
+        house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(hidden, ())])
 
 
 def test_consent_withholds_a_category_from_the_whole_and_refuses_it_by_name(house: House, web: httpx.Client) -> None:
     twin = house.twins[2]
     was = web.get(f"/{twin}")
     no_labs = Provision(effect="deny", roles=(Role.CLINICIAN,), categories=(Category.LABS,))
-    house.node.access.set_consents(OFFICER, [(twin, (no_labs,))])
+    house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, (no_labs,))])
     try:
         shown = web.get(f"/{twin}", headers={"if-none-match": was.headers["etag"]})
         assert shown.status_code == 200, "what is withheld changes the answer, so its tag as well"
@@ -374,12 +378,15 @@ def test_consent_withholds_a_category_from_the_whole_and_refuses_it_by_name(hous
         for path in (f"/{twin}/features/glucose_mg_dl", target(twin, "glucose_mg_dl")):
             problem(web.get(path), 403, "AccessDenied")
         problem(put(web, target(twin, "glucose_mg_dl"), {}, **{"if-match": "*"}), 403, "AccessDenied")
-        house.node.access.set_consents(OFFICER, [(twin, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))])
+        house.node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+            [(twin, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))],
+        )
         problem(web.get(f"/{twin}"), 403, "AccessDenied")
         glass = {"purpose": "ETREAT", "justification": "found unconscious on the street"}
         assert "glucose_mg_dl" in web.get(f"/{twin}", params=glass).json()["features"]
     finally:
-        house.node.access.set_consents(OFFICER, [(twin, ())])
+        house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, ())])
 
 
 def test_features_leave_as_records_to_nobody_and_open_no_way_around_a_no(
@@ -387,7 +394,10 @@ def test_features_leave_as_records_to_nobody_and_open_no_way_around_a_no(
 ) -> None:
     """What a patient denies cannot be read from what was computed of it, under any role, purpose or company."""
     twin = house.twins[3]
-    house.node.access.set_consents(OFFICER, [(twin, (Provision(effect="deny", categories=(Category.LABS,)),))])
+    house.node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        [(twin, (Provision(effect="deny", categories=(Category.LABS,)),))],
+    )
     before = house.size()
     try:
         for role, token in house.tokens.items():
@@ -408,7 +418,7 @@ def test_features_leave_as_records_to_nobody_and_open_no_way_around_a_no(
         assert {one.role for one in opened} == {Role.CLINICIAN}
         assert all(Category.LABS not in one.categories for one in opened)
     finally:
-        house.node.access.set_consents(OFFICER, [(twin, ())])
+        house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, ())])
 
 
 class Stream:
@@ -468,7 +478,10 @@ def test_a_twin_is_followed_revision_by_revision_and_resumed(house: House, web: 
 
 def test_all_twins_are_followed_and_only_what_may_be_seen_is_told(house: House, web: httpx.Client) -> None:
     hidden, open_one = house.twins[1], house.twins[3]
-    house.node.access.set_consents(OFFICER, [(hidden, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))])
+    house.node.access.set_consents(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        [(hidden, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))],
+    )
     try:
         with follow(web, every(web) + "?fields=twinId,_revision,features/heart_rate") as response:
             stream = Stream(response)
@@ -486,7 +499,7 @@ def test_all_twins_are_followed_and_only_what_may_be_seen_is_told(house: House, 
             assert again["data"]["twinId"] == open_one
             assert again["data"]["_revision"] == told["data"]["_revision"]
     finally:
-        house.node.access.set_consents(OFFICER, [(hidden, ())])
+        house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(hidden, ())])
 
 
 def test_a_subscription_ends_with_the_consent(house: House, web: httpx.Client, url: str) -> None:
@@ -494,12 +507,15 @@ def test_a_subscription_ends_with_the_consent(house: House, web: httpx.Client, u
     with follow(web, f"/{twin}") as response:
         stream = Stream(response)
         stream.next()
-        house.node.access.set_consents(OFFICER, [(twin, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))])
+        house.node.access.set_consents(
+            AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+            [(twin, (Provision(effect="deny", roles=(Role.CLINICIAN,)),))],
+        )
         ended = stream.next()
         assert (ended["event"], ended["data"]["error"]["kind"]) == ("end", "AccessDenied")
         assert stream.ended()
     problem(web.get(f"/{twin}", headers={"accept": "text/event-stream"}), 403, "AccessDenied")
-    house.node.access.set_consents(OFFICER, [(twin, ())])
+    house.node.access.set_consents(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), [(twin, ())])
 
 
 def test_who_may_not_read_may_not_follow(house: House, url: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twinward.access.capability import PermitAuthority
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision, parse_provisions
 from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PermitWithdrawn, PolicyInvalid
-from twinward.access.interfaces import NODE, AccessRequest, Principal
+from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Principal
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
@@ -177,7 +177,9 @@ def test_a_permit_ends_with_the_consent_it_was_given_under(house: House) -> None
 
 def test_a_permit_ends_when_a_period_does(house: House) -> None:
     soon = house.clock.now_ms() + 500
-    house.access.set_consent(OFFICER, ANN, (Provision(effect="deny", valid_from_ms=soon),))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (Provision(effect="deny", valid_from_ms=soon),)
+    )
     permit = house.access.decide(read())
     house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
     house.clock.advance(500)
@@ -196,16 +198,24 @@ def test_no_to_research_and_no_to_labs_keep_a_patient_from_vendors(house: House)
     cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     export = AccessRequest(VENDOR, Action.EXPORT, Purpose.SIMILARITY, ANN, frozenset({Category.VITALS}))
     yes = Provision(effect="permit")
-    house.access.set_consent(OFFICER, ANN, (yes,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (yes,))
     assert None not in house.access.decide_many([cohort, export])
-    house.access.set_consent(OFFICER, ANN, (yes, Provision(effect="deny", purposes=(Purpose.RESEARCH,))))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        ANN,
+        (yes, Provision(effect="deny", purposes=(Purpose.RESEARCH,))),
+    )
     assert house.access.decide_many([cohort, export]) == [None, None]
-    house.access.set_consent(OFFICER, ANN, (yes, Provision(effect="deny", categories=(Category.LABS,))))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        ANN,
+        (yes, Provision(effect="deny", categories=(Category.LABS,))),
+    )
     assert [permit is None for permit in house.access.decide_many([cohort, export])] == [True, False]
 
 
 def test_an_emergency_passes_where_nobody_can_say_what_consent_is(house: House) -> None:
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     tamper(house.path, "DELETE FROM consent")
     with pytest.raises(StoreAltered):
         house.access.decide(read())
@@ -224,15 +234,15 @@ def test_vendors_and_studies_have_nothing_without_consent(house: House) -> None:
     cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     train = AccessRequest(RESEARCHER, Action.TRAIN, Purpose.RESEARCH, ANN, frozenset({Category.MONITORING}))
     assert house.access.decide_many([cohort, train]) == [None, None]
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     assert [permit is not None for permit in house.access.decide_many([cohort, train])] == [True, False]
 
 
 def test_revocation_bites_at_the_next_decision(house: House) -> None:
     cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     house.access.decide(cohort)
-    house.access.set_consent(OFFICER, ANN, ())
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, ())
     with pytest.raises(AccessDenied):
         house.access.decide(cohort)
 
@@ -243,7 +253,7 @@ def test_only_the_node_itself_reads_and_collects_features_without_being_a_carer(
     house: House, role: Role, purpose: Purpose
 ) -> None:
     """An account called ``node`` is not the node: the role decides, and no account can have it."""
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     somebody = Principal("node", role, "this node")
     features = frozenset({Category.FEATURES})
     for action in (Action.READ, Action.COHORT):
@@ -256,7 +266,7 @@ def test_only_the_node_itself_reads_and_collects_features_without_being_a_carer(
 @pytest.mark.parametrize("source", [Category.DEMOGRAPHICS, Category.VITALS, Category.LABS])
 def test_a_no_to_what_features_come_from_is_a_no_to_them(house: House, source: Category) -> None:
     deny = Provision(effect="deny", categories=(source,))
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES, deny))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES, deny))
     features = frozenset({Category.FEATURES})
     for who, action, purpose in (
         (CLINICIAN, Action.READ, Purpose.TREATMENT),
@@ -271,7 +281,7 @@ def test_a_no_to_what_features_come_from_is_a_no_to_them(house: House, source: C
     # Bringing them up to date shows them to nobody.
     assert house.access.check(AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, ANN, features)).permitted
     everything = Provision(effect="deny", roles=(Role.SYSTEM,))  # consents from before the node had its own role
-    house.access.set_consent(OFFICER, ANN, (everything,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (everything,))
     assert not house.access.check(AccessRequest(NODE, Action.READ, Purpose.RECORD_MANAGEMENT, ANN, features)).permitted
 
 
@@ -279,21 +289,25 @@ def test_being_told_of_and_being_exported_are_different_permissions(house: House
     """Consent to features lets a vendor be told of a patient, and opens no record; consent to labs tells of nobody."""
     for category, told, exported in ((Category.FEATURES, True, False), (Category.LABS, False, True)):
         yes = Provision(effect="permit", purposes=(Purpose.SIMILARITY,), categories=(category,))
-        house.access.set_consent(OFFICER, ANN, (yes,))
+        house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (yes,))
         match = AccessRequest(VENDOR, Action.MATCH, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
         export = AccessRequest(VENDOR, Action.EXPORT, Purpose.SIMILARITY, ANN, frozenset({Category.LABS}))
         assert house.access.check(match).permitted is told
         assert house.access.check(export).permitted is exported
     without_matches = Policy(Policy.load().text.replace('action == Action::"match"', 'action == Action::"nothing"'))
     house.access.policy = without_matches
-    house.access.set_consent(OFFICER, ANN, (Provision(effect="permit"),))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (Provision(effect="permit"),))
     assert not house.access.check(match).permitted
     assert house.access.check(export).permitted
 
 
 def test_consent_has_a_period(house: House) -> None:
     until = house.clock.now_ms() + 1000
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES.model_copy(update={"valid_until_ms": until}),))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        ANN,
+        (SIMILARITY_YES.model_copy(update={"valid_until_ms": until}),),
+    )
     cohort = AccessRequest(NODE, Action.COHORT, Purpose.SIMILARITY, ANN, frozenset({Category.FEATURES}))
     house.access.decide(cohort)
     house.clock.advance(1000)
@@ -302,7 +316,9 @@ def test_consent_has_a_period(house: House) -> None:
 
 
 def test_a_patients_no_binds_clinicians_and_only_an_emergency_breaks_it(house: House) -> None:
-    house.access.set_consent(OFFICER, ANN, (Provision(effect="deny", actors=("dr-lee",)),))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (Provision(effect="deny", actors=("dr-lee",)),)
+    )
     with pytest.raises(AccessDenied, match="consent forbids"):
         house.access.decide(read())
     with pytest.raises(AccessDenied):
@@ -314,7 +330,9 @@ def test_a_patients_no_binds_clinicians_and_only_an_emergency_breaks_it(house: H
 def test_psychiatry_needs_an_explicit_yes(house: House) -> None:
     with pytest.raises(AccessDenied, match="explicit consent"):
         house.access.decide(read(ANN, Category.LABS, Category.PSYCHIATRY))
-    house.access.set_consent(OFFICER, ANN, (Provision(effect="permit", roles=(Role.CLINICIAN,)),))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (Provision(effect="permit", roles=(Role.CLINICIAN,)),)
+    )
     house.access.decide(read(ANN, Category.LABS, Category.PSYCHIATRY))
 
 
@@ -337,7 +355,11 @@ def test_sensitive_records_are_neither_read_nor_searched_nor_exported_without_an
     with pytest.raises(AccessDenied, match="explicit consent"):
         house.access.decide(replace(asked, categories=frozenset({category})))
     house.access.decide(replace(asked, categories=frozenset({Category.LABS})))
-    house.access.set_consent(OFFICER, ANN, (Provision(effect="permit", categories=(Category.LABS, category)),))
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        ANN,
+        (Provision(effect="permit", categories=(Category.LABS, category)),),
+    )
     house.access.decide(asked)
 
 
@@ -351,15 +373,19 @@ def test_patients_read_their_own_twin_and_nobody_elses(house: House) -> None:
 
 def test_nobody_but_an_officer_sets_consent_and_a_batch_is_all_or_nothing(house: House) -> None:
     with pytest.raises(AccessDenied):
-        house.access.set_consents(VENDOR, [(ANN, (SIMILARITY_YES,)), (BEN, (SIMILARITY_YES,))])
+        house.access.set_consents(
+            AccessContext(VENDOR, Purpose.RECORD_MANAGEMENT), [(ANN, (SIMILARITY_YES,)), (BEN, (SIMILARITY_YES,))]
+        )
     assert house.access.consent_of(ANN) == NO_CONSENT
     assert house.trail.events[-1].decision == "deny"
 
 
 def test_consents_are_sealed_versioned_and_survive_reopening(house: House) -> None:
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     house.access.set_consent(
-        OFFICER, ANN, (SIMILARITY_YES, Provision(effect="deny", categories=(Category.PSYCHIATRY,)))
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT),
+        ANN,
+        (SIMILARITY_YES, Provision(effect="deny", categories=(Category.PSYCHIATRY,))),
     )
     house.consents.close()
     on_disk = b"".join(file.read_bytes() for file in house.path.parent.iterdir())
@@ -371,7 +397,7 @@ def test_consents_are_sealed_versioned_and_survive_reopening(house: House) -> No
 
 
 def test_an_altered_consent_fails_closed(house: House) -> None:
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     tamper(house.path, "UPDATE consent SET twin = ?", BEN)
     for twin in (ANN, BEN):
         with pytest.raises(StoreAltered, match="altered"):
@@ -381,7 +407,7 @@ def test_an_altered_consent_fails_closed(house: House) -> None:
 
 
 def test_a_shredded_twins_consent_is_gone(house: House) -> None:
-    house.access.set_consent(OFFICER, ANN, (SIMILARITY_YES,))
+    house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     house.keys.shredded.add(ANN)
     assert ConsentStore(house.path, house.keys, house.clock).current(ANN) == NO_CONSENT
     house.consents.forget(ANN)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.bundles import add_bundles
-from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute
+from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute, fhir_context
 from twinward.api.fhir.exporting import add_exporting
 from twinward.api.fhir.importing import add_importing
 from twinward.api.fhir.resources import add_resources
@@ -27,11 +27,11 @@ def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) ->
         principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
     """
     router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute, default_response_class=FhirResponse)
-    principal_of = heeding(principal_of)
-    add_bundles(router, service, principal_of)
-    add_exporting(router, Exports(service.twins, service.clock), principal_of)
-    add_importing(router, Imports(service.twins, service.clock), principal_of)
-    add_searching(router, service, principal_of)
-    add_histories(router, service, principal_of)
-    add_resources(router, service, principal_of)
+    context_of = fhir_context(heeding(principal_of))
+    add_bundles(router, service, context_of)
+    add_exporting(router, Exports(service.twins, service.clock), context_of)
+    add_importing(router, Imports(service.twins, service.clock), context_of)
+    add_searching(router, service, context_of)
+    add_histories(router, service, context_of)
+    add_resources(router, service, context_of)
     return router

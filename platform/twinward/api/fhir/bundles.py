@@ -8,11 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir.context import (
-    AccessContext,
     ResourceId,
-    access_context,
     answers,
     base_of,
     body_of,
@@ -28,7 +26,7 @@ from twinward.fhir.rest.transaction import Transaction
 from twinward.fhir.search.shared_parameters import require_served
 
 
-def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def add_bundles(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     """Add them to a router."""
 
     @router.get(
@@ -48,16 +46,14 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
     )
     async def bundle(
         request: Request,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
         body = await resource_body(request)
         require_served("a bundle", request.query_params.multi_items(), ())
-        purpose = context.purpose(principal)
         if await run_in_threadpool(is_batch, body):
-            batch = Batch(service, principal, purpose, base_of(request), context.justification)
+            batch = Batch(service, context, base_of(request))
             return fhir(await run_in_threadpool(batch.run, body))
-        transaction = Transaction(service, principal, purpose, base_of(request), context.justification)
+        transaction = Transaction(service, context, base_of(request))
         return fhir(await run_in_threadpool(transaction.run, body))
 
     @router.get(
@@ -69,17 +65,7 @@ def add_bundles(router: APIRouter, service: FhirService, principal_of: Callable[
     def everything(
         request: Request,
         patient_id: ResourceId,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        base, why = base_of(request), context.justification
-        return fhir(
-            service.everything(
-                principal,
-                patient_id,
-                base=base,
-                purpose=context.purpose(principal),
-                justification=why,
-                pairs=request.query_params.multi_items(),
-            )
-        )
+        base = base_of(request)
+        return fhir(service.everything(context, patient_id, base=base, pairs=request.query_params.multi_items()))

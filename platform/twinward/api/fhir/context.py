@@ -8,11 +8,10 @@ caller's role), and a reason for breaking the glass in ``X-Justification``: both
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Header, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -22,7 +21,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from twinward.access.interfaces import Principal
 from twinward.api.http.guard import BodyRefused, read_body
 from twinward.api.http.problems import headers_of
-from twinward.api.http.reason import Stated, stated_in_headers
+from twinward.api.http.reason import access_context, stated_in_headers
 from twinward.core.errors import TwinwardError
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Purpose, Role
@@ -76,21 +75,14 @@ ResourceId = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Za-z0-9\-.]
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessContext:
-    """Why the caller wants this; ``stated`` is None where no header says."""
-
-    stated: Purpose | None
-    justification: str
-
-    def purpose(self, principal: Principal) -> Purpose:
-        """The stated purpose, else the usual one of the caller's role."""
-        return self.stated or _USUAL.get(principal.role, Purpose.TREATMENT)
+def fhir_context(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+    """The dependency that says who asks and why: headers only, and else the usual purpose of the caller's role."""
+    return access_context(principal_of, usual=usual_purpose, stated_by=stated_in_headers)
 
 
-async def access_context(stated: Annotated[Stated, Depends(stated_in_headers)]) -> AccessContext:
-    """The purpose of use and justification of a request. Raises ``BadInput`` as ``stated_in_headers`` does."""
-    return AccessContext(stated.purpose, stated.justification)
+def usual_purpose(principal: Principal) -> Purpose:
+    """What a role asks for where no purpose is stated."""
+    return _USUAL.get(principal.role, Purpose.TREATMENT)
 
 
 class FhirRoute(APIRoute):

@@ -9,28 +9,24 @@ from itertools import chain
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response, StreamingResponse
 
-from twinward.access.interfaces import Principal
-from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
+from twinward.access.interfaces import AccessContext
+from twinward.api.fhir.context import Prefer, base_of
 from twinward.api.fhir.parameters import taking
 from twinward.fhir.bulk.export import MEDIA_TYPE, SERVED, Exports
 
 _JOBS = "$export-jobs"
 
 
-def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..., Principal]) -> None:
+def add_exporting(router: APIRouter, exports: Exports, context_of: Callable[..., AccessContext]) -> None:
     """Add them to a router."""
 
-    def start(
-        request: Request, prefer: str, principal: Principal, context: AccessContext, *, patients_only: bool
-    ) -> Response:
+    def start(request: Request, prefer: str, context: AccessContext, *, patients_only: bool) -> Response:
         name = exports.start(
-            principal,
-            context.purpose(principal),
+            context,
             request.query_params.multi_items(),
             request=str(request.url),
             patients_only=patients_only,
             asynchronous="respond-async" in prefer,
-            justification=context.justification,
         )
         return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
 
@@ -44,10 +40,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     def export_all(
         request: Request,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        return start(request, prefer, principal, context, patients_only=False)
+        return start(request, prefer, context, patients_only=False)
 
     @router.get(
         "/Patient/$export",
@@ -59,10 +54,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     def export_patients(
         request: Request,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        return start(request, prefer, principal, context, patients_only=True)
+        return start(request, prefer, context, patients_only=True)
 
     @router.get(
         f"/{_JOBS}/{{job}}",
@@ -76,10 +70,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     def status(
         request: Request,
         job: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        found = exports.job(principal, context.purpose(principal), job, context.justification)
+        found = exports.job(context, job)
         if found.types is None:
             progress = f"{found.looked_at} of {len(found.twins)} patients looked at"
             return Response(status_code=202, headers={"x-progress": progress, "retry-after": "1"})
@@ -89,10 +82,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     @router.delete(f"/{_JOBS}/{{job}}", status_code=202, response_class=Response, summary="Forget an export")
     def cancel(
         job: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        exports.cancel(principal, context.purpose(principal), job, context.justification)
+        exports.cancel(context, job)
         return Response(status_code=202)
 
     @router.get(
@@ -104,10 +96,9 @@ def add_exporting(router: APIRouter, exports: Exports, principal_of: Callable[..
     def fetch(
         job: str,
         file: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        lines = exports.file(principal, context.purpose(principal), job, file, context.justification)
+        lines = exports.file(context, job, file)
         return StreamingResponse(_started(lines), media_type=MEDIA_TYPE)
 
 

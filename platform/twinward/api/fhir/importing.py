@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from twinward.access.interfaces import Principal
-from twinward.api.fhir.context import AccessContext, Prefer, access_context, base_of
+from twinward.access.interfaces import AccessContext
+from twinward.api.fhir.context import Prefer, base_of
 from twinward.api.http.guard import read_body
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Again
@@ -29,7 +29,7 @@ WhatOfIt = Annotated[Again | None, Query(description="What becomes of what was i
 _LINES = {"type": "string"}
 
 
-def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..., Principal]) -> None:
+def add_importing(router: APIRouter, imports: Imports, context_of: Callable[..., AccessContext]) -> None:
     """Add them to a router."""
 
     @router.post(
@@ -46,18 +46,14 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
         source: SourceName = "",
         again: WhatOfIt = None,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        purpose, why = context.purpose(principal), context.justification
-        await run_in_threadpool(imports.require, principal, purpose, why)
+        await run_in_threadpool(imports.require, context)
         origin = Origin(source, again)
         require_taken(request.headers.getlist("content-type"), _TAKEN)
         body = await read_body(request, MAX_BODY_BYTES)
         asynchronous = "respond-async" in prefer
-        name = await run_in_threadpool(
-            imports.start, principal, purpose, body, asynchronous=asynchronous, origin=origin, justification=why
-        )
+        name = await run_in_threadpool(imports.start, context, body, asynchronous=asynchronous, origin=origin)
         return Response(status_code=202, headers={"content-location": f"{base_of(request)}/{_JOBS}/{name}"})
 
     @router.get(
@@ -71,10 +67,9 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
     )
     def status(
         job: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        found = imports.job(principal, context.purpose(principal), job, context.justification)
+        found = imports.job(context, job)
         if not found.done:
             progress = f"{found.tally.created + found.tally.updated} records written"
             return Response(status_code=202, headers={"x-progress": progress, "retry-after": "1"})
@@ -83,8 +78,7 @@ def add_importing(router: APIRouter, imports: Imports, principal_of: Callable[..
     @router.delete(f"/{_JOBS}/{{job}}", status_code=202, response_class=Response, summary="Forget an import")
     def forget(
         job: str,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        imports.forget(principal, context.purpose(principal), job, context.justification)
+        imports.forget(context, job)
         return Response(status_code=202)

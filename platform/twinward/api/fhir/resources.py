@@ -9,15 +9,13 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir.context import (
     ID_PATH,
     TYPE_PATH,
-    AccessContext,
     Prefer,
     ResourceId,
     ResourceType,
-    access_context,
     answers,
     base_of,
     body_of,
@@ -29,7 +27,7 @@ from twinward.api.http.conditions import evaluates, of_read, of_write
 from twinward.api.http.guard import read_body
 from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
-from twinward.core.vocabulary import Action, Purpose
+from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
 from twinward.fhir.json.patch import MOST_OPERATIONS, patched, read_patch
@@ -69,15 +67,15 @@ _READS = answers(_200="The resource", _412="It is another version") | {
 }
 
 
-def add_resources(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def add_resources(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     """Add them to a router."""
-    _add_reads(router, service, principal_of)
-    _add_creates(router, service, principal_of)
-    _add_changes(router, service, principal_of)
-    _add_conditional_writes(router, service, principal_of)
+    _add_reads(router, service, context_of)
+    _add_creates(router, service, context_of)
+    _add_changes(router, service, context_of)
+    _add_conditional_writes(router, service, context_of)
 
 
-def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def _add_reads(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     @router.get(
         ID_PATH,
         summary="Read one resource, byte for byte as it was taken in",
@@ -89,13 +87,11 @@ def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[.
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_read),
     ) -> Response:
-        purpose, why = context.purpose(principal), context.justification
         subset = subset_asked(request.query_params.multi_items())
-        record = service.read(principal, resource_type, resource_id, purpose=purpose, justification=why)
+        record = service.read(context, resource_type, resource_id)
         return _read(record, subset, asked)
 
     @router.get(
@@ -108,16 +104,11 @@ def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[.
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        purpose, why, base = context.purpose(principal), context.justification, base_of(request)
+        base = base_of(request)
         pairs = request.query_params.multi_items()
-        return fhir(
-            service.history(
-                principal, resource_type, resource_id, base=base, purpose=purpose, justification=why, pairs=pairs
-            )
-        )
+        return fhir(service.history(context, resource_type, resource_id, base=base, pairs=pairs))
 
     @router.get(
         ID_PATH + "/_history/{version_id}",
@@ -131,19 +122,15 @@ def _add_reads(router: APIRouter, service: FhirService, principal_of: Callable[.
         resource_type: ResourceType,
         resource_id: ResourceId,
         version_id: VersionId,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_read),
     ) -> Response:
-        purpose, why = context.purpose(principal), context.justification
         subset = subset_asked(request.query_params.multi_items())
-        record = service.read_version(
-            principal, resource_type, resource_id, version_id, purpose=purpose, justification=why
-        )
+        record = service.read_version(context, resource_type, resource_id, version_id)
         return _read(record, subset, asked)
 
 
-def _add_creates(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def _add_creates(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     @router.post(
         TYPE_PATH,
         summary="Create a resource under a new id; with If-None-Exist only if there is none such",
@@ -157,10 +144,9 @@ def _add_creates(router: APIRouter, service: FhirService, principal_of: Callable
         resource_type: ResourceType,
         if_none_exist: IfNoneExist = None,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
+        kind = resource_type_of(resource_type)
         body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         # Some clients (fhirpy's get_or_create) put the condition into the address instead of the header.
         pairs = [(name, value) for name, value in request.query_params.multi_items() if name not in _FORMATTING]
@@ -170,19 +156,15 @@ def _add_creates(router: APIRouter, service: FhirService, principal_of: Callable
                 raise InvalidResource(Issue("conflict", "", "one condition: If-None-Exist once, or the address"))
             unless = read_condition(kind, if_none_exist, base=base_of(request))
         create = service.editing.create
-        written = await run_in_threadpool(
-            create, principal, kind, body, purpose=purpose, justification=why, unless=unless
-        )
+        written = await run_in_threadpool(create, context, kind, body, unless=unless)
         return _written(request, written, prefer)
 
 
-def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
-    def require_no_parameters(
-        request: Request, what: str, principal: Principal, purpose: Purpose, justification: str
-    ) -> None:
+def _add_changes(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
+    def require_no_parameters(request: Request, what: str, context: AccessContext) -> None:
         """Refuse parameters of a write that names its resource, once it is known that the caller may write at all."""
         if request.query_params:
-            service.twins.require(principal, Action.WRITE, purpose, justification)
+            service.twins.require(context, Action.WRITE)
             require_served(what, request.query_params.multi_items(), ())
 
     @router.put(
@@ -197,22 +179,18 @@ def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable
         resource_type: ResourceType,
         resource_id: ResourceId,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_write),
     ) -> Response:
         reference_to(resource_type, resource_id)
-        purpose, why = context.purpose(principal), context.justification
-        require_no_parameters(request, "an update", principal, purpose, why)
+        require_no_parameters(request, "an update", context)
         body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         written = await run_in_threadpool(
             service.editing.update,
-            principal,
+            context,
             resource_type,
             resource_id,
             body,
-            purpose=purpose,
-            justification=why,
             asked=asked,
         )
         return _written(request, written, prefer)
@@ -229,13 +207,12 @@ def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable
         resource_type: ResourceType,
         resource_id: ResourceId,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_write),
     ) -> Response:
         reference_to(resource_type, resource_id)
-        purpose, why, base = context.purpose(principal), context.justification, base_of(request)
-        require_no_parameters(request, "a patch", principal, purpose, why)
+        base = base_of(request)
+        require_no_parameters(request, "a patch", context)
         require_taken(request.headers.getlist("content-type"), (PATCH,))
         operations = read_patch(await read_body(request))
 
@@ -244,12 +221,10 @@ def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable
 
         written = await run_in_threadpool(
             service.editing.patch,
-            principal,
+            context,
             resource_type,
             resource_id,
             change,
-            purpose=purpose,
-            justification=why,
             asked=asked,
         )
         return _written(request, written, prefer)
@@ -260,20 +235,16 @@ def _add_changes(router: APIRouter, service: FhirService, principal_of: Callable
         request: Request,
         resource_type: ResourceType,
         resource_id: ResourceId,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_write),
     ) -> Response:
         reference_to(resource_type, resource_id)
-        purpose, why = context.purpose(principal), context.justification
-        require_no_parameters(request, "a deletion", principal, purpose, why)
-        head = service.editing.delete(
-            principal, resource_type, resource_id, purpose=purpose, justification=why, asked=asked
-        )
+        require_no_parameters(request, "a deletion", context)
+        head = service.editing.delete(context, resource_type, resource_id, asked=asked)
         return fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
 
 
-def _add_conditional_writes(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def _add_conditional_writes(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     @router.put(
         TYPE_PATH,
         summary="Update the one resource that a search finds, or create it",
@@ -285,18 +256,15 @@ def _add_conditional_writes(router: APIRouter, service: FhirService, principal_o
         request: Request,
         resource_type: ResourceType,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_write),
     ) -> Response:
-        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
-        service.twins.require(principal, Action.WRITE, purpose, why)
+        kind = resource_type_of(resource_type)
+        service.twins.require(context, Action.WRITE)
         where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
         body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         update = service.editing.update_where
-        written = await run_in_threadpool(
-            update, principal, kind, where, body, purpose=purpose, justification=why, asked=asked
-        )
+        written = await run_in_threadpool(update, context, kind, where, body, asked=asked)
         return _written(request, written, prefer)
 
     @router.delete(TYPE_PATH, status_code=204, summary="Delete the one resource that a search finds, if any")
@@ -304,14 +272,13 @@ def _add_conditional_writes(router: APIRouter, service: FhirService, principal_o
     def delete_where(
         request: Request,
         resource_type: ResourceType,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
         asked: Preconditions = Depends(of_write),
     ) -> Response:
-        kind, purpose, why = resource_type_of(resource_type), context.purpose(principal), context.justification
-        service.twins.require(principal, Action.WRITE, purpose, why)
+        kind = resource_type_of(resource_type)
+        service.twins.require(context, Action.WRITE)
         where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
-        head = service.editing.delete_where(principal, where, purpose=purpose, justification=why, asked=asked)
+        head = service.editing.delete_where(context, where, asked=asked)
         return fhir(b"", 204) if head is None else fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
 
 

@@ -9,13 +9,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.api.fhir.context import (
     TYPE_PATH,
-    AccessContext,
     Prefer,
     ResourceType,
-    access_context,
     answers,
     base_of,
     fhir,
@@ -43,7 +41,7 @@ _FORM_BODY = {
 }
 
 
-def add_searching(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def add_searching(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     """Add them to a router."""
 
     def page(
@@ -51,14 +49,12 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         resource_type: str,
         pairs: list[tuple[str, str]],
         prefer: str,
-        principal: Principal,
         context: AccessContext,
     ) -> Response:
-        purpose, why = context.purpose(principal), context.justification
         query = read_query(
             resource_type_of(resource_type), pairs, lenient="handling=lenient" in prefer, base=base_of(request)
         )
-        return fhir(service.search.page(principal, query, base=base_of(request), purpose=purpose, justification=why))
+        return fhir(service.search.page(context, query, base=base_of(request)))
 
     @router.get(
         TYPE_PATH,
@@ -70,10 +66,9 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         request: Request,
         resource_type: ResourceType,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        return page(request, resource_type, request.query_params.multi_items(), prefer, principal, context)
+        return page(request, resource_type, request.query_params.multi_items(), prefer, context)
 
     @router.post(
         TYPE_PATH + "/_search",
@@ -85,25 +80,22 @@ def add_searching(router: APIRouter, service: FhirService, principal_of: Callabl
         request: Request,
         resource_type: ResourceType,
         prefer: Prefer = "",
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
         form = await _form(request)
         require_acceptable(request, [value for name, value in form if name == "_format"])
         pairs = request.query_params.multi_items() + form
-        return await run_in_threadpool(page, request, resource_type, pairs, prefer, principal, context)
+        return await run_in_threadpool(page, request, resource_type, pairs, prefer, context)
 
 
-def add_histories(router: APIRouter, service: FhirService, principal_of: Callable[..., Principal]) -> None:
+def add_histories(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
     """Add the histories of a type and of all types."""
 
-    def history(request: Request, resource_type: str, principal: Principal, context: AccessContext) -> Response:
+    def history(request: Request, resource_type: str, context: AccessContext) -> Response:
         found = service.history_of_all(
-            principal,
+            context,
             resource_type,
             base=base_of(request),
-            purpose=context.purpose(principal),
-            justification=context.justification,
             pairs=request.query_params.multi_items(),
         )
         return fhir(found)
@@ -116,10 +108,9 @@ def add_histories(router: APIRouter, service: FhirService, principal_of: Callabl
     )
     def history_of_system(
         request: Request,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        return history(request, "", principal, context)
+        return history(request, "", context)
 
     @router.get(
         TYPE_PATH + "/_history",
@@ -130,10 +121,9 @@ def add_histories(router: APIRouter, service: FhirService, principal_of: Callabl
     def history_of_type(
         request: Request,
         resource_type: ResourceType,
-        principal: Principal = Depends(principal_of),
-        context: AccessContext = Depends(access_context),
+        context: AccessContext = Depends(context_of),
     ) -> Response:
-        return history(request, resource_type, principal, context)
+        return history(request, resource_type, context)
 
 
 async def _form(request: Request) -> list[tuple[str, str]]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from fastapi import Depends, Header, Query, Request
 
 from twinward.access import justification as sentences
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
@@ -84,6 +85,28 @@ async def stated(
     if headers.justification and said and headers.justification != said:
         raise BadInput(f"{JUSTIFICATION_HEADER} and the parameter justification differ", hint="send one of them")
     return Stated(purpose or headers.purpose, said or headers.justification)
+
+
+def access_context(
+    principal_of: Callable[..., Any],
+    usual: Purpose | Callable[[Principal], Purpose] = Purpose.TREATMENT,
+    stated_by: Callable[..., Any] = stated,
+) -> Callable[..., Awaitable[AccessContext]]:
+    """The FastAPI dependency that says who asks, what for and why. Who it is comes first: only then is more read.
+
+    Args:
+        principal_of: the dependency that yields the caller, or raises ``NotAuthenticated``.
+        usual: the purpose where none is stated, of the route or of the caller's role.
+        stated_by: the dependency that reads what is stated.
+    """
+
+    async def context(
+        principal: Annotated[Principal, Depends(principal_of)], said: Annotated[Stated, Depends(stated_by)]
+    ) -> AccessContext:
+        otherwise = usual if isinstance(usual, Purpose) else usual(principal)
+        return AccessContext(principal, said.purpose or otherwise, said.justification)
+
+    return context
 
 
 def reason_or(usual: Purpose) -> Callable[..., Awaitable[Reason]]:

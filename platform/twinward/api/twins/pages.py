@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Principal
 from twinward.api.http.reason import Reason
 from twinward.api.twins import selectors, shape
 from twinward.core.errors import BadInput
@@ -74,12 +74,12 @@ class Pages:
         """Those of some twins that the caller may see something of; each is decided and logged."""
         states = self.twins.states
         if set(selection) <= _OUTLINED:
-            for outline in states.listed(principal, why.purpose, some, justification=why.justification):
+            for outline in states.listed(AccessContext(principal, why.purpose, why.justification), some):
                 yield outline.twin, selectors.pick(shape.outlined(outline), selection)
             return
         for twin in some:
             with suppress(AccessDenied, TwinShredded):
-                state = states.read(principal, why.purpose, self.now(twin), justification=why.justification)
+                state = states.read(AccessContext(principal, why.purpose, why.justification), self.now(twin))
                 yield twin, shape.whole(state, states.schema, selection)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from twinward.access.interfaces import AccessControl, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, Principal
 from twinward.api.http.conditions import evaluates, is_known, of_tags, quoted
 from twinward.api.http.reason import Reason, reason
 from twinward.api.twins import selectors, shape
@@ -26,7 +26,7 @@ from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state.states import FeatureState, TwinState
-from twinward.twins.state.subscriptions import AllTwinsSubscription, Subscriber, TwinSubscription, Writes
+from twinward.twins.state.subscriptions import AllTwinsSubscription, TwinSubscription, Writes
 
 PREFIX = "/api/1/twins"
 TwinPath = Annotated[str, Path(pattern=TWIN.pattern)]
@@ -74,18 +74,19 @@ class _Reading:
     def whole(self, twin: TwinId, asked: _Asked) -> TwinState:
         """All that the caller may see of a twin. Whether there was a revision is told to those who may read."""
         states, who, why = self.twins.states, asked.principal, asked.why
-        state = states.read(who, why.purpose, self.pages.now(twin), justification=why.justification)
+        state = states.read(AccessContext(who, why.purpose, why.justification), self.pages.now(twin))
         if asked.when == Moment():
             return state
         then = states.outline(twin, revision=asked.when.revision, at_ms=asked.when.at_ms)
-        return states.read(who, why.purpose, then, justification=why.justification)
+        return states.read(AccessContext(who, why.purpose, why.justification), then)
 
     def feature(self, twin: TwinId, name: str, asked: _Asked, *, measured: bool = True) -> tuple[str, FeatureState]:
         """One feature, or its target alone, and the entity tag of that."""
         states, who, why = self.twins.states, asked.principal, asked.why
         if name not in states.units:
             raise NotFound("the schema has no such feature", hint=f"one of {', '.join(states.units)}")
-        read = partial(states.read_feature, who, why.purpose, measured=measured, justification=why.justification)
+        context = AccessContext(who, why.purpose, why.justification)
+        read = partial(states.read_feature, context, measured=measured)
         outline = self.pages.now(twin)
         state = read(outline, name)
         if asked.when != Moment():
@@ -97,7 +98,7 @@ class _Reading:
         self, request: Request, principal: Principal, why: Reason, selection: selectors.Selection
     ) -> Response:
         """The changes of every twin, as a stream."""
-        after, subscriber = last_event(request), Subscriber(principal, why.purpose, why.justification)
+        after, subscriber = last_event(request), AccessContext(principal, why.purpose, why.justification)
         return self._stream(
             lambda: AllTwinsSubscription(self.twins.states, self.access, self.writes, subscriber, after=after),
             principal,
@@ -107,7 +108,7 @@ class _Reading:
     def follow(self, request: Request, twin: TwinId, asked: _Asked, selection: selectors.Selection) -> Response:
         """The changes of one twin, as a stream."""
         after = last_event(request)
-        subscriber = Subscriber(asked.principal, asked.why.purpose, asked.why.justification)
+        subscriber = AccessContext(asked.principal, asked.why.purpose, asked.why.justification)
         return self._stream(
             lambda: TwinSubscription(self.twins.states, self.access, self.writes, subscriber, twin, after=after),
             asked.principal,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from twinward.access.consent import Provision, parse_provisions
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.access.service import Access
 from twinward.api.http.json_body import JSON, Sent, small_body
 from twinward.api.http.reason import Reason, reason, reason_or
@@ -41,7 +41,7 @@ def twin_records_router(
         principal: Principal = Depends(principal_of),
         why: Reason = Depends(reason),
     ) -> dict[str, Any]:
-        found = twins.read(principal, why.purpose, TwinId(twin), category, justification=why.justification)
+        found = twins.read(AccessContext(principal, why.purpose, why.justification), TwinId(twin), category)
         return {
             "twin": twin,
             "records": [
@@ -85,9 +85,7 @@ def twin_records_router(
             access.decide(request)  # logs the refusal: who may not set consents learns nothing of which twins are kept
         _require_kept(store, twin)
         provisions = parse_provisions(sent.of(JSON))
-        consent = access.set_consent(
-            principal, TwinId(twin), provisions, purpose=why.purpose, justification=why.justification
-        )
+        consent = access.set_consent(AccessContext(principal, why.purpose, why.justification), TwinId(twin), provisions)
         return consent.model_dump(mode="json", exclude_defaults=True)
 
     return router

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.http.conditions import evaluates, of_tags, quoted, require_fits
 from twinward.api.http.json_body import JSON, Sent, small_body
 from twinward.api.http.reason import Reason, reason
@@ -89,13 +89,11 @@ class _Changing:
                 raise NotFound("there is no care target here")
 
         after = targets.change(
-            asked.principal,
-            why.purpose,
+            AccessContext(asked.principal, why.purpose, why.justification),
             TwinId(twin),
             {feature: change},
             guard=guard,
             based_on_present=based_on_present,
-            justification=why.justification,
         )
         headers = {"etag": quoted(shape.target_tag(after, feature))}
         if existed or must_exist:
@@ -105,7 +103,7 @@ class _Changing:
     def several(self, asked: _Asked, twin: str, patch: Callable[[], JsonObject]) -> Response:
         """The targets of some features, all or none. The patch is looked at once the caller is known to write here."""
         why = asked.why
-        self.twins.require(asked.principal, Action.WRITE, why.purpose, why.justification)
+        self.twins.require(AccessContext(asked.principal, why.purpose, why.justification), Action.WRITE)
         changes = {name: of_feature(part) for name, part in patch().items()}
         if not changes:
             raise BadInput("the patch names no feature")
@@ -114,7 +112,7 @@ class _Changing:
             require_fits(asked.conditions, str(outline.revision), part=_revision)
 
         after = self.twins.targets.change(
-            asked.principal, why.purpose, TwinId(twin), changes, guard=guard, justification=why.justification
+            AccessContext(asked.principal, why.purpose, why.justification), TwinId(twin), changes, guard=guard
         )
         return Response(status_code=204, headers={"etag": quoted(shape.tag_of(after, "written"))})
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import NotFound, TwinwardError
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import R4_TYPES
@@ -80,36 +80,33 @@ class Exports:
 
     def start(
         self,
-        principal: Principal,
-        purpose: Purpose,
+        context: AccessContext,
         pairs: Sequence[tuple[str, str]],
         *,
         request: str,
         patients_only: bool,
         asynchronous: bool,
-        justification: str = "",
     ) -> str:
         """Begin a job; return its secret name.
 
         Args:
-            principal, purpose: who exports, and why.
+            context: who exports, and why; each file is fetched with one of its own.
             pairs: the parameters: ``_type``, ``_since``, ``_outputFormat``.
             request: the address that was asked, for the manifest.
             patients_only: leave out what belongs to no patient.
             asynchronous: whether the caller said ``Prefer: respond-async``.
-            justification: in the caller's own words; each file is fetched with one of its own.
 
         Raises:
             AccessDenied: the principal may export nobody.
             InvalidResource: a parameter that is not served.
         """
-        self._twins.require(principal, Action.EXPORT, purpose, justification)
+        self._twins.require(context, Action.EXPORT)
         if not asynchronous:
             raise InvalidResource(Issue("not-supported", "", "an export is asynchronous: send Prefer: respond-async"))
         asked, since_ms = _parameters(pairs)
         directory = None if patients_only else self._twins.directory()
         twins = [*sorted(self._twins.all()), *([] if directory is None else [directory])]
-        job = Job(principal.id, request, twins, asked, since_ms, self._clock.now_ms())
+        job = Job(context.principal.id, request, twins, asked, since_ms, self._clock.now_ms())
         name = secrets.token_urlsafe(24)
         with self._lock:
             self._jobs[name] = job
@@ -118,7 +115,7 @@ class Exports:
         threading.Thread(target=self._prepare, args=(job,), name="fhir-export", daemon=True).start()
         return name
 
-    def job(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> Job:
+    def job(self, context: AccessContext, name: str) -> Job:
         """A job of this principal's.
 
         Raises:
@@ -126,50 +123,46 @@ class Exports:
             ExportNotFound: no such job of its.
             TwinwardError: the job could not be prepared, for this reason.
         """
-        self._twins.require(principal, Action.EXPORT, purpose, justification)
+        self._twins.require(context, Action.EXPORT)
         with self._lock:
             job = self._jobs.get(name)
-        if job is None or job.owner != principal.id:
+        if job is None or job.owner != context.principal.id:
             raise ExportNotFound("there is no such export", hint="start it again: a restart of the node forgets jobs")
         if job.error is not None:
             raise job.error
         return job
 
-    def cancel(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> None:
+    def cancel(self, context: AccessContext, name: str) -> None:
         """Forget a job. Raises as ``job``."""
-        self.job(principal, purpose, name, justification)
+        self.job(context, name)
         with self._lock:
             self._jobs.pop(name, None)
 
-    def file(
-        self, principal: Principal, purpose: Purpose, name: str, file: str, justification: str = ""
-    ) -> Iterator[bytes]:
+    def file(self, context: AccessContext, name: str, file: str) -> Iterator[bytes]:
         """The lines of one file, patient after patient; who may not be exported now is left out (and logged so).
 
         Raises:
             AccessDenied, ExportNotFound: as ``job``; also for a file that the job does not have.
         """
-        job = self.job(principal, purpose, name, justification)
+        job = self.job(context, name)
         resource_type = file.removesuffix(".ndjson")
         if file == f"{_DELETED}.ndjson" and job.since_ms and job.types:
-            return self._deletions(principal, purpose, job, justification)
+            return self._deletions(context, job)
         if resource_type not in (job.types or []) or not file.endswith(".ndjson"):
             raise ExportNotFound("this export has no such file", hint="its manifest lists them")
-        return self._lines(principal, purpose, job, resource_type, justification)
+        return self._lines(context, job, resource_type)
 
-    def _deletions(self, principal: Principal, purpose: Purpose, job: Job, why: str) -> Iterator[bytes]:
+    def _deletions(self, context: AccessContext, job: Job) -> Iterator[bytes]:
         """A transaction a patient, of what was deleted since: who may not be exported is left out of it, too."""
         finding = self._twins.search
         types = job.types or []
         wanted = frozenset[Category]().union(*(categories_of_type(one) for one in types))
         for start in range(0, len(job.twins), _TWINS_AT_ONCE):
             some = job.twins[start : start + _TWINS_AT_ONCE]
-            for twin, records in finding.deleted_across(
-                principal, Action.EXPORT, purpose, some, wanted, justification=why
-            ):
+            for twin, records in finding.deleted_across(context, Action.EXPORT, some, wanted):
                 since = [one for one in records if one.committed_at_ms >= job.since_ms and one.record_type in types]
                 leaves = {
-                    one: finding.still_leaves(principal, Action.EXPORT, purpose, twin, one, justification=why)
+                    one: finding.still_leaves(context, Action.EXPORT, twin, one)
                     for one in sorted({record.category for record in since})
                 }
                 gone = [reference_of(one) for one in since if leaves[one.category]]
@@ -178,22 +171,18 @@ class Exports:
                     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
                     yield json.dumps(bundle, separators=(",", ":")).encode() + b"\n"
 
-    def _lines(self, principal: Principal, purpose: Purpose, job: Job, resource_type: str, why: str) -> Iterator[bytes]:
+    def _lines(self, context: AccessContext, job: Job, resource_type: str) -> Iterator[bytes]:
         finding = self._twins.search
         wanted = categories_of_type(resource_type)
         for start in range(0, len(job.twins), _TWINS_AT_ONCE):
             some = job.twins[start : start + _TWINS_AT_ONCE]
-            for twin, records in finding.across(
-                principal, Action.EXPORT, purpose, some, resource_type, wanted, justification=why
-            ):
+            for twin, records in finding.across(context, Action.EXPORT, some, resource_type, wanted):
                 refused: set[Category] = set()
                 for record in records:
                     if record.committed_at_ms < job.since_ms or record.category in refused:
                         continue
                     # A client that reads slowly takes a patient's lines one by one: each may be the last permitted.
-                    if not finding.still_leaves(
-                        principal, Action.EXPORT, purpose, twin, record.category, justification=why
-                    ):
+                    if not finding.still_leaves(context, Action.EXPORT, twin, record.category):
                         refused.add(record.category)
                         continue
                     # A line break in JSON is never inside a string, so leaving it out changes no value.

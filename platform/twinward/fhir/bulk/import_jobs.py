@@ -14,10 +14,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import Conflict, NotFound, TwinwardError, Unavailable
-from twinward.core.vocabulary import Action, Purpose
+from twinward.core.vocabulary import Action
 from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, import_body
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.origin import Origin
@@ -74,38 +74,28 @@ class Imports:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, ImportJob] = OrderedDict()
 
-    def require(self, principal: Principal, purpose: Purpose, justification: str = "") -> None:
+    def require(self, context: AccessContext) -> None:
         """Refuse who may not write, before what they send is read. Raises ``AccessDenied``."""
-        self._twins.require(principal, Action.WRITE, purpose, justification)
+        self._twins.require(context, Action.WRITE)
 
-    def start(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        body: bytes,
-        *,
-        asynchronous: bool,
-        origin: Origin,
-        justification: str = "",
-    ) -> str:
+    def start(self, context: AccessContext, body: bytes, *, asynchronous: bool, origin: Origin) -> str:
         """Begin a job; return its secret name.
 
         Args:
-            principal, purpose: who imports, and why.
+            context: who imports, and why.
             body: NDJSON.
             asynchronous: whether the caller said ``Prefer: respond-async``.
             origin: where it comes from, and what becomes of what came from there before.
-            justification: in the caller's own words.
 
         Raises:
             AccessDenied: the principal may write to nobody.
             InvalidResource: it was not asked for asynchronously.
             ImportsBusy: too many run already.
         """
-        self.require(principal, purpose, justification)
+        self.require(context)
         if not asynchronous:
             raise InvalidResource(Issue("not-supported", "", "an import is asynchronous: send Prefer: respond-async"))
-        job = ImportJob(principal.id, self._clock.now_ms(), origin.of(body).name)
+        job = ImportJob(context.principal.id, self._clock.now_ms(), origin.of(body).name)
         name = secrets.token_urlsafe(24)
         with self._lock:
             if sum(not one.done for one in self._jobs.values()) >= MAX_RUNNING:
@@ -113,11 +103,11 @@ class Imports:
             self._jobs[name] = job
             while len(self._jobs) > MAX_JOBS:
                 self._jobs.popitem(last=False)
-        arguments = (job, principal, purpose, body, origin, justification)
+        arguments = (job, context, body, origin)
         threading.Thread(target=self._run, args=arguments, name="fhir-import", daemon=True).start()
         return name
 
-    def job(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> ImportJob:
+    def job(self, context: AccessContext, name: str) -> ImportJob:
         """A job of this principal's.
 
         Raises:
@@ -125,31 +115,23 @@ class Imports:
             ImportNotFound: no such job of its.
             TwinwardError: the job could not go on, for this reason; what landed before stays.
         """
-        self.require(principal, purpose, justification)
+        self.require(context)
         with self._lock:
             job = self._jobs.get(name)
-        if job is None or job.owner != principal.id:
+        if job is None or job.owner != context.principal.id:
             raise ImportNotFound("there is no such import", hint="send it again with again=skip")
         if job.error is not None:
             raise job.error
         return job
 
-    def forget(self, principal: Principal, purpose: Purpose, name: str, justification: str = "") -> None:
+    def forget(self, context: AccessContext, name: str) -> None:
         """Forget a job that is over. Raises as ``job``, and ``ImportsBusy`` while it runs."""
-        if not self.job(principal, purpose, name, justification).done:
+        if not self.job(context, name).done:
             raise ImportsBusy("this import is running", hint="it cannot be taken back; ask again when it is done")
         with self._lock:
             self._jobs.pop(name, None)
 
-    def _run(
-        self,
-        job: ImportJob,
-        principal: Principal,
-        purpose: Purpose,
-        body: bytes,
-        origin: Origin,
-        justification: str,
-    ) -> None:
+    def _run(self, job: ImportJob, context: AccessContext, body: bytes, origin: Origin) -> None:
         def refuse(bad: BadLine) -> None:
             if len(job.bad) < MAX_NAMED:
                 job.bad.append(bad)
@@ -158,7 +140,7 @@ class Imports:
             job.tally = tally
 
         try:
-            bulk = self._twins.bulk_import(principal, purpose=purpose, justification=justification)
+            bulk = self._twins.bulk_import(context)
             job.tally = import_body(body, bulk, origin=origin, on_bad_line=refuse, progress=show)
         except TwinwardError as error:
             job.error = error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import BadInput
 from twinward.fhir.errors import InvalidResource, Issue
@@ -46,9 +46,9 @@ class BundleFile:
     imports: tuple[PatientImport, ...] = field(repr=False)
     places: Mapping[str, str] = field(repr=False)
 
-    def into(self, twins: Twins, principal: Principal) -> list[Receipt]:
+    def into(self, twins: Twins, context: AccessContext) -> list[Receipt]:
         """Take all of it in, or nothing, in one durable step; a receipt for each import. Raises as ``Twins.ingest``."""
-        return twins.ingest_together(principal, self.imports) if self.imports else []
+        return twins.ingest_together(context, self.imports) if self.imports else []
 
     def place_of(self, error: Exception) -> str:
         """Where that stood for which ``into`` raised; empty where it does not tell."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
 from twinward.core.preconditions import Preconditions
-from twinward.core.vocabulary import Purpose
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.links import rewrite
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
@@ -46,10 +45,8 @@ class Batch:
     """The walk of one batch on behalf of one principal."""
 
     service: FhirService
-    principal: Principal
-    purpose: Purpose
+    context: AccessContext
     base: str
-    justification: str = ""
     _given: Given = field(default_factory=Given, init=False, repr=False)
 
     def run(self, body: bytes) -> bytes:
@@ -87,58 +84,31 @@ class Batch:
         return {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
 
     def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
-        reading = Reading(self.service, self.principal, self.purpose, self.base, self.justification, given=self._given)
+        reading = Reading(self.service, self.context, self.base, given=self._given)
         return reading.get(url, asked)
 
     def _post(self, url: str, resource: bytes, _: Preconditions, if_none_exist: str) -> Answer:
         kind = resource_type_of(url)
         unless = read_condition(kind, if_none_exist, base=self.base) if if_none_exist else None
-        created = self.service.editing.create(
-            self.principal, kind, resource, purpose=self.purpose, justification=self.justification, unless=unless
-        )
+        created = self.service.editing.create(self.context, kind, resource, unless=unless)
         return self._written(created)
 
     def _put(self, url: str, resource: bytes, asked: Preconditions, _: str) -> Answer:
         if "?" in url:
             kind, where = self._condition(url)
-            found = self.service.editing.update_where(
-                self.principal,
-                kind,
-                where,
-                resource,
-                purpose=self.purpose,
-                justification=self.justification,
-                asked=asked,
-            )
+            found = self.service.editing.update_where(self.context, kind, where, resource, asked=asked)
             return self._written(found)
         resource_type, resource_id = _split(url)
-        kept = self.service.editing.update(
-            self.principal,
-            resource_type,
-            resource_id,
-            resource,
-            purpose=self.purpose,
-            justification=self.justification,
-            asked=asked,
-        )
+        kept = self.service.editing.update(self.context, resource_type, resource_id, resource, asked=asked)
         return self._written(kept)
 
     def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
         if "?" in url:
             _, where = self._condition(url)
-            gone = self.service.editing.delete_where(
-                self.principal, where, purpose=self.purpose, justification=self.justification, asked=asked
-            )
+            gone = self.service.editing.delete_where(self.context, where, asked=asked)
             return Answer(204) if gone is None else Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
         resource_type, resource_id = _split(url)
-        head = self.service.editing.delete(
-            self.principal,
-            resource_type,
-            resource_id,
-            purpose=self.purpose,
-            justification=self.justification,
-            asked=asked,
-        )
+        head = self.service.editing.delete(self.context, resource_type, resource_id, asked=asked)
         return Answer(204, version=head.version, at_ms=head.committed_at_ms)
 
     def _condition(self, url: str) -> tuple[str, Query]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
 from twinward.core.ids import uuid7
 from twinward.core.preconditions import NONE, Preconditions
-from twinward.core.vocabulary import Action, Purpose
+from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.server_meta import with_server_meta, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
@@ -59,14 +59,7 @@ class Editing:
     clock: Clock
 
     def create(
-        self,
-        principal: Principal,
-        resource_type: str,
-        body: bytes,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-        unless: Query | None = None,
+        self, context: AccessContext, resource_type: str, body: bytes, *, unless: Query | None = None
     ) -> Written:
         """Keep a new resource under an id of the node's own making; an id it came with is replaced, as FHIR asks.
 
@@ -80,26 +73,18 @@ class Editing:
             TwinNotFound: its patient is not kept here.
             SeveralMatch: there are several such resources already.
         """
-        self.twins.require(principal, Action.WRITE, purpose, justification)
+        self.twins.require(context, Action.WRITE)
         entry = _one_resource(body, resource_type, self.clock)
         if unless is None:
-            return self._create(principal, entry, body, purpose, justification)
+            return self._create(context, entry, body)
         with self.twins.conditions:
-            match = self._conditions.match(principal, unless, purpose=purpose, justification=justification)
+            match = self._conditions.match(context, unless)
             if match is None:
-                return self._create(principal, entry, body, purpose, justification)
-        return self._found(principal, match, purpose, justification)
+                return self._create(context, entry, body)
+        return self._found(context, match)
 
     def update_where(
-        self,
-        principal: Principal,
-        resource_type: str,
-        where: Query,
-        body: bytes,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-        asked: Preconditions = NONE,
+        self, context: AccessContext, resource_type: str, where: Query, body: bytes, *, asked: Preconditions = NONE
     ) -> Written:
         """Update the one resource a condition is true of; create it where there is none.
 
@@ -108,79 +93,61 @@ class Editing:
             VersionMismatch: a precondition does not hold of what the condition finds; where it finds nothing, of the
                 id that the resource brings.
         """
-        self.twins.require(principal, Action.WRITE, purpose, justification)
+        self.twins.require(context, Action.WRITE)
         entry = _one_resource(body, resource_type, self.clock)
 
         def once() -> Written:
-            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            match = self._conditions.match(context, where)
             if match is None and "id" in entry.body:
-                return self._update(principal, entry, asked, purpose, justification)
+                return self._update(context, entry, asked)
             if match is None:
-                self._require_nothing(principal, resource_type, asked, purpose, justification)
-                return self._create(principal, entry, body, purpose, justification)
-            reference = reference_of(self._opened(principal, match, purpose, justification))
+                self._require_nothing(context, resource_type, asked)
+                return self._create(context, entry, body)
+            reference = reference_of(self._opened(context, match))
             resource_id = reference.partition("/")[2]
             if entry.body.get("id", resource_id) != resource_id:
                 issue = Issue("value", f"{resource_type}.id", "is not the id of what the condition finds")
                 raise InvalidResource(issue)
             named = entry if "id" in entry.body else _named(entry, body, resource_id)
-            return self._update(principal, named, asked, purpose, justification, found=match.head.version)
+            return self._update(context, named, asked, found=match.head.version)
 
         with self.twins.conditions:
             return look_again(once)
 
-    def delete_where(
-        self,
-        principal: Principal,
-        where: Query,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-        asked: Preconditions = NONE,
-    ) -> RecordHead | None:
+    def delete_where(self, context: AccessContext, where: Query, *, asked: Preconditions = NONE) -> RecordHead | None:
         """Delete the one resource a condition is true of; None where there is none. Raises as ``update_where``."""
-        self.twins.require(principal, Action.WRITE, purpose, justification)
+        self.twins.require(context, Action.WRITE)
 
         def once() -> RecordHead | None:
-            match = self._conditions.match(principal, where, purpose=purpose, justification=justification)
+            match = self._conditions.match(context, where)
             if match is None:
-                self.twins.search.note(principal, purpose, None, "no-match", justification)
+                self.twins.search.note(context, None, "no-match")
                 require_standing(asked, where.resource_type, Standing())
                 return None
-            reference = reference_of(self._opened(principal, match, purpose, justification))
+            reference = reference_of(self._opened(context, match))
             guard = _guard(asked, reference, match.head.version)
-            return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
+            return self.twins.versions.delete(context, reference, guard=guard)
 
         with self.twins.conditions:
             return look_again(once)
 
-    def _require_nothing(
-        self, principal: Principal, resource_type: str, asked: Preconditions, purpose: Purpose, justification: str
-    ) -> None:
+    def _require_nothing(self, context: AccessContext, resource_type: str, asked: Preconditions) -> None:
         """Hold preconditions against what a condition did not find."""
         try:
             require_standing(asked, resource_type, Standing())
         except VersionMismatch:
-            self.twins.search.note(principal, purpose, None, "no-match", justification)
+            self.twins.search.note(context, None, "no-match")
             raise
 
-    def _create(self, principal: Principal, entry: Entry, body: bytes, purpose: Purpose, justification: str) -> Written:
+    def _create(self, context: AccessContext, entry: Entry, body: bytes) -> Written:
         resource_id = uuid7(self.clock.now_ms())
         named = _named(entry, body, resource_id)
         source = _import_of(named, follows=0)
-        receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+        receipt = self.twins.ingest(context, source)
         return Written(named.reference, True, 1, receipt.at_ms, with_server_meta(named.content, 1, receipt.at_ms))
 
     def update(
-        self,
-        principal: Principal,
-        resource_type: str,
-        resource_id: str,
-        body: bytes,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-        asked: Preconditions = NONE,
+        self, context: AccessContext, resource_type: str, resource_id: str, body: bytes, *, asked: Preconditions = NONE
     ) -> Written:
         """Keep a new version, or the first under this id. The same content again is no new version.
 
@@ -189,21 +156,19 @@ class Editing:
             VersionMismatch: a precondition does not hold.
             BelongsToAnother: kept under another patient.
         """
-        self.twins.require(principal, Action.WRITE, purpose, justification)
+        self.twins.require(context, Action.WRITE)
         entry = _one_resource(body, resource_type, self.clock)
         if entry.body.get("id") != resource_id:
             raise InvalidResource(Issue("value", f"{resource_type}.id", "is not the id of the address"))
-        return look_again(lambda: self._update(principal, entry, asked, purpose, justification))
+        return look_again(lambda: self._update(context, entry, asked))
 
     def patch(
         self,
-        principal: Principal,
+        context: AccessContext,
         resource_type: str,
         resource_id: str,
         change: Callable[[bytes], bytes],
         *,
-        purpose: Purpose,
-        justification: str = "",
         asked: Preconditions = NONE,
     ) -> Written:
         """Keep what a change makes of the present version, as ``update`` would; of somebody else's it is made anew.
@@ -216,29 +181,22 @@ class Editing:
                 read what is patched.
             NotFound, RecordDeleted: nothing is kept under this name.
         """
-        self.twins.require(principal, Action.WRITE, purpose, justification)
+        self.twins.require(context, Action.WRITE)
         reference = f"{resource_type}/{resource_id}"
 
         def once() -> Written:
-            present = self.twins.read_reference(principal, purpose, reference, justification=justification)
+            present = self.twins.read_reference(context, reference)
             # Told already now, to one who has just read that version: not that the change does not fit another one.
             require_standing(asked, reference, Standing(present.version, present.committed_at_ms))
             entry = _one_resource(change(shown(present)), resource_type, self.clock)
             if entry.body.get("id") != resource_id:
                 raise InvalidResource(Issue("value", f"{resource_type}.id", "a patch does not change it"))
-            return self._update(principal, entry, asked, purpose, justification, found=present.version)
+            return self._update(context, entry, asked, found=present.version)
 
         return look_again(once)
 
     def _update(
-        self,
-        principal: Principal,
-        entry: Entry,
-        asked: Preconditions,
-        purpose: Purpose,
-        justification: str,
-        *,
-        found: int | None = None,
+        self, context: AccessContext, entry: Entry, asked: Preconditions, *, found: int | None = None
     ) -> Written:
         """Look and write in one turn. ``found`` is the version that a condition was true of."""
         finding, versions = self.twins.search, self.twins.versions
@@ -247,57 +205,50 @@ class Editing:
             try:
                 _guard(asked, entry.reference, found)(standing)
                 source = _import_of(entry, follows=standing.version)
-                receipt = self.twins.ingest(principal, source, purpose=purpose, justification=justification)
+                receipt = self.twins.ingest(context, source)
             except Moved:
                 raise
             except VersionConflict:
                 raise moved() from None
             except VersionMismatch:
                 answer = "other-version" if standing.version else "nothing-kept"
-                finding.note(principal, purpose, versions.newest(entry.reference), answer, justification)
+                finding.note(context, versions.newest(entry.reference), answer)
                 raise
             stored = next(one for one in receipt.stored if one.reference == entry.reference)
             if stored.change == "unchanged":
-                finding.note(principal, purpose, versions.newest(entry.reference), "same-content", justification)
+                finding.note(context, versions.newest(entry.reference), "same-content")
         version, at_ms = (stored.version, receipt.at_ms) if stored.version else (standing.version, standing.at_ms)
         content = with_server_meta(entry.content, version, at_ms)
         return Written(entry.reference, stored.began, version, at_ms, content)
 
     def delete(
-        self,
-        principal: Principal,
-        resource_type: str,
-        resource_id: str,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-        asked: Preconditions = NONE,
+        self, context: AccessContext, resource_type: str, resource_id: str, *, asked: Preconditions = NONE
     ) -> RecordHead:
         """Write the version that says it was deleted. Raises as ``Versions.delete``; preconditions are its guard."""
         reference = f"{resource_type}/{resource_id}"
         guard = _guard(asked, reference, None)
-        return self.twins.versions.delete(principal, purpose, reference, guard=guard, justification=justification)
+        return self.twins.versions.delete(context, reference, guard=guard)
 
     @property
     def _conditions(self) -> Conditions:
         return Conditions(Search(self.twins))
 
-    def _found(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Written:
+    def _found(self, context: AccessContext, match: Match) -> Written:
         """What a conditional create answers with. Whoever may not read it learns only that it is there."""
         head = match.head
         finding = self.twins.search
-        if match.record is None and not finding.may_open(principal, purpose, head, justification=justification):
-            finding.note(principal, purpose, head, "one-match", justification)
+        if match.record is None and not finding.may_open(context, head):
+            finding.note(context, head, "one-match")
             return Written("", False, head.version, head.committed_at_ms, b"")
         try:
-            record = self._opened(principal, match, purpose, justification)
+            record = self._opened(context, match)
         except NotReleased:
             return Written("", False, head.version, head.committed_at_ms, b"")
         return Written(reference_of(record), False, record.version, record.committed_at_ms, shown(record))
 
-    def _opened(self, principal: Principal, match: Match, purpose: Purpose, justification: str) -> Record:
+    def _opened(self, context: AccessContext, match: Match) -> Record:
         finding = self.twins.search
-        return match.record or finding.open(principal, purpose, match.head, justification=justification)
+        return match.record or finding.open(context, match.head)
 
 
 def _guard(asked: Preconditions, reference: str, found: int | None) -> Guard:

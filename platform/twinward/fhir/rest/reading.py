@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.preconditions import NONE, Preconditions
-from twinward.core.vocabulary import Purpose
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.preconditions import is_known, require_nothing_to_match
 from twinward.fhir.rest.answers import Answer
@@ -44,10 +43,8 @@ class Reading:
     """The reads of one caller at one base."""
 
     service: FhirService
-    principal: Principal
-    purpose: Purpose
+    context: AccessContext
     base: str
-    justification: str = ""
     given: Given = field(default_factory=Given)
 
     def get(self, url: str, asked: Preconditions = NONE) -> Answer:
@@ -89,14 +86,7 @@ class Reading:
             case [kind, "_history"]:
                 return self._history_of_all(kind, pairs)
             case ["Patient", resource_id, "$everything"]:
-                everything = self.service.everything(
-                    self.principal,
-                    resource_id,
-                    base=self.base,
-                    purpose=self.purpose,
-                    justification=self.justification,
-                    pairs=pairs,
-                )
+                everything = self.service.everything(self.context, resource_id, base=self.base, pairs=pairs)
                 return Answer(200, everything)
             case [kind, resource_id, "_history"]:
                 return self._history(kind, resource_id, pairs)
@@ -104,48 +94,27 @@ class Reading:
 
     def _search(self, kind: str, pairs: list[tuple[str, str]]) -> Answer:
         query = read_query(resource_type_of(kind), pairs, base=self.base)
-        page = self.service.search.page(
-            self.principal, query, base=self.base, purpose=self.purpose, justification=self.justification
-        )
+        page = self.service.search.page(self.context, query, base=self.base)
         return Answer(200, page)
 
     def _read(self, kind: str, resource_id: str, pairs: list[tuple[str, str]], asked: Preconditions) -> Answer:
         subset = subset_asked(pairs)
-        record = self.service.read(
-            self.principal, kind, resource_id, purpose=self.purpose, justification=self.justification
-        )
+        record = self.service.read(self.context, kind, resource_id)
         return _found(record, asked, subset)
 
     def _history(self, kind: str, resource_id: str, pairs: list[tuple[str, str]]) -> Answer:
-        found = self.service.history(
-            self.principal,
-            kind,
-            resource_id,
-            base=self.base,
-            purpose=self.purpose,
-            justification=self.justification,
-            pairs=pairs,
-        )
+        found = self.service.history(self.context, kind, resource_id, base=self.base, pairs=pairs)
         return Answer(200, found)
 
     def _history_of_all(self, kind: str, pairs: list[tuple[str, str]]) -> Answer:
-        found = self.service.history_of_all(
-            self.principal,
-            kind,
-            base=self.base,
-            purpose=self.purpose,
-            justification=self.justification,
-            pairs=pairs,
-        )
+        found = self.service.history_of_all(self.context, kind, base=self.base, pairs=pairs)
         return Answer(200, found)
 
     def _version(
         self, kind: str, resource_id: str, version: str, pairs: list[tuple[str, str]], asked: Preconditions
     ) -> Answer:
         subset = subset_asked(pairs)
-        record = self.service.read_version(
-            self.principal, kind, resource_id, version, purpose=self.purpose, justification=self.justification
-        )
+        record = self.service.read_version(self.context, kind, resource_id, version)
         return _found(record, asked, subset)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinward import __version__
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
-from twinward.core.vocabulary import Purpose
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.rest.capabilities import capability_statement
@@ -51,9 +50,7 @@ class FhirService:
         """Search within patients and across them."""
         return Search(self.twins)
 
-    def read(
-        self, principal: Principal, resource_type: str, resource_id: str, *, purpose: Purpose, justification: str = ""
-    ) -> Record:
+    def read(self, context: AccessContext, resource_type: str, resource_id: str) -> Record:
         """The newest version of one resource, byte for byte.
 
         Raises:
@@ -62,32 +59,21 @@ class FhirService:
             AccessDenied: as ``Twins.read_reference``.
         """
         reference = reference_to(resource_type, resource_id)
-        return self.twins.read_reference(principal, purpose, reference, justification=justification)
+        return self.twins.read_reference(context, reference)
 
-    def read_version(
-        self,
-        principal: Principal,
-        resource_type: str,
-        resource_id: str,
-        version_id: str,
-        *,
-        purpose: Purpose,
-        justification: str = "",
-    ) -> Record:
+    def read_version(self, context: AccessContext, resource_type: str, resource_id: str, version_id: str) -> Record:
         """One version of one resource, byte for byte. Raises as ``Versions.read``."""
         reference = reference_to(resource_type, resource_id)
         version = int(version_id) if _VERSION_ID.fullmatch(version_id) else 0  # there is no version 0
-        return self.twins.versions.read(principal, purpose, reference, version, justification=justification)
+        return self.twins.versions.read(context, reference, version)
 
     def history(
         self,
-        principal: Principal,
+        context: AccessContext,
         resource_type: str,
         resource_id: str,
         *,
         base: str,
-        purpose: Purpose,
-        justification: str = "",
         pairs: Sequence[tuple[str, str]] = (),
     ) -> bytes:
         """The versions of one resource that this principal may see, newest first.
@@ -98,7 +84,7 @@ class FhirService:
         """
         reference = reference_to(resource_type, resource_id)
         past = read_past(pairs)
-        versions = self.twins.versions.history(principal, purpose, reference, justification=justification)
+        versions = self.twins.versions.history(context, reference)
         stored = self.twins.versions.stored(reference) if past.at else {}
         shown, total, before = past.page(versions, stored)
         counts = past.subset.only_counts
@@ -106,14 +92,7 @@ class FhirService:
         return history(() if counts else shown, base=base, total=total, links=links, subset=past.subset)
 
     def history_of_all(
-        self,
-        principal: Principal,
-        resource_type: str,
-        *,
-        base: str,
-        purpose: Purpose,
-        justification: str = "",
-        pairs: Sequence[tuple[str, str]] = (),
+        self, context: AccessContext, resource_type: str, *, base: str, pairs: Sequence[tuple[str, str]] = ()
     ) -> bytes:
         """The versions of all resources of a type, or (empty) of all types, that this principal may see, newest first.
 
@@ -129,9 +108,9 @@ class FhirService:
         total = after = None
         try:
             if counts:
-                total = changes.count(principal, purpose, asked.wanted, justification=justification)
+                total = changes.count(context, asked.wanted)
             else:
-                found, after = changes.page(principal, purpose, asked.wanted, asked.count, justification=justification)
+                found, after = changes.page(context, asked.wanted, asked.count)
         except TooMuchAtOnce as error:
             raise InvalidResource(Issue("too-costly", "", str(error)), hint=error.hint) from None
         address = f"{base}/{kind}/_history" if kind else f"{base}/_history"
@@ -139,14 +118,7 @@ class FhirService:
         return history(found, base=base, total=total, links=links, subset=asked.subset)
 
     def everything(
-        self,
-        principal: Principal,
-        patient_id: str,
-        *,
-        base: str,
-        purpose: Purpose,
-        justification: str = "",
-        pairs: Sequence[tuple[str, str]] = (),
+        self, context: AccessContext, patient_id: str, *, base: str, pairs: Sequence[tuple[str, str]] = ()
     ) -> bytes:
         """A searchset of all that this principal may see of a patient, the Patient resource first.
 
@@ -156,7 +128,7 @@ class FhirService:
         """
         reference = reference_to("Patient", patient_id)
         asked = read_everything(pairs)
-        records, withheld = self.twins.read_permitted(principal, purpose, reference, justification=justification)
+        records, withheld = self.twins.read_permitted(context, reference)
         shown, total, after = asked.page(reference, [record for record in records if is_resource(record)])
         counts = asked.subset.only_counts
         return searchset(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
-from twinward.core.vocabulary import Action, Category, Purpose
+from twinward.core.vocabulary import Action, Category
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
 from twinward.fhir.mapping.bundle import Document, Part, check_document, outline_document
@@ -38,10 +38,8 @@ class Transaction:
     """The walk of one transaction on behalf of one principal."""
 
     service: FhirService
-    principal: Principal
-    purpose: Purpose
+    context: AccessContext
     base: str
-    justification: str = ""
     _answers: dict[int, Answer] = field(default_factory=dict, init=False, repr=False)
     _given: Given = field(default_factory=Given, init=False, repr=False)
 
@@ -65,7 +63,7 @@ class Transaction:
         if sum(part.method == "GET" for part in document.parts) > MOST_READS:
             raise InvalidResource(Issue("too-costly", "Bundle.entry", f"at most {MOST_READS} entries read in a bundle"))
         if any(part.method != "GET" for part in document.parts):
-            self.service.twins.require(self.principal, Action.WRITE, self.purpose, self.justification)
+            self.service.twins.require(self.context, Action.WRITE)
         check_document(document)
         look_again(lambda: self._look_and_write(document))
         for index, part in enumerate(document.parts):
@@ -79,10 +77,8 @@ class Transaction:
         with ExitStack() as held:
             finder = KeptHere(
                 Conditions(self.service.search),
-                self.principal,
-                self.purpose,
+                self.context,
                 self.base,
-                self.justification,
                 turn=lambda: held.enter_context(self.service.twins.conditions),
             )
             named = name_parts(document, NewNames(self.service.clock), base=self.base, finder=finder)
@@ -94,9 +90,7 @@ class Transaction:
             self._require_seen(seen)
             self._require_standing(document, named)
             imports = [*self._deletions(named.deleted), *patient_imports(named.bundle)]
-            receipts = self.service.twins.ingest_together(
-                self.principal, imports, purpose=self.purpose, justification=self.justification
-            )
+            receipts = self.service.twins.ingest_together(self.context, imports)
             stored = {one.reference: one for receipt in receipts for one in receipt.stored}
             for index, entry in named.written.items():
                 done = stored[entry.reference]
@@ -167,7 +161,7 @@ class Transaction:
 
     @property
     def _reading(self) -> Reading:
-        return Reading(self.service, self.principal, self.purpose, self.base, self.justification, given=self._given)
+        return Reading(self.service, self.context, self.base, given=self._given)
 
     def _kept(self, reference: str, status: int, noted: str = "") -> Answer:
         head = self.service.twins.search.head_of(reference)
@@ -178,4 +172,4 @@ class Transaction:
 
     def _note(self, head: RecordHead | None, answer: str) -> None:
         """Log a write that changed nothing: its answer still told what is kept."""
-        self.service.twins.search.note(self.principal, self.purpose, head, answer, self.justification)
+        self.service.twins.search.note(self.context, head, answer)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from twinward.access.interfaces import Principal
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
@@ -173,16 +173,14 @@ class Chaining:
 
     finding: RecordSearch
     directory: TwinId | None
-    principal: Principal
-    purpose: Purpose
-    justification: str = ""
+    context: AccessContext
 
     def scope(self, chains: Sequence[Chain], twins: Sequence[TwinId]) -> list[TwinId]:
         """Those of some twins that blind tags leave. Opens nothing; that nobody is left is logged, as a refusal is."""
         named = [set[TwinId]().union(*map(self.finding.twins_of, chain.named)) for chain in chains if chain.named]
         left = [twin for twin in twins if all(twin in found for found in named)]
         if named and not left:
-            self.finding.note_absence(self.principal, Action.SEARCH, self.purpose, self.justification)
+            self.finding.note_absence(self.context, Action.SEARCH)
         return left
 
     def shared(self, chains: Sequence[Chain]) -> Known:
@@ -229,27 +227,14 @@ class Chaining:
             names = known.get(chain)
             if names is None:
                 related, hidden = self.finding.within_if_any(
-                    self.principal,
-                    self.purpose,
-                    twin,
-                    chain.related,
-                    categories_of_type(chain.related),
-                    justification=self.justification,
+                    self.context, twin, chain.related, categories_of_type(chain.related)
                 )
                 names, withheld = chain.names_in(related), withheld | hidden
             left = [one for one in left if chain.holds(one, names)]
         return left, withheld
 
     def _across(self, twins: Sequence[TwinId], resource_type: str) -> Iterator[tuple[TwinId, list[Record]]]:
-        return self.finding.across(
-            self.principal,
-            Action.SEARCH,
-            self.purpose,
-            twins,
-            resource_type,
-            categories_of_type(resource_type),
-            justification=self.justification,
-        )
+        return self.finding.across(self.context, Action.SEARCH, twins, resource_type, categories_of_type(resource_type))
 
     def _one_by_one(self, twins: Sequence[TwinId], resource_type: str) -> Iterator[tuple[TwinId, list[Record]]]:
         for twin in twins:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from twinward.access.interfaces import Principal
-from twinward.core.vocabulary import Purpose
+from twinward.access.interfaces import AccessContext
 from twinward.fhir.errors import InvalidResource, Issue, SeveralMatch
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.search.parameters import matches
@@ -65,7 +64,7 @@ class Conditions:
 
     search: Search
 
-    def match(self, principal: Principal, query: Query, *, purpose: Purpose, justification: str = "") -> Match | None:
+    def match(self, context: AccessContext, query: Query) -> Match | None:
         """The only record the condition is true of; None where there is none.
 
         Raises:
@@ -75,12 +74,10 @@ class Conditions:
         """
         named = _identifiers_of(query)
         if named:
-            return self._by_tags(principal, query, named, purpose, justification)
-        return self._by_search(principal, query, purpose, justification)
+            return self._by_tags(context, query, named)
+        return self._by_search(context, query)
 
-    def _by_tags(
-        self, principal: Principal, query: Query, names: tuple[str, ...], purpose: Purpose, justification: str
-    ) -> Match | None:
+    def _by_tags(self, context: AccessContext, query: Query, names: tuple[str, ...]) -> Match | None:
         finding = self.search.twins.search
         places = {place: name for name in names for place in finding.places_of(name)}
         for owners in query.named:
@@ -89,14 +86,14 @@ class Conditions:
                 places = {place: name for place, name in places.items() if place[0] in twins}
         if len(places) > 1:
             for name in set(places.values()):
-                finding.note(principal, purpose, finding.head_of(name), "several-match", justification)
+                finding.note(context, finding.head_of(name), "several-match")
             raise _several()
         if not places:
             return None
         return Match(finding.head_of(next(iter(places.values()))))
 
-    def _by_search(self, principal: Principal, query: Query, purpose: Purpose, justification: str) -> Match | None:
-        found = self.search.find(principal, query, purpose=purpose, justification=justification)
+    def _by_search(self, context: AccessContext, query: Query) -> Match | None:
+        found = self.search.find(context, query)
         if len(found.records) > 1:
             raise _several()
         if found.next_cursor:
@@ -120,10 +117,8 @@ class KeptHere:
     """
 
     conditions: Conditions
-    principal: Principal
-    purpose: Purpose
+    context: AccessContext
     base: str
-    justification: str = ""
     turn: Callable[[], object] = lambda: None
     seen: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -132,10 +127,10 @@ class KeptHere:
         query = read_condition(resource_type, condition, base=self.base)
         self.turn()
         found = {name for name, body in among.items() if _is_true_of(query, name, body)}
-        match = self.conditions.match(self.principal, query, purpose=self.purpose, justification=self.justification)
+        match = self.conditions.match(self.context, query)
         if match is not None:
-            finding, why = self.conditions.search.twins.search, self.justification
-            record = match.record or finding.open(self.principal, self.purpose, match.head, justification=why)
+            finding = self.conditions.search.twins.search
+            record = match.record or finding.open(self.context, match.head)
             self.seen[reference_of(record)] = match.head.version
             found.add(reference_of(record))
         if len(found) > 1:

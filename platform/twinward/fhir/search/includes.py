@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import Principal
-from twinward.core.vocabulary import Purpose, TwinId
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.search.parameters import parameters_of, references_in
@@ -62,9 +62,7 @@ class Including:
     """The walk that fetches what comes along with a page of matches."""
 
     finding: RecordSearch
-    principal: Principal
-    purpose: Purpose
-    justification: str = ""
+    context: AccessContext
 
     def of(self, matches: Sequence[Record], includes: Iterable[Include], resource_type: str) -> list[Record]:
         """What comes along, each once, without what matches already.
@@ -92,7 +90,7 @@ class Including:
     def _named(self, references: Sequence[str]) -> list[Record]:
         if len(references) > MAX_INCLUDED:
             raise _too_many()
-        return self.finding.named(self.principal, self.purpose, references, justification=self.justification)
+        return self.finding.named(self.context, references)
 
     def _pointing_at(self, matches: Sequence[Record]) -> list[Record]:
         targets = {reference_of(one) for one in matches}
@@ -101,9 +99,7 @@ class Including:
         for twin in dict.fromkeys(TwinId(one.twin) for one in matches):
             if "Provenance" not in self.finding.types_of(twin):
                 continue  # nothing to open, so nothing to decide
-            records, _ = self.finding.within(
-                self.principal, self.purpose, twin, "Provenance", wanted, justification=self.justification
-            )
+            records, _ = self.finding.within(self.context, twin, "Provenance", wanted)
             found += [one for one in records if targets.intersection(references_in(parameter, json.loads(one.content)))]
         return found
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import NotFound
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import SHARED_TYPES
@@ -56,15 +56,13 @@ class Search:
     most_twins: int = MOST_TWINS
     most_s: float = MOST_S
 
-    def page(
-        self, principal: Principal, query: Query, *, base: str, purpose: Purpose, justification: str = ""
-    ) -> bytes:
+    def page(self, context: AccessContext, query: Query, *, base: str) -> bytes:
         """One page as a searchset.
 
         Raises:
             AccessDenied: the principal may not search here, or may see nothing of a patient it named.
         """
-        found = self.find(principal, query, purpose=purpose, justification=justification)
+        found = self.find(context, query)
         address, counts = f"{base}/{query.resource_type}", query.subset.only_counts
         issues = withheld_issues(found.withheld)
         if query.ignored:
@@ -76,60 +74,54 @@ class Search:
             total=found.total if counts or query.total != "none" else None,
             links=page_links(address, query.used, found.next_cursor, counts=counts),
             issues=issues,
-            included=self._included(principal, query, found.records, purpose, justification),
+            included=self._included(context, query, found.records),
             subset=query.subset,
         )
 
-    def find(self, principal: Principal, query: Query, *, purpose: Purpose, justification: str = "") -> Found:
+    def find(self, context: AccessContext, query: Query) -> Found:
         """One page of records. Raises as ``page``."""
         if query.named:
-            return self._within(principal, query, purpose, justification)
-        self.twins.search.require(principal, Action.SEARCH, purpose, justification)
+            return self._within(context, query)
+        self.twins.search.require(context, Action.SEARCH)
         if not is_searchable(query.resource_type):
             issue = Issue("not-supported", "", f"a search of {query.resource_type} names its records by _id here")
             raise InvalidResource(issue)
-        walk = _Walk(self, query, self._chaining(principal, purpose, justification))
+        walk = _Walk(self, query, self._chaining(context))
         return walk.all() if walk.needs_all else walk.some()
 
-    def _chaining(self, principal: Principal, purpose: Purpose, justification: str) -> Chaining:
-        return Chaining(self.twins.search, self.twins.directory(), principal, purpose, justification)
+    def _chaining(self, context: AccessContext) -> Chaining:
+        return Chaining(self.twins.search, self.twins.directory(), context)
 
-    def _included(
-        self, principal: Principal, query: Query, matched: Sequence[Record], purpose: Purpose, justification: str
-    ) -> list[Record]:
+    def _included(self, context: AccessContext, query: Query, matched: Sequence[Record]) -> list[Record]:
         if not query.includes or query.subset.only_counts:
             return []
-        including = Including(self.twins.search, principal, purpose, justification)
+        including = Including(self.twins.search, context)
         return including.of(matched, query.includes, query.resource_type)
 
-    def _within(self, principal: Principal, query: Query, purpose: Purpose, justification: str) -> Found:
+    def _within(self, context: AccessContext, query: Query) -> Found:
         finding = self.twins.search
         candidates = [set().union(*(finding.twins_of(name) for name in names)) for names in query.named]
         twins = sorted(set.intersection(*candidates))
         if not twins:
-            finding.require(principal, Action.READ, purpose, justification)
+            finding.require(context, Action.READ)
         wanted = categories_of_type(query.resource_type)
         ids = query.ids()
-        chaining = self._chaining(principal, purpose, justification)
+        chaining = self._chaining(context)
         known = chaining.shared(query.chains) if twins else {}
         matched: list[Record] = []
         withheld: frozenset[Category] = frozenset()
         for twin in twins:
-            records, hidden = finding.within(
-                principal, purpose, twin, query.resource_type, wanted, justification=justification
-            )
+            records, hidden = finding.within(context, twin, query.resource_type, wanted)
             withheld |= hidden
             found = [one for one in records if (ids is None or reference_of(one) in ids) and query.matches(one)]
             if query.chains:
                 found, hidden = chaining.within(twin, found, query.chains, known)
                 withheld |= hidden
             matched += found
-        last = self.last_of_page_before(principal, query, matched, purpose, justification)
+        last = self.last_of_page_before(context, query, matched)
         return _page(matched, query, last, len(matched), withheld)
 
-    def last_of_page_before(
-        self, principal: Principal, query: Query, matched: Sequence[Record], purpose: Purpose, justification: str
-    ) -> Record | None:
+    def last_of_page_before(self, context: AccessContext, query: Query, matched: Sequence[Record]) -> Record | None:
         """The version that the last sorted page ended with, as it was: opened anew where it is no match any more."""
         if query.after_version is None:
             return None
@@ -138,7 +130,7 @@ class Search:
         if kept is not None:
             return kept
         try:
-            return self.twins.versions.read(principal, purpose, reference, version, justification=justification)
+            return self.twins.versions.read(context, reference, version)
         except NotFound:
             raise _page_is_gone() from None
 
@@ -175,7 +167,7 @@ class _Walk:
         """The page out of all matches, in their order, and how many there are."""
         query, asker = self._query, self._chaining
         try:
-            last = self._search.last_of_page_before(asker.principal, query, (), asker.purpose, asker.justification)
+            last = self._search.last_of_page_before(asker.context, query, ())
         except (AccessDenied, NotReleased):
             raise _page_is_gone() from None  # as of what is not kept
         until = time.monotonic() + self._search.most_s

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.core.clock import Clock
 from twinward.core.ids import new_twin_id
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import BelongsToAnother
-from twinward.twins.gate import decided
 from twinward.twins.models import STAY_TYPE, ImportRecord
 from twinward.vault.interfaces import Record, RecordVault
 
@@ -29,13 +28,7 @@ class NewPatient:
 
 
 def bulk_create(
-    vault: RecordVault,
-    access: AccessControl,
-    clock: Clock,
-    principal: Principal,
-    patients: Sequence[NewPatient],
-    *,
-    purpose: Purpose = Purpose.RECORD_MANAGEMENT,
+    vault: RecordVault, access: AccessControl, clock: Clock, context: AccessContext, patients: Sequence[NewPatient]
 ) -> list[TwinId]:
     """Make the twins of new patients and seal what is known of them; return the twins in order.
 
@@ -47,20 +40,17 @@ def bulk_create(
         if vault.locate(one.patient.reference) is not None:
             raise BelongsToAnother("one of these patients is kept already", hint="import changes of known patients")
     twins = [new_twin_id(clock.now_ms()) for _ in patients]
-    requests = [_request(principal, purpose, twin, one) for twin, one in zip(twins, patients, strict=True)]
-    if requests and not access.check(requests[0]).permitted:
-        access.decide(requests[0])
+    requests = [
+        context.request(Action.WRITE, twin, (one.patient.category, Category.MONITORING))
+        for twin, one in zip(twins, patients, strict=True)
+    ]
+    access.require(*requests[:1])
     vault.expect_twins(twins)
     # New twins have no consent yet, so one that is refused now is refused by a policy changed this very moment.
-    permits = decided(access, requests)
+    permits = access.decide_all(requests)
     vault.create_twins(permits)
     vault.write_many([_records(permit, twin, one) for permit, twin, one in zip(permits, twins, patients, strict=True)])
     return twins
-
-
-def _request(principal: Principal, purpose: Purpose, twin: TwinId, new: NewPatient) -> AccessRequest:
-    wanted = frozenset({new.patient.category, Category.MONITORING})
-    return AccessRequest(principal, Action.WRITE, purpose, twin, wanted)
 
 
 def _records(permit: Permit, twin: TwinId, new: NewPatient) -> tuple[Permit, list[Record]]:

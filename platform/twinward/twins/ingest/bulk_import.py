@@ -13,15 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError
 from twinward.core.ids import new_twin_id
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.features.derivation import Person
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
-from twinward.twins.gate import decided
 from twinward.twins.ingest.features import BulkFeatures
 from twinward.twins.ingest.plan import stays
 from twinward.twins.interfaces import SingleImport
@@ -66,9 +65,8 @@ class BulkImport:
     """One import of many batches. ``finish`` derives the features of the twins it touched.
 
     Args:
-        twins: for what goes the way of every single import, and the turn it is taken in.
-        vault, access, clock: the node's.
-        principal, purpose, justification: who imports, and why.
+        twins, vault, access, clock: the node's.
+        context: who imports, and why.
         least: new records of one patient and category that make a segment.
     """
 
@@ -78,10 +76,8 @@ class BulkImport:
         vault: RecordVault,
         access: AccessControl,
         clock: Clock,
-        principal: Principal,
+        context: AccessContext,
         *,
-        purpose: Purpose = Purpose.RECORD_MANAGEMENT,
-        justification: str = "",
         least: int = LEAST,
     ) -> None:
         self._twins = twins
@@ -89,13 +85,9 @@ class BulkImport:
         self._vault = vault
         self._access = access
         self._clock = clock
-        self._principal = principal
-        self._purpose = purpose
-        self._justification = justification
+        self._context = context
         self._barred: set[str] = set()
-        self._features = BulkFeatures(
-            twins.schema, twins.writing, vault, access, clock, principal, purpose, justification
-        )
+        self._features = BulkFeatures(twins.schema, twins.writing, vault, access, clock, context)
 
     def take(self, records: Sequence[BulkRecord]) -> BulkReceipt:
         """Take a batch in; it is durable on return. What is refused is named, the rest lands.
@@ -187,8 +179,7 @@ class BulkImport:
     def _told_of_another(self, record: BulkRecord) -> TwinwardError:
         """Why a record is refused that another patient has; telling so is logged as that patient's."""
         heads = self._vault.heads(record.reference)
-        newest, why = heads[-1] if heads else None, self._justification
-        self._twins.search.note(self._principal, self._purpose, newest, "another-patient", why)
+        self._twins.search.note(self._context, heads[-1] if heads else None, "another-patient")
         return BelongsToAnother(f"{record.reference} is kept under another patient", reference=record.reference)
 
     def _owned(
@@ -211,10 +202,9 @@ class BulkImport:
     def _write(self, patients: Sequence[_Patient], fresh: Sequence[_Patient]) -> None:
         self._name(fresh)
         requests = [self._request(patient) for patient in patients]
-        if not self._access.check(requests[0]).permitted:
-            self._access.decide(requests[0])
+        self._access.require(requests[0])
         self._vault.expect_twins([_twin_of(patient) for patient in fresh])
-        permits = decided(self._access, requests)
+        permits = self._access.decide_all(requests)
         new = {patient.reference for patient in fresh}
         self._vault.create_twins(
             [permit for permit, patient in zip(permits, patients, strict=True) if patient.reference in new]
@@ -248,10 +238,8 @@ class BulkImport:
             )
             try:
                 stored = self._twins.ingest(
-                    self._principal,
+                    self._context,
                     PatientImport(patient.reference, (one,), record.readings, record.person or Person()),
-                    purpose=self._purpose,
-                    justification=self._justification,
                 ).stored
             except (BadInput, Conflict, NotFound) as error:
                 receipt.refused.append((index, error))
@@ -263,9 +251,7 @@ class BulkImport:
 
     def _request(self, patient: _Patient) -> AccessRequest:
         categories = frozenset(record.category for record in patient.new)
-        return AccessRequest(
-            self._principal, Action.WRITE, self._purpose, _twin_of(patient), categories, self._justification
-        )
+        return self._context.request(Action.WRITE, _twin_of(patient), categories)
 
 
 def _refusal(record: BulkRecord, owner: Kept | None, own: set[str]) -> TwinwardError | None:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
 from twinward.features.derivation import (
@@ -28,7 +28,6 @@ from twinward.features.derivation import (
 )
 from twinward.features.schema import EQUIVALENT_CODES, FeatureSchema
 from twinward.twins import references as names
-from twinward.twins.gate import decided
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, BulkRecord
 from twinward.twins.turns import Turn
@@ -91,7 +90,7 @@ class BulkFeatures:
     Args:
         schema: which features there are.
         writing: the turn of whoever changes twins.
-        vault, access, clock, principal, purpose, justification: as of ``BulkImport``.
+        vault, access, clock, context: as of ``BulkImport``.
     """
 
     def __init__(
@@ -101,18 +100,14 @@ class BulkFeatures:
         vault: RecordVault,
         access: AccessControl,
         clock: Clock,
-        principal: Principal,
-        purpose: Purpose,
-        justification: str,
+        context: AccessContext,
     ) -> None:
         self._schema = schema
         self._writing = writing
         self._vault = vault
         self._access = access
         self._clock = clock
-        self._principal = principal
-        self._purpose = purpose
-        self._justification = justification
+        self._context = context
         self._said = _Said(schema)
         self._changed: set[str] = set()
         self._derived: set[str] = set()
@@ -181,10 +176,9 @@ class BulkFeatures:
         """The features kept so far, where they may be read and are of this schema; decided in one durable step."""
         reason = Purpose.RECORD_MANAGEMENT  # the node's own: whoever imports does not get to see them
         requests = [AccessRequest(NODE, Action.READ, reason, twin, _FEATURES) for twin in twins]
-        requests = [request for request in requests if self._access.check(request).permitted]
         found: dict[TwinId, Evidence] = {}
-        for permit in self._access.decide_many(requests):
-            if permit is not None and permit.request.twin is not None:
+        for permit in self._access.decide_permitted(requests):
+            if permit.request.twin is not None:
                 with contextlib.suppress(FeaturesUnreadable):
                     evidence = read_evidence(self._vault, self._schema, permit)
                     if evidence is not None:
@@ -198,9 +192,8 @@ class BulkFeatures:
         marks = {record.references[0]: record.mark or "" for record in records.values()}
         same = {name for name, one in self._vault.kept(marks.keys(), marks.__getitem__).items() if one.marked}
         records = {twin: record for twin, record in records.items() if record.references[0] not in same}
-        who, why, said = self._principal, self._purpose, self._justification
-        requests = [AccessRequest(who, Action.WRITE, why, twin, _FEATURES, said) for twin in records]
-        permits = decided(self._access, requests)
+        requests = [self._context.request(Action.WRITE, twin, _FEATURES) for twin in records]
+        permits = self._access.decide_all(requests)
         self._vault.write_many([(permit, [record]) for permit, record in zip(permits, records.values(), strict=True)])
 
 

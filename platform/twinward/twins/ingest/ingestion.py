@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import NODE, AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
@@ -23,7 +23,6 @@ from twinward.features.derivation import (
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import TwinNotFound
-from twinward.twins.gate import require_in_general
 from twinward.twins.ingest.features import FeatureNews, read_evidence
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
@@ -75,25 +74,20 @@ class Ingestion:
         self._clock = clock
         self._schema = schema
 
-    def take(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str = "") -> Receipt:
+    def take(self, context: AccessContext, source: PatientImport) -> Receipt:
         """Take one import in, all or nothing; see ``Twins.ingest``. The caller sees to it that it is the only one."""
-        return self.take_all(principal, [source], purpose, justification)[0]
+        return self.take_all(context, [source])[0]
 
-    def take_all(
-        self, principal: Principal, sources: Sequence[PatientImport], purpose: Purpose, justification: str = ""
-    ) -> list[Receipt]:
+    def take_all(self, context: AccessContext, sources: Sequence[PatientImport]) -> list[Receipt]:
         """Take imports in, all of them or none, in one durable step. Raises as ``take``, before anything is written."""
-        steps = [self._step(principal, source, purpose, justification) for source in sources]
+        steps = [self._step(context, source) for source in sources]
         self._give_news(steps)
         for step in steps:
-            writing = self._writing(principal, purpose, step.plan, step.plan.categories, justification)
-            if len(steps) > 1 and step.plan.records and not self._access.check(writing).permitted:
-                self._access.decide(writing)  # before others are decided that will then not be written
+            if len(steps) > 1 and step.plan.records:  # before others are decided that will then not be written
+                self._access.require(self._writing(context, step.plan, step.plan.categories))
         for step in steps:
             if step.plan.records or step.news is not None:
-                step.permit, evidence = self._decided(
-                    principal, purpose, step.plan, step.news, justification, is_new=step.is_new
-                )
+                step.permit, evidence = self._decided(context, step.plan, step.news, is_new=step.is_new)
                 if evidence is not None:
                     step.vector = derive(self._schema, evidence, day_of(self._clock.now_ms()))
         permitted = [(step.permit, step) for step in steps if step.permit is not None]
@@ -101,29 +95,20 @@ class Ingestion:
         written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
         return [step.receipt([] if step.permit is None else next(written)) for step in steps]
 
-    def _step(self, principal: Principal, source: PatientImport, purpose: Purpose, justification: str) -> _Step:
+    def _step(self, context: AccessContext, source: PatientImport) -> _Step:
         kept = self._vault.locate_many([source.reference]).get(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
-            require_in_general(self._access, principal, Action.WRITE, purpose, justification)
+            self._access.require(context.request(Action.WRITE))
             hint = "import the Patient resource first"
             raise TwinNotFound("there is no twin of this patient yet", reference=source.reference, hint=hint)
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
         return _Step(source, Plan(self._vault, twin, source), is_new=kept is None)
 
-    def _writing(
-        self, principal: Principal, purpose: Purpose, plan: Plan, categories: frozenset[Category], justification: str
-    ) -> AccessRequest:
-        return AccessRequest(principal, Action.WRITE, purpose, plan.twin, categories, justification)
+    def _writing(self, context: AccessContext, plan: Plan, categories: frozenset[Category]) -> AccessRequest:
+        return context.request(Action.WRITE, plan.twin, categories)
 
     def _decided(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        plan: Plan,
-        news: FeatureNews | None,
-        justification: str,
-        *,
-        is_new: bool,
+        self, context: AccessContext, plan: Plan, news: FeatureNews | None, *, is_new: bool
     ) -> tuple[Permit | None, Evidence | None]:
         """The permit to write the plan, with the features in it; None where in the end nothing has to be written.
 
@@ -136,9 +121,8 @@ class Ingestion:
             if not plan.records:
                 return None, None
         categories = plan.categories if reading is None else plan.categories | reading.categories
-        writing = self._writing(principal, purpose, plan, categories, justification)
-        if not self._access.check(writing).permitted:
-            self._access.decide(writing)  # logs the refusal and raises: nothing is opened for who may not write
+        writing = self._writing(context, plan, categories)
+        self._access.require(writing)  # logs the refusal and raises: nothing is opened for who may not write
         if is_new:
             self._vault.expect_twins([plan.twin])
         if reading is None:

@@ -10,11 +10,10 @@ from functools import partial
 from itertools import islice
 
 from twinward.access.errors import PermitInvalid
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.errors import NotFound
-from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, Purpose, RecordId, TwinId
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward.twins.errors import TooMuchAtOnce
-from twinward.twins.gate import opened, permitted, require_in_general
 from twinward.vault.interfaces import Change, Record, RecordVault, Span, StoredAt
 
 _FIRST_LOOK = 1_000
@@ -58,9 +57,7 @@ class Changes:
         self._access = access
         self._bounds = bounds or Bounds()
 
-    def page(
-        self, principal: Principal, purpose: Purpose, wanted: Wanted, count: int, *, justification: str = ""
-    ) -> tuple[list[Record], StoredAt | None]:
+    def page(self, context: AccessContext, wanted: Wanted, count: int) -> tuple[list[Record], StoredAt | None]:
         """Some versions, newest first, a deletion without content; and the place where the next page goes on.
 
         That place is the last version shown, and there is one only if there is more that may be seen, or may be.
@@ -71,7 +68,7 @@ class Changes:
         """
         found: list[Record] = []
         try:
-            for some in self._walk(principal, purpose, wanted, justification).groups(count + 1):
+            for some in self._walk(context, wanted).groups(count + 1):
                 found += some
                 if len(found) > count:
                     return found[:count], _place_of(found[count - 1])
@@ -81,15 +78,13 @@ class Changes:
             return found, _place_of(found[-1])
         return found, None
 
-    def count(self, principal: Principal, purpose: Purpose, wanted: Wanted, *, justification: str = "") -> int:
+    def count(self, context: AccessContext, wanted: Wanted) -> int:
         """How many versions there are that may be seen. Raises as ``page``, and where not all can be looked at."""
-        return sum(map(len, self._walk(principal, purpose, wanted, justification).groups(_FIRST_LOOK)))
+        return sum(map(len, self._walk(context, wanted).groups(_FIRST_LOOK)))
 
-    def _walk(self, principal: Principal, purpose: Purpose, wanted: Wanted, justification: str) -> _Walk:
-        require_in_general(self._access, principal, Action.SEARCH, purpose, justification)
-        request = AccessRequest(
-            principal, Action.SEARCH, purpose, justification=justification, detail=(("history", wanted.label),)
-        )
+    def _walk(self, context: AccessContext, wanted: Wanted) -> _Walk:
+        self._access.require(context.request(Action.SEARCH))
+        request = context.request(Action.SEARCH, detail=(("history", wanted.label),))
         return _Walk(self._vault, self._access, self._bounds, wanted, request)
 
 
@@ -156,10 +151,9 @@ class _Walk:
         requests = [
             replace(self._request, twin=twin, categories=frozenset(categories)) for twin, categories in asked.items()
         ]
-        narrowed = [one for request in requests for one in permitted(self._access, request) or [request]]
         self._permits |= {(twin, category): None for twin, categories in asked.items() for category in categories}
-        for permit in self._access.decide_many(narrowed):
-            if permit is not None and permit.request.twin is not None:
+        for permit in self._access.decide_parts(requests):
+            if permit.request.twin is not None:
                 self._permits |= {(permit.request.twin, category): permit for category in permit.request.categories}
 
     def _opened(self, some: Sequence[Change]) -> list[Record]:
@@ -180,7 +174,7 @@ class _Walk:
         """Those of a record's versions that a permit opens; none where it is gone by now, or no longer permitted."""
         look = partial(self._vault.read_history, record_id=record_id, versions=versions)
         with suppress(NotFound, PermitInvalid):
-            return [record for some in opened(self._access, permit, look) for record in some]
+            return [record for some in self._access.opened(permit, look) for record in some]
         return []
 
 

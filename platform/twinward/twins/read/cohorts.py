@@ -12,12 +12,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, Principal
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.features.derivation import FeaturesUnreadable
 from twinward.features.monitored_stays import SIGNALS, decode_stay
-from twinward.twins.gate import opened, permitted
 from twinward.twins.models import STAY_TYPE
 from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
@@ -39,10 +38,14 @@ class CohortReader:
         """Quantised vectors, in order of twin id; without twins whose vector is missing, outdated or too bare."""
         found: list[tuple[TwinId, Sequence[int]]] = []
         for twin, permit in _permits(
-            self._access, self._principal, self._twins.all(), Action.COHORT, Purpose.SIMILARITY, Category.FEATURES
+            self._access,
+            AccessContext(self._principal, Purpose.SIMILARITY),
+            self._twins.all(),
+            Action.COHORT,
+            Category.FEATURES,
         ):
             try:
-                vectors = opened(self._access, permit, self._twins.feature_vector)
+                vectors = self._access.opened(permit, self._twins.feature_vector)
             except FeaturesUnreadable:
                 continue
             for vector in vectors:
@@ -66,14 +69,12 @@ class ExportReader:
     ) -> list[Record]:
         """Open what may leave; nothing where nothing may, which is logged as a refusal."""
         asked = AccessRequest(principal, Action.EXPORT, Purpose.SIMILARITY, twin, categories, detail=detail)
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        permits = self._access.decide_many(permitted(self._access, asked) or [asked])
+        permits = self._access.decide_parts([asked])
         try:
             records = [
                 record
                 for permit in permits
-                if permit is not None
-                for some in opened(self._access, permit, self._vault.read_twin)
+                for some in self._access.opened(permit, self._vault.read_twin)
                 for record in some
             ]
         except NotFound:
@@ -109,15 +110,14 @@ class StayReader:
         detail = (("study", study),)
         for _, permit in _permits(
             self._access,
-            self._principal,
+            AccessContext(self._principal, Purpose.RESEARCH),
             self._twins.all(),
             Action.TRAIN,
-            Purpose.RESEARCH,
             Category.MONITORING,
             detail,
         ):
             look = partial(self._vault.read_twin, record_type=STAY_TYPE)
-            for some in opened(self._access, permit, look):
+            for some in self._access.opened(permit, look):
                 if some:
                     rows.append(self._fitted(decode_stay(some[0].content)))
                     self._read.append(permit.request)
@@ -139,24 +139,18 @@ class StayReader:
 
 def _permits(
     access: AccessControl,
-    principal: Principal,
+    context: AccessContext,
     twins: Sequence[TwinId],
     action: Action,
-    purpose: Purpose,
     category: Category,
     detail: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[tuple[TwinId, Permit]]:
-    """A permit for each twin that may be read so.
-
-    The others are passed over by a dry run: nobody tries to read them, so there is nothing to log. Whoever loses
-    consent between the dry run and the decision is refused by the decision, and that is in the log.
-    """
+    """A permit for each twin that may be read so; the others are passed over (``AccessControl.decide_permitted``)."""
     for start in range(0, len(twins), _BATCH):
         requests = [
-            AccessRequest(principal, action, purpose, twin, frozenset({category}), detail=detail)
+            context.request(action, twin, frozenset({category}), detail=detail)
             for twin in twins[start : start + _BATCH]
         ]
-        requests = [request for request in requests if access.check(request).permitted]
-        for request, permit in zip(requests, access.decide_many(requests), strict=True):
-            if permit is not None and request.twin is not None:
-                yield request.twin, permit
+        for permit in access.decide_permitted(requests):
+            if permit.request.twin is not None:
+                yield permit.request.twin, permit

@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import partial
 
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
-from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, categories_in
+from twinward.core.vocabulary import Action, Category, RecordId, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
-from twinward.twins.gate import categories_in, note_absence, opened, permitted, require_in_general
 from twinward.twins.ingest.plan import kept_categories
+from twinward.twins.models import NOTHING_KEPT
 from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 
@@ -40,32 +40,30 @@ class RecordSearch:
             raise RecordNotFound("it was deleted just now")
         return heads[-1]
 
-    def may_open(self, principal: Principal, purpose: Purpose, head: RecordHead, *, justification: str = "") -> bool:
+    def may_open(self, context: AccessContext, head: RecordHead) -> bool:
         """Whether ``open`` would be permitted. Logs nothing."""
-        return self._access.check(_reading(principal, purpose, head, justification)).permitted
+        return self._access.check(_reading(context, head)).permitted
 
-    def note(
-        self, principal: Principal, purpose: Purpose, head: RecordHead | None, answer: str, justification: str = ""
-    ) -> None:
+    def note(self, context: AccessContext, head: RecordHead | None, answer: str) -> None:
         """Log a write that opened and wrote nothing: its answer still told what is kept, or that nothing is.
 
         Raises:
             AccessDenied: the principal may not write it, so is not told either.
         """
         told = (("answered", answer),)
-        request = AccessRequest(principal, Action.WRITE, purpose, justification=justification, detail=told)
+        request = context.request(Action.WRITE, detail=told)
         if head is not None:
             request = replace(request, twin=head.twin, categories=_categories_of(head))
         self._access.decide(request)
 
-    def open(self, principal: Principal, purpose: Purpose, head: RecordHead, *, justification: str = "") -> Record:
+    def open(self, context: AccessContext, head: RecordHead) -> Record:
         """Open the newest version of one record.
 
         Raises:
             AccessDenied: the principal may not read it.
             RecordNotFound, TwinShredded: nothing to open.
         """
-        permit = self._access.decide(_reading(principal, purpose, head, justification))
+        permit = self._access.decide(_reading(context, head))
         return self._vault.read(permit, head.record_id)
 
     def types_of(self, twin: TwinId) -> frozenset[str]:
@@ -75,56 +73,37 @@ class RecordSearch:
         except TwinShredded:
             return frozenset()
 
-    def require(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
+    def require(self, context: AccessContext, action: Action) -> None:
         """Refuse, and log it, whoever may not do this to any twin."""
-        require_in_general(self._access, principal, action, purpose, justification)
+        self._access.require(context.request(action))
 
     def within(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        twin: TwinId,
-        record_type: str,
-        categories: frozenset[Category],
-        *,
-        justification: str = "",
+        self, context: AccessContext, twin: TwinId, record_type: str, categories: frozenset[Category]
     ) -> tuple[list[Record], frozenset[Category]]:
         """Open a named twin's records of one type, by record id; also say which categories were withheld.
 
         Raises:
             AccessDenied: nothing of it may be read.
         """
-        request = AccessRequest(
-            principal, Action.READ, purpose, twin, categories, justification, (("search", record_type),)
-        )
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        requests = permitted(self._access, request) or [request]
-        records = [one for each in requests for one in self._opened(self._access.decide(each), record_type)]
-        return sorted(records, key=_by_id), categories - categories_in(requests)
+        request = context.request(Action.READ, twin, categories, detail=(("search", record_type),))
+        permits = self._access.decide_part(request)
+        records = [one for permit in permits for one in self._opened(permit, record_type)]
+        return sorted(records, key=_by_id), categories - categories_in(permit.request for permit in permits)
 
     def within_if_any(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        twin: TwinId,
-        record_type: str,
-        categories: frozenset[Category],
-        *,
-        justification: str = "",
+        self, context: AccessContext, twin: TwinId, record_type: str, categories: frozenset[Category]
     ) -> tuple[list[Record], frozenset[Category]]:
         """``within``, where everything may be withheld: it is logged all the same."""
         try:
-            return self.within(principal, purpose, twin, record_type, categories, justification=justification)
+            return self.within(context, twin, record_type, categories)
         except AccessDenied:
             return [], categories
 
-    def note_absence(self, principal: Principal, action: Action, purpose: Purpose, justification: str = "") -> None:
+    def note_absence(self, context: AccessContext, action: Action) -> None:
         """Log that somebody was told that nothing is kept. Raises ``AccessDenied``: not even that may be told."""
-        note_absence(self._access, principal, action, purpose, justification)
+        self._access.decide(context.request(action, detail=NOTHING_KEPT))
 
-    def named(
-        self, principal: Principal, purpose: Purpose, references: Sequence[str], *, justification: str = ""
-    ) -> list[Record]:
+    def named(self, context: AccessContext, references: Sequence[str]) -> list[Record]:
         """Open records by their references, in that order; what is not kept, deleted or refused is left out.
 
         One decision for each twin and category that is concerned, all of them in one durable step.
@@ -136,31 +115,25 @@ class RecordSearch:
                 twin, record_id = places[reference]
                 of = kept_categories(self._vault, reference)
                 wanted.setdefault((twin, of), []).append((reference, record_id))
-        requests = [
-            AccessRequest(principal, Action.READ, purpose, twin, categories, justification)
-            for twin, categories in wanted
-        ]
+        requests = [context.request(Action.READ, twin, categories) for twin, categories in wanted]
         by_reference: dict[str, Record] = {}
         for permit, some in zip(self._access.decide_many(requests), wanted.values(), strict=True):
             if permit is None:
                 continue
             for reference, record_id in some:
                 with suppress(TwinShredded, NotReleased):
-                    for record in opened(self._access, permit, partial(self._vault.read, record_id=record_id)):
+                    for record in self._access.opened(permit, partial(self._vault.read, record_id=record_id)):
                         by_reference[reference] = record
         found = (by_reference[reference] for reference in references if reference in by_reference)
         return [record for record in found if record.content != names.DELETED]
 
     def across(
         self,
-        principal: Principal,
+        context: AccessContext,
         action: Action,
-        purpose: Purpose,
         twins: Sequence[TwinId],
         record_type: str,
         categories: frozenset[Category],
-        *,
-        justification: str = "",
     ) -> Iterator[tuple[TwinId, list[Record]]]:
         """Open what may be opened of each twin, in order; twins that are refused are passed over (and logged so).
 
@@ -168,59 +141,36 @@ class RecordSearch:
         being opened is passed over, too.
         """
         look = partial(self._opened, record_type=record_type)
-        yield from self._each(principal, action, purpose, twins, record_type, categories, look, justification)
+        yield from self._each(context, action, twins, record_type, categories, look)
 
     def deleted_across(
-        self,
-        principal: Principal,
-        action: Action,
-        purpose: Purpose,
-        twins: Sequence[TwinId],
-        categories: frozenset[Category],
-        *,
-        justification: str = "",
+        self, context: AccessContext, action: Action, twins: Sequence[TwinId], categories: frozenset[Category]
     ) -> Iterator[tuple[TwinId, list[Record]]]:
         """``across`` for the records of any type whose newest version says that they were deleted."""
-        yield from self._each(
-            principal, action, purpose, twins, "deleted", categories, self._opened_deletions, justification
-        )
+        yield from self._each(context, action, twins, "deleted", categories, self._opened_deletions)
 
     def _each(
         self,
-        principal: Principal,
+        context: AccessContext,
         action: Action,
-        purpose: Purpose,
         twins: Sequence[TwinId],
         searched: str,
         categories: frozenset[Category],
         look: Callable[[Permit], list[Record]],
-        justification: str,
     ) -> Iterator[tuple[TwinId, list[Record]]]:
         detail = (("search", searched),)
-        requests = [
-            AccessRequest(principal, action, purpose, twin, categories, justification, detail) for twin in twins
-        ]
-        narrowed = [one for request in requests for one in permitted(self._access, request) or [request]]
+        requests = [context.request(action, twin, categories, detail=detail) for twin in twins]
         permits: dict[TwinId, list[Permit]] = {twin: [] for twin in twins}
-        for permit in self._access.decide_many(narrowed):
-            if permit is not None and permit.request.twin is not None:
+        for permit in self._access.decide_parts(requests):
+            if permit.request.twin is not None:
                 permits[permit.request.twin].append(permit)
         for twin, granted in permits.items():
-            found = (one for permit in granted for some in opened(self._access, permit, look) for one in some)
+            found = (one for permit in granted for some in self._access.opened(permit, look) for one in some)
             yield twin, sorted(found, key=_by_id)
 
-    def still_leaves(
-        self,
-        principal: Principal,
-        action: Action,
-        purpose: Purpose,
-        twin: TwinId,
-        category: Category,
-        *,
-        justification: str = "",
-    ) -> bool:
+    def still_leaves(self, context: AccessContext, action: Action, twin: TwinId, category: Category) -> bool:
         """Whether what was opened may still be given out; a refusal is logged. For who gives it out piece by piece."""
-        request = AccessRequest(principal, action, purpose, twin, frozenset({category}), justification)
+        request = context.request(action, twin, frozenset({category}))
         return self._access.check(request).permitted or self._access.decide_many([request]) != [None]
 
     def _opened(self, permit: Permit, record_type: str) -> list[Record]:
@@ -236,8 +186,8 @@ class RecordSearch:
         return []  # there is nothing left to find
 
 
-def _reading(principal: Principal, purpose: Purpose, head: RecordHead, justification: str) -> AccessRequest:
-    return AccessRequest(principal, Action.READ, purpose, head.twin, _categories_of(head), justification)
+def _reading(context: AccessContext, head: RecordHead) -> AccessRequest:
+    return context.request(Action.READ, head.twin, _categories_of(head))
 
 
 def _categories_of(head: RecordHead) -> frozenset[Category]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
-from twinward.core.vocabulary import Action, Category, Purpose
+from twinward.access.interfaces import AccessContext, AccessControl
+from twinward.core.vocabulary import Action, Category
 from twinward.twins import references as names
 from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
-from twinward.twins.gate import note_absence, permitted, require_in_general
-from twinward.twins.models import ImportRecord, PatientImport, Receipt, Standing
+from twinward.twins.models import NOTHING_KEPT, ImportRecord, PatientImport, Receipt, Standing
 from twinward.twins.turns import Turn
 from twinward.vault.errors import not_released
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 
-Take = Callable[[Principal, PatientImport, Purpose, str], Receipt]
+Take = Callable[[AccessContext, PatientImport], Receipt]
 """Takes one import in: ``Twins.ingest``."""
 Guard = Callable[[Standing], None]
 """Called with how a reference stands before it is changed; raises ``VersionMismatch`` to stop it."""
@@ -54,9 +53,7 @@ class Versions:
                 return True
         return False
 
-    def read(
-        self, principal: Principal, purpose: Purpose, reference: str, version: int, *, justification: str = ""
-    ) -> Record:
+    def read(self, context: AccessContext, reference: str, version: int) -> Record:
         """Open one version.
 
         Raises:
@@ -66,16 +63,14 @@ class Versions:
         """
         found = [head for head in self._vault.heads(reference) if head.version == version]
         if not found:
-            note_absence(self._access, principal, Action.READ, purpose, justification)
+            self._access.decide(context.request(Action.READ, detail=NOTHING_KEPT))
             raise RecordNotFound("no such version is kept under this reference")
-        record = self._open(principal, purpose, found, justification)[0]
+        record = self._open(context, found)[0]
         if record.content == names.DELETED:
             raise RecordDeleted("this version is the deletion of the record", hint="an earlier one can be read")
         return record
 
-    def history(
-        self, principal: Principal, purpose: Purpose, reference: str, *, justification: str = ""
-    ) -> list[Record]:
+    def history(self, context: AccessContext, reference: str) -> list[Record]:
         """Open the versions this principal may see, newest first. A deletion has no content.
 
         Raises:
@@ -84,25 +79,17 @@ class Versions:
         """
         heads = self._vault.heads(reference)
         if not heads:
-            note_absence(self._access, principal, Action.READ, purpose, justification)
+            self._access.decide(context.request(Action.READ, detail=NOTHING_KEPT))
             raise RecordNotFound("no record was ever kept under this reference")
-        return self._open(principal, purpose, heads, justification)[::-1]
+        return self._open(context, heads)[::-1]
 
-    def delete(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        reference: str,
-        *,
-        guard: Guard | None = None,
-        justification: str = "",
-    ) -> RecordHead:
+    def delete(self, context: AccessContext, reference: str, *, guard: Guard | None = None) -> RecordHead:
         """Write the version that says it was deleted; what is deleted already stays as it is. Its history remains.
 
         What the twin's features took from it goes with it.
 
         Args:
-            principal, purpose, reference, justification: who deletes what, and why.
+            context, reference: who deletes what, and why.
             guard: a condition on how it stands.
 
         Raises:
@@ -110,52 +97,46 @@ class Versions:
             RecordNotFound: there never was such a record.
             VersionMismatch: the guard says so.
         """
-        require_in_general(self._access, principal, Action.WRITE, purpose, justification)
+        self._access.require(context.request(Action.WRITE))
         with self._writing:
             head = self.newest(reference)
             if head is None:
-                note_absence(self._access, principal, Action.WRITE, purpose, justification)
+                self._access.decide(context.request(Action.WRITE, detail=NOTHING_KEPT))
                 raise RecordNotFound("no record is kept under this reference")
             standing = self.standing(reference)
             try:
                 if guard is not None:
                     guard(standing)
             except VersionMismatch:
-                self._note(principal, purpose, head, "other-version", justification)
+                self._note(context, head, "other-version")
                 raise
             if standing.deleted:
-                self._note(principal, purpose, head, "deleted-already", justification)
+                self._note(context, head, "deleted-already")
                 return head
-            return self._delete(principal, purpose, reference, head, justification)
+            return self._delete(context, reference, head)
 
-    def _delete(
-        self, principal: Principal, purpose: Purpose, reference: str, head: RecordHead, justification: str
-    ) -> RecordHead:
+    def _delete(self, context: AccessContext, reference: str, head: RecordHead) -> RecordHead:
         category = min(Category) if head.category is None else head.category
         kind = reference.partition("/")[0]
         tombstone = ImportRecord(reference, kind, category, names.DELETED, follows=head.version)
-        receipt = self._take(principal, PatientImport(reference, (tombstone,)), purpose, justification)
+        receipt = self._take(context, PatientImport(reference, (tombstone,)))
         return RecordHead(head.twin, head.record_id, receipt.stored[0].version, category, receipt.at_ms)
 
-    def _note(self, principal: Principal, purpose: Purpose, head: RecordHead, answer: str, justification: str) -> None:
+    def _note(self, context: AccessContext, head: RecordHead, answer: str) -> None:
         """Log what a deletion was answered that deleted nothing, as ``RecordSearch.note`` does for other writes."""
         told = (("answered", answer),)
         categories = frozenset(_categories([head]))
-        request = AccessRequest(principal, Action.WRITE, purpose, head.twin, categories, justification, told)
+        request = context.request(Action.WRITE, head.twin, categories, detail=told)
         self._access.decide(request)
 
-    def _open(
-        self, principal: Principal, purpose: Purpose, heads: list[RecordHead], justification: str
-    ) -> list[Record]:
+    def _open(self, context: AccessContext, heads: list[RecordHead]) -> list[Record]:
         """Open those of one record's versions that may be seen, at least one."""
         twin, wanted = heads[0].twin, _categories(heads)
-        request = AccessRequest(principal, Action.READ, purpose, twin, wanted, justification)
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        requests = permitted(self._access, request) or [request]
+        request = context.request(Action.READ, twin, wanted)
         opened: list[Record] = []
-        for one in requests:
-            seen = {head.version for head in heads if head.category in one.categories}
-            opened += self._vault.read_history(self._access.decide(one), heads[0].record_id, versions=seen)
+        for permit in self._access.decide_part(request):
+            seen = {head.version for head in heads if head.category in permit.request.categories}
+            opened += self._vault.read_history(permit, heads[0].record_id, versions=seen)
         if not opened:
             raise not_released()
         return sorted(opened, key=lambda record: record.version)

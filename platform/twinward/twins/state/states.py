@@ -19,14 +19,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Permit, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.core.clock import Clock, iso
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.features.derivation import FeatureVector, day_of, derive, from_content
 from twinward.features.schema import FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.errors import RevisionNotFound
-from twinward.twins.gate import permitted
 from twinward.vault.errors import TwinShredded
 from twinward.vault.interfaces import RecordHead, RecordVault
 
@@ -139,22 +138,14 @@ class TwinStates:
         modified_ms = max((head.committed_at_ms for _, head in changes), default=0)
         return Outline(twin, len(changes), modified_ms, dict(changes), day_of(seen_ms))
 
-    def listed(
-        self, principal: Principal, purpose: Purpose, twins: Sequence[TwinId], *, justification: str = ""
-    ) -> list[Outline]:
+    def listed(self, context: AccessContext, twins: Sequence[TwinId]) -> list[Outline]:
         """The outlines of those twins of which this principal may see something, decided in one durable step.
 
         Whom it may see nothing of is left out, as if not there, and logged as refused. Nothing is opened.
         """
         detail = (("list", "outlines"),)
-        requests = [
-            one
-            for twin in twins
-            for asked in [AccessRequest(principal, Action.READ, purpose, twin, self._categories, justification, detail)]
-            for one in permitted(self._access, asked) or [asked]
-        ]
-        permits = [one for one in self._access.decide_many(requests) if one is not None]
-        seen = {permit.request.twin for permit in permits}
+        requests = [context.request(Action.READ, twin, self._categories, detail=detail) for twin in twins]
+        seen = {permit.request.twin for permit in self._access.decide_parts(requests)}
         found = []
         for twin in twins:
             if twin in seen:
@@ -166,9 +157,7 @@ class TwinStates:
         """The outline of a twin that has nothing to show."""
         return Outline(twin, 0, 0, {}, day_of(self._clock.now_ms()))
 
-    def history(
-        self, principal: Principal, purpose: Purpose, twin: TwinId, *, justification: str = ""
-    ) -> list[Revision]:
+    def history(self, context: AccessContext, twin: TwinId) -> list[Revision]:
         """Every change of a twin, oldest first, of the parts this principal may read. No content is opened.
 
         Raises:
@@ -176,9 +165,8 @@ class TwinStates:
             TwinNotFound, TwinShredded: there is no such twin.
         """
         detail = (("history", "features"),)
-        request = AccessRequest(principal, Action.READ, purpose, twin, self._categories, justification, detail)
-        requests = permitted(self._access, request) or [request]
-        seen = {category for permit in map(self._access.decide, requests) for category in _of(permit)}
+        request = context.request(Action.READ, twin, self._categories, detail=detail)
+        seen = {category for permit in self._access.decide_part(request) for category in _of(permit)}
         self._vault.record_types(twin)
         return [
             Revision(number, part, head.committed_at_ms)
@@ -186,15 +174,7 @@ class TwinStates:
             if (Category.FEATURES if part == VECTOR else category_of(part)) in seen
         ]
 
-    def read(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        outline: Outline,
-        *,
-        justification: str = "",
-        detail: tuple[tuple[str, str], ...] = (),
-    ) -> TwinState:
+    def read(self, context: AccessContext, outline: Outline, *, detail: tuple[tuple[str, str], ...] = ()) -> TwinState:
         """Open what this principal may see of a twin, at the revision that the outline names.
 
         Raises:
@@ -202,23 +182,14 @@ class TwinStates:
             TwinNotFound, TwinShredded: there is no such twin.
         """
         wanted = self._categories
-        request = AccessRequest(principal, Action.READ, purpose, outline.twin, wanted, justification, detail)
-        # With nothing allowed the gate is asked for everything, so that the refusal is logged and explained.
-        requests = permitted(self._access, request) or [request]
-        permits = {category: permit for permit in map(self._access.decide, requests) for category in _of(permit)}
+        request = context.request(Action.READ, outline.twin, wanted, detail=detail)
+        permits = {category: permit for permit in self._access.decide_part(request) for category in _of(permit)}
         self._vault.record_types(outline.twin)  # there is such a twin: only who may read it is told
         features = self._features(outline, permits)
         return TwinState(outline, features, wanted - permits.keys())
 
     def read_feature(
-        self,
-        principal: Principal,
-        purpose: Purpose,
-        outline: Outline,
-        feature: str,
-        *,
-        measured: bool = True,
-        justification: str = "",
+        self, context: AccessContext, outline: Outline, feature: str, *, measured: bool = True
     ) -> FeatureState:
         """Open one feature, all of it or none; without ``measured`` its target only.
 
@@ -227,9 +198,7 @@ class TwinStates:
             TwinNotFound, TwinShredded: there is no such twin.
         """
         wanted = frozenset({category_of(feature)} | ({Category.FEATURES} if measured else set()))
-        permit = self._access.decide(
-            AccessRequest(principal, Action.READ, purpose, outline.twin, wanted, justification, (("feature", feature),))
-        )
+        permit = self._access.decide(context.request(Action.READ, outline.twin, wanted, detail=(("feature", feature),)))
         self._vault.record_types(outline.twin)
         return self._features(outline, dict.fromkeys(wanted, permit), only=feature)[feature]
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from twinward.access.emergencies import CHANGE
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.core.errors import BadInput, NotFound
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.twins.errors import FollowedTooSlowly
 from twinward.twins.state.states import Outline, TwinState, TwinStates, category_of
 
@@ -39,15 +39,6 @@ class Writes(Protocol):
     def between(self, start: int, stop: int) -> Iterator[tuple[int, TwinId, int]]:
         """Index, twin and minute (in ms) of each permitted write."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """Who is told, and why."""
-
-    principal: Principal
-    purpose: Purpose
-    justification: str = ""
 
 
 @dataclass(slots=True)
@@ -75,7 +66,7 @@ class TwinSubscription:
         states: TwinStates,
         access: AccessControl,
         writes: Writes,
-        subscriber: Subscriber,
+        subscriber: AccessContext,
         twin: TwinId,
         *,
         after: int | None,
@@ -94,10 +85,8 @@ class TwinSubscription:
         self._looks = LOOKS
         outline = states.outline(twin)
         states.read(
-            subscriber.principal,
-            subscriber.purpose,
+            subscriber,
             outline,
-            justification=subscriber.justification,
             detail=SUBSCRIPTION,
         )
         self._twin = twin
@@ -137,14 +126,10 @@ class TwinSubscription:
 
     def _require_leave(self) -> None:
         """A consent withdrawn ends the stream at once, not with the next change."""
-        who = self._subscriber
         categories = (Category.FEATURES, *dict.fromkeys(map(category_of, self._states.units)))
-        requests = [
-            AccessRequest(who.principal, Action.READ, who.purpose, self._twin, frozenset({one}), who.justification)
-            for one in categories
-        ]
-        if not any(self._access.check(request).permitted for request in requests):
-            self._access.decide(requests[0])  # logs the refusal and raises
+        self._access.require_any(
+            *(self._subscriber.request(Action.READ, self._twin, frozenset({one})) for one in categories)
+        )
 
 
 class AllTwinsSubscription:
@@ -159,7 +144,7 @@ class AllTwinsSubscription:
         states: TwinStates,
         access: AccessControl,
         writes: Writes,
-        subscriber: Subscriber,
+        subscriber: AccessContext,
         *,
         after: int | None,
     ) -> None:
@@ -169,13 +154,7 @@ class AllTwinsSubscription:
             AccessDenied: the subscriber may not search twins.
             BadInput: no such place, or one too far back.
         """
-        request = AccessRequest(
-            subscriber.principal,
-            Action.SEARCH,
-            subscriber.purpose,
-            justification=subscriber.justification,
-            detail=SUBSCRIPTION,
-        )
+        request = subscriber.request(Action.SEARCH, detail=SUBSCRIPTION)
         access.decide(request)
         size = writes.size()
         if after is not None and not size - MOST_ENTRIES <= after <= size:
@@ -201,8 +180,7 @@ class AllTwinsSubscription:
             AccessDenied: policy no longer lets the subscriber search: the end.
             FollowedTooSlowly: more twins change than the subscriber takes.
         """
-        if not self._access.check(self._request).permitted:
-            self._access.decide(self._request)
+        self._access.require(self._request)
         self._note_writes()
         for twin, one in list(self._waiting.items()):
             state = self._changed(twin, one.since_ms)
@@ -236,5 +214,5 @@ class AllTwinsSubscription:
             return None
 
 
-def _read(states: TwinStates, who: Subscriber, outline: Outline) -> TwinState:
-    return states.read(who.principal, who.purpose, outline, justification=who.justification, detail=(CHANGE,))
+def _read(states: TwinStates, subscriber: AccessContext, outline: Outline) -> TwinState:
+    return states.read(subscriber, outline, detail=(CHANGE,))

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from twinward.access.interfaces import AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.core.vocabulary import Action, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.state.states import JsonObject, Outline, TwinStates, category_of
@@ -48,24 +48,20 @@ class Targets:
 
     def change(
         self,
-        principal: Principal,
-        purpose: Purpose,
+        context: AccessContext,
         twin: TwinId,
         changes: Mapping[str, Change],
         *,
         guard: Guard | None = None,
         based_on_present: bool = True,
-        justification: str = "",
     ) -> Outline:
         """Change the targets of some features, all or none in one durable step; returns the twin as it is then.
 
         Args:
-            principal: who.
-            purpose: why.
+            context: who, and why.
             twin: whose.
             changes: per feature, what becomes of its target.
             guard: a condition on the present state, e.g. its revision. What it raises is logged.
-            justification: for an emergency.
             based_on_present: whether the present targets are opened for the changes; else they are given None.
 
         Raises:
@@ -79,15 +75,14 @@ class Targets:
             raise BadInput("a feature that the schema does not have", hint=f"one of {', '.join(self._states.units)}")
         wanted = frozenset(map(category_of, changes))
         detail = (("targets", str(len(changes))),)
-        request = AccessRequest(principal, Action.WRITE, purpose, twin, wanted, justification, detail)
-        if not self._access.check(request).permitted:
-            self._access.decide(request)  # logs the refusal and raises, before anything is told of the twin
+        request = context.request(Action.WRITE, twin, wanted, detail=detail)
+        self._access.require(request)  # logs the refusal and raises, before anything is told of the twin
         # In one turn: what the guard saw stays so until it is written, and two first targets make no two records.
         with self._writing:
             self._vault.record_types(twin)
             outline = self._states.outline(twin)
             self._require(guard, outline, request)
-            present = self._present(principal, purpose, outline, list(changes)) if based_on_present else {}
+            present = self._present(context, outline, list(changes)) if based_on_present else {}
             decided = {name: change(present.get(name)) for name, change in changes.items()}
             records = self._records(outline, decided)
             if not records:
@@ -118,11 +113,9 @@ class Targets:
         deleted = names.deleted(reference, category_of(feature))
         return feature in outline.versions and self._vault.locate(deleted) is None
 
-    def _present(
-        self, principal: Principal, purpose: Purpose, outline: Outline, features: list[str]
-    ) -> dict[str, JsonObject | None]:
+    def _present(self, context: AccessContext, outline: Outline, features: list[str]) -> dict[str, JsonObject | None]:
         return {
-            name: self._states.read_feature(principal, purpose, outline, name, measured=False).desired
+            name: self._states.read_feature(context, outline, name, measured=False).desired
             for name in features
             if name in outline.versions
         }
