@@ -285,10 +285,10 @@ def test_a_new_feature_schema_rederives_features_of_unchanged_records(hospital: 
     assert hospital.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source).features is None
     schema = hospital.twins.schema.model_copy(update={"name": "second"})
     newer = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, schema)
-    receipt = newer.ingest(SYSTEM, source)
+    receipt = newer.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source)
     assert receipt.features is not None
     assert receipt.features.schema == schema.fingerprint()
-    assert newer.ingest(SYSTEM, source).features is None
+    assert newer.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), source).features is None
 
 
 def test_a_patient_without_any_feature_has_no_vector(hospital: Hospital) -> None:

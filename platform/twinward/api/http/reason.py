@@ -100,9 +100,7 @@ def access_context(
         stated_by: the dependency that reads what is stated.
     """
 
-    async def context(
-        principal: Annotated[Principal, Depends(principal_of)], said: Annotated[Stated, Depends(stated_by)]
-    ) -> AccessContext:
+    async def context(principal: Principal = Depends(principal_of), said: Stated = Depends(stated_by)) -> AccessContext:
         otherwise = usual if isinstance(usual, Purpose) else usual(principal)
         return AccessContext(principal, said.purpose or otherwise, said.justification)
 

@@ -64,7 +64,7 @@ class Editing:
         """Keep a new resource under an id of the node's own making; an id it came with is replaced, as FHIR asks.
 
         Args:
-            principal, resource_type, body, purpose, justification: who creates what, and why.
+            context, resource_type, body: who creates what, and why.
             unless: write nothing if there is one such resource already (``If-None-Exist``).
 
         Raises:
