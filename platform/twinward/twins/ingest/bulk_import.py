@@ -65,7 +65,8 @@ class BulkImport:
     """One import of many batches. ``finish`` derives the features of the twins it touched.
 
     Args:
-        twins, vault, access, clock: the node's.
+        twins: for what goes the way of every single import, and the turn it is taken in.
+        vault, access, clock: the node's.
         context: who imports, and why.
         least: new records of one patient and category that make a segment.
     """
