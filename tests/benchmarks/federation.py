@@ -16,25 +16,24 @@ from scipy.stats import t as student_t
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
 from twinward.core.clock import FixedClock
-from twinward.federation.accountant import calibrate, charged_epsilon, gaussian_epsilon
-from twinward.federation.baselines import train_without_privacy
-from twinward.federation.detector import build_detector
-from twinward.federation.evaluation import Benchmark as TestStays
-from twinward.federation.evaluation import Origin, measure_detector
-from twinward.federation.normalise import normalise
-from twinward.federation.private_sum import decode
-from twinward.federation.secure_sum import open_sum
+from twinward.federation.aggregation.secure_aggregation import open_sum
+from twinward.federation.coordinator import Coordinator
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import normalise
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark as TestStays
+from twinward.federation.evaluation.benchmark import Origin, measure_detector, train_without_privacy
+from twinward.federation.privacy.accountant import calibrate, charged_epsilon, gaussian_epsilon
+from twinward.federation.privacy.dp_sum import decode
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
-from twinward.federation.training import Coordinator
 
 FIRST_SEED = 7100
 """Seeds that neither the defaults nor the tests nor the demo use."""
 
 
 def _study(kind: str, name: str, epsilon: float = 3.0, **changes: Any) -> StudyProtocol:
-    make = StudyProtocol.for_moments if kind == "DP-VAR" else StudyProtocol.for_autoencoder
+    make = StudyProtocol.for_dp_var if kind == "DP-VAR" else StudyProtocol.for_autoencoder
     return make(name, HOSPITALS, epsilon=epsilon, **changes)
 
 
@@ -105,7 +104,7 @@ def _useful(kind: str, seeds: int) -> list[Row]:
 
 def _aurocs(kind: str, seed: int, epsilons: tuple[float, ...]) -> dict[float, float]:
     """AUROC at each ε and, under infinity, of the same detector trained without privacy."""
-    stays, test = simulated(900, seed), tamper(simulate_stays(1200, seed + 5_000_000), seed + 1)
+    stays, test = simulated(900, seed), inject_anomalies(simulate_stays(1200, seed + 5_000_000), seed + 1)
     found = {}
     for epsilon in epsilons:
         study = _study(kind, f"study-{seed}-{epsilon:.0f}", epsilon)

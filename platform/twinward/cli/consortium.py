@@ -182,7 +182,7 @@ def _calls(node: Node, name: str, value: Any) -> list[Call]:
 
 
 def _cap(node: Node, value: str) -> list[Change | None]:
-    from twinward.federation.privacy_cohort import COHORT
+    from twinward.federation.models import COHORT
 
     hospital, micros = _pair(value)
     return [node.consortium.cap_privacy(hospital, COHORT, micros)]

@@ -28,7 +28,7 @@ from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from twinward.federation.accountant import PrivacyPlan
+    from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.study import StudyProtocol
     from twinward.node import Node
     from twinward_contracts.bindings.model_registry import Model
@@ -87,7 +87,7 @@ def check(
     detector = "lstm-autoencoder"; epsilon = 3.0; clip = 0.3; rounds = 40 (each on a line of its own)
     """
     with errors_taught(as_json=as_json):
-        from twinward.federation.accountant import plan_for
+        from twinward.federation.privacy.accountant import plan_for
         from twinward.federation.study import StudyProtocol
 
         study = StudyProtocol.parse(_fields(file))
@@ -175,7 +175,7 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _budgets(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[_Budget]:
-    from twinward.federation.privacy_cohort import COHORT
+    from twinward.federation.models import COHORT
 
     left = node.consortium.budgets.remaining_privacy
     return [_Budget(name, left(name, COHORT), plan.inverse_variance_micros) for name in study.hospitals]

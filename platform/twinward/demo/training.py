@@ -19,18 +19,18 @@ from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
 from twinward.demo.result import Curve, TrainedModel, Training
 from twinward.features.monitored_stays import Stays, encode_stay, load_stays
-from twinward.federation.accountant import spent_epsilon
-from twinward.federation.evaluation import Benchmark, Measured, Origin
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.coordinator import Coordinator, Progress
+from twinward.federation.detectors.model_file import Model
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark, Measured, Origin
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget
-from twinward.federation.model_file import Model
-from twinward.federation.privacy_cohort import COHORT
-from twinward.federation.secure_sum import HospitalIdentity
+from twinward.federation.models import COHORT
+from twinward.federation.privacy.accountant import spent_epsilon
 from twinward.federation.site_process import SiteProcess
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import deal_stays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
-from twinward.federation.training import Coordinator, Progress
 from twinward.node import SYSTEM, Node, join_as_peer
 from twinward.node.study_source import VaultStays, memory_of
 from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
@@ -60,7 +60,7 @@ def train_across_hospitals(
 
     label = f"demo-{uuid7(node.clock.now_ms())[:13]}"
     studies = (
-        ("DP-VAR", StudyProtocol.for_moments(f"{label}-var", tuple(names), epsilon=epsilon)),
+        ("DP-VAR", StudyProtocol.for_dp_var(f"{label}-var", tuple(names), epsilon=epsilon)),
         ("LSTM autoencoder (Opacus)", StudyProtocol.for_autoencoder(f"{label}-lstm", tuple(names), epsilon=epsilon)),
     )
     benchmark = _benchmark(shares, made_up=stays_file is None)
@@ -147,7 +147,7 @@ def _benchmark(shares: list[Stays], *, made_up: bool) -> Benchmark:
 
     Only made-up stays are pooled in the open, so only then are there figures for training without privacy.
     """
-    test = tamper(simulate_stays(TEST_STAYS, TEST_SEED), TEST_SEED)
+    test = inject_anomalies(simulate_stays(TEST_STAYS, TEST_SEED), TEST_SEED)
     return Benchmark("SYNTHETIC stays", Origin.SYNTHETIC, test, np.concatenate(shares) if made_up else None)
 
 

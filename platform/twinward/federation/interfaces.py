@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from twinward.federation.reservation import ReservedPrivacy
+from twinward.federation.models import ReservedPrivacy
 
 Stays = NDArray[np.float32]
 """Monitoring tensors ``[patients, hours, signals]`` in clinical units, NaN where nothing was measured."""

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from twinward.core.errors import BadInput, Conflict, TwinwardError, Unavailable
 from twinward.federation.errors import BudgetExhausted
-from twinward.federation.privacy_cohort import COHORT
-from twinward.federation.reservation import ReservedPrivacy
+from twinward.federation.models import COHORT, ReservedPrivacy
 from twinward_contracts import bindings
 from twinward_ledger.anchoring.agreement import sign_as
 from twinward_ledger.errors import ChainError, QuorumNotReached, TransactionReverted

@@ -21,16 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.federation.accountant import multiplier_of
-from twinward.federation.answered_rounds import AnsweredRound, AnsweredRounds
-from twinward.federation.detector import Detector, Parameters, build_detector
-from twinward.federation.discrete_gaussian import RandomBytes
-from twinward.federation.errors import KeyRefused, NotPaid, RoundRefused, StaysUnreadable
-from twinward.federation.interfaces import Reservations, StaySource
-from twinward.federation.normalise import Blocks, normalise
-from twinward.federation.private_sum import add_noise, clipped_sum, noise_variance
-from twinward.federation.reservation import require_paid
-from twinward.federation.secure_sum import (
+from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
+from twinward.federation.aggregation.secure_aggregation import (
     HospitalIdentity,
     Masked,
     Roster,
@@ -38,6 +30,13 @@ from twinward.federation.secure_sum import (
     SignedRoundKey,
     round_transcript,
 )
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
+from twinward.federation.errors import KeyRefused, NotPaid, RoundRefused, StaysUnreadable
+from twinward.federation.interfaces import Reservations, StaySource
+from twinward.federation.privacy.accountant import multiplier_of, require_paid
+from twinward.federation.privacy.discrete_gaussian import RandomBytes
+from twinward.federation.privacy.dp_sum import add_noise, clipped_sum, noise_variance
 from twinward.federation.study import StudyProtocol
 
 

@@ -19,11 +19,11 @@ import msgspec
 import numpy as np
 
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
-from twinward.federation.answered_rounds import AnsweredRounds
-from twinward.federation.detector import Parameters
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, Masked, Roster, SignedRoundKey
+from twinward.federation.detectors.detector import Parameters
 from twinward.federation.errors import KeyRefused, NotPaid, RoundAborted, RoundRefused, StaysUnreadable, StudyInvalid
 from twinward.federation.interfaces import Reservations, StaySource
-from twinward.federation.secure_sum import HospitalIdentity, Masked, Roster, SignedRoundKey
 from twinward.federation.site import HospitalSite
 from twinward.federation.study import DetectorKind, StudyProtocol
 

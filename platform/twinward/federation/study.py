@@ -31,12 +31,12 @@ class DetectorKind(StrEnum):
 
     AUTOENCODER = "lstm-autoencoder"
     """LSTM autoencoder by full-batch DP gradient descent."""
-    MOMENTS = "dp-var"
+    DP_VAR = "dp-var"
     """Vector autoregression from one private sum of moments."""
 
 
 class StudyProtocol(BaseModel):
-    """What hospitals agree on. Immutable; made by ``for_autoencoder``, ``for_moments`` or ``parse``.
+    """What hospitals agree on. Immutable; made by ``for_autoencoder``, ``for_dp_var`` or ``parse``.
 
     Attributes:
         study_id: the study's name on the ledger.
@@ -80,7 +80,7 @@ class StudyProtocol(BaseModel):
                 f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude; "
                 "two honest ones must remain for a sum to hide either"
             )
-        if self.detector is DetectorKind.MOMENTS and self.rounds != 1:
+        if self.detector is DetectorKind.DP_VAR and self.rounds != 1:
             raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
         if STUDY_HOURS % self.bins:
             raise ValueError(f"bins: must divide the {STUDY_HOURS} hours of a stay, so 2, 3, 4, 6, 8, 12, 16, 24 or 48")
@@ -102,14 +102,14 @@ class StudyProtocol(BaseModel):
         )
 
     @classmethod
-    def for_moments(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
+    def for_dp_var(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
         """A DP-VAR study with this module's defaults, ε = 3.
 
         Raises:
             StudyInvalid: a change that cannot be run.
         """
         return cls.parse(
-            {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.MOMENTS}
+            {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.DP_VAR}
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
             | changes
         )

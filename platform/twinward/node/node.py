@@ -422,7 +422,7 @@ class Node(Parts):
 
     def known_names(self) -> tuple[str, ...]:
         """Names of hospitals, vendors and cohorts that this node knows: on the chain they stand as digests only."""
-        from twinward.federation.privacy_cohort import COHORT
+        from twinward.federation.models import COHORT
 
         vendors = (vendor.id for vendor in self.accounts.of_role(Role.VENDOR))
         return (self.settings.tenant, *self.settings.witnesses, COHORT, *vendors)

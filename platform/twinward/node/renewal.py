@@ -17,7 +17,7 @@ from twinward.core.config import CONSORTIUM_FILE, Settings
 from twinward.core.errors import BadInput, Conflict
 from twinward.core.private_files import write_public
 from twinward.core.vocabulary import Role
-from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.models import COHORT
 from twinward.node.errors import translated
 from twinward.node.node import Node
 from twinward.node.serving_lock import require_not_served

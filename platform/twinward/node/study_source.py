@@ -12,7 +12,7 @@ from twinward.core.config import Settings
 from twinward.core.restored_home import NotAtWork
 from twinward.features.monitored_stays import Stays
 from twinward.federation.ledger_adapters import LedgerReservations
-from twinward.federation.reservation import ReservedPrivacy
+from twinward.federation.models import ReservedPrivacy
 from twinward.node.homes import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node

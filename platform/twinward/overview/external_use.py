@@ -13,7 +13,7 @@ from typing import Final
 
 from twinward.consortium.membership import refusals_told
 from twinward.core.vocabulary import Role
-from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.models import COHORT
 from twinward.node import Node
 from twinward_contracts.bindings.model_registry import Model
 

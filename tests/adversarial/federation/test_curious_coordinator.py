@@ -10,21 +10,27 @@ from scipy import stats
 
 from tests.integration.federation.kit import HOSPITALS, simulated, site_of, sites
 from twinward.core.errors import BadInput
-from twinward.federation.accountant import plan_for
-from twinward.federation.detector import build_detector
+from twinward.federation.aggregation.secure_aggregation import (
+    HospitalIdentity,
+    Masked,
+    RoundSecret,
+    SignedRoundKey,
+    open_sum,
+)
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.dp_var import DpVarDetector
 from twinward.federation.errors import KeyRefused, RoundRefused
-from twinward.federation.moments import MomentsDetector
-from twinward.federation.normalise import normalise
-from twinward.federation.private_sum import clipped_sum, noise_variance
-from twinward.federation.secure_sum import HospitalIdentity, Masked, RoundSecret, SignedRoundKey, open_sum
+from twinward.federation.privacy.accountant import plan_for
+from twinward.federation.privacy.dp_sum import clipped_sum, noise_variance
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import StudyProtocol
 
 STAYS = simulated(60, seed=9)
-VAR = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180)
+VAR = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=180)
 AE = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=3, hidden=4, expected_patients=180)
-NOTHING = np.zeros(MomentsDetector.dimension)
+NOTHING = np.zeros(DpVarDetector.dimension)
 
 
 def joined(study: StudyProtocol) -> list[HospitalSite]:
@@ -40,7 +46,7 @@ def one_round(made: list[HospitalSite], number: int, parameters: np.ndarray) -> 
 
 
 def own_sum(name: str) -> np.ndarray:
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     blocks = normalise(STAYS[name], VAR.bins)
     return clipped_sum(detector.contributions(NOTHING, blocks), VAR.clip, detector.dimension)
 
@@ -61,7 +67,7 @@ def test_a_masked_update_looks_uniform_and_tells_nothing_of_the_update() -> None
 def test_a_colluding_hospital_still_faces_the_whole_promised_noise() -> None:
     """Coordinator and south pool everything south knows: what remains hides east and north behind σ²Δ²."""
     honest = 2
-    share = noise_variance(plan_for(VAR).noise_multiplier, MomentsDetector.dimension, honest)
+    share = noise_variance(plan_for(VAR).noise_multiplier, DpVarDetector.dimension, honest)
     noise = open_sum(one_round(joined(VAR), 1, NOTHING), HOSPITALS) - sum(own_sum(name) for name in HOSPITALS)
     assert noise.astype(float).std() == pytest.approx(np.sqrt(3 * share), rel=0.08)
     assert honest * share >= (plan_for(VAR).noise_multiplier * 2**24) ** 2
@@ -106,7 +112,7 @@ def test_a_coordinator_that_plays_two_hospitals_gets_nothing() -> None:
 
 def test_keys_of_another_run_cannot_be_replayed() -> None:
     old = [site.open_round(1) for site in joined(VAR)]
-    made = joined(StudyProtocol.for_moments("var-2", HOSPITALS, expected_patients=180))
+    made = joined(StudyProtocol.for_dp_var("var-2", HOSPITALS, expected_patients=180))
     own = made[0].open_round(1)
     with pytest.raises(KeyRefused, match="another study"):
         made[0].contribute(1, NOTHING, [own, old[1], old[2]])
@@ -117,7 +123,7 @@ def test_two_protocols_under_one_name_do_not_mix() -> None:
     east, north, south = sites(STAYS)
     east.join(VAR)
     for site in (north, south):
-        site.join(StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180, epsilon=10.0))
+        site.join(StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=180, epsilon=10.0))
     keys = [site.open_round(1) for site in (east, north, south)]
     for site in (east, north, south):
         with pytest.raises(KeyRefused):
@@ -162,7 +168,7 @@ def test_a_poisoned_record_weighs_no_more_than_any_other() -> None:
     """One patient's chart full of absurd values moves the exact sum by at most one clipped contribution."""
     poisoned = STAYS["east"].copy()
     poisoned[0] = 3e38
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     clean, dirty = (
         clipped_sum(detector.contributions(NOTHING, normalise(held, VAR.bins)), VAR.clip, detector.dimension)
         for held in (STAYS["east"], poisoned)

@@ -9,20 +9,20 @@ import pytest
 
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
 from twinward.core.clock import FixedClock
-from twinward.federation.detector import Parameters
+from twinward.federation.aggregation.secure_aggregation import Masked, SignedRoundKey
+from twinward.federation.coordinator import Coordinator
+from twinward.federation.detectors.detector import Parameters
 from twinward.federation.errors import SumImplausible
-from twinward.federation.evaluation import Benchmark, Origin
-from twinward.federation.private_sum import UNIT
-from twinward.federation.secure_sum import Masked, SignedRoundKey
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark, Origin
+from twinward.federation.privacy.dp_sum import UNIT
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
-from twinward.federation.training import Coordinator
 
 STAYS = simulated(60, seed=7)
-BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(60, 3), 1))
-MOMENTS = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180)
+BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, inject_anomalies(simulate_stays(60, 3), 1))
+MOMENTS = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=180)
 AE = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=2, hidden=2, expected_patients=180)
 
 Lie = Callable[[Masked], Masked]
@@ -79,5 +79,5 @@ def test_a_hospital_with_huge_noise_registers_nothing(study: StudyProtocol, lie:
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 10.0])
 def test_honest_sums_pass_whatever_the_privacy(epsilon: float) -> None:
     for seed in range(3):
-        study = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=180, epsilon=epsilon)
+        study = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=180, epsilon=epsilon)
         Coordinator(sites(STAYS, seed), MemoryBudget(), MemoryRegistry(), FixedClock()).run(study, BENCHMARK)

@@ -17,14 +17,16 @@ from scipy import stats
 
 from tests.integration.federation.kit import HOSPITALS, site_of
 from twinward.features.monitored_stays import Stays
-from twinward.federation import private_sum, secure_sum, site
-from twinward.federation.autoencoder import AutoencoderDetector
-from twinward.federation.detector import Detector, Parameters, build_detector
+from twinward.federation import site
+from twinward.federation.aggregation import secure_aggregation
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.autoencoder import AutoencoderDetector
+from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
+from twinward.federation.detectors.dp_var import DpVarDetector
 from twinward.federation.errors import KeyRefused
-from twinward.federation.moments import MomentsDetector
-from twinward.federation.normalise import Blocks, normalise
-from twinward.federation.private_sum import UNIT, sensitivity
-from twinward.federation.secure_sum import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum
+from twinward.federation.privacy import dp_sum
+from twinward.federation.privacy.dp_sum import UNIT, sensitivity
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import HeldStays
@@ -36,7 +38,7 @@ MANY = 1026
 """Beyond the borders of both detectors' chunks."""
 BORDERS = (0, 255, 256, 511, 512, 1023, 1024, 1025)
 
-MOMENTS = StudyProtocol.for_moments("m", HOSPITALS, bins=4, clip=0.5, expected_patients=3 * MANY)
+MOMENTS = StudyProtocol.for_dp_var("m", HOSPITALS, bins=4, clip=0.5, expected_patients=3 * MANY)
 GRADIENTS = StudyProtocol.for_autoencoder(
     "g", HOSPITALS, bins=3, hidden=2, rounds=2, clip=1e-3, expected_patients=3 * MANY
 )
@@ -144,7 +146,7 @@ def noise_comes_from_the_systems_source() -> None:
         drawn += size
         return os.urandom(size)
 
-    noise = private_sum.add_noise(np.zeros(1000, np.int64), 1 << 40, counting)
+    noise = dp_sum.add_noise(np.zeros(1000, np.int64), 1 << 40, counting)
     assert drawn >= 8 * len(noise)
 
 
@@ -180,27 +182,27 @@ Patch = pytest.MonkeyPatch
 
 
 def no_clip(patch: Patch) -> None:
-    patch.setattr(private_sum, "clipped_integers", lambda rows, clip: np.rint(rows / clip * UNIT).astype(np.int64))
+    patch.setattr(dp_sum, "clipped_integers", lambda rows, clip: np.rint(rows / clip * UNIT).astype(np.int64))
 
 
 def clip_each_coordinate(patch: Patch) -> None:
     def clipped(rows: np.ndarray, clip: float) -> np.ndarray:
         return np.rint(np.clip(rows, -clip, clip) / clip * UNIT).astype(np.int64)
 
-    patch.setattr(private_sum, "clipped_integers", clipped)
+    patch.setattr(dp_sum, "clipped_integers", clipped)
 
 
 def clip_each_hour(patch: Patch) -> None:
-    clipped, honest = private_sum.clipped_integers, MomentsDetector.contributions
+    clipped, honest = dp_sum.clipped_integers, DpVarDetector.contributions
 
-    def hourly(self: MomentsDetector, parameters: Parameters, blocks: Blocks) -> Iterator[np.ndarray]:
+    def hourly(self: DpVarDetector, parameters: Parameters, blocks: Blocks) -> Iterator[np.ndarray]:
         total = np.zeros((len(blocks), self.dimension))
         for step in range(blocks.shape[1] - 1):
             rows = np.concatenate(list(honest(self, parameters, blocks[:, step : step + 2])))
             total += clipped(rows, MOMENTS.clip) * (MOMENTS.clip / UNIT)
         yield total
 
-    patch.setattr(MomentsDetector, "contributions", hourly)
+    patch.setattr(DpVarDetector, "contributions", hourly)
     no_clip(patch)
 
 
@@ -238,7 +240,7 @@ def a_patient_twice_at_a_border(kind: type[Detector]) -> Callable[[Patch], None]
 
 
 def shares_of_all(patch: Patch) -> None:
-    honest = private_sum.noise_variance
+    honest = dp_sum.noise_variance
     patch.setattr(site, "noise_variance", lambda multiplier, dimension, _: honest(multiplier, dimension, 3))
 
 
@@ -261,22 +263,22 @@ def epsilon_for_each_round(patch: Patch) -> None:
 
 
 def noise_5_percent_low(patch: Patch) -> None:
-    honest = private_sum.noise_variance
+    honest = dp_sum.noise_variance
     patch.setattr(site, "noise_variance", lambda *given: int(honest(*given) * 0.95**2))
 
 
 def the_same_noise_every_round(patch: Patch) -> None:
-    honest, kept = private_sum.discrete_gaussian, dict[tuple[int, int], np.ndarray]()
+    honest, kept = dp_sum.discrete_gaussian, dict[tuple[int, int], np.ndarray]()
 
     def same(size: int, variance: int, random_bytes: Callable[[int], bytes]) -> np.ndarray:
         return kept.setdefault((size, variance), honest(size, variance, random_bytes))
 
-    patch.setattr(private_sum, "discrete_gaussian", same)
+    patch.setattr(dp_sum, "discrete_gaussian", same)
 
 
 def a_seeded_source(patch: Patch) -> None:
-    honest, stream = private_sum.discrete_gaussian, np.random.default_rng(7)
-    patch.setattr(private_sum, "discrete_gaussian", lambda size, variance, _: honest(size, variance, stream.bytes))
+    honest, stream = dp_sum.discrete_gaussian, np.random.default_rng(7)
+    patch.setattr(dp_sum, "discrete_gaussian", lambda size, variance, _: honest(size, variance, stream.bytes))
 
 
 def a_seeded_default(patch: Patch) -> None:
@@ -285,12 +287,12 @@ def a_seeded_default(patch: Patch) -> None:
 
 
 def masks_of_32_bits(patch: Patch) -> None:
-    honest = secure_sum._pair_stream
-    patch.setattr(secure_sum, "_pair_stream", lambda *given: honest(*given) & np.uint64(0xFFFFFFFF))
+    honest = secure_aggregation._pair_stream
+    patch.setattr(secure_aggregation, "_pair_stream", lambda *given: honest(*given) & np.uint64(0xFFFFFFFF))
 
 
 def unsigned_keys(patch: Patch) -> None:
-    patch.setattr(secure_sum, "verify_round_keys", lambda *_: None)
+    patch.setattr(secure_aggregation, "verify_round_keys", lambda *_: None)
 
 
 Check = Callable[[], None]
@@ -303,7 +305,7 @@ MUTANTS: list[tuple[Callable[[Patch], None], Check]] = [
     (clip_each_hour, moments_are_bounded),
     (statistics_of_the_data, moments_are_bounded),
     (one_gradient_for_the_batch, a_row_is_one_patients_own),
-    (a_patient_twice_at_a_border(MomentsDetector), moments_are_bounded),
+    (a_patient_twice_at_a_border(DpVarDetector), moments_are_bounded),
     (a_patient_twice_at_a_border(AutoencoderDetector), gradients_are_bounded),
     (shares_of_all, noise_is_what_two_honest_hospitals_of_three_owe),
     (a_silent_hospital, noise_is_what_two_honest_hospitals_of_three_owe),

@@ -24,13 +24,13 @@ from tests.integration.federation.kit import (
     sites,
 )
 from twinward.core.errors import Unavailable
-from twinward.federation.accountant import cost_of
-from twinward.federation.answered_rounds import AnsweredRound, AnsweredRounds
-from twinward.federation.detector import build_detector
+from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
+from twinward.federation.aggregation.secure_aggregation import Masked, RoundSecret, SignedRoundKey
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.dp_var import DpVarDetector
 from twinward.federation.errors import NotPaid, RoundAborted, RoundRefused
-from twinward.federation.moments import MomentsDetector
-from twinward.federation.reservation import ReservedPrivacy, require_paid
-from twinward.federation.secure_sum import Masked, RoundSecret, SignedRoundKey
+from twinward.federation.models import ReservedPrivacy
+from twinward.federation.privacy.accountant import cost_of, require_paid
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_process import SiteProcess
 from twinward.federation.stays.sources import HeldStays, SimulatedStays
@@ -38,9 +38,9 @@ from twinward.federation.study import StudyProtocol
 from twinward_contracts.bindings import name_id
 
 STAYS = simulated(20, seed=3)
-VAR = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=60)
+VAR = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=60)
 AE = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=3, hidden=2, expected_patients=60)
-NOTHING = np.zeros(MomentsDetector.dimension)
+NOTHING = np.zeros(DpVarDetector.dimension)
 START = build_detector(AE).untrained()
 
 
@@ -70,7 +70,7 @@ def test_forty_studies_on_one_set_of_sites_and_no_ledger_anywhere() -> None:
         )
         for number in range(40):
             with pytest.raises(NotPaid):
-                east.join(StudyProtocol.for_moments(f"x-{number}", HOSPITALS, expected_patients=60))
+                east.join(StudyProtocol.for_dp_var(f"x-{number}", HOSPITALS, expected_patients=60))
             with pytest.raises(NotPaid):
                 HospitalSite(IDENTITIES["east"], ROSTER, Unread()).join(VAR)
 
@@ -110,9 +110,7 @@ def test_a_reservation_of_anything_else_pays_for_nothing(
 
 def test_a_cheaper_protocol_of_the_same_name_pays_for_no_dearer_one() -> None:
     budget = MemoryBudget()
-    budget.reserve(
-        StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=60, epsilon=0.1).fingerprint(), (), 9
-    )
+    budget.reserve(StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=60, epsilon=0.1).fingerprint(), (), 9)
     with pytest.raises(NotPaid, match="no reservation names this protocol"):
         site_of("east", Unread(), reservations=budget).join(VAR)
 

@@ -16,7 +16,7 @@ from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import Conflict
 from twinward.federation.ledger_adapters import LedgerPrivacyBudget
-from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.models import COHORT
 from twinward.node import Node, create_node
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import PrivacyAccount, QuorumSignature, name_id

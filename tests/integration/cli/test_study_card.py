@@ -7,7 +7,7 @@ import json
 
 from tests.integration.cli.conftest import Hospital
 from twinward.federation.ledger_adapters import LedgerPrivacyBudget
-from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.models import COHORT
 from twinward.node import open_node
 
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from twinward.core.errors import Conflict
 from twinward.features.monitored_stays import Stays
-from twinward.federation.answered_rounds import AnsweredRounds
-from twinward.federation.discrete_gaussian import RandomBytes
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import BudgetExhausted
 from twinward.federation.interfaces import Reservations, StaySource
-from twinward.federation.privacy_cohort import COHORT
-from twinward.federation.reservation import ReservedPrivacy
-from twinward.federation.secure_sum import HospitalIdentity
+from twinward.federation.models import COHORT, ReservedPrivacy
+from twinward.federation.privacy.discrete_gaussian import RandomBytes
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import HeldStays

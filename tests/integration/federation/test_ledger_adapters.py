@@ -11,23 +11,22 @@ import pytest
 from tests.integration.federation.kit import HOSPITALS, simulated, sites
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Conflict, Unavailable
-from twinward.federation.accountant import plan_for, spent_epsilon
+from twinward.federation.coordinator import Coordinator
 from twinward.federation.errors import BudgetExhausted, NotPaid
-from twinward.federation.evaluation import Benchmark, Origin
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark, Origin
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
-from twinward.federation.privacy_cohort import COHORT
-from twinward.federation.reservation import require_paid
+from twinward.federation.models import COHORT
+from twinward.federation.privacy.accountant import plan_for, require_paid, spent_epsilon
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
-from twinward.federation.training import Coordinator
 from twinward_contracts import bindings
 from twinward_ledger.anchoring.agreement import sign_as
 from twinward_ledger.chains.embedded import EmbeddedChain
 from twinward_ledger.errors import ChainUnavailable
 from twinward_ledger.testing.consortium import hospitals_on, seeded
 
-STUDY = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=90)
+STUDY = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=90)
 COST = plan_for(STUDY).inverse_variance_micros
 KEYS = {name: seeded(name) for name in HOSPITALS}
 
@@ -53,7 +52,7 @@ def test_a_study_is_paid_for_and_registered_on_the_chain(chain: EmbeddedChain, c
     budget, models = contract, bindings.ModelRegistry.deploy(chain, contract.address)
     for hospital in HOSPITALS:
         cap(budget, hospital, COST + 1000)
-    benchmark = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(100, 41), 42))
+    benchmark = Benchmark("simulated", Origin.SYNTHETIC, inject_anomalies(simulate_stays(100, 41), 42))
     stays = simulated(30, seed=6)
 
     def run(study: StudyProtocol, seed: int) -> Coordinator:
@@ -71,7 +70,7 @@ def test_a_study_is_paid_for_and_registered_on_the_chain(chain: EmbeddedChain, c
         assert (account.spent_micros, account.reserved_micros) == (COST, 0)
         assert spent_epsilon(account.spent_micros, 1e-5) == pytest.approx(3.0, rel=1e-5)
 
-    again = StudyProtocol.for_moments("var-2", HOSPITALS, expected_patients=90)
+    again = StudyProtocol.for_dp_var("var-2", HOSPITALS, expected_patients=90)
     with pytest.raises(BudgetExhausted, match="1000 millionths"):
         run(again, 2).run(again, benchmark)
     assert models.count() == 1

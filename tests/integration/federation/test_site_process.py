@@ -23,22 +23,22 @@ from tests.integration.federation.kit import (
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
 from twinward.federation import site_process
+from twinward.federation.aggregation.secure_aggregation import SignedRoundKey, open_sum
+from twinward.federation.coordinator import Coordinator
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
-from twinward.federation.evaluation import Benchmark, Origin
-from twinward.federation.secure_sum import SignedRoundKey, open_sum
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark, Origin
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_process import SiteProcess
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import HeldStays, SimulatedStays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import tamper
-from twinward.federation.training import Coordinator
 
-BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, tamper(simulate_stays(200, 41), 42))
+BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, inject_anomalies(simulate_stays(200, 41), 42))
 
 
 def study(name: str) -> StudyProtocol:
-    return StudyProtocol.for_moments(name, HOSPITALS, expected_patients=300)
+    return StudyProtocol.for_dp_var(name, HOSPITALS, expected_patients=300)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_errors_keep_their_type_across_the_pipe(processes: list[SiteProcess]) ->
     with pytest.raises(BadInput, match="64-bit floats"):
         processes[0]._ask(site_process._Contribute(1, b"odd", []), site_process._Update)
     with pytest.raises(KeyRefused, match="not of the hospitals whose keys"):
-        processes[0].join(StudyProtocol.for_moments("var-1", ("a", "b", "c")))
+        processes[0].join(StudyProtocol.for_dp_var("var-1", ("a", "b", "c")))
 
 
 def test_stays_sent_at_the_start_do_not_show_in_the_coordinator() -> None:

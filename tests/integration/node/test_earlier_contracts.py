@@ -17,7 +17,7 @@ from twinward.consortium.membership import Addresses
 from twinward.core.config import CONSORTIUM_FILE, Settings
 from twinward.core.errors import Conflict, Unavailable
 from twinward.core.vocabulary import Role
-from twinward.federation.privacy_cohort import COHORT
+from twinward.federation.models import COHORT
 from twinward.node import create_node, open_node
 from twinward.node.renewal import renew
 from twinward_contracts.artefacts import Artefact

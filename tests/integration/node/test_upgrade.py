@@ -19,7 +19,7 @@ from twinward.access.accounts import SignInRefused
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.federation.answered_rounds import AnsweredRounds
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.node import Node, open_node
 from twinward.node.study_source import MEMORY_FILE
 from twinward.vault.interfaces import Member

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.federation.kit import HOSPITALS
-from twinward.federation.accountant import gaussian_delta, multiplier_of
-from twinward.federation.detector import build_detector
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import normalise
 from twinward.federation.errors import StudyInvalid
-from twinward.federation.normalise import normalise
-from twinward.federation.private_sum import clipped_sum, noise_variance, sensitivity
+from twinward.federation.privacy.accountant import gaussian_delta, multiplier_of
+from twinward.federation.privacy.dp_sum import clipped_sum, noise_variance, sensitivity
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import DetectorKind, StudyProtocol
 
@@ -39,7 +39,7 @@ PROTOCOLS = st.fixed_dictionaries(
 
 
 def accepted(fields: dict[str, Any]) -> StudyProtocol:
-    moments = fields["detector"] is DetectorKind.MOMENTS
+    moments = fields["detector"] is DetectorKind.DP_VAR
     return StudyProtocol.parse(fields | ({"rounds": 1} if moments else {}))
 
 
@@ -68,4 +68,4 @@ def test_the_noise_of_every_accepted_protocol_can_be_drawn_and_keeps_its_promise
 @given(st.floats(max_value=1e-6, exclude_max=True) | st.floats(min_value=1e6, exclude_min=True))
 def test_no_other_clip_is_accepted(clip: float) -> None:
     with pytest.raises(StudyInvalid, match="clip"):
-        StudyProtocol.for_moments("any", HOSPITALS, clip=clip)
+        StudyProtocol.for_dp_var("any", HOSPITALS, clip=clip)

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 
 from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER
 from twinward.features.monitored_stays import SIGNALS, BadStay, decode_stay, encode_stay
-from twinward.federation.private_sum import UNIT, clipped_integers, clipped_sum, decode, noise_variance, sensitivity
-from twinward.federation.secure_sum import RoundSecret, open_sum
+from twinward.federation.aggregation.secure_aggregation import RoundSecret, open_sum
+from twinward.federation.privacy.dp_sum import UNIT, clipped_integers, clipped_sum, decode, noise_variance, sensitivity
 
 ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=True)
 CLIPS = st.floats(1e-6, 1e6)

@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
-from twinward.federation.accountant import (
+from twinward.federation.privacy.accountant import (
     calibrate,
     charged_epsilon,
     gaussian_delta,
@@ -72,7 +72,7 @@ def test_a_plan_is_integers_rounded_up() -> None:
 
 
 def test_spends_add_up_in_inverse_variance() -> None:
-    plan = plan_for(StudyProtocol.for_moments("s", HOSPITALS))
+    plan = plan_for(StudyProtocol.for_dp_var("s", HOSPITALS))
     once, twice = plan.inverse_variance_micros, 2 * plan.inverse_variance_micros
     assert spent_epsilon(once, 1e-5) == pytest.approx(3.0, rel=1e-5)
     assert spent_epsilon(twice, 1e-5) == pytest.approx(charged_epsilon(plan.noise_multiplier, 2, 1e-5), rel=1e-5)

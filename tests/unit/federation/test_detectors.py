@@ -8,11 +8,11 @@ import torch
 
 from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
-from twinward.federation.autoencoder import AutoencoderDetector
-from twinward.federation.descent import AdamDescent
-from twinward.federation.detector import Detector, build_detector
-from twinward.federation.moments import MomentsDetector, fit
-from twinward.federation.normalise import normalise
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.adam import AdamDescent
+from twinward.federation.detectors.autoencoder import AutoencoderDetector
+from twinward.federation.detectors.detector import Detector, normalise
+from twinward.federation.detectors.dp_var import DpVarDetector, fit
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 
@@ -24,7 +24,7 @@ def autoencoder(**changes: object) -> AutoencoderDetector:
 
 
 def each() -> list[Detector]:
-    return [autoencoder(), MomentsDetector()]
+    return [autoencoder(), DpVarDetector()]
 
 
 def test_rows_are_each_patients_own_gradient() -> None:
@@ -94,7 +94,7 @@ def test_moments_find_the_process_behind_them() -> None:
     for step in range(1, 12):
         levels[:, step] = levels[:, step - 1] @ (np.eye(24) + W).T + random.normal(0, 0.3, (3000, 24))
     blocks = levels.astype(np.float32)
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     model = fit(detector.summed(detector.untrained(), blocks))
     # The ridge of 0.02 beside a variance of 0.18 to 0.25 shrinks W by about a tenth.
     np.testing.assert_allclose(model.W, 0.9 * W, atol=0.03)
@@ -102,13 +102,13 @@ def test_moments_find_the_process_behind_them() -> None:
 
 
 def test_moments_survive_noise_that_breaks_definiteness() -> None:
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     noisy = np.random.default_rng(0).normal(0, 1e4, detector.dimension)
     assert np.isfinite(detector.scores(noisy, BLOCKS)).all()
 
 
 def test_untrained_moments_score_plain_change() -> None:
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     change = (np.diff(BLOCKS.astype(float), axis=1) ** 2).sum(2).mean(1)
     np.testing.assert_allclose(detector.scores(detector.untrained(), BLOCKS), change)
 
@@ -127,5 +127,5 @@ def test_descent_is_adam() -> None:
 
 
 def test_the_protocol_names_the_detector() -> None:
-    assert isinstance(build_detector(StudyProtocol.for_moments("s", HOSPITALS)), MomentsDetector)
+    assert isinstance(build_detector(StudyProtocol.for_dp_var("s", HOSPITALS)), DpVarDetector)
     assert isinstance(build_detector(StudyProtocol.for_autoencoder("s", HOSPITALS)), AutoencoderDetector)

@@ -12,8 +12,8 @@ from scipy import stats
 
 from tests.integration.federation.kit import seeded_bytes
 from twinward.core.errors import BadInput
-from twinward.federation import discrete_gaussian as module
-from twinward.federation.discrete_gaussian import discrete_gaussian
+from twinward.federation.privacy import discrete_gaussian as module
+from twinward.federation.privacy.discrete_gaussian import discrete_gaussian
 
 
 def law(variance: int) -> tuple[np.ndarray, np.ndarray]:

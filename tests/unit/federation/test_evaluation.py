@@ -7,12 +7,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from twinward.core.errors import BadInput
-from twinward.federation.evaluation import measure
+from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays, inject_anomalies
+from twinward.federation.evaluation.benchmark import measure
 from twinward.federation.stays.simulated import simulate_stays
-from twinward.federation.tampering import KINDS, TamperedStays, Tampering, tamper
 
 STAYS = simulate_stays(300, 1)
-TEST = tamper(STAYS, seed=2)
+TEST = inject_anomalies(STAYS, seed=2)
 
 
 def test_tampering_is_labelled_truly() -> None:
@@ -21,29 +21,29 @@ def test_tampering_is_labelled_truly() -> None:
     )
     assert not same[TEST.labels].any()
     assert same[~TEST.labels].all()
-    assert set(TEST.kinds) == {Tampering.NONE, *KINDS}
+    assert set(TEST.kinds) == {Anomaly.NONE, *KINDS}
     assert 0.1 < TEST.labels.mean() < 0.3
 
 
 def test_tampering_leaves_missingness_alone_but_for_swaps() -> None:
     for before, after, kind in zip(STAYS, TEST.stays, TEST.kinds, strict=True):
-        if kind is not Tampering.SWAP:
+        if kind is not Anomaly.SWAP:
             assert np.array_equal(np.isnan(before), np.isnan(after))
 
 
 def test_tampering_repeats_itself_and_keeps_its_input() -> None:
     before = STAYS.copy()
-    again = tamper(STAYS, seed=2)
+    again = inject_anomalies(STAYS, seed=2)
     assert np.array_equal(again.stays, TEST.stays, equal_nan=True)
     assert again.kinds == TEST.kinds
     assert np.array_equal(before, STAYS, equal_nan=True)
-    assert tamper(STAYS, seed=3).kinds != TEST.kinds
+    assert inject_anomalies(STAYS, seed=3).kinds != TEST.kinds
 
 
 @pytest.mark.parametrize("arguments", [{"share": 0.0}, {"share": 1.0}, {"stays": STAYS[:1]}])
 def test_tampering_refuses_what_it_cannot_do(arguments: dict[str, object]) -> None:
     with pytest.raises(BadInput):
-        tamper(**({"stays": STAYS, "seed": 1} | arguments))  # type: ignore[arg-type]
+        inject_anomalies(**({"stays": STAYS, "seed": 1} | arguments))  # type: ignore[arg-type]
 
 
 def test_auroc_with_its_interval_and_curve() -> None:
@@ -72,4 +72,4 @@ def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(BadInput):
         measure("x", np.full(300, np.nan), TEST)
     with pytest.raises(BadInput, match="tampered and untouched"):
-        measure("x", np.zeros(300), TamperedStays(STAYS, (Tampering.NONE,) * 300))
+        measure("x", np.zeros(300), LabelledStays(STAYS, (Anomaly.NONE,) * 300))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.integration.federation.kit import HOSPITALS
+from twinward.federation.detectors.dp_var import DpVarDetector
+from twinward.federation.detectors.model_file import Model, read_model
 from twinward.federation.errors import ModelFileInvalid
-from twinward.federation.model_file import Model, read_model
-from twinward.federation.moments import MomentsDetector
 from twinward.federation.study import StudyProtocol
 
-STUDY = StudyProtocol.for_moments("icu-1", HOSPITALS)
-MODEL = Model(STUDY, np.random.default_rng(1).normal(size=MomentsDetector.dimension))
+STUDY = StudyProtocol.for_dp_var("icu-1", HOSPITALS)
+MODEL = Model(STUDY, np.random.default_rng(1).normal(size=DpVarDetector.dimension))
 
 
 def test_round_trip_is_exact() -> None:
@@ -27,7 +27,7 @@ def test_round_trip_is_exact() -> None:
 
 def test_the_hash_follows_protocol_and_parameters() -> None:
     assert Model(STUDY, MODEL.parameters + 1e-12).hash() != MODEL.hash()
-    other = StudyProtocol.for_moments("icu-2", HOSPITALS)
+    other = StudyProtocol.for_dp_var("icu-2", HOSPITALS)
     assert Model(other, MODEL.parameters).hash() != MODEL.hash()
 
 
@@ -52,7 +52,7 @@ def file_of(protocol: bytes, parameters: bytes) -> bytes:
             "protocol not canonical",
             file_of(json.dumps(json.loads(STUDY.canonical()), indent=1).encode(), MODEL.parameters.tobytes()),
         ),
-        ("infinite parameter", file_of(STUDY.canonical(), np.full(MomentsDetector.dimension, np.inf).tobytes())),
+        ("infinite parameter", file_of(STUDY.canonical(), np.full(DpVarDetector.dimension, np.inf).tobytes())),
         ("too large", b"TWMODEL1" + bytes(17 << 20)),
     ],
 )

@@ -59,9 +59,9 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 def test_dp_var_has_one_round() -> None:
-    assert StudyProtocol.for_moments("icu-1", HOSPITALS).rounds == 1
+    assert StudyProtocol.for_dp_var("icu-1", HOSPITALS).rounds == 1
     with pytest.raises(StudyInvalid, match="rounds must be 1"):
-        StudyProtocol.for_moments("icu-1", HOSPITALS, rounds=2)
+        StudyProtocol.for_dp_var("icu-1", HOSPITALS, rounds=2)
 
 
 def test_fingerprint_follows_every_field() -> None:
@@ -70,7 +70,7 @@ def test_fingerprint_follows_every_field() -> None:
     changes: dict[str, Any] = {
         "study_id": "icu-2",
         "hospitals": ("a", "b", "c", "d"),
-        "detector": DetectorKind.MOMENTS,
+        "detector": DetectorKind.DP_VAR,
         "epsilon": 2.0,
         "delta": 1e-6,
         "colluding": 0,

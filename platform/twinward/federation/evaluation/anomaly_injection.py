@@ -24,7 +24,7 @@ _SPAN: Final = 1 / 3
 """Share of the stay that a shift, a freeze or noise lasts."""
 
 
-class Tampering(StrEnum):
+class Anomaly(StrEnum):
     """What was done to a stay."""
 
     NONE = "none"
@@ -34,11 +34,11 @@ class Tampering(StrEnum):
     SWAP = "swap"
 
 
-KINDS: Final = (Tampering.SHIFT, Tampering.FREEZE, Tampering.NOISE, Tampering.SWAP)
+KINDS: Final = (Anomaly.SHIFT, Anomaly.FREEZE, Anomaly.NOISE, Anomaly.SWAP)
 
 
 @dataclass(frozen=True)
-class TamperedStays:
+class LabelledStays:
     """Stays of which some were tampered with.
 
     Attributes:
@@ -47,15 +47,15 @@ class TamperedStays:
     """
 
     stays: Stays
-    kinds: tuple[Tampering, ...]
+    kinds: tuple[Anomaly, ...]
 
     @property
     def labels(self) -> NDArray[np.bool_]:
         """Which were tampered with, ``[patients]``."""
-        return np.array([kind is not Tampering.NONE for kind in self.kinds])
+        return np.array([kind is not Anomaly.NONE for kind in self.kinds])
 
 
-def tamper(stays: Stays, seed: int, *, share: float = 0.2) -> TamperedStays:
+def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2) -> LabelledStays:
     """A copy of ``stays`` of which about ``share`` is tampered with; the same seed does the same.
 
     Raises:
@@ -65,20 +65,20 @@ def tamper(stays: Stays, seed: int, *, share: float = 0.2) -> TamperedStays:
         raise BadInput("tampering wants at least two stays and a share between 0 and 1")
     random = np.random.default_rng(seed)
     altered = stays.copy()
-    kinds = [Tampering.NONE] * len(stays)
+    kinds = [Anomaly.NONE] * len(stays)
     for patient in np.flatnonzero(random.random(len(stays)) < share):
         kind = KINDS[random.integers(len(KINDS))]
-        if kind is Tampering.SWAP:
+        if kind is Anomaly.SWAP:
             donor = (patient + random.integers(1, len(stays))) % len(stays)
             half = stays.shape[1] // 2
             altered[patient, half:] = stays[donor, half:]
         else:
             _tamper_vitals(random, altered[patient], kind)
         kinds[patient] = kind
-    return TamperedStays(stays=altered, kinds=tuple(kinds))
+    return LabelledStays(stays=altered, kinds=tuple(kinds))
 
 
-def _tamper_vitals(random: np.random.Generator, stay: Stay, kind: Tampering) -> None:
+def _tamper_vitals(random: np.random.Generator, stay: Stay, kind: Anomaly) -> None:
     """Alter three vitals of one stay in place, over one span."""
     hours = stay.shape[0]
     span = max(1, round(hours * _SPAN))
@@ -87,9 +87,9 @@ def _tamper_vitals(random: np.random.Generator, stay: Stay, kind: Tampering) -> 
         signal = SIGNALS[index]
         cells = stay[start : start + span, index]
         charted = ~np.isnan(cells)
-        if kind is Tampering.SHIFT:
+        if kind is Anomaly.SHIFT:
             cells[charted] += random.choice([-1, 1]) * random.uniform(1.6, 3.2) * signal.half_range
-        elif kind is Tampering.FREEZE:
+        elif kind is Anomaly.FREEZE:
             cells[charted] = signal.middle + random.uniform(-1, 1) * signal.half_range
         else:
             cells[charted] = signal.middle + random.uniform(-4, 4, int(charted.sum())) * signal.half_range

@@ -7,7 +7,7 @@ import pytest
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import SIGNALS
-from twinward.federation.normalise import normalise
+from twinward.federation.detectors.detector import normalise
 from twinward.federation.stays.simulated import simulate_stays
 
 

@@ -14,28 +14,28 @@ from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegi
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
-from twinward.federation.accountant import plan_for
+from twinward.federation.aggregation.secure_aggregation import Masked
+from twinward.federation.coordinator import Coordinator, Progress
+from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.dp_var import DpVarDetector
+from twinward.federation.detectors.model_file import Model, read_model
 from twinward.federation.errors import BudgetExhausted, RoundAborted, StaysUnreadable
-from twinward.federation.evaluation import Benchmark, Origin
+from twinward.federation.evaluation.anomaly_injection import Anomaly, LabelledStays, inject_anomalies
+from twinward.federation.evaluation.benchmark import Benchmark, Origin
 from twinward.federation.interfaces import StaySource
-from twinward.federation.model_file import Model, read_model
-from twinward.federation.moments import MomentsDetector
-from twinward.federation.normalise import normalise
-from twinward.federation.private_sum import UNIT, sensitivity
-from twinward.federation.secure_sum import Masked
+from twinward.federation.privacy.accountant import plan_for
+from twinward.federation.privacy.dp_sum import UNIT, sensitivity
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import StudyProtocol
-from twinward.federation.tampering import TamperedStays, Tampering, tamper
-from twinward.federation.training import Coordinator, Progress
 
 STAYS = simulated(250, seed=4)
 BENCHMARK = Benchmark(
-    "simulated", Origin.SYNTHETIC, tamper(simulate_stays(400, 41), 42), np.concatenate(list(STAYS.values()))
+    "simulated", Origin.SYNTHETIC, inject_anomalies(simulate_stays(400, 41), 42), np.concatenate(list(STAYS.values()))
 )
 PRIVATE_BENCHMARK = Benchmark("simulated", Origin.SYNTHETIC, BENCHMARK.test)
-MOMENTS = StudyProtocol.for_moments("var-1", HOSPITALS, expected_patients=750)
+MOMENTS = StudyProtocol.for_dp_var("var-1", HOSPITALS, expected_patients=750)
 SMALL = StudyProtocol.for_autoencoder("ae-1", HOSPITALS, rounds=3, hidden=4, expected_patients=750)
 
 
@@ -105,10 +105,10 @@ def test_same_seed_and_noise_same_model_other_noise_another() -> None:
 
 def test_the_released_sum_carries_all_hospitals_noise_and_nothing_else() -> None:
     """Noise = released sum minus the exact one; its variance is three shares of which two would do."""
-    from twinward.federation.private_sum import clipped_sum
+    from twinward.federation.privacy.dp_sum import clipped_sum
 
     trained = coordinator().run(MOMENTS, PRIVATE_BENCHMARK)
-    detector = MomentsDetector()
+    detector = DpVarDetector()
     pooled = normalise(np.concatenate(list(STAYS.values())), MOMENTS.bins)
     exact = clipped_sum(detector.contributions(detector.untrained(), pooled), MOMENTS.clip, detector.dimension)
     noise = trained.model.parameters * (UNIT / MOMENTS.clip) - exact
@@ -132,7 +132,10 @@ def test_the_autoencoder_learns_something_under_privacy() -> None:
     torch.set_num_threads(1)  # three sites share this process's cores
     stays = simulated(800, seed=5)
     benchmark = Benchmark(
-        "simulated", Origin.SYNTHETIC, tamper(simulate_stays(800, 51), 52), np.concatenate(list(stays.values()))
+        "simulated",
+        Origin.SYNTHETIC,
+        inject_anomalies(simulate_stays(800, 51), 52),
+        np.concatenate(list(stays.values())),
     )
     study = StudyProtocol.for_autoencoder("ae-2", HOSPITALS)
     run = Coordinator(sites(stays), MemoryBudget(), MemoryRegistry(), FixedClock()).run(study, benchmark)
@@ -211,20 +214,20 @@ def test_a_hospitals_errors_tell_nothing_of_its_patients(error: Exception) -> No
 def test_how_long_an_answer_takes_does_not_tell_how_many_patients_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many slots are computed for nobody as for 300 of an expected 250."""
     computed: list[int] = []
-    honest = MomentsDetector.contributions
+    honest = DpVarDetector.contributions
 
-    def counting(self: MomentsDetector, parameters: np.ndarray, blocks: np.ndarray) -> object:
+    def counting(self: DpVarDetector, parameters: np.ndarray, blocks: np.ndarray) -> object:
         computed.append(len(blocks))
         return honest(self, parameters, blocks)
 
-    monkeypatch.setattr(MomentsDetector, "contributions", counting)
+    monkeypatch.setattr(DpVarDetector, "contributions", counting)
     held = np.concatenate(list(STAYS.values()))
     for patients in (0, 1, 2, 250, 300, 313):
         made = sites(dict.fromkeys(HOSPITALS, held[:patients]))
         for site in made:
             site.join(MOMENTS)
         keys = [site.open_round(1) for site in made]
-        made[0].contribute(1, np.zeros(MomentsDetector.dimension), keys)
+        made[0].contribute(1, np.zeros(DpVarDetector.dimension), keys)
     assert set(computed) == {313}
 
 
@@ -233,10 +236,10 @@ def test_how_long_an_answer_takes_does_not_tell_how_many_patients_there_are(monk
     [
         replace(BENCHMARK.test, stays=BENCHMARK.test.stays[:, :47]),
         replace(BENCHMARK.test, kinds=BENCHMARK.test.kinds[1:]),
-        replace(BENCHMARK.test, kinds=(Tampering.NONE,) * len(BENCHMARK.test.kinds)),
+        replace(BENCHMARK.test, kinds=(Anomaly.NONE,) * len(BENCHMARK.test.kinds)),
     ],
 )
-def test_a_bad_benchmark_costs_nothing(test: TamperedStays) -> None:
+def test_a_bad_benchmark_costs_nothing(test: LabelledStays) -> None:
     budget = MemoryBudget()
     with pytest.raises(BadInput):
         coordinator(budget=budget).run(MOMENTS, Benchmark("bad", Origin.SYNTHETIC, test))
@@ -252,7 +255,7 @@ def test_a_model_is_kept_before_anything_is_measured(monkeypatch: pytest.MonkeyP
         assert kept
         raise RuntimeError("evaluation broke")
 
-    monkeypatch.setattr("twinward.federation.training.measure_detector", fails)
+    monkeypatch.setattr("twinward.federation.coordinator.measure_detector", fails)
     made = coordinator(budget=budget, keep=kept.append)
     with pytest.raises(RuntimeError):
         made.run(MOMENTS, PRIVATE_BENCHMARK)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import SIGNALS
-from twinward.federation.detector import Parameters
-from twinward.federation.normalise import Blocks
+from twinward.federation.detectors.detector import Blocks, Parameters
 
 _V: Final = len(SIGNALS)
 _WIDTH: Final = 2 * _V + 1
@@ -51,7 +50,7 @@ class VarModel:
         return squared
 
 
-class MomentsDetector:
+class DpVarDetector:
     """DP-VAR as a ``Detector``. Its parameters are the released moments, zero before training."""
 
     dimension: Final = len(_UPPER[0])
@@ -74,9 +73,9 @@ class MomentsDetector:
         total: NDArray[np.float64] = np.sum(chunks, axis=0, dtype=np.float64)
         return total
 
-    def learner(self) -> MomentsLearner:
+    def learner(self) -> DpVarLearner:
         """A fresh start."""
-        return MomentsLearner(self.untrained())
+        return DpVarLearner(self.untrained())
 
     def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """Mean squared Mahalanobis residual of each stay."""
@@ -84,7 +83,7 @@ class MomentsDetector:
         return means
 
 
-class MomentsLearner:
+class DpVarLearner:
     """Its parameters are the sum itself."""
 
     def __init__(self, parameters: Parameters) -> None:

@@ -12,18 +12,23 @@ from typing import Final, TypeVar
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, Unavailable
-from twinward.federation.accountant import PrivacyPlan, plan_for
-from twinward.federation.baselines import train_without_privacy
-from twinward.federation.card import ModelCard, write_card
-from twinward.federation.detector import Detector, Parameters, build_detector
+from twinward.federation.aggregation.plausibility import require_plausible
+from twinward.federation.aggregation.secure_aggregation import open_sum
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import Detector, Parameters, normalise
+from twinward.federation.detectors.model_file import Model
 from twinward.federation.errors import RoundAborted
-from twinward.federation.evaluation import Benchmark, Comparison, measure_detector, measure_isolation_forest
+from twinward.federation.evaluation.benchmark import (
+    Benchmark,
+    Comparison,
+    measure_detector,
+    measure_isolation_forest,
+    train_without_privacy,
+)
+from twinward.federation.evaluation.model_card import ModelCard, write_card
 from twinward.federation.interfaces import ModelRegistry, PrivacyBudget
-from twinward.federation.model_file import Model
-from twinward.federation.normalise import normalise
-from twinward.federation.plausibility import require_plausible
-from twinward.federation.private_sum import decode
-from twinward.federation.secure_sum import open_sum
+from twinward.federation.privacy.accountant import PrivacyPlan, plan_for
+from twinward.federation.privacy.dp_sum import decode
 from twinward.federation.site import Site
 from twinward.federation.study import StudyProtocol
 

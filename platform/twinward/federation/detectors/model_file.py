@@ -19,7 +19,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from twinward.federation.detector import Detector, Parameters, build_detector
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import Detector, Parameters
 from twinward.federation.errors import ModelFileInvalid, StudyInvalid
 from twinward.federation.study import StudyProtocol
 

@@ -1,12 +1,17 @@
-"""What a study costs in privacy, and how much noise a promise needs.
+"""What a study costs in privacy, how much noise a promise needs, and whether it was paid for.
 
 Unit: one patient's whole contribution, added or removed. Every round sums all patients (no sampling), so a study of T
 rounds at noise multiplier σ is T adaptive Gaussian mechanisms, which together are *exactly* one Gaussian mechanism of
 multiplier σ/√T (Dong, Roth, Su 2022, corollary 3.3). Its ε at a given δ has a closed form (Balle & Wang 2018, theorem
 8), which calibrates; what is charged and shown is dp-accounting's privacy loss distribution, an upper bound that
-agrees with it to about 1e-8. The noise actually drawn is discrete; ``private_sum`` proves that it is no worse.
+agrees with it to about 1e-8. The noise actually drawn is discrete; ``dp_sum`` proves that it is no worse.
 
 Gaussian mechanisms add up in 1/σ²: the ledger keeps that, in integer millionths, per hospital and cohort.
+
+What a hospital reads on the ledger by itself before it answers a study (``require_paid``): a study is named there by
+its protocol's fingerprint, so a reservation for one protocol is none for another that bears the same name. The
+fingerprint is also the reservation's request id, which the contract takes once and for ever: a protocol is paid for
+once, by whatever coordinator.
 """
 
 from __future__ import annotations
@@ -19,7 +24,10 @@ from typing import Final
 from dp_accounting.pld import privacy_loss_distribution
 
 from twinward.core.errors import BadInput
+from twinward.federation.errors import NotPaid
+from twinward.federation.models import COHORT, ReservedPrivacy
 from twinward.federation.study import StudyProtocol
+from twinward_contracts.bindings import name_id
 
 _MICROS: Final = 1_000_000
 _CALIBRATION_MARGIN: Final = 1e-6
@@ -155,3 +163,30 @@ def _require_range(delta: float, rounds: int) -> None:
         raise BadInput("delta must lie between 0 and 1", hint="1e-5 for up to tens of thousands of patients")
     if rounds < 1:
         raise BadInput("a study has at least one round")
+
+
+def require_paid(study: StudyProtocol, hospital: str, found: ReservedPrivacy | None) -> ReservedPrivacy:
+    """The reservation that pays for this protocol at this hospital and at all others of it.
+
+    The cost is computed here, from the protocol, and not believed.
+
+    Raises:
+        NotPaid: there is none, it is settled, or it is of another protocol, cohort, hospitals or amount.
+    """
+    if found is None:
+        raise _not_paid(hospital, "no reservation names this protocol")
+    if found.study != study.fingerprint() or found.cohort != name_id(COHORT):
+        raise _not_paid(hospital, f"reservation {found.number} is of another study or cohort")
+    if not found.live:
+        raise _not_paid(hospital, f"reservation {found.number} is settled")
+    if found.hospitals != {name_id(name) for name in study.hospitals} or hospital not in study.hospitals:
+        raise _not_paid(hospital, f"reservation {found.number} is not of exactly the study's hospitals")
+    cost = cost_of(study)
+    if found.micros < cost:
+        raise _not_paid(hospital, f"reservation {found.number} is of {found.micros} millionths; it costs {cost}")
+    return found
+
+
+def _not_paid(hospital: str, why: str) -> NotPaid:
+    hint = "reserve its privacy on the ledger first, under the protocol's fingerprint; a reservation serves one study"
+    return NotPaid(f"{hospital} answers nothing that is not paid for: {why}", hint=hint)

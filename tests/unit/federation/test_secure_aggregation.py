@@ -14,8 +14,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER
 from twinward.core.errors import BadInput
+from twinward.federation.aggregation.secure_aggregation import (
+    HospitalIdentity,
+    RoundSecret,
+    SignedRoundKey,
+    open_sum,
+    verify_round_keys,
+)
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
-from twinward.federation.secure_sum import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum, verify_round_keys
 
 STUDY = hashlib.sha256(b"study").digest()
 

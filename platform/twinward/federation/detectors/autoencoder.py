@@ -2,7 +2,7 @@
 
 Opacus' DPLSTM and GradSampleModule give each patient's own gradient exactly: one sample is one patient's whole stay.
 Only gradients are taken from Opacus. Its optimizer's noise is not: ours is discrete, from a cryptographic source,
-drawn by each hospital for itself (``private_sum``).
+drawn by each hospital for itself (``dp_sum``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import SIGNALS
-from twinward.federation.descent import AdamDescent
-from twinward.federation.detector import Parameters
-from twinward.federation.normalise import Blocks
+from twinward.federation.detectors.adam import AdamDescent
+from twinward.federation.detectors.detector import Blocks, Parameters
 from twinward.federation.study import StudyProtocol
 
 _CHUNK: Final = 256

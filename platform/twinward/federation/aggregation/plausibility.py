@@ -19,10 +19,10 @@ from typing import Final
 
 import numpy as np
 
-from twinward.federation.accountant import PrivacyPlan
+from twinward.federation.detectors.dp_var import gram_matrix
 from twinward.federation.errors import SumImplausible
-from twinward.federation.moments import gram_matrix
-from twinward.federation.private_sum import Integers, noise_variance, sensitivity
+from twinward.federation.privacy.accountant import PrivacyPlan
+from twinward.federation.privacy.dp_sum import Integers, noise_variance, sensitivity
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 HEADROOM: Final = 4
@@ -43,7 +43,7 @@ def require_plausible(study: StudyProtocol, plan: PrivacyPlan, total: Integers) 
     most = HEADROOM * study.expected_patients * sensitivity(dimension)
     if float(np.linalg.norm(total.astype(np.float64))) > most + spread * (math.sqrt(dimension) + _DEVIATIONS):
         raise _implausible(study, "larger than all its patients together")
-    if study.detector is DetectorKind.MOMENTS:
+    if study.detector is DetectorKind.DP_VAR:
         matrix = gram_matrix(total.astype(np.float64))
         least = -spread * (2 * math.sqrt(len(matrix)) + _DEVIATIONS)
         if float(np.linalg.eigvalsh(matrix)[0]) < least:

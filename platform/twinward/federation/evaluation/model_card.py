@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from twinward.core.clock import iso
-from twinward.federation.accountant import PrivacyPlan
-from twinward.federation.evaluation import Benchmark, Comparison
-from twinward.federation.model_file import Model
+from twinward.federation.detectors.model_file import Model
+from twinward.federation.evaluation.benchmark import Benchmark, Comparison
+from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward_crypto.canonical import canonicalize
 
 _DIGITS: Final = 3

@@ -7,7 +7,7 @@ There is no third kind: a figure measured on a hospital's patients is a release 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,9 +19,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
-from twinward.federation.detector import Detector, Parameters
-from twinward.federation.normalise import Blocks, normalise
-from twinward.federation.tampering import KINDS, TamperedStays, Tampering
+from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
+from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays
 
 _RESAMPLES: Final = 300
 _CURVE_POINTS: Final = 101
@@ -50,7 +49,7 @@ class Benchmark:
 
     name: str
     origin: Origin
-    test: TamperedStays
+    test: LabelledStays
     open_stays: Stays | None = None
 
     def require_measurable(self, bins: int) -> None:
@@ -80,7 +79,7 @@ class Measured:
     auroc: float
     low: float
     high: float
-    by_kind: Mapping[Tampering, float]
+    by_kind: Mapping[Anomaly, float]
     false_positive_rate: tuple[float, ...]
     true_positive_rate: tuple[float, ...]
 
@@ -100,7 +99,7 @@ class Comparison:
         return tuple(measured for measured in found if measured is not None)
 
 
-def measure(name: str, scores: NDArray[np.float64], test: TamperedStays, *, seed: int = 0) -> Measured:
+def measure(name: str, scores: NDArray[np.float64], test: LabelledStays, *, seed: int = 0) -> Measured:
     """AUROC of ``scores`` ``[patients]`` against the labels of ``test``.
 
     Raises:
@@ -115,7 +114,7 @@ def measure(name: str, scores: NDArray[np.float64], test: TamperedStays, *, seed
     by_kind = {
         kind: float(roc_auc_score(kinds[among] == kind.value, scores[among]))
         for kind in KINDS
-        if (among := (kinds == kind.value) | (kinds == Tampering.NONE.value)).any() and (kinds == kind.value).any()
+        if (among := (kinds == kind.value) | (kinds == Anomaly.NONE.value)).any() and (kinds == kind.value).any()
     }
     false_rate, true_rate, _ = roc_curve(labels, scores)
     grid = np.linspace(0, 1, _CURVE_POINTS)
@@ -130,12 +129,12 @@ def measure(name: str, scores: NDArray[np.float64], test: TamperedStays, *, seed
     )
 
 
-def measure_detector(name: str, detector: Detector, parameters: Parameters, test: TamperedStays, bins: int) -> Measured:
+def measure_detector(name: str, detector: Detector, parameters: Parameters, test: LabelledStays, bins: int) -> Measured:
     """AUROC of a detector with these parameters."""
     return measure(name, detector.scores(parameters, normalise(test.stays, bins)), test)
 
 
-def measure_isolation_forest(training: Blocks, test: TamperedStays, bins: int) -> Measured:
+def measure_isolation_forest(training: Blocks, test: LabelledStays, bins: int) -> Measured:
     """AUROC of scikit-learn's IsolationForest, trained in the open: the stock answer to anomaly detection."""
     forest = IsolationForest(random_state=0).fit(training.reshape(len(training), -1))
     blocks = normalise(test.stays, bins)
@@ -143,7 +142,7 @@ def measure_isolation_forest(training: Blocks, test: TamperedStays, bins: int) -
     return measure("IsolationForest", scores, test)
 
 
-def _require_both(test: TamperedStays) -> None:
+def _require_both(test: LabelledStays) -> None:
     if test.labels.all() or not test.labels.any():
         raise BadInput("evaluation wants tampered and untouched stays", hint="test on more stays")
 
@@ -159,3 +158,29 @@ def _resampled(scores: NDArray[np.float64], labels: NDArray[np.bool_], seed: int
         wins = np.searchsorted(usual, strange, "left") + np.searchsorted(usual, strange, "right")
         aurocs[index] = wins.mean() / 2 / len(usual)
     return aurocs
+
+
+OPEN_ROUNDS: Final = 3
+"""Times the protocol's rounds: without privacy a round costs time only, so a fair rival takes more of them."""
+
+
+def train_without_privacy(
+    detector: Detector, blocks: Blocks, rounds: int, *, after_round: Callable[[int, int], None] | None = None
+) -> Parameters:
+    """The same detector by full-batch rounds with neither clipping nor noise nor hospitals: for comparison.
+
+    On stays that may lie open: synthetic or public ones only.
+
+    Args:
+        detector: what to train; its learner divides by the protocol's guess of the cohort, as in the private run.
+        blocks: all stays, pooled.
+        rounds: of the private run; an iterative detector gets ``OPEN_ROUNDS`` times as many here.
+        after_round: told how many are done of how many.
+    """
+    learner = detector.learner()
+    total = rounds * OPEN_ROUNDS if rounds > 1 else 1
+    for done in range(1, total + 1):
+        learner.learn(detector.summed(learner.parameters, blocks))
+        if after_round is not None:
+            after_round(done, total)
+    return learner.parameters

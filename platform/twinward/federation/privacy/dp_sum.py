@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.federation.discrete_gaussian import RandomBytes, discrete_gaussian
+from twinward.federation.privacy.discrete_gaussian import RandomBytes, discrete_gaussian
 
 Integers = NDArray[np.int64]
 
