@@ -17,7 +17,7 @@ from eth.abc import AtomicWriteBatchAPI
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 _BUSY_TIMEOUT_S = 10.0
 _SCHEMA = (

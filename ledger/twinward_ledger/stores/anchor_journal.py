@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from twinward_crypto.canonical import canonicalize
-from twinward_ledger import sqlite_files
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.storage import sqlite_files
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS anchors (

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from twinward_ledger import sqlite_files
 from twinward_ledger.completeness.interfaces import LoggedHead, MapView
 from twinward_ledger.completeness.map import LABEL_BYTES, MapHead, Subject
 from twinward_ledger.completeness.page import Page
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.merkle import HASH_BYTES
+from twinward_ledger.storage import sqlite_files
 
 APPLICATION_ID = 0x54574D50  # "TWMP"
 SCHEMA_VERSION = 1

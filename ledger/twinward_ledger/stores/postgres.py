@@ -28,7 +28,7 @@ from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
 from twinward_ledger.log.store import TAG_BYTES, Entry
-from twinward_ledger.postgres import PostgresAddress, reason
+from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.group_commit import GroupCommit
 
 SCHEMA_VERSION: Final = 1
@@ -61,7 +61,7 @@ class PostgresLogStore:
         """Open the database, and lay the log's tables if there are none.
 
         Args:
-            uri: ``postgresql://user@host/database``; see ``twinward_ledger.postgres``.
+            uri: ``postgresql://user@host/database``; see ``twinward_ledger.storage.postgres_address``.
             read_only: never write, and refuse a database without a log.
 
         Raises:

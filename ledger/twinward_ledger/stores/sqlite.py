@@ -22,10 +22,11 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from twinward_ledger import merkle, sqlite_files
+from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
 from twinward_ledger.log.store import TAG_BYTES, Entry
+from twinward_ledger.storage import sqlite_files
 from twinward_ledger.stores import postings
 from twinward_ledger.stores.group_commit import GroupCommit
 

@@ -24,8 +24,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from twinward_ledger import sqlite_files
 from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.storage import sqlite_files
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS witnesses (

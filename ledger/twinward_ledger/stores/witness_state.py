@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from twinward_ledger import sqlite_files
 from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.storage import sqlite_files
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (

@@ -23,7 +23,7 @@ from twinward.audit.interfaces import EventKeys, Head, HeadTrail
 from twinward.core.errors import Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Role
 from twinward_crypto.kdf import length_prefixed
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 STORE: Final = "accounts"
 _SCHEMA = (

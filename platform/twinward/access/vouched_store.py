@@ -51,7 +51,7 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, Head, HeadTrail
 from twinward.core.errors import StoreAltered, Unavailable
 from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 _KEY_LABEL = b"twinward/vouched-store/1"
 _CHAIN = (

@@ -21,7 +21,7 @@ from twinward.backup.manifest import POSTGRES, Part
 from twinward.backup.sqlite_source import Progress
 from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.postgres import PostgresAddress, reason
+from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 
 _WRITERS_TOUCH = {"records": ("record_head", "segment"), "keyring": ("wrapped_twin_key",), "log": ("log_head",)}
 _REVISIONS = "_schema_version"

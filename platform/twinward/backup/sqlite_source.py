@@ -15,7 +15,7 @@ from pathlib import Path
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import BackupDamaged, CannotFreeze
 from twinward.backup.manifest import SQLITE
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 HOLD_TIMEOUT_S = 0.1
 """Short: whoever holds one file and waits for another must not wait for us for long."""

@@ -17,7 +17,7 @@ from twinward.access.interfaces import NODE, AccessControl, AccessRequest
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.vault.keys.keyring import Keyring
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 
 @dataclass(frozen=True, slots=True)

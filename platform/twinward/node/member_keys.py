@@ -16,13 +16,14 @@ from twinward.core.secret_files import secret_in
 from twinward.node.errors import KeysNotOwn
 from twinward.node.homes import home_of
 from twinward.vault.keys.keyring import newest_kek
-from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.schemas import KEYRING
 from twinward_crypto.errors import InvalidSignature, KeyNotFound
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
 from twinward_crypto.providers import open_provider
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.formats.note import VerifierKey
+from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
 
 _SQLITE = "sqlite:"
@@ -133,7 +134,7 @@ def _wrapping(settings: Settings) -> str:
     if _is_absent(settings.keyring_uri):
         return ""
     try:
-        keyring = open_database(settings.keyring_uri, Schema.KEYRING)
+        keyring = open_database(settings.keyring_uri, KEYRING)
         try:
             newest = newest_kek(keyring)
         finally:

@@ -96,9 +96,10 @@ class Node(Parts):
     def keyring(self) -> Keyring:
         """The twins' keys, wrapped."""
         from twinward.vault.keys.keyring import Keyring
-        from twinward.vault.storage.database import Schema, open_database
+        from twinward.vault.storage.schemas import KEYRING
+        from twinward_ledger.storage import open_database
 
-        database = open_database(self.settings.keyring_uri, Schema.KEYRING)
+        database = open_database(self.settings.keyring_uri, KEYRING)
         made = Keyring(database, self.identity.provider, self.identity.tenant, self.clock)
         self.keep(made)
         return made

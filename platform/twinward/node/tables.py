@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.node.errors import translated
-from twinward.vault.storage.database import Schema, open_database
+from twinward.vault.storage.schemas import KEYRING, RECORDS
+from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.completeness import open_map_store
 
@@ -24,7 +25,7 @@ def lay(uri: str, roles: Collection[str]) -> None:
         roles: which of records, keyring and log it holds.
     """
     with translated():
-        for schema in (one for one in Schema if one.value in roles):
+        for schema in (one for one in (RECORDS, KEYRING) if one.name in roles):
             open_database(uri, schema).close()
         if LOG in roles:
             open_store(uri).close()

@@ -14,11 +14,12 @@ from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.interfaces import Record, RecordStore
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
-from twinward.vault.storage.database import Schema, open_database
 from twinward.vault.storage.record_store import open_record_store
+from twinward.vault.storage.schemas import KEYRING
 from twinward_crypto.keys import TenantId
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_ledger.log.store import LogStore
+from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
 
 TENANT = TenantId("st-anna")
@@ -58,6 +59,6 @@ class House:
 def build(keys: Path, records: str, keyring: str, log: str) -> House:
     clock = FixedClock()
     authority = PermitAuthority(clock)
-    ring = Keyring(open_database(keyring, Schema.KEYRING), with_first_kek(LocalKeyProvider(keys)), TENANT, clock)
+    ring = Keyring(open_database(keyring, KEYRING), with_first_kek(LocalKeyProvider(keys)), TENANT, clock)
     store = open_record_store(records)
     return House(clock, authority, ring, store, Vault(store, ring, authority, clock, TENANT), open_store(log))

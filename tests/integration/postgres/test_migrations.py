@@ -18,13 +18,13 @@ from tests.conformance.record_store_suite import row
 from tests.postgres import Postgres
 from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import VaultUnavailable
-from twinward.vault.storage import migrations
-from twinward.vault.storage.database import Schema, open_database
 from twinward.vault.storage.record_store import open_record_store
-from twinward.vault.storage.sqlite_engine import SqliteFile
+from twinward.vault.storage.schemas import KEYRING, RECORDS
+from twinward_ledger.storage import Schema, migrations, open_database
+from twinward_ledger.storage.sqlite import SqliteFile
 from twinward_ledger.stores import open_store
 
-SCHEMAS = pytest.mark.parametrize("schema", Schema, ids=lambda schema: schema.value)
+SCHEMAS = pytest.mark.parametrize("schema", [RECORDS, KEYRING], ids=lambda schema: schema.name)
 
 
 def engine_of(uri: str) -> Engine:
@@ -44,10 +44,10 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 def differences(engine: Engine, schema: Schema, metadata: MetaData | None = None) -> list[object]:
     """What autogenerate would write into a new revision."""
-    table = migrations.version_table(schema)
+    table = schema.version_table
     with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": table, "compare_type": True})
-        found: list[object] = compare_metadata(context, metadata or schema.metadata)
+        found: list[object] = compare_metadata(context, metadata or schema.tables())
         return found
 
 
@@ -56,11 +56,11 @@ def test_up_down_and_up_again(engine: Engine, schema: Schema) -> None:
     with engine.begin() as connection:
         assert migrations.revision(connection, schema) == migrations.NOTHING
         migrations.upgrade(connection, schema, "head")
-        assert migrations.revision(connection, schema) == migrations.newest(schema)
+        assert migrations.revision(connection, schema) == schema.newest
     assert differences(engine, schema) == []
     with engine.begin() as connection:
         migrations.downgrade(connection, schema, migrations.NOTHING)
-        assert set(inspect(connection).get_table_names()) == {migrations.version_table(schema)}
+        assert set(inspect(connection).get_table_names()) == {schema.version_table}
         assert migrations.revision(connection, schema) == migrations.NOTHING
     with engine.begin() as connection:
         migrations.bring_up_to_date(connection, schema)
@@ -70,20 +70,20 @@ def test_up_down_and_up_again(engine: Engine, schema: Schema) -> None:
 
 def test_a_difference_would_be_seen(engine: Engine) -> None:
     with engine.begin() as connection:
-        migrations.upgrade(connection, Schema.RECORDS, "head")
+        migrations.upgrade(connection, RECORDS, "head")
     grown = MetaData()
-    for table in Schema.RECORDS.metadata.tables.values():
+    for table in RECORDS.tables().tables.values():
         table.to_metadata(grown)
     Table("record_head", grown, Column("added", Integer), extend_existing=True)
-    assert "added" in str(differences(engine, Schema.RECORDS, grown))
+    assert "added" in str(differences(engine, RECORDS, grown))
 
 
 def test_both_schemas_share_a_database(engine: Engine) -> None:
     with engine.begin() as connection:
-        for schema in Schema:
+        for schema in (RECORDS, KEYRING):
             migrations.bring_up_to_date(connection, schema)
-        migrations.downgrade(connection, Schema.KEYRING, migrations.NOTHING)
-        assert migrations.revision(connection, Schema.RECORDS) == migrations.newest(Schema.RECORDS)
+        migrations.downgrade(connection, KEYRING, migrations.NOTHING)
+        assert migrations.revision(connection, RECORDS) == RECORDS.newest
         assert {"record_head", "record_tag", "sealed_record"} <= set(inspect(connection).get_table_names())
 
 
@@ -93,7 +93,7 @@ def test_versions_are_the_numbers_of_revisions(schema: Schema) -> None:
         scripts = ScriptDirectory.from_config(migrations.config(connection, schema))
     revisions = [script.revision for script in scripts.walk_revisions()]
     assert revisions == [f"{number:04d}" for number in range(schema.version, 0, -1)]
-    assert scripts.get_current_head() == migrations.newest(schema)
+    assert scripts.get_current_head() == schema.newest
 
 
 @SCHEMAS
@@ -107,7 +107,7 @@ def test_a_sqlite_file_is_what_its_revisions_make(tmp_path: Path, schema: Schema
 
     def shape(name: str) -> dict[str, object]:
         with sqlite3.connect(tmp_path / name) as connection:
-            names = sorted(schema.metadata.tables)
+            names = sorted(schema.tables().tables)
             columns = {table: connection.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in names}
             listed = connection.execute("PRAGMA table_list").fetchall()
             rowid = {entry[1]: entry[4] for entry in listed if entry[1] in names}
@@ -130,7 +130,7 @@ def test_opening_lays_the_tables_once_and_keeps_what_is_there(postgres: Postgres
     store = open_record_store(uri)
     store.put([row("a")])
     store.close()
-    open_database(uri, Schema.KEYRING).close()
+    open_database(uri, KEYRING).close()
     again = open_record_store(uri)
     assert again.latest(RecordId("a")) == row("a")
     again.close()
@@ -147,7 +147,7 @@ def test_a_revision_that_is_not_ours_is_refused_and_left_alone(postgres: Postgre
     with pytest.raises(VaultUnavailable, match=f"revision {theirs}"):
         open_record_store(uri)
     with engine.begin() as connection:
-        assert migrations.revision(connection, Schema.RECORDS) == theirs
+        assert migrations.revision(connection, RECORDS) == theirs
     engine.dispose()
 
 
@@ -167,7 +167,7 @@ def test_a_database_that_holds_something_else_is_refused_and_nothing_is_laid(pos
 @pytest.mark.slow
 def test_of_many_who_open_an_empty_database_one_lays_the_tables(postgres: Postgres) -> None:
     uri = postgres.database()
-    openers = (open_record_store, open_store, lambda uri: open_database(uri, Schema.KEYRING))
+    openers = (open_record_store, open_store, lambda uri: open_database(uri, KEYRING))
     with ThreadPoolExecutor(9) as pool:
         for opened in pool.map(lambda number: openers[number % 3](uri), range(9)):
             opened.close()
@@ -176,20 +176,20 @@ def test_of_many_who_open_an_empty_database_one_lays_the_tables(postgres: Postgr
 def test_rows_from_before_segments_stay_and_segments_are_not_dropped(engine: Engine) -> None:
     """0002 both ways: up over rows that are there, down again without segments, refused with them."""
     with engine.begin() as connection:
-        migrations.upgrade(connection, Schema.RECORDS, "0001")
+        migrations.upgrade(connection, RECORDS, "0001")
         connection.execute(text("INSERT INTO record_head VALUES ('a', 1, 't', :tag)"), {"tag": b"L" * 16})
         values = {"tag": b"L" * 16, "type": b"T" * 64, "none": b"", "sealed": b"sealed"}
         row = "INSERT INTO sealed_record VALUES ('a', 1, 't', :tag, :type, 1, :none, 7, :none, :sealed)"
         connection.execute(text(row), values)
-        migrations.bring_up_to_date(connection, Schema.RECORDS)
+        migrations.bring_up_to_date(connection, RECORDS)
         assert connection.execute(text("SELECT sealed, mark FROM sealed_record")).one() == (b"sealed", None)
-        migrations.downgrade(connection, Schema.RECORDS, "0001")
+        migrations.downgrade(connection, RECORDS, "0001")
         assert not inspect(connection).has_table("segment")
         assert connection.execute(text("SELECT count(*) FROM sealed_record")).scalar_one() == 1
-        migrations.bring_up_to_date(connection, Schema.RECORDS)
+        migrations.bring_up_to_date(connection, RECORDS)
         segment = "INSERT INTO segment VALUES (1, 's', 't', :tag, 1, 1, 7, :type, :none, :none, :sealed)"
         connection.execute(text(segment), values)
     with pytest.raises(ValueError, match="segments hold records"), engine.begin() as connection:
-        migrations.downgrade(connection, Schema.RECORDS, "0001")
+        migrations.downgrade(connection, RECORDS, "0001")
     with engine.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM segment")).scalar_one() == 1

@@ -22,13 +22,14 @@ from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, 
 from twinward.fhir.bulk.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
-from twinward.vault.storage.database import Schema, open_database
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
+from twinward.vault.storage.schemas import KEYRING
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.log.store import Entry
-from twinward_ledger.postgres import PostgresAddress
+from twinward_ledger.storage import open_database
+from twinward_ledger.storage.postgres_address import PostgresAddress
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.completeness_postgres import PostgresMapStore
 from twinward_ledger.stores.postgres import PostgresLogStore
@@ -59,7 +60,7 @@ def test_a_uri_that_cannot_be_used_is_refused_without_being_repeated(uri: str) -
     for opened, kind in (
         (lambda: open_store(uri), LogUnavailable),
         (lambda: open_record_store(uri), VaultUnavailable),
-        (lambda: open_database(uri, Schema.KEYRING), VaultUnavailable),
+        (lambda: open_database(uri, KEYRING), VaultUnavailable),
     ):
         with pytest.raises(kind) as refusal:
             opened()
@@ -394,14 +395,14 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     """The grants of the operator's page are enough for every use, and leave no way to alter what was written."""
     uri = postgres.database()
     open_record_store(uri).close()
-    open_database(uri, Schema.KEYRING).close()
+    open_database(uri, KEYRING).close()
     open_store(uri).close()
     PostgresMapStore(uri).close()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(MAKE_NODE_ROLE)
         connection.execute("".join(sql_of_the_page()[1:]))  # type: ignore[call-overload]  # the page is no literal
     mine = uri.replace("twinward@", "twinward_node@")
-    store, log, keyring = open_record_store(mine), open_store(mine), open_database(mine, Schema.KEYRING)
+    store, log, keyring = open_record_store(mine), open_store(mine), open_database(mine, KEYRING)
     store.put([row("a", tags=(tag("x"),))])
     store.put([row("a", 2, tags=(tag("y"),))])
     log.append([Entry(bytes([number]), b"body", (bytes(16),)) for number in range(1, 4)])

@@ -12,11 +12,11 @@ from tests.integration.vault.conftest import TENANT
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.keys.keyring import Keyring
-from twinward.vault.storage import migrations
-from twinward.vault.storage.database import Schema
+from twinward.vault.storage.schemas import KEYRING
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
+from twinward_ledger.storage import migrations
 
 TWIN = TwinId("0198-anna")
 TWIN_KEY = bytes(range(32))
@@ -33,13 +33,13 @@ def laid(path: Path, provider: MemoryKeyProvider) -> None:
     """A file as revision 0001 had it, with one twin in it."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        migrations.upgrade(connection, Schema.KEYRING, "0001")
+        migrations.upgrade(connection, KEYRING, "0001")
         wrapped = provider.wrap(KekId(TENANT, 1), TWIN_KEY, hierarchy.wrap_context(TENANT, TWIN, 1))
         row = (TWIN, 1, 1, True, wrapped)
         connection.exec_driver_sql("INSERT INTO wrapped_twin_key VALUES (?, ?, ?, ?, ?)", row)
         connection.exec_driver_sql("INSERT INTO shredded_twin VALUES ('0198-bern', 7)")
-        connection.exec_driver_sql(f"DROP TABLE {migrations.version_table(Schema.KEYRING)}")
-        connection.exec_driver_sql(f"PRAGMA application_id = {Schema.KEYRING.application_id}")
+        connection.exec_driver_sql(f"DROP TABLE {KEYRING.version_table}")
+        connection.exec_driver_sql(f"PRAGMA application_id = {KEYRING.application_id}")
         connection.exec_driver_sql("PRAGMA user_version = 1")
     engine.dispose()
 
@@ -78,7 +78,7 @@ def test_what_an_older_version_could_not_keep_is_not_taken_back(tmp_path: Path, 
         _down(connection, refused=True)  # the erasure is unfinished
         connection.exec_driver_sql("UPDATE erasure SET done_at_index = 1")
         _down(connection, refused=False)
-        migrations.upgrade(connection, Schema.KEYRING, "head")
+        migrations.upgrade(connection, KEYRING, "head")
         assert connection.exec_driver_sql("SELECT twin, kept FROM wrapped_twin_key").fetchall() == [(TWIN, None)]
     engine.dispose()
 
@@ -86,11 +86,11 @@ def test_what_an_older_version_could_not_keep_is_not_taken_back(tmp_path: Path, 
 def _down(connection: Connection, *, refused: bool) -> None:
     from alembic import command
 
-    settings = migrations.config(connection, Schema.KEYRING)
-    if migrations.revision(connection, Schema.KEYRING) == migrations.NOTHING:
+    settings = migrations.config(connection, KEYRING)
+    if migrations.revision(connection, KEYRING) == migrations.NOTHING:
         command.stamp(settings, "0002")
     if not refused:
-        migrations.downgrade(connection, Schema.KEYRING, "0001")
+        migrations.downgrade(connection, KEYRING, "0001")
         return
     with pytest.raises(ValueError, match="revision 0001"):
-        migrations.downgrade(connection, Schema.KEYRING, "0001")
+        migrations.downgrade(connection, KEYRING, "0001")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.read_only import read_only
-from twinward_ledger.sqlite_files import connect
+from twinward_ledger.storage.sqlite_files import connect
 
 
 def laid(path: Path) -> sqlite3.Connection:

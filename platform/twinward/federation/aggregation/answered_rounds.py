@@ -18,7 +18,7 @@ from pathlib import Path
 
 from twinward.core.errors import Unavailable
 from twinward.federation.errors import RoundRefused
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.storage.tables import Erasure
 from twinward_crypto.blind_index import TAG_BYTES
+from twinward_ledger.storage import table_of
 
-_erasure = Erasure.__table__  # type: ignore[attr-defined]
+_erasure = table_of(Erasure)
 
 
 @dataclass(frozen=True, slots=True)

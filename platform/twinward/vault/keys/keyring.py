@@ -21,17 +21,18 @@ from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, Un
 from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS, KeyCache, TwinKeys
 from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, translated_keys, wrapped_under
-from twinward.vault.storage.database import Database, Schema
-from twinward.vault.storage.sqlite_engine import SqliteFile
+from twinward.vault.storage.schemas import KEYRING
 from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KeyProvider, TenantId
+from twinward_ledger.storage import Database, table_of
+from twinward_ledger.storage.sqlite import SqliteFile
 
 TENANT_AUDIT = b"twinward/tenant-audit-key"
 
-_keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
-_shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
+_keys = table_of(WrappedTwinKey)
+_shredded = table_of(ShreddedTwin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Keyring:
         self._wrapped = WrappedKeys(provider, tenant, clock, random)
         self._erasures = ErasureJournal()
         self._taggers: dict[str, blind_index.Tagger] = {}
-        self._file: Database = SqliteFile(place, Schema.KEYRING) if isinstance(place, Path) else place
+        self._file: Database = SqliteFile(place, KEYRING) if isinstance(place, Path) else place
         self._rotation = Rotation(self._file, provider, tenant)
         try:
             with self._file.writing() as connection, translated_keys():

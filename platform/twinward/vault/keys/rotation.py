@@ -21,10 +21,10 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.wrapped_keys import held_versions, translated_keys
-from twinward.vault.storage.database import Database
 from twinward.vault.storage.tables import RetiringKek, WrappedTwinKey
 from twinward_crypto import hierarchy
 from twinward_crypto.keys import KekId, KeyProvider, TenantId, WrappedKey
+from twinward_ledger.storage import Database, table_of
 
 FIRST_BATCH, LARGEST_BATCH = 1024, 16384
 """Keys in one transaction: it grows while a batch is quick, since a key service on the network may not be."""
@@ -34,8 +34,8 @@ Progress = Callable[[int, int], None]
 """Called with (twin keys done, twin keys in all)."""
 _Row = tuple[str, int, int, bytes]
 
-_keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
-_retiring = RetiringKek.__table__  # type: ignore[attr-defined]
+_keys = table_of(WrappedTwinKey)
+_retiring = table_of(RetiringKek)
 
 _READ = {
     "sqlite": "SELECT twin, generation, kek_version, wrapped FROM wrapped_twin_key"

@@ -19,9 +19,10 @@ from twinward_crypto import hierarchy
 from twinward_crypto.errors import KeyDestroyed, KeyProviderError, OpenError, ParameterError
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
+from twinward_ledger.storage import table_of
 
-_keys = WrappedTwinKey.__table__  # type: ignore[attr-defined]
-_shredded = ShreddedTwin.__table__  # type: ignore[attr-defined]
+_keys = table_of(WrappedTwinKey)
+_shredded = table_of(ShreddedTwin)
 
 
 class WrappedKeys:

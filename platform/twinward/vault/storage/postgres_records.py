@@ -9,17 +9,17 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, Table, text
 
-from twinward.vault.storage.database import Schema
-from twinward.vault.storage.postgres_engine import PostgresDatabase
 from twinward.vault.storage.relational_records import RelationalRecordStore
+from twinward.vault.storage.schemas import RECORDS
+from twinward_ledger.storage.postgres import PostgresDatabase
 
 # What binary COPY must be told, since it converts nothing: the first that a column's type is one of.
 _WIRE_TYPES: Final = ((LargeBinary, "bytea"), (BigInteger, "int8"), (Integer, "int4"), (String, "text"))
 
-_SEGMENT_LOCK: Final = Schema.RECORDS.application_id + 1
+_SEGMENT_LOCK: Final = RECORDS.application_id + 1
 """Held by who numbers segments."""
 
-_NAME_LOCKS: Final = Schema.RECORDS.application_id
+_NAME_LOCKS: Final = RECORDS.application_id
 """With a byte: held by who makes records whose names must be new."""
 
 
@@ -33,7 +33,7 @@ class PostgresRecordStore(RelationalRecordStore):
 
     def __init__(self, uri: str) -> None:
         """Connect, and lay or upgrade the tables. Raises ``VaultUnavailable``."""
-        super().__init__(PostgresDatabase(uri, Schema.RECORDS, serial=False))
+        super().__init__(PostgresDatabase(uri, RECORDS, serial=False))
 
     def _insert(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]

@@ -19,8 +19,8 @@ from twinward.vault.interfaces import Span
 from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
-from twinward.vault.storage.database import Database
 from twinward.vault.storage.segments import segment_table
+from twinward_ledger.storage import Database
 
 _IDS_AT_ONCE = 500
 """Well below the parameters one statement may have."""

@@ -21,15 +21,16 @@ from twinward.vault.models import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, Sea
 from twinward.vault.storage.tables import RecordHead, Segment, SegmentTag
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
+from twinward_ledger.storage import table_of
 
 _Key = TypeVar("_Key", bytes, int, str)
 
 AT_ONCE = 500
 """Well below the parameters one statement may have."""
 
-head_table = RecordHead.__table__  # type: ignore[attr-defined]
-segment_table = Segment.__table__  # type: ignore[attr-defined]
-tag_table = SegmentTag.__table__  # type: ignore[attr-defined]
+head_table = table_of(RecordHead)
+segment_table = table_of(Segment)
+tag_table = table_of(SegmentTag)
 
 SEGMENT_COLUMNS = tuple(column.name for column in segment_table.columns)
 TAG_COLUMNS = ("tag", "segment", "position")

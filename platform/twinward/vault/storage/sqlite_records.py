@@ -17,13 +17,13 @@ from pathlib import Path
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.models import Found, SealedRow, SealedSegment, StoredVersion
-from twinward.vault.storage.database import Schema
 from twinward.vault.storage.relational_records import RelationalRecordStore
+from twinward.vault.storage.schemas import RECORDS
 from twinward.vault.storage.segments import SEGMENT_COLUMNS, current, segment_of
-from twinward.vault.storage.sqlite_engine import BUSY_TIMEOUT_S, PRAGMAS, SqliteFile, translated
 from twinward.vault.storage.tables import SEALED_COLUMNS, head_values, runs_of, sealed_values
 from twinward_crypto.blind_index import TAG_BYTES
-from twinward_ledger import sqlite_files
+from twinward_ledger.storage import sqlite_files
+from twinward_ledger.storage.sqlite import BUSY_TIMEOUT_S, PRAGMAS, SqliteFile, translated
 
 _FEW = 64
 """Rows that one create or a small transaction writes; more are worth the other way's set-up."""
@@ -34,7 +34,7 @@ class SqliteRecordStore(RelationalRecordStore):
 
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises ``VaultUnavailable``."""
-        super().__init__(SqliteFile(path, Schema.RECORDS))
+        super().__init__(SqliteFile(path, RECORDS))
         self._reader = SqliteReader(path)
         self._writer = SqliteWriter(path)
 
@@ -152,7 +152,7 @@ class SqliteReader:
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         """One state of the database for the statements of a block."""
-        with translated(self._path):
+        with translated(self._path, RECORDS):
             db = getattr(self._local, "db", None) or self._connect()
             db.execute("BEGIN")
             try:
@@ -214,7 +214,7 @@ class SqliteWriter:
 
         Nothing is stored where anything carries one of the tags that are said to be absent.
         """
-        with self._lock, translated(self._path):
+        with self._lock, translated(self._path, RECORDS):
             db = self._db or self._connect()
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, MetaData, Row, String
+from sqlalchemy import Index, LargeBinary, MetaData, Row
 from sqlmodel import Field, SQLModel
 
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.models import SealedRow
 from twinward_crypto.blind_index import TAG_BYTES
+from twinward_ledger.storage import Long, Name, table_of
 
 
 class Blob(LargeBinary):
@@ -33,13 +34,6 @@ def _require_bytes(value: object) -> bytes | None:
     if not isinstance(value, bytes | None):
         raise RecordDamaged("a column of bytes holds something else: the database was altered")
     return value
-
-
-Name = String().with_variant(String(collation="C"), "postgresql")
-"""An id. Compared byte by byte on every backend, so that lists have one order."""
-
-Milliseconds = BigInteger().with_variant(Integer(), "sqlite")
-"""Since 1970. SQLite's INTEGER has 64 bits already."""
 
 
 class RecordsBase(SQLModel):
@@ -75,7 +69,7 @@ class SealedRecord(RecordsBase, table=True):
     type_tag: bytes = Field(sa_type=Blob)
     generation: int
     previous_hash: bytes = Field(sa_type=Blob)
-    committed_at_ms: int = Field(sa_type=Milliseconds)
+    committed_at_ms: int = Field(sa_type=Long)
     tags: bytes = Field(sa_type=Blob)
     sealed: bytes = Field(sa_type=Blob)
     mark: bytes | None = Field(default=None, sa_type=Blob)
@@ -105,13 +99,13 @@ class Segment(RecordsBase, table=True):
     __tablename__ = "segment"
     __table_args__ = (Index("segment_of_twin", "twin", "category_tag"),)
 
-    number: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
     segment_id: str = Field(sa_type=Name, unique=True)
     twin: str = Field(sa_type=Name)
     category_tag: bytes = Field(sa_type=Blob)
     generation: int
     size: int
-    committed_at_ms: int = Field(sa_type=Milliseconds)
+    committed_at_ms: int = Field(sa_type=Long)
     type_tags: bytes = Field(sa_type=Blob)
     members: bytes = Field(sa_type=Blob)
     marks: bytes = Field(sa_type=Blob)
@@ -129,7 +123,7 @@ class SegmentTag(RecordsBase, table=True):
     __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
 
     tag: bytes = Field(sa_type=Blob, primary_key=True)
-    segment: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    segment: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
     position: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
 
 
@@ -164,7 +158,7 @@ class ShreddedTwin(KeyringBase, table=True):
     __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
 
     twin: str = Field(sa_type=Name, primary_key=True)
-    shredded_at_ms: int = Field(sa_type=Milliseconds)
+    shredded_at_ms: int = Field(sa_type=Long)
 
 
 class Erasure(KeyringBase, table=True):
@@ -180,12 +174,12 @@ class Erasure(KeyringBase, table=True):
 
     __tablename__ = "erasure"
 
-    number: int = Field(sa_type=Milliseconds, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
     twin: str = Field(sa_type=Name)
     category_tags: bytes = Field(sa_type=Blob)
     kek_version: int
     sealed: bytes = Field(sa_type=Blob)
-    done_at_index: int | None = Field(default=None, sa_type=Milliseconds)
+    done_at_index: int | None = Field(default=None, sa_type=Long)
 
 
 class RetiringKek(KeyringBase, table=True):
@@ -196,9 +190,9 @@ class RetiringKek(KeyringBase, table=True):
     kek_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
 
 
-head_table = RecordHead.__table__  # type: ignore[attr-defined]
-sealed_table = SealedRecord.__table__  # type: ignore[attr-defined]
-tag_table = RecordTag.__table__  # type: ignore[attr-defined]
+head_table = table_of(RecordHead)
+sealed_table = table_of(SealedRecord)
+tag_table = table_of(RecordTag)
 
 HEAD_COLUMNS = ("record_id", "version", "twin", "category_tag")
 SEALED_COLUMNS = tuple(column.name for column in sealed_table.columns)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from alembic import context
 
-from twinward.vault.storage.database import Schema
-from twinward.vault.storage.migrations import version_table
+from twinward_ledger.storage.schema import Schema
 
 schema: Schema = context.config.attributes["schema"]
+tables = schema.tables()
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=schema.metadata,
-    version_table=version_table(schema),
-    include_name=lambda name, kind, _parents: kind != "table" or name in schema.metadata.tables,
+    target_metadata=tables,
+    version_table=schema.version_table,
+    include_name=lambda name, kind, _parents: kind != "table" or name in tables.tables,
     compare_type=True,
     render_as_batch=True,  # SQLite alters a table by copying it
 )

@@ -13,7 +13,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-_IN_MEMORY = ":memory:"
+IN_MEMORY = ":memory:"
 
 
 def is_read_only(path: Path) -> bool:
@@ -32,7 +32,7 @@ def connect(path: Path | str, *, timeout_s: float = 10.0, mode: str = "rwc") -> 
     Raises:
         sqlite3.Error: it cannot be opened.
     """
-    name = _IN_MEMORY if str(path) == _IN_MEMORY else _uri(Path(path), mode)
+    name = IN_MEMORY if str(path) == IN_MEMORY else _uri(Path(path), mode)
     return sqlite3.connect(name, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 

@@ -1,0 +1,31 @@
+"""Types of columns that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, Table
+from sqlmodel import SQLModel
+
+Name: Final = String().with_variant(String(collation="C"), "postgresql")
+"""An id. Compared byte by byte on every backend, so that lists have one order."""
+
+Long: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""Milliseconds since 1970, sizes, indices. SQLite's INTEGER has 64 bits already."""
+
+
+class AsStored(LargeBinary):
+    """Bytes in, whatever lies there out: an intruder can store text or a number, and the store says what that is."""
+
+    def bind_processor(self, dialect: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Drivers take bytes as they are."""
+        return
+
+    def result_processor(self, dialect: Any, coltype: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Nothing is made of what is found: ``bytes(1_000_000)`` would be a million zeros."""
+        return
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """A model's table, for SQLAlchemy Core."""
+    return model.metadata.tables[str(model.__tablename__)]
