@@ -6,7 +6,8 @@ makes nobody new. Each call is an event of the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -16,11 +17,11 @@ from twinward.access.account_desk import AccountDesk
 from twinward.access.account_events import Doer
 from twinward.access.account_record import AccountRecord
 from twinward.access.account_view import account_json
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.http.caller import address_of
 from twinward.api.http.json_body import Sent, documented, read_json, small_body
-from twinward.api.http.reason import Reason, reason_or
+from twinward.api.http.reason import access_context
 from twinward.core.vocabulary import Purpose
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$"
@@ -28,7 +29,7 @@ AccountPath = Annotated[str, Path(pattern=_ID, description="An account's id.")]
 TokenPath = Annotated[int, Path(ge=1, le=1000, description="A token's number.")]
 
 
-USUAL = Purpose.COMPLIANCE
+_DoerOf = Callable[..., Coroutine[Any, Any, Doer]]
 
 
 class _Body(BaseModel):
@@ -53,18 +54,34 @@ class NewPassword(_Body):
     password: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
 
 
-def accounts_router(desk: AccountDesk, principal_of: Callable[..., Principal]) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class _Accounts:
+    """The desk, and what is shown of an account: never a secret."""
+
+    desk: AccountDesk
+
+    def shown(self, record: AccountRecord) -> dict[str, Any]:
+        return account_json(self.desk.accounts, record)
+
+
+def accounts_router(desk: AccountDesk, principal_of: Callable[..., Any]) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api/1/accounts", tags=["Accounts"])
+    context_of = access_context(principal_of, Purpose.COMPLIANCE)
 
-    async def doer(
-        request: Request, principal: Principal = Depends(principal_of), why: Reason = Depends(reason_or(USUAL))
-    ) -> Doer:
+    async def doer(request: Request, context: AccessContext = Depends(context_of)) -> Doer:
         via = (("via", "api"), ("address", address_of(request)))
-        return Doer(principal, via, why.purpose, why.justification)
+        return Doer(context.principal, via, context.purpose, context.justification)
 
-    def shown(record: AccountRecord) -> dict[str, Any]:
-        return account_json(desk.accounts, record)
+    _add_looks(router, _Accounts(desk), doer)
+    _add_standing(router, _Accounts(desk), doer)
+    _add_tokens(router, _Accounts(desk), doer)
+    _add_passwords(router, _Accounts(desk), doer)
+    return router
+
+
+def _add_looks(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
+    desk, shown = known.desk, known.shown
 
     @router.get("", summary="Every account; for officers")
     def accounts(by: Doer = Depends(doer)) -> dict[str, Any]:
@@ -73,6 +90,10 @@ def accounts_router(desk: AccountDesk, principal_of: Callable[..., Principal]) -
     @router.get("/{account}", summary="One account; for officers")
     def account(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
         return shown(desk.one(account, by))
+
+
+def _add_standing(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
+    desk, shown = known.desk, known.shown
 
     @router.post(
         "/{account}/disable",
@@ -96,6 +117,10 @@ def accounts_router(desk: AccountDesk, principal_of: Callable[..., Principal]) -
     def end_sessions(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
         return shown(desk.end_sessions(account, by))
 
+
+def _add_tokens(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
+    desk, shown = known.desk, known.shown
+
     @router.post(
         "/{account}/tokens",
         status_code=201,
@@ -116,6 +141,10 @@ def accounts_router(desk: AccountDesk, principal_of: Callable[..., Principal]) -
     def revoke(account: AccountPath, number: TokenPath, by: Doer = Depends(doer)) -> dict[str, Any]:
         return shown(desk.revoke_token(account, number, by))
 
+
+def _add_passwords(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
+    desk, shown = known.desk, known.shown
+
     @router.put(
         "/{account}/password",
         summary="Reset a password; it has to be changed at sign-in; for officers",
@@ -133,5 +162,3 @@ def accounts_router(desk: AccountDesk, principal_of: Callable[..., Principal]) -
     @router.post("/{account}/expire-password", summary="Have a new password chosen at the next sign-in; for officers")
     def expire(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
         return shown(desk.expire_password(account, by))
-
-    return router

@@ -8,12 +8,11 @@ from fastapi.responses import PlainTextResponse
 from twinward import __version__
 from twinward.api import openapi
 from twinward.api.accounts import accounts_router
-from twinward.api.audit import audit_router
+from twinward.api.audit import audit_router, log_files_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import heeding
-from twinward.api.log_files import log_files_router
 from twinward.api.similarity import similarity_router
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router

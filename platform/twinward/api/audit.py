@@ -1,18 +1,23 @@
-"""The access log over HTTP: checkpoint for everybody, events and proofs for officers."""
+"""The access log over HTTP: its own files for everybody, events and proofs for officers.
+
+The files (c2sp.org/tlog-tiles) let other people's tools read and check the log. No account is wanted for them: a leaf
+is a salted commitment with a kind and a minute, and names nobody. What it does tell, how many events of which kind
+there were in which minute, is in the threat model; ``publish_log = false`` keeps it back.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from twinward.access.interfaces import AccessContext, Permit, Principal
-from twinward.access.service import Access
-from twinward.api.http.reason import Reason, reason_or
+from twinward.access.interfaces import AccessContext, AccessControl, Permit
+from twinward.api.http.reason import access_context
 from twinward.api.http.representation import accept_of, acceptable
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
 from twinward.audit.exports.export_format import ExportFormat
@@ -21,85 +26,90 @@ from twinward.audit.proofs.consistency_file import growth_file
 from twinward.audit.reader import AuditReader, Filters
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock
-from twinward.core.errors import NotFound
+from twinward.core.errors import NotFound, Unavailable
 from twinward.core.media_types import preferred
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
+from twinward.node import Node
 from twinward.overview.log import event_json, inclusion_json, permit_to_examine
+from twinward_ledger.errors import LedgerError, NoSuchEntry
+from twinward_ledger.log.static_files import CHECKPOINT, LogFiles
 
 MAX_INDEX = 2**53 - 1
+FOREVER = "public, max-age=31536000, immutable"
+PARTIAL = "public, max-age=86400"
+"""A partial tile never changes either, but the log need not keep it once there is a wider one."""
 
-
-class _Settings(Protocol):
-    @property
-    def hospital(self) -> str:
-        """What the node calls itself."""
-        ...
-
-    @property
-    def print_fonts(self) -> tuple[FilePath, ...]:
-        """What printed exports are set in, after DejaVu."""
-        ...
-
-
-class AuditNode(Protocol):
-    """What these routes need of a node."""
-
-    @property
-    def access(self) -> Access:
-        """Who decides."""
-        ...
-
-    @property
-    def audit(self) -> Audit:
-        """The trail."""
-        ...
-
-    @property
-    def audit_reader(self) -> AuditReader[Permit]:
-        """Reads it."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Its time."""
-        ...
-
-    @property
-    def settings(self) -> _Settings:
-        """Its settings."""
-        ...
-
-
+NOT_KEPT = "no-cache"
 Index = Annotated[int, Path(ge=0, le=MAX_INDEX)]
+_ContextOf = Callable[..., Any]
 
 
-EXAMINING = Reason(Purpose.COMPLIANCE)
-"""Why officers read the log, unless they say otherwise."""
-
-
-def officer_permit(
-    access: Access, principal: Principal, page: str, twin: TwinId | None = None, why: Reason = EXAMINING
-) -> Permit:
-    """Leave to read the log, or one twin's part of it, itself logged."""
-    return permit_to_examine(access, AccessContext(principal, why.purpose, why.justification), page, twin)
-
-
-def accesses_file(node: AuditNode, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
+@dataclass(frozen=True, slots=True)
+class AccessesFiles:
     """All accesses to one patient as a download, proven complete."""
-    at_ms = node.clock.now_ms()
-    document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=at_ms)
-    name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
-    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-    content = render(document, form, Printing(node.settings.print_fonts))
-    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
+
+    reader: AuditReader[Permit]
+    hospital: str
+    fonts: tuple[FilePath, ...]
+    clock: Clock
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        """Those of a node."""
+        return cls(node.audit_reader, node.settings.hospital, node.settings.print_fonts, node.clock)
+
+    def answer(self, permit: Permit, twin: TwinId, form: ExportFormat) -> Response:
+        """The file, to be kept by the browser and by nobody on the way."""
+        document = self.reader.document(permit, twin, hospital=self.hospital, at_ms=self.clock.now_ms())
+        name = f"accesses-{re.sub('[^0-9A-Za-z-]', '_', twin)}{ENDINGS[form]}"
+        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+        content = render(document, form, Printing(self.fonts))
+        return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
 
 
-def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> APIRouter:
-    """The routes."""
-    access, audit, reader = node.access, node.audit, node.audit_reader
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """What officers examine: every look is decided, and logged, first."""
+
+    access: AccessControl
+    audit: Audit
+    reader: AuditReader[Permit]
+    files: AccessesFiles
+
+    def permit(self, context: AccessContext, page: str, twin: TwinId | None = None) -> Permit:
+        return permit_to_examine(self.access, context, page, twin)
+
+
+def log_files_router(files: LogFiles) -> APIRouter:
+    """The log's files; public."""
+    router = APIRouter(prefix="/log", tags=["Log"], dependencies=[Depends(acceptable)])
+
+    @router.get(
+        "/checkpoint", summary="The newest checkpoint a quorum co-signed; public", response_class=PlainTextResponse
+    )
+    def checkpoint() -> Response:
+        return _file(files, CHECKPOINT)
+
+    @router.get("/tile/{path:path}", summary="Part of the tree, or leaves under it; public", response_class=_Bytes)
+    def tile(path: str) -> Response:
+        return _file(files, f"tile/{path}")
+
+    return router
+
+
+def audit_router(node: Node, principal_of: Callable[..., Any]) -> APIRouter:
+    """The newest checkpoint; public. Events and proofs; for officers."""
     router = APIRouter(prefix="/api/1/audit", tags=["Audit"])
-    examining = reason_or(EXAMINING.purpose)
+    examined = _Examination(node.access, node.audit, node.audit_reader, AccessesFiles.of(node))
+    context_of = access_context(principal_of, Purpose.COMPLIANCE)
+    _add_checkpoint(router, node.audit)
+    _add_events(router, examined, context_of)
+    _add_proofs(router, examined, context_of)
+    _add_accesses(router, examined, context_of)
+    return router
 
+
+def _add_checkpoint(router: APIRouter, audit: Audit) -> None:
     @router.get(
         "/checkpoint",
         summary="The newest signed checkpoint; public",
@@ -112,10 +122,11 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
             raise NotFound("no checkpoint is signed yet", hint="`twinward audit checkpoint` makes one")
         return latest[1].encode().decode()
 
+
+def _add_events(router: APIRouter, examined: _Examination, context_of: _ContextOf) -> None:
     @router.get("/events", summary="Events, newest first; for officers")
     def events(
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(examining),
+        context: AccessContext = Depends(context_of),
         before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         twin: Annotated[str | None, Query(max_length=36)] = None,
@@ -124,36 +135,38 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
         action: Action | None = None,
         decision: Annotated[str | None, Query(pattern="^(permit|deny)$")] = None,
     ) -> dict[str, Any]:
-        permit = officer_permit(access, principal, "events", why=why)
+        permit = examined.permit(context, "events")
         filters = Filters(TwinId(twin) if twin else None, agent, role, action, decision)
-        page = reader.events(permit, before=before, limit=limit, filters=filters)
-        return {"events": [event_json(row) for row in page.rows], "before": page.before, "size": audit.status().size}
+        page = examined.reader.events(permit, before=before, limit=limit, filters=filters)
+        size = examined.audit.status().size
+        return {"events": [event_json(row) for row in page.rows], "before": page.before, "size": size}
 
     @router.get("/events/{index}", summary="One event; for officers")
-    def event(
-        index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
-    ) -> dict[str, Any]:
-        return event_json(reader.event(officer_permit(access, principal, "event", why=why), index))
+    def event(index: Index, context: AccessContext = Depends(context_of)) -> dict[str, Any]:
+        return event_json(examined.reader.event(examined.permit(context, "event"), index))
+
+
+def _add_proofs(router: APIRouter, examined: _Examination, context_of: _ContextOf) -> None:
+    audit = examined.audit
 
     @router.get("/events/{index}/proof", summary="The proof that an event is in the log; for officers")
-    def proof(
-        index: Index, principal: Principal = Depends(principal_of), why: Reason = Depends(examining)
-    ) -> dict[str, Any]:
-        officer_permit(access, principal, "proof", why=why)
+    def proof(index: Index, context: AccessContext = Depends(context_of)) -> dict[str, Any]:
+        examined.permit(context, "proof")
         return inclusion_json(audit, index)
 
     @router.get("/consistency", summary="The proof that the log only grew; for officers")
     def consistency(
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(examining),
+        context: AccessContext = Depends(context_of),
         old: Annotated[int, Query(ge=1, le=MAX_INDEX)] = 1,
         new: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
     ) -> Response:
-        officer_permit(access, principal, "consistency", why=why)
+        examined.permit(context, "consistency")
         size = audit.status().signed_size if new is None else new
         proof = growth_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
         return Response(proof, media_type="application/json")
 
+
+def _add_accesses(router: APIRouter, examined: _Examination, context_of: _ContextOf) -> None:
     @router.get(
         "/twins/{twin}/accesses",
         summary="Every access to one twin, with the proof that none was left out; for officers",
@@ -163,18 +176,30 @@ def audit_router(node: AuditNode, principal_of: Callable[..., Principal]) -> API
     def accesses(
         request: Request,
         twin: Annotated[str, Path(min_length=1, max_length=36)],
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(examining),
+        context: AccessContext = Depends(context_of),
         form: Annotated[ExportFormat | None, Query(alias="format", description="Otherwise as Accept says.")] = None,
     ) -> Response:
         form = form or _form_of(accept_of(request))
-        permit = officer_permit(access, principal, f"export {form.value}", TwinId(twin), why)
-        return accesses_file(node, permit, TwinId(twin), form)
-
-    return router
+        permit = examined.permit(context, f"export {form.value}", TwinId(twin))
+        return examined.files.answer(permit, TwinId(twin), form)
 
 
 def _form_of(accept: str) -> ExportFormat:
     forms = {media_type.partition(";")[0]: form for form, media_type in MEDIA_TYPES.items()}
     chosen = preferred(accept, tuple(forms))
     return ExportFormat.PROOF if chosen is None else forms[chosen.name]
+
+
+class _Bytes(Response):
+    media_type = "application/octet-stream"
+
+
+def _file(files: LogFiles, path: str) -> Response:
+    try:
+        file = files.read(path)
+    except NoSuchEntry as error:
+        raise NotFound(str(error)) from None
+    except LedgerError as error:
+        raise Unavailable("the log cannot be read now") from error
+    keeping = NOT_KEPT if file.path == CHECKPOINT else FOREVER if file.immutable else PARTIAL
+    return Response(file.content, media_type=file.media_type, headers={"cache-control": keeping})

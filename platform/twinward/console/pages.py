@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from twinward.access.accounts import Session
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
-from twinward.api.audit import accesses_file
+from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
 from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.reader import Filters
@@ -175,7 +175,7 @@ class Console:
     def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
         """All accesses to one twin as a download, proven complete."""
         permit = self.permit(session, f"export {form.value}", twin)
-        return accesses_file(self.node, permit, twin, form)
+        return AccessesFiles.of(self.node).answer(permit, twin, form)
 
     def external_use(self, request: Request, session: Session) -> Response:
         """Vendors' and studies' budgets and registered models, from the chain."""
