@@ -206,7 +206,7 @@ def query(
         if mode not in MODES:
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
         from twinward.client import Mode, Question, VendorClient
-        from twinward.client.hospitals import prepare_hospitals, send_hospitals
+        from twinward.client.multi import prepare_hospitals, send_hospitals
 
         given = question_values(values, feature or [])
         weights = weights_of(weight or []) or None

@@ -5,7 +5,6 @@ await) is the way in, ``ask_hospitals`` asks several, ``VendorKeys`` open the re
 ``messages`` is the contract that both sides of the HTTP API are written against.
 """
 
-from twinward.client.answers import Matches, Prepared, Question, Record, Records
 from twinward.client.asynchronous import AsyncVendorClient
 from twinward.client.errors import (
     AnswerForged,
@@ -17,9 +16,10 @@ from twinward.client.errors import (
     OutOfRange,
     VersionUnknown,
 )
-from twinward.client.hospitals import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
 from twinward.client.keys import VendorKeys
-from twinward.client.threshold import Threshold
+from twinward.client.multi import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
+from twinward.client.question import Question, Threshold
+from twinward.client.results import Matches, Prepared, Record, Records
 from twinward.client.vendor import VendorClient
 from twinward.protocol.terms import Mode
 

@@ -10,11 +10,11 @@ from typing import Self, TypeVar
 
 import httpx
 
-from twinward.client.answers import Matches, Prepared, Question, Records, Values
-from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
-from twinward.client.threshold import Threshold
-from twinward.client.transport import Answer, transport_error
+from twinward.client.protocol_steps import ProtocolSteps, Steps
+from twinward.client.question import Question, Threshold, Values
+from twinward.client.results import Matches, Prepared, Records
+from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
 from twinward.core.outbound import async_connection, require_token
@@ -43,7 +43,7 @@ class AsyncVendorClient:
         self._http = http
         self._owns_http = http is None
         self._timeout_s, self._plain_http = timeout_s, plain_http
-        self._talk = Conversation(KeyTrust(self.base_url, hospital_key, known_hospitals))
+        self._steps = ProtocolSteps(KeyTrust(self.base_url, hospital_key, known_hospitals))
 
     def __repr__(self) -> str:
         return f"AsyncVendorClient({self.base_url!r})"
@@ -64,15 +64,15 @@ class AsyncVendorClient:
 
     async def schema(self) -> Terms:
         """As ``VendorClient.schema``."""
-        return await self._run(self._talk.schema())
+        return await self._run(self._steps.schema())
 
     async def ask(self, question: Question) -> Matches:
         """As ``VendorClient.ask``."""
-        return await self._run(self._talk.ask(question))
+        return await self._run(self._steps.ask(question))
 
     async def prepare(self, question: Question) -> Prepared:
         """As ``VendorClient.prepare``."""
-        return await self._run(self._talk.prepare(question))
+        return await self._run(self._steps.prepare(question))
 
     async def send(self, prepared: Prepared) -> Matches:
         """As ``VendorClient.send``."""
@@ -96,15 +96,15 @@ class AsyncVendorClient:
     ) -> Records:
         """As ``VendorClient.records``."""
         handles = matches.handles if isinstance(matches, Matches) else matches
-        return await self._run(self._talk.records(handles, categories, keys))
+        return await self._run(self._steps.records(handles, categories, keys))
 
     async def budget(self) -> BudgetReply:
         """As ``VendorClient.budget``."""
-        return await self._run(self._talk.budget())
+        return await self._run(self._steps.budget())
 
     async def results(self, query_id: str | None = None) -> list[Matches]:
         """As ``VendorClient.results``."""
-        return await self._run(self._talk.results(query_id))
+        return await self._run(self._steps.results(query_id))
 
     async def _run(self, steps: Steps[Result]) -> Result:
         request, result = await asyncio.to_thread(_advance, steps, None)

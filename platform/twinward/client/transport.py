@@ -1,4 +1,4 @@
-"""A hospital's answer as it comes in: how much of it is unpacked, when to ask again, and every failure in our words."""
+"""A request as it leaves, its answer as it comes in within bounds, and every failure in our words."""
 
 from __future__ import annotations
 
@@ -17,6 +17,40 @@ from twinward.core.outbound import why_silent
 MAX_ANSWER_BYTES = 256 << 20
 MAX_ERROR_BYTES = 64 << 10
 _LONGEST_WAIT_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent: a method, a path below the hospital's address, and a JSON body or none.
+
+    ``most``: bytes of an answer, unpacked, that are read at all. ``query_id``: what a query's answer is
+    kept by at the hospital; empty where nothing is asked.
+    """
+
+    method: str
+    path: str
+    content: bytes | None = field(repr=False)
+    most: int = MAX_ANSWER_BYTES
+    query_id: str = ""
+
+    @property
+    def if_silent(self) -> str:
+        """What to do where no answer comes."""
+        if not self.query_id:
+            return "nothing of a query was sent; ask again"
+        return (
+            f"it may have been charged. Its answer costs nothing more: results(query_id={self.query_id!r}), "
+            f"`twinward vendor results URL --query-id {self.query_id}`, or send() the prepared query again"
+        )
+
+    def headers(self, token: str) -> dict[str, str]:
+        """What travels with it."""
+        told = {"authorization": f"Bearer {token}", "accept-encoding": "gzip"}
+        return told | ({"content-type": "application/json"} if self.content else {})
+
+    def unpacking(self, response: httpx.Response) -> Unpacking:
+        """What takes in the answer's body. An error's is short."""
+        return Unpacking(response, self.most if response.status_code == httpx.codes.OK else MAX_ERROR_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from twinward.client.answers import Matches, Prepared, Question, Records, Values
-from twinward.client.conversation import Conversation, Request, Steps
 from twinward.client.keys import VendorKeys
-from twinward.client.threshold import Threshold
-from twinward.client.transport import Answer, transport_error
+from twinward.client.protocol_steps import ProtocolSteps, Steps
+from twinward.client.question import Question, Threshold, Values
+from twinward.client.results import Matches, Prepared, Records
+from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.core.outbound import connection, require_token
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
-from twinward_crypto.homomorphic.query import QueryKey
+
+if TYPE_CHECKING:
+    from twinward_crypto.homomorphic.query import QueryKey
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -62,7 +64,7 @@ class VendorClient:
         self._http = http
         self._owns_http = http is None
         self._timeout_s, self._plain_http = timeout_s, plain_http
-        self._talk = Conversation(KeyTrust(self.base_url, hospital_key, known_hospitals))
+        self._steps = ProtocolSteps(KeyTrust(self.base_url, hospital_key, known_hospitals))
 
     def __repr__(self) -> str:
         return f"VendorClient({self.base_url!r})"
@@ -83,15 +85,15 @@ class VendorClient:
 
     def schema(self) -> Terms:
         """Fetch what the hospital answers now: features, epoch, modes and what each leaks."""
-        return self._run(self._talk.schema())
+        return self._run(self._steps.schema())
 
     def ask(self, question: Question) -> Matches:
         """Prepare a question and send it."""
-        return self._run(self._talk.ask(question))
+        return self._run(self._steps.ask(question))
 
     def prepare(self, question: Question) -> Prepared:
         """Fetch what is needed and encrypt; nothing of the query leaves. Says what would: size, leakage, time."""
-        return self._run(self._talk.prepare(question))
+        return self._run(self._steps.prepare(question))
 
     def send(self, prepared: Prepared) -> Matches:
         """Send what this client prepared. Sent again, it is answered the same and charged once."""
@@ -123,7 +125,7 @@ class VendorClient:
         Distances come back too large by 0 to ``noise_width - 1``; the threshold is moved by half of that. The nearest
         k are picked here, by blurred distance: none of them is truly farther than the k-th by ``noise_width`` or more.
         """
-        return self._run(self._talk.ask(Question(values, Mode.VENDOR_KEY, threshold, nearest, weights), key))
+        return self._run(self._steps.ask(Question(values, Mode.VENDOR_KEY, threshold, nearest, weights), key))
 
     def query_matrix(
         self,
@@ -145,11 +147,11 @@ class VendorClient:
         Every ``MAX_HANDLES`` patients cost one of your queries.
         """
         handles = matches.handles if isinstance(matches, Matches) else matches
-        return self._run(self._talk.records(handles, categories, keys))
+        return self._run(self._steps.records(handles, categories, keys))
 
     def budget(self) -> BudgetReply:
         """Queries left in the running epoch."""
-        return self._run(self._talk.budget())
+        return self._run(self._steps.budget())
 
     def results(self, query_id: str | None = None) -> list[Matches]:
         """What was released to you in the running epoch, oldest first; or one query's answer again. Free of charge.
@@ -157,17 +159,17 @@ class VendorClient:
         An error after which an answer may have been lost names the query's id (``ClientError.query_id``). A vendor-key
         answer is read by the client that asked alone: its key is nowhere else.
         """
-        return self._run(self._talk.results(query_id))
+        return self._run(self._steps.results(query_id))
 
     @property
     def hospital_key(self) -> str:
         """The key for answers that is believed, as hex; empty before the terms were fetched."""
-        return self._talk.trust.believed
+        return self._steps.trust.believed
 
     @property
     def key_first_seen(self) -> bool:
         """Whether nothing but first sight speaks for that key."""
-        return self._talk.trust.first_seen
+        return self._steps.trust.first_seen
 
     def _run(self, steps: Steps[Result]) -> Result:
         """Carry steps out: send each request they yield, and give them its response."""

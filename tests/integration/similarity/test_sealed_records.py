@@ -12,8 +12,7 @@ import pytest
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.interfaces import AccessEvent
-from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys
-from twinward.client import conversation as client_conversation
+from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys, protocol_steps
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -147,12 +146,12 @@ def test_nothing_readable_travels_and_other_keys_open_nothing(
         for word in (b"Observation", b"loinc", b"Patient/", opened.records[0].content[:40]):
             assert word not in answer
         stranger = VendorKeys.generate()
-        real = client_conversation.RecordsRequest
+        real = protocol_steps.RecordsRequest
 
         def to_the_first(**given: object) -> object:  # asks with one key, opens with another
             return real(**(given | {"recipient": keys.public}))  # type: ignore[arg-type]
 
-        monkeypatch.setattr(client_conversation, "RecordsRequest", to_the_first)
+        monkeypatch.setattr(protocol_steps, "RecordsRequest", to_the_first)
         with pytest.raises(AnswerMalformed, match="do not open"):
             vendor.records(walk.matches, stranger, categories=["labs"])
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, schema_of
 from twinward.audit.events.wording import sentence
 from twinward.client import HospitalRefused, Threshold
-from twinward.client.answers import Question
+from twinward.client.question import Question
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action
 from twinward.features.schema import FeatureSchema
@@ -136,7 +136,7 @@ def test_a_new_epoch_gives_new_handles_and_refuses_old_queries(tmp_path: Path, s
         old_terms = vendor.schema()
         house.service = house.open(EPOCH + 1)
         later = house.vendor()
-        later._talk._terms = old_terms
+        later._steps._terms = old_terms
         with pytest.raises(HospitalRefused, match="another schema or epoch") as refusal:
             later.query_gated(asked, threshold=0.5)
         assert refusal.value.status == 409

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.client.threshold import Threshold
+from twinward.client.question import Threshold
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import CARDIOMETABOLIC, Feature, FeatureSchema

@@ -1,4 +1,4 @@
-"""A vendor's conversation with one hospital, without a network: steps that yield requests and take responses.
+"""The vendor protocol's steps with one hospital, without a network: they yield requests and take responses.
 
 ``VendorClient`` and ``AsyncVendorClient`` only carry these steps out, so both say and check the same.
 """
@@ -10,26 +10,28 @@ import math
 import re
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from twinward.client.answers import Matches, Prepared, Question, Record, Records
-from twinward.client.asking import (
+from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
+from twinward.client.errors import AnswerMalformed, HospitalRefused
+from twinward.client.keys import VendorKeys
+from twinward.client.queries import (
     OwnKeyQuery,
+    gate_key_of,
     gated_message,
     matches_of,
     matrix_message,
     offered,
     own_key_message,
-    reading,
+    plan_of,
 )
-from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
-from twinward.client.errors import AnswerMalformed, HospitalRefused
-from twinward.client.keys import VendorKeys
-from twinward.client.transport import MAX_ANSWER_BYTES, MAX_ERROR_BYTES, Answer, Unpacking, retry_after_s
+from twinward.client.question import Question
+from twinward.client.results import Matches, Prepared, Record, Records
+from twinward.client.transport import Answer, Request, retry_after_s
 from twinward.client.trust import KeyTrust
 from twinward.core.errors import BadInput
 from twinward.protocol.fields import MAX_HANDLES
@@ -55,9 +57,11 @@ from twinward.protocol.proofs import Kind, new_query_id
 from twinward.protocol.sealed_records import open_records
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import OpenError
-from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.parameters import Plan
-from twinward_crypto.homomorphic.query import QueryKey
+
+if TYPE_CHECKING:  # native code takes its time to load, and only queries under a vendor's own key need it
+    from twinward_crypto.homomorphic.query import QueryKey
+    from twinward_crypto.homomorphic.wire import Bundle
 
 MAX_SMALL_BYTES = 1 << 20
 """Of terms and allowances."""
@@ -70,50 +74,16 @@ Result = TypeVar("Result")
 Query: TypeAlias = GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be sent: a method, a path below the hospital's address, and a JSON body or none.
-
-    ``most``: bytes of an answer, unpacked, that are read at all. ``query_id``: what a query's answer is
-    kept by at the hospital; empty where nothing is asked.
-    """
-
-    method: str
-    path: str
-    content: bytes | None = field(repr=False)
-    most: int = MAX_ANSWER_BYTES
-    query_id: str = ""
-
-    @property
-    def if_silent(self) -> str:
-        """What to do where no answer comes."""
-        if not self.query_id:
-            return "nothing of a query was sent; ask again"
-        return (
-            f"it may have been charged. Its answer costs nothing more: results(query_id={self.query_id!r}), "
-            f"`twinward vendor results URL --query-id {self.query_id}`, or send() the prepared query again"
-        )
-
-    def headers(self, token: str) -> dict[str, str]:
-        """What travels with it."""
-        told = {"authorization": f"Bearer {token}", "accept-encoding": "gzip"}
-        return told | ({"content-type": "application/json"} if self.content else {})
-
-    def unpacking(self, response: httpx.Response) -> Unpacking:
-        """What takes in the answer's body. An error's is short."""
-        return Unpacking(response, self.most if response.status_code == httpx.codes.OK else MAX_ERROR_BYTES)
-
-
 Steps: TypeAlias = Generator[Request, Answer, Result]
 
 
-class Conversation:
+class ProtocolSteps:
     """What is known of one hospital so far, and the steps of everything that can be asked of it."""
 
     def __init__(self, trust: KeyTrust) -> None:
         self.trust = trust
         self._terms: Terms | None = None
-        self._gate: tuple[int, wire.Bundle] | None = None
+        self._gate: tuple[int, Bundle] | None = None
         self._own: dict[str, OwnKeyQuery] = {}
 
     def schema(self) -> Steps[Terms]:
@@ -127,7 +97,7 @@ class Conversation:
         terms = yield from self._current_terms()
         mode = offered(terms, question.mode)
         if question.mode is Mode.GATED:
-            gate = yield from self._gate_key(terms, _plan(terms, mode))
+            gate = yield from self._gate_key(terms, plan_of(terms, mode))
             started = time.perf_counter()
             message, size = gated_message(terms, mode, gate, question)
             return _prepared(
@@ -140,7 +110,7 @@ class Conversation:
             )
         started = time.perf_counter()
         if question.mode is Mode.VENDOR_KEY:
-            own = own_key_message(terms, mode, _plan(terms, mode), question, key)
+            own = own_key_message(terms, mode, plan_of(terms, mode), question, key)
             query_id = own.message.query_id
             return _prepared(terms, mode, own.upload_bytes, started, query_id, lambda: self._send_own(own, terms))
         clear = matrix_message(terms, mode, question)
@@ -161,24 +131,10 @@ class Conversation:
             raise BadInput(
                 "whose records, and of which categories?", hint="handles come with matches; e.g. labs, vitals"
             )
-        price = -(-len(wanted) // MAX_HANDLES)
-        if price > 1 and (have := (yield from self.budget()).remaining) < price:
-            raise BadInput(
-                f"these records cost {price} queries and {have} are left; nothing was spent",
-                hint=f"ask for fewer patients: {MAX_HANDLES} a query",
-            )
+        yield from self._require_affordable(-(-len(wanted) // MAX_HANDLES))
         for start in range(0, len(wanted), MAX_HANDLES):
             part = tuple(wanted[start : start + MAX_HANDLES])
-            try:
-                request = RecordsRequest(
-                    epoch=terms.epoch,
-                    handles=part,
-                    categories=tuple(categories),
-                    recipient=keys.public,
-                    query_id=new_query_id(),
-                )
-            except ValidationError:
-                raise BadInput("handles are 32 hexadecimal digits, categories single words") from None
+            request = _records_request(terms, part, tuple(categories), keys.public)
             reply = yield from self._post("/records", Kind.RECORDS, request, terms, RecordsReply)
             if not {one.handle for one in reply.records} <= set(part):
                 raise AnswerMalformed("records that were not asked for")
@@ -205,6 +161,14 @@ class Conversation:
     def forget(self) -> None:
         """Fetch the terms again with the next question."""
         self._terms = None
+
+    def _require_affordable(self, price: int) -> Steps[None]:
+        """Nothing is spent on a part of what was asked for: all of it must be within what is left."""
+        if price > 1 and (have := (yield from self.budget()).remaining) < price:
+            raise BadInput(
+                f"these records cost {price} queries and {have} are left; nothing was spent",
+                hint=f"ask for fewer patients: {MAX_HANDLES} a query",
+            )
 
     def _result(self, query_id: str) -> Steps[Matches]:
         if re.fullmatch("[0-9a-f]{32}", query_id) is None:
@@ -233,7 +197,7 @@ class Conversation:
     def _current_terms(self) -> Steps[Terms]:
         return self._terms or (yield from self.schema())
 
-    def _gate_key(self, terms: Terms, plan: Plan) -> Steps[wire.Bundle]:
+    def _gate_key(self, terms: Terms, plan: Plan) -> Steps[Bundle]:
         if self._gate is None or self._gate[0] != terms.epoch:
             told = yield from self._exchange(Request("GET", PREFIX + "/gate-key", None))
             reply = read_as(GateKeyReply, told)
@@ -242,9 +206,7 @@ class Conversation:
                 message = f"made for another schema or epoch; epoch {reply.epoch} is answered now"
                 raise HospitalRefused(message, status=409, hint="ask again: the new terms will be fetched")
             checked(told, reply, Asked(Kind.GATE_KEY), terms)
-            kind = wire.Kind.GATE_PUBLIC_KEY
-            bundle = reading(lambda: wire.decode(reply.bundle, kind=kind, plan=plan, binding=terms.binding()))
-            self._gate = (terms.epoch, bundle)
+            self._gate = (terms.epoch, gate_key_of(reply, plan, terms))
         return self._gate[1]
 
     def _send(self, path: str, kind: Kind, message: Query, terms: Terms, size: int, clear: int = 0) -> Steps[Matches]:
@@ -305,8 +267,19 @@ def _body(message: BaseModel) -> bytes:
     return message.model_dump_json(exclude_none=True).encode()
 
 
-def _plan(terms: Terms, mode: ModeTerms) -> Plan:
-    return reading(lambda: mode.plan(terms.feature_schema))
+def _records_request(
+    terms: Terms, handles: tuple[str, ...], categories: tuple[str, ...], recipient: bytes
+) -> RecordsRequest:
+    try:
+        return RecordsRequest(
+            epoch=terms.epoch,
+            handles=handles,
+            categories=categories,
+            recipient=recipient,
+            query_id=new_query_id(),
+        )
+    except ValidationError:
+        raise BadInput("handles are 32 hexadecimal digits, categories single words") from None
 
 
 def _opened(keys: VendorKeys, sealed: SealedRecords, terms: Terms) -> list[Record]:

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from twinward.client.answers import Matches, Prepared, Question
 from twinward.client.asynchronous import AsyncVendorClient
+from twinward.client.question import Question
+from twinward.client.results import Matches, Prepared
 from twinward.client.vendor import VendorClient
 from twinward.core.errors import BadInput, TwinwardError
 

@@ -1,27 +1,39 @@
-"""How a question becomes a message in each mode, and how the answer is read. No network: see ``conversation``."""
+"""How a question becomes a message in each mode, and how the answer is read. No network: see ``protocol_steps``.
+
+NumPy and SEAL are loaded by the first query that needs them: a vendor's other commands do without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
-import numpy as np
 
-from twinward.client.answers import Matches, Question
 from twinward.client.errors import AnswerMalformed, HospitalRefused, OutOfRange
+from twinward.client.question import Question
+from twinward.client.results import Matches
 from twinward.core.errors import BadInput
 from twinward.features import units
 from twinward.features.schema import Feature, FeatureSchema
-from twinward.protocol.messages import DistanceReply, GatedQuery, MatchReply, MatrixSearch, TokenRequest, VendorKeyQuery
+from twinward.protocol.messages import (
+    DistanceReply,
+    GatedQuery,
+    GateKeyReply,
+    MatchReply,
+    MatrixSearch,
+    TokenRequest,
+    VendorKeyQuery,
+)
 from twinward.protocol.proofs import new_query_id
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import CryptoError
-from twinward_crypto.homomorphic import wire
-from twinward_crypto.homomorphic.gated import encrypt_gated_query
 from twinward_crypto.homomorphic.parameters import Plan
-from twinward_crypto.homomorphic.query import EncryptedQuery, QueryKey
+
+if TYPE_CHECKING:
+    from twinward_crypto.homomorphic.query import EncryptedQuery, QueryKey
+    from twinward_crypto.homomorphic.wire import Bundle
 
 Made = TypeVar("Made")
 
@@ -43,11 +55,15 @@ class OwnKeyQuery:
 
         Raises ``AnswerMalformed``.
         """
+        import numpy as np
+
+        from twinward_crypto.homomorphic import wire
+
         kind = wire.Kind.SCORES
-        scores = reading(lambda: wire.decode(reply.bundle, kind=kind, plan=self.plan, binding=terms.binding()))
+        scores = _reading(lambda: wire.decode(reply.bundle, kind=kind, plan=self.plan, binding=terms.binding()))
         if len(reply.handles) != scores.rows:
             raise AnswerMalformed("as many handles as rows are expected")
-        distances = reading(lambda: self.key.decrypt_distances(self.query, scores))
+        distances = _reading(lambda: self.key.decrypt_distances(self.query, scores))
         told = np.array([bool(handle) for handle in reply.handles])
         limit = self.limit
         if self.nearest is not None and self.nearest < told.sum():
@@ -68,8 +84,10 @@ class OwnKeyQuery:
         )
 
 
-def gated_message(terms: Terms, mode: ModeTerms, gate: wire.Bundle, question: Question) -> tuple[GatedQuery, int]:
+def gated_message(terms: Terms, mode: ModeTerms, gate: Bundle, question: Question) -> tuple[GatedQuery, int]:
     """The message and the size of its encrypted part."""
+    from twinward_crypto.homomorphic.gated import encrypt_gated_query
+
     levels, weights = _numbers(terms, mode, question)
     _require_enough(terms, question)
     limit = question.limit().to_squared(terms.feature_schema, weights)
@@ -88,6 +106,8 @@ def own_key_message(
     terms: Terms, mode: ModeTerms, plan: Plan, question: Question, key: QueryKey | None = None
 ) -> OwnKeyQuery:
     """Encrypted under ``key``, a fresh one where none is given. The threshold is moved by half the noise."""
+    from twinward_crypto.homomorphic.query import QueryKey
+
     levels, weights = _numbers(terms, mode, question)
     limit = question.limit().to_squared(terms.feature_schema, weights) + (plan.noise_width - 1) // 2
     secret = key or QueryKey.generate(plan)
@@ -120,6 +140,19 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
     )
 
 
+def gate_key_of(reply: GateKeyReply, plan: Plan, terms: Terms) -> Bundle:
+    """The key that gated queries are encrypted with. Raises ``AnswerMalformed``."""
+    from twinward_crypto.homomorphic import wire
+
+    kind = wire.Kind.GATE_PUBLIC_KEY
+    return _reading(lambda: wire.decode(reply.bundle, kind=kind, plan=plan, binding=terms.binding()))
+
+
+def plan_of(terms: Terms, mode: ModeTerms) -> Plan:
+    """The plan that a mode's terms mean. Raises ``AnswerMalformed``."""
+    return _reading(lambda: mode.plan(terms.feature_schema))
+
+
 def offered(terms: Terms, mode: Mode) -> ModeTerms:
     """A mode's terms. Raises ``BadInput`` where the hospital does not answer in it."""
     for one in terms.modes:
@@ -144,7 +177,7 @@ def matches_of(reply: MatchReply, *, upload_bytes: int = 0, clear_bytes: int = 0
     )
 
 
-def reading(make: Callable[[], Made]) -> Made:
+def _reading(make: Callable[[], Made]) -> Made:
     """What the hospital sent cannot be used: the hospital's fault."""
     try:
         return make()

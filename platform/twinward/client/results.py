@@ -1,46 +1,12 @@
-"""What a vendor asks and what comes back, as plain values."""
+"""What comes back, as plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.client.threshold import Threshold, as_threshold
-from twinward.features.schema import Value
 from twinward.protocol.terms import Mode
-
-DEFAULT_SHARE = 0.05
-
-Values = Mapping[str, Value]
-"""Feature values by name: numbers in the schema's units, or pairs such as ``("66", "mmol/mol")``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One query in clinical units, before anything is fetched or encrypted.
-
-    Attributes:
-        values: the patient. A feature that is left out does not count.
-        mode: how to ask.
-        threshold: how near; without one 5 % of each range, or everybody where ``nearest`` is given.
-        nearest: the smallest ball that holds at least so many.
-        weights: whole numbers by feature; 1 where none is given.
-        allow_out_of_range: a value beyond its feature's range is meant, and counts as the range's end.
-    """
-
-    values: Values = field(repr=False)
-    mode: Mode = Mode.GATED
-    threshold: float | Threshold | None = field(default=None, repr=False)
-    nearest: int | None = None
-    weights: Mapping[str, int] | None = field(default=None, repr=False)
-    allow_out_of_range: bool = False
-
-    def limit(self) -> Threshold:
-        """The threshold to use."""
-        if self.threshold is None:
-            return Threshold.share(DEFAULT_SHARE if self.nearest is None else 1.0)
-        return as_threshold(self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
