@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
-from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 from twinward.twins import references as names
@@ -15,7 +15,6 @@ from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFoun
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.twins.ingest.features import read_evidence
 from twinward.twins.ingest.ingestion import Ingestion
-from twinward.twins.ingest.plan import kept_categories
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, NOTHING_KEPT, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
@@ -123,9 +122,10 @@ class Twins:
         Raises:
             AccessDenied, RecordNotFound: as ``read_reference``.
         """
-        twin, _ = self._locate(context, reference)
-        request = context.request(Action.READ, twin, RECORD_CATEGORIES)
-        permits = self._access.decide_part(request)
+        twin = self._vault.twins_of([reference]).get(reference)
+        if twin is None:
+            raise self._absent(context)
+        permits = self._access.decide_part(context.request(Action.READ, twin, RECORD_CATEGORIES))
         records = [one for permit in permits for one in self._vault.read_twin(permit)]
         kept = [record for record in records if record.content != names.DELETED]
         return kept, RECORD_CATEGORIES - categories_in(permit.request for permit in permits)
@@ -139,18 +139,18 @@ class Twins:
             RecordNotFound: it is not kept.
             RecordDeleted: its newest version is a deletion.
         """
-        twin, record_id = self._locate(context, reference)
-        wanted = kept_categories(self._vault, reference)
-        permit = self._access.decide(context.request(Action.READ, twin, wanted))
-        record = self._vault.read(permit, record_id)
+        place = self._vault.locate(reference)
+        if place is None:
+            raise self._absent(context)
+        permit = self._access.decide(context.request(Action.READ, place.twin, place.categories))
+        record = self._vault.read(permit, place.record_id)
         if record.content == names.DELETED:
             raise RecordDeleted("this record was deleted", hint="its earlier versions are in its history")
         return record
 
     def directory(self) -> TwinId | None:
         """The twin of what belongs to no patient; None before anything is in it."""
-        kept = self._vault.locate(DIRECTORY)
-        return None if kept is None else kept[0]
+        return self._vault.twins_of([DIRECTORY]).get(DIRECTORY)
 
     def require(self, context: AccessContext, action: Action) -> None:
         """Refuse, and log it, whoever may not do this to any twin: before what they send is looked at."""
@@ -158,10 +158,10 @@ class Twins:
 
     def find(self, reference: str) -> TwinId:
         """The twin a reference is kept under. Opens nothing. Raises ``TwinNotFound``."""
-        kept = self._vault.locate(reference)
-        if kept is None:
+        twin = self._vault.twins_of([reference]).get(reference)
+        if twin is None:
             raise TwinNotFound("there is no twin of this patient", hint="import the patient first")
-        return kept[0]
+        return twin
 
     def all(self) -> list[TwinId]:
         """Every patient's twin; the directory is not a patient."""
@@ -197,7 +197,7 @@ class Twins:
             for permit, (twin, content) in zip(permits, stays, strict=True):
                 reference = names.stay_of(twin, name)
                 kept = self._vault.locate(reference)
-                record_id = None if kept is None else kept[1]
+                record_id = None if kept is None else kept.record_id
                 record = Record(
                     twin, STAY_TYPE, Category.MONITORING, content, (reference,), record_id=record_id, alone=True
                 )
@@ -227,9 +227,7 @@ class Twins:
         heads = self._vault.heads(reference)
         return heads[-1] if heads else None
 
-    def _locate(self, context: AccessContext, reference: str) -> tuple[TwinId, RecordId]:
-        kept = self._vault.locate(reference)
-        if kept is None:
-            self._access.decide(context.request(Action.READ, detail=NOTHING_KEPT))
-            raise RecordNotFound("no record is kept under this reference")
-        return kept
+    def _absent(self, context: AccessContext) -> RecordNotFound:
+        """What whoever reads is told of a reference that is not kept; logged. Raises ``AccessDenied``: not that."""
+        self._access.decide(context.request(Action.READ, detail=NOTHING_KEPT))
+        return RecordNotFound("no record is kept under this reference")

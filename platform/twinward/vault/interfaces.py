@@ -53,15 +53,24 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A record that is kept under a name: where, what its newest version is about (None: nobody can tell), and
-    whether that version carries the mark that was asked for."""
+class Place:
+    """Where a record is kept, and what may be known of its newest version without opening it.
+
+    Attributes:
+        category: what it is about; None where the twin's key is gone, and nobody can tell.
+        marked: it carries the mark that was asked for.
+    """
 
     twin: TwinId
     record_id: RecordId
     version: int
     category: Category | None
-    marked: bool
+    marked: bool = False
+
+    @property
+    def categories(self) -> frozenset[Category]:
+        """What a permit to open it must cover: nothing where nothing opens."""
+        return frozenset() if self.category is None else frozenset({self.category})
 
 
 StoredAt = tuple[int, RecordId, int]
@@ -218,10 +227,6 @@ class RecordVault(Protocol):
         """Seal records of the permit's twin and categories, all or none; return them with id and version."""
         ...
 
-    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
-        """What is kept under each name, and whether it carries the mark that belongs to it. Opens nothing."""
-        ...
-
     def read(self, permit: Permit, record_id: RecordId) -> Record:
         """Open the newest version of one record."""
         ...
@@ -236,16 +241,20 @@ class RecordVault(Protocol):
         """Open every version of a record, or some of them, oldest first."""
         ...
 
-    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
+    def locate(self, reference: str) -> Place | None:
         """Where a reference such as ``Patient/123`` is kept. Opens nothing."""
         ...
 
-    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
-        """``locate`` for many; those that are not kept are left out. Opens nothing."""
+    def locate_many(self, references: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Place]:
+        """``locate`` for many, in one look-up, and whether each carries its reference's mark. Opens nothing."""
         ...
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
         """Every record whose newest version carries a reference. Opens nothing."""
+        ...
+
+    def twins_of(self, references: Collection[str]) -> dict[str, TwinId]:
+        """The twin that keeps each reference; those that are not kept are left out. Asks for no twin's key."""
         ...
 
     def heads(self, reference: str) -> list[RecordHead]:

@@ -113,7 +113,7 @@ def test_who_may_read_nobody_is_refused_alike_whatever_is_kept(
     web: TestClient, hospital: Hospital, who: str, no: bool
 ) -> None:
     assert send(web, "POST", "", "system", content=transaction(PATIENT, SECRET)).status_code == 200
-    twin = hospital.vault.locate("Condition/secret")[0]
+    twin = hospital.vault.locate("Condition/secret").twin
     if no:
         hospital.access.set_consent(
             AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twin, (Provision(effect="deny"),)

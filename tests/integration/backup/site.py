@@ -106,7 +106,7 @@ def kept(node: Node) -> Kept:
     members = {(one.twin, one.record_id) for twin in node.twins.all() for one in _members(node, twin)}
     opened = everything(node)
     names = [name for record in opened.values() for name in [_name(record)] if name]
-    found = {name: (str(one.twin), str(one.record_id)) for name, one in node.vault.kept(names).items()}
+    found = {name: (str(one.twin), str(one.record_id)) for name, one in node.vault.locate_many(names).items()}
     return Kept(opened, found, frozenset(name for name, place in found.items() if place in members))
 
 

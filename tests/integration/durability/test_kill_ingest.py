@@ -83,7 +83,7 @@ def require_everything(house: House, told: dict[str, int]) -> None:
     for twin in twins:
         permit = house.permit(twin)
         records = house.vault.read_twin(permit)  # raises if a row has no key, or does not open
-        kept = house.vault.kept([record.references[0] for record in records])
+        kept = house.vault.locate_many([record.references[0] for record in records])
         for record in records:
             (name,) = record.references
             assert record.content == content(name, record.version)

@@ -75,7 +75,7 @@ class Writer:
 
     def _update(self, twin: TwinId, names: list[str], at_least: int) -> None:
         for name in names:
-            kept = self._house.vault.kept([name])[name]
+            kept = self._house.vault.locate_many([name])[name]
             version = kept.version + 1
             record = Record(
                 twin,

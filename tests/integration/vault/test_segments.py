@@ -61,7 +61,11 @@ def snapshot(house: House, twin: TwinId) -> list[tuple[object, ...]]:
             for one in house.vault.read_history(permit, record.record_id)
         ]
         assert house.vault.read(permit, record.record_id) == record
-        assert all(house.vault.locate(name) == (twin, record.record_id) for name in record.references)
+        places = house.vault.locate_many(record.references)
+        assert {name: (one.twin, one.record_id) for name, one in places.items()} == dict.fromkeys(
+            record.references, (twin, record.record_id)
+        )
+        assert house.vault.twins_of(record.references) == dict.fromkeys(record.references, twin)
     return shown
 
 
@@ -87,9 +91,9 @@ def test_a_draft_comes_back_byte_for_byte(house: House) -> None:
     assert house.vault.record_types(twin) == {"Observation", "Note"}
     located = house.vault.locate("also Observation/7")
     assert located is not None
-    assert house.vault.read(permit, located[1]) == records[7]
+    assert house.vault.read(permit, located.record_id) == records[7]
     assert house.vault.heads("Observation/7")[0].category is Category.LABS
-    kept = house.vault.kept(["Observation/7", "Observation/8", "none"], lambda name: "Observation/7#1")
+    kept = house.vault.locate_many(["Observation/7", "Observation/8", "none"], lambda name: "Observation/7#1")
     assert {name: one.marked for name, one in kept.items()} == {"Observation/7": True, "Observation/8": False}
     assert b"Observation/7" not in b"".join(house.files().values())
 
@@ -102,7 +106,7 @@ def test_a_permit_opens_its_categories_out_of_segments_only(house: House) -> Non
     note = house.vault.locate("n")
     assert note is not None
     with pytest.raises(PermitInvalid):
-        house.vault.read(labs, note[1])
+        house.vault.read(labs, note.record_id)
     with pytest.raises(Refused):
         house.vault.write_many([], [(house.permit(twin, Action.WRITE, (Category.NOTES,)), [draft(["c"])])])
     with pytest.raises(Refused):
@@ -251,8 +255,8 @@ def test_marks_outlive_compaction_and_rows_from_before_them_are_known(house: Hou
     tamper(house, "UPDATE sealed_record SET mark = NULL WHERE mark = x''")
     names = [f"{kind}/{number}" for kind in "mo" for number in range(10)]
     for _ in range(2):
-        assert all(one.marked for one in house.vault.kept(names, lambda name: f"{name}#1").values())
-        assert not any(one.marked for one in house.vault.kept(names, lambda name: f"{name}#2").values())
+        assert all(one.marked for one in house.vault.locate_many(names, lambda name: f"{name}#1").values())
+        assert not any(one.marked for one in house.vault.locate_many(names, lambda name: f"{name}#2").values())
         compactor(house).run()
     assert in_segments(house, twin) == 20
 

@@ -21,7 +21,7 @@ from twinward.vault.errors import (
     TwinNotFound,
     VersionConflict,
 )
-from twinward.vault.interfaces import Record
+from twinward.vault.interfaces import Place, Record
 from twinward.vault.records.sealer import Sealer
 from twinward.vault.service import OPENING_ACTIONS, Vault
 from twinward.vault.storage.sqlite_records import SqliteRecordStore
@@ -68,7 +68,8 @@ def test_versions_are_chained(house: House) -> None:
     assert [record.version for record in history] == [1, 2, 3]
     assert house.vault.read(house.permit(twin), first.record_id) == third
     assert house.vault.locate("Observation/1") is None
-    assert house.vault.locate("Observation/2") == (twin, first.record_id)
+    found = house.vault.locate("Observation/2")
+    assert found == Place(twin, first.record_id, 3, Category.LABS)
 
 
 def test_a_stale_version_conflicts(house: House) -> None:

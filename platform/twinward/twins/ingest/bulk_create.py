@@ -36,9 +36,8 @@ def bulk_create(
         BelongsToAnother: one of the patients is kept already; nothing was written.
         AccessDenied: the principal may not write here; nothing was written.
     """
-    for one in patients:
-        if vault.locate(one.patient.reference) is not None:
-            raise BelongsToAnother("one of these patients is kept already", hint="import changes of known patients")
+    if vault.twins_of([one.patient.reference for one in patients]):
+        raise BelongsToAnother("one of these patients is kept already", hint="import changes of known patients")
     twins = [new_twin_id(clock.now_ms()) for _ in patients]
     requests = [
         context.request(Action.WRITE, twin, (one.patient.category, Category.MONITORING))

@@ -25,7 +25,7 @@ from twinward.twins.ingest.features import BulkFeatures
 from twinward.twins.ingest.plan import stays
 from twinward.twins.interfaces import SingleImport
 from twinward.twins.models import DIRECTORY, BulkRecord, IfKept, ImportRecord, PatientImport
-from twinward.vault.interfaces import Draft, Kept, Record, RecordVault
+from twinward.vault.interfaces import Draft, Place, Record, RecordVault
 
 LEAST = 16
 """New records of one patient and category that make a segment; fewer become rows, and are compacted later."""
@@ -136,7 +136,7 @@ class BulkImport:
         """Whose is what, and what of it is new."""
         by_name = {record.reference: record for record in records}
         # A mark costs a hash of the content: it is asked for only where a record of that name is kept.
-        kept = self._vault.kept(by_name.keys(), lambda name: mark_of(by_name[name]))
+        kept = self._vault.locate_many(by_name.keys(), lambda name: mark_of(by_name[name]))
         self._bar(records, kept)
         patients: dict[str, _Patient] = {}
         seen: set[str] = set()
@@ -156,7 +156,9 @@ class BulkImport:
                 self._compare(index, record, existing, patient, receipt)
         return list(patients.values())
 
-    def _compare(self, index: int, record: BulkRecord, existing: Kept, patient: _Patient, receipt: BulkReceipt) -> None:
+    def _compare(
+        self, index: int, record: BulkRecord, existing: Place, patient: _Patient, receipt: BulkReceipt
+    ) -> None:
         """Whether what is kept stays, is to be updated, or the record is refused."""
         try:
             unchanged = stays(record.reference, record.if_kept, is_same=existing.marked)
@@ -170,7 +172,7 @@ class BulkImport:
             patient.changed.append(record)
             patient.indices.append(index)
 
-    def _bar(self, records: Sequence[BulkRecord], kept: Mapping[str, Kept]) -> None:
+    def _bar(self, records: Sequence[BulkRecord], kept: Mapping[str, Place]) -> None:
         """Note the patients whose own record is refused since another is kept: what says it is theirs may not be."""
         for record in records:
             existing = kept.get(record.reference) if record.reference == record.owner else None
@@ -187,7 +189,7 @@ class BulkImport:
         self, records: Sequence[BulkRecord], patients: dict[str, _Patient], receipt: BulkReceipt
     ) -> Iterator[tuple[int, BulkRecord, _Patient]]:
         """Each record with its patient, new ones put into ``patients``; what can have none is refused."""
-        owners = self._vault.kept({record.owner for record in records})
+        owners = self._vault.locate_many({record.owner for record in records})
         own = {record.owner for record in records if record.reference == record.owner or record.owner == DIRECTORY}
         for index, record in enumerate(records):
             patient = patients.get(record.owner)
@@ -255,7 +257,7 @@ class BulkImport:
         return self._context.request(Action.WRITE, _twin_of(patient), categories)
 
 
-def _refusal(record: BulkRecord, owner: Kept | None, own: set[str]) -> TwinwardError | None:
+def _refusal(record: BulkRecord, owner: Place | None, own: set[str]) -> TwinwardError | None:
     """Why nothing of this owner can be taken; None if it can."""
     if owner is None and record.owner not in own:
         hint = "import the Patient resource as well"

@@ -31,7 +31,7 @@ from twinward.twins import references as names
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, BulkRecord
 from twinward.twins.turns import Turn
-from twinward.vault.interfaces import Kept, Record, RecordVault
+from twinward.vault.interfaces import Place, Record, RecordVault
 
 _TWINS_AT_ONCE = 256
 """Twins decided together: permits are used before they expire."""
@@ -148,13 +148,13 @@ class BulkFeatures:
     def _missing(self) -> set[str]:
         """Owners whose twin has no features under the present schema, though something is known for them."""
         owners = self._said.owners() - self._changed
-        twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(sorted(owners)).items()}
+        twins = self._vault.twins_of(sorted(owners))
         under = {names.features_under(twin, self._schema.fingerprint()): owner for owner, twin in twins.items()}
-        found = self._vault.locate_many(list(under))
+        found = self._vault.twins_of(list(under))
         return {owner for name, owner in under.items() if name not in found}
 
     def _derive(self, owners: Sequence[str]) -> None:
-        twins = {owner: twin for owner, (twin, _) in self._vault.locate_many(owners).items() if owner != DIRECTORY}
+        twins = {owner: twin for owner, twin in self._vault.twins_of(owners).items() if owner != DIRECTORY}
         until_ms = end_of(day_of(self._clock.now_ms()))
         told: dict[TwinId, tuple[Person | None, Evidence]] = {}
         for owner, twin in twins.items():
@@ -162,7 +162,7 @@ class BulkFeatures:
             evidence = evidence_of(self._schema, person, readings, until_ms)
             if not evidence.is_empty:
                 told[twin] = person, evidence
-        kept = self._vault.kept([names.features_of(twin) for twin in told])
+        kept = self._vault.locate_many([names.features_of(twin) for twin in told])
         older = self._older([twin for twin in told if names.features_of(twin) in kept])
         known: dict[TwinId, Evidence] = {}
         for twin, (person, evidence) in told.items():
@@ -185,12 +185,12 @@ class BulkFeatures:
                         found[permit.request.twin] = evidence
         return found
 
-    def _keep(self, known: Mapping[TwinId, Evidence], kept: Mapping[str, Kept]) -> None:
+    def _keep(self, known: Mapping[TwinId, Evidence], kept: Mapping[str, Place]) -> None:
         """Write features that differ from what is kept, all in one durable step."""
         existing = {twin: one.record_id for twin in known if (one := kept.get(names.features_of(twin))) is not None}
         records = {twin: features_record(twin, evidence, existing.get(twin)) for twin, evidence in known.items()}
         marks = {record.references[0]: record.mark or "" for record in records.values()}
-        same = {name for name, one in self._vault.kept(marks.keys(), marks.__getitem__).items() if one.marked}
+        same = {name for name, one in self._vault.locate_many(marks.keys(), marks.__getitem__).items() if one.marked}
         records = {twin: record for twin, record in records.items() if record.references[0] not in same}
         requests = [self._context.request(Action.WRITE, twin, _FEATURES) for twin in records]
         permits = self._access.decide_all(requests)

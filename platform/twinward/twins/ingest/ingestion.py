@@ -96,12 +96,12 @@ class Ingestion:
         return [step.receipt([] if step.permit is None else next(written)) for step in steps]
 
     def _step(self, context: AccessContext, source: PatientImport) -> _Step:
-        kept = self._vault.locate_many([source.reference]).get(source.reference)
+        kept = self._vault.twins_of([source.reference]).get(source.reference)
         if kept is None and all(one.reference != source.reference for one in source.records):
             self._access.require(context.request(Action.WRITE))
             hint = "import the Patient resource first"
             raise TwinNotFound("there is no twin of this patient yet", reference=source.reference, hint=hint)
-        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept[0]
+        twin = new_twin_id(self._clock.now_ms()) if kept is None else kept
         return _Step(source, Plan(self._vault, twin, source), is_new=kept is None)
 
     def _writing(self, context: AccessContext, plan: Plan, categories: frozenset[Category]) -> AccessRequest:
@@ -155,7 +155,7 @@ class Ingestion:
         twin = steps[0].plan.twin
         own, current = names.features_of(twin), names.features_under(twin, self._schema.fingerprint())
         places = {} if any(step.is_new for step in steps) else self._vault.locate_many([own, current])
-        existing = places[own][1] if own in places else None
+        existing = places[own].record_id if own in places else None
         outdated = current not in places
         if not (outdated or any(step.plan.records for step in steps)):
             return None

@@ -8,7 +8,7 @@ from twinward.core.vocabulary import Category, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, VersionMismatch
 from twinward.twins.models import IfKept, ImportRecord, PatientImport, Stored
-from twinward.vault.interfaces import Kept, Record, RecordVault
+from twinward.vault.interfaces import Place, Record, RecordVault
 
 
 class Plan:
@@ -33,7 +33,7 @@ class Plan:
         self._left: set[Category] = set()
         marks = {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
         # One query, however many records there are.
-        self._kept = vault.kept(marks.keys(), marks.__getitem__)
+        self._kept = vault.locate_many(marks.keys(), marks.__getitem__)
         for one in source.records:
             self._plan(one)
 
@@ -45,7 +45,7 @@ class Plan:
     def add_features(self, record: Record) -> bool:
         """Write the twin's features (``features_record``) along with the rest; False if just this is kept already."""
         reference, mark, existing = record.references[0], record.mark or "", record.record_id
-        if existing is not None and self._vault.kept([reference], lambda _: mark)[reference].marked:
+        if existing is not None and self._vault.locate_many([reference], lambda _: mark)[reference].marked:
             return False
         self.records.append(record)
         self._changes.append((reference, "created" if existing is None else "updated"))
@@ -76,7 +76,7 @@ class Plan:
             return
         if kept is not None:
             self.retold.add(one.reference)
-            self._left |= frozenset(Category) if kept.category is None else {kept.category}
+            self._left |= kept.categories or frozenset(Category)
         existing = None if kept is None else kept.record_id
         references = (one.reference, *one.found_by)
         mark = names.as_content(one.reference, one.category, one.content)
@@ -98,12 +98,12 @@ class Plan:
         )
         self._changes.append((one.reference, "created" if existing is None else "updated"))
 
-    def _is_deleted(self, reference: str, kept: Kept) -> bool:
+    def _is_deleted(self, reference: str, kept: Place) -> bool:
         """Whether what is kept says that it was deleted. Opens nothing."""
         if kept.category is None:
             return False
         mark = names.deleted(reference, kept.category)
-        found = self._vault.kept([reference], lambda _: mark).get(reference)
+        found = self._vault.locate_many([reference], lambda _: mark).get(reference)
         return found is not None and found.marked
 
 
@@ -127,12 +127,3 @@ def require_version(vault: RecordVault, reference: str, version: int) -> None:
             f"{reference} is at version {newest}, not {version}" if newest else f"{reference} does not exist",
             hint="read it again and repeat the change on what is there now",
         )
-
-
-def kept_categories(vault: RecordVault, reference: str) -> frozenset[Category]:
-    """The category a record has now, found without opening it: none where its twin's key is gone, and nothing opens;
-    every category for a reference that is not kept."""
-    kept = vault.kept([reference]).get(reference)
-    if kept is None:
-        return frozenset(Category)
-    return frozenset() if kept.category is None else frozenset({kept.category})

@@ -12,7 +12,6 @@ from twinward.access.interfaces import AccessContext, AccessControl, AccessReque
 from twinward.core.vocabulary import Action, Category, RecordId, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import RecordNotFound
-from twinward.twins.ingest.plan import kept_categories
 from twinward.twins.models import NOTHING_KEPT
 from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
@@ -111,10 +110,9 @@ class RecordSearch:
         places = self._vault.locate_many(references)
         wanted: dict[tuple[TwinId, frozenset[Category]], list[tuple[str, RecordId]]] = {}
         for reference in references:
-            if reference in places:
-                twin, record_id = places[reference]
-                of = kept_categories(self._vault, reference)
-                wanted.setdefault((twin, of), []).append((reference, record_id))
+            place = places.get(reference)
+            if place is not None:
+                wanted.setdefault((place.twin, place.categories), []).append((reference, place.record_id))
         requests = [context.request(Action.READ, twin, categories) for twin, categories in wanted]
         by_reference: dict[str, Record] = {}
         for permit, some in zip(self._access.decide_many(requests), wanted.values(), strict=True):

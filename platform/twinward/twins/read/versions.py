@@ -48,7 +48,7 @@ class Versions:
         """Whether the newest version is a deletion. Opens nothing."""
         for category in _categories([head]):
             mark = names.deleted(reference, category)
-            kept = self._vault.kept([reference], {reference: mark}.__getitem__).get(reference)
+            kept = self._vault.locate_many([reference], {reference: mark}.__getitem__).get(reference)
             if kept is not None and kept.marked:
                 return True
         return False

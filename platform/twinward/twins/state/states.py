@@ -246,7 +246,7 @@ class TwinStates:
         """Every version of every part in the order they were committed, each under its part's name."""
         by_reference = {names.features_of(twin): VECTOR} | {names.target_of(twin, one): one for one in self.units}
         order = {part: place for place, part in enumerate(by_reference.values())}
-        kept = self._vault.locate_many(list(by_reference))
+        kept = self._vault.twins_of(list(by_reference))
         changes = [(by_reference[one], head) for one in kept for head in self._vault.heads(one)]
         if any(head.category is None for _, head in changes):
             raise TwinShredded(f"twin {twin} was shredded: nothing of it opens any more")

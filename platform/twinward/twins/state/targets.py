@@ -111,7 +111,7 @@ class Targets:
         """Whether a feature has a target now. Opens nothing."""
         reference = names.target_of(outline.twin, feature)
         deleted = names.deleted(reference, category_of(feature))
-        return feature in outline.versions and self._vault.locate(deleted) is None
+        return feature in outline.versions and not self._vault.twins_of([deleted])
 
     def _present(self, context: AccessContext, outline: Outline, features: list[str]) -> dict[str, JsonObject | None]:
         return {
@@ -129,7 +129,7 @@ class Targets:
             head = outline.versions.get(name)
             if head is None and target is None:
                 continue
-            if head is not None and self._vault.locate(names.as_content(reference, category, content)) is not None:
+            if head is not None and self._vault.twins_of([names.as_content(reference, category, content)]):
                 continue  # this very target is there already
             references = names.references_of(reference, category, content)
             record = Record(outline.twin, TARGET_TYPE, category, content, references, alone=True)

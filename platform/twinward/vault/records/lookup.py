@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import CategoryShredded, RecordDamaged
-from twinward.vault.interfaces import Change, Kept, RecordHead, RecordStore, Span
+from twinward.vault.interfaces import Change, Place, RecordHead, RecordStore, Span
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward.vault.models import Found, Moment
@@ -24,39 +24,40 @@ class Lookup:
         self._keyring = keyring
         self._sealer = sealer
 
-    def locate(self, reference: str) -> tuple[TwinId, RecordId] | None:
-        """Where a reference such as ``Patient/123`` is kept; the newest record if several carry it. Opens nothing."""
-        found = self._store.find(self._sealer.reference_tag(reference))
-        row = self._store.latest(found[-1]) if found else None
-        return (row.twin, row.record_id) if row is not None else None
+    def locate(self, reference: str) -> Place | None:
+        """Where a reference such as ``Patient/123`` is kept: the last record by id if several carry it. Opens nothing.
 
-    def locate_many(self, references: Sequence[str]) -> dict[str, tuple[TwinId, RecordId]]:
-        """``locate`` for many, asking storage once; those that are not kept are left out. Opens nothing."""
-        found = self._find({reference: reference for reference in references})
-        return {reference: (one.twin, one.record_id) for reference, one in found.items()}
+        Raises as ``locate_many``.
+        """
+        return self.locate_many([reference]).get(reference)
 
-    def kept(self, names: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Kept]:
-        """What is kept under each name, and whether its newest version carries the name's mark. Opens nothing.
+    def locate_many(self, references: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Place]:
+        """Where each reference is kept, and whether the newest version there carries its mark. Opens nothing.
 
-        Storage is asked once. Where several records carry a name, the last by id is meant, as in ``locate``.
+        Storage is asked once. References that are not kept are left out.
 
         Args:
-            names: references.
-            mark: gives a name's mark; called for those that are kept only. Without it nothing is marked.
+            references: what is looked for.
+            mark: gives a reference's mark; called for those that are kept only. Without it nothing is marked.
+
+        Raises:
+            CategoryShredded: an old backup brought back what stands there.
+            RecordDamaged: a category tag is not its twin's.
         """
-        found = self._find({name: name for name in names})
-        marks = {} if mark is None else {name: mark(name) for name in found}
-        marked = {name for name, text in marks.items() if found[name].mark == self._sealer.mark_of(text)}
-        # Rows from before there were marks are found under them instead.
-        older = self._find({name: text for name, text in marks.items() if name not in marked})
-        marked |= {name for name, one in older.items() if one.record_id == found[name].record_id}
+        found = self._find({reference: reference for reference in references})
+        marked = self._marked(found, mark) if mark is not None and found else frozenset()
         keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
-        kept: dict[str, Kept] = {}
-        for name, one in found.items():
+        places: dict[str, Place] = {}
+        for reference, one in found.items():
             of_twin = keys[one.twin]
             category = None if of_twin is None else of_twin.category_of(one.category_tag)
-            kept[name] = Kept(one.twin, one.record_id, one.version, category, name in marked)
-        return kept
+            places[reference] = Place(one.twin, one.record_id, one.version, category, reference in marked)
+        return places
+
+    def twins_of(self, references: Collection[str]) -> dict[str, TwinId]:
+        """The twin that keeps each reference; those that are not kept are left out. Asks for no twin's key."""
+        found = self._find({reference: reference for reference in references})
+        return {reference: one.twin for reference, one in found.items()}
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
         """Every record whose newest version carries a reference, by record id. Opens nothing."""
@@ -66,10 +67,10 @@ class Lookup:
 
     def heads(self, reference: str) -> list[RecordHead]:
         """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
-        kept = self.locate(reference)
-        if kept is None:
+        found = self._find({reference: reference}).get(reference)
+        if found is None:
             return []
-        twin, record_id = kept
+        twin, record_id = found.twin, found.record_id
         keys = self._keys_if_any(twin)
         rows = self._store.history(record_id)
         categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
@@ -100,6 +101,14 @@ class Lookup:
             return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in type_tags(row))
         except OpenError:
             raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
+
+    def _marked(self, found: Mapping[str, Found], mark: Callable[[str], str]) -> frozenset[str]:
+        """The references of those that carry their reference's mark."""
+        marks = {reference: mark(reference) for reference in found}
+        marked = {one for one, text in marks.items() if found[one].mark == self._sealer.mark_of(text)}
+        # Rows from before there were marks are found under them instead.
+        older = self._find({one: text for one, text in marks.items() if one not in marked})
+        return frozenset(marked | {name for name, one in older.items() if one.record_id == found[name].record_id})
 
     def _find(self, references: Mapping[str, str]) -> dict[str, Found]:
         """What each reference finds, by the reference's key here."""
