@@ -6,9 +6,8 @@ from typing import Any
 
 from twinward.core.clock import FixedClock
 from twinward.fhir.mapping.bundle import ParsedBundle
-from twinward.fhir.mapping.naming import OriginNames
-from twinward.fhir.mapping.naming import read_bundle as read_named
-from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.references import read_bundle as read_named
 
 
 def read_bundle(data: bytes, origin: Origin = Origin(), **more: Any) -> ParsedBundle:  # noqa: B008 - it is frozen

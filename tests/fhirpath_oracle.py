@@ -21,7 +21,7 @@ from fhirpathpy import compile as compiled
 from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
-FHIR = Path(__file__).parents[1] / "platform" / "twinward" / "fhir"
+FHIR = Path(__file__).parents[1] / "platform" / "twinward" / "fhir" / "validation"
 
 NOT_EVALUATED = {
     "ele-1": "asked of every element; the product refuses what is empty while it walks",

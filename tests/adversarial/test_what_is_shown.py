@@ -34,7 +34,7 @@ from twinward.console import mount
 from twinward.core.config import Settings
 from twinward.core.visible_text import visible, visible_json, visible_line
 from twinward.core.vocabulary import Purpose, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
 

@@ -24,8 +24,9 @@ from tests.bundles import read_bundle
 from tests.integration.fhir.hospital import SYSTEM, Hospital
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Purpose
-from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
-from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.bulk.ndjson_import import import_ndjson
+from twinward.fhir.bulk.refusals import BadLine
+from twinward.fhir.mapping.records import patient_imports
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.vault.segments.compaction import Compactor
 from twinward_crypto import blind_index

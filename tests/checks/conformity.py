@@ -30,7 +30,7 @@ from tests.unit.fhir.test_primitives import NULL, REFUSED, lines, resource
 from twinward.api.fhir import fhir_router
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import decode
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

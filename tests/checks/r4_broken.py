@@ -20,7 +20,7 @@ from typing import Any
 from tests.fhirpath_oracle import Row, broken, elements, rows
 from tests.r4_specimens import Object, drawn, holding, kinds_with_invariants, value_of
 from tests.vectors.r4_broken_by_hand import BY_HAND
-from twinward.fhir.validation import conformity
+from twinward.fhir.validation import validator
 
 TARGET = Path(__file__).parents[1] / "vectors" / "r4_broken.json"
 ROUNDS = 60
@@ -92,7 +92,7 @@ def _objects(kind: str, one: Object) -> Iterator[tuple[str, Object]]:
 
 
 def _only_broken(resource: Object) -> str:
-    if any(issue.code != "invariant" for issue in conformity.faults(resource, "")):
+    if any(issue.code != "invariant" for issue in validator.faults(resource, "")):
         return ""
     keys = broken(resource)
     return keys.pop() if len(keys) == 1 else ""
@@ -150,7 +150,7 @@ def _without_item(holder: list[Any], index: int) -> Callable[[], None] | None:
 
 
 if __name__ == "__main__":
-    conformity.MAX_ISSUES = 10_000
+    validator.MAX_ISSUES = 10_000
     found = dict(sorted((found_in(Path(sys.argv[1])) | BY_HAND).items()))
     body = ",\n".join(f"{json.dumps(key)}: {json.dumps(found[key], ensure_ascii=False)}" for key in found)
     TARGET.write_text("{\n" + body + "\n}\n", encoding="utf-8")

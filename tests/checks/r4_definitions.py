@@ -1,4 +1,4 @@
-"""Make ``platform/twinward/fhir/r4_definitions.json`` anew: HL7's R4 definitions, cut down to what validation asks.
+"""Make ``fhir/validation/r4_definitions.json`` anew: HL7's R4 definitions, cut down to what validation asks.
 
     npm pack fhir@4.12.0 && tar xzf fhir-4.12.0.tgz
     python -m tests.checks.r4_definitions package/profiles
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[2] / "platform" / "twinward" / "fhir" / "r4_definitions.json"
+TARGET = Path(__file__).parents[2] / "platform" / "twinward" / "fhir" / "validation" / "r4_definitions.json"
 _NO_TYPES = frozenset({"Element", "MoneyQuantity", "SimpleQuantity"})
 
 

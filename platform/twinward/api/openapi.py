@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from twinward.api.fhir.parameters import of_every_request
 from twinward.api.http.representation import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
-from twinward.fhir.search.render import MEDIA_TYPE
+from twinward.fhir.search.representation import MEDIA_TYPE
 from twinward.protocol.messages import PREFIX as QUERIES
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})

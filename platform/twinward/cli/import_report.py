@@ -15,7 +15,7 @@ from twinward.cli.screen import err, say, show_json, tell
 from twinward.core.errors import TwinwardError
 
 if TYPE_CHECKING:
-    from twinward.fhir.bulk.ndjson import NdjsonTally
+    from twinward.fhir.bulk.ndjson_import import NdjsonTally
     from twinward.fhir.bulk.refusals import Refusal
     from twinward.twins.models import Receipt
 

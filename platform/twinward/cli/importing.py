@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from twinward.fhir.bulk.inputs import Inputs
-    from twinward.fhir.mapping.origin import Origin
+    from twinward.fhir.mapping.ids import Origin
     from twinward.node import Node
 
 
@@ -55,7 +55,7 @@ def import_(
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.fhir.bulk.inputs import find_inputs
-        from twinward.fhir.mapping.origin import Origin
+        from twinward.fhir.mapping.ids import Origin
 
         origin, inputs = Origin(source, again), find_inputs(paths)
         to = None if report is None else OutputFile(report, as_json=as_json, option="--report")
@@ -91,7 +91,7 @@ class _Import:
         self.node.compactor.run(sorted(self.touched), tidy=False)
 
     def _bundles(self, files: tuple[Path, ...]) -> None:
-        from twinward.fhir.bulk.importer import read_file
+        from twinward.fhir.bulk.inputs import read_file
         from twinward.fhir.bulk.refusals import Refusal
 
         task = self.bars.add_task("sealing", total=len(files))
@@ -104,7 +104,7 @@ class _Import:
 
     def _document(self, path: Path, data: bytes) -> None:
         """Take in a bundle, or a resource alone, whole or not at all. Raises ``BadInput`` if it cannot be read."""
-        from twinward.fhir.bulk.importer import bundle_of
+        from twinward.fhir.bulk.bundle_files import bundle_of
         from twinward.fhir.bulk.refusals import Refusal
         from twinward.node import SYSTEM
 
@@ -118,8 +118,8 @@ class _Import:
         self.touched |= {one.twin for one in receipts if one.count("unchanged") < len(one.stored)}
 
     def _lines(self, paths: tuple[Path, ...]) -> None:
-        from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, import_ndjson
-        from twinward.fhir.bulk.refusals import Refusal
+        from twinward.fhir.bulk.ndjson_import import NdjsonTally, import_ndjson
+        from twinward.fhir.bulk.refusals import BadLine, Refusal
         from twinward.node import SYSTEM
 
         task = self.bars.add_task("sealing lines", total=None)

@@ -14,9 +14,10 @@ from twinward.core.vocabulary import Again, Purpose, TwinId
 from twinward.demo.display import Display
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.result import Sealing
-from twinward.fhir.bulk.cohort import generate_cohort
-from twinward.fhir.bulk.importer import bundle_of, find_files, read_file
-from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.bulk.bundle_files import bundle_of
+from twinward.fhir.bulk.inputs import find_files, read_file
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
+from twinward.fhir.mapping.ids import Origin
 from twinward.node import SYSTEM, Node
 from twinward.twins.models import DIRECTORY, PatientImport, Receipt
 from twinward.vault.models import Member

@@ -324,7 +324,7 @@ class Node(Parts):
     @part
     def vault(self) -> Vault:
         """Seals records, and opens them against a permit."""
-        from twinward.fhir.mapping.release import ReleaseByContent
+        from twinward.fhir.mapping.categories import ReleaseByContent
         from twinward.vault.service import Vault
 
         release = ReleaseByContent(self.access)

@@ -15,9 +15,9 @@ from tests.integration.fhir.test_fhir_import import begin, manifest
 from tests.integration.fhir.test_ndjson import PATIENT, observation
 from tests.integration.fhir.web import send, transaction
 from twinward.core.errors import BadInput
-from twinward.fhir.bulk.importer import import_bundles
+from twinward.fhir.bulk.bundle_files import import_bundles
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 MG = {"value": 95, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
 BACKWARDS = {"start": "2025-02-20", "end": "2025-02-19"}

@@ -19,7 +19,7 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.disclosure.service import disclose
-from twinward.fhir.bulk.ndjson import import_body
+from twinward.fhir.bulk.ndjson_import import import_body
 from twinward.twins.models import ImportRecord, PatientImport
 from twinward.vault.errors import NotReleased
 from twinward_crypto.disclosure import generate_recipient_key

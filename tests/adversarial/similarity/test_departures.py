@@ -19,7 +19,7 @@ from twinward.audit.interfaces import AccessEvent
 from twinward.client import HospitalRefused, VendorClient, VendorKeys
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.twins.models import DIRECTORY
 

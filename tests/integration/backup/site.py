@@ -17,7 +17,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import SystemClock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
 from twinward.vault.models import Member

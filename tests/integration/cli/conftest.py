@@ -16,7 +16,7 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Purpose, Role
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
 

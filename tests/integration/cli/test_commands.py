@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.cli.conftest import PASSWORD, Hospital, run
 from twinward.core.vocabulary import Category
-from twinward.fhir.bulk.cohort import patient_bundle
+from twinward.fhir.bulk.synthetic_patients import patient_bundle
 
 
 def test_a_new_node_is_made_and_says_what_to_do_next(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from twinward.cli.importing import import_into
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.inputs import find_inputs
-from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.ids import Origin
 from twinward.node import Node, open_node
 from twinward.twins.ingest.bulk_import import BulkImport
 

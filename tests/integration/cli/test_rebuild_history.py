@@ -13,7 +13,7 @@ from twinward.audit.reader import Filters
 from twinward.core.config import Settings
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.protocol.messages import MatrixSearch
 from twinward.twins.models import DIRECTORY

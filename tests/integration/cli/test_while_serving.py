@@ -27,7 +27,7 @@ from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital, ru
 from twinward.access.interfaces import Principal
 from twinward.cli.main import app
 from twinward.core.vocabulary import Role
-from twinward.fhir.bulk.cohort import patient_bundle
+from twinward.fhir.bulk.synthetic_patients import patient_bundle
 from twinward.node import open_node
 
 FHIR = {"content-type": "application/fhir+json"}

@@ -12,7 +12,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node
 from twinward.twins.models import DIRECTORY
 

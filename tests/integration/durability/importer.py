@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.integration.durability.writer import answer
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Purpose
-from twinward.fhir.bulk import importer, ndjson
+from twinward.fhir.bulk import bundle_files, ndjson_import
 from twinward.node import SYSTEM, open_node
 
 LINES_AT_ONCE = 40
@@ -26,27 +26,27 @@ PAUSE_S = 0.005
 """After each acknowledgement, so that who waits for the n-th sees it before an import of known lines is through."""
 
 
-def refuse(bad: ndjson.BadLine) -> None:
+def refuse(bad: ndjson_import.BadLine) -> None:
     raise bad.error
 
 
 def child(home: Path, file: Path, output: Path, told: int) -> None:
-    ndjson.BATCH_LINES = LINES_AT_ONCE
+    ndjson_import.BATCH_LINES = LINES_AT_ONCE
     acknowledged = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with open_node(home) as node:
         os.write(told, b"r")
 
-        def acknowledge(tally: ndjson.NdjsonTally) -> None:
+        def acknowledge(tally: ndjson_import.NdjsonTally) -> None:
             os.write(acknowledged, b"%d\n" % tally.lines)
             time.sleep(PAUSE_S)
 
         if file.suffix == ".json":
-            bundle = importer.bundle_of(file, importer.read_file(file))
+            bundle = bundle_files.bundle_of(file, bundle_files.read_file(file))
             bundle.into(node.twins, AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
             os.write(acknowledged, b"%d\n" % len(bundle.places))
             os._exit(0)
         bulk = node.twins.bulk_import(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT))
-        ndjson.import_ndjson([file], bulk, on_bad_line=refuse, progress=acknowledge)
+        ndjson_import.import_ndjson([file], bulk, on_bad_line=refuse, progress=acknowledge)
         os._exit(0)  # closing takes longer than what a kill is wanted in
 
 

@@ -16,7 +16,7 @@ from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
-from twinward.fhir.mapping.release import ReleaseByContent
+from twinward.fhir.mapping.categories import ReleaseByContent
 from twinward.fhir.rest.service import FhirService
 from twinward.twins.service import Twins
 from twinward.twins.turns import Turn

@@ -16,10 +16,11 @@ from twinward.access.interfaces import NODE, AccessContext, AccessRequest
 from twinward.api.twins.shape import tag_of
 from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.features.derivation import FeatureVector
-from twinward.fhir.bulk.ndjson import BadLine, import_ndjson
-from twinward.fhir.mapping.naming import OriginNames, read_bundle
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.bulk.ndjson_import import import_ndjson
+from twinward.fhir.bulk.refusals import BadLine
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.records import patient_imports
+from twinward.fhir.mapping.references import read_bundle
 from twinward.fhir.rest.transaction import Transaction
 
 MANY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,7 +76,7 @@ def by_lines(house: Hospital, resources: Sequence[dict[str, Any]], folder: Path)
 
 def by_write(house: Hospital, resources: Sequence[dict[str, Any]], _: Path) -> None:
     for one in resources:
-        house.fhir.editing.update(
+        house.fhir.writes.update(
             AccessContext(CLINICIAN, Purpose.TREATMENT), one["resourceType"], one["id"], json.dumps(one).encode()
         )
 
@@ -113,7 +114,7 @@ def test_what_was_taken_back_or_corrected_stands_no_more(house: Hospital, tmp_pa
     assert value(house, name) == 6
     take(house, [older | {"status": "entered-in-error"}], tmp_path)
     assert value(house, name) == 9
-    house.fhir.editing.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", newer["id"])
+    house.fhir.writes.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", newer["id"])
     assert value(house, name) is None
     take(house, [newer], tmp_path)
     assert value(house, name) == 9
@@ -173,7 +174,7 @@ def test_after_any_edits_it_is_what_a_full_derivation_says(
             WAYS[edit["way"]](house, [one], tmp_path)
             stands[edit["name"]] = one
         elif stands.pop(edit["name"], None):
-            house.fhir.editing.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", one["id"])
+            house.fhir.writes.delete(AccessContext(CLINICIAN, Purpose.TREATMENT), "Observation", one["id"])
     copies = json.loads(json.dumps([patient(name), *stands.values()]).replace(name, again))
     by_lines(house, copies, tmp_path)
     assert standing(house, name) == standing(house, again)

@@ -12,7 +12,7 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_fhir_editing import OBSERVATION
 from tests.integration.fhir.web import PATIENT, as_sent, outcome, send
 from twinward.fhir.rest.batch import MAX_ENTRIES
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 
 def entry(method: str, url: str, resource: object = None, **more: str) -> dict[str, Any]:

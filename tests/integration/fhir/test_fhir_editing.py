@@ -15,8 +15,8 @@ from tests.integration.fhir.web import PATIENT, as_sent, outcome, send, without_
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.mapping.patients import patient_imports
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.mapping.records import patient_imports
+from twinward.fhir.validation.validator import validate
 
 OBSERVATION = (
     b'{"resourceType":"Observation" , "id":"o","status":"final","code":{"text":"x"},'

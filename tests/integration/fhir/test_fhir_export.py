@@ -17,8 +17,8 @@ from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.bulk.importer import import_bundles
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.bulk.bundle_files import import_bundles
+from twinward.fhir.validation.validator import validate
 
 ASYNC = {"prefer": "respond-async"}
 HYPERTENSION = {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}

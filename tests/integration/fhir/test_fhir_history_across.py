@@ -20,7 +20,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.api.fhir import fhir_router
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 from twinward.twins.errors import TooMuchAtOnce
 from twinward.twins.read.changes import Bounds, Changes, Wanted
 from twinward.vault.segments.compaction import LEAST, Compactor

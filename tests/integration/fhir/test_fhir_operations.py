@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, principal_of, send
 from twinward.api.fhir import fhir_router
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 HYPERTENSION = {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}
 CLINICAL = "http://terminology.hl7.org/CodeSystem"

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import FHIR, PATIENT, as_sent, outcome, send, transaction
-from twinward.fhir.bulk.cohort import patient_bundle
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.bulk.synthetic_patients import patient_bundle
+from twinward.fhir.validation.validator import validate
 
 ASKED = b',"request":{"method":"PUT","url":"Observation/o"}},'
 

@@ -16,9 +16,9 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.api.fhir import fhir_router
 from twinward.core.vocabulary import Action, Category, Purpose
-from twinward.fhir.bulk.cohort import generate_cohort
-from twinward.fhir.search.shared_parameters import MAX_COUNT
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
+from twinward.fhir.search.parameters import MAX_COUNT
+from twinward.fhir.validation.validator import validate
 
 LOINC = "http://loinc.org"
 ANNA = PATIENT | {

@@ -24,7 +24,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose
 from twinward.fhir.search.query import read_query
 from twinward.fhir.search.service import Search
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 LOINC, SNOMED, RXNORM = "http://loinc.org", "http://snomed.info/sct", "http://www.nlm.nih.gov/research/umls/rxnorm"
 KIM = PEOPLE["colleague"]

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 
 def observation(name: str, **more: Any) -> dict[str, Any]:

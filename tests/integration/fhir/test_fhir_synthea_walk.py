@@ -18,8 +18,8 @@ from tests.integration.fhir.hospital import CLINICIAN, SYSTEM, Hospital
 from tests.integration.fhir.web import without_server
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import DERIVED_FROM, Again, Category, Purpose
-from twinward.fhir.bulk.importer import import_bundles
-from twinward.fhir.mapping.origin import Origin, id_from
+from twinward.fhir.bulk.bundle_files import import_bundles
+from twinward.fhir.mapping.ids import Origin, id_from
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.models import DIRECTORY
 

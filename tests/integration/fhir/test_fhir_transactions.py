@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.web import PATIENT, outcome, send
-from twinward.fhir.rest import reading
-from twinward.fhir.rest.reading import MOST_READS
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.rest import entries
+from twinward.fhir.rest.entries import MOST_READS
+from twinward.fhir.validation.validator import validate
 
 P = "urn:uuid:11111111-2222-4333-8444-555555555555"
 BASE = "http://testserver/fhir"
@@ -267,7 +267,7 @@ def test_a_bundle_reads_so_much_and_no_more(web: TestClient, monkeypatch: pytest
     assert (many.status_code, outcome(many)["code"]) == (400, "too-costly")
     assert statuses(done(web, read, read, post(ORG))) == "200 200 201"
 
-    monkeypatch.setattr(reading, "MOST_BYTES", 100)
+    monkeypatch.setattr(entries, "MOST_BYTES", 100)
     much = transact(web, read, post(ORG))
     assert (much.status_code, outcome(much)["code"]) == (400, "too-costly")
     batch = {"resourceType": "Bundle", "type": "batch", "entry": [entry("GET", "metadata"), post(ORG)]}

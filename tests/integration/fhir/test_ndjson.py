@@ -20,10 +20,12 @@ from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Again, Category, Purpose
 from twinward.features.derivation import to_content
-from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, find_ndjson, import_ndjson, read_lines
+from twinward.fhir.bulk.inputs import find_ndjson, read_lines
+from twinward.fhir.bulk.ndjson_import import NdjsonTally, import_ndjson
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.bulk.refusals import BadLine
+from twinward.fhir.mapping.ids import Origin
+from twinward.fhir.mapping.records import patient_imports
 from twinward.twins.errors import AlreadyImported
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.vault.models import Member

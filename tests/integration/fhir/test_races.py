@@ -221,7 +221,7 @@ from twinward.core.vocabulary import Purpose, Role
 opened = open_node(Path(sys.argv[1]))
 node = opened.__enter__()
 ward = Principal("ward-9", Role.SYSTEM)
-editing = FhirService(node.twins, node.clock).editing
+editing = FhirService(node.twins, node.clock).writes
 print("ready", flush=True)
 for line in sys.stdin:
     name, fields = json.loads(line)

@@ -28,7 +28,7 @@ from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role,
 from twinward.features.derivation import Measurement, Person
 from twinward.features.monitored_stays import SIGNALS, encode_stay
 from twinward.federation.interfaces import StaySource
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport

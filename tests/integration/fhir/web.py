@@ -13,7 +13,7 @@ from tests.integration.fhir.hospital import CLINICIAN, OFFICER, VENDOR
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 PEOPLE = {
     "clinician": CLINICIAN,

@@ -12,7 +12,7 @@ from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, join_as_peer, open_node
 from twinward.twins.models import ImportRecord, PatientImport
 from twinward.vault.errors import NotReleased

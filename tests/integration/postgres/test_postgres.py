@@ -19,7 +19,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, TwinwardError
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
 from twinward.vault.storage.postgres_records import PostgresRecordStore

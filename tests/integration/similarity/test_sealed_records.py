@@ -17,7 +17,7 @@ from twinward.core.config import Settings
 from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.demo.serving import served
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
 from twinward.twins.models import DIRECTORY
 

@@ -15,7 +15,7 @@ from twinward.client import HospitalRefused, Mode, Question, VendorClient, Vendo
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Purpose
 from twinward.demo.serving import served
-from twinward.fhir.bulk.cohort import generate_cohort
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, join_as_peer
 from twinward.twins.models import DIRECTORY
 

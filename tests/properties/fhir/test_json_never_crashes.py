@@ -10,13 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.bundles import read_bundle
-from twinward.fhir.errors import InvalidResource
+from twinward.fhir.errors import InvalidResource, outcome_of
 from twinward.fhir.json.diagnostics import find_fault
 from twinward.fhir.json.strict_json import Limits, decode
-from twinward.fhir.mapping.patients import patient_imports
-from twinward.fhir.outcome import outcome_of
-from twinward.fhir.validation.primitives import PRIMITIVES
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.mapping.records import patient_imports
+from twinward.fhir.validation.definitions import PRIMITIVES
+from twinward.fhir.validation.validator import validate
 
 _LIMITS = Limits(size_bytes=100_000, depth=6)
 _JSON = st.recursive(

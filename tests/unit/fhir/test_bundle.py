@@ -9,8 +9,8 @@ from tests.bundles import read_bundle
 from twinward.core.vocabulary import Again
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.mapping.bundle import ParsedBundle
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import gather_directory, patient_imports
+from twinward.fhir.mapping.ids import Origin
+from twinward.fhir.mapping.records import gather_directory, patient_imports
 from twinward.twins.models import DIRECTORY, IfKept
 
 P1 = "urn:uuid:0454d86b-2620-5063-b614-b2ccf7593f6e"

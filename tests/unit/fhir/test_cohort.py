@@ -10,7 +10,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category
 from twinward.features.derivation import derive, end_of, evidence_of
 from twinward.features.schema import CARDIOMETABOLIC
-from twinward.fhir.bulk.cohort import generate_cohort, patient_bundle
+from twinward.fhir.bulk.synthetic_patients import generate_cohort, patient_bundle
 from twinward.twins.models import DIRECTORY
 
 

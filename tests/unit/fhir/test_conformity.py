@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twinward.fhir.json.strict_json import decode
 from twinward.fhir.resource_types import R4_ONLY
-from twinward.fhir.validation.conformity import MAX_ISSUES, faults
+from twinward.fhir.validation.validator import MAX_ISSUES, faults
 
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
 NUMBER = {"value": 1, "unit": "mg"}

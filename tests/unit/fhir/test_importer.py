@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.fhir.bulk.importer import BadFile, import_bundles, read_file
+from twinward.fhir.bulk.bundle_files import import_bundles
+from twinward.fhir.bulk.inputs import read_file
+from twinward.fhir.bulk.refusals import BadFile
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import Limits
 

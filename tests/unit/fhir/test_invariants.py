@@ -16,9 +16,9 @@ from tests.r4_specimens import drawn, holding, kinds_with_invariants
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import decode
-from twinward.fhir.validation import conformity
-from twinward.fhir.validation.conformity import faults
-from twinward.fhir.validation.invariants.table import RULES
+from twinward.fhir.validation import validator
+from twinward.fhir.validation.definitions import RULES
+from twinward.fhir.validation.validator import faults
 
 BROKEN: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "r4_broken.json").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def drawn_resources(rounds: int) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_drawn_resources_are_judged_as_hl7s_expressions_judge_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conformity, "MAX_ISSUES", 10_000)
+    monkeypatch.setattr(validator, "MAX_ISSUES", 10_000)
     judged = 0
     for kind, resource in drawn_resources(120):
         if is_well_formed(resource):

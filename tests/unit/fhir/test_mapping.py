@@ -11,9 +11,9 @@ import pytest
 from twinward.core.vocabulary import Category
 from twinward.features.derivation import Measurement
 from twinward.fhir.json.strict_json import decode
-from twinward.fhir.json.times import to_date, to_ms
+from twinward.fhir.json.values import to_date, to_ms
 from twinward.fhir.mapping.categories import LOINC, SNOMED, category_of
-from twinward.fhir.mapping.observations import measurements_of, person_of
+from twinward.fhir.mapping.records import measurements_of, person_of
 
 
 def coded(code: str, system: str = LOINC) -> dict[str, Any]:

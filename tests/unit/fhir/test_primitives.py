@@ -9,7 +9,7 @@ import pytest
 
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import decode
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 NULL = b"null"
 """Google's parser takes a null for an absent element; R4 allows null only within arrays (json.html#null)."""

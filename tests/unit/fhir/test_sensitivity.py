@@ -14,9 +14,9 @@ from tests.vectors.sensitivity.cases import CASES, ICD10CM, MISSED, SHAPES, Case
 from twinward.core.vocabulary import SENSITIVE, Category
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
 from twinward.fhir.mapping.categories import categories_needed, categories_of_type, category_of
-from twinward.fhir.sensitivity.code_sets import code_sets, expanded, tables_of_all
 from twinward.fhir.sensitivity.content import sensitivities_of, sensitivities_of_content
-from twinward.fhir.validation.conformity import faults
+from twinward.fhir.sensitivity.terminologies import code_sets, expanded, tables_of_all
+from twinward.fhir.validation.validator import faults
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

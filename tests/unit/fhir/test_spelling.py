@@ -9,7 +9,7 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.fhir.json.spelling import folded
+from twinward.fhir.json.values import folded
 from twinward.fhir.resource_types import R4_ONLY, R4_TYPES
 from twinward.fhir.search.parameters import parameters_of
 

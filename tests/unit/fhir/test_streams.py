@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.fhir.bulk.inputs import find_inputs
-from twinward.fhir.bulk.streams import STANDARD_INPUT, Stream, opened
+from twinward.fhir.bulk.inputs import STANDARD_INPUT, Stream, find_inputs, opened
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import IMPORT_LIMITS, Limits
 

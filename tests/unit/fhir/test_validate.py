@@ -7,7 +7,7 @@ import pytest
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import JsonObject, decode
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
-from twinward.fhir.validation.validate import validate
+from twinward.fhir.validation.validator import validate
 
 SILENT = {"ActivityDefinition-blood-tubes-supply.json", "EventDefinition-example.json"}
 """Official examples whose narrative says nothing: against txt-2, so they are refused."""

@@ -20,10 +20,10 @@ from twinward.api.fhir.context import (
 from twinward.api.fhir.parameters import taking
 from twinward.api.http.representation import acceptable
 from twinward.fhir.rest.batch import Batch, is_batch
-from twinward.fhir.rest.everything import SERVED
+from twinward.fhir.rest.everything import EVERYTHING_PARAMETERS
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.rest.transaction import Transaction
-from twinward.fhir.search.shared_parameters import require_served
+from twinward.fhir.search.parameters import require_served
 
 
 def add_bundles(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
@@ -60,7 +60,7 @@ def add_bundles(router: APIRouter, service: FhirService, context_of: Callable[..
         "/Patient/{patient_id:fhir_id}/$everything",
         summary="All that the caller may see of a patient",
         responses=answers("Bundle", _200="A searchset, the Patient first"),
-        openapi_extra=taking(SERVED),
+        openapi_extra=taking(EVERYTHING_PARAMETERS),
     )
     def everything(
         request: Request,

@@ -25,11 +25,10 @@ from twinward.api.http.reason import access_context, stated_in_headers
 from twinward.core.errors import TwinwardError
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Purpose, Role
-from twinward.fhir.errors import Issue
+from twinward.fhir.errors import Issue, operation_outcome, outcome_of
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, require_few_values
-from twinward.fhir.outcome import operation_outcome, outcome_of
 from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.search.render import MEDIA_TYPE, etag
+from twinward.fhir.search.representation import MEDIA_TYPE, etag
 
 PREFIX = "/fhir"
 

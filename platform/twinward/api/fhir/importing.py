@@ -17,7 +17,7 @@ from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.export import MEDIA_TYPE
 from twinward.fhir.bulk.import_jobs import Imports
-from twinward.fhir.mapping.origin import MAX_SOURCE_CHARS, Origin
+from twinward.fhir.mapping.ids import MAX_SOURCE_CHARS, Origin
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _JOBS = "$import-jobs"

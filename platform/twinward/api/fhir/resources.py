@@ -29,18 +29,16 @@ from twinward.core.media_types import require_taken
 from twinward.core.preconditions import IF_NONE_EXIST, OF_READS, OF_WRITES, Preconditions
 from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.edits import local
 from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
 from twinward.fhir.json.patch import MOST_OPERATIONS, patched, read_patch
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
-from twinward.fhir.mapping.naming import local
-from twinward.fhir.mapping.preconditions import is_known
-from twinward.fhir.rest import past
-from twinward.fhir.rest.editing import Written
+from twinward.fhir.rest import histories
 from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
+from twinward.fhir.rest.writes import Written
 from twinward.fhir.search.conditional import condition_of, read_condition
-from twinward.fhir.search.render import shown
-from twinward.fhir.search.shared_parameters import SUBSETS, require_served
-from twinward.fhir.search.subset import Subset, subset_asked
+from twinward.fhir.search.parameters import SUBSETS, require_served
+from twinward.fhir.search.representation import Subset, is_known, shown, subset_asked
 from twinward.vault.interfaces import Record
 
 IfNoneExist = Annotated[str | None, Header(max_length=2000)]
@@ -98,7 +96,7 @@ def _add_reads(router: APIRouter, service: FhirService, context_of: Callable[...
         ID_PATH + "/_history",
         summary="The versions of one resource, newest first",
         responses=answers("Bundle", _200="A history Bundle"),
-        openapi_extra=taking(past.SERVED),
+        openapi_extra=taking(histories.HISTORY_PARAMETERS),
     )
     def history(
         request: Request,
@@ -155,7 +153,7 @@ def _add_creates(router: APIRouter, service: FhirService, context_of: Callable[.
             if pairs or len(request.headers.getlist(IF_NONE_EXIST)) > 1:
                 raise InvalidResource(Issue("conflict", "", "one condition: If-None-Exist once, or the address"))
             unless = read_condition(kind, if_none_exist, base=base_of(request))
-        create = service.editing.create
+        create = service.writes.create
         written = await run_in_threadpool(create, context, kind, body, unless=unless)
         return _written(request, written, prefer)
 
@@ -186,7 +184,7 @@ def _add_changes(router: APIRouter, service: FhirService, context_of: Callable[.
         require_no_parameters(request, "an update", context)
         body = await run_in_threadpool(local, await resource_body(request), base_of(request))
         written = await run_in_threadpool(
-            service.editing.update,
+            service.writes.update,
             context,
             resource_type,
             resource_id,
@@ -220,7 +218,7 @@ def _add_changes(router: APIRouter, service: FhirService, context_of: Callable[.
             return local(patched(present, operations, most_bytes=REQUEST_LIMITS.size_bytes), base)
 
         written = await run_in_threadpool(
-            service.editing.patch,
+            service.writes.patch,
             context,
             resource_type,
             resource_id,
@@ -240,7 +238,7 @@ def _add_changes(router: APIRouter, service: FhirService, context_of: Callable[.
     ) -> Response:
         reference_to(resource_type, resource_id)
         require_no_parameters(request, "a deletion", context)
-        head = service.editing.delete(context, resource_type, resource_id, asked=asked)
+        head = service.writes.delete(context, resource_type, resource_id, asked=asked)
         return fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
 
 
@@ -263,7 +261,7 @@ def _add_conditional_writes(router: APIRouter, service: FhirService, context_of:
         service.twins.require(context, Action.WRITE)
         where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
         body = await run_in_threadpool(local, await resource_body(request), base_of(request))
-        update = service.editing.update_where
+        update = service.writes.update_where
         written = await run_in_threadpool(update, context, kind, where, body, asked=asked)
         return _written(request, written, prefer)
 
@@ -278,7 +276,7 @@ def _add_conditional_writes(router: APIRouter, service: FhirService, context_of:
         kind = resource_type_of(resource_type)
         service.twins.require(context, Action.WRITE)
         where = condition_of(kind, request.query_params.multi_items(), base=base_of(request))
-        head = service.editing.delete_where(context, where, asked=asked)
+        head = service.writes.delete_where(context, where, asked=asked)
         return fhir(b"", 204) if head is None else fhir(b"", 204, version=head.version, at_ms=head.committed_at_ms)
 
 

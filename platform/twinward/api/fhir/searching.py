@@ -22,10 +22,10 @@ from twinward.api.fhir.parameters import COUNT, ID, taking
 from twinward.api.http.json_body import small_body
 from twinward.api.http.representation import require_acceptable
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.rest import changes
+from twinward.fhir.rest import histories
 from twinward.fhir.rest.service import FhirService, resource_type_of
+from twinward.fhir.search.parameters import SUBSETS
 from twinward.fhir.search.query import read_query
-from twinward.fhir.search.shared_parameters import SUBSETS
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 100
@@ -104,7 +104,7 @@ def add_histories(router: APIRouter, service: FhirService, context_of: Callable[
         "/_history",
         summary="The versions of all resources, newest first",
         responses=answers("Bundle", _200="One page of a history Bundle"),
-        openapi_extra=taking(changes.SERVED),
+        openapi_extra=taking(histories.HISTORY_PARAMETERS),
     )
     def history_of_system(
         request: Request,
@@ -116,7 +116,7 @@ def add_histories(router: APIRouter, service: FhirService, context_of: Callable[
         TYPE_PATH + "/_history",
         summary="The versions of all resources of one type, newest first",
         responses=answers("Bundle", _200="One page of a history Bundle"),
-        openapi_extra=taking(changes.SERVED),
+        openapi_extra=taking(histories.HISTORY_PARAMETERS),
     )
     def history_of_type(
         request: Request,

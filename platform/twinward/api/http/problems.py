@@ -13,9 +13,8 @@ from starlette.responses import Response
 
 from twinward.api.http.guard import BodyRefused
 from twinward.core.errors import TwinwardError, UnsupportedMedia
-from twinward.fhir.errors import Issue
-from twinward.fhir.outcome import operation_outcome
-from twinward.fhir.search.render import MEDIA_TYPE as FHIR_MEDIA_TYPE
+from twinward.fhir.errors import Issue, operation_outcome
+from twinward.fhir.search.representation import MEDIA_TYPE as FHIR_MEDIA_TYPE
 from twinward_crypto.errors import CryptoError, MalformedBundle, MalformedKey, ParameterError
 
 log = structlog.get_logger("twinward.api")

@@ -27,8 +27,8 @@ from twinward.api.http import codings
 from twinward.core.errors import BadInput, NotAcceptable
 from twinward.core.media_types import MAX_HEADER_CHARS, Chosen, preferred
 from twinward.fhir.bulk.export import MEDIA_TYPE as NDJSON
-from twinward.fhir.search.render import MEDIA_TYPE as FHIR
-from twinward.fhir.search.shared_parameters import format_asked
+from twinward.fhir.search.parameters import format_asked
+from twinward.fhir.search.representation import MEDIA_TYPE as FHIR
 
 JSON = "application/json"
 FHIR_TYPES = (FHIR, JSON, "text/json")

@@ -23,8 +23,8 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.search.render import reference_of, shown
-from twinward.fhir.search.shared_parameters import moment_of, require_served, types_of
+from twinward.fhir.search.parameters import moment_of, require_served, types_of
+from twinward.fhir.search.representation import reference_of, shown
 from twinward.twins.service import Twins
 
 MAX_JOBS = 32

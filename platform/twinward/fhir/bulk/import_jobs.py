@@ -18,10 +18,10 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import Conflict, NotFound, TwinwardError, Unavailable
 from twinward.core.vocabulary import Action
-from twinward.fhir.bulk.ndjson import BadLine, NdjsonTally, import_body
-from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.outcome import outcome_of
+from twinward.fhir.bulk.ndjson_import import NdjsonTally, import_body
+from twinward.fhir.bulk.refusals import BadLine
+from twinward.fhir.errors import InvalidResource, Issue, outcome_of
+from twinward.fhir.mapping.ids import Origin
 from twinward.twins.service import Twins
 
 MAX_JOBS = 32

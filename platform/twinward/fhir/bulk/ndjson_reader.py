@@ -26,19 +26,17 @@ from twinward.core.clock import Clock, SystemClock
 from twinward.core.vocabulary import Category
 from twinward.features.derivation import Measurement
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.server_meta import names_server_meta, object_of, parted, without_server_meta
+from twinward.fhir.json.edits import names_server_meta, object_of, parted, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
-from twinward.fhir.json.times import to_ms
+from twinward.fhir.json.values import to_ms
 from twinward.fhir.mapping.bundle import TELLS_OF_AN_ANSWER, read_document
 from twinward.fhir.mapping.categories import LOINC, filed_under, ordinary_category_of
-from twinward.fhir.mapping.naming import OriginNames, name_parts
-from twinward.fhir.mapping.observations import FINALITY, person_of
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import patient_imports
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.records import FINALITY, patient_imports, person_of
+from twinward.fhir.mapping.references import name_parts
 from twinward.fhir.sensitivity.content import sensitivities_of_part
-from twinward.fhir.validation.conformity import element_faults
-from twinward.fhir.validation.definitions import Element, kind_of
-from twinward.fhir.validation.primitives import Check
+from twinward.fhir.validation.definitions import Check, Element, kind_of
+from twinward.fhir.validation.validator import element_faults
 from twinward.twins.models import BulkRecord
 
 _SEEN_AT_MOST = 8_192

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from twinward.core.errors import TwinwardError
-from twinward.fhir.bulk.streams import STANDARD_INPUT
-from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.outcome import outcome_of
+from twinward.core.errors import BadInput, TwinwardError
+from twinward.fhir.bulk.inputs import STANDARD_INPUT
+from twinward.fhir.errors import InvalidResource, Issue, outcome_of
 
 _ENTRY = re.compile(r"Bundle\.entry\[([0-9]+)\]")
 _INDEX = re.compile(r"\[[0-9]+\]")
@@ -75,3 +74,23 @@ class Refusal:
             "hint": self.error.hint,
             "issues": [{"code": one.code, "path": one.path, "message": one.message} for one in self.issues],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that could not be imported, and why. Nothing of it was used."""
+
+    path: Path
+    error: BadInput
+
+
+class BadLine(NamedTuple):
+    """A line that was refused, and why. Lines count from 1; 0 is the whole source, or what is left of it.
+
+    ``place`` is what the error is about, e.g. ``Observation.subject``, where it does not say so itself.
+    """
+
+    path: Path
+    number: int
+    error: TwinwardError
+    place: str = ""

@@ -12,10 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_NUMBER_CHARS = 64
-"""A FHIR decimal has at most 18 significant digits; this leaves room for exponents and other people's habits."""
-
-MAX_EXPONENT = 300
+from twinward.fhir.json.values import number_fault
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:
@@ -27,7 +24,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_EXPONENT = re.compile(r"[eE][+-]?0*([0-9]*)$")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _RESOURCE_TYPE = re.compile(r'"resourceType"[ \t\n\r]*:[ \t\n\r]*"([A-Za-z]{1,64})"')
 
@@ -159,16 +155,6 @@ _EXPECTED = {"key": "a key", ":": "a colon", "value": "a value", ",": "a comma o
 def find_fault(text: str, *, depth: int) -> Fault | None:
     """The first fault of a JSON text, or None if it keeps every rule of this module."""
     return _Scanner(text, depth).scan()
-
-
-def number_fault(token: str) -> str:
-    """What is wrong with a JSON number token, or nothing."""
-    if len(token) > MAX_NUMBER_CHARS:
-        return f"a number longer than {MAX_NUMBER_CHARS} characters"
-    exponent = _EXPONENT.search(token)
-    if exponent and int(exponent[1] or 0) > MAX_EXPONENT:
-        return f"a number whose exponent is beyond ±{MAX_EXPONENT}"
-    return ""
 
 
 def _string_fault(token: str) -> str:

@@ -17,7 +17,8 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.diagnostics import Fault, find_fault, number_fault
+from twinward.fhir.json.diagnostics import Fault, find_fault
+from twinward.fhir.json.values import number_fault
 
 JsonObject = dict[str, Any]
 
@@ -119,6 +120,19 @@ def _integer(token: str) -> int:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+def is_left_open(data: bytes) -> bool:
+    """Whether an object or array begins on these bytes, and the first one does not end on them.
+
+    Brackets alone are counted, those in strings left out: so it is told of what no decoder takes as well.
+    """
+    depth = 0
+    for bracket in _STRINGS.sub(b"", data).translate(_AS_ROUND, _NOT_BRACKETS).decode():
+        depth += 1 if bracket == "(" else -1
+        if depth <= 0:
+            return False
+    return depth > 0
 
 
 def _deeper_than(data: bytes, depth: int) -> bool:

@@ -1,7 +1,7 @@
 """Bundles read: each entry, what is asked to be done with it, and the exact bytes of its resource.
 
 A document is decoded strictly as a whole (so nothing ambiguous survives), then each resource is cut out of the source
-as a slice. What the slice is kept as, and under which name, ``twinward.fhir.mapping.naming`` decides.
+as a slice. What the slice is kept as, and under which name, ``twinward.fhir.mapping.references`` decides.
 
 What a search found (``match``) and what came along with it (``include``) are records alike. Its ``outcome`` tells of
 the search itself and is no record (https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.search.mode), as little
@@ -18,20 +18,15 @@ import msgspec
 
 from twinward.core.preconditions import NONE, Preconditions
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.server_meta import without_server_meta
+from twinward.fhir.json.edits import MAX_URL_CHARS, RELATIVE, restful, without_server_meta
 from twinward.fhir.json.strict_json import IMPORT_LIMITS, JsonObject, Limits, decode
-from twinward.fhir.mapping.preconditions import read_members
-from twinward.fhir.validation.validate import check_structure, validate
+from twinward.fhir.preconditions import read_members
+from twinward.fhir.validation.validator import check_structure, validate
 from twinward.twins.models import IfKept
 
 _READABLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history"})
 _MAX_ENTRIES = 1_000_000
-MAX_URL_CHARS = 2000
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
-_RESTFUL = re.compile(r"(https?://[^?#\s]+)/([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(/_history/\S*)?")
-
-RELATIVE = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-"""A reference to a resource of the same server, or to a version of it."""
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _WITH_RESOURCE = frozenset({"", "POST", "PUT"})
@@ -41,14 +36,6 @@ _COLLECTED = frozenset({"collection", "searchset", "history"})
 _SEARCH_MODES = frozenset({"match", "include", "outcome"})
 TELLS_OF_AN_ANSWER = "OperationOutcome"
 """The type of what tells of a search, an export or a request: no record of anybody."""
-
-
-def restful(url: str) -> re.Match[str] | None:
-    """The address of a resource, in groups: its server's base, its ``Type/id``, its version; None where it is none.
-
-    One longer than any server has is none: the pattern takes time by the square of what looks like many addresses.
-    """
-    return _RESTFUL.fullmatch(url) if len(url) <= MAX_URL_CHARS else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ then its type.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from twinward.access.interfaces import AccessControl, Permit
 from twinward.core.vocabulary import SENSITIVE, Category
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
 from twinward.fhir.sensitivity.content import sensitivities_of, sensitivities_of_content
+from twinward.vault.interfaces import Record
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
@@ -165,3 +167,22 @@ def _codings(concepts: Any) -> Iterator[tuple[str, str]]:
         for coding in codings if isinstance(codings, list) else []:
             if isinstance(coding, dict):
                 yield str(coding.get("system", "")), str(coding.get("code", ""))
+
+
+class ReleaseByContent:
+    """The ``Release`` of a node: a record needs leave for what it is filed under and for all that it tells of.
+
+    So it does not matter under what a record was filed: by an earlier release that knew fewer codes, or under one of
+    several categories that it falls under.
+    """
+
+    def __init__(self, access: AccessControl) -> None:
+        self._access = access
+
+    def needed(self, record: Record) -> frozenset[Category]:
+        """Every category that leave is needed for, to be shown this record."""
+        return categories_needed(record.record_type, record.category, record.content)
+
+    def further(self, permit: Permit, categories: Collection[Category]) -> Sequence[Permit]:
+        """Permits for further categories, as far as the gate gives them."""
+        return self._access.decide_further(permit, categories)

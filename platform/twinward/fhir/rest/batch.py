@@ -14,17 +14,14 @@ import msgspec
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
 from twinward.core.preconditions import Preconditions
-from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.links import rewrite
+from twinward.fhir.errors import InvalidResource, Issue, outcome_of
+from twinward.fhir.json.edits import MAX_URL_CHARS, local, rewrite
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
-from twinward.fhir.mapping.bundle import MAX_URL_CHARS, read_full_url
-from twinward.fhir.mapping.naming import local
-from twinward.fhir.mapping.preconditions import read_members
-from twinward.fhir.outcome import outcome_of
-from twinward.fhir.rest.answers import Answer, answer_bundle
-from twinward.fhir.rest.editing import Written
-from twinward.fhir.rest.reading import Given, Reading
+from twinward.fhir.mapping.bundle import read_full_url
+from twinward.fhir.preconditions import read_members
+from twinward.fhir.rest.entries import EntryReads, EntryResponse, ReadAllowance, response_bundle
 from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
+from twinward.fhir.rest.writes import Written
 from twinward.fhir.search.conditional import read_condition
 from twinward.fhir.search.query import Query
 
@@ -47,7 +44,7 @@ class Batch:
     service: FhirService
     context: AccessContext
     base: str
-    _given: Given = field(default_factory=Given, init=False, repr=False)
+    _given: ReadAllowance = field(default_factory=ReadAllowance, init=False, repr=False)
 
     def run(self, body: bytes) -> bytes:
         """Do every entry in order and answer with a batch-response.
@@ -63,9 +60,9 @@ class Batch:
             self._answer(entry, resource, f"Bundle.entry[{index}]", placeholders)
             for index, (entry, resource) in enumerate(entries)
         ]
-        return answer_bundle("batch-response", answers)
+        return response_bundle("batch-response", answers)
 
-    def _answer(self, entry: JsonObject, resource: bytes, path: str, placeholders: set[str]) -> Answer:
+    def _answer(self, entry: JsonObject, resource: bytes, path: str, placeholders: set[str]) -> EntryResponse:
         try:
             request = entry["request"]
             method, url = request.get("method"), request.get("url")
@@ -77,39 +74,43 @@ class Batch:
             alone = _alone(local(resource, self.base), path, placeholders - {own})
             return do(url.removeprefix(f"{self.base}/").removeprefix("/"), alone, asked, if_none_exist)
         except TwinwardError as error:
-            return Answer(error.http_status, outcome=outcome_of(error))
+            return EntryResponse(error.http_status, outcome=outcome_of(error))
 
     @property
-    def _walks(self) -> dict[str, Callable[[str, bytes, Preconditions, str], Answer]]:
+    def _walks(self) -> dict[str, Callable[[str, bytes, Preconditions, str], EntryResponse]]:
         return {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
 
-    def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
-        reading = Reading(self.service, self.context, self.base, given=self._given)
+    def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
+        reading = EntryReads(self.service, self.context, self.base, given=self._given)
         return reading.get(url, asked)
 
-    def _post(self, url: str, resource: bytes, _: Preconditions, if_none_exist: str) -> Answer:
+    def _post(self, url: str, resource: bytes, _: Preconditions, if_none_exist: str) -> EntryResponse:
         kind = resource_type_of(url)
         unless = read_condition(kind, if_none_exist, base=self.base) if if_none_exist else None
-        created = self.service.editing.create(self.context, kind, resource, unless=unless)
+        created = self.service.writes.create(self.context, kind, resource, unless=unless)
         return self._written(created)
 
-    def _put(self, url: str, resource: bytes, asked: Preconditions, _: str) -> Answer:
+    def _put(self, url: str, resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
         if "?" in url:
             kind, where = self._condition(url)
-            found = self.service.editing.update_where(self.context, kind, where, resource, asked=asked)
+            found = self.service.writes.update_where(self.context, kind, where, resource, asked=asked)
             return self._written(found)
         resource_type, resource_id = _split(url)
-        kept = self.service.editing.update(self.context, resource_type, resource_id, resource, asked=asked)
+        kept = self.service.writes.update(self.context, resource_type, resource_id, resource, asked=asked)
         return self._written(kept)
 
-    def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> Answer:
+    def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
         if "?" in url:
             _, where = self._condition(url)
-            gone = self.service.editing.delete_where(self.context, where, asked=asked)
-            return Answer(204) if gone is None else Answer(204, version=gone.version, at_ms=gone.committed_at_ms)
+            gone = self.service.writes.delete_where(self.context, where, asked=asked)
+            return (
+                EntryResponse(204)
+                if gone is None
+                else EntryResponse(204, version=gone.version, at_ms=gone.committed_at_ms)
+            )
         resource_type, resource_id = _split(url)
-        head = self.service.editing.delete(self.context, resource_type, resource_id, asked=asked)
-        return Answer(204, version=head.version, at_ms=head.committed_at_ms)
+        head = self.service.writes.delete(self.context, resource_type, resource_id, asked=asked)
+        return EntryResponse(204, version=head.version, at_ms=head.committed_at_ms)
 
     def _condition(self, url: str) -> tuple[str, Query]:
         kind = url.partition("?")[0]
@@ -118,10 +119,10 @@ class Batch:
             raise InvalidResource(issue)
         return resource_type_of(kind), read_condition(kind, url, base=self.base)
 
-    def _written(self, written: Written) -> Answer:
+    def _written(self, written: Written) -> EntryResponse:
         location = f"{written.reference}/_history/{written.version}" if written.reference else ""
         status = 201 if written.created else 200
-        return Answer(status, version=written.version, at_ms=written.at_ms, location=location)
+        return EntryResponse(status, version=written.version, at_ms=written.at_ms, location=location)
 
 
 def is_batch(body: bytes) -> bool:

@@ -14,7 +14,7 @@ from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.search.chains import reverse_of, targets_of
 from twinward.fhir.search.includes import REVERSE, includes_of
 from twinward.fhir.search.parameters import is_searchable, parameters_of
-from twinward.fhir.search.render import MEDIA_TYPE
+from twinward.fhir.search.representation import MEDIA_TYPE
 from twinward.fhir.search.service import MOST_TWINS
 
 _INTERACTIONS = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create")

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.times import ALWAYS
-from twinward.fhir.rest.care_dates import is_within
-from twinward.fhir.search.render import reference_of
-from twinward.fhir.search.shared_parameters import SUBSETS, count_of, moment_of, require_served, types_of
-from twinward.fhir.search.subset import COUNTED, WHOLE, Subset, read_subset
+from twinward.fhir.json.strict_json import JsonObject
+from twinward.fhir.json.values import ALWAYS, interval_of
+from twinward.fhir.search.parameters import SUBSETS, count_of, moment_of, require_served, types_of
+from twinward.fhir.search.representation import COUNTED, WHOLE, Subset, read_subset, reference_of
 from twinward.vault.interfaces import Record
 
-SERVED = ("_count", "_cursor", "_since", "_type", "end", "start", *SUBSETS)
+EVERYTHING_PARAMETERS = ("_count", "_cursor", "_since", "_type", "end", "start", *SUBSETS)
 _CURSOR = re.compile(r"[01][0-9a-f-]{36}")
 
 
@@ -56,7 +55,7 @@ class Everything:
 
 def read_everything(pairs: Sequence[tuple[str, str]]) -> Everything:
     """What a request asks for. Raises ``InvalidResource`` for a parameter that is not served, or a value of none."""
-    require_served("$everything", pairs, SERVED)
+    require_served("$everything", pairs, EVERYTHING_PARAMETERS)
     count, after, since_ms, types = None, "", 0, frozenset[str]()
     start, end = ALWAYS
     for name, value in pairs:
@@ -73,7 +72,7 @@ def read_everything(pairs: Sequence[tuple[str, str]]) -> Everything:
         elif name == "end":
             end = moment_of(name, value)[1]
     subset = read_subset(pairs)
-    used = tuple(pair for pair in pairs if pair[0] in SERVED and pair[0] != "_cursor")
+    used = tuple(pair for pair in pairs if pair[0] in EVERYTHING_PARAMETERS and pair[0] != "_cursor")
     return Everything(count, after, since_ms, types, (start, end), COUNTED if count == 0 else subset, used)
 
 
@@ -81,3 +80,31 @@ def _cursor_of(value: str) -> str:
     if not _CURSOR.fullmatch(value):
         raise InvalidResource(Issue("value", "", "_cursor comes from the next link and is used as it is"))
     return value
+
+
+_LASTING = frozenset({"Condition", "AllergyIntolerance"})
+"""What is there until it abates, and not only on the day it began."""
+
+_DATES = (
+    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "performedDateTime", "performedPeriod"),
+    *("occurrenceDateTime", "occurrencePeriod", "onsetDateTime", "onsetPeriod", "timingDateTime", "timingPeriod"),
+    *("period", "billablePeriod", "servicedDate", "servicedPeriod", "started", "start", "startDate"),
+    *("whenHandedOver", "whenPrepared", "authoredOn", "authored", "dateTime", "date", "recordedDate", "recorded"),
+    *("dateAsserted", "issued", "created"),
+)
+"""Elements that say it, of any type: the first that is there counts."""
+
+
+def care_interval(resource: JsonObject) -> tuple[int, int] | None:
+    """From when until when, in ms since the epoch, the end excluded; None where a resource does not say."""
+    found = next((one for name in _DATES if (one := interval_of(resource.get(name))) is not None), None)
+    if found is None or resource.get("resourceType") not in _LASTING:
+        return found
+    abated = interval_of(resource.get("abatementDateTime") or resource.get("abatementPeriod"))
+    return found[0], abated[1] if abated else ALWAYS[1]
+
+
+def is_within(resource: JsonObject, asked: tuple[int, int]) -> bool:
+    """Whether a resource tells of care in this time; what says no date is in any time, and so is who it is about."""
+    kept = None if resource.get("resourceType") == "Patient" else care_interval(resource)
+    return kept is None or (kept[0] < asked[1] and asked[0] < kept[1])

@@ -12,20 +12,14 @@ from twinward.core.clock import Clock
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.resource_types import R4_TYPES
 from twinward.fhir.rest.capabilities import capability_statement
-from twinward.fhir.rest.changes import cursor_of, read_changes
-from twinward.fhir.rest.editing import Editing
 from twinward.fhir.rest.everything import read_everything
-from twinward.fhir.rest.past import read_past
-from twinward.fhir.search.render import (
-    history,
-    is_resource,
-    page_links,
-    searchset,
-    withheld_issues,
-)
+from twinward.fhir.rest.histories import cursor_of, read_instance_history, read_type_history
+from twinward.fhir.rest.writes import Writes
+from twinward.fhir.search.parameters import require_served
+from twinward.fhir.search.representation import is_resource
+from twinward.fhir.search.results import history, page_links, searchset, withheld_issues
 from twinward.fhir.search.service import Search
-from twinward.fhir.search.shared_parameters import require_served
-from twinward.fhir.validation.validate import ID
+from twinward.fhir.validation.validator import ID
 from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
@@ -41,9 +35,9 @@ class FhirService:
     clock: Clock
 
     @property
-    def editing(self) -> Editing:
+    def writes(self) -> Writes:
         """Create, update, delete."""
-        return Editing(self.twins, self.clock)
+        return Writes(self.twins, self.clock)
 
     @property
     def search(self) -> Search:
@@ -83,7 +77,7 @@ class FhirService:
             AccessDenied, RecordNotFound: as ``Versions.history``.
         """
         reference = reference_to(resource_type, resource_id)
-        past = read_past(pairs)
+        past = read_instance_history(pairs)
         versions = self.twins.versions.history(context, reference)
         stored = self.twins.versions.stored(reference) if past.at else {}
         shown, total, before = past.page(versions, stored)
@@ -102,7 +96,7 @@ class FhirService:
             RecordNotFound: no type of R4.
         """
         kind = resource_type_of(resource_type) if resource_type else ""
-        asked = read_changes(pairs, kind)
+        asked = read_type_history(pairs, kind)
         changes, counts = self.twins.changes, asked.subset.only_counts
         found: list[Record] = []
         total = after = None

@@ -15,16 +15,14 @@ from dataclasses import dataclass, field
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Category
-from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.errors import InvalidResource, Issue, outcome_of
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
 from twinward.fhir.mapping.bundle import Document, Part, check_document, outline_document
-from twinward.fhir.mapping.naming import NamedBundle, NewNames, name_parts
-from twinward.fhir.mapping.patients import patient_imports
-from twinward.fhir.mapping.preconditions import require_standing
-from twinward.fhir.outcome import outcome_of
-from twinward.fhir.rest.answers import Answer, answer_bundle
-from twinward.fhir.rest.looking import look_again, moved
-from twinward.fhir.rest.reading import MOST_READS, Given, Reading
+from twinward.fhir.mapping.ids import NewNames
+from twinward.fhir.mapping.records import patient_imports
+from twinward.fhir.mapping.references import NamedBundle, name_parts
+from twinward.fhir.preconditions import look_again, moved, require_standing
+from twinward.fhir.rest.entries import MOST_READS, EntryReads, EntryResponse, ReadAllowance, response_bundle
 from twinward.fhir.rest.service import FhirService
 from twinward.fhir.search.conditional import Conditions, KeptHere
 from twinward.twins.errors import RecordNotFound, VersionMismatch
@@ -40,8 +38,8 @@ class Transaction:
     service: FhirService
     context: AccessContext
     base: str
-    _answers: dict[int, Answer] = field(default_factory=dict, init=False, repr=False)
-    _given: Given = field(default_factory=Given, init=False, repr=False)
+    _answers: dict[int, EntryResponse] = field(default_factory=dict, init=False, repr=False)
+    _given: ReadAllowance = field(default_factory=ReadAllowance, init=False, repr=False)
 
     def run(self, body: bytes) -> bytes:
         """Do all of it and answer with a transaction-response; its entries stand in the order of the request.
@@ -69,7 +67,7 @@ class Transaction:
         for index, part in enumerate(document.parts):
             if index not in self._answers:
                 self._answers[index] = self._read_after(part)
-        return answer_bundle("transaction-response", [self._answers[index] for index in range(len(document.parts))])
+        return response_bundle("transaction-response", [self._answers[index] for index in range(len(document.parts))])
 
     def _look_and_write(self, document: Document) -> None:
         """Raises ``Moved`` where what a condition was true of is another version by now."""
@@ -97,11 +95,11 @@ class Transaction:
                 noted = "same-content" if done.change == "unchanged" else ""
                 self._answers[index] = self._kept(entry.reference, 201 if done.began else 200, noted)
             for index, reference in named.found.items():
-                self._answers[index] = self._kept(reference, 200) if reference else Answer(200)
+                self._answers[index] = self._kept(reference, 200) if reference else EntryResponse(200)
             for index, reference in named.deleted.items():
                 if index not in self._answers:
                     head = self.service.twins.search.head_of(reference)
-                    self._answers[index] = Answer(204, version=head.version, at_ms=head.committed_at_ms)
+                    self._answers[index] = EntryResponse(204, version=head.version, at_ms=head.committed_at_ms)
 
     def _require_seen(self, seen: Mapping[str, int]) -> None:
         versions = self.service.twins.versions
@@ -131,12 +129,12 @@ class Transaction:
             head = versions.newest(reference) if reference else None
             if not reference:
                 self._note(None, "no-match")
-                self._answers[index] = Answer(204)
+                self._answers[index] = EntryResponse(204)
             elif head is None:
                 raise RecordNotFound("no record is kept under this reference")
             elif versions.is_deleted(reference, head):
                 self._note(head, "deleted-already")
-                self._answers[index] = Answer(204, version=head.version, at_ms=head.committed_at_ms)
+                self._answers[index] = EntryResponse(204, version=head.version, at_ms=head.committed_at_ms)
             else:
                 category = head.category or min(Category)
                 tombstone = ImportRecord(
@@ -153,22 +151,22 @@ class Transaction:
             if part.method == "GET" and len(steps) > 1 and "/".join(steps[:2]) not in changed:
                 self._answers[index] = reading.get(part.url, part.asked)
 
-    def _read_after(self, part: Part) -> Answer:
+    def _read_after(self, part: Part) -> EntryResponse:
         try:
             return self._reading.get(part.url, part.asked)
         except TwinwardError as error:
-            return Answer(error.http_status, outcome=outcome_of(error))
+            return EntryResponse(error.http_status, outcome=outcome_of(error))
 
     @property
-    def _reading(self) -> Reading:
-        return Reading(self.service, self.context, self.base, given=self._given)
+    def _reading(self) -> EntryReads:
+        return EntryReads(self.service, self.context, self.base, given=self._given)
 
-    def _kept(self, reference: str, status: int, noted: str = "") -> Answer:
+    def _kept(self, reference: str, status: int, noted: str = "") -> EntryResponse:
         head = self.service.twins.search.head_of(reference)
         if noted:
             self._note(head, noted)
         location = f"{reference}/_history/{head.version}"
-        return Answer(status, version=head.version, at_ms=head.committed_at_ms, location=location)
+        return EntryResponse(status, version=head.version, at_ms=head.committed_at_ms, location=location)
 
     def _note(self, head: RecordHead | None, answer: str) -> None:
         """Log a write that changed nothing: its answer still told what is kept."""

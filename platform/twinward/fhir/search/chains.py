@@ -18,11 +18,10 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
-from twinward.fhir.search.blind_names import names_of
-from twinward.fhir.search.criteria import all_true
-from twinward.fhir.search.parameters import Parameter, alternatives, check, parameters_of, references_in
-from twinward.fhir.search.render import reference_of
-from twinward.fhir.validation.validate import ID
+from twinward.fhir.search.matching import all_true, check, references_in
+from twinward.fhir.search.parameters import Parameter, alternatives, names_of, parameters_of
+from twinward.fhir.search.representation import reference_of
+from twinward.fhir.validation.validator import ID
 from twinward.twins.read.search import RecordSearch
 from twinward.vault.interfaces import Record
 

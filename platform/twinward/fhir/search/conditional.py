@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from twinward.access.interfaces import AccessContext
 from twinward.fhir.errors import InvalidResource, Issue, SeveralMatch
 from twinward.fhir.json.strict_json import JsonObject
-from twinward.fhir.search.parameters import matches
+from twinward.fhir.search.matching import matches
 from twinward.fhir.search.query import Query, read_query
-from twinward.fhir.search.render import reference_of
+from twinward.fhir.search.representation import reference_of
 from twinward.fhir.search.service import Search
 from twinward.vault.interfaces import Record, RecordHead
 
@@ -123,7 +123,7 @@ class KeptHere:
     seen: dict[str, int] = field(default_factory=dict, init=False)
 
     def find(self, resource_type: str, condition: str, among: Mapping[str, JsonObject]) -> str | None:
-        """See ``twinward.fhir.mapping.naming.Finder``."""
+        """See ``twinward.fhir.mapping.references.Finder``."""
         query = read_condition(resource_type, condition, base=self.base)
         self.turn()
         found = {name for name, body in among.items() if _is_true_of(query, name, body)}

@@ -15,8 +15,9 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
-from twinward.fhir.search.parameters import parameters_of, references_in
-from twinward.fhir.search.render import reference_of
+from twinward.fhir.search.matching import references_in
+from twinward.fhir.search.parameters import parameters_of
+from twinward.fhir.search.representation import reference_of
 from twinward.twins.read.search import RecordSearch
 from twinward.vault.interfaces import Record
 

@@ -1,46 +1,56 @@
-"""The search parameters that are served, type by type, and whether a resource matches one.
+"""The parameters that are served: search parameters by type, those of every request, and the refusal of others by name.
 
-https://hl7.org/fhir/R4/searchparameter-registry.html. These are US Core's, as far as they ask about the resource
-itself; what is not listed here is refused, so that nobody takes an unfiltered answer for a filtered one. Matching
-reads decoded content after the gate has let the record be opened; only ``_id``, ``patient``, ``subject`` and
-``identifier`` are looked up through blind tags.
+https://hl7.org/fhir/R4/searchparameter-registry.html. The search parameters are US Core's, as far as they ask about
+the resource itself; what is not listed here is refused, so that nobody takes an unfiltered answer for a filtered one.
+``_id``, ``patient``, ``subject`` and ``identifier`` are looked up through blind tags (``names_of``), all others are
+held against decoded content after the gate has let the record be opened (``matching``).
+
+https://hl7.org/fhir/R4/http.html#parameters. Answers are JSON, their resources byte for byte as they are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from twinward.core.errors import NotAcceptable
+from twinward.core.media_types import read_media_type
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.spelling import folded
-from twinward.fhir.json.strict_json import JsonObject
-from twinward.fhir.json.times import asked_interval, interval_of
-from twinward.fhir.resource_types import SHARED_TYPES, names
-from twinward.fhir.search.code_systems import CODE_SYSTEMS
+from twinward.fhir.json.values import asked_interval
+from twinward.fhir.mapping.records import identifier_key, is_identified
+from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES, names
+from twinward.fhir.validation.validator import ID
+
+_HL7 = "http://hl7.org/fhir/"
+
+CODE_SYSTEMS = {
+    ("Patient", "gender"): _HL7 + "administrative-gender",
+    ("AllergyIntolerance", "category"): _HL7 + "allergy-intolerance-category",
+    ("CarePlan", "status"): _HL7 + "request-status",
+    ("CareTeam", "status"): _HL7 + "care-team-status",
+    ("Device", "status"): _HL7 + "device-status",
+    ("DiagnosticReport", "status"): _HL7 + "diagnostic-report-status",
+    ("DocumentReference", "status"): _HL7 + "document-reference-status",
+    ("Encounter", "status"): _HL7 + "encounter-status",
+    ("Goal", "lifecycleStatus"): _HL7 + "goal-status",
+    ("Immunization", "status"): _HL7 + "event-status",
+    ("Medication", "status"): _HL7 + "CodeSystem/medication-status",
+    ("MedicationDispense", "status"): "http://terminology.hl7.org/CodeSystem/medicationdispense-status",
+    ("MedicationRequest", "intent"): _HL7 + "CodeSystem/medicationrequest-intent",
+    ("MedicationRequest", "status"): _HL7 + "CodeSystem/medicationrequest-status",
+    ("Observation", "status"): _HL7 + "observation-status",
+    ("Procedure", "status"): _HL7 + "event-status",
+    ("QuestionnaireResponse", "status"): _HL7 + "questionnaire-answers-status",
+    ("ServiceRequest", "status"): _HL7 + "request-status",
+}
+"""By type and element."""
 
 Kind = Literal["token", "date", "string", "reference"]
-Interval = tuple[int, int]
-
-_PREFIXES: dict[str, Callable[[Interval, Interval], bool]] = {
-    "eq": lambda asked, kept: asked[0] <= kept[0] and kept[1] <= asked[1],
-    "ne": lambda asked, kept: not (asked[0] <= kept[0] and kept[1] <= asked[1]),
-    "gt": lambda asked, kept: kept[1] > asked[1],
-    "lt": lambda asked, kept: kept[0] < asked[0],
-    "ge": lambda asked, kept: kept[1] > asked[1] or (asked[0] <= kept[0] and kept[1] <= asked[1]),
-    "le": lambda asked, kept: kept[0] < asked[0] or (asked[0] <= kept[0] and kept[1] <= asked[1]),
-    "sa": lambda asked, kept: kept[0] >= asked[1],
-    "eb": lambda asked, kept: kept[1] <= asked[0],
-}
-"""https://hl7.org/fhir/R4/search.html#prefix, on half-open intervals of ms."""
 
 _SEPARATOR = re.compile(r"(?<!\\),")
 _ESCAPED = re.compile(r"\\([,|$\\])")
-_LITERAL = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-"""A reference to what is kept here: those at the node's own base are made so when they come in, others are others'."""
-
-_SPOKEN = ("text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "postalCode", "country")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +125,6 @@ _OWN = _table("""
     Location: name=string:name address=string:address address-city=string:address.city
     Location: address-state=string:address.state address-postalcode=string:address.postalCode
 """)
-_IDENTIFIED = names("""
-    Patient AllergyIntolerance CarePlan CareTeam Condition Coverage Device DiagnosticReport DocumentReference Encounter
-    Goal Immunization Location Medication MedicationDispense MedicationRequest Observation Organization Practitioner
-    PractitionerRole Procedure RelatedPerson ServiceRequest Specimen
-""")
-"""Types found by their business identifiers, through blind tags: across patients, nothing is opened in vain."""
 _OF_SUBJECT = names("""
     CarePlan CareTeam Condition DiagnosticReport DocumentReference Encounter Goal ImagingStudy Media
     MedicationAdministration MedicationDispense MedicationRequest MedicationStatement Observation Procedure
@@ -143,7 +147,7 @@ def parameters_of(resource_type: str) -> dict[str, Parameter]:
         found["patient"] = _OWNER
     if resource_type in _OF_SUBJECT:
         found["subject"] = _SUBJECT
-    if resource_type in _IDENTIFIED:
+    if is_identified(resource_type):
         found["identifier"] = _IDENTIFIER
     return found
 
@@ -151,11 +155,6 @@ def parameters_of(resource_type: str) -> dict[str, Parameter]:
 def is_blind(resource_type: str, name: str) -> bool:
     """Whether a parameter is answered by blind tags alone. An identifier is not: content says which of two tags."""
     return name in _BLIND and name in parameters_of(resource_type)
-
-
-def is_identified(resource_type: str) -> bool:
-    """Whether resources of a type are found by their business identifiers."""
-    return resource_type in _IDENTIFIED
 
 
 def is_searchable(resource_type: str) -> bool:
@@ -174,133 +173,100 @@ def token_parts(text: str) -> tuple[str | None, str]:
     return (None, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
 
 
-def check(name: str, parameter: Parameter, value: str) -> None:
-    """Refuse a value that cannot be one of the parameter. Raises ``InvalidResource``."""
-    if parameter.kind == "date":
-        for one in alternatives(value):
-            _asked(name, one)
-    elif not all(alternatives(value)):
-        raise InvalidResource(Issue("value", "", f"{name} has an empty value"))
-    elif parameter.kind == "string" and not all(_spelled(one) for one in alternatives(value)):
-        raise InvalidResource(Issue("value", "", f"{name} takes letters or digits"))
+_MAX_NAMED = 20
+_OWNER_NAMED = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
 
 
-def matches(parameter: Parameter, value: str, resource: JsonObject) -> bool:
-    """Whether one of a parameter's alternatives matches a resource. The value was checked before."""
-    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
-    if parameter.kind == "date":
-        return matches_date(value, [found for one in kept if (found := interval_of(one)) is not None])
-    if parameter.kind == "string":
-        words = [folded(word) for one in kept for word in _words(one)]
-        asked = [_spelled(one) for one in alternatives(value)]
-        return any(word.startswith(one) for one in asked for word in words)
-    if parameter.kind == "reference":
-        targets = [target for one in kept for target in _targets(one)]
-        return any(_points(one, target) for one in alternatives(value) for target in targets)
-    tokens = [token for one in kept for token in _tokens(one)]
-    return any(_same(token_parts(one), token, parameter) for one in alternatives(value) for token in tokens)
+def names_of(resource_type: str, name: str, value: str) -> tuple[str, ...] | None:
+    """The strings for a parameter of a type and its value; None for a parameter that names nothing.
 
-
-def references_in(parameter: Parameter, resource: JsonObject) -> list[str]:
-    """The ``Type/id`` of everything here that a reference parameter looks at; what is kept elsewhere is left out."""
-    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
-    return [match[1] for one in kept for target in _targets(one) if (match := _LITERAL.fullmatch(target))]
-
-
-def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) -> tuple[int | str, ...] | None:
-    """What a resource is sorted by: the earliest or first value, or the last one if ``descending``; None for none."""
-    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
-    keys: list[tuple[int | str, ...]]
-    if parameter.kind == "date":
-        moments = [found for one in kept if (found := interval_of(one)) is not None]
-        keys = [moment[::-1] for moment in moments] if descending else list(moments)  # by its end, or by its start
-    elif parameter.kind == "string":
-        keys = [(folded(word),) for one in kept for word in _words(one)]
-    else:
-        keys = [(code, system) for one in kept for system, code in _tokens(one)]
-    if not keys:
-        return None
-    return max(keys) if descending else min(keys)
-
-
-def matches_date(value: str, kept: list[Interval]) -> bool:
-    """Whether one of the alternatives matches one of the intervals."""
-    asked = [_asked("", one) for one in alternatives(value)]
-    return any(_PREFIXES[prefix](one, moment) for prefix, one in asked for moment in kept)
-
-
-def _asked(name: str, text: str) -> tuple[str, Interval]:
-    prefix, moment = (text[:2], text[2:]) if text[:2] in _PREFIXES else ("eq", text)
-    found = asked_interval(moment)
-    if found is None:
-        raise InvalidResource(Issue("value", "", f"{name} takes a date such as ge2024-01-31"))
-    return prefix, found
-
-
-def _values(value: Any, path: list[str]) -> Iterator[Any]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _values(one, path)
-    elif not path:
-        yield value
-    elif isinstance(value, dict) and path[0] in value:
-        yield from _values(value[path[0]], path[1:])
-
-
-def _tokens(value: Any) -> Iterator[tuple[str, str]]:
-    """(system, code) of a code (which says no system), Coding, CodeableConcept or Identifier."""
-    if isinstance(value, str):
-        yield "", value
-    elif isinstance(value, dict):
-        if isinstance(value.get("coding"), list):
-            for coding in value["coding"]:
-                yield from _tokens(coding)
-        code = value.get("code", value.get("value"))
-        if isinstance(code, str):
-            yield str(value.get("system", "")), code
-
-
-def _targets(value: Any) -> Iterator[str]:
-    reference = value.get("reference") if isinstance(value, dict) else None
-    if isinstance(reference, str):
-        yield reference
-
-
-def _points(asked: str, kept: str) -> bool:
-    """Whether a reference is the one asked for: by id or Type/id, or to the letter where it is another server's."""
-    match = _LITERAL.fullmatch(kept)
-    if match is None:
-        return _plain_case(asked) == kept
-    wanted = _LITERAL.fullmatch(asked)
-    return match[1] == wanted[1] if wanted else match[1].partition("/")[2] == asked
-
-
-def _same(asked: tuple[str | None, str], kept: tuple[str, str], parameter: Parameter) -> bool:
-    """Whether a token is the one asked for. Of a code both its implied system and none are right.
-
-    Most code systems do not tell ``final`` from ``Final``, and R4 prefers finding too much to missing something.
+    Raises:
+        InvalidResource: a value that cannot be one, or too many of them.
     """
-    system, code = asked
-    if system is not None and system not in (kept[0], kept[0] or parameter.system):
-        return False
-    if not code:
-        return bool(system)
-    return code == kept[1] or (not parameter.exact and code.casefold() == kept[1].casefold())
+    if name == "_id":
+        found = alternatives(value)
+        if not all(ID.fullmatch(one) for one in found):
+            raise InvalidResource(Issue("value", "", "_id takes ids of 1 to 64 letters, digits, hyphens and dots"))
+        names = [f"{resource_type}/{one}" for one in found]
+    elif name in ("patient", "subject"):
+        owners = [_OWNER_NAMED.fullmatch(one) for one in alternatives(value)]
+        names = [f"Patient/{owner[1]}" for owner in owners if owner is not None]
+        if len(names) != len(owners):
+            raise InvalidResource(Issue("value", "", f"{name} takes an id or Patient/id"))
+    elif name == "identifier":
+        tokens = [token_parts(one) for one in alternatives(value)]
+        if not all(code for _, code in tokens):
+            raise InvalidResource(Issue("value", "", "identifier takes value or system|value"))
+        names = [identifier_key(resource_type, system, code) for system, code in tokens]
+    else:
+        return None
+    if len(names) > _MAX_NAMED:
+        raise InvalidResource(Issue("too-costly", "", f"{name} takes at most {_MAX_NAMED} values"))
+    return tuple(names)
 
 
-def _words(value: Any) -> Iterator[str]:
-    """The strings of a name or an address: their parts where they are a HumanName or an Address."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in _SPOKEN:
-            found = value.get(part)
-            yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str))
+MAX_COUNT = 500
+SUBSETS = ("_elements", "_summary")
+WISHES = ("_format", "_pretty")
+_FHIR_JSON = "application/fhir+json"
+_FORMATS = frozenset({"application/json", "text/json", _FHIR_JSON})
+_BOOLEANS = frozenset({"true", "false"})
 
 
-def _spelled(text: str) -> str:
-    return folded(_plain_case(text))
+def is_wish(name: str, value: str) -> bool:
+    """Whether a parameter asks for no more than what is done anyway. Raises ``NotAcceptable`` as ``format_asked``."""
+    if name == "_format":
+        return bool(format_asked(value))
+    return name == "_pretty" and value in _BOOLEANS
 
 
-def _plain_case(text: str) -> str:
-    return _ESCAPED.sub(r"\1", text)
+def format_asked(value: str) -> str:
+    """The media type that ``_format`` asks for. Raises ``NotAcceptable`` for one that is not served, at every door."""
+    if value.strip().lower() == "json":
+        return _FHIR_JSON
+    name, _, parameters = value.partition(";")
+    # The + of a media type that was not escaped arrives as a blank.
+    asked = read_media_type(f"{name.strip().replace(' ', '+')};{parameters}")
+    if asked is None or asked.name not in _FORMATS or not asked.is_spoken:
+        raise NotAcceptable(f"_format is json or {_FHIR_JSON} here", hint="resources are answered as JSON of R4 only")
+    return asked.name
+
+
+def require_served(what: str, pairs: Sequence[tuple[str, str]], served: Collection[str]) -> None:
+    """Refuse a request that carries anything but these and wishes.
+
+    Args:
+        what: is asked, as the refusal names it.
+        pairs: names and values.
+        served: names whose values are looked at elsewhere.
+
+    Raises:
+        InvalidResource: the first that is not served, by name.
+    """
+    for name, value in pairs:
+        if name not in served and not is_wish(name, value):
+            issue = Issue("not-supported", "", f"{what} has no parameter {name[:40]!r} here, or not with this value")
+            raise InvalidResource(issue, hint=f"one of {', '.join(sorted((*served, *WISHES)))}")
+
+
+def count_of(value: str) -> int:
+    """How many a page shows, bounded. Raises ``InvalidResource`` for what is no number."""
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise InvalidResource(Issue("value", "", "_count is a number"))
+    return min(int(value), MAX_COUNT)
+
+
+def types_of(value: str) -> frozenset[str]:
+    """The types that ``_type`` lists. Raises ``InvalidResource`` where one is none of R4."""
+    found = frozenset(value.split(","))
+    if not found <= R4_TYPES:
+        raise InvalidResource(Issue("not-supported", "", "_type takes types of R4, with commas between them"))
+    return found
+
+
+def moment_of(name: str, value: str) -> tuple[int, int]:
+    """What a date or moment covers, in ms since the epoch, the end excluded. Raises ``InvalidResource``."""
+    found = asked_interval(value)
+    if found is None:
+        raise InvalidResource(Issue("value", "", f"{name} takes a date or a moment such as 2024-01-31T08:00:00Z"))
+    return found

@@ -14,21 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.search.blind_names import names_of
 from twinward.fhir.search.chains import Chain, read_chain, typed_reference
-from twinward.fhir.search.criteria import Criterion, all_true
 from twinward.fhir.search.includes import Include, read_include
+from twinward.fhir.search.matching import Criterion, all_true, check, sort_key
 from twinward.fhir.search.parameters import (
     Parameter,
     alternatives,
-    check,
+    count_of,
     is_blind,
+    is_wish,
+    names_of,
     parameters_of,
-    sort_key,
 )
-from twinward.fhir.search.render import reference_of
-from twinward.fhir.search.shared_parameters import count_of, is_wish
-from twinward.fhir.search.subset import COUNTED, WHOLE, Subset, read_subset
+from twinward.fhir.search.representation import COUNTED, WHOLE, Subset, read_subset, reference_of
 from twinward.vault.interfaces import Record
 
 DEFAULT_COUNT = 50

@@ -25,7 +25,8 @@ from twinward.fhir.search.chains import Chaining, Known
 from twinward.fhir.search.includes import Including
 from twinward.fhir.search.parameters import is_searchable
 from twinward.fhir.search.query import END, Query, cursor_of, place_of, sorted_cursor_of
-from twinward.fhir.search.render import page_links, reference_of, searchset, withheld_issues
+from twinward.fhir.search.representation import reference_of
+from twinward.fhir.search.results import page_links, searchset, withheld_issues
 from twinward.twins.service import Twins
 from twinward.vault.errors import NotReleased
 from twinward.vault.interfaces import Record

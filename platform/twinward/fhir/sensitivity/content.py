@@ -22,11 +22,19 @@ from urllib.parse import unquote
 import msgspec
 
 from twinward.core.vocabulary import SENSITIVE, Category
-from twinward.fhir.json.markup import unescaped
 from twinward.fhir.json.strict_json import JsonObject
+from twinward.fhir.json.values import unescaped
 from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES, names
-from twinward.fhir.sensitivity.code_sets import NOTHING, Labels, code_sets, normal
-from twinward.fhir.sensitivity.terminologies import DIAGNOSES, OTHER, UNKNOWN, terminology_of
+from twinward.fhir.sensitivity.terminologies import (
+    DIAGNOSES,
+    NOTHING,
+    OTHER,
+    UNKNOWN,
+    Labels,
+    code_sets,
+    normal,
+    terminology_of,
+)
 from twinward.fhir.sensitivity.words import labels_of_text
 
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person"})

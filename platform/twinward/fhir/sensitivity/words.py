@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from twinward.core.vocabulary import Category
-from twinward.fhir.json.spelling import stream_safe
-from twinward.fhir.sensitivity.code_sets import NOTHING, Labels, tables_of_all
+from twinward.fhir.json.values import stream_safe
+from twinward.fhir.sensitivity.terminologies import NOTHING, Labels, tables_of_all
 
 CHARS_AT_ONCE, OVERLAP = 1_000_000, 2_000
 """A longer text is looked at piece by piece: so no thread waits long for another's text. A piece begins with the end

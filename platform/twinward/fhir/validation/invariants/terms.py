@@ -6,14 +6,18 @@ primitive may still be missing where only its extension (``_value``) is there, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from twinward.fhir.json.times import interval
+from twinward.fhir.json.values import interval
 
 Object = dict[str, Any]
 Rule = Callable[[Object], bool]
 """Whether an object keeps an invariant. Where values cannot be compared (other units, other precision), it does."""
+
+WHOLE = re.compile(r"[0-9]{1,9}")
+"""A number of times, as ``max`` writes it."""
 
 UCUM = "http://unitsofmeasure.org"
 _ZONES_MS = 14 * 3_600_000

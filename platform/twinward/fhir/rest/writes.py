@@ -1,7 +1,7 @@
 """One resource written, changed or deleted. What comes in is kept byte for byte, but for the id a create gives
 it and what ``meta`` says of version and time.
 
-A write may hang on preconditions (``twinward.fhir.mapping.preconditions``): what they are about is looked at in the
+A write may hang on preconditions (``twinward.fhir.preconditions``): what they are about is looked at in the
 turn of the write itself. It may hang on a condition as well (``twinward.fhir.search.conditional``): such writes go one
 at a time, so that of two that create the same thing only if it is absent, the second finds the first.
 """
@@ -17,17 +17,16 @@ from twinward.core.ids import uuid7
 from twinward.core.preconditions import NONE, Preconditions
 from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.server_meta import with_server_meta, without_server_meta
+from twinward.fhir.json.edits import with_id, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
 from twinward.fhir.mapping.bundle import Entry, ParsedBundle, read_document
-from twinward.fhir.mapping.naming import OriginNames, name_parts, with_id
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import patient_imports
-from twinward.fhir.mapping.preconditions import require_standing
-from twinward.fhir.rest.looking import Moved, look_again, moved
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.records import patient_imports
+from twinward.fhir.mapping.references import name_parts
+from twinward.fhir.preconditions import Moved, look_again, moved, require_standing
 from twinward.fhir.search.conditional import Conditions, Match
 from twinward.fhir.search.query import Query
-from twinward.fhir.search.render import reference_of, shown
+from twinward.fhir.search.representation import reference_of, shown, with_server_meta
 from twinward.fhir.search.service import Search
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.models import IfKept, PatientImport, Standing
@@ -52,7 +51,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Editing:
+class Writes:
     """Create, update and delete. Whoever may not write at all is refused before what they send is looked at."""
 
     twins: Twins

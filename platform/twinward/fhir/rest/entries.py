@@ -1,21 +1,63 @@
-"""A GET by its address, as entries of batches and transactions ask it: it answers as it does alone."""
+"""Entries of batches and transactions: a GET by its address, answering as it does alone, and what became of an entry.
+
+https://hl7.org/fhir/R4/bundle.html#transaction-response.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from twinward.access.interfaces import AccessContext
+from twinward.core.clock import iso
 from twinward.core.preconditions import NONE, Preconditions
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.mapping.preconditions import is_known, require_nothing_to_match
-from twinward.fhir.rest.answers import Answer
+from twinward.fhir.json.strict_json import JsonObject
+from twinward.fhir.preconditions import require_nothing_to_match
 from twinward.fhir.rest.service import FhirService, resource_type_of
 from twinward.fhir.search.query import read_query
-from twinward.fhir.search.render import shown
-from twinward.fhir.search.subset import Subset, subset_asked
+from twinward.fhir.search.representation import Subset, etag, is_known, shown, subset_asked
 from twinward.twins.errors import RecordNotFound
 from twinward.vault.interfaces import Record
+
+
+@dataclass(frozen=True, slots=True)
+class EntryResponse:
+    """One entry's outcome: what goes into ``resource``, and what into ``response``."""
+
+    status: int
+    resource: bytes = field(default=b"", repr=False)
+    outcome: JsonObject | None = field(default=None, repr=False)
+    version: int = 0
+    at_ms: int = 0
+    location: str = ""
+
+    def encode(self) -> bytes:
+        """The entry of the answer."""
+        response: dict[str, Any] = {"status": f"{self.status} {HTTPStatus(self.status).phrase}"}
+        if self.location:
+            response["location"] = self.location
+        if self.version:
+            response |= {"etag": etag(self.version), "lastModified": iso(self.at_ms)}
+        if self.outcome is not None:
+            response["outcome"] = self.outcome
+        resource = b'"resource":' + self.resource + b"," if self.resource else b""
+        return b"{" + resource + b'"response":' + _json(response) + b"}"
+
+
+def response_bundle(kind: str, answers: Sequence[EntryResponse]) -> bytes:
+    """The Bundle of a kind (``batch-response``) that has these entries; R4 forbids an empty array of them."""
+    head = _json({"resourceType": "Bundle", "type": kind})[:-1]
+    return head + (b',"entry":[' + b",".join(one.encode() for one in answers) + b"]}" if answers else b"}")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
 
 MAX_FIELDS = 100
 MOST_READS = 500
@@ -26,7 +68,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class Given:
+class ReadAllowance:
     """How much the reads of one bundle have found."""
 
     count: int = 0
@@ -39,15 +81,15 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EntryReads:
     """The reads of one caller at one base."""
 
     service: FhirService
     context: AccessContext
     base: str
-    given: Given = field(default_factory=Given)
+    given: ReadAllowance = field(default_factory=ReadAllowance)
 
-    def get(self, url: str, asked: Preconditions = NONE) -> Answer:
+    def get(self, url: str, asked: Preconditions = NONE) -> EntryResponse:
         """What is at an address, relative to the base or at it; 304 where the caller has it already.
 
         Raises:
@@ -60,7 +102,7 @@ class Reading:
         self.given.require_room()
         return answer
 
-    def _got(self, url: str, asked: Preconditions) -> Answer:
+    def _got(self, url: str, asked: Preconditions) -> EntryResponse:
         path, _, query = url.removeprefix(f"{self.base}/").removeprefix("/").partition("?")
         try:
             pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
@@ -74,11 +116,11 @@ class Reading:
         require_nothing_to_match(asked)
         return self._get(path, pairs)
 
-    def _get(self, path: str, pairs: list[tuple[str, str]]) -> Answer:
+    def _get(self, path: str, pairs: list[tuple[str, str]]) -> EntryResponse:
         """What is no single version of a resource: it has neither tag nor date."""
         match [unquote(step) for step in path.split("/")]:
             case ["metadata"]:
-                return Answer(200, self.service.metadata(base=self.base, pairs=pairs))
+                return EntryResponse(200, self.service.metadata(base=self.base, pairs=pairs))
             case ["_history"]:
                 return self._history_of_all("", pairs)
             case [kind]:
@@ -87,38 +129,38 @@ class Reading:
                 return self._history_of_all(kind, pairs)
             case ["Patient", resource_id, "$everything"]:
                 everything = self.service.everything(self.context, resource_id, base=self.base, pairs=pairs)
-                return Answer(200, everything)
+                return EntryResponse(200, everything)
             case [kind, resource_id, "_history"]:
                 return self._history(kind, resource_id, pairs)
         raise RecordNotFound("there is nothing at this address")
 
-    def _search(self, kind: str, pairs: list[tuple[str, str]]) -> Answer:
+    def _search(self, kind: str, pairs: list[tuple[str, str]]) -> EntryResponse:
         query = read_query(resource_type_of(kind), pairs, base=self.base)
         page = self.service.search.page(self.context, query, base=self.base)
-        return Answer(200, page)
+        return EntryResponse(200, page)
 
-    def _read(self, kind: str, resource_id: str, pairs: list[tuple[str, str]], asked: Preconditions) -> Answer:
+    def _read(self, kind: str, resource_id: str, pairs: list[tuple[str, str]], asked: Preconditions) -> EntryResponse:
         subset = subset_asked(pairs)
         record = self.service.read(self.context, kind, resource_id)
         return _found(record, asked, subset)
 
-    def _history(self, kind: str, resource_id: str, pairs: list[tuple[str, str]]) -> Answer:
+    def _history(self, kind: str, resource_id: str, pairs: list[tuple[str, str]]) -> EntryResponse:
         found = self.service.history(self.context, kind, resource_id, base=self.base, pairs=pairs)
-        return Answer(200, found)
+        return EntryResponse(200, found)
 
-    def _history_of_all(self, kind: str, pairs: list[tuple[str, str]]) -> Answer:
+    def _history_of_all(self, kind: str, pairs: list[tuple[str, str]]) -> EntryResponse:
         found = self.service.history_of_all(self.context, kind, base=self.base, pairs=pairs)
-        return Answer(200, found)
+        return EntryResponse(200, found)
 
     def _version(
         self, kind: str, resource_id: str, version: str, pairs: list[tuple[str, str]], asked: Preconditions
-    ) -> Answer:
+    ) -> EntryResponse:
         subset = subset_asked(pairs)
         record = self.service.read_version(self.context, kind, resource_id, version)
         return _found(record, asked, subset)
 
 
-def _found(record: Record, asked: Preconditions, subset: Subset) -> Answer:
+def _found(record: Record, asked: Preconditions, subset: Subset) -> EntryResponse:
     if is_known(asked, record.version, record.committed_at_ms):
-        return Answer(304, version=record.version, at_ms=record.committed_at_ms)
-    return Answer(200, shown(record, subset), version=record.version, at_ms=record.committed_at_ms)
+        return EntryResponse(304, version=record.version, at_ms=record.committed_at_ms)
+    return EntryResponse(200, shown(record, subset), version=record.version, at_ms=record.committed_at_ms)

@@ -7,11 +7,15 @@ tag matches nothing, and ``If-Unmodified-Since`` sees the moment of its deletion
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
 from twinward.core.errors import BadInput
-from twinward.core.preconditions import ONLY_SAVING, Preconditions, Selected, Tag, read_tags
+from twinward.core.preconditions import Preconditions, Selected, Tag, read_tags
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import JsonObject
-from twinward.fhir.json.times import interval
+from twinward.fhir.json.values import interval
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.models import Standing
 
@@ -25,7 +29,7 @@ _SERVED = {
     "POST": frozenset({"ifNoneExist"}),
 }
 _KNOWN = frozenset({"method", "url", "id", "extension", *MEMBERS})
-_AS_WRITTEN = {"if-match": "If-Match", "if-none-match": "If-None-Match", "if-unmodified-since": "If-Unmodified-Since"}
+AS_WRITTEN = {"if-match": "If-Match", "if-none-match": "If-None-Match", "if-unmodified-since": "If-Unmodified-Since"}
 _MAX_CHARS = 2000
 
 
@@ -72,23 +76,11 @@ def require_standing(asked: Preconditions, reference: str, standing: Standing) -
     Raises:
         VersionMismatch: one of them does not.
     """
-    failing = asked.failing(_selected(standing), weakly=True)
+    failing = asked.failing(selected(standing), weakly=True)
     if failing:
         what = f"{reference} is at version {standing.version}" if standing.is_there else f"there is no {reference}"
         hint = "read it again and repeat the change on what is there now"
-        raise VersionMismatch(f"{_AS_WRITTEN[failing]} does not hold: {what}", hint=hint)
-
-
-def is_known(asked: Preconditions, version: int, at_ms: int) -> bool:
-    """Whether a read that was permitted is answered 304, since the caller has this version already.
-
-    Raises:
-        VersionMismatch: it asked for another version, or for one that was not changed since.
-    """
-    failing = asked.failing(_selected(Standing(version, at_ms)), weakly=True)
-    if failing and failing not in ONLY_SAVING:
-        raise VersionMismatch(f"{_AS_WRITTEN[failing]} does not hold: this is version {version}")
-    return bool(failing)
+        raise VersionMismatch(f"{AS_WRITTEN[failing]} does not hold: {what}", hint=hint)
 
 
 def require_nothing_to_match(asked: Preconditions) -> None:
@@ -110,5 +102,28 @@ def _last_ms(instant: str, path: str) -> int:
     return covered[1] - 1
 
 
-def _selected(standing: Standing) -> Selected:
+def selected(standing: Standing) -> Selected:
+    """What stands, as RFC 9110 holds preconditions against it: its tag and date, none where nothing is there."""
     return Selected(Tag(str(standing.version), weak=True) if standing.is_there else None, standing.at_ms or None)
+
+
+T = TypeVar("T")
+_MOST_LOOKS = 3
+"""How often a condition is looked at that is true of something else each time it is to be written."""
+
+
+class Moved(VersionMismatch):
+    """What was looked at is another version by now: it has to be looked at again."""
+
+
+def moved() -> Moved:
+    """Made in one place, so that every door says it alike."""
+    return Moved("somebody else wrote first", hint="read it again and repeat the change")
+
+
+def look_again(look: Callable[[], T]) -> T:
+    """What a look and its write come to, looked at again where somebody else wrote in between. Raises ``Moved``."""
+    for _ in range(_MOST_LOOKS - 1):
+        with suppress(Moved):
+            return look()
+    return look()

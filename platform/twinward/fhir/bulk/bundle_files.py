@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,26 +9,18 @@ from pathlib import Path
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import BadInput
-from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.bulk.inputs import find_files, read_file
+from twinward.fhir.bulk.refusals import BadFile
 from twinward.fhir.json.strict_json import IMPORT_LIMITS, Limits
-from twinward.fhir.mapping.naming import OriginNames, read_bundle
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import gather_directory, patient_imports
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.records import gather_directory, patient_imports
+from twinward.fhir.mapping.references import read_bundle
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
 from twinward.twins.models import PatientImport, Receipt
 from twinward.twins.service import Twins
 
 _NOWHERE = Origin()
 _CLOCK = SystemClock()
-SUFFIXES = (".json", ".json.gz")
-
-
-@dataclass(frozen=True, slots=True)
-class BadFile:
-    """A file that could not be imported, and why. Nothing of it was used."""
-
-    path: Path
-    error: BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +49,6 @@ class BundleFile:
             theirs = next((one for one in self.imports if one.reference == error.reference), None)
             return f"{self.places.get(theirs.records[0].reference, '')}.subject" if theirs else ""
         return ""
-
-
-def find_files(paths: Iterable[Path]) -> list[Path]:
-    """The files to import: each path itself, or what a folder holds (not its subfolders), sorted by name.
-
-    Raises:
-        BadInput: a path that does not exist, or nothing to import at all.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(one for one in path.iterdir() if one.is_file() and one.name.endswith(SUFFIXES))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise BadInput(f"{path} does not exist", hint="give FHIR R4 bundles (.json, .json.gz) or a folder of them")
-    if not found:
-        raise BadInput("nothing to import", hint="give FHIR R4 bundles (.json, .json.gz) or a folder of them")
-    return found
 
 
 def import_bundles(
@@ -128,36 +100,3 @@ def bundle_of(
     bundle = read_bundle(data, OriginNames(origin.of(data), clock), limits=limits).bundle
     imports = patient_imports(bundle, source=path.name)
     return BundleFile(path, tuple(imports), {entry.reference: entry.path for entry in bundle.entries})
-
-
-def read_file(path: Path, limits: Limits = IMPORT_LIMITS) -> bytes:
-    """A file's bytes, gunzipped if its name ends in ``.gz``; never more than ``limits.size_bytes``.
-
-    Raises:
-        InvalidResource: unreadable, not gzip, or too long (a small file may unpack to a huge one).
-    """
-    try:
-        with path.open("rb") as file:
-            packed = file.read(limits.size_bytes + 1)
-    except OSError as error:
-        raise InvalidResource(Issue("exception", "", f"cannot read the file: {error.strerror}")) from error
-    data = _gunzip(packed, limits.size_bytes) if path.name.endswith(".gz") else packed
-    if len(data) > limits.size_bytes:
-        raise InvalidResource(Issue("too-long", "", f"more than {limits.size_bytes} bytes"), hint="split the file")
-    return data
-
-
-def _gunzip(packed: bytes, most: int) -> bytes:
-    """Unpack at most ``most + 1`` bytes: a bomb is noticed, not unpacked."""
-    unpacked = bytearray()
-    rest = packed
-    try:
-        while rest and len(unpacked) <= most:
-            stream = zlib.decompressobj(wbits=31)
-            unpacked += stream.decompress(rest, most + 1 - len(unpacked))
-            if not stream.eof and len(unpacked) <= most:
-                raise InvalidResource(Issue("structure", "", "the gzip file ends too early"))
-            rest = stream.unused_data  # gzip files may be concatenated
-    except zlib.error:
-        raise InvalidResource(Issue("structure", "", "not a gzip file")) from None
-    return bytes(unpacked)

@@ -8,29 +8,28 @@ pipe's end.
 from __future__ import annotations
 
 import gc
-import gzip
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedIOBase, BytesIO
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.vocabulary import Again
+from twinward.fhir.bulk.inputs import NDJSON_SUFFIXES, numbered_lines, opened, read_lines, readable
 from twinward.fhir.bulk.ndjson_reader import NdjsonReader
-from twinward.fhir.bulk.streams import numbered_lines, opened, readable
+from twinward.fhir.bulk.refusals import BadLine
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.mapping.origin import Origin
+from twinward.fhir.mapping.ids import Origin
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.twins.models import BulkRecord
 
 _NOWHERE = Origin()
-SUFFIXES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 
 BATCH_LINES = 20_000
 BATCH_BYTES = 32 * 1024 * 1024
@@ -38,45 +37,6 @@ BATCH_BYTES = 32 * 1024 * 1024
 WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for their patient are kept in memory up to this much, and so are lines that wait for the end of
 their pipe; further ones are refused at once."""
-
-
-def find_ndjson(paths: Iterable[Path]) -> list[Path]:
-    """The NDJSON files among paths, and in folders among them (not their subfolders), patients' files first."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(one for one in path.iterdir() if one.is_file() and one.name.endswith(SUFFIXES))
-        elif path.name.endswith(SUFFIXES) and path.is_file():
-            found.append(path)
-    return sorted(found, key=lambda path: not path.name.startswith("Patient"))
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """A file's lines that are not blank, with their numbers from 1; unpacked if its name ends in ``.gz``.
-
-    Memory: one line. One longer than ``streams.MAX_LINE_BYTES`` is given as its beginning, which no decoder takes.
-
-    Raises:
-        InvalidResource: the file cannot be read, or is not gzip.
-    """
-    with readable(path), _unpacked(path) as file:
-        yield from numbered_lines(file)
-
-
-def _unpacked(path: Path) -> BufferedIOBase:
-    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-
-
-class BadLine(NamedTuple):
-    """A line that was refused, and why. Lines count from 1; 0 is the whole source, or what is left of it.
-
-    ``place`` is what the error is about, e.g. ``Observation.subject``, where it does not say so itself.
-    """
-
-    path: Path
-    number: int
-    error: TwinwardError
-    place: str = ""
 
 
 @dataclass(slots=True)
@@ -158,7 +118,7 @@ def import_ndjson(
     What cannot be read, or no further, is named as a bad line is, and the others go on.
 
     Args:
-        paths: files named as NDJSON, and streams (``twinward.fhir.bulk.streams``).
+        paths: files named as NDJSON, and streams (``twinward.fhir.bulk.inputs``).
         bulk: where they land.
         origin: where they come from, and what becomes of what came from there before.
         on_bad_line: told of each line that is refused.
@@ -180,7 +140,7 @@ def import_ndjson(
 
 
 def _read(path: Path, run: _Run, on_document: Take | None) -> None:
-    if path.name.endswith(SUFFIXES) and path.is_file():
+    if path.name.endswith(NDJSON_SUFFIXES) and path.is_file():
         run.read(_File(path))
         return
     with opened(path) as stream:

@@ -1,9 +1,4 @@
-"""What goes out: exact stored bytes, wrapped in as little as possible.
-
-Resources are spliced into responses as they are kept, never decoded and written anew, so that ``1.10`` stays ``1.10``.
-Only ``meta.versionId`` and ``meta.lastUpdated`` are put in (``twinward.fhir.json.server_meta``); HL7's signatures leave
-``meta`` out.
-"""
+"""Bundles that answer: searchsets and histories, their links and warnings, resources spliced in as they are kept."""
 
 from __future__ import annotations
 
@@ -14,35 +9,9 @@ from urllib.parse import urlencode
 
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Category
-from twinward.fhir.errors import Issue
-from twinward.fhir.json.server_meta import with_server_meta
-from twinward.fhir.outcome import operation_outcome
-from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.search.subset import WHOLE, Subset
+from twinward.fhir.errors import Issue, operation_outcome
+from twinward.fhir.search.representation import WHOLE, Subset, etag, reference_of, shown
 from twinward.vault.interfaces import Record
-
-MEDIA_TYPE = "application/fhir+json"
-
-
-def is_resource(record: Record) -> bool:
-    """Whether a record is a FHIR resource, and not one of the node's own (features, monitoring, the directory)."""
-    return record.record_type in R4_TYPES
-
-
-def reference_of(record: Record) -> str:
-    """A record's ``Type/id``."""
-    return record.references[0]
-
-
-def shown(record: Record, subset: Subset = WHOLE) -> bytes:
-    """A record as FHIR answers with it: the bytes that are kept, or a part of them, under the server's ``meta``."""
-    resource = subset.of(record.record_type, record.content)
-    return with_server_meta(resource, record.version, record.committed_at_ms)
-
-
-def etag(version: int) -> str:
-    """The weak entity tag of a version, https://hl7.org/fhir/R4/http.html#versioning."""
-    return f'W/"{version}"'
 
 
 def searchset(

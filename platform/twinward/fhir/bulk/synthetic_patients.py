@@ -16,9 +16,9 @@ import carebundle
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Again
-from twinward.fhir.mapping.naming import OriginNames, read_bundle
-from twinward.fhir.mapping.origin import Origin
-from twinward.fhir.mapping.patients import gather_directory, patient_imports
+from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.records import gather_directory, patient_imports
+from twinward.fhir.mapping.references import read_bundle
 from twinward.twins.models import PatientImport
 
 PREVALENCE = {"healthy": 40, "hypertension": 25, "type2_diabetes": 18, "ckd_stage3": 9, "anaemia": 8}

@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twinward.access.errors import AccessDenied
-from twinward.core.clock import Clock
-from twinward.core.ids import uuid7
-from twinward.core.vocabulary import Again
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.json.links import rewrite
+from twinward.fhir.json.edits import RELATIVE, restful, rewrite, with_id
 from twinward.fhir.json.strict_json import IMPORT_LIMITS, JsonObject, Limits
-from twinward.fhir.mapping.bundle import RELATIVE, Document, Entry, ParsedBundle, Part, read_document, restful
-from twinward.fhir.mapping.origin import Origin, id_from
-from twinward.fhir.resource_types import R4_TYPES, SHARED_TYPES
+from twinward.fhir.mapping.bundle import Document, Entry, ParsedBundle, Part, read_document
+from twinward.fhir.mapping.ids import Naming
+from twinward.fhir.resource_types import R4_TYPES
 from twinward.twins.models import IfKept
 
 _HIDDEN = ""
@@ -40,72 +37,6 @@ class Finder(Protocol):
             AccessDenied: only a search would tell, or the caller may not read what it is true of.
         """
         ...
-
-
-class Naming(Protocol):
-    """How a door names what comes in."""
-
-    def name(self, part: Part) -> tuple[str, IfKept]:
-        """The id of a resource that is to be created, or that no request speaks of; and what if it is kept."""
-        ...
-
-    def foreign(self, part: Part, reference: str, /) -> str | None:
-        """What a relative reference to nothing in the bundle means here; None where that is what it says."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class NewNames:
-    """Those of a transaction: a create has an id of the node's own making, and every entry says what it asks for."""
-
-    clock: Clock
-
-    def name(self, part: Part) -> tuple[str, IfKept]:
-        """A new id."""
-        if not part.method:
-            raise InvalidResource(Issue("required", f"{part.path}.request", "every entry says what to do"))
-        return uuid7(self.clock.now_ms()), IfKept.REFUSE
-
-    def foreign(self, _part: Part, _reference: str, /) -> str | None:
-        """It is said to this server, so it means what is kept here."""
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class OriginNames:
-    """Those of an import: see ``twinward.fhir.mapping.origin``."""
-
-    origin: Origin
-    clock: Clock
-
-    def name(self, part: Part) -> tuple[str, IfKept]:
-        """By its origin and its identifier there."""
-        own, origin = part.resource_id, self.origin
-        is_new = part.method == "POST" or not own
-        place = part.full_url or (f"{part.resource_type}/{own}" if own else "")
-        if origin.again is Again.NEW or (is_new and not (origin.digest or (origin.source and place))):
-            return uuid7(self.clock.now_ms()), IfKept.REFUSE
-        if is_new and origin.source and place:
-            return id_from(origin.source, place), origin.if_kept
-        if is_new:
-            return id_from(origin.digest, part.path), origin.if_kept
-        # Bundles of several patients often carry differing copies of an organisation: the first one stays.
-        if_other = origin.if_other
-        if part.resource_type in SHARED_TYPES and if_other is IfKept.REFUSE_OTHER:
-            if_other = IfKept.SKIP
-        source = origin.source or part.base
-        return (id_from(source, f"{part.resource_type}/{own}") if source else own), if_other
-
-    def foreign(self, part: Part, reference: str, /) -> str | None:
-        """A resource of the same origin: a patient is looked for under the name it has here."""
-        if part.method:
-            return None
-        kind = reference.partition("/")[0]
-        if self.origin.source:
-            return f"{kind}/{id_from(self.origin.source, reference)}"
-        if part.base:
-            return f"{kind}/{id_from(part.base, reference)}" if kind == "Patient" else f"{part.base}/{reference}"
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,27 +277,6 @@ class _Naming:
                 raise InvalidResource(issue, hint="send what it refers to first, or in the same transaction")
             self._resolved[text] = found
         return self._resolved[text]
-
-
-def with_id(raw: bytes, own: str, resource_id: str) -> bytes:
-    """A resource under its new id, every other byte as it was; one that had none has it in front."""
-    if own:
-        return rewrite(raw, reference=_as_it_is, link=_as_it_is, resource_id=resource_id)
-    return b'{"id":"' + resource_id.encode() + b'",' + raw.strip(b" \t\n\r")[1:]
-
-
-def local(raw: bytes, base: str) -> bytes:
-    """A resource with its references at this node's own base made relative; other bases are other servers'."""
-
-    def reference(text: str) -> str | None:
-        match = restful(text)
-        return text.removeprefix(f"{base}/") if match and match[1] == base else None
-
-    return rewrite(raw, reference=reference, link=_as_it_is)
-
-
-def _as_it_is(_: str) -> None:
-    return None
 
 
 def _key(url: str) -> str:

@@ -1,8 +1,9 @@
-"""Where a resource breaks R4: every element walked along its type's definition, each fault with its path.
+"""Is this a FHIR R4 resource? One check, behind every door: single writes, bundles, bulk lines and files.
 
-Checked are: names, types and cardinality of elements; what is required; one of a choice; primitives as JSON writes
-them; nothing empty, null only where it keeps a place in an array of primitives; required bindings; HL7's invariants
-(``twinward.fhir.validation.invariants``). Not checked are profiles and other bindings.
+Every element is walked along its type's definition, and each fault named with its path and the rule, never with the
+value that broke it. Checked are: names, types and cardinality of elements; what is required; one of a choice;
+primitives as JSON writes them; nothing empty, null only where it keeps a place in an array of primitives; required
+bindings; HL7's invariants. Not checked are profiles and other bindings.
 
 A path is linked tuples while nothing is wrong with it: ``(outer, step)``. It is written out for a fault alone.
 """
@@ -12,13 +13,51 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twinward.fhir.errors import Issue
+from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.resource_types import R4_TYPES
-from twinward.fhir.validation.definitions import Element, Kind, kind_of
-from twinward.fhir.validation.invariants.table import message_of
+from twinward.fhir.validation.definitions import Element, Kind, kind_of, message_of
 from twinward.fhir.validation.narrative import narrative_fault
+
+if TYPE_CHECKING:
+    pass
+
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""https://hl7.org/fhir/R4/datatypes.html#id."""
+
+
+def validate(resource: JsonObject, *, path: str = "") -> str:
+    """Return the type of an R4 resource that keeps R4's rules (``twinward.fhir.validation.validator`` lists them).
+
+    Args:
+        resource: a decoded resource.
+        path: where the resource stands in what was sent, e.g. ``Bundle.entry[3].resource``; default: its type.
+
+    Raises:
+        InvalidResource: it breaks them; the first faults are named.
+    """
+    resource_type = check_structure(resource, path=path)
+    found = faults(resource, path or resource_type)
+    if found:
+        raise InvalidResource(*found, hint="https://hl7.org/fhir/R4/ describes every element")
+    return resource_type
+
+
+def check_structure(resource: JsonObject, *, path: str = "") -> str:
+    """What must hold before a resource can be named: its type, which is returned, and its id."""
+    resource_type = resource.get("resourceType")
+    if not isinstance(resource_type, str) or resource_type not in R4_TYPES:
+        issue = Issue("structure", f"{path or 'Resource'}.resourceType", "not a resource type of FHIR R4")
+        raise InvalidResource(issue, hint="R4 is version 4.0.1; R4B and R5 have types it does not")
+    path = path or resource_type
+    resource_id = resource.get("id", "")
+    if "id" in resource and not (isinstance(resource_id, str) and ID.fullmatch(resource_id)):
+        raise InvalidResource(Issue("value", f"{path}.id", "an id is 1 to 64 letters, digits, hyphens and dots"))
+    return resource_type
+
 
 MAX_ISSUES = 20
 """Faults that are named; looking stops at the last of them."""
