@@ -11,31 +11,20 @@ HOME_DIR ?= twinward-home
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
-# Nothing is built from source, for what a build fetches has no hash here; pip check says what a lock file lacks.
-PIP    := -m pip --disable-pip-version-check --require-virtualenv
-LOCKED := install --quiet --require-hashes --only-binary :all: --no-deps
+# deploy/install.py installs: with uv, or with pip where uv cannot be had (INSTALLER=auto|uv|pip).
+INSTALLER ?= auto
+INSTALL   := deploy/install.py --installer $(INSTALLER)
 # TORCH=cpu takes the PyTorch project's CPU build (pip must reach it: PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), pypi the one
 # on PyPI, on Linux with 3 GB of CUDA; auto takes the CPU build where pip sees it.
 TORCH ?= auto
 # HASHES=no is for a platform or a build of torch that the lock files do not know: versions only, and said so.
 HASHES ?= yes
 
-$(READY): pyproject.toml constraints.txt $(wildcard requirements*.lock)
+$(READY): pyproject.toml constraints.txt $(wildcard requirements*.lock) deploy/install.py deploy/uv-requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Twinward needs Python 3.11, 3.12 or 3.13; {sys.executable} is {v.major}.{v.minor}. Say which: make PYTHON=python3.11 …")'
-	@case "$(HASHES)" in yes|no) ;; *) echo "HASHES is yes or no, not $(HASHES)" >&2; exit 2;; esac
 	$(PYTHON) -m venv $(VENV)
-ifeq ($(HASHES),no)
-	@echo "WARNING: HASHES=no: what is installed is held to the versions of constraints.txt, and to no hash." >&2
-	$(BIN)/python $(PIP) install --quiet torch==2.13.0 -c constraints.txt
-	$(BIN)/python $(PIP) install --quiet -e '.[all,dev]' -c constraints.txt
-else
 	@echo "Installing the files of requirements.lock, each held to its hash …"
-	@build=$(TORCH); [ "$$build" != auto ] || { $(BIN)/python $(PIP) index versions torch 2>/dev/null | grep -qF 2.13.0+cpu && build=cpu || build=pypi; }; \
-	  case $$build in cpu) lock=requirements-torch-cpu.lock;; pypi) lock=requirements-torch.lock;; *) echo "TORCH is auto, cpu or pypi, not $$build" >&2; exit 2;; esac; \
-	  echo "torch: $$lock"; $(BIN)/python $(PIP) $(LOCKED) -r requirements.lock -r $$lock
-	$(BIN)/python $(PIP) install --quiet --no-deps --no-build-isolation -e .
-endif
-	$(BIN)/python $(PIP) check
+	$(BIN)/python $(INSTALL) requirements.lock --project --torch $(TORCH) --hashes $(HASHES)
 	@touch $(READY)
 
 ## make setup     build .venv, each file held to the hash in requirements.lock (HASHES=no: to versions only)
@@ -89,7 +78,7 @@ check: $(READY) contracts/node_modules/.ready
 # slither-analyzer wants an older web3 than the product: an environment of its own.
 .venv-slither/.ready: contracts/tools/slither-requirements.lock
 	$(PYTHON) -m venv .venv-slither
-	.venv-slither/bin/python $(PIP) $(LOCKED) -r $<
+	.venv-slither/bin/python $(INSTALL) $<
 	@touch $@
 
 ## make slither   static analysis of the contracts, in an environment of its own
@@ -100,7 +89,7 @@ slither: .venv-slither/.ready contracts/node_modules/.ready
 
 .venv-tools/.ready: deploy/tools-requirements.lock
 	$(PYTHON) -m venv .venv-tools
-	.venv-tools/bin/python $(PIP) $(LOCKED) -r $<
+	.venv-tools/bin/python $(INSTALL) $<
 	@touch $@
 
 ## make lock      resolve again after a change of pyproject.toml or constraints.txt; writes the lock files

@@ -23,16 +23,25 @@ OLDEST_PYTHON: Final = "3.11"
 PRODUCT, TORCH, TORCH_CPU = (
     ROOT / f"{name}.lock" for name in ("requirements", "requirements-torch", "requirements-torch-cpu")
 )
-TOOLS: Final = (ROOT / "deploy/tools-requirements", ROOT / "contracts/tools/slither-requirements")
+TOOLS: Final = (
+    *(ROOT / f"deploy/{name}-requirements" for name in ("uv", "tools")),
+    ROOT / "contracts/tools/slither-requirements",
+)
 """Environments of their own: ``NAME.txt`` says what is wanted, ``NAME.lock`` which files."""
 
 WITH_TORCH: Final = re.compile(r"(?:nvidia-|cuda-|triton==|torch==)")
 
 CPU_BUILDS: Final = (
     "torch==2.13.0+cpu",
-    "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # cp311-cp311-manylinux_2_28_x86_64
+    "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # cp311 x86_64
+    "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",  # cp312 x86_64
+    "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",  # cp313 x86_64
+    "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",  # cp311 aarch64
+    "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",  # cp312 aarch64
+    "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",  # cp313 aarch64
 )
-"""The CPU build and its files' SHA-256, by hand: PyPI has none of them. Those of other Pythons are not known here."""
+"""The CPU build for Linux and its files' SHA-256, by hand, for PyPI has none of them. The first was installed here;
+the others stand so in other projects' lock files (nixpkgs among them). One that is wrong installs nothing."""
 
 
 def main() -> None:

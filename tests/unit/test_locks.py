@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = (
     *("requirements.lock", "requirements-torch.lock", "requirements-torch-cpu.lock"),
     *("contracts/tools/slither-requirements.lock", "deploy/tools-requirements.lock"),
+    "deploy/uv-requirements.lock",
 )
 
 
@@ -58,21 +61,63 @@ def test_the_lock_is_of_these_versions_and_of_all_that_is_asked_for() -> None:
     assert version_of(cpu["torch"][0]) == torch["torch"] + "+cpu"
 
 
-def dry_run(*arguments: str) -> list[str]:
-    run = ["make", "--dry-run", "--always-make", *arguments]
+def installs(target: str, *variables: str) -> list[str]:
+    """The commands by which ``make TARGET`` would install, with this Python in the place of a new environment's."""
+    run = ["make", "--dry-run", "--always-make", target, *variables]
     said = subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return re.findall(r"^.*-m pip (?:(?! index ).)* install .*$", said, flags=re.MULTILINE)
+    assert "pip install" not in said  # nobody but the installer does
+    found = []
+    for arguments in re.findall(r"python (deploy/install\.py .*)$", said, flags=re.MULTILINE):
+        command = [sys.executable, *arguments.split(), "--dry-run"]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        found += [line for line in done.splitlines() if " install " in line]
+    return found
 
 
+@pytest.mark.parametrize("installer", ["uv", "pip"])
 @pytest.mark.parametrize("target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready"])
-def test_whatever_make_installs_is_held_to_a_hash(target: str) -> None:
-    installs = dry_run(target)
-    assert installs
-    for line in installs:
+def test_whatever_make_installs_is_held_to_a_hash(target: str, installer: str) -> None:
+    lines = installs(target, f"INSTALLER={installer}", "TORCH=pypi")
+    assert any(f"-m {installer} " in line for line in lines)
+    for line in lines:
         hashed = "--require-hashes" in line and "--only-binary :all:" in line and "--no-deps" in line
         assert hashed or line.endswith("--no-deps --no-build-isolation -e .")
 
 
 def test_without_hashes_only_when_that_is_said() -> None:
-    assert any("--require-hashes" not in line and "constraints.txt" in line for line in dry_run("HASHES=no", "setup"))
-    assert not any("constraints.txt" in line for line in dry_run("setup"))
+    lines = installs("setup", "HASHES=no")
+    assert any("--require-hashes" not in line and "constraints.txt" in line for line in lines)
+    assert not any("constraints.txt" in line for line in installs("setup", "TORCH=pypi"))
+
+
+def test_uv_looks_where_pip_is_told_to_look(tmp_path: Path) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text(
+        "[global]\nindex-url = https://one.example/simple\nextra-index-url = https://two.example/s\n  https://3.example/s\n"
+        "[install]\nindex-url = https://other.example/simple\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    environment = clean | {
+        "PIP_CONFIG_FILE": str(settings),
+        "PIP_FIND_LINKS": "./wheels",
+        "XDG_CONFIG_DIRS": str(tmp_path),
+    }
+    command = [sys.executable, "deploy/install.py", "requirements.lock", "--installer", "uv", "--dry-run"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=environment).stdout
+    (line,) = (one for one in said.splitlines() if one.endswith("-r requirements.lock"))
+    assert "--default-index https://other.example/simple " in line
+    assert "--index https://two.example/s --index https://3.example/s " in line
+    assert "--find-links ./wheels " in line
+
+
+def test_where_uv_gives_up_pip_goes_on(tmp_path: Path) -> None:
+    """A real environment, a lock whose one file no index has: uv fails, pip is tried, and its failure is the answer."""
+    lock = tmp_path / "wrong.lock"
+    lock.write_text("idna==3.20 --hash=sha256:" + "0" * 64 + "\n")
+    environment = os.environ | {"PIP_REQUIRE_VIRTUALENV": "0"}
+    run = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
+    subprocess.run(run, check=True, capture_output=True)
+    command = [str(tmp_path / "venv/bin/python"), "deploy/install.py", str(lock)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode != 0
+    assert "Once more with pip" in done.stdout
