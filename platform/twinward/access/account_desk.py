@@ -7,12 +7,14 @@ commands on the node's machine, who can read every file of the node anyway. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from twinward.access.account_events import Doer, Via
-from twinward.access.account_record import MOST_TOKENS, AccountRecord
+from twinward.access.account_record import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest
+from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role
 
@@ -130,3 +132,43 @@ class AccountDesk:
             raise LastOfficer(
                 f"{record.id} is the last officer who can sign in", hint="add another one first, or say --last-officer"
             )
+
+
+def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
+    """One account for those who manage accounts: what it is good for, its tokens, on which days they were last used.
+
+    Never a secret, nor what one was hashed to.
+    """
+    used = accounts.used()
+    now_ms = accounts.now_ms()
+
+    def day(token: int) -> str | None:
+        found = used.get((record.id, token))
+        return None if found is None else iso(found * DAY_MS)[:10]
+
+    expires_at_ms = accounts.password_expires_at_ms(record)
+    password = {
+        "since": iso(record.password_at_ms),
+        "expires": None if expires_at_ms is None else iso(expires_at_ms),
+        "must_change": record.must_change,
+        "last_used": day(0),
+    }
+    return {
+        "account": record.id,
+        "role": record.role.value,
+        "name": record.name,
+        "unit": record.unit,
+        "disabled": record.disabled,
+        "password": password if record.password else None,
+        "tokens": [
+            {
+                "number": one.number,
+                "made": iso(one.made_at_ms),
+                "expires": None if one.expires_at_ms is None else iso(one.expires_at_ms),
+                "state": one.fault(now_ms) or "good",
+                "last_used": day(one.number),
+            }
+            for one in record.tokens
+        ],
+        "sessions_here": accounts.sessions_of(record.id),
+    }

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
+from twinward.access.consent import Provision
 from twinward.access.errors import ConsentInvalid
-from twinward.access.provision import Provision
 from twinward.core import small_json
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from twinward.access import justification
-from twinward.access.capability import PermitAuthority
 from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency, Register
 from twinward.access.errors import AccessDenied, EmergencyOver, TooManyEmergencies
 from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.access.process_lock import process_lock
 from twinward.audit.break_glass.log import BreakGlassLog
 from twinward.audit.interfaces import AccessEvent, AuditTrail

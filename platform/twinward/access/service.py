@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from twinward.access import justification
-from twinward.access.capability import PermitAuthority
-from twinward.access.consent import ConsentOutcome, ConsentStore
+from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.emergencies import Emergencies, Entered, breaks_glass
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy
-from twinward.access.provision import ALL_DENIED, NO_CONSENT, Consent, Provision
 from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError

@@ -13,10 +13,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinward.access.account_desk import AccountDesk
+from twinward.access.account_desk import AccountDesk, account_json
 from twinward.access.account_events import Doer
 from twinward.access.account_record import AccountRecord
-from twinward.access.account_view import account_json
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.http.caller import address_of

@@ -245,7 +245,7 @@ def doer_at(node: Node, by: str | None = None) -> Doer:
 
 
 def _json(node: Node, record: AccountRecord) -> dict[str, Any]:
-    from twinward.access.account_view import account_json
+    from twinward.access.account_desk import account_json
 
     shown = account_json(node.accounts, record)
     del shown["sessions_here"]  # sessions are the served node's, not this command's

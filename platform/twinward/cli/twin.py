@@ -122,7 +122,7 @@ def consent(
     Example: twinward twin consent 0198… --as olga --file yes-to-similarity.json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.access.consent import parse_provisions
+        from twinward.access.consent_entry import parse_provisions
 
         principal = node.accounts.named(account)
         if file is None:

@@ -28,11 +28,11 @@ from twinward.node.system import SYSTEM
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.access.accounts import Accounts
-    from twinward.access.capability import PermitAuthority
     from twinward.access.consent import ConsentStore
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.interfaces import Permit
+    from twinward.access.permits import PermitAuthority
     from twinward.access.policy import Policy
     from twinward.access.service import Access
     from twinward.audit.events.store_heads import StoreHeads
@@ -251,7 +251,7 @@ class Node(Parts):
     @part
     def authority(self) -> PermitAuthority:
         """Makes permits, and knows its own."""
-        from twinward.access.capability import PermitAuthority
+        from twinward.access.permits import PermitAuthority
 
         return PermitAuthority(self.clock, require_standing=self.accounts.require_standing)
 
@@ -289,8 +289,7 @@ class Node(Parts):
     @part
     def follow_up(self) -> FollowUp:
         """Tells of emergencies: the contract, and whom the settings name."""
-        from twinward.access.alert import Webhook
-        from twinward.access.emergency_follow_up import FollowUp
+        from twinward.access.emergency_follow_up import FollowUp, Webhook
 
         settings = self.settings
         return FollowUp(

@@ -199,7 +199,7 @@ def _killed(home: Path, twin: str, *, before_commit: bool) -> None:
 
 
 def _set_and_die(home: Path, twin: str, *, before_commit: bool) -> None:
-    from twinward.access.provision import Provision
+    from twinward.access.consent import Provision
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

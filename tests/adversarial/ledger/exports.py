@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
-from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.audit.proofs.completeness import Completeness
 from twinward.audit.proofs.consistency_file import growth_file
 from twinward.audit.proofs.trust import Trust

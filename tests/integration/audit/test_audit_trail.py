@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tests.access_events import read_by_a_clinician
 from tests.first_kek import with_first_kek
-from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.audit.errors import (
     EventErased,
     EventNotLoggable,

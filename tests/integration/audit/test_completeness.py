@@ -16,9 +16,9 @@ import pytest
 
 from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
-from twinward.access.capability import PermitAuthority
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.audit.errors import LogTampered, NoSuchEvent, NotCosigned
 from twinward.audit.exports.document import AccessDocument
 from twinward.audit.proofs.completeness import Completeness

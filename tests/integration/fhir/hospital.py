@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from tests.first_kek import with_first_kek
-from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
 from twinward.access.interfaces import NODE, AccessContext, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent

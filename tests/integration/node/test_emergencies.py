@@ -17,10 +17,9 @@ import pytest
 from tests.dripping import DRIPS, FOR_S, dripping
 from tests.integration.console.house import CLINICIAN, OFFICER, House, build
 from tests.integration.node.test_break_glass_outage import log_down
-from twinward.access import alert
-from twinward.access.alert import Webhook
+from twinward.access import emergency_follow_up
 from twinward.access.emergencies import CHANGE, MOST_PATIENTS
-from twinward.access.emergency_follow_up import TRIES, FollowUp
+from twinward.access.emergency_follow_up import TRIES, FollowUp, Webhook
 from twinward.access.errors import AccessDenied, EmergencyOver, PermitInvalid, TooManyEmergencies
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.audit.events import codec
@@ -395,7 +394,7 @@ def test_officers_are_told_once_and_neither_who_nor_whom(house: House) -> None:
 def test_a_receiver_whose_head_drips_is_given_up_in_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.node.access.decide(emergency(house.twins[0]))
     one = house.node.emergencies.all(officers(house.node))[0]
-    monkeypatch.setattr(alert, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(emergency_follow_up, "ALERT_TIMEOUT_S", 0.2)
     with dripping(DRIPS["head"]) as port:
         began = time.monotonic()
         with pytest.raises(Unavailable, match="the receiver of alerts does not answer"):

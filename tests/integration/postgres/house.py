@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.first_kek import with_first_kek
-from twinward.access.capability import PermitAuthority
 from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId

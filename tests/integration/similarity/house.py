@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from twinward.access.capability import PermitAuthority
 from twinward.access.consent import ConsentStore, Provision
 from twinward.access.interfaces import NODE, AccessRequest, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.api.http import problems

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.access.capability import PermitAuthority
-from twinward.access.consent import NO_CONSENT, ConsentStore, Provision, parse_provisions
+from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
+from twinward.access.consent_entry import parse_provisions
 from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PermitWithdrawn, PolicyInvalid
 from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.audit.interfaces import AccessEvent, LoggedEvent

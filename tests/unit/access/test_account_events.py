@@ -9,9 +9,9 @@ import pytest
 
 from twinward.access.account_events import MOST_REFUSALS, UNKNOWN, WINDOW_MS, Doer
 from twinward.access.accounts import Accounts, PasswordRules
-from twinward.access.capability import PermitAuthority
 from twinward.access.errors import SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.permits import PermitAuthority
 from twinward.audit.interfaces import AccessEvent, LoggedEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable

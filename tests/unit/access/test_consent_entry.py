@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from twinward.access.consent import Consent, Provision
 from twinward.access.consent_entry import parse_provisions, require_in_force
 from twinward.access.errors import ConsentInvalid
-from twinward.access.provision import Consent, Provision
 from twinward.core.vocabulary import Role
 
 NOW_MS = 1_767_225_600_000

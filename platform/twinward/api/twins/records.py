@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from twinward.access.consent import Provision, parse_provisions
+from twinward.access.consent import Provision
+from twinward.access.consent_entry import parse_provisions
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.access.service import Access
 from twinward.api.http.json_body import JSON, Sent, small_body

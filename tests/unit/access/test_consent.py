@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinward.access.consent import Consent, ConsentOutcome, Provision
 from twinward.access.interfaces import AccessRequest, Principal
-from twinward.access.provision import Consent, ConsentOutcome, Provision
 from twinward.core.vocabulary import DERIVED_FROM, HOLDS, Action, Category, Purpose, Role, TwinId, is_a
 from twinward.features.schema import CARDIOMETABOLIC
 from twinward.twins.state.states import category_of
