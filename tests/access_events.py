@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 

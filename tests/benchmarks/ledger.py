@@ -12,7 +12,7 @@ from tests.access_events import read_by_a_clinician
 from tests.benchmarks.harness import Arm, Benchmark, Row, Samples, Scale, Target, race, versus
 from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, single_calls
 from tests.first_kek import with_first_kek
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.ids import new_twin_id

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from twinward.access.vouched_store import DELETED, VouchedStore
-from twinward.audit.interfaces import Head
+from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY, value TEXT NOT NULL)",)

@@ -190,7 +190,7 @@ class Anchorer:
             log, witnesses, self.policy, clock, memory=memory, grace_s=grace_s, on_split=on_split
         )
         self.journal = journal
-        self._clock = clock
+        self.clock = clock
         self._chain = chain
 
     @property
@@ -215,10 +215,10 @@ class Anchorer:
             return AnchorOutcome(checkpoint, (), (), None, problem)
         if self._chain and state:
             require_agreement(self.log, state.head)
-            self.journal.retract(state.head.size if state.head else 0, self._clock.now_ms())
+            self.journal.retract(state.head.size if state.head else 0, self.clock.now_ms())
             self._settle(self._chain, state.head)
         elif problem:
-            self.journal.note_problem(problem, self._clock.now_ms())  # here already: there may be no quorum to go on
+            self.journal.note_problem(problem, self.clock.now_ms())  # here already: there may be no quorum to go on
         gathered = self.cosigning.gather(checkpoint, note, self._request(checkpoint, state))
         self.log.keep_cosignatures(gathered.note)
         if not self.policy.satisfied_by([key for key, _ in self.policy.cosigned(gathered.note)]):
@@ -227,7 +227,7 @@ class Anchorer:
             raise error
         if self._chain and state:
             problem = self._anchor(self._chain, checkpoint, gathered, state)
-        self.journal.note_problem(problem, self._clock.now_ms())
+        self.journal.note_problem(problem, self.clock.now_ms())
         newest = self.journal.newest()
         anchor = newest[1] if newest else None
         return AnchorOutcome(checkpoint, tuple(gathered.cosigned), tuple(gathered.refusals), anchor, problem)
@@ -261,17 +261,17 @@ class Anchorer:
         every witness in this process. Witnesses elsewhere go by their own clocks. Raises ``LogUnavailable``.
         """
         if doubt.leap:
-            self.journal.accept_clock(doubt.clock_s, self._clock.now_ms())
+            self.journal.accept_clock(doubt.clock_s, self.clock.now_ms())
             return
         for witness in self.witnesses:
             if isinstance(witness, Witness):
                 witness.accept_time(doubt.known_s)
-        self.journal.accept_time(doubt.known_s, self._clock.now_ms())
+        self.journal.accept_time(doubt.known_s, self.clock.now_ms())
 
     def _require_believable_clock(self, state: ChainState | None) -> None:
         doubt = self._leap(state)
         if doubt is not None:
-            self.journal.note_problem(str(doubt), self._clock.now_ms())
+            self.journal.note_problem(str(doubt), self.clock.now_ms())
             raise ClockDoubted(str(doubt))
 
     def _leap(self, state: ChainState | None) -> ClockDoubt | None:
@@ -284,7 +284,7 @@ class Anchorer:
         return leap(self._now_s(), known)
 
     def _now_s(self) -> int:
-        return self._clock.now_ms() // 1000
+        return self.clock.now_ms() // 1000
 
     def _state(self) -> tuple[ChainState | None, str]:
         if self._chain is None:

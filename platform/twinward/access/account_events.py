@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from twinward.access.account_record import AccountRecord
 from twinward.access.interfaces import NODE, Principal
-from twinward.audit.interfaces import AccessEvent, AuditTrail
+from twinward.audit.interfaces import AuditTrail
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, Role

@@ -19,7 +19,8 @@ from typing import Final
 
 from twinward.access.account_record import AccountRecord, TokenRecord
 from twinward.access.vouched_store import Row, VouchedStore, Writer
-from twinward.audit.interfaces import EventKeys, Head, HeadTrail
+from twinward.audit.interfaces import EventKeys, HeadTrail
+from twinward.audit.models import Head
 from twinward.core.errors import Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Role
 from twinward_crypto.kdf import length_prefixed

@@ -24,7 +24,8 @@ from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord
 from twinward.access.account_store import AccountStore, Check
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import Principal
-from twinward.audit.interfaces import AuditTrail, EventKeys, Head, HeadTrail
+from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
+from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.vocabulary import Role, TwinId

@@ -30,7 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.access.interfaces import AccessRequest
 from twinward.access.vouched_store import DELETED, VouchedStore
-from twinward.audit.interfaces import EventKeys, Head, HeadTrail
+from twinward.audit.interfaces import EventKeys, HeadTrail
+from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId, is_a, with_sources

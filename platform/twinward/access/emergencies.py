@@ -26,7 +26,8 @@ from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Pr
 from twinward.access.permits import PermitAuthority
 from twinward.access.process_lock import process_lock
 from twinward.audit.break_glass.log import BreakGlassLog
-from twinward.audit.interfaces import AccessEvent, AuditTrail
+from twinward.audit.interfaces import AuditTrail
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId

@@ -14,7 +14,8 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy
-from twinward.audit.interfaces import AccessEvent, AuditTrail, EmergencyTrail, LoggedEvent
+from twinward.audit.interfaces import AuditTrail, EmergencyTrail
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, TwinId

@@ -48,7 +48,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twinward.audit.errors import LogTampered
-from twinward.audit.interfaces import EventKeys, Head, HeadTrail
+from twinward.audit.interfaces import EventKeys, HeadTrail
+from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger.storage import sqlite_files

@@ -19,11 +19,10 @@ from fastapi.responses import PlainTextResponse, Response
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.api.http.reason import access_context
 from twinward.api.http.representation import accept_of, acceptable
-from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
-from twinward.audit.exports.export_format import ExportFormat
-from twinward.audit.exports.printing import Printing
-from twinward.audit.proofs.consistency_file import growth_file
-from twinward.audit.reader import AuditReader, Filters
+from twinward.audit.exports import ENDINGS, MEDIA_TYPES, ExportFormat, Printing, render
+from twinward.audit.models import Filters
+from twinward.audit.proofs.proofs import consistency_file
+from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound, Unavailable
@@ -162,7 +161,7 @@ def _add_proofs(router: APIRouter, examined: _Examination, context_of: _ContextO
     ) -> Response:
         examined.permit(context, "consistency")
         size = audit.status().signed_size if new is None else new
-        proof = growth_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
+        proof = consistency_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
         return Response(proof, media_type="application/json")
 
 

@@ -17,7 +17,11 @@ TwinwardError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from twinward.core.errors import BadInput, NotFound, TwinwardError, Unavailable
+from twinward_ledger.errors import LedgerError, LogCorrupt, NoSuchEntry
 
 
 class LogNotWritten(Unavailable):
@@ -71,3 +75,22 @@ class LogTampered(TwinwardError):
             message, hint=hint or "keep this file as evidence, and compare it with the witnesses' checkpoints"
         )
         self.first_bad_index = first_bad_index
+
+
+@contextmanager
+def ledger_translated() -> Iterator[None]:
+    """Run a block that reads the log; the ledger's errors leave it as the trail's own.
+
+    Raises:
+        NoSuchEvent: the log has no such entry.
+        LogTampered: it is not what was signed.
+        Unavailable: it does not answer.
+    """
+    try:
+        yield
+    except NoSuchEntry as error:
+        raise NoSuchEvent(str(error)) from error
+    except LogCorrupt as error:
+        raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+    except LedgerError as error:
+        raise Unavailable(f"the access log does not answer: {error}") from error

@@ -3,51 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
-
-
-@dataclass(frozen=True, slots=True)
-class AccessEvent:
-    """One access, shaped after FHIR R4 AuditEvent (IHE BALP): who did what to whom, why, and by which rule.
-
-    Attributes:
-        at_ms: when it was decided.
-        agent, role, unit: the principal, its role and organisational unit.
-        action, purpose: what was done and why.
-        twin: whose twin; None for an event about no single patient (a login, a vendor query over a cohort).
-        categories: what it touched, sorted.
-        decision: ``permit`` or ``deny``.
-        reason: one sentence an officer can read.
-        policy_hash: SHA-256 hex of the policy set that decided.
-        consent_version: the consent that decided; 0 where none was needed.
-        detail: small facts of the kind of event (query mode, study id); strings only, never clinical values.
-    """
-
-    at_ms: int
-    agent: str
-    role: Role
-    unit: str
-    action: Action
-    purpose: Purpose
-    twin: TwinId | None
-    categories: tuple[Category, ...]
-    decision: str
-    reason: str
-    policy_hash: str
-    consent_version: int
-    detail: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """An event together with its place in the log. It is durable once this exists."""
-
-    index: int
-    leaf_hash: bytes
-    event: AccessEvent
+from twinward.audit.models import AccessEvent, Head, LoggedEvent
+from twinward.core.vocabulary import TwinId
 
 
 class AuditTrail(Protocol):
@@ -56,14 +15,6 @@ class AuditTrail(Protocol):
     def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
         """Append events in one durable step, in order."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where a store of the node stands: how many changes it has seen, and the MAC (or hash) that ends their chain."""
-
-    changes: int
-    mac: bytes
 
 
 class HeadTrail(Protocol):

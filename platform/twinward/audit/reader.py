@@ -7,23 +7,28 @@ This domain stands below access control and imports nothing of it, so what check
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from twinward.audit.errors import EventErased, EventNotLoggable, LogTampered, NoSuchPatient, NotCosigned
+from twinward.audit.errors import (
+    EventErased,
+    EventNotLoggable,
+    LogTampered,
+    NoSuchPatient,
+    NotCosigned,
+    ledger_translated,
+)
 from twinward.audit.events import codec
 from twinward.audit.exports.document import AccessDocument
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.ledger_errors import ledger_translated
+from twinward.audit.models import AccessEvent, AuditRow, Filters, Page, RowState
 from twinward.audit.service import Audit
-from twinward.core.errors import BadInput, NotFound, Unavailable
-from twinward.core.vocabulary import Action, Category, Role, TwinId
+from twinward.core.errors import BadInput, Unavailable
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError, LogCorrupt, QuorumNotReached
 from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.log.store import Entry
-from twinward_ledger.proofs.bundle import Opening, ProofBundle
+from twinward_ledger.proofs.bundle import ProofBundle
 from twinward_ledger.proofs.verifier import TrustPolicy
 
 MAX_PAGE = 500
@@ -42,51 +47,6 @@ class ReadGuard(Protocol[PermitT]):
     def require(self, permit: PermitT, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
         """Raise a ``Refused`` unless the permit allows it."""
         ...
-
-
-class RowState(StrEnum):
-    """What became of an event's body."""
-
-    OPEN = "open"
-    ERASED = "erased"
-    """Shredded with its patient's key, or overwritten. Its proof stands."""
-    HEARTBEAT = "heartbeat"
-    """Nothing happened; it has no body."""
-    DAMAGED = "damaged"
-    """Not the body its leaf commits to: evidence of tampering."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One line of the log as an officer sees it. ``minute_ms`` is the leaf's time, known even for erased events."""
-
-    index: int
-    kind: LeafKind
-    minute_ms: int
-    state: RowState
-    twin: TwinId | None
-    event: AccessEvent | None = field(repr=False)
-    opening: Opening | None = field(default=None, repr=False)
-    """What lets a reader hold the event against its leaf without trusting this node."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows, newest first; ``before`` continues, None where the log ends."""
-
-    rows: tuple[AuditRow, ...]
-    before: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Exact values an event must have; None is any."""
-
-    twin: TwinId | None = None
-    agent: str | None = None
-    role: Role | None = None
-    action: Action | None = None
-    decision: str | None = None
 
 
 class AuditReader(Generic[PermitT]):
@@ -186,13 +146,11 @@ class AuditReader(Generic[PermitT]):
         return document
 
     def _require_known(self, twin: TwinId) -> None:
-        try:
-            self._audit.keys.audit_key(twin)
-        except NotFound as error:
+        if not self._audit.sealer.has_key(twin):
             raise NoSuchPatient(
                 "there is no patient of this id, and nothing in the log about one",
                 hint="check the id: `twinward twin list` prints all",
-            ) from error
+            )
 
     def _page(self, before: int | None, limit: int, filters: Filters) -> Page:
         if not 1 <= limit <= MAX_PAGE:

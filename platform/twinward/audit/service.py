@@ -13,19 +13,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from twinward.audit.break_glass import journal_replay
-from twinward.audit.break_glass.journal import BreakGlassJournal, JournalState
+from twinward.audit.break_glass.journal import BreakGlassJournal
+from twinward.audit.break_glass.journal_replay import JournalReplay
 from twinward.audit.errors import ClockNotBelieved, EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
 from twinward.audit.events.sealer import EventSealer
-from twinward.audit.interfaces import AccessEvent, EventKeys, LoggedEvent
+from twinward.audit.interfaces import EventKeys
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.audit.proofs.completeness import Completeness
 from twinward.audit.proofs.proofs import Proofs
-from twinward.audit.proofs.verification import Verification, VerifyReport
-from twinward.audit.status import AuditStatus, cosigners
+from twinward.audit.proofs.verification import Verification
+from twinward.audit.status import AuditStatus, JournalState, VerifyReport, cosigners
+from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward.core.restored_home import NotAtWork
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
+from twinward_ledger.completeness.interfaces import MapStore
 from twinward_ledger.errors import ClockDoubted, LedgerError, LogCorrupt, QuorumNotReached, SplitView
 from twinward_ledger.formats.anchor_record import AnchorRecord
 from twinward_ledger.log.log import Log
@@ -43,13 +46,15 @@ class Audit:
         log: where events are appended.
         anchors: what of it was anchored.
         keys: under which event bodies are sealed.
-        completeness: the map that proves that no row was left out; None keeps none.
+        map_store: where the completeness map is kept, which proves that no row was left out; None keeps none.
         journal: where emergencies are written while the log cannot be; None refuses them, too.
+        clock: dates the roots of the completeness map.
         anchorer: opens what takes the log to its witnesses and its chain, when it is first needed.
         at_work: whether checkpoints are signed; those of a restored home would contradict the working node's.
 
     Attributes:
         sealer: makes entries of events, and opens them.
+        completeness: the completeness map; None where none is kept.
         proofs: what is proven to others.
     """
 
@@ -58,33 +63,36 @@ class Audit:
         log: Log,
         anchors: AnchorJournal,
         keys: EventKeys,
-        completeness: Completeness | None = None,
+        map_store: MapStore | None = None,
         journal: BreakGlassJournal | None = None,
         *,
+        clock: Clock,
         anchorer: Callable[[], Anchorer],
         at_work: bool = True,
     ) -> None:
         self._at_work = at_work
         self._open_anchorer = anchorer
-        self.anchors = anchors
-        self.completeness = completeness
-        self.journal = journal
         self.log = log
-        self.keys = keys
-        self.sealer = EventSealer(keys, self.log.origin)
-        self.proofs = Proofs(self.log, anchors, self.sealer, completeness)
-        self._verification = Verification(self.log, self.sealer, completeness, anchors.notes)
+        self.anchors = anchors
+        self.sealer = EventSealer(keys, log.origin)
+        self.completeness = None if map_store is None else Completeness(log, map_store, self.sealer, keys, clock)
+        self.journal = journal
+        self._journal_waits = journal is not None
+        """Whether something may wait in the journal: what an earlier process left, and what this one kept since."""
+        self.proofs = Proofs(log, anchors, self.sealer, self.completeness)
+        self._verification = Verification(log, self.sealer, self.completeness, anchors.notes)
 
     @classmethod
     def through(
         cls,
         anchorer: Anchorer,
         keys: EventKeys,
-        completeness: Completeness | None = None,
+        map_store: MapStore | None = None,
         journal: BreakGlassJournal | None = None,
     ) -> Self:
         """The trail of an anchorer that is at hand."""
-        return cls(anchorer.log, anchorer.journal, keys, completeness, journal, anchorer=lambda: anchorer)
+        clock = anchorer.clock
+        return cls(anchorer.log, anchorer.journal, keys, map_store, journal, clock=clock, anchorer=lambda: anchorer)
 
     @cached_property
     def anchorer(self) -> Anchorer:
@@ -108,10 +116,10 @@ class Audit:
         except (LedgerError, CryptoError, TwinwardError) as error:
             raise LogNotWritten(f"the access log cannot be written: {error}", hint="nothing was permitted") from error
         if self.completeness is not None:
-            self.completeness.hint(indices, [event.twin for event in events])
-        if self.journal is not None:  # the log is back: what waits for it comes in now
+            self.sealer.remember(indices, events)
+        if self._journal_waits:  # the log is back: what waits for it comes in now
             with suppress(LogNotWritten):
-                journal_replay.bring_in(self, self.journal)
+                self._bring_in_what_waits()
         return [
             LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
             for index, entry, event in zip(indices, entries, events, strict=True)
@@ -128,7 +136,17 @@ class Audit:
         except LogNotWritten:
             if self.journal is None:
                 raise
-            return journal_replay.keep(self, self.journal, events)
+            kept = self._replay(self.journal).keep(events)
+            self._journal_waits = True
+            return kept
+
+    def bring_in(self, journal: BreakGlassJournal) -> int:
+        """Append to the log whatever waits in a journal of its, each exactly once. Returns how many waited.
+
+        Raises:
+            LogNotWritten: the log or the journal does not answer; they wait on.
+        """
+        return self._replay(journal).bring_in()
 
     def checkpoint_and_anchor(self) -> AnchorOutcome:
         """Log the completeness map, sign the log, have it cosigned, anchor it.
@@ -146,8 +164,7 @@ class Audit:
         if not self._at_work:
             raise NotAtWork("no checkpoint of its log is signed")
         try:
-            if self.journal is not None:
-                journal_replay.bring_in(self, self.journal)
+            self._bring_in_what_waits()
             if self.completeness is not None:
                 self.completeness.publish()
             return self.anchorer.advance()
@@ -201,3 +218,16 @@ class Audit:
             LogTampered, Unavailable: see ``Verification.verify``.
         """
         return self._verification.verify(copy, deep=deep, going_on=going_on)
+
+    def _bring_in_what_waits(self) -> None:
+        if self.journal is None:
+            return
+        self._journal_waits, done = False, False  # before: what another thread keeps meanwhile sets it again
+        try:
+            self.bring_in(self.journal)
+            done = True
+        finally:
+            self._journal_waits = self._journal_waits or not done
+
+    def _replay(self, journal: BreakGlassJournal) -> JournalReplay:
+        return JournalReplay(self.log, self.sealer, journal)

@@ -1,11 +1,13 @@
-"""How far the audit trail is signed, cosigned and anchored."""
+"""What the audit trail says of itself: how far it is signed and anchored, what waits, and what checks of it found."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinward.audit.break_glass.journal import JournalState
+from twinward.audit.models import Head
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import QuorumNotReached
 from twinward_ledger.formats.checkpoint import open_checkpoint
@@ -14,6 +16,46 @@ from twinward_ledger.stores.anchor_journal import Trouble
 
 if TYPE_CHECKING:
     from twinward_ledger.anchoring.anchorer import Anchorer
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was replayed last: how many, the first and last index in the log, and when they had happened.
+
+    ``lost`` counts the accesses that had been written before and were cut off.
+    """
+
+    count: int
+    first_index: int
+    last_index: int
+    from_ms: int
+    to_ms: int
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """The journal at a glance.
+
+    Attributes:
+        waiting: accesses that are not in the log yet.
+        from_ms, to_ms: when the first and the last of them happened; 0 for none.
+        replayed: what was replayed last; None if nothing ever was.
+        lost: accesses that were written and have been cut off since.
+        evidence: files that were found altered and set aside, for a person to examine.
+    """
+
+    waiting: int = 0
+    from_ms: int = 0
+    to_ms: int = 0
+    replayed: Replayed | None = None
+    lost: int = 0
+    evidence: tuple[Path, ...] = ()
+
+    @property
+    def cut_off(self) -> int:
+        """Accesses that are missing: of what waits, and of what was replayed last."""
+        return self.lost + (self.replayed.lost if self.replayed else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +90,50 @@ class AuditStatus:
     def pending(self) -> int:
         """Events that are not anchored yet, those in the break-glass journal too."""
         return self.size - self.anchored_size + self.journal.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """A log that was re-derived and is what was signed.
+
+    Attributes:
+        size: events whose leaves were hashed again.
+        root: the root over all of them.
+        signed_size: how many of them the newest checkpoint covers.
+        checkpoints: how many signed checkpoints agreed.
+        map_heads: how many roots of the completeness map were built again.
+        map_covered: how many entries the newest of them covers.
+        opened: bodies that were opened and held against their leaves (``deep`` only).
+        erased: bodies that are erased (``deep`` only).
+        heads: by store, the furthest head that any entry records, whatever the index says (``deep`` only).
+    """
+
+    size: int
+    root: bytes
+    signed_size: int
+    checkpoints: int
+    map_heads: int = 0
+    map_covered: int = 0
+    opened: int = 0
+    erased: int = 0
+    heads: Mapping[str, Head] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LastCheck:
+    """What is known of the whole log.
+
+    Attributes:
+        size: how many events the last whole check covered; 0 before the first.
+        at_ms: when it began.
+        fault: what is not as it was signed or recorded; empty where all is. It stays until a later check finds none.
+        trouble: why the check after that could not be made; empty where it could.
+    """
+
+    size: int = 0
+    at_ms: int = 0
+    fault: str = ""
+    trouble: str = ""
 
 
 def cosigners(note: bytes, anchorer: Anchorer) -> tuple[tuple[str, int], ...]:

@@ -29,8 +29,8 @@ from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.audit.errors import LogTampered
-    from twinward.audit.proofs.verification import VerifyReport
-    from twinward.audit.reader import Page
+    from twinward.audit.models import Page
+    from twinward.audit.status import VerifyReport
 
 app = typer.Typer(help="The access log: read, sign, verify, prove.", no_args_is_help=True)
 
@@ -63,7 +63,7 @@ def list_(
     Example: twinward audit list --as olga --decision deny --limit 20
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.audit.reader import Filters
+        from twinward.audit.models import Filters
 
         if decision not in (None, "permit", "deny"):
             raise BadInput("a decision is permit or deny")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.audit.exports.export_format import ExportFormat
+from twinward.audit.exports import ExportFormat
 from twinward.cli.opening import audit_permit, node_at
 from twinward.cli.output_file import OutputFile
 from twinward.cli.screen import HomeOption, JsonOption, errors_taught, progress, show_json
@@ -60,8 +60,7 @@ def export(
 
 
 def _export_patient(node: Node, twin: TwinId, form: ExportFormat, to: OutputFile, account: str) -> None:
-    from twinward.audit.exports import render
-    from twinward.audit.exports.printing import Printing
+    from twinward.audit.exports import Printing, render
     from twinward.core.clock import iso
 
     permit = audit_permit(node, account, f"export {form.value}", twin)
@@ -105,10 +104,10 @@ def consistency(
     Example: twinward audit consistency 120 480 --out growth.json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.audit.proofs.consistency_file import growth_file
+        from twinward.audit.proofs.proofs import consistency_file
 
         to = OutputFile(target, as_json=as_json)
-        to.write(growth_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
+        to.write(consistency_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
         shown: dict[str, object] = {"old": old, "new": new, "file": str(to)}
         to.report(shown, f"the log's growth from {old} to {new} entries proven in {to}")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import iso
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24

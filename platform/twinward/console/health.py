@@ -6,12 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twinward.access import emergencies as glass
-from twinward.audit.break_glass.journal import JournalState
 from twinward.audit.errors import LogTampered
-from twinward.audit.proofs.log_check import LastCheck
-from twinward.audit.proofs.verification import VerifyReport
-from twinward.audit.reader import AuditRow, RowState
-from twinward.audit.status import AuditStatus
+from twinward.audit.models import AuditRow, RowState
+from twinward.audit.status import AuditStatus, JournalState, LastCheck, VerifyReport
 from twinward.consortium.standing import Proposal
 from twinward.consortium.witness.health import WitnessHealth
 from twinward.core.clock import iso

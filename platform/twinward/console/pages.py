@@ -17,8 +17,8 @@ from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
-from twinward.audit.exports.export_format import ExportFormat
-from twinward.audit.reader import Filters
+from twinward.audit.exports import ExportFormat
+from twinward.audit.models import Filters
 from twinward.console import charts, external_use, health
 from twinward.console.cookies import PATH
 from twinward.console.rows import shown

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX
-from twinward.audit.exports.export_format import ExportFormat
+from twinward.audit.exports import ExportFormat
 from twinward.console.cookies import PATH
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route

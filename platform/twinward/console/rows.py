@@ -6,8 +6,7 @@ import base64
 from typing import Any
 
 from twinward.audit.events.wording import PURPOSES, account_of, change_of, deed, row_sentence
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.reader import AuditRow, RowState
+from twinward.audit.models import AccessEvent, AuditRow, RowState
 from twinward.core.clock import iso
 
 

@@ -26,7 +26,8 @@ from typing import Any
 
 from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import AccessControl, AccessRequest
-from twinward.audit.interfaces import AccessEvent, AuditTrail
+from twinward.audit.interfaces import AuditTrail
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId

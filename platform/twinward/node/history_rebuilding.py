@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from twinward.access.interfaces import AccessRequest, Permit
-from twinward.audit.interfaces import AccessEvent, Head
+from twinward.audit.models import AccessEvent, Head
 from twinward.core.errors import Conflict, StoreAltered
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.node import Node

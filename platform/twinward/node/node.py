@@ -8,6 +8,7 @@ imports patients opens vault, access and audit, and nothing of the chain, the wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twinward.core.clock import Clock
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy import Policy
     from twinward.access.service import Access
-    from twinward.audit.events.store_heads import StoreHeads
-    from twinward.audit.interfaces import Head
-    from twinward.audit.proofs.completeness import Completeness
-    from twinward.audit.proofs.log_check import LogCheck
+    from twinward.audit.events.heads import StoreHeads
+    from twinward.audit.models import Head
+    from twinward.audit.proofs.verification import LogCheck
     from twinward.audit.reader import AuditReader
     from twinward.audit.service import Audit
     from twinward.consortium.identity import Identity
@@ -153,7 +153,7 @@ class Node(Parts):
 
     @part
     def _anchorer(self) -> Anchorer:
-        from twinward.audit.events.witness_voucher import WitnessVoucher
+        from twinward.audit.events.heads import WitnessVoucher
         from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
         from twinward_ledger.stores.witness_memory import WitnessMemory
 
@@ -176,28 +176,22 @@ class Node(Parts):
     # Audit
 
     @part
-    def completeness(self) -> Completeness:
-        """For each patient how many accesses the log holds of it."""
-        from twinward.audit.proofs.completeness import Completeness
-        from twinward_ledger.stores.completeness import open_map_store
-
-        made = Completeness(self.log, open_map_store(self.settings.log_uri), self.keyring, self.clock)
-        self.keep(made)
-        return made
-
-    @part
     def audit(self) -> Audit:
         """The audit trail: events in, checkpoints and anchors out, tampering found."""
         from twinward.audit.break_glass.journal import BreakGlassJournal
         from twinward.audit.service import Audit
+        from twinward_ledger.stores.completeness import open_map_store
 
+        map_store = open_map_store(self.settings.log_uri)
+        self.keep(map_store)
         journal = BreakGlassJournal(self.settings.home / JOURNAL_FILE, self.identity.log_signer(self.settings.origin))
         return Audit(
             self.log,
             self.anchors,
             self.keyring,
-            self.completeness,
+            map_store,
             journal,
+            clock=self.clock,
             anchorer=lambda: self._anchorer,
             at_work=self.restored is None,
         )
@@ -212,9 +206,9 @@ class Node(Parts):
     @part
     def heads(self) -> StoreHeads:
         """How far the small stores have come, in the log."""
-        from twinward.audit.events.store_heads import StoreHeads
+        from twinward.audit.events.heads import StoreHeads
 
-        return StoreHeads(self.audit, self.clock)
+        return StoreHeads(self.log, self.audit.sealer, partial(self.audit.verify, deep=True), self.clock)
 
     @part
     def log_files(self) -> LogFiles:
@@ -226,7 +220,7 @@ class Node(Parts):
     @part
     def log_check(self) -> LogCheck:
         """Checks the whole log, now and then."""
-        from twinward.audit.proofs.log_check import LogCheck
+        from twinward.audit.proofs.verification import LogCheck
 
         return LogCheck(self.audit, self.verify_stores, self.clock)
 
@@ -277,9 +271,10 @@ class Node(Parts):
         from twinward.access.emergencies import Emergencies
         from twinward.audit.break_glass.log import BreakGlassLog
 
+        audit = self.audit
         return Emergencies(
-            BreakGlassLog(self.audit),
-            self.audit,
+            BreakGlassLog(self.log, audit.sealer, audit.journal),
+            audit,
             self.authority,
             self.clock,
             limits_of(self.settings),

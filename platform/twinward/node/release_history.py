@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from twinward.audit.interfaces import Head, HeadTrail
+from twinward.audit.interfaces import HeadTrail
+from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
 from twinward.core.private_files import write_private
 from twinward_crypto.envelope import open_sealed, seal

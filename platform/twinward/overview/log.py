@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
-from twinward.audit.reader import AuditRow
+from twinward.audit.models import AuditRow
 from twinward.audit.service import Audit
 from twinward.core.clock import iso
 from twinward.core.errors import NotFound

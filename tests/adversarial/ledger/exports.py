@@ -14,7 +14,7 @@ from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.audit.proofs.completeness import Completeness
-from twinward.audit.proofs.consistency_file import growth_file
+from twinward.audit.proofs.proofs import consistency_file
 from twinward.audit.proofs.trust import Trust
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
@@ -65,8 +65,7 @@ def make(folder: Path) -> Exports:
     keyring = Keyring(folder / "keyring.db", with_first_kek(MemoryKeyProvider()), TenantId("st-anna"), clock)
     keyring.reserve([ANNA, BERT])
     authority = PermitAuthority(clock)
-    completeness = Completeness(consortium.log, open_map_store(f"sqlite:{folder / 'log.db'}"), keyring, clock)
-    audit = Audit.through(consortium.anchorer, keyring, completeness)
+    audit = Audit.through(consortium.anchorer, keyring, open_map_store(f"sqlite:{folder / 'log.db'}"))
     reader = AuditReader(audit, authority)
 
     def permit(twin: TwinId | None) -> Any:
@@ -87,7 +86,7 @@ def make(folder: Path) -> Exports:
     audit.checkpoint_and_anchor()
     later, new = report(ANNA), audit.status().signed_size
     keyring.shred(BERT)
-    growth = growth_file(consortium.log.origin, old, new, audit.proofs.consistency(old, new))
+    growth = consistency_file(consortium.log.origin, old, new, audit.proofs.consistency(old, new))
     state = consortium.anchor
     assert state is not None
     trust = Trust.of(
@@ -108,7 +107,8 @@ def make(folder: Path) -> Exports:
         later_report=later,
         growth=growth,
     )
-    completeness.close()
+    assert audit.completeness is not None
+    audit.completeness.close()
     keyring.close()
     consortium.close()
     chain.close()

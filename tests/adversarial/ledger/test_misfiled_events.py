@@ -14,14 +14,16 @@ import pytest
 
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN, House, open_house
 from twinward.audit.errors import LogTampered
-from twinward.audit.events import body, codec
-from twinward.audit.events.sealer import TAG_LABELS
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.proofs.log_check import LogCheck
+from twinward.audit.events import codec
+from twinward.audit.events.sealer import TAG_LABELS, seal_event
+from twinward.audit.models import AccessEvent
+from twinward.audit.proofs.verification import LogCheck
+from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import TwinId
 from twinward_ledger.log.heartbeat import heartbeat
 from twinward_ledger.log.store import Entry
+from twinward_ledger.stores.completeness import open_map_store
 
 NOBODY = TwinId("01941f29-7c00-7000-8000-00000000dead")
 
@@ -41,7 +43,7 @@ def misfiled(
     tenant = keys.audit_key(None)
     key = tenant if routed is None else keys.audit_key(routed)
     origin = house.consortium.log.origin
-    sealed = body.seal_event(data, at_ms or event.at_ms, routed, key=key, tenant_key=tenant, origin=origin)
+    sealed = seal_event(data, at_ms or event.at_ms, routed, key=key, tenant_key=tenant, origin=origin)
     values = (tagged, agent or event.agent, event.role.value, event.action.value, event.decision)
     tags = (house.audit.sealer.tag(label, one) for label, one in zip(TAG_LABELS, values, strict=True) if one)
     return Entry(sealed.leaf, sealed.body, tuple(tags))
@@ -83,6 +85,23 @@ def test_a_served_node_finds_a_hidden_read_itself(tmp_path: Path) -> None:
         found = check.run()
         assert "event 1 names a patient it is not filed under" in found.fault
         assert found.size == 1  # how far it was sound
+
+
+@pytest.mark.parametrize("attack", ["filed under nobody", "filed under nobody, found by its patient"])
+def test_no_completeness_map_is_published_over_a_hidden_read(tmp_path: Path, attack: str) -> None:
+    """An export opens nothing that is filed under nobody; the map that says that all is there does, before it does."""
+    with open_house(tmp_path, None) as house:
+        store = open_map_store(f"sqlite:{tmp_path / 'log.db'}")
+        audit = Audit.through(house.consortium.anchorer, house.keyring, store)
+        audit.record([EVENT, NO_TWIN, replace(EVENT, twin=NOBODY, decision="deny")])
+        audit.checkpoint_and_anchor()  # the honest one passes
+        house.consortium.log.append([ATTACKS[attack](house)])
+        size = house.consortium.log.store.size()
+        with pytest.raises(LogTampered, match="names a patient it is not filed under") as found:
+            audit.checkpoint_and_anchor()
+        assert found.value.first_bad_index == size - 1
+        assert house.consortium.log.store.size() == size  # no map, so nothing claims that it is complete
+        store.close()
 
 
 def test_an_honest_log_passes_with_attempts_on_nobody_and_heartbeats(tmp_path: Path) -> None:

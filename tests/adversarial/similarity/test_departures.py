@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, run
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.client import HospitalRefused, VendorClient, VendorKeys
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId

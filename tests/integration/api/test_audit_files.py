@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.house import House
-from twinward.audit.exports.export_format import ExportFormat
+from twinward.audit.exports import ExportFormat
 
 
 @pytest.mark.parametrize("form", ExportFormat)

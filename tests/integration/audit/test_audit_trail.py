@@ -29,8 +29,8 @@ from twinward.audit.errors import (
     NotCosigned,
 )
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.reader import AuditReader, Filters, RowState
+from twinward.audit.models import AccessEvent, Filters, RowState
+from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, TwinwardError, Unavailable

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from tests.tools import ROOT
 from twinward.audit.break_glass import journal as module
 from twinward.audit.break_glass.journal import BreakGlassJournal
-from twinward.audit.break_glass.records import Replayed
 from twinward.audit.errors import LogNotWritten
+from twinward.audit.status import Replayed
 from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore

@@ -86,8 +86,9 @@ def open_house(folder: Path, provider: MemoryKeyProvider) -> Iterator[House]:
     keyring = Keyring(folder / "keyring.db", with_first_kek(provider), TenantId("st-anna"), clock)
     keyring.reserve([ANNA, BERT, CARL])
     authority = PermitAuthority(clock)
-    completeness = Completeness(consortium.log, open_map_store(f"sqlite:{folder / 'log.db'}"), keyring, clock)
-    audit = Audit.through(consortium.anchorer, keyring, completeness)
+    audit = Audit.through(consortium.anchorer, keyring, open_map_store(f"sqlite:{folder / 'log.db'}"))
+    completeness = audit.completeness
+    assert completeness is not None
     yield House(folder, consortium, keyring, completeness, audit, AuditReader(audit, authority), authority)
     completeness.close()
     keyring.close()
@@ -290,9 +291,8 @@ def test_an_erased_patients_map_is_made_again_from_the_log_alone(filled: House, 
     filled.completeness.close()
     for file in filled.folder.glob("log.completeness.db*"):
         file.unlink()
-    again = Completeness(
-        filled.consortium.log, open_map_store(f"sqlite:{filled.folder / 'log.db'}"), filled.keyring, FixedClock()
-    )
+    store = open_map_store(f"sqlite:{filled.folder / 'log.db'}")
+    again = Completeness(filled.consortium.log, store, filled.audit.sealer, filled.keyring, FixedClock())
     logged = again.publish()
     assert logged is not None
     assert (logged.head.root, logged.head.total) == (root.hash, root.total)
@@ -305,7 +305,7 @@ def test_an_erased_patients_map_is_made_again_from_the_log_alone(filled: House, 
 def test_a_row_given_to_another_patient_is_found_by_fsck(house: House) -> None:
     """The map agrees with itself and with its head; the leaves' own tags contradict it."""
     house.access(ANNA, BERT, ANNA)
-    house.completeness._hints[2] = BERT
+    house.audit.sealer._subjects[2] = BERT
     house.audit.checkpoint_and_anchor()
     with pytest.raises(LogTampered, match="another patient's sub-log") as caught:
         house.audit.verify()

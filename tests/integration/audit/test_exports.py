@@ -21,12 +21,10 @@ from hypothesis import strategies as st
 from tests.integration.audit.pdf_text import text_of
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT
 from tests.integration.audit.test_completeness import House, open_house
-from twinward.audit.exports import ENDINGS, MEDIA_TYPES, render
+from twinward.audit.exports import ENDINGS, MEDIA_TYPES, ExportFormat, Printing, render
 from twinward.audit.exports.csv_table import COLUMNS, cell
 from twinward.audit.exports.document import AccessDocument
-from twinward.audit.exports.export_format import ExportFormat
 from twinward.audit.exports.fhir_bundle import INDEX_SYSTEM, LEAF_SYSTEM
-from twinward.audit.exports.printing import Printing
 from twinward.audit.exports.typeface import Typeface
 from twinward.core.errors import Unavailable
 from twinward.core.visible_text import visible

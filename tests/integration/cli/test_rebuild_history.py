@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.cli.conftest import OFFICER, PASSWORD, SIMILARITY_YES, Hospital
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
-from twinward.audit.reader import Filters
+from twinward.audit.models import Filters
 from twinward.core.config import Settings
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId

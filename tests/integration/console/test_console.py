@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.console.house import NIGHT_PASSWORD, PASSWORD, House, build
 from twinward.api.app import create_app
-from twinward.audit.events.head_event import saying
+from twinward.audit.events.heads import saying
 from twinward.console import mount
 from twinward.console.pages import CHART_EVENTS
 from twinward.core.clock import FixedClock

@@ -12,7 +12,7 @@ from twinward.access.interfaces import NODE, AccessContext, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
-from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId

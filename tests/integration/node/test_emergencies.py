@@ -23,7 +23,7 @@ from twinward.access.emergency_follow_up import TRIES, FollowUp, Webhook
 from twinward.access.errors import AccessDenied, EmergencyOver, PermitInvalid, TooManyEmergencies
 from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId

@@ -17,7 +17,7 @@ from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
 from twinward.api.http import problems
-from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.client.vendor import VendorClient
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable

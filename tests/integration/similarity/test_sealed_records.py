@@ -11,7 +11,7 @@ import pytest
 
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys, protocol_steps
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable

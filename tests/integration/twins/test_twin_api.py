@@ -16,7 +16,7 @@ from tests.integration.console.house import OFFICER, House, build
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.demo.serving import served
 from twinward.twins.state.states import category_of

@@ -19,7 +19,7 @@ from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Princ
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
-from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import NotFound, StoreAltered, Unavailable
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId

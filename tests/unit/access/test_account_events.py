@@ -12,7 +12,7 @@ from twinward.access.accounts import Accounts, PasswordRules
 from twinward.access.errors import SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.permits import PermitAuthority
-from twinward.audit.interfaces import AccessEvent, LoggedEvent
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, Role

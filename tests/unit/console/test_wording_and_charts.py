@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from twinward.audit.events.wording import PURPOSES, deed, row_sentence, sentence
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.reader import AuditRow, RowState
+from twinward.audit.models import AccessEvent, AuditRow, RowState
 from twinward.console import charts
 from twinward.console.rows import shown
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId

@@ -24,12 +24,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from twinward.audit.break_glass.records import JournalRecords, Replayed, Scan
+from twinward.audit.break_glass.records import JournalRecords, Scan
 from twinward.audit.errors import LogNotWritten
+from twinward.audit.status import JournalState, Replayed
 from twinward.core.private_files import write_private
 from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.store import Entry
@@ -42,31 +42,6 @@ Append = Callable[[Sequence[Entry]], Sequence[int]]
 
 Lookup = Callable[[Entry], int | None]
 """The index at which the log holds an entry already; None where it does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class JournalState:
-    """The journal at a glance.
-
-    Attributes:
-        waiting: accesses that are not in the log yet.
-        from_ms, to_ms: when the first and the last of them happened; 0 for none.
-        replayed: what was replayed last; None if nothing ever was.
-        lost: accesses that were written and have been cut off since.
-        evidence: files that were found altered and set aside, for a person to examine.
-    """
-
-    waiting: int = 0
-    from_ms: int = 0
-    to_ms: int = 0
-    replayed: Replayed | None = None
-    lost: int = 0
-    evidence: tuple[Path, ...] = ()
-
-    @property
-    def cut_off(self) -> int:
-        """Accesses that are missing: of what waits, and of what was replayed last."""
-        return self.lost + (self.replayed.lost if self.replayed else 0)
 
 
 class BreakGlassJournal:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered
+from twinward.audit.break_glass.journal import BreakGlassJournal
+from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, ledger_translated
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.ledger_errors import ledger_translated
-from twinward.audit.service import Audit
+from twinward.audit.events.sealer import EventSealer
+from twinward.audit.models import AccessEvent
 from twinward.core.vocabulary import Action
 from twinward_ledger import merkle
+from twinward_ledger.log.log import Log
 from twinward_ledger.log.store import Entry
 
 _PAGE = 500
@@ -30,16 +31,24 @@ class Noted:
 
 
 class BreakGlassLog:
-    """What ``twinward.access.emergencies`` reads; it writes through the audit trail like everybody."""
+    """What ``twinward.access.emergencies`` reads; it writes through the audit trail like everybody.
 
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
+    Args:
+        log: the log.
+        sealer: opens its events.
+        journal: where emergencies wait while the log cannot be written; None where there is none.
+    """
+
+    def __init__(self, log: Log, sealer: EventSealer, journal: BreakGlassJournal | None) -> None:
+        self._log = log
+        self._sealer = sealer
+        self._journal = journal
         self._waiting: dict[bytes, Noted | None] = {}
 
     def size(self) -> int:
         """How many entries the log has. Raises ``Unavailable``."""
         with ledger_translated():
-            return self._audit.log.store.size()
+            return self._log.store.size()
 
     def between(self, start: int, stop: int) -> list[Noted]:
         """The break-glass events of ``start <= index < stop``, oldest first; an erased or damaged one is left out.
@@ -47,10 +56,10 @@ class BreakGlassLog:
         Raises:
             Unavailable, LogTampered: the log does not answer, or is not what was signed.
         """
-        tag = self._audit.sealer.tag("action", Action.BREAK_GLASS.value)
+        tag = self._sealer.tag("action", Action.BREAK_GLASS.value)
         found: list[int] = []
         with ledger_translated():
-            store = self._audit.log.store
+            store = self._log.store
             while page := [index for index in store.find(tag, before=stop, limit=_PAGE) if index >= start]:
                 found += page
                 stop = page[-1]
@@ -60,11 +69,10 @@ class BreakGlassLog:
 
     def waiting(self) -> list[Noted]:
         """Those that wait in the break-glass journal for the log, oldest first; none where it cannot be read."""
-        journal = self._audit.journal
-        if journal is None:
+        if self._journal is None:
             return []
         try:
-            entries = journal.entries()
+            entries = self._journal.entries()
         except LogNotWritten:
             return []
         known = self._waiting
@@ -75,14 +83,14 @@ class BreakGlassLog:
 
     def salt(self, leaf_hash: bytes) -> bytes:
         """16 bytes that only this hospital can compute: without them nobody can tell what a commitment is to."""
-        return self._audit.keys.tag("audit/break-glass-commitment", leaf_hash.hex())
+        return self._sealer.tag("break-glass-commitment", leaf_hash.hex())
 
     def _noted(self, index: int | None, entry: Entry) -> Noted | None:
         try:
-            _, opening = self._audit.sealer.open(-1 if index is None else index, entry)
+            _, opening = self._sealer.open(-1 if index is None else index, entry)
             if opening is None:
                 return None
-            event = codec.decode(opening.event, self._audit.log.origin)
+            event = codec.decode(opening.event, self._log.origin)
         except (LogTampered, EventNotLoggable):
             return None  # `twinward audit verify` names it; care goes on
         return Noted(index, merkle.leaf_hash(entry.leaf), event)

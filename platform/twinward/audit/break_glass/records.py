@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from twinward.audit.status import Replayed
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import MalformedLeaf
@@ -26,21 +27,6 @@ DOMAIN: Final = b"twinward/break-glass-journal/1\n"
 SIGNATURE_BYTES: Final = 64
 _LENGTH: Final = struct.Struct(">I")
 _NO_RECORD: Final = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What was replayed last: how many, the first and last index in the log, and when they had happened.
-
-    ``lost`` counts the accesses that had been written before and were cut off.
-    """
-
-    count: int
-    first_index: int
-    last_index: int
-    from_ms: int
-    to_ms: int
-    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from twinward.audit.errors import EventNotLoggable
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 

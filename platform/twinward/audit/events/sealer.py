@@ -1,21 +1,52 @@
-"""Events as entries of the log: sealed under their patients' keys, filed under blind tags, opened again."""
+"""Events as entries of the log: sealed under their patients' keys, filed under blind tags, opened again.
+
+The sealed body stands beside its leaf in the log store. Storage sees neither who nor whom.
+
+======  ==========  =======================================================================================
+bytes   field       content
+======  ==========  =======================================================================================
+1       version     ``0x01``
+144     routing     TE1 envelope under the *tenant's* audit key: the twin's id, zero-padded to 64 bytes
+rest    event       TE1 envelope under the *twin's* audit key (the tenant's for no twin): ``pad(salt 32 ‖ JSON)``
+======  ==========  =======================================================================================
+
+The leaf commits to the JSON with the salt, under a key derived from the audit key and the salt: what discloses one
+event discloses no other. Both envelopes are bound to the log and to the leaf, so a body moved to another entry does
+not open. Shredding a twin destroys its audit key: the event is gone, while the routing still says which opaque id it
+was about.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from twinward.audit.errors import EventNotLoggable, LogTampered
-from twinward.audit.events import body, codec
-from twinward.audit.interfaces import AccessEvent, EventKeys
+from twinward.audit.events import codec
+from twinward.audit.interfaces import EventKeys
+from twinward.audit.models import AccessEvent
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
+from twinward_crypto import commitment, padding
+from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import OpenError
+from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger.errors import LedgerError
-from twinward_ledger.formats.leaf import MINUTE_MS, Leaf, LeafKind
+from twinward_ledger.formats.leaf import EVENT_DOMAIN, MINUTE_MS, Leaf, LeafKind
 from twinward_ledger.log.store import Entry
 from twinward_ledger.proofs.bundle import Opening
+
+VERSION: Final = b"\x01"
+TWIN_ID_BYTES = 64
+ROUTING_BYTES = OVERHEAD_BYTES + TWIN_ID_BYTES
+COMMITMENT_KEY = b"twinward/event-commitment"
+
+_ROUTING_CONTEXT = b"twinward/audit-routing/1"
+_EVENT_CONTEXT = b"twinward/audit-event/1"
 
 TAG_LABELS = ("twin", "agent", "role", "action", "decision")
 """What events are found by. Tags of few-valued fields show whoever holds the file how often each value occurs."""
@@ -23,7 +54,10 @@ TAG_LABELS = ("twin", "agent", "role", "action", "decision")
 ACCESS, PUBLIC = bytes([LeafKind.ACCESS]), bytes([LeafKind.COMPLETENESS])
 """The second byte of a leaf: about a patient; not about anybody, its body is no secret."""
 
-_CACHED_TAGS = 4096
+_CACHED_TAGS: Final = 4096
+
+MAX_REMEMBERED: Final = 1 << 17
+"""Entries whose patient is remembered in memory; of any other it is read from the entry."""
 
 
 class EventSealer:
@@ -38,6 +72,8 @@ class EventSealer:
         self._keys = keys
         self._origin = origin
         self.tag = lru_cache(maxsize=_CACHED_TAGS)(self._tag)
+        self._subjects: dict[int, TwinId] = {}
+        self._subjects_lock = threading.Lock()
 
     def seal(self, events: Sequence[AccessEvent]) -> list[Entry]:
         """Events as entries of the log. Raises ``EventNotLoggable``, and whatever the key service does."""
@@ -56,12 +92,12 @@ class EventSealer:
             return None, None
         try:
             tenant_key = self._keys.audit_key(None)
-            twin = body.open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self._origin)
+            twin = open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self._origin)
             try:
                 key = tenant_key if twin is None else self._keys.audit_key(twin)
             except NotFound:
                 return twin, None
-            return twin, body.open_event(entry.body, entry.leaf, key=key, origin=self._origin)
+            return twin, open_event(entry.body, entry.leaf, key=key, origin=self._origin)
         except (OpenError, LedgerError) as error:
             message = f"the body of event {index} is not the one its leaf commits to"
             raise LogTampered(message, first_bad_index=index) from error
@@ -97,12 +133,37 @@ class EventSealer:
             raise LogTampered(f"event {index} is none of this log's", first_bad_index=index) from error
         if event.at_ms // MINUTE_MS != leaf.minute:
             raise LogTampered(f"event {index} is not of the minute its leaf says", first_bad_index=index)
-        if event.twin != twin and (twin is not None or event.twin is None or self._has_key(event.twin)):
+        if event.twin != twin and (twin is not None or event.twin is None or self.has_key(event.twin)):
             raise LogTampered(f"event {index} names a patient it is not filed under", first_bad_index=index)
         if self.tag("agent", event.agent) not in entry.tags:
             raise LogTampered(f"event {index} is not filed under who did it", first_bad_index=index)
 
-    def _has_key(self, twin: TwinId) -> bool:
+    def remember(self, indices: Sequence[int], events: Sequence[AccessEvent]) -> None:
+        """Remember whom entries that were just appended are about, so that ``remembered`` can tell."""
+        with self._subjects_lock:
+            if len(self._subjects) < MAX_REMEMBERED:
+                named = zip(indices, events, strict=True)
+                self._subjects.update({index: event.twin for index, event in named if event.twin is not None})
+
+    def forget(self, stop: int) -> None:
+        """Nobody asks for entries below ``stop`` any more."""
+        with self._subjects_lock:
+            self._subjects = {index: twin for index, twin in self._subjects.items() if index >= stop}
+
+    def remembered(self, index: int) -> TwinId | None:
+        """Whom an entry is about, where this process appended it lately; None asks so that ``remembered`` can tell."""
+        return self._subjects.get(index)
+
+    def subject(self, entry: Entry) -> TwinId | None:
+        """Whom an entry's routing names, which outlives its event; None for nobody. The event is not opened.
+
+        Raises:
+            OpenError: the body is not this leaf's.
+        """
+        return open_routing(entry.body, entry.leaf, tenant_key=self._keys.audit_key(None), origin=self._origin)
+
+    def has_key(self, twin: TwinId) -> bool:
+        """Whether events about a patient can be sealed and opened: not before it is known, nor once shredded."""
         try:
             self._keys.audit_key(twin)
         except NotFound:
@@ -121,10 +182,69 @@ class EventSealer:
     def _entry(self, event: AccessEvent, keys: Mapping[TwinId | None, bytes]) -> Entry:
         data = codec.encode(event, self._origin)
         twin = event.twin if event.twin in keys else None
-        sealed = body.seal_event(data, event.at_ms, twin, key=keys[twin], tenant_key=keys[None], origin=self._origin)
+        sealed = seal_event(data, event.at_ms, twin, key=keys[twin], tenant_key=keys[None], origin=self._origin)
         values = (event.twin, event.agent, event.role.value, event.action.value, event.decision)
         tags = (self.tag(label, value) for label, value in zip(TAG_LABELS, values, strict=True) if value is not None)
         return Entry(sealed.leaf, sealed.body, tuple(tags))
 
     def _tag(self, label: str, value: str) -> bytes:
         return self._keys.tag(f"audit/{label}", value)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEvent:
+    """An event as it goes into the log: the leaf's bytes and the body."""
+
+    leaf: bytes
+    body: bytes = field(repr=False)
+
+
+def seal_event(
+    event: bytes, at_ms: int, twin: TwinId | None, *, key: bytes, tenant_key: bytes, origin: str
+) -> SealedEvent:
+    """Make an event's leaf and body.
+
+    Args:
+        event: its canonical JSON.
+        at_ms: when it was; the leaf keeps the minute.
+        twin: whom it is about.
+        key: the audit key it is sealed under, 32 bytes.
+        tenant_key: the tenant's audit key, 32 bytes; the same as ``key`` where there is no twin.
+        origin: the log's name.
+    """
+    name = (twin or "").encode()
+    if len(name) > TWIN_ID_BYTES:
+        raise EventNotLoggable(f"a twin's id is at most {TWIN_ID_BYTES} bytes")
+    salt = commitment.new_salt()
+    committed = commitment.commit(derive(key, COMMITMENT_KEY, salt), event, salt, domain=EVENT_DOMAIN)
+    leaf = Leaf.at(at_ms, LeafKind.NODE if twin is None else LeafKind.ACCESS, committed).encode()
+    routing = seal(tenant_key, name.ljust(TWIN_ID_BYTES, b"\0"), _context(_ROUTING_CONTEXT, origin, leaf))
+    sealed = seal(key, padding.pad(salt + event), _context(_EVENT_CONTEXT, origin, leaf))
+    return SealedEvent(leaf, VERSION + routing + sealed)
+
+
+def open_routing(body: bytes, leaf: bytes, *, tenant_key: bytes, origin: str) -> TwinId | None:
+    """Whom an event is about. Raises ``OpenError`` for a body that is not this leaf's."""
+    if body[:1] != VERSION:
+        raise OpenError
+    routing = body[1 : 1 + ROUTING_BYTES]
+    name = open_sealed(tenant_key, routing, _context(_ROUTING_CONTEXT, origin, leaf)).rstrip(b"\0")
+    return TwinId(name.decode()) if name else None
+
+
+def open_event(body: bytes, leaf: bytes, *, key: bytes, origin: str) -> Opening:
+    """The event with what discloses it. Raises ``OpenError`` unless the body is this leaf's, whole and unaltered."""
+    plain = padding.unpad(open_sealed(key, body[1 + ROUTING_BYTES :], _context(_EVENT_CONTEXT, origin, leaf)))
+    salt, event = plain[: commitment.SALT_BYTES], plain[commitment.SALT_BYTES :]
+    commitment_key = derive(key, COMMITMENT_KEY, salt)
+    commitment.open_commitment(commitment_key, event, salt, Leaf.decode(leaf).commitment, domain=EVENT_DOMAIN)
+    return Opening(commitment_key, salt, event)
+
+
+def _context(label: bytes, origin: str, leaf: bytes) -> bytes:
+    return _context_of_log(label, origin) + length_prefixed(leaf)
+
+
+@lru_cache(maxsize=16)
+def _context_of_log(label: bytes, origin: str) -> bytes:
+    return length_prefixed(label, origin.encode())

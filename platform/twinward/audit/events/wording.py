@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from twinward.audit.interfaces import AccessEvent
-from twinward.audit.reader import AuditRow, RowState
+from twinward.audit.models import AccessEvent, AuditRow, RowState
 from twinward.core.vocabulary import Action, Purpose
 from twinward_ledger.formats.leaf import LeafKind
 

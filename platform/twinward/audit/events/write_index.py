@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twinward.audit.events import body
-from twinward.audit.service import Audit
+from twinward.audit.events.sealer import EventSealer
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, TwinId
 from twinward_crypto.errors import OpenError
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.formats.leaf import MINUTE_MS, Leaf
+from twinward_ledger.log.log import Log
 
 
-class WriteLog:
+class WriteIndex:
     """Where in the log writes stand, and to which twin."""
 
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
+    def __init__(self, log: Log, sealer: EventSealer) -> None:
+        self._log = log
+        self._sealer = sealer
 
     def size(self) -> int:
         """How many entries the log has. Raises ``Unavailable``."""
         try:
-            return self._audit.log.store.size()
+            return self._log.store.size()
         except LedgerError as error:
             raise Unavailable(f"the access log does not answer: {error}") from error
 
@@ -36,17 +37,15 @@ class WriteLog:
         Raises:
             Unavailable: the log does not answer.
         """
-        written = self._audit.sealer.tag("action", Action.WRITE.value)
-        allowed = self._audit.sealer.tag("decision", "permit")
-        tenant_key = self._audit.keys.audit_key(None)
+        written = self._sealer.tag("action", Action.WRITE.value)
+        allowed = self._sealer.tag("decision", "permit")
         for index in range(start, stop):
             try:
-                entry = self._audit.log.store.entry(index)
+                entry = self._log.store.entry(index)
                 if written not in entry.tags or allowed not in entry.tags or not entry.body:
                     continue
-                origin = self._audit.log.origin
                 minute_ms = Leaf.decode(entry.leaf).minute * MINUTE_MS
-                twin = body.open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=origin)
+                twin = self._sealer.subject(entry)
             except OpenError:
                 continue  # `twinward audit verify` names it; following goes on
             except LedgerError as error:

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from twinward.audit.exports.document import AccessDocument
-from twinward.audit.exports.export_format import ExportFormat
-from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
+if TYPE_CHECKING:  # the names of the forms stand in the command line's help, which opens nothing of the ledger
+    from twinward.audit.exports.document import AccessDocument
+
+
+class ExportFormat(StrEnum):
+    """What a report can be handed out as."""
+
+    PROOF = "proof"
+    """``.accesses.json``: everything an auditor checks without this node."""
+    CSV = "csv"
+    PDF = "pdf"
+    FHIR = "fhir"
+
+
+def _nothing(_rows: int) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """What a printed page needs beside what it says.
+
+    Attributes:
+        fonts: files asked, in this order, for the characters that DejaVu lacks.
+        told: called after each row with how many are done.
+    """
+
+    fonts: Sequence[Path] = ()
+    told: Callable[[int], None] = _nothing
+
+
+DEFAULT_PRINTING: Final = Printing()
 
 MEDIA_TYPES: Final = {
     ExportFormat.PROOF: "application/json",

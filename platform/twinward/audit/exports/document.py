@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward_ledger.formats.anchor_record import AnchorRecord
 from twinward_ledger.formats.leaf import MINUTE_MS
 from twinward_ledger.proofs.access_report import AccessReport

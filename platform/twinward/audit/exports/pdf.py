@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from twinward.audit.events.wording import PURPOSES, deed
+from twinward.audit.exports import DEFAULT_PRINTING, Printing
 from twinward.audit.exports.document import AccessDocument, DocumentRow
-from twinward.audit.exports.pdf_page import INK, QUIET, WARN, Page
-from twinward.audit.exports.pdf_table import Cell, PrintedTable
-from twinward.audit.exports.printing import DEFAULT_PRINTING, Printing
+from twinward.audit.exports.pdf_layout import INK, QUIET, WARN, Cell, Page, PrintedTable
 from twinward.audit.exports.typeface import Typeface
 from twinward.core.clock import iso
 

@@ -3,19 +3,21 @@
 A publication happens before each checkpoint, in one transaction of the map: it takes in the rows that were logged
 since the last one, then appends the new root to the log, then commits. A crash in between leaves a root in the log
 and the map as it was; the next publication takes in the same rows, and finds the same map. Nothing of it lies on the
-way of an access: ``Audit.record`` leaves a hint in memory, and whoever was not hinted (another process's rows) is
-read from the entry's routing, which outlives the erasure of its event.
+way of an access: the sealer remembers whom this process's rows are about, and for any other (another process's) the
+entry's routing says it, which outlives the erasure of its event.
+
+What is filed under nobody is in no patient's sub-log, so it is opened before the map says that all is there: an access
+that names a patient who has a key stops the publication.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from twinward.audit.errors import NoSuchEvent
-from twinward.audit.events import body
+from twinward.audit.events.sealer import EventSealer
 from twinward.audit.interfaces import EventKeys
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import TwinId
@@ -31,9 +33,6 @@ from twinward_ledger.log.log import Log
 from twinward_ledger.log.store import Entry
 
 LABEL_KEY = b"twinward/completeness-label-key"
-MAX_HINTS = 1 << 17
-"""Rows remembered in memory until the next publication; what is beyond is read from the log."""
-
 _CACHED_SUBJECTS = 1 << 16
 _KIND_OFFSET = 1
 
@@ -53,26 +52,18 @@ class Completeness:
     Args:
         log: the log.
         store: the map's storage.
-        keys: give the label key and say whom an entry is about.
+        sealer: says whom an entry is about.
+        keys: give the label key.
         clock: the time put on published roots.
     """
 
-    def __init__(self, log: Log, store: MapStore, keys: EventKeys, clock: Clock) -> None:
+    def __init__(self, log: Log, store: MapStore, sealer: EventSealer, keys: EventKeys, clock: Clock) -> None:
         self._log = log
         self._store = store
+        self._sealer = sealer
         self._keys = keys
         self._clock = clock
-        self._hints: dict[int, TwinId] = {}
-        self._hints_lock = threading.Lock()
         self._named = lru_cache(maxsize=_CACHED_SUBJECTS)(self._name)
-
-    def hint(self, indices: Sequence[int], twins: Sequence[TwinId | None]) -> None:
-        """Remember whom rows that were just appended are about."""
-        with self._hints_lock:
-            if len(self._hints) < MAX_HINTS:
-                self._hints.update(
-                    {index: twin for index, twin in zip(indices, twins, strict=True) if twin is not None}
-                )
 
     def publish(self) -> LoggedHead | None:
         """Bring the map up to the log and log its root; None where there was nothing to take in.
@@ -80,6 +71,7 @@ class Completeness:
         Raises:
             LogUnavailable: the map or the log could not be written.
             LogCorrupt: a row does not say whom it is about.
+            LogTampered: a row that is about nobody names a patient, or is not what its leaf commits to.
         """
         with self._store.transaction() as view:
             last, size = view.head(), self._log.store.size()
@@ -95,7 +87,7 @@ class Completeness:
             leaf = head.leaf(self._clock.now_ms()).encode()
             logged = LoggedHead(head, self._log.append([Entry(leaf, head.encode())])[0])
             view.put_head(logged)
-        self._forget(size)
+        self._sealer.forget(size)
         return logged
 
     def prove(self, twin: TwinId) -> SubjectProof:
@@ -142,27 +134,30 @@ class Completeness:
         """Label, index and leaf hash of every row about a patient; their tags' labels go into ``tags``."""
         for index, leaf in enumerate(leaves, start):
             if leaf[_KIND_OFFSET] == LeafKind.ACCESS:
-                label, tag = self._named(self._hints.get(index) or self._whose(index))
+                label, tag = self._named(self._sealer.remembered(index) or self._whose(index))
                 tags[tag] = label
                 yield label, index, merkle.leaf_hash(leaf)
+            elif leaf[_KIND_OFFSET] == LeafKind.NODE:
+                self._require_nobody(index)
 
     def _whose(self, index: int) -> TwinId:
         entry = self._log.store.entry(index)
         try:
-            tenant_key = self._keys.audit_key(None)
-            twin = body.open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self._log.origin)
+            twin = self._sealer.subject(entry)
         except OpenError:
             twin = None
         if twin is None:
             raise LogCorrupt(f"row {index} does not say which patient it is about", first_bad_index=index)
         return twin
 
+    def _require_nobody(self, index: int) -> None:
+        """A row that is filed under nobody hides no patient's access. Raises ``LogTampered``."""
+        entry = self._log.store.entry(index)
+        twin, opening = self._sealer.open(index, entry)
+        self._sealer.require_filed(index, entry, twin, opening)
+
     def _name(self, twin: TwinId) -> tuple[bytes, bytes]:
-        return subject_label(self._label_key(), self._log.origin, twin), self._keys.tag("audit/twin", twin)
+        return subject_label(self._label_key(), self._log.origin, twin), self._sealer.tag("twin", twin)
 
     def _label_key(self) -> bytes:
         return derive(self._keys.audit_key(None), LABEL_KEY, b"")
-
-    def _forget(self, size: int) -> None:
-        with self._hints_lock:
-            self._hints = {index: twin for index, twin in self._hints.items() if index >= size}

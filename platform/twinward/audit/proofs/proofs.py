@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from twinward.audit.errors import NoSuchEvent
+import base64
+from collections.abc import Sequence
+from typing import Final
+
+from twinward.audit.errors import NoSuchEvent, ledger_translated
 from twinward.audit.events.sealer import ACCESS, EventSealer
-from twinward.audit.ledger_errors import ledger_translated
 from twinward.audit.proofs.completeness import Completeness
 from twinward.core.vocabulary import TwinId
+from twinward_crypto.canonical import canonicalize
 from twinward_ledger import merkle
 from twinward_ledger.formats.anchor_record import AnchorRecord
 from twinward_ledger.log.log import Log
@@ -14,6 +18,8 @@ from twinward_ledger.log.store import Entry
 from twinward_ledger.proofs.access_report import AccessReport, LoggedLeaf, ReportRow
 from twinward_ledger.proofs.bundle import ProofBundle
 from twinward_ledger.stores.anchor_journal import AnchorJournal
+
+CONSISTENCY_FORMAT: Final = "twinward/consistency/1"
 
 
 class Proofs:
@@ -108,3 +114,11 @@ class Proofs:
 
     def _place(self, index: int, leaf: bytes, size: int) -> LoggedLeaf:
         return LoggedLeaf(index, leaf, tuple(self._log.prove_inclusion(index, size)))
+
+
+def consistency_file(origin: str, old: int, new: int, path: Sequence[bytes]) -> bytes:
+    """A consistency proof as a file: RFC 8785 JSON that ``twinward-verify --consistency`` reads."""
+    nodes = [base64.b64encode(node).decode() for node in path]
+    return canonicalize(
+        {"format": CONSISTENCY_FORMAT, "origin": origin, "old": str(old), "new": str(new), "path": nodes}
+    )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.audit.errors import EventNotLoggable, ProofRefused
 from twinward.audit.events import codec
-from twinward.audit.interfaces import AccessEvent
+from twinward.audit.models import AccessEvent
 from twinward.core.errors import BadInput
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError

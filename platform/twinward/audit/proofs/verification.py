@@ -1,19 +1,30 @@
-"""Deriving a whole log again and holding it against everything that was ever signed."""
+"""Deriving a whole log again and holding it against everything that was ever signed.
+
+A page shows the newest events, and holds those against their leaves. Whoever alters an older one is found by
+``LogCheck``: every leaf is hashed again, every event is opened, and the small stores are held against what the log
+recorded of them. What is known is kept in memory: a file that says that all is well could be written by whoever
+altered the log.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Final, Protocol
 
 from twinward.audit.errors import LogTampered
-from twinward.audit.events import head_event
+from twinward.audit.events.heads import head_of
 from twinward.audit.events.sealer import EventSealer
-from twinward.audit.interfaces import Head
+from twinward.audit.models import Head
 from twinward.audit.proofs.completeness import Completeness
-from twinward.core.errors import Unavailable
+from twinward.audit.status import LastCheck, VerifyReport
+from twinward.core.clock import Clock
+from twinward.core.errors import StoreAltered, TwinwardError, Unavailable
 from twinward.core.vocabulary import TwinId
-from twinward_crypto.errors import InvalidSignature
+from twinward_crypto.errors import CryptoError, InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
 from twinward_ledger.formats.leaf import LeafKind
 from twinward_ledger.log.fsck import fsck
@@ -24,32 +35,9 @@ from twinward_ledger.stores.sqlite import SqliteLogStore
 _WITHOUT_SECRETS = frozenset(bytes([kind]) for kind in (LeafKind.HEARTBEAT, LeafKind.COMPLETENESS))
 """The second byte of leaves that are about nobody: no body that could be opened or erased."""
 
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """A log that was re-derived and is what was signed.
-
-    Attributes:
-        size: events whose leaves were hashed again.
-        root: the root over all of them.
-        signed_size: how many of them the newest checkpoint covers.
-        checkpoints: how many signed checkpoints agreed.
-        map_heads: how many roots of the completeness map were built again.
-        map_covered: how many entries the newest of them covers.
-        opened: bodies that were opened and held against their leaves (``deep`` only).
-        erased: bodies that are erased (``deep`` only).
-        heads: by store, the furthest head that any entry records, whatever the index says (``deep`` only).
-    """
-
-    size: int
-    root: bytes
-    signed_size: int
-    checkpoints: int
-    map_heads: int = 0
-    map_covered: int = 0
-    opened: int = 0
-    erased: int = 0
-    heads: Mapping[str, Head] = field(default_factory=dict)
+BREATH_EVERY: Final = 64
+BREATH_S: Final = 0.002
+"""A check in the background lets requests go first: it rests this long after so many events."""
 
 
 class Verification:
@@ -155,7 +143,7 @@ class Verification:
 
     def _note_head(self, event: bytes, twin: TwinId | None, heads: dict[str, Head]) -> None:
         """Keep the furthest head of each store: events about patients record none."""
-        found = head_event.read(event, self._log.origin) if twin is None else None
+        found = head_of(event, self._log.origin) if twin is None else None
         if found is not None and found[1].changes >= heads.get(found[0], found[1]).changes:
             heads[found[0]] = found[1]
 
@@ -170,3 +158,66 @@ class Verification:
         except LedgerError:
             return None
         return None
+
+
+class _Verifiable(Protocol):
+    def verify(self, *, deep: bool, going_on: Callable[[], bool]) -> VerifyReport: ...
+
+
+class LogCheck:
+    """Checks one node's log. Safe to share between threads; one check at a time.
+
+    Args:
+        audit: the trail.
+        verify_stores: holds the small stores against the heads that the log recorded of them.
+        clock: the node's.
+    """
+
+    def __init__(self, audit: _Verifiable, verify_stores: Callable[[Mapping[str, Head]], object], clock: Clock) -> None:
+        self._audit = audit
+        self._verify_stores = verify_stores
+        self._clock = clock
+        self._running = threading.Lock()
+        self._last = LastCheck()
+
+    @property
+    def last(self) -> LastCheck:
+        """What came of it last."""
+        return self._last
+
+    def run(self, going_on: Callable[[], bool] = lambda: True) -> LastCheck:
+        """Check everything. Whatever it finds is in what it returns; it does not raise for that.
+
+        Args:
+            going_on: asked now and then; False gives the check up.
+        """
+        with self._running:
+            at_ms = self._clock.now_ms()
+            try:
+                report = self._audit.verify(deep=True, going_on=_breathing(going_on))
+                self._verify_stores(report.heads)
+            except (LogTampered, StoreAltered) as error:
+                self._last = LastCheck(self._last.size, at_ms, fault=str(error))
+            except (TwinwardError, LedgerError, CryptoError) as error:
+                self._last = replace(self._last, trouble=str(error))
+            else:
+                self._last = LastCheck(report.size, at_ms)
+            return self._last
+
+    def note(self, error: LogTampered) -> None:
+        """Keep what another look at the log found."""
+        with self._running:
+            self._last = replace(self._last, fault=str(error))
+
+
+def _breathing(going_on: Callable[[], bool]) -> Callable[[], bool]:
+    asked = 0
+
+    def ask() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked % BREATH_EVERY == 0:
+            time.sleep(BREATH_S)
+        return going_on()
+
+    return ask

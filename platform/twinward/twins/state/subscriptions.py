@@ -30,7 +30,7 @@ LOOKS = 10
 
 
 class Writes(Protocol):
-    """Where writes stand in the access log; ``twinward.audit.events.write_index.WriteLog`` is one."""
+    """Where writes stand in the access log; ``twinward.audit.events.write_index.WriteIndex`` is one."""
 
     def size(self) -> int:
         """How many entries the log has."""
