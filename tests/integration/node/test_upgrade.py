@@ -22,7 +22,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.node import Node, open_node
 from twinward.node.study_source import MEMORY_FILE
-from twinward.vault.interfaces import Member
+from twinward.vault.models import Member
 from twinward_ledger.stores.witness_state import WitnessState
 
 ARCHIVE = Path(__file__).parents[2] / "vectors" / "homes" / "before_revisions.tar.xz"
