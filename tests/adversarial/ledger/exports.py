@@ -13,7 +13,6 @@ from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.permits import PermitAuthority
-from twinward.audit.proofs.completeness import Completeness
 from twinward.audit.proofs.proofs import consistency_file
 from twinward.audit.proofs.trust import Trust
 from twinward.audit.reader import AuditReader
