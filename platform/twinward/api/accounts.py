@@ -18,9 +18,8 @@ from twinward.access.account_events import Doer
 from twinward.access.account_record import AccountRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
-from twinward.api.http.caller import address_of
+from twinward.api.http.caller import access_context, address_of
 from twinward.api.http.json_body import Sent, documented, read_json, small_body
-from twinward.api.http.reason import access_context
 from twinward.core.vocabulary import Purpose
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$"

@@ -21,7 +21,7 @@ from twinward.api.twins.targets import twin_targets_router
 from twinward.audit.events.write_index import WriteIndex
 from twinward.fhir.rest.service import FhirService
 from twinward.node import Node
-from twinward.node.readiness import readiness_of
+from twinward.node.readiness import Readiness, readiness_of
 
 
 def create_app(node: Node, *, listens: str = "") -> FastAPI:
@@ -36,14 +36,20 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
         docs_url=None,  # the interactive pages load scripts from elsewhere; /openapi.json is there for any tool
         redoc_url=None,
     )
+    _add_domains(app, node)
+    _add_probes(app, readiness_of(node))
+    openapi.complete(app)
+    pipeline.install(app, node.clock, public_url=node.settings.public_url, listens=listens)
+    return app
+
+
+def _add_domains(app: FastAPI, node: Node) -> None:
     principal_of = pipeline.caller_of(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
     principal_of = heeding(principal_of)  # FHIR's routes see to it themselves
-    streams = EventStreams()
+    streams, standing = EventStreams(), node.accounts.require_standing
     writes = WriteIndex(node.log, node.audit.sealer)
-    app.include_router(
-        twins_router(node.twins, node.access, writes, streams, principal_of, node.accounts.require_standing)
-    )
+    app.include_router(twins_router(node.twins, node.access, writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.cohort, node.access, principal_of))
@@ -53,17 +59,13 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
     app.include_router(accounts_router(node.account_desk, principal_of))
     app.include_router(emergencies_router(node.emergencies, node.access, node.clock, principal_of))
 
+
+def _add_probes(app: FastAPI, readiness: Readiness) -> None:
     @app.get("/health", tags=["Node"], summary="Whether the process answers", response_class=PlainTextResponse)
     async def health() -> str:
         return "ok\n"
-
-    readiness = readiness_of(node)
 
     @app.get("/ready", tags=["Node"], summary="Whether the stores it needs answer", response_class=PlainTextResponse)
     def ready() -> str:
         readiness.require()
         return "ready\n"
-
-    openapi.complete(app)
-    pipeline.install(app, node.clock, public_url=node.settings.public_url, listens=listens)
-    return app

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
-from twinward.api.http.reason import access_context
+from twinward.api.http.caller import access_context
 from twinward.api.http.representation import accept_of, acceptable
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, ExportFormat, Printing, render
 from twinward.audit.models import Filters

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinward.access.emergencies import Emergencies
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.access.justification import MAX_CHARS
+from twinward.api.http.caller import access_context
 from twinward.api.http.json_body import Sent, documented, read_json, small_body
-from twinward.api.http.reason import access_context
 from twinward.core.clock import Clock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Purpose

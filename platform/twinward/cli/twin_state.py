@@ -79,7 +79,7 @@ def at_time(
     Example: twinward twin at-time 0198… 2026-01-31T08:30:00Z --as dr-lee
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.api.twins.moment import instant_ms
+        from twinward.api.twins.reading import instant_ms
 
         _show(node, account, twin, purpose, justification, at_ms=instant_ms(when), as_json=as_json)
 

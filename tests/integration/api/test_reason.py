@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from tests.integration.api.test_every_route import PUBLIC, RIGHT_ROLE, ask, body, filled, newest, require_shape
 from tests.integration.console.house import SYSTEMS, House
 from twinward.api.app import create_app
-from twinward.api.http.reason import stated, stated_in_headers
+from twinward.api.http.caller import stated, stated_in_headers
 from twinward.core.vocabulary import Category
 
 WHY = "found unconscious on the street"

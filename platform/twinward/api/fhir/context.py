@@ -19,9 +19,9 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 
 from twinward.access.interfaces import Principal
+from twinward.api.http.caller import access_context, stated_in_headers
 from twinward.api.http.guard import BodyRefused, read_body
 from twinward.api.http.problems import headers_of
-from twinward.api.http.reason import access_context, stated_in_headers
 from twinward.core.errors import TwinwardError
 from twinward.core.media_types import require_taken
 from twinward.core.vocabulary import Purpose, Role

@@ -8,7 +8,7 @@
 6.  The caller (``caller``): a bearer token's account, else 401. Strangers learn no more than that.
 7.  Its form (``representation``): what the route answers with, the caller takes, else 406.
 8.  Its conditions (``conditions``): one that the route does not look at is refused, as it must not look as if it held.
-9.  The reason (``reason``): purpose of use and justification, with the caller one ``AccessContext``.
+9.  The reason (``caller``): purpose of use and justification, with the caller one ``AccessContext``.
 10. Leave, where the route reads a body: a policy's refusal is logged before a byte of the body is read.
 11. The body (``read_body``, ``json_body``): bounded, unpacked and checked in this order.
 12. The service, which decides, logs and only then opens anything.

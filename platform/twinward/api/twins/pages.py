@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Principal
-from twinward.api.http.reason import Reason
-from twinward.api.twins import selectors, shape
+from twinward.access.interfaces import AccessContext, AccessControl
+from twinward.api.twins import shape
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
@@ -35,7 +34,7 @@ class Pages:
     twins: Twins
     access: AccessControl
 
-    def page(self, principal: Principal, why: Reason, option: str, selection: selectors.Selection) -> dict[str, Any]:
+    def page(self, context: AccessContext, option: str, selection: shape.Selection) -> dict[str, Any]:
         """One page, and the cursor of the next where twins are left.
 
         Raises:
@@ -43,14 +42,15 @@ class Pages:
             AccessDenied: the caller may not list twins.
         """
         size, after = _option(option)
-        self._decide(principal, why, selection)
+        detail = (("list", ",".join(sorted(selection)) or "outlines"),)
+        self.access.decide(context.request(Action.SEARCH, detail=detail))
         every = self.twins.all()
         position = bisect.bisect_right(every, after)
         shown: list[Shown] = []
         # Whom the caller may see nothing of leaves no gap: a page is filled with others, its cursor is one of them.
         while len(shown) < size and position < len(every):
             some = every[position : position + size - len(shown)]
-            shown += self._seen(some, principal, why, selection)
+            shown += self._seen(some, context, selection)
             position += len(some)
         cursor = {"cursor": _cursor(shown[-1][0])} if shown and position < len(every) else {}
         return {"items": [item for _, item in shown]} | cursor
@@ -62,24 +62,16 @@ class Pages:
         except TwinShredded:
             return self.twins.states.nothing_of(twin)
 
-    def _decide(self, principal: Principal, why: Reason, selection: selectors.Selection) -> None:
-        detail = (("list", ",".join(sorted(selection)) or "outlines"),)
-        self.access.decide(
-            AccessRequest(principal, Action.SEARCH, why.purpose, justification=why.justification, detail=detail)
-        )
-
-    def _seen(
-        self, some: Sequence[TwinId], principal: Principal, why: Reason, selection: selectors.Selection
-    ) -> Iterator[Shown]:
+    def _seen(self, some: Sequence[TwinId], context: AccessContext, selection: shape.Selection) -> Iterator[Shown]:
         """Those of some twins that the caller may see something of; each is decided and logged."""
         states = self.twins.states
         if set(selection) <= _OUTLINED:
-            for outline in states.listed(AccessContext(principal, why.purpose, why.justification), some):
-                yield outline.twin, selectors.pick(shape.outlined(outline), selection)
+            for outline in states.listed(context, some):
+                yield outline.twin, shape.pick(shape.outlined(outline), selection)
             return
         for twin in some:
             with suppress(AccessDenied, TwinShredded):
-                state = states.read(AccessContext(principal, why.purpose, why.justification), self.now(twin))
+                state = states.read(context, self.now(twin))
                 yield twin, shape.whole(state, states.schema, selection)
 
 

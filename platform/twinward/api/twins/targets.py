@@ -12,20 +12,19 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
-from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.interfaces import AccessContext
+from twinward.api.http.caller import access_context
 from twinward.api.http.conditions import evaluates, of_tags, quoted, require_fits
 from twinward.api.http.json_body import JSON, Sent, small_body
-from twinward.api.http.reason import Reason, reason
 from twinward.api.twins import shape
 from twinward.api.twins.reading import PREFIX, FeaturePath, InnerPath, TwinPath
-from twinward.api.twins.target_changes import merged, of_feature, with_member, without
-from twinward.core.errors import BadInput, NotFound
+from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.small_json import decode
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins.service import Twins
 from twinward.twins.state.states import JsonObject, Outline
-from twinward.twins.state.targets import Change
+from twinward.twins.state.targets import Change, merge_patch
 
 MERGE_PATCH = "application/merge-patch+json"
 _ANY_OBJECT = {"type": "object"}
@@ -50,8 +49,7 @@ _TARGET = "/{twin}/features/{feature}/desiredProperties"
 class _Asked:
     """What every change says: who asks and why, and under which conditions."""
 
-    principal: Principal
-    why: Reason
+    context: AccessContext
     conditions: Preconditions
 
 
@@ -76,7 +74,7 @@ class _Changing:
         must_exist: bool = False,
     ) -> Response:
         """The target of one feature: 201 where there was none."""
-        targets, units, why = self.twins.targets, self.twins.states.units, asked.why
+        targets, units = self.twins.targets, self.twins.states.units
         if feature not in units:
             raise NotFound("the schema has no such feature", hint=f"one of {', '.join(units)}")
         existed = False
@@ -89,7 +87,7 @@ class _Changing:
                 raise NotFound("there is no care target here")
 
         after = targets.change(
-            AccessContext(asked.principal, why.purpose, why.justification),
+            asked.context,
             TwinId(twin),
             {feature: change},
             guard=guard,
@@ -102,31 +100,29 @@ class _Changing:
 
     def several(self, asked: _Asked, twin: str, patch: Callable[[], JsonObject]) -> Response:
         """The targets of some features, all or none. The patch is looked at once the caller is known to write here."""
-        why = asked.why
-        self.twins.require(AccessContext(asked.principal, why.purpose, why.justification), Action.WRITE)
-        changes = {name: of_feature(part) for name, part in patch().items()}
+        self.twins.require(asked.context, Action.WRITE)
+        changes = {name: _of_feature(part) for name, part in patch().items()}
         if not changes:
             raise BadInput("the patch names no feature")
 
         def guard(outline: Outline) -> None:
             require_fits(asked.conditions, str(outline.revision), part=_revision)
 
-        after = self.twins.targets.change(
-            AccessContext(asked.principal, why.purpose, why.justification), TwinId(twin), changes, guard=guard
-        )
+        after = self.twins.targets.change(asked.context, TwinId(twin), changes, guard=guard)
         return Response(status_code=204, headers={"etag": quoted(shape.tag_of(after, "written"))})
 
 
-def twin_targets_router(twins: Twins, principal_of: Callable[..., Principal]) -> APIRouter:
+def twin_targets_router(twins: Twins, principal_of: Callable[..., Any]) -> APIRouter:
     """The routes that change care targets."""
     router = APIRouter(prefix=PREFIX, tags=["Twins"])
 
+    context_of = access_context(principal_of)
+
     async def asked(
-        principal: Principal = Depends(principal_of),
-        why: Reason = Depends(reason),
+        context: AccessContext = Depends(context_of),
         conditions: Preconditions = Depends(of_tags),
     ) -> _Asked:
-        return _Asked(principal, why, conditions)
+        return _Asked(context, conditions)
 
     changing = _Changing(twins)
     _add_whole(router, changing, asked)
@@ -166,7 +162,7 @@ def _add_whole(router: APIRouter, changing: _Changing, asked_of: _Asker) -> None
         body: Sent = Depends(small_body),
     ) -> Response:
         def change(present: JsonObject | None) -> JsonObject:
-            return merged(present, _object(body, MERGE_PATCH, JSON))
+            return _merged(present, _object(body, MERGE_PATCH, JSON))
 
         return changing.one(asked, twin, feature, change)
 
@@ -193,7 +189,7 @@ def _add_members(router: APIRouter, changing: _Changing, asked_of: _Asker) -> No
         body: Sent = Depends(small_body),
     ) -> Response:
         def change(present: JsonObject | None) -> JsonObject:
-            return with_member(present, shape.segments(path), _json(body, JSON))
+            return _with_member(present, shape.segments(path), _json(body, JSON))
 
         return changing.one(asked, twin, feature, change)
 
@@ -205,7 +201,7 @@ def _add_members(router: APIRouter, changing: _Changing, asked_of: _Asker) -> No
         twin: TwinPath, feature: FeaturePath, path: InnerPath, asked: _Asked = Depends(asked_of)
     ) -> Response:
         def change(present: JsonObject | None) -> JsonObject:
-            return without(present, shape.segments(path))
+            return _without(present, shape.segments(path))
 
         return changing.one(asked, twin, feature, change, must_exist=True)
 
@@ -241,3 +237,57 @@ def _json(body: Sent, *media: str) -> Any:
 def _revision(tag: str) -> str:
     """The part of a twin's entity tag that says which revision it is of, whatever was shown of it."""
     return tag.partition("-")[0]
+
+
+def _of_feature(patch: Any) -> Change:
+    """A merge patch of one feature, which may only be about its target. Raises ``BadInput``."""
+    if patch is None or not isinstance(patch, dict) or patch.keys() - {"desiredProperties"}:
+        raise BadInput(
+            "a patch of a feature holds desiredProperties only", hint="what was measured changes by what is recorded"
+        )
+    if "desiredProperties" not in patch:
+        raise BadInput("a patch of a feature holds its desiredProperties")
+    wanted = patch["desiredProperties"]
+    return lambda present: None if wanted is None else _merged(present, wanted)
+
+
+def _merged(present: JsonObject | None, patch: object) -> JsonObject:
+    """The target with a merge patch in it (RFC 7396). Raises ``BadInput`` where that is no object."""
+    target = merge_patch(present, patch)
+    if not isinstance(target, dict):
+        raise BadInput("a care target is a JSON object")
+    return target
+
+
+def _with_member(present: JsonObject | None, names: list[str], value: Any) -> JsonObject:
+    """The target with one member set; objects on the way are made where there are none.
+
+    Raises:
+        Conflict: something on the way is there and is no object.
+    """
+    whole: JsonObject = dict(present or {})
+    inner = whole
+    for name in names[:-1]:
+        below = inner.get(name, {})
+        if not isinstance(below, dict):
+            raise Conflict(f"{name} is there and is no object: nothing can be set below it")
+        inner[name] = dict(below)
+        inner = inner[name]
+    inner[names[-1]] = value
+    return whole
+
+
+def _without(present: JsonObject | None, names: list[str]) -> JsonObject:
+    """The target without one member. Raises ``NotFound`` where there is none."""
+    whole: JsonObject = dict(present or {})
+    inner = whole
+    for name in names[:-1]:
+        below = inner.get(name)
+        if not isinstance(below, dict):
+            raise NotFound("there is nothing at this path")
+        inner[name] = dict(below)
+        inner = inner[name]
+    if names[-1] not in inner:
+        raise NotFound("there is nothing at this path")
+    del inner[names[-1]]
+    return whole

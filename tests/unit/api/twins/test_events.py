@@ -12,7 +12,7 @@ from twinward.access.errors import SignInRefused
 from twinward.api.http import problems
 from twinward.api.twins import events
 from twinward.api.twins.events import EventStreams
-from twinward.api.twins.selectors import parse, pick
+from twinward.api.twins.shape import pick, selection_of
 from twinward.core.errors import BadInput, Busy, Refused
 from twinward.twins.state.subscriptions import TwinChange
 
@@ -104,10 +104,10 @@ def test_a_subscription_that_is_refused_takes_no_place() -> None:
     ],
 )
 def test_fields_choose_members(fields: str, expected: object) -> None:
-    assert pick({"a": 1, "b": {"c": {"d": 2, "e": 3}, "f": 4}}, parse(fields)) == expected
+    assert pick({"a": 1, "b": {"c": {"d": 2, "e": 3}, "f": 4}}, selection_of(fields)) == expected
 
 
 @pytest.mark.parametrize("fields", [",", "a,", "(a)", "a(b", "a)b", "a((b))", "a(" * 12 + "b" + ")" * 12, "a" * 1001])
 def test_what_is_no_list_of_fields_is_named(fields: str) -> None:
     with pytest.raises(BadInput):
-        parse(fields)
+        selection_of(fields)
