@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.canonical_oracle import canonical
 from twinward_crypto.canonical import MAX_INTEGER, canonicalize
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -46,3 +48,11 @@ def test_a_double_keeps_its_bits(number: float) -> None:
     assert struct.pack("d", float(written)) == struct.pack("d", number + 0.0)  # minus zero is written as zero
     mantissa = written.lstrip(b"-").split(b"e")[0]
     assert len(mantissa.replace(b".", b"").strip(b"0")) <= 17
+
+
+any_double = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("d", struct.pack("Q", bits))[0])
+
+
+@given(values | any_double.filter(math.isfinite))
+def test_it_is_what_another_writer_writes(value: Any) -> None:
+    assert canonicalize(value).decode() == canonical(value)
