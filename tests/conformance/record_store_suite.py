@@ -444,7 +444,7 @@ def segment(
         committed_at_ms=1_767_225_600_000,
         type_tags=(b"T" * 64,),
         members=column,
-        marks=b"m" * 8 * size,
+        fingerprints=b"m" * 8 * size,
         sealed=b"sealed segment" * 20,
         tags=tags,
     )

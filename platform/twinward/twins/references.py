@@ -1,6 +1,6 @@
-"""The strings a record is found under, and what it is marked with. The vault keeps only blind tags of them.
+"""The strings a record is found under, and its fingerprint. The vault keeps only blind tags of them.
 
-A record is found under its name and whatever else its source says (``found_by``). It is marked with its name, its
+A record is found under its name and whatever else its source says (``found_by``). Its fingerprint is of its name, its
 category and the SHA-256 of its content, so that importing the same again is noticed without opening anything.
 """
 
@@ -15,17 +15,17 @@ DELETED = b""
 
 
 def references_of(reference: str, category: Category, content: bytes) -> tuple[str, ...]:
-    """For the few records whose mark must find them, too: the node's own."""
+    """For the few records whose fingerprint must find them, too: the node's own."""
     return reference, as_content(reference, category, content)
 
 
 def deleted(reference: str, category: Category) -> str:
-    """The mark of a record whose newest version is a deletion."""
+    """The fingerprint of a record whose newest version is a deletion."""
     return as_content(reference, category, DELETED)
 
 
 def as_content(reference: str, category: Category, content: bytes) -> str:
-    """The mark of a record whose newest version is exactly this."""
+    """The fingerprint of a record whose newest version is exactly this."""
     return f"{reference}#{category}#{hashlib.sha256(content).hexdigest()}"
 
 

@@ -20,7 +20,7 @@ class Record:
     """One plaintext record, as a domain hands it in or gets it back. ``content`` keeps its exact bytes.
 
     ``references`` are strings under which it is found again (``Patient/123``); only blind tags of them are stored.
-    ``mark`` is a string that a record which was found can be asked for: whether its newest version carries it.
+    ``fingerprint`` is a string that a record which was found can be asked for: whether its newest version carries it.
     ``alone``, of a new record: nothing else may be found under its first reference, or nothing is stored.
     """
 
@@ -32,7 +32,7 @@ class Record:
     record_id: RecordId | None = None
     version: int = 0
     committed_at_ms: int = 0
-    mark: str | None = None
+    fingerprint: str | None = None
     alone: bool = False
 
 
@@ -41,7 +41,7 @@ class Draft:
     """New records of one twin and category, column by column, to be sealed together: at most ``MAX_MEMBERS``.
 
     Attributes:
-        types, contents, marks: one each a record.
+        types, contents, fingerprints: one each a record.
         references: of each record; at least one.
     """
 
@@ -49,7 +49,7 @@ class Draft:
     types: Sequence[str]
     references: Sequence[tuple[str, ...]] = field(repr=False)
     contents: Sequence[bytes] = field(repr=False)
-    marks: Sequence[str] = field(repr=False)
+    fingerprints: Sequence[str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Place:
 
     Attributes:
         category: what it is about; None where the twin's key is gone, and nobody can tell.
-        marked: it carries the mark that was asked for.
+        matches: it has the fingerprint that was asked for.
     """
 
     twin: TwinId
     record_id: RecordId
     version: int
     category: Category | None
-    marked: bool = False
+    matches: bool = False
 
     @property
     def categories(self) -> frozenset[Category]:
@@ -245,8 +245,10 @@ class RecordVault(Protocol):
         """Where a reference such as ``Patient/123`` is kept. Opens nothing."""
         ...
 
-    def locate_many(self, references: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Place]:
-        """``locate`` for many, in one look-up, and whether each carries its reference's mark. Opens nothing."""
+    def locate_many(
+        self, references: Collection[str], fingerprint: Callable[[str], str] | None = None
+    ) -> dict[str, Place]:
+        """``locate`` for many, in one look-up, and whether each has the fingerprint given for it. Opens nothing."""
         ...
 
     def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twinward.core.vocabulary import RecordId, TwinId
 
-MARK_BYTES = 8
+FINGERPRINT_BYTES = 8
 MAX_MEMBERS = 256
 """Records in one segment. It is also how many ids follow from a segment's own, whose last byte is zero."""
 
@@ -31,7 +31,7 @@ class SealedRow:
     committed_at_ms: int
     sealed: bytes
     tags: tuple[bytes, ...] = ()
-    mark: bytes | None = None
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SealedSegment:
         members: empty where member *i* is version 1 of the record ``segment_id + i``; otherwise 28 bytes each: record
             id 16, version 4, committed_at_ms 8.
         type_tags: of the types in it, each once.
-        marks: 8 bytes a member.
+        fingerprints: 8 bytes a member.
         tags: blind tags of members that are their records' newest versions, with their positions.
     """
 
@@ -56,7 +56,7 @@ class SealedSegment:
     committed_at_ms: int
     type_tags: tuple[bytes, ...]
     members: bytes
-    marks: bytes
+    fingerprints: bytes
     sealed: bytes
     tags: Sequence[tuple[bytes, int]] = ()
 
@@ -94,9 +94,9 @@ class Member:
         return self.segment.category_tag
 
     @property
-    def mark(self) -> bytes:
-        """Its mark's 8 bytes."""
-        return self.segment.marks[MARK_BYTES * self.position : MARK_BYTES * (self.position + 1)]
+    def fingerprint(self) -> bytes:
+        """Its fingerprint's 8 bytes."""
+        return self.segment.fingerprints[FINGERPRINT_BYTES * self.position : FINGERPRINT_BYTES * (self.position + 1)]
 
 
 StoredVersion = SealedRow | Member
@@ -105,13 +105,13 @@ StoredVersion = SealedRow | Member
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a blind tag finds, without opening it: the record, its newest version, and whatever its marks show."""
+    """What a blind tag finds, without opening it: the record, its newest version, and its fingerprint."""
 
     twin: TwinId
     record_id: RecordId
     version: int
     category_tag: bytes
-    mark: bytes | None
+    fingerprint: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Vault(Lookup):
         self._verifier = verifier
         self._release = release
         self._clock = clock
-        self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.mark_of)
+        self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.fingerprint_of)
 
     def create_twin(self, permit: Permit) -> None:
         """Make the key of the permit's twin.
@@ -305,7 +305,7 @@ def _written(record: Record, row: SealedRow) -> Record:
         row.record_id,
         row.version,
         row.committed_at_ms,
-        record.mark,
+        record.fingerprint,
     )
 
 

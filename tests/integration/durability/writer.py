@@ -59,7 +59,8 @@ class Writer:
     def _write(self, twin: TwinId, rows: list[str], drafted: list[str]) -> None:
         permit = self._house.permit(twin, Action.WRITE)
         records = [
-            Record(twin, "Observation", Category.LABS, content(name, 1), (name,), mark=f"{name}#1") for name in rows
+            Record(twin, "Observation", Category.LABS, content(name, 1), (name,), fingerprint=f"{name}#1")
+            for name in rows
         ]
         drafts = [
             Draft(
@@ -84,7 +85,7 @@ class Writer:
                 content(name, version),
                 (name,),
                 kept.record_id,
-                mark=f"{name}#{version}",
+                fingerprint=f"{name}#{version}",
             )
             written = self._house.vault.write(self._house.permit(twin, Action.WRITE), [record])[0]
             assert written.version == version <= at_least

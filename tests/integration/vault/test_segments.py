@@ -94,7 +94,7 @@ def test_a_draft_comes_back_byte_for_byte(house: House) -> None:
     assert house.vault.read(permit, located.record_id) == records[7]
     assert house.vault.heads("Observation/7")[0].category is Category.LABS
     kept = house.vault.locate_many(["Observation/7", "Observation/8", "none"], lambda name: "Observation/7#1")
-    assert {name: one.marked for name, one in kept.items()} == {"Observation/7": True, "Observation/8": False}
+    assert {name: one.matches for name, one in kept.items()} == {"Observation/7": True, "Observation/8": False}
     assert b"Observation/7" not in b"".join(house.files().values())
 
 
@@ -190,7 +190,7 @@ def test_compaction_changes_nothing_that_can_be_seen(house: House) -> None:
     twin, other = house.twin(), house.twin()
     first = house.write(*(observation(twin, b"%d" % number, f"o/{number}") for number in range(40)))
     house.clock.advance(5)
-    house.write(*(replace(one, content=one.content + b"!", version=0, mark="m") for one in first[:7]))
+    house.write(*(replace(one, content=one.content + b"!", version=0, fingerprint="m") for one in first[:7]))
     house.write(*(replace(one, content=b"third", version=0) for one in first[:2]))
     put(house, twin, draft([f"d/{number}" for number in range(20)]))
     house.write(*(replace(one, category=Category.NOTES, version=0) for one in first[30:32]))
@@ -249,14 +249,14 @@ def test_large_records_stay_in_rows(house: House) -> None:
 
 def test_marks_outlive_compaction_and_rows_from_before_them_are_known(house: House) -> None:
     twin = house.twin()
-    marked = [replace(observation(twin, b"1", f"m/{number}"), mark=f"m/{number}#1") for number in range(10)]
+    matching = [replace(observation(twin, b"1", f"m/{number}"), fingerprint=f"m/{number}#1") for number in range(10)]
     older = [observation(twin, b"1", f"o/{number}", f"o/{number}#1") for number in range(10)]
-    house.write(*marked, *older)
+    house.write(*matching, *older)
     tamper(house, "UPDATE sealed_record SET mark = NULL WHERE mark = x''")
     names = [f"{kind}/{number}" for kind in "mo" for number in range(10)]
     for _ in range(2):
-        assert all(one.marked for one in house.vault.locate_many(names, lambda name: f"{name}#1").values())
-        assert not any(one.marked for one in house.vault.locate_many(names, lambda name: f"{name}#2").values())
+        assert all(one.matches for one in house.vault.locate_many(names, lambda name: f"{name}#1").values())
+        assert not any(one.matches for one in house.vault.locate_many(names, lambda name: f"{name}#2").values())
         compactor(house).run()
     assert in_segments(house, twin) == 20
 

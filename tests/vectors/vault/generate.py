@@ -87,7 +87,7 @@ def _write(golden: GoldenVault, twin: TwinId) -> None:
     write = golden.permit(twin, Action.WRITE)
     for category in CATEGORIES:
         name = f"Observation/{twin}-{category.value}"
-        golden.vault.write(write, [Record(twin, "Observation", category, observation(0), (name,), mark=name)])
+        golden.vault.write(write, [Record(twin, "Observation", category, observation(0), (name,), fingerprint=name)])
     many = [Record(twin, "Observation", Category.LABS, observation(n), (f"Observation/{twin}-{n}",)) for n in range(20)]
     golden.vault.write(write, many)
     Compactor(golden.store, golden.keyring, golden.clock, TENANT).run([twin], tidy=False)

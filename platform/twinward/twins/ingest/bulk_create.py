@@ -54,8 +54,8 @@ def bulk_create(
 
 def _records(permit: Permit, twin: TwinId, new: NewPatient) -> tuple[Permit, list[Record]]:
     patient = new.patient
-    mark = names.as_content(patient.reference, patient.category, patient.content)
+    fingerprint = names.as_content(patient.reference, patient.category, patient.content)
     references = (patient.reference, *patient.found_by)
-    record = Record(twin, patient.record_type, patient.category, patient.content, references, mark=mark)
+    record = Record(twin, patient.record_type, patient.category, patient.content, references, fingerprint=fingerprint)
     stay = Record(twin, STAY_TYPE, Category.MONITORING, new.stay, (names.stay_of(twin, "1"),))
     return permit, [record, stay]

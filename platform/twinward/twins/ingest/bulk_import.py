@@ -1,8 +1,8 @@
 """Bulk import: many patients' new records straight into segments, a durable step a batch.
 
-What is new is sealed together; what is kept already is left alone, if its mark says it is the same; what changed goes
-the way of every update (``Twins.ingest``). A batch is acknowledged once it is durable as a whole. There is no state to
-resume from but the vault itself: after ``kill -9`` the same import goes on, since what landed is recognised.
+What is new is sealed together; what is kept already is left alone, if its fingerprint says it is the same; what changed
+goes the way of every update (``Twins.ingest``). A batch is acknowledged once it is durable as a whole. There is no
+state to resume from but the vault itself: after ``kill -9`` the same import goes on, since what landed is recognised.
 
 The order is that of ``Twins.ingest``: the events of writing are in the log before any twin exists.
 """
@@ -135,8 +135,8 @@ class BulkImport:
     def _sort(self, records: Sequence[BulkRecord], receipt: BulkReceipt) -> list[_Patient]:
         """Whose is what, and what of it is new."""
         by_name = {record.reference: record for record in records}
-        # A mark costs a hash of the content: it is asked for only where a record of that name is kept.
-        kept = self._vault.locate_many(by_name.keys(), lambda name: mark_of(by_name[name]))
+        # A fingerprint costs a hash of the content: it is asked for only where a record of that name is kept.
+        kept = self._vault.locate_many(by_name.keys(), lambda name: fingerprint_of(by_name[name]))
         self._bar(records, kept)
         patients: dict[str, _Patient] = {}
         seen: set[str] = set()
@@ -161,13 +161,13 @@ class BulkImport:
     ) -> None:
         """Whether what is kept stays, is to be updated, or the record is refused."""
         try:
-            unchanged = stays(record.reference, record.if_kept, is_same=existing.marked)
+            unchanged = stays(record.reference, record.if_kept, is_same=existing.matches)
         except AlreadyImported as error:
             receipt.refused.append((index, error))
             return
         if unchanged:
             receipt.unchanged += 1
-            patient.same += [record] if existing.marked else []  # else it says what is not kept
+            patient.same += [record] if existing.matches else []  # else it says what is not kept
         else:
             patient.changed.append(record)
             patient.indices.append(index)
@@ -176,7 +176,7 @@ class BulkImport:
         """Note the patients whose own record is refused since another is kept: what says it is theirs may not be."""
         for record in records:
             existing = kept.get(record.reference) if record.reference == record.owner else None
-            if existing is not None and record.if_kept in (IfKept.REFUSE, IfKept.REFUSE_OTHER) and not existing.marked:
+            if existing is not None and record.if_kept in (IfKept.REFUSE, IfKept.REFUSE_OTHER) and not existing.matches:
                 self._barred.add(record.owner)
 
     def _told_of_another(self, record: BulkRecord) -> TwinwardError:
@@ -303,15 +303,17 @@ def _draft(category: Category, records: Sequence[BulkRecord]) -> Draft:
         [one.record_type for one in records],
         [(one.reference, *one.found_by) for one in records],
         [one.content for one in records],
-        [mark_of(one) for one in records],
+        [fingerprint_of(one) for one in records],
     )
 
 
-def mark_of(one: BulkRecord) -> str:
+def fingerprint_of(one: BulkRecord) -> str:
     """What the vault knows the record's content by; a hash of it all."""
     return names.as_content(one.reference, one.category, one.content)
 
 
 def _record(twin: TwinId, one: BulkRecord) -> Record:
-    mark = mark_of(one)
-    return Record(twin, one.record_type, one.category, one.content, (one.reference, *one.found_by), mark=mark)
+    fingerprint = fingerprint_of(one)
+    return Record(
+        twin, one.record_type, one.category, one.content, (one.reference, *one.found_by), fingerprint=fingerprint
+    )

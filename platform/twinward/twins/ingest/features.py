@@ -78,9 +78,16 @@ def features_record(twin: TwinId, evidence: Evidence, existing: RecordId | None)
     """A twin's features as the record that keeps them, found under the twin and under their schema."""
     reference, content = names.features_of(twin), to_content(evidence)
     references = (reference, names.features_under(twin, evidence.schema))
-    mark = names.as_content(reference, Category.FEATURES, content)
+    fingerprint = names.as_content(reference, Category.FEATURES, content)
     return Record(
-        twin, FEATURES_TYPE, Category.FEATURES, content, references, record_id=existing, mark=mark, alone=True
+        twin,
+        FEATURES_TYPE,
+        Category.FEATURES,
+        content,
+        references,
+        record_id=existing,
+        fingerprint=fingerprint,
+        alone=True,
     )
 
 
@@ -189,8 +196,12 @@ class BulkFeatures:
         """Write features that differ from what is kept, all in one durable step."""
         existing = {twin: one.record_id for twin in known if (one := kept.get(names.features_of(twin))) is not None}
         records = {twin: features_record(twin, evidence, existing.get(twin)) for twin, evidence in known.items()}
-        marks = {record.references[0]: record.mark or "" for record in records.values()}
-        same = {name for name, one in self._vault.locate_many(marks.keys(), marks.__getitem__).items() if one.marked}
+        fingerprints = {record.references[0]: record.fingerprint or "" for record in records.values()}
+        same = {
+            name
+            for name, one in self._vault.locate_many(fingerprints.keys(), fingerprints.__getitem__).items()
+            if one.matches
+        }
         records = {twin: record for twin, record in records.items() if record.references[0] not in same}
         requests = [self._context.request(Action.WRITE, twin, _FEATURES) for twin in records]
         permits = self._access.decide_all(requests)

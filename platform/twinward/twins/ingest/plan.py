@@ -31,9 +31,11 @@ class Plan:
         self._changes: list[tuple[str, str]] = []
         self._began: set[str] = set()
         self._left: set[Category] = set()
-        marks = {one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records}
+        fingerprints = {
+            one.reference: names.as_content(one.reference, one.category, one.content) for one in source.records
+        }
         # One query, however many records there are.
-        self._kept = vault.locate_many(marks.keys(), marks.__getitem__)
+        self._kept = vault.locate_many(fingerprints.keys(), fingerprints.__getitem__)
         for one in source.records:
             self._plan(one)
 
@@ -44,8 +46,8 @@ class Plan:
 
     def add_features(self, record: Record) -> bool:
         """Write the twin's features (``features_record``) along with the rest; False if just this is kept already."""
-        reference, mark, existing = record.references[0], record.mark or "", record.record_id
-        if existing is not None and self._vault.locate_many([reference], lambda _: mark)[reference].marked:
+        reference, fingerprint, existing = record.references[0], record.fingerprint or "", record.record_id
+        if existing is not None and self._vault.locate_many([reference], lambda _: fingerprint)[reference].matches:
             return False
         self.records.append(record)
         self._changes.append((reference, "created" if existing is None else "updated"))
@@ -69,9 +71,9 @@ class Plan:
                 reference=one.reference,
                 hint="ids are unique within a node: give the resource another id",
             )
-        if kept is not None and stays(one.reference, one.if_kept, is_same=kept.marked):
+        if kept is not None and stays(one.reference, one.if_kept, is_same=kept.matches):
             self._changes.append((one.reference, "unchanged"))
-            if not kept.marked:
+            if not kept.matches:
                 self.passed.add(one.reference)
             return
         if kept is not None:
@@ -79,7 +81,7 @@ class Plan:
             self._left |= kept.categories or frozenset(Category)
         existing = None if kept is None else kept.record_id
         references = (one.reference, *one.found_by)
-        mark = names.as_content(one.reference, one.category, one.content)
+        fingerprint = names.as_content(one.reference, one.category, one.content)
         if kept is None or (one.content != names.DELETED and self._is_deleted(one.reference, kept)):
             self._began.add(one.reference)
         # Whoever writes between the check and the write makes the vault refuse this version, or this name.
@@ -92,7 +94,7 @@ class Plan:
                 references,
                 record_id=existing,
                 version=0 if kept is None else kept.version,
-                mark=mark,
+                fingerprint=fingerprint,
                 alone=True,
             )
         )
@@ -102,9 +104,9 @@ class Plan:
         """Whether what is kept says that it was deleted. Opens nothing."""
         if kept.category is None:
             return False
-        mark = names.deleted(reference, kept.category)
-        found = self._vault.locate_many([reference], lambda _: mark).get(reference)
-        return found is not None and found.marked
+        fingerprint = names.deleted(reference, kept.category)
+        found = self._vault.locate_many([reference], lambda _: fingerprint).get(reference)
+        return found is not None and found.matches
 
 
 def stays(reference: str, if_kept: IfKept, *, is_same: bool) -> bool:

@@ -47,9 +47,9 @@ class Versions:
     def is_deleted(self, reference: str, head: RecordHead) -> bool:
         """Whether the newest version is a deletion. Opens nothing."""
         for category in _categories([head]):
-            mark = names.deleted(reference, category)
-            kept = self._vault.locate_many([reference], {reference: mark}.__getitem__).get(reference)
-            if kept is not None and kept.marked:
+            fingerprint = names.deleted(reference, category)
+            kept = self._vault.locate_many([reference], {reference: fingerprint}.__getitem__).get(reference)
+            if kept is not None and kept.matches:
                 return True
         return False
 

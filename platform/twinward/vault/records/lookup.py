@@ -31,27 +31,29 @@ class Lookup:
         """
         return self.locate_many([reference]).get(reference)
 
-    def locate_many(self, references: Collection[str], mark: Callable[[str], str] | None = None) -> dict[str, Place]:
-        """Where each reference is kept, and whether the newest version there carries its mark. Opens nothing.
+    def locate_many(
+        self, references: Collection[str], fingerprint: Callable[[str], str] | None = None
+    ) -> dict[str, Place]:
+        """Where each reference is kept, and whether the newest version there has its fingerprint. Opens nothing.
 
         Storage is asked once. References that are not kept are left out.
 
         Args:
             references: what is looked for.
-            mark: gives a reference's mark; called for those that are kept only. Without it nothing is marked.
+            fingerprint: gives a reference's; called for those that are kept only. Without it nothing matches.
 
         Raises:
             CategoryShredded: an old backup brought back what stands there.
             RecordDamaged: a category tag is not its twin's.
         """
         found = self._find({reference: reference for reference in references})
-        marked = self._marked(found, mark) if mark is not None and found else frozenset()
+        matching = self._matching(found, fingerprint) if fingerprint is not None and found else frozenset()
         keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
         places: dict[str, Place] = {}
         for reference, one in found.items():
             of_twin = keys[one.twin]
             category = None if of_twin is None else of_twin.category_of(one.category_tag)
-            places[reference] = Place(one.twin, one.record_id, one.version, category, reference in marked)
+            places[reference] = Place(one.twin, one.record_id, one.version, category, reference in matching)
         return places
 
     def twins_of(self, references: Collection[str]) -> dict[str, TwinId]:
@@ -102,13 +104,15 @@ class Lookup:
         except OpenError:
             raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
 
-    def _marked(self, found: Mapping[str, Found], mark: Callable[[str], str]) -> frozenset[str]:
-        """The references of those that carry their reference's mark."""
-        marks = {reference: mark(reference) for reference in found}
-        marked = {one for one, text in marks.items() if found[one].mark == self._sealer.mark_of(text)}
-        # Rows from before there were marks are found under them instead.
-        older = self._find({one: text for one, text in marks.items() if one not in marked})
-        return frozenset(marked | {name for name, one in older.items() if one.record_id == found[name].record_id})
+    def _matching(self, found: Mapping[str, Found], fingerprint: Callable[[str], str]) -> frozenset[str]:
+        """The references whose newest version has the fingerprint that is given for it."""
+        fingerprints = {reference: fingerprint(reference) for reference in found}
+        matching = {
+            one for one, text in fingerprints.items() if found[one].fingerprint == self._sealer.fingerprint_of(text)
+        }
+        # Rows from before there were fingerprints are found under them instead.
+        older = self._find({one: text for one, text in fingerprints.items() if one not in matching})
+        return frozenset(matching | {name for name, one in older.items() if one.record_id == found[name].record_id})
 
     def _find(self, references: Mapping[str, str]) -> dict[str, Found]:
         """What each reference finds, by the reference's key here."""

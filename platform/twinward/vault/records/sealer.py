@@ -10,7 +10,7 @@ from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES, Record
 from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.models import MARK_BYTES, Member, SealedRow, StoredVersion
+from twinward.vault.models import FINGERPRINT_BYTES, Member, SealedRow, StoredVersion
 from twinward.vault.segments.payload import OpenMember
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.envelope import generation_of, open_sealed, seal
@@ -21,7 +21,7 @@ from twinward_crypto.record_context import RecordContext
 
 SCHEMA = "twinward/record/1"
 REFERENCE_INDEX = "record-reference"
-MARK_INDEX = "record-mark"
+FINGERPRINT_INDEX = "record-mark"
 RECENT_TAGS = 65_536
 Tagger = Callable[[str, str], bytes]
 """(index name, value) to a 16-byte blind tag; ``Keyring.tag``."""
@@ -67,7 +67,7 @@ class Sealer:
             committed_at_ms=at_ms,
             sealed=seal(key, pad(payload), aad, generation=keys.generation),
             tags=tuple([self.reference_tag(reference) for reference in record.references]),
-            mark=b"" if record.mark is None else self.mark_of(record.mark),
+            fingerprint=b"" if record.fingerprint is None else self.fingerprint_of(record.fingerprint),
         )
 
     def open(self, row: SealedRow, keys: TwinKeys) -> Record:
@@ -108,9 +108,9 @@ class Sealer:
             tag = self._recent[reference] = self._tagger(REFERENCE_INDEX, reference)
         return tag
 
-    def mark_of(self, mark: str) -> bytes:
-        """What is stored of a mark: 8 bytes, which a record that was found can be held against."""
-        return self._tagger(MARK_INDEX, mark)[:MARK_BYTES]
+    def fingerprint_of(self, fingerprint: str) -> bytes:
+        """What is stored of a fingerprint: 8 bytes, which a record that was found can be held against."""
+        return self._tagger(FINGERPRINT_INDEX, fingerprint)[:FINGERPRINT_BYTES]
 
     def _type_tag(self, record_type: str, keys: TwinKeys) -> bytes:
         place = (keys.twin, record_type)

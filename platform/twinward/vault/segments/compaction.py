@@ -91,7 +91,7 @@ class Compactor:
         self._keyring = keyring
         self._clock = clock
         self._rows = Sealer(tenant, keyring.tag)
-        self._segments = SegmentSealer(tenant, self._rows.reference_tag, self._rows.mark_of)
+        self._segments = SegmentSealer(tenant, self._rows.reference_tag, self._rows.fingerprint_of)
 
     def run(
         self,
@@ -163,14 +163,14 @@ class Compactor:
     def _from_row(self, row: SealedRow, heads: dict[str, int], keys: TwinKeys) -> Version:
         record = self._rows.open(row, keys)
         newest = heads.get(row.record_id) == row.version
-        return Version(record, row.previous_hash, hash_of(row), newest, row.mark or b"")
+        return Version(record, row.previous_hash, hash_of(row), newest, row.fingerprint or b"")
 
     def _from_segment(self, segment: SealedSegment, heads: dict[str, int], keys: TwinKeys) -> Iterator[Version]:
         for position, opened in enumerate(self._segments.open(segment, keys)):
             member = Member(segment, position, *segment.place(position))
             record = self._segments.record_of(member, opened, keys)
             newest = heads.get(member.record_id, member.version) == member.version
-            yield Version(record, opened.previous_hash, opened.hash, newest, member.mark)
+            yield Version(record, opened.previous_hash, opened.hash, newest, member.fingerprint)
 
 
 def _groups(rows: Sequence[SealedRow], segments: Sequence[SealedSegment]) -> list[_Group]:

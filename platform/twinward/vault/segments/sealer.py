@@ -11,7 +11,7 @@ from twinward.core.vocabulary import Category, RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import Draft, Record
 from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.models import MARK_BYTES, MAX_MEMBERS, Member, SealedSegment
+from twinward.vault.models import FINGERPRINT_BYTES, MAX_MEMBERS, Member, SealedSegment
 from twinward.vault.segments.payload import (
     RECORD_TYPE,
     SCHEMA,
@@ -44,14 +44,14 @@ class Version:
         previous_hash: of its own row or member; empty for version 1.
         hash: what the next version is or will be chained to, if it is not the member hash.
         newest: whether blind tags must find it.
-        mark: its mark's bytes.
+        fingerprint: 8 bytes.
     """
 
     record: Record
     previous_hash: bytes
     hash: bytes
     newest: bool
-    mark: bytes
+    fingerprint: bytes
 
 
 class SegmentSealer:
@@ -59,13 +59,13 @@ class SegmentSealer:
 
     Args:
         tenant: whose.
-        reference_tag, mark_of: a reference's 16-byte blind tag, a mark's 8 bytes.
+        reference_tag, fingerprint_of: a reference's 16-byte blind tag, a fingerprint's 8 bytes.
     """
 
-    def __init__(self, tenant: TenantId, reference_tag: Tagger, mark_of: Tagger) -> None:
+    def __init__(self, tenant: TenantId, reference_tag: Tagger, fingerprint_of: Tagger) -> None:
         self._tenant = tenant
         self._reference_tag = reference_tag
-        self._mark_of = mark_of
+        self._fingerprint_of = fingerprint_of
 
     def seal_draft(self, twin: TwinId, draft: Draft, keys: TwinKeys, *, at_ms: int) -> SealedSegment:
         """A segment of new records, whose ids follow from its own.
@@ -74,12 +74,12 @@ class SegmentSealer:
             MalformedRecord: columns of different lengths, or a part beyond its bound.
         """
         size = len(draft.contents)
-        if not len(draft.types) == len(draft.references) == len(draft.marks) == size:
+        if not len(draft.types) == len(draft.references) == len(draft.fingerprints) == size:
             raise MalformedRecord("the columns of a draft have one length")
         types = list(dict.fromkeys(draft.types))
         kind_of = {name: kind for kind, name in enumerate(types)}
         references = [joined(one) for one in draft.references]
-        tag, mark = self._reference_tag, self._mark_of
+        tag, fingerprint = self._reference_tag, self._fingerprint_of
         inside = Inside(
             committed_at_ms=[at_ms],
             ids=[],
@@ -92,8 +92,10 @@ class SegmentSealer:
             contents=list(draft.contents),
         )
         tags = [(tag(one), position) for position, of_record in enumerate(draft.references) for one in of_record]
-        marks = b"".join([mark(one) for one in draft.marks])
-        return self._seal(twin, draft.category, keys, inside, at_ms=at_ms, column=b"", marks=marks, tags=tags)
+        fingerprints = b"".join([fingerprint(one) for one in draft.fingerprints])
+        return self._seal(
+            twin, draft.category, keys, inside, at_ms=at_ms, column=b"", fingerprints=fingerprints, tags=tags
+        )
 
     def seal_versions(self, versions: Sequence[Version], keys: TwinKeys, *, at_ms: int) -> SealedSegment:
         """A segment of versions that were stored before, all of one twin and category. Raises as ``seal_draft``."""
@@ -118,9 +120,11 @@ class SegmentSealer:
             if version.newest
             for one in version.record.references
         ]
-        marks = b"".join(version.mark.ljust(MARK_BYTES, b"\x00") for version in versions)
+        fingerprints = b"".join(version.fingerprint.ljust(FINGERPRINT_BYTES, b"\x00") for version in versions)
         category, twin = records[0].category, records[0].twin
-        return self._seal(twin, category, keys, inside, at_ms=at_ms, column=column, marks=marks, tags=tags)
+        return self._seal(
+            twin, category, keys, inside, at_ms=at_ms, column=column, fingerprints=fingerprints, tags=tags
+        )
 
     def open(self, segment: SealedSegment, keys: TwinKeys) -> list[OpenMember]:
         """Every member, in the order of positions.
@@ -180,7 +184,7 @@ class SegmentSealer:
         *,
         at_ms: int,
         column: bytes,
-        marks: bytes,
+        fingerprints: bytes,
         tags: Sequence[tuple[bytes, int]],
     ) -> SealedSegment:
         try:
@@ -196,7 +200,7 @@ class SegmentSealer:
             committed_at_ms=at_ms,
             type_tags=type_tags,
             members=column,
-            marks=marks,
+            fingerprints=fingerprints,
             sealed=b"",
             tags=tags,
         )

@@ -141,12 +141,12 @@ class RelationalRecordStore:
         with self._file.reading() as connection:
             for some in in_segments.in_order(self._present(connection, tags)):
                 chosen = statement.where(_tag.c.tag.in_(some)).order_by(_tag.c.record_id)
-                for tag, twin, record_id, version, category_tag, mark in connection.execute(chosen):
-                    found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, mark)
+                for tag, twin, record_id, version, category_tag, fingerprint in connection.execute(chosen):
+                    found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, fingerprint)
             for tag, members in in_segments.found_by(connection, tags).items():
                 last = max(members, key=lambda member: member.record_id)
                 if tag not in found or found[tag].record_id < last.record_id:
-                    found[tag] = Found(last.twin, last.record_id, last.version, last.category_tag, last.mark)
+                    found[tag] = Found(last.twin, last.record_id, last.version, last.category_tag, last.fingerprint)
         return found
 
     def compactable(self, twin: TwinId) -> tuple[list[SealedRow], list[SealedSegment], dict[str, int]]:

@@ -53,7 +53,7 @@ def segment_values(number: int, segment: SealedSegment) -> tuple[object, ...]:
         segment.committed_at_ms,
         b"".join(segment.type_tags),
         segment.members,
-        segment.marks,
+        segment.fingerprints,
         segment.sealed,
     )
 
@@ -135,7 +135,7 @@ def timeline(connection: Connection, span: Span, limit: int) -> list[Moment]:
     found = (
         Moment(at, TwinId(row.twin), row.category_tag, segment.type_tags)
         for row in connection.execute(select(*columns).where(inside))
-        for segment in [_segment(row, sealed=b"", marks=b"")]
+        for segment in [_segment(row, sealed=b"", fingerprints=b"")]
         for at in _moments(segment, span)
     )
     return heapq.nlargest(limit, found, key=lambda moment: moment.at)
@@ -235,9 +235,9 @@ def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
         connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
 
 
-def _segment(row: Row[Any], sealed: bytes | None = None, marks: bytes | None = None) -> SealedSegment:
+def _segment(row: Row[Any], sealed: bytes | None = None, fingerprints: bytes | None = None) -> SealedSegment:
     sealed = row.sealed if sealed is None else sealed
-    marks = row.marks if marks is None else marks
+    fingerprints = row.marks if fingerprints is None else fingerprints
     return segment_of(
         row.segment_id,
         row.twin,
@@ -247,7 +247,7 @@ def _segment(row: Row[Any], sealed: bytes | None = None, marks: bytes | None = N
         row.committed_at_ms,
         row.type_tags,
         row.members,
-        marks,
+        fingerprints,
         sealed,
     )
 
@@ -261,7 +261,7 @@ def segment_of(
     committed_at_ms: int,
     types: bytes,
     members: bytes,
-    marks: bytes,
+    fingerprints: bytes,
     sealed: bytes,
 ) -> SealedSegment:
     """A segment out of the values of its row, its number left out. Raises ``RecordDamaged`` for what is none."""
@@ -270,7 +270,7 @@ def segment_of(
         or not 1 <= size <= MAX_MEMBERS
     ):
         raise RecordDamaged("a segment's row holds what no segment has: the database was altered")
-    for blob in (category_tag, types, members, marks, sealed):
+    for blob in (category_tag, types, members, fingerprints, sealed):
         _bytes(blob)
     if members and len(members) != MEMBER_BYTES * size:
         raise RecordDamaged("a segment's row names another number of members than it has: the database was altered")
@@ -283,6 +283,6 @@ def segment_of(
         committed_at_ms=committed_at_ms,
         type_tags=tuple(types[start : start + TYPE_TAG_BYTES] for start in range(0, len(types), TYPE_TAG_BYTES)),
         members=members,
-        marks=marks,
+        fingerprints=fingerprints,
         sealed=sealed,
     )

@@ -106,9 +106,9 @@ class SqliteReader:
                 return None
             rows = db.execute(f"{_FOUND} WHERE t.tag IN {among} ORDER BY t.record_id", tags).fetchall()
         found: dict[bytes, Found] = {}
-        for tag, twin, record_id, version, category_tag, mark in rows:
-            _require((version,), (tag, category_tag, mark))
-            found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, mark)
+        for tag, twin, record_id, version, category_tag, fingerprint in rows:
+            _require((version,), (tag, category_tag, fingerprint))
+            found[tag] = Found(TwinId(twin), RecordId(record_id), version, category_tag, fingerprint)
         return found
 
     def find(self, tag: bytes) -> list[RecordId] | None:
@@ -169,8 +169,8 @@ class SqliteReader:
 
 
 def _sealed(row: _Row) -> SealedRow:
-    record_id, version, twin, category_tag, type_tag, generation, previous_hash, at_ms, tags, sealed, mark = row
-    _require((version, generation, at_ms), (category_tag, type_tag, previous_hash, tags, sealed, mark))
+    record_id, version, twin, category_tag, type_tag, generation, previous_hash, at_ms, tags, sealed, fingerprint = row
+    _require((version, generation, at_ms), (category_tag, type_tag, previous_hash, tags, sealed, fingerprint))
     return SealedRow(
         record_id=RecordId(record_id),
         version=version,
@@ -182,7 +182,7 @@ def _sealed(row: _Row) -> SealedRow:
         committed_at_ms=at_ms,
         sealed=sealed,
         tags=tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES)),
-        mark=mark,
+        fingerprint=fingerprint,
     )
 
 

@@ -73,7 +73,7 @@ class SealedRecord(RecordsBase, table=True):
     tags: bytes = Field(sa_type=Blob)
     sealed: bytes = Field(sa_type=Blob)
     mark: bytes | None = Field(default=None, sa_type=Blob)
-    """8 bytes; NULL in rows from before there were marks, whose ``tags`` say the same."""
+    """The fingerprint, 8 bytes; NULL in rows from before there were any, whose ``tags`` say the same."""
 
 
 class RecordTag(RecordsBase, table=True):
@@ -230,7 +230,7 @@ def sealed_values(row: SealedRow) -> tuple[object, ...]:
         row.committed_at_ms,
         b"".join(row.tags),
         row.sealed,
-        row.mark,
+        row.fingerprint,
     )
 
 
@@ -250,5 +250,5 @@ def row_of(row: Row[Any]) -> SealedRow:
         committed_at_ms=row.committed_at_ms,
         sealed=row.sealed,
         tags=tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES)),
-        mark=row.mark,
+        fingerprint=row.mark,
     )
