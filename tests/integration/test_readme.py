@@ -15,7 +15,7 @@ import pytest
 
 from tests.checks.readme import DOCUMENTS, problems
 from twinward.core.config import Settings
-from twinward.demo.cast import hire
+from twinward.demo.accounts import open_accounts
 from twinward.demo.display import Silent
 from twinward.demo.querying import give_consent
 from twinward.demo.sealing import seal_patients
@@ -31,12 +31,12 @@ def hospital(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A served node with a cohort; its address and a vendor's token."""
     node = create_node(Settings.load(tmp_path / "home"))
     try:
-        cast = hire(node)
+        accounts = open_accounts(node)
         admitted = seal_patients(node, Silent(), bundles=None, count=8, seed=1)
         give_consent(node, admitted.twins)
         node.consortium.grant_queries("acme", 5)
         with served(node) as url:
-            yield url, cast.vendor_token
+            yield url, accounts.vendor_token
     finally:
         node.close()
 

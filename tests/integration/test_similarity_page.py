@@ -10,7 +10,7 @@ import pytest
 
 from tests.checks.readme import DOCUMENTS
 from twinward.core.config import Settings
-from twinward.demo.cast import hire
+from twinward.demo.accounts import open_accounts
 from twinward.demo.display import Silent
 from twinward.demo.querying import give_consent
 from twinward.demo.sealing import seal_patients
@@ -26,12 +26,12 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / PAGE).read_text(encoding="
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     node = create_node(Settings.load(tmp_path_factory.mktemp("page") / "home"))
     try:
-        cast = hire(node)
+        accounts = open_accounts(node)
         admitted = seal_patients(node, Silent(), bundles=None, count=6, seed=1)
         give_consent(node, admitted.twins)
         node.consortium.grant_queries("acme", 9)
         with served(node) as url:
-            yield {"url": url, "token": cast.vendor_token}
+            yield {"url": url, "token": accounts.vendor_token}
     finally:
         node.close()
 

@@ -68,19 +68,19 @@ def demo(
     · twinward demo --bundles ./my-bundles --home ./my-node
     """
     with errors_taught(as_json=as_json):
-        from twinward.demo.story import REPORT_NAME, Plan, clear_home, run_demo
-        from twinward.demo.summary import summary
+        from twinward.demo.display import summary
+        from twinward.demo.run import REPORT_NAME, Plan, clear_home, run_demo
 
         plan = Plan(home or DEFAULT_HOME, bundles, stays, patients, seed, epsilon)
         plan.require_sound()
         if force:
             clear_home(plan.home)
         with _display(as_json=as_json) as display:
-            result, cast = run_demo(plan, display)
+            result, accounts = run_demo(plan, display)
         if as_json:
             show_json(asdict(result) | {"holds": result.holds()})
         else:
-            out.print(summary(result, cast, plan.home / REPORT_NAME))
+            out.print(summary(result, accounts, plan.home / REPORT_NAME))
         if not result.holds():
             err.print("[bold red]error[/]: something did not hold; see the rows marked ✗")
             raise typer.Exit(1)

@@ -13,7 +13,7 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.client import Matches, VendorClient
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
-from twinward.demo.cast import OFFICER, VENDOR
+from twinward.demo.accounts import OFFICER, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Query
 from twinward.demo.serving import served

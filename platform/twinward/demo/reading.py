@@ -11,7 +11,7 @@ from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.audit.errors import LogTampered
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.demo.cast import CLINICIAN, VENDOR
+from twinward.demo.accounts import CLINICIAN, VENDOR
 from twinward.demo.display import Display
 from twinward.demo.result import Reading, Tampering, Witnessed
 from twinward.node import Node

@@ -14,7 +14,7 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.ids import uuid7
 from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Category, Purpose, TwinId
-from twinward.demo.cast import OFFICER, RESEARCHER
+from twinward.demo.accounts import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
 from twinward.demo.result import Curve, TrainedModel, Training

@@ -15,13 +15,13 @@ import pytest
 from twinward.core.clock import SystemClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict
-from twinward.demo.cast import Cast, hire
+from twinward.demo.accounts import DemoAccounts, open_accounts
 from twinward.demo.display import Silent
 from twinward.demo.plaintext_search import search_files
 from twinward.demo.querying import ABSTAINS_EVERY, give_consent, query_as_vendor
 from twinward.demo.reading import read_as_clinician, tamper_with_copy, witness_and_anchor
+from twinward.demo.run import ALL_MODES, MARKER, Plan, clear_home
 from twinward.demo.sealing import Admitted, seal_patients
-from twinward.demo.story import ALL_MODES, MARKER, Plan, clear_home
 from twinward.node import Node, create_node, remove_node
 
 PATIENTS = 14
@@ -36,8 +36,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def cast(node: Node) -> Cast:
-    return hire(node)
+def accounts(node: Node) -> DemoAccounts:
+    return open_accounts(node)
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,12 @@ def test_accesses_are_logged_co_signed_and_anchored_and_a_tampered_copy_is_named
     node.audit.verify(deep=True)  # the node's own log was not touched
 
 
-def test_every_mode_agrees_with_brute_force_and_costs_budget(node: Node, cast: Cast, admitted: Admitted) -> None:
+def test_every_mode_agrees_with_brute_force_and_costs_budget(
+    node: Node, accounts: DemoAccounts, admitted: Admitted
+) -> None:
     willing = give_consent(node, admitted.twins)
     assert willing == PATIENTS - PATIENTS // ABSTAINS_EVERY
-    answered = query_as_vendor(node, Silent(), cast.vendor_token)
+    answered = query_as_vendor(node, Silent(), accounts.vendor_token)
     assert [query.mode for query in answered.queries] == list(ALL_MODES)
     assert all(query.equals_brute_force for query in answered.queries)
     assert {query.cohort for query in answered.queries} == {willing}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict
-from twinward.demo.cast import Cast, hire
+from twinward.demo.accounts import DemoAccounts, open_accounts
 from twinward.demo.display import Display
 from twinward.demo.querying import give_consent, query_as_vendor
 from twinward.demo.reading import read_as_clinician, tamper_with_copy, witness_and_anchor
@@ -64,7 +64,7 @@ def clear_home(home: Path) -> None:
     remove_node(home)
 
 
-def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
+def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, DemoAccounts]:
     """The whole main job on a new node. What it leaves behind is ready to be served."""
     plan.require_sound()
     started = time.perf_counter()
@@ -75,14 +75,14 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
     running = ExitStack()
     try:
         witnesses = running.enter_context(witnesses_started(node))
-        cast = hire(node)
+        accounts = open_accounts(node)
         admitted = seal_patients(node, display, bundles=plan.bundles, count=plan.patients, seed=plan.seed)
         readings = read_as_clinician(node, display, admitted.twins)
         with witnesses.asked():
             witnessed = witness_and_anchor(node, display)
         tampering = tamper_with_copy(node, display)
         give_consent(node, admitted.twins)
-        answered = query_as_vendor(node, display, cast.vendor_token)
+        answered = query_as_vendor(node, display, accounts.vendor_token)
         training = train_across_hospitals(node, display, admitted.twins, stays_file=plan.stays, epsilon=plan.epsilon)
         node.audit.checkpoint_and_anchor()
         result = DemoResult(
@@ -102,4 +102,4 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, Cast]:
         node.close()
     write_report(result, plan.home / REPORT_NAME, explained=EXPLAINED_NAME)
     write_explainer(answered.observation, plan.home / EXPLAINED_NAME, title="A matrix-mode query, explained")
-    return result, cast
+    return result, accounts

@@ -16,7 +16,7 @@ RESEARCHER = Principal("marie", Role.RESEARCHER, "Marie Research", "consortium s
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class DemoAccounts:
     """The secrets of the demo's accounts."""
 
     officer_password: str = field(repr=False)
@@ -24,11 +24,11 @@ class Cast:
     vendor_token: str = field(repr=False)
 
 
-def hire(node: Node) -> Cast:
+def open_accounts(node: Node) -> DemoAccounts:
     """Give everybody an account."""
     password = "-".join(secrets.token_hex(2) for _ in range(4))
     node.accounts.add_person(OFFICER, password)
-    return Cast(
+    return DemoAccounts(
         officer_password=password,
         clinician_token=node.accounts.add_system(CLINICIAN),
         vendor_token=node.accounts.add_system(VENDOR),
