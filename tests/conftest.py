@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.grounds import Ground, ground
+from tests.chains import Ground, ground
 from tests.postgres import Postgres, running_postgres
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.integration.console.house import PASSWORD, House, build
+from tests.integration.console.fixtures import PASSWORD, House, build
 from tests.tools import require
 from twinward.api.app import create_app
 from twinward.console import mount

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Route
 
 from tests.browser.conftest import Visit, served
-from tests.integration.console.house import CLINICIAN, House, build
+from tests.integration.console.fixtures import CLINICIAN, House, build
 from twinward.console.pages import PAGE_ROWS
 from twinward_ledger import merkle
 from twinward_ledger.formats.leaf import LeafKind

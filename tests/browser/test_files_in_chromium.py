@@ -11,7 +11,7 @@ import pytest
 
 from tests.adversarial.ledger.exports import Exports, changed_fields, flipped_bits, make, resealed
 from tests.browser.conftest import Visit
-from tests.integration.console.house import House
+from tests.integration.console.fixtures import House
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from twinward.demo.serving import served
 from twinward.node.background import FollowUps
 

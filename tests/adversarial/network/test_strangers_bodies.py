@@ -14,7 +14,7 @@ import zstandard
 from fastapi.testclient import TestClient
 
 from tests.integration.api.test_every_route import PUBLIC, filled, operations, require_shape
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from twinward.api.app import create_app
 from twinward.api.http import guard
 from twinward.console import mount

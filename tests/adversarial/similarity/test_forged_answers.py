@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.similarity.house import ALL_MODES, EPOCH, House, app_of, schema_of
+from tests.integration.similarity.fixtures import ALL_MODES, EPOCH, House, app_of, schema_of
 from twinward.client import (
     AnswerForged,
     AnswerMalformed,

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.adversarial.similarity.forger import Forger, Slots
-from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, House, app_of, schema_of
 from twinward.core.vocabulary import Action
 from twinward.protocol.terms import Mode
 from twinward.similarity.scoring.engines import GatedEngine

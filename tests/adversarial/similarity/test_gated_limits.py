@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import VENDOR, House, schema_of
 from twinward.client import HospitalRefused
 from twinward.core.errors import Unavailable
 from twinward.protocol.messages import GatedQuery

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.adversarial.similarity.forger import Forger
-from tests.integration.similarity.house import EPOCH, VENDOR, House, app_of, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, House, app_of, schema_of
 from twinward.protocol.messages import PREFIX
 from twinward.protocol.terms import Mode
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import EPOCH, House, schema_of
+from tests.integration.similarity.fixtures import EPOCH, House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
 from twinward.protocol.messages import GatedQuery

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.adversarial.similarity.native import Native
-from tests.integration.similarity.house import VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Question
 from twinward.protocol.terms import Mode
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused, Threshold
 from twinward.core.errors import BadInput
 from twinward.protocol.messages import VendorKeyQuery

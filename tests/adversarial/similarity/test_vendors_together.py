@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role, TwinId
 from twinward.protocol.messages import GatedQuery, MatrixSearch, VendorKeyQuery

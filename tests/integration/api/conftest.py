@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from twinward.api.app import create_app
 from twinward.console import mount
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import House
+from tests.integration.console.fixtures import House
 from twinward.audit.exports import ExportFormat
 
 

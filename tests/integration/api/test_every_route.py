@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.console.house import SYSTEMS, House
+from tests.integration.console.fixtures import SYSTEMS, House
 from twinward.api.app import create_app
 from twinward.api.http.guard import USUAL_BYTES
 

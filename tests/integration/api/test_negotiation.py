@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.api.exchange import Exchange, exchange
 from tests.integration.api.test_every_route import PUBLIC, RIGHT_ROLE, ask, body, filled, require_shape
-from tests.integration.console.house import House
+from tests.integration.console.fixtures import House
 from twinward.api.http.representation import is_packed
 
 PROBED = {("GET", "/health"), ("GET", "/ready")}

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.api.test_every_route import require_shape
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from tests.integration.console.test_console import sign_in
 from twinward.api.app import create_app
 from twinward.console import mount

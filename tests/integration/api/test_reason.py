@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute
 
 from tests.integration.api.test_every_route import PUBLIC, RIGHT_ROLE, ask, body, filled, newest, require_shape
-from tests.integration.console.house import SYSTEMS, House
+from tests.integration.console.fixtures import SYSTEMS, House
 from twinward.api.app import create_app
 from twinward.api.http.caller import stated, stated_in_headers
 from twinward.core.vocabulary import Category

@@ -294,21 +294,21 @@ def test_kill_9_between_any_two_steps_loses_and_doubles_nothing(tmp_path: Path, 
     log = tmp_path / "log.db"
     with subprocess.Popen(
         [sys.executable, "-c", WRITER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as nursery:
-        assert nursery.stdin is not None
-        assert nursery.stdout is not None
+    ) as fork_server:
+        assert fork_server.stdin is not None
+        assert fork_server.stdout is not None
         for round_ in range(150):
-            nursery.stdin.write(f"{path} {log} {1000 * round_}\n")
-            nursery.stdin.flush()
+            fork_server.stdin.write(f"{path} {log} {1000 * round_}\n")
+            fork_server.stdin.flush()
             said: list[str] = []
             while not (said and said[-1].startswith("pid")):
-                said.append(nursery.stdout.readline())
+                said.append(fork_server.stdout.readline())
             time.sleep(dice.uniform(0, 0.06))
             os.kill(int(said[-1].split()[1]), signal.SIGKILL)
             while said[-1] != "gone\n":
-                said.append(nursery.stdout.readline())
+                said.append(fork_server.stdout.readline())
             acknowledged |= {int(line) for line in said if line[:-1].isdigit()}
-        nursery.stdin.close()
+        fork_server.stdin.close()
     store, journal = SqliteLogStore(log), BreakGlassJournal(path, SIGNER)
     journal.replay(store.append, lambda one: next(iter(store.find(one.tags[1], limit=1)), None))
     leaves = list(store.leaves(0, store.size()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.grounds import Ground
+from tests.chains import Ground
 from tests.integration.chains.consortium import Consortium
 from twinward_ledger.chains.interfaces import ChainClient
 

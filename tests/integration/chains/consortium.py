@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
-from tests.grounds import NOW_S
+from tests.chains import NOW_S
 from twinward_contracts.bindings import AccessAnchor, Call, QuorumSignature, WitnessSet, cosigned_message
 from twinward_crypto import bls
 from twinward_ledger import merkle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.grounds import NOW_S, Ground
+from tests.chains import NOW_S, Ground
 from tests.integration.chains.consortium import LOG_ID, Consortium, leaf_hashes
 from twinward_contracts.bindings import AccessAnchor, Anchored, QuorumSignature, name_id
 from twinward_crypto import bls

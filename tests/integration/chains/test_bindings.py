@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.grounds import NOW_S, Ground
+from tests.chains import NOW_S, Ground
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import (
     BreakGlass,

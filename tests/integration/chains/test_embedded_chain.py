@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.grounds import NOW_S
+from tests.chains import NOW_S
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
 from twinward_ledger.chains.embedded import DEFAULT_CHAIN_ID, EmbeddedChain

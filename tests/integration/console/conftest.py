@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from twinward.api.app import create_app
 from twinward.console import mount
 from twinward.core.clock import FixedClock

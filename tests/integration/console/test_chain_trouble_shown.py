@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.anvil import FUNDED_KEY, Anvil, free_port, running_anvil
-from tests.grounds import NOW_S, rpc
-from tests.integration.console.house import CLINICIAN, OFFICER, PASSWORD, House
+from tests.chains import NOW_S, rpc
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, PASSWORD, House
 from tests.integration.console.test_console import sign_in
 from twinward.api.app import create_app
 from twinward.console import mount

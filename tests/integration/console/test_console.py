@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import NIGHT_PASSWORD, PASSWORD, House, build
+from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, House, build
 from twinward.api.app import create_app
 from twinward.audit.events.heads import saying
 from twinward.console import mount

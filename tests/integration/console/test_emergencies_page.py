@@ -6,7 +6,7 @@ import re
 
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import CLINICIAN, House
+from tests.integration.console.fixtures import CLINICIAN, House
 from tests.integration.console.test_console import sign_in
 from twinward.access.interfaces import AccessRequest
 from twinward.core.clock import FixedClock

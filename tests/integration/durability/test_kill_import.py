@@ -25,7 +25,7 @@ from tests.benchmarks.ingest import ndjson, observations, patients
 from tests.integration.backup.site import CLINICIAN, asked
 from tests.integration.durability.importer import LINES_AT_ONCE
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
-from tests.integration.durability.test_kill_ingest import Nursery
+from tests.integration.durability.test_kill_ingest import ForkServer
 from twinward.access.interfaces import AccessContext
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Purpose
@@ -63,10 +63,10 @@ class Source:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
+def fork_server() -> Iterator[ForkServer]:
     command = [sys.executable, "-m", "tests.integration.durability.importer"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
-        yield Nursery(process)
+        yield ForkServer(process)
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(30) == 0
@@ -133,7 +133,7 @@ def test_an_import_killed_at_any_moment_ends_as_one_that_was_not(tmp_path: Path)
     assert sum(map(len, expected.values())) == len(source.names)
     assert kept >= len(source.names) + PATIENTS  # with what is derived of each
     in_between = 0
-    with nursery() as imports:
+    with fork_server() as imports:
         for number in range(HOMES):
             home = Path(shutil.copytree(empty, tmp_path / f"killed-{number}"))
             acknowledged: set[str] = set()
@@ -179,7 +179,7 @@ def test_a_bundle_killed_at_any_moment_is_there_whole_or_not_at_all(tmp_path: Pa
     with open_node(empty) as node:
         quiet = node.audit.status().size
     seen: list[tuple[bool, bool]] = []
-    with nursery() as imports:
+    with fork_server() as imports:
         took = 0.0
         for number in range(BUNDLE_KILLS):
             home = Path(shutil.copytree(empty, tmp_path / f"killed-{number}"))

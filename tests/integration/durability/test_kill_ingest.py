@@ -19,7 +19,7 @@ import pytest
 
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.writer import MARKER, content
-from tests.integration.postgres.house import House, build
+from tests.integration.postgres.fixtures import House, build
 from tests.postgres import Postgres, running_postgres
 from twinward.core.vocabulary import TwinId
 
@@ -31,7 +31,7 @@ SERVER_CRASHES = 5
 LONGEST_S = 0.12
 
 
-class Nursery:
+class ForkServer:
     """Writers to be killed, out of one process that has imported everything."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -46,23 +46,23 @@ class Nursery:
 
 
 @contextmanager
-def nursery(keys: Path, output: Path, places: tuple[str, str, str]) -> Iterator[Nursery]:
+def fork_server(keys: Path, output: Path, places: tuple[str, str, str]) -> Iterator[ForkServer]:
     command = [sys.executable, "-m", "tests.integration.durability.writer", str(keys), str(output), *places]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
-        yield Nursery(process)
+        yield ForkServer(process)
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(30) == 0
 
 
 def kill_many(
-    tmp_path: Path, places: tuple[str, str, str], seed: int, between: Callable[[int, Nursery], None]
+    tmp_path: Path, places: tuple[str, str, str], seed: int, between: Callable[[int, ForkServer], None]
 ) -> dict[str, int]:
     """Kill ``KILLS`` writers; return the newest version acknowledged of each record."""
     chance = random.Random(seed)
     keys, output = tmp_path / "keys", tmp_path / "acknowledged"
     build(keys, *places).close()
-    with nursery(keys, output, places) as writers:
+    with fork_server(keys, output, places) as writers:
         for number in range(KILLS):
             assert writers.ask(f"start {seed + number}") == "ready"
             time.sleep(chance.uniform(0, LONGEST_S))
@@ -120,7 +120,7 @@ def test_sqlite(tmp_path: Path) -> None:
     folder.mkdir()
     places = (f"sqlite:{folder}/records.db", f"sqlite:{folder}/keyring.db", f"sqlite:{folder}/log.db")
 
-    def look(number: int, writers: Nursery) -> None:
+    def look(number: int, writers: ForkServer) -> None:
         if number % 20 == 0:
             require_no_plaintext(folder)
 
@@ -140,7 +140,7 @@ def test_postgres(tmp_path: Path) -> None:
     with running_postgres() as server:  # its own: other tests keep theirs
         places = (server.database(), server.database(), server.database())
 
-        def crash(number: int, writers: Nursery) -> None:
+        def crash(number: int, writers: ForkServer) -> None:
             if number in crash_at:
                 server.stop(signal.SIGQUIT if number % 2 else signal.SIGKILL)
                 server.start()

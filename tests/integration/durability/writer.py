@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.integration.postgres.house import TENANT, House, build
+from tests.integration.postgres.fixtures import TENANT, House, build
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.vault.errors import VersionConflict

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.console.house import House, build
+from tests.integration.console.fixtures import House, build
 from tests.tools import ROOT, require
 from twinward.demo.serving import served
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.grounds import Ground
+from tests.chains import Ground
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.anchoring.agreement import agree
 from twinward_ledger.anchoring.anchorer import Anchorer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.anvil import FUNDED_KEY, Anvil, free_port, running_anvil
-from tests.grounds import NOW_S, rpc
+from tests.chains import NOW_S, rpc
 from twinward_ledger.chains.rpc import RpcChain
 from twinward_ledger.errors import ChainUnavailable, LogCorrupt, Unfunded
 from twinward_ledger.formats.leaf import Leaf, LeafKind

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ledger.nursery import SIGNER, WORKERS, group
+from tests.integration.ledger.fork_server import SIGNER, WORKERS, group
 from tests.postgres import running_postgres
 from tests.tools import ROOT
 from twinward_ledger import merkle
@@ -39,8 +39,8 @@ MOST_STATEMENTS = 60
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.integration.ledger.nursery"]
+def fork_server() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.integration.ledger.fork_server"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         assert process.stdin is not None
@@ -75,7 +75,7 @@ class Counter6962:
 class Rounds:
     """The log at one URI, and all that was ever said about it, kept by plain means."""
 
-    nursery: subprocess.Popen[str]
+    fork_server: subprocess.Popen[str]
     uri: str
     report: Path
     tree: Counter6962 = field(default_factory=Counter6962)
@@ -83,13 +83,13 @@ class Rounds:
 
     def begin(self, round_: int, delay_s: float) -> None:
         self.report.unlink(missing_ok=True)
-        assert self.nursery.stdin is not None
-        self.nursery.stdin.write(f"{self.uri} {self.report} {round_} {delay_s}\n")
-        self.nursery.stdin.flush()
+        assert self.fork_server.stdin is not None
+        self.fork_server.stdin.write(f"{self.uri} {self.report} {round_} {delay_s}\n")
+        self.fork_server.stdin.flush()
 
     def end(self) -> None:
-        assert self.nursery.stdout is not None
-        assert self.nursery.stdout.readline() == "killed\n"
+        assert self.fork_server.stdout is not None
+        assert self.fork_server.stdout.readline() == "killed\n"
 
     def check(self, store: LogStore) -> None:
         """What was there is there, what was acknowledged is there, every group is whole, the root is the leaves'."""
@@ -148,10 +148,10 @@ def require_cheap_opening(path: Path) -> float:
 
 @pytest.mark.timeout(900)
 def test_a_thousand_kills_under_load(
-    tmp_path: Path, nursery: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, fork_server: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dice, path = random.Random(20261122), tmp_path / "log.db"
-    rounds, slowest_s = Rounds(nursery, f"sqlite:{path}", tmp_path / "acknowledged"), 0.0
+    rounds, slowest_s = Rounds(fork_server, f"sqlite:{path}", tmp_path / "acknowledged"), 0.0
     for round_ in range(SQLITE_KILLS):
         rounds.begin(round_, dice.uniform(0, MOST_DELAY_S))
         rounds.end()
@@ -180,13 +180,13 @@ def _require_tags(store: LogStore, rounds: Rounds) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_on_postgresql_of_writers_and_of_the_server(
-    tmp_path: Path, nursery: subprocess.Popen[str]
+    tmp_path: Path, fork_server: subprocess.Popen[str]
 ) -> None:
     dice = random.Random(20261123)
     with running_postgres() as server:
         uri = server.database()
         open_store(uri).close()
-        rounds = Rounds(nursery, uri, tmp_path / "acknowledged")
+        rounds = Rounds(fork_server, uri, tmp_path / "acknowledged")
         for round_ in range(POSTGRES_KILLS):
             delay_s = dice.uniform(0, 2 * MOST_DELAY_S)
             rounds.begin(round_, delay_s)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import CLINICIAN, OFFICER, House, build
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, House, build
 from tests.integration.console.test_console import sign_in
 from twinward.access.interfaces import AccessRequest
 from twinward.api.app import create_app

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.dripping import DRIPS, FOR_S, dripping
-from tests.integration.console.house import CLINICIAN, OFFICER, House, build
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, House, build
 from tests.integration.node.test_break_glass_outage import log_down
 from twinward.access import emergency_follow_up
 from twinward.access.emergencies import CHANGE, MOST_PATIENTS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.postgres.house import TENANT, build
+from tests.integration.postgres.fixtures import TENANT, build
 from tests.postgres import Postgres
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category

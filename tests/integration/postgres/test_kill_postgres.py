@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.postgres.house import build
+from tests.integration.postgres.fixtures import build
 from tests.integration.postgres.write_forever import MARKER
 from tests.postgres import Postgres, running_postgres
 from twinward.core.vocabulary import RecordId, TwinId

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
 from tests.conformance.record_store_suite import row, tag
-from tests.integration.postgres.house import House, build
+from tests.integration.postgres.fixtures import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.config import Settings

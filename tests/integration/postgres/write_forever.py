@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.integration.postgres.house import House, build
+from tests.integration.postgres.fixtures import House, build
 from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.log.store import Entry

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, app_of, schema_of
+from tests.integration.similarity.fixtures import ALL_MODES, EPOCH, VENDOR, House, app_of, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client import HospitalRefused, HospitalUnreachable, Mode, Question, VendorClient
 from twinward.core.errors import Conflict, NotFound, Unavailable

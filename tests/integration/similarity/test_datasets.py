@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import House, schema_of
+from tests.integration.similarity.fixtures import House, schema_of
 from twinward.access.interfaces import Principal
 from twinward.client import Matches, Question
 from twinward.core.vocabulary import Role

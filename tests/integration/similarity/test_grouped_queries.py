@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import House, schema_of
+from tests.integration.similarity.fixtures import House, schema_of
 from twinward.protocol.terms import Mode
 
 LEVELS = np.random.default_rng(8).integers(0, 128, (40, 6))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import EPOCH, VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, House, schema_of
 from twinward.client import HospitalRefused
 from twinward.protocol.messages import GatedQuery, MatrixQuery, MatrixSearch, TokenRequest, VendorKeyQuery
 from twinward.protocol.terms import Mode

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from tests.integration.similarity.serve_house import FEATURES
+from tests.integration.similarity.serve_fixtures import FEATURES
 from twinward.client import (
     AsyncVendorClient,
     HospitalUnreachable,
@@ -60,7 +60,7 @@ class Served:
 
 
 def start(seed: int, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.integration.similarity.serve_house", str(seed), str(folder)]
+    command = [sys.executable, "-m", "tests.integration.similarity.serve_fixtures", str(seed), str(folder)]
     return subprocess.Popen(command, cwd=ROOT)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.similarity.house import ALL_MODES, EPOCH, VENDOR, House, schema_of
+from tests.integration.similarity.fixtures import ALL_MODES, EPOCH, VENDOR, House, schema_of
 from twinward.audit.events.wording import sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.question import Question

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.console.house import OFFICER, House, build
+from tests.integration.console.fixtures import OFFICER, House, build
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext
 from twinward.audit.events import codec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.fhir.hospital import OFFICER, SIMILARITY_YES, SYSTEM
-from tests.integration.vault.erasure_house import DATABASES, EVERY, KEPT, TENANT, ErasureHouse, restored
+from tests.integration.vault.erasure_fixtures import DATABASES, EVERY, KEPT, TENANT, ErasureHouse, restored
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessRequest
 from twinward.core.errors import BadInput, Unavailable

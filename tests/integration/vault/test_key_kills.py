@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.vault.erasure_house import ErasureHouse, restored
+from tests.integration.vault.erasure_fixtures import ErasureHouse, restored
 from tests.tools import ROOT
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import TwinShredded
@@ -26,7 +26,7 @@ Kill = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def kill() -> Iterator[Kill]:
-    command = [sys.executable, "-m", "tests.integration.vault.key_nursery"]
+    command = [sys.executable, "-m", "tests.integration.vault.fork_server"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def one(folder: Path, job: str, delay_s: float, *twins: TwinId) -> str:

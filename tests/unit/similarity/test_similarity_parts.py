@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.similarity.house import EPOCH, VENDOR, YES, House, MemoryHistory, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, YES, House, MemoryHistory, schema_of
 from tests.unit.similarity.signed import signed_answer, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, Question, Threshold, VendorClient, VendorKeys
 from twinward.core.clock import FixedClock

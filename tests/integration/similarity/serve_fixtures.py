@@ -1,4 +1,4 @@
-"""One hospital in a process of its own: ``python -m tests.integration.similarity.serve_house SEED FOLDER``.
+"""One hospital in a process of its own: ``python -m tests.integration.similarity.serve_fixtures SEED FOLDER``.
 
 Writes ``FOLDER/ready.json`` (its port, its patients' levels, the vendor's handle of each), then serves until killed.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
-from tests.integration.similarity.house import VENDOR, House, app_of, schema_of
+from tests.integration.similarity.fixtures import VENDOR, House, app_of, schema_of
 
 FEATURES = ("a", "b", "c")
 PATIENTS = 50

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.integration.vault.erasure_house import ErasureHouse
+from tests.integration.vault.erasure_fixtures import ErasureHouse
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.keys import rotation
 
