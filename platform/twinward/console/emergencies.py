@@ -12,9 +12,8 @@ from twinward.access.accounts import Session
 from twinward.access.emergencies import Emergencies
 from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency
 from twinward.access.justification import MAX_CHARS
-from twinward.console.cookies import PATH
 from twinward.console.pages import Console
-from twinward.console.sessions import require_csrf
+from twinward.console.sessions import PATH, require_csrf
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from twinward.access.errors import PasswordMustChange, SignInRefused
 from twinward.api.http.problems import first_fault
-from twinward.console.cookies import PATH
+from twinward.console.sessions import PATH
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward_crypto.errors import KeyProviderError
 

@@ -20,9 +20,8 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.exports import ExportFormat
 from twinward.audit.models import Filters
 from twinward.console import charts, external_use, health
-from twinward.console.cookies import PATH
 from twinward.console.rows import shown
-from twinward.console.sessions import Sessions
+from twinward.console.sessions import PATH, Sessions
 from twinward.console.sign_in_gate import SignInGate
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, TwinwardError

@@ -14,11 +14,10 @@ from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
-from twinward.console.cookies import PATH
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
-from twinward.console.sessions import require_csrf
+from twinward.console.sessions import PATH, require_csrf
 from twinward.core.errors import BadInput, NotFound, Refused
 from twinward.core.vocabulary import TwinId
 from twinward.node import Node
@@ -31,13 +30,16 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     """Put the console onto a node's app, under ``/console``. ``secure``: its cookies travel over TLS only."""
     console = Console(node, secure=secure or node.settings.secure_cookies)
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
-    _sign_in_routes(pages, console)
-    _page_routes(pages, console)
+    _add_sign_in(pages, console)
+    _add_account(pages, console)
+    _add_sign_out(pages, console)
+    _add_log_pages(pages, console)
+    _add_other_pages(pages, console)
     add_emergencies(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
-    _proof_routes(answers, console)
+    _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
-    _nowhere(rest)
+    _add_nowhere(rest)
 
     @app.get("/", include_in_schema=False)
     def root() -> Response:
@@ -49,7 +51,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     app.include_router(rest)  # last: it takes what is left
 
 
-def _sign_in_routes(router: APIRouter, console: Console) -> None:
+def _add_sign_in(router: APIRouter, console: Console) -> None:
     @router.get("/sign-in")
     def sign_in_form(request: Request) -> Response:
         return console.sign_in_page(request)
@@ -73,6 +75,8 @@ def _sign_in_routes(router: APIRouter, console: Console) -> None:
             return console.sign_in_page(request, refused=said(error), account=account, status=403)
         return answer
 
+
+def _add_account(router: APIRouter, console: Console) -> None:
     @router.get("/account")
     def account_page(request: Request) -> Response:
         return console.account_page(request, console.sessions.officer(request, changing=True))
@@ -100,6 +104,8 @@ def _sign_in_routes(router: APIRouter, console: Console) -> None:
             return console.account_page(request, session, refused=said(error), status=400)
         return answer
 
+
+def _add_sign_out(router: APIRouter, console: Console) -> None:
     @router.post("/account/end-sessions")
     def end_sessions(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
         require_csrf(console.sessions.officer(request, changing=True), csrf)
@@ -121,7 +127,7 @@ def _too_many(error: TooManyAttempts) -> str:
     return f"Too many attempts. Wait {-(-error.wait_s // 60)} minutes, or use a browser that signed in here before."
 
 
-def _page_routes(router: APIRouter, console: Console) -> None:
+def _add_log_pages(router: APIRouter, console: Console) -> None:
     @router.get("")
     def home(request: Request) -> Response:
         return console.home(request, console.sessions.officer(request))
@@ -143,6 +149,8 @@ def _page_routes(router: APIRouter, console: Console) -> None:
     def verify(request: Request) -> Response:
         return console.verify(request, console.sessions.officer(request))
 
+
+def _add_other_pages(router: APIRouter, console: Console) -> None:
     @router.get("/check")
     def check(request: Request) -> Response:
         return console.check(request, console.sessions.officer(request))
@@ -160,7 +168,7 @@ def _page_routes(router: APIRouter, console: Console) -> None:
         return console.external_use(request, console.sessions.officer(request))
 
 
-def _proof_routes(router: APIRouter, console: Console) -> None:
+def _add_proofs(router: APIRouter, console: Console) -> None:
     @router.get("/proofs/{index}")
     def proof(request: Request, index: Annotated[int, InPath(ge=0, le=MAX_INDEX)]) -> Response:
         console.sessions.officer(request)  # a proof shows no event, so reading one is no access to anybody
@@ -176,7 +184,7 @@ def _proof_routes(router: APIRouter, console: Console) -> None:
         return JSONResponse(consistency_json(console.node.audit, old, new))
 
 
-def _nowhere(router: APIRouter) -> None:
+def _add_nowhere(router: APIRouter) -> None:
     @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def nowhere() -> Response:
         raise NotFound("there is no such page", hint="use the navigation above, or sign in")

@@ -1,4 +1,7 @@
-"""The console's own sign-in: a cookie (``cookies``), and a token in every form (CSRF)."""
+"""The console's own sign-in: a cookie, and a token in every form (CSRF).
+
+Cookies are HttpOnly and SameSite=Strict; over TLS also Secure, under names no other site can set.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,53 @@ from twinward.access.account_events import Doer
 from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts, Session
 from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
 from twinward.api.http.caller import address_of
-from twinward.console.cookies import Cookies
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role
+
+PATH = "/console"
+_HOST_ONLY = "__Host-"
+"""RFC 6265bis section 4.1.3.2: browsers take such a name over TLS, from this very host, and for all of its paths."""
 
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
 _ROLES = frozenset({Role.OFFICER})
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """The cookies of one request. ``secure``: whether they may travel over TLS only."""
+
+    request: Request
+    secure: bool
+
+    def get(self, name: str) -> str:
+        """A cookie, or nothing."""
+        return self.request.cookies.get(self._full(name), "")
+
+    def set(self, response: Response, name: str, value: str, max_age_s: int) -> None:
+        """Have the browser keep one for so long."""
+        response.set_cookie(
+            self._full(name),
+            value,
+            max_age=max_age_s,
+            path=self._path,
+            secure=self.secure,
+            httponly=True,
+            samesite="strict",
+        )
+
+    def drop(self, response: Response, name: str) -> None:
+        """Have the browser forget one."""
+        response.delete_cookie(self._full(name), path=self._path, secure=self.secure, httponly=True, samesite="strict")
+
+    @property
+    def _path(self) -> str:
+        return "/" if self.secure else PATH
+
+    def _full(self, name: str) -> str:
+        return f"{_HOST_ONLY}{name}" if self.secure else name
 
 
 @dataclass(frozen=True, slots=True)
