@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from twinward.api.fhir.parameters import of_every_request
+from twinward.api.fhir.openapi import of_every_request
 from twinward.api.http.representation import FHIR_TYPES, PROBLEM_TYPES, is_negotiated
 from twinward.fhir.search.representation import MEDIA_TYPE
 from twinward.protocol.messages import PREFIX as QUERIES

@@ -113,7 +113,42 @@ def test_what_is_not_there_is_not_patched(web: TestClient) -> None:
     assert send(web, "PUT", "/Observation/gone", content=gone).status_code == 201
     assert send(web, "DELETE", "/Observation/gone").status_code == 204
     assert patch(web, final(), path="/Observation/gone").status_code == 410
-    assert patch(web, final(), path="/Observation?_id=o").status_code == 405  # no conditional patch
+
+
+def test_the_one_resource_that_a_condition_is_true_of_is_patched(web: TestClient, tag: str) -> None:
+    assert patch(web, final(), path="/Observation?_id=o", if_match=tag).status_code == 200
+    assert patch(web, final("amended"), path="/Observation?_id=o", if_match=tag).status_code == 412
+    assert patch(web, final("amended"), path="/Observation?subject=Patient/p&status=final").status_code == 200
+    assert send(web, "GET", "/Observation/o").json()["status"] == "amended"
+
+
+@pytest.mark.parametrize(
+    ("condition", "status", "code"),
+    [
+        ("_id=none", 404, "not-found"),
+        ("subject=Patient/p&status=cancelled", 404, "not-found"),
+        ("gender=female", 412, "multiple-matches"),
+        ("", 400, "required"),
+        ("nonsense=1", 400, "not-supported"),
+        ("_id=o&_sort=date", 400, "not-supported"),
+    ],
+)
+def test_a_condition_that_names_no_one_resource_patches_none(
+    web: TestClient, tag: str, condition: str, status: int, code: str
+) -> None:
+    kind = "Patient" if "gender" in condition else "Observation"
+    change = {"op": "add", "path": "/language", "value": "en"}
+    answer = patch(web, change, path=f"/{kind}?{condition}")
+    assert (answer.status_code, outcome(answer)["code"]) == (status, code)
+    assert patch(web, change, path="/Observation?_id=none", if_match='W/"1"').status_code == 412
+    assert send(web, "GET", "/Observation/o").headers["etag"] == tag
+    assert "language" not in send(web, "GET", "/Patient/q").json()
+
+
+def test_whoever_may_not_read_it_may_not_patch_it_by_a_condition(web: TestClient, tag: str) -> None:
+    for who in ("system", "vendor", "officer"):
+        assert patch(web, final(), who=who, path="/Observation?_id=o").status_code == 403
+    assert send(web, "GET", "/Observation/o").headers["etag"] == tag
 
 
 def test_other_kinds_of_patches_are_refused_by_name(web: TestClient, tag: str) -> None:

@@ -7,7 +7,7 @@ caller's role), and a reason for breaking the glass in ``X-Justification``: both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from email.utils import formatdate
 from typing import Annotated, Any
 
@@ -18,7 +18,8 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
+from twinward.api.fhir.openapi import TAKEN
 from twinward.api.http.caller import access_context, stated_in_headers
 from twinward.api.http.guard import BodyRefused, read_body
 from twinward.api.http.problems import headers_of
@@ -56,7 +57,6 @@ register_url_convertor("fhir_id", _IdName())
 TYPE_PATH = "/{resource_type:fhir_type}"
 ID_PATH = TYPE_PATH + "/{resource_id:fhir_id}"
 
-TAKEN = (MEDIA_TYPE, "application/json")
 _USUAL = {
     Role.SYSTEM: Purpose.RECORD_MANAGEMENT,
     Role.OPERATOR: Purpose.RECORD_MANAGEMENT,
@@ -71,10 +71,13 @@ ResourceType = Annotated[str, Path(json_schema_extra={"enum": sorted(R4_TYPES)})
 
 ResourceId = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Za-z0-9\-.]{1,64}$"})]
 
+ContextOf = Callable[..., Awaitable[AccessContext]]
+"""The dependency that yields who asks and why; it raises ``NotAuthenticated`` for strangers."""
+
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def fhir_context(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+def fhir_context(principal_of: Callable[..., Any]) -> ContextOf:
     """The dependency that says who asks and why: headers only, and else the usual purpose of the caller's role."""
     return access_context(principal_of, usual=usual_purpose, stated_by=stated_in_headers)
 
@@ -111,23 +114,6 @@ class FhirResponse(JSONResponse):
     """What OpenAPI takes the media type of FHIR answers from; the answers themselves are bytes as they are kept."""
 
     media_type = MEDIA_TYPE
-
-
-def body_of(resource_type: str = "") -> dict[str, Any]:
-    """What OpenAPI says of a request body: a resource, of one type or of any."""
-    schema = _resource(resource_type)
-    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in TAKEN}}}
-
-
-def answers(resource_type: str = "", **meanings: str) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of answers that carry a resource: ``answers("Bundle", _200="A page")``."""
-    content = {MEDIA_TYPE: {"schema": _resource(resource_type)}}
-    return {name.removeprefix("_"): {"description": text, "content": content} for name, text in meanings.items()}
-
-
-def _resource(resource_type: str) -> dict[str, Any]:
-    kind = {"const": resource_type} if resource_type else {"type": "string"}
-    return {"type": "object", "properties": {"resourceType": kind}, "required": ["resourceType"]}
 
 
 def fhir(content: bytes, status: int = 200, *, version: int = 0, at_ms: int = 0, location: str = "") -> Response:

@@ -28,7 +28,7 @@ from twinward.fhir.search.conditional import Conditions, Match
 from twinward.fhir.search.query import Query
 from twinward.fhir.search.representation import reference_of, shown, with_server_meta
 from twinward.fhir.search.service import Search
-from twinward.twins.errors import VersionMismatch
+from twinward.twins.errors import RecordNotFound, VersionMismatch
 from twinward.twins.models import IfKept, PatientImport, Standing
 from twinward.twins.read.versions import Guard
 from twinward.twins.service import Twins
@@ -183,16 +183,42 @@ class Writes:
         self.twins.require(context, Action.WRITE)
         reference = f"{resource_type}/{resource_id}"
 
-        def once() -> Written:
-            present = self.twins.read_reference(context, reference)
-            # Told already now, to one who has just read that version: not that the change does not fit another one.
-            require_standing(asked, reference, Standing(present.version, present.committed_at_ms))
-            entry = _one_resource(change(shown(present)), resource_type, self.clock)
-            if entry.body.get("id") != resource_id:
-                raise InvalidResource(Issue("value", f"{resource_type}.id", "a patch does not change it"))
-            return self._update(context, entry, asked, found=present.version)
+        return look_again(lambda: self._patch(context, self.twins.read_reference(context, reference), change, asked))
 
-        return look_again(once)
+    def patch_where(
+        self, context: AccessContext, where: Query, change: Callable[[bytes], bytes], *, asked: Preconditions = NONE
+    ) -> Written:
+        """Patch the one resource a condition is true of.
+
+        Raises:
+            SeveralMatch: it is true of more than one.
+            RecordNotFound: it is true of none; nothing is created.
+            AccessDenied, InvalidResource, VersionMismatch, BelongsToAnother: as ``patch``.
+        """
+        self.twins.require(context, Action.WRITE)
+
+        def once() -> Written:
+            match = self._conditions.match(context, where)
+            if match is None:
+                self.twins.search.note(context, None, "no-match")
+                require_standing(asked, where.resource_type, Standing())
+                raise RecordNotFound("no resource is what the condition is true of")
+            return self._patch(context, self._opened(context, match), change, asked)
+
+        with self.twins.conditions:
+            return look_again(once)
+
+    def _patch(
+        self, context: AccessContext, present: Record, change: Callable[[bytes], bytes], asked: Preconditions
+    ) -> Written:
+        """Write what a change makes of a version that was read. Raises ``Moved`` where it is another one by then."""
+        resource_type, _, resource_id = reference_of(present).partition("/")
+        # Told already now, to one who has just read that version: not that the change does not fit another one.
+        require_standing(asked, reference_of(present), Standing(present.version, present.committed_at_ms))
+        entry = _one_resource(change(shown(present)), resource_type, self.clock)
+        if entry.body.get("id") != resource_id:
+            raise InvalidResource(Issue("value", f"{resource_type}.id", "a patch does not change it"))
+        return self._update(context, entry, asked, found=present.version)
 
     def _update(
         self, context: AccessContext, entry: Entry, asked: Preconditions, *, found: int | None = None

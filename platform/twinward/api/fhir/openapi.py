@@ -1,9 +1,16 @@
-"""What the OpenAPI document says of the parameters that FHIR routes read from the query by themselves."""
+"""What the OpenAPI document says of FHIR routes: bodies, answers, and parameters that they read by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
+from twinward.fhir.json.patch import MOST_OPERATIONS
+from twinward.fhir.search.representation import MEDIA_TYPE
+
+TAKEN = (MEDIA_TYPE, "application/json")
+"""Media types of a resource that is sent."""
 
 COUNT = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
@@ -45,3 +52,39 @@ def of_every_request() -> list[dict[str, Any]]:
 
 def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def body_of(resource_type: str = "") -> dict[str, Any]:
+    """What OpenAPI says of a request body: a resource, of one type or of any."""
+    schema = _resource(resource_type)
+    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in TAKEN}}}
+
+
+def answers(resource_type: str = "", **meanings: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of answers that carry a resource: ``answers("Bundle", _200="A page")``."""
+    content = {MEDIA_TYPE: {"schema": _resource(resource_type)}}
+    return {name.removeprefix("_"): {"description": text, "content": content} for name, text in meanings.items()}
+
+
+def _resource(resource_type: str) -> dict[str, Any]:
+    kind = {"const": resource_type} if resource_type else {"type": "string"}
+    return {"type": "object", "properties": {"resourceType": kind}, "required": ["resourceType"]}
+
+
+_PATCH_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST_OPERATIONS,
+    "items": {
+        "type": "object",
+        "properties": {
+            "op": {"enum": ["add", "copy", "move", "remove", "replace", "test"]},
+            "path": {"type": "string"},
+            "from": {"type": "string"},
+            "value": {},
+        },
+        "required": ["op", "path"],
+    },
+}
+PATCH_BODY = {"requestBody": {"required": True, "content": {PATCH: {"schema": _PATCH_SCHEMA}}}}
+"""A JSON Patch (RFC 6902)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Request
@@ -12,17 +11,16 @@ from starlette.concurrency import run_in_threadpool
 from twinward.access.interfaces import AccessContext
 from twinward.api.fhir.context import (
     TYPE_PATH,
+    ContextOf,
     Prefer,
     ResourceType,
-    answers,
     base_of,
     fhir,
 )
-from twinward.api.fhir.parameters import COUNT, ID, taking
+from twinward.api.fhir.openapi import COUNT, ID, answers, taking
 from twinward.api.http.json_body import small_body
 from twinward.api.http.representation import require_acceptable
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.rest import histories
 from twinward.fhir.rest.service import FhirService, resource_type_of
 from twinward.fhir.search.parameters import SUBSETS
 from twinward.fhir.search.query import read_query
@@ -41,21 +39,26 @@ _FORM_BODY = {
 }
 
 
-def add_searching(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
-    """Add them to a router."""
+def add_search(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
+    """Search by address and by form."""
+    _add_search(router, service, context_of)
+    _add_search_by_form(router, service, context_of)
 
-    def page(
-        request: Request,
-        resource_type: str,
-        pairs: list[tuple[str, str]],
-        prefer: str,
-        context: AccessContext,
-    ) -> Response:
-        query = read_query(
-            resource_type_of(resource_type), pairs, lenient="handling=lenient" in prefer, base=base_of(request)
-        )
-        return fhir(service.search.page(context, query, base=base_of(request)))
 
+def _page(
+    service: FhirService,
+    request: Request,
+    resource_type: str,
+    pairs: list[tuple[str, str]],
+    prefer: str,
+    context: AccessContext,
+) -> Response:
+    kind, lenient = resource_type_of(resource_type), "handling=lenient" in prefer
+    query = read_query(kind, pairs, lenient=lenient, base=base_of(request))
+    return fhir(service.search.page(context, query, base=base_of(request)))
+
+
+def _add_search(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
     @router.get(
         TYPE_PATH,
         summary="Search resources of one type",
@@ -68,8 +71,10 @@ def add_searching(router: APIRouter, service: FhirService, context_of: Callable[
         prefer: Prefer = "",
         context: AccessContext = Depends(context_of),
     ) -> Response:
-        return page(request, resource_type, request.query_params.multi_items(), prefer, context)
+        return _page(service, request, resource_type, request.query_params.multi_items(), prefer, context)
 
+
+def _add_search_by_form(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
     @router.post(
         TYPE_PATH + "/_search",
         summary="Search, the parameters in a form",
@@ -85,45 +90,7 @@ def add_searching(router: APIRouter, service: FhirService, context_of: Callable[
         form = await _form(request)
         require_acceptable(request, [value for name, value in form if name == "_format"])
         pairs = request.query_params.multi_items() + form
-        return await run_in_threadpool(page, request, resource_type, pairs, prefer, context)
-
-
-def add_histories(router: APIRouter, service: FhirService, context_of: Callable[..., AccessContext]) -> None:
-    """Add the histories of a type and of all types."""
-
-    def history(request: Request, resource_type: str, context: AccessContext) -> Response:
-        found = service.history_of_all(
-            context,
-            resource_type,
-            base=base_of(request),
-            pairs=request.query_params.multi_items(),
-        )
-        return fhir(found)
-
-    @router.get(
-        "/_history",
-        summary="The versions of all resources, newest first",
-        responses=answers("Bundle", _200="One page of a history Bundle"),
-        openapi_extra=taking(histories.HISTORY_PARAMETERS),
-    )
-    def history_of_system(
-        request: Request,
-        context: AccessContext = Depends(context_of),
-    ) -> Response:
-        return history(request, "", context)
-
-    @router.get(
-        TYPE_PATH + "/_history",
-        summary="The versions of all resources of one type, newest first",
-        responses=answers("Bundle", _200="One page of a history Bundle"),
-        openapi_extra=taking(histories.HISTORY_PARAMETERS),
-    )
-    def history_of_type(
-        request: Request,
-        resource_type: ResourceType,
-        context: AccessContext = Depends(context_of),
-    ) -> Response:
-        return history(request, resource_type, context)
+        return await run_in_threadpool(_page, service, request, resource_type, pairs, prefer, context)
 
 
 async def _form(request: Request) -> list[tuple[str, str]]:
