@@ -7,13 +7,14 @@ commands on the node's machine, who can read every file of the node anyway. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from twinward.access.account_events import Doer, Via
+from twinward.access.account_events import Via
 from twinward.access.account_record import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
-from twinward.access.interfaces import NODE, AccessControl, AccessRequest
+from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role
@@ -30,32 +31,32 @@ class AccountDesk:
         self.accounts = accounts
         self._access = access
 
-    def all(self, by: Doer) -> list[AccountRecord]:
+    def all(self, by: AccessContext) -> list[AccountRecord]:
         """Every account. Looking is an event of its own."""
         self._look(by, (("list", "accounts"),))
         return self.accounts.records()
 
-    def one(self, account: str, by: Doer) -> AccountRecord:
+    def one(self, account: str, by: AccessContext) -> AccountRecord:
         """One account. Looking is an event of its own."""
         self._look(by, (("account", account),))
         return self.accounts.record(account)
 
-    def disable(self, account: str, by: Doer, *, last_officer: bool = False) -> AccountRecord:
+    def disable(self, account: str, by: AccessContext, *, last_officer: bool = False) -> AccountRecord:
         """Let nobody sign in with it, and end at once whoever has. Raises ``LastOfficer`` unless told to."""
 
         self.require_leave(account, by)
         check = None if last_officer else self._require_other_officer
         return self.accounts.change(account, lambda one: one.ended(disabled=True), "disabled", by, check)
 
-    def enable(self, account: str, by: Doer) -> AccountRecord:
+    def enable(self, account: str, by: AccessContext) -> AccountRecord:
         """Let it be used again. What was revoked stays revoked, and what was ended stays ended."""
         return self._change(account, lambda one: one.ended(disabled=False), "enabled", by)
 
-    def end_sessions(self, account: str, by: Doer) -> AccountRecord:
+    def end_sessions(self, account: str, by: AccessContext) -> AccountRecord:
         """End every session, stream and export; its password and tokens stay good."""
         return self._change(account, lambda one: one.ended(), "sessions ended", by)
 
-    def new_token(self, account: str, by: Doer, *, expires_in_days: int | None = None) -> tuple[int, str]:
+    def new_token(self, account: str, by: AccessContext, *, expires_in_days: int | None = None) -> tuple[int, str]:
         """Another bearer token beside those there are: its number, and itself, shown this once."""
         expires_at_ms = self.accounts.in_days(expires_in_days)
         made: list[str] = []
@@ -70,7 +71,7 @@ class AccountDesk:
         record = self._change(account, with_token, "new token", by)
         return record.tokens[-1].number, made[-1]
 
-    def revoke_token(self, account: str, number: int, by: Doer) -> AccountRecord:
+    def revoke_token(self, account: str, number: int, by: AccessContext) -> AccountRecord:
         """Make a token worthless, and end whatever runs by it. Raises ``NotFound``."""
 
         def revoked(record: AccountRecord) -> AccountRecord:
@@ -81,7 +82,7 @@ class AccountDesk:
 
         return self._change(account, revoked, f"token {number} revoked", by)
 
-    def reset_password(self, account: str, password: str, by: Doer) -> AccountRecord:
+    def reset_password(self, account: str, password: str, by: AccessContext) -> AccountRecord:
         """Set a password that somebody else chose: good for signing in once, to choose another."""
 
         def reset(record: AccountRecord) -> AccountRecord:
@@ -91,7 +92,7 @@ class AccountDesk:
         kept = self.accounts.with_password(account, password)
         return self._change(account, reset, "password reset", by)
 
-    def expire_password(self, account: str, by: Doer) -> AccountRecord:
+    def expire_password(self, account: str, by: AccessContext) -> AccountRecord:
         """Have a new password chosen at the next sign-in; whoever is signed in is so no longer."""
 
         def expired(record: AccountRecord) -> AccountRecord:
@@ -101,28 +102,28 @@ class AccountDesk:
 
         return self._change(account, expired, "password expired", by)
 
-    def _look(self, by: Doer, what: Via) -> None:
-        if by.who != NODE:
-            self._access.decide(self._request(by, (*what, *by.via)))
+    def _look(self, by: AccessContext, what: Via) -> None:
+        if by.principal != NODE:
+            self._access.decide(self._request(by, (*what, *by.detail)))
 
-    def _request(self, by: Doer, detail: Via) -> AccessRequest:
-        return AccessRequest(by.who, Action.ACCOUNT, by.purpose, justification=by.justification, detail=tuple(detail))
+    def _request(self, by: AccessContext, detail: Via) -> AccessRequest:
+        return replace(by.request(Action.ACCOUNT), detail=tuple(detail))
 
     def _change(
         self,
         account: str,
         changed: Callable[[AccountRecord], AccountRecord],
         said: str,
-        by: Doer,
+        by: AccessContext,
     ) -> AccountRecord:
         self.require_leave(account, by)
         return self.accounts.change(account, changed, said, by)
 
-    def require_leave(self, account: str, by: Doer) -> None:
+    def require_leave(self, account: str, by: AccessContext) -> None:
         """Raise ``AccessDenied``, logged, where policy does not let somebody change accounts."""
-        request = self._request(by, (("account", account[:64]), *by.via))
-        if by.who != NODE and not self._access.check(request).permitted:
-            self._access.decide(request)  # logs the refusal and raises; what is permitted logs itself
+        request = self._request(by, (("account", account[:64]), *by.detail))
+        if by.principal != NODE:
+            self._access.require(request)  # what is permitted is logged as the change it is
 
     def _require_other_officer(self, record: AccountRecord, others: Iterator[AccountRecord]) -> None:
         if record.role is not Role.OFFICER or record.disabled:

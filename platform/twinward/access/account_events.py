@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from twinward.access.account_record import AccountRecord
-from twinward.access.interfaces import NODE, Principal
+from twinward.access.interfaces import NODE, AccessContext, Principal
 from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
@@ -30,14 +29,8 @@ UNKNOWN = "(unknown)"
 """The agent of a sign-in under a name that is nobody's. No account can be called so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Doer:
-    """Who changes accounts, by what way and why. The node itself stands for whoever can run commands on its machine."""
-
-    who: Principal = NODE
-    via: Via = ()
-    purpose: Purpose = Purpose.COMPLIANCE
-    justification: str = ""
+AT_THE_MACHINE = AccessContext(NODE, Purpose.COMPLIANCE)
+"""Who changes accounts without having one: whoever can run commands on the node's machine. The node stands for them."""
 
 
 class AccountEvents:
@@ -60,12 +53,12 @@ class AccountEvents:
         with suppress(Unavailable):
             self._write(who, Action.SIGN_OUT, "permit", "signed out", via)
 
-    def changed(self, record: AccountRecord, said: str, by: Doer) -> None:
+    def changed(self, record: AccountRecord, said: str, by: AccessContext) -> None:
         """An account is about to change. Raises ``Unavailable`` where it cannot be logged: then it does not."""
-        facts = [("account", record.id), ("change", said), ("its_role", record.role.value), *by.via]
+        facts = [("account", record.id), ("change", said), ("its_role", record.role.value), *by.detail]
         if by.justification:
             facts.append(("justification", by.justification))
-        self._write(by.who, Action.ACCOUNT, "permit", f"account {record.id}: {said}", facts, by.purpose)
+        self._write(by.principal, Action.ACCOUNT, "permit", f"account {record.id}: {said}", facts, by.purpose)
 
     def taken_over(self, records: Sequence[AccountRecord]) -> None:
         """Accounts of an earlier release, for which nothing vouched, count from now on. Raises ``Unavailable``."""

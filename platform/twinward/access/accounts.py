@@ -12,44 +12,28 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.access import passwords
-from twinward.access.account_events import AccountEvents, Doer, Via
+from twinward.access.account_events import AT_THE_MACHINE, AccountEvents, Via
 from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord
 from twinward.access.account_store import AccountStore, Check
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.sessions import Session, Sessions, digest_of
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, NotFound, Unavailable
-from twinward.core.vocabulary import Role, TwinId
+from twinward.core.vocabulary import Purpose, Role, TwinId
 
 PASSWORD_MIN_LENGTH = passwords.MIN_LENGTH
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret
-SESSION_LIFETIME_MS = 8 * 3600 * 1000
-MOST_SESSIONS = 10_000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
-AT_THE_MACHINE = Doer()
 _GENERIC_WORDS = ("twinward", "administrator", "hospital")
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A browser's sign-in: who, and the token that every form must carry back (CSRF).
-
-    ``must_change``: nothing may be done with it but to choose a new password.
-    """
-
-    principal: Principal
-    csrf: str
-    expires_at_ms: int
-    must_change: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +84,7 @@ class Accounts:
     ) -> None:
         self._clock = clock
         self._rules = rules or PasswordRules()
-        self._lock = threading.Lock()
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions = Sessions(clock)
         self._noted: set[tuple[str, int, int]] = set()
         self._decoy = passwords.decoy()
         self._store = AccountStore(path, keys or NobodysKeys(), heads, clock.now_ms(), adopts=adopts)
@@ -142,24 +125,17 @@ class Accounts:
 
     def session(self, session_id: str) -> Session:
         """The session a cookie names. Raises ``SignInRefused`` if it is unknown, expired or was ended."""
-        key = _digest(session_id)
-        session = self._sessions.get(key)
-        if session is None:
-            raise SignInRefused
+        session = self._sessions.find(session_id)
         try:
-            if self._clock.now_ms() >= session.expires_at_ms:
-                raise SignInRefused
             self.require_standing(session.principal)
         except SignInRefused:
-            with self._lock:
-                self._sessions.pop(key, None)
+            self._sessions.end(session_id)
             raise
         return session
 
     def sign_out(self, session_id: str, *, via: Via = ()) -> None:
         """End a session."""
-        with self._lock:
-            session = self._sessions.pop(_digest(session_id), None)
+        session = self._sessions.end(session_id)
         if session is not None:
             self.events.signed_out(session.principal, via)
 
@@ -173,7 +149,7 @@ class Accounts:
         prefix, _, rest = token.partition("_")
         account_id, _, secret = rest.partition("_")
         record = self._store.find(account_id)
-        digest, found = _digest(secret).hex(), None
+        digest, found = digest_of(secret).hex(), None
         for one in record.tokens if record is not None else ():
             if hmac.compare_digest(one.sha256, digest):
                 found = one
@@ -250,8 +226,7 @@ class Accounts:
 
     def sessions_of(self, account_id: str) -> int:
         """How many sessions of an account this process keeps."""
-        with self._lock:
-            return sum(one.principal.id == account_id for one in self._sessions.values())
+        return self._sessions.number_of(account_id)
 
     def password_expires_at_ms(self, record: AccountRecord) -> int | None:
         """When an account's password has to be changed; None for never."""
@@ -271,7 +246,7 @@ class Accounts:
 
     # ---- Changing: each an event in the log before it takes effect ---------------------------------------------------
 
-    def add_person(self, principal: Principal, password: str, *, by: Doer = AT_THE_MACHINE) -> None:
+    def add_person(self, principal: Principal, password: str, *, by: AccessContext = AT_THE_MACHINE) -> None:
         """Add somebody who signs in with a password. Raises ``Conflict`` if the id is taken, ``BadInput`` if weak."""
         record = self._new(principal)
         self._require_strong(password, record)
@@ -282,7 +257,7 @@ class Accounts:
         principal: Principal,
         *,
         expires_at_ms: int | None = None,
-        by: Doer = AT_THE_MACHINE,
+        by: AccessContext = AT_THE_MACHINE,
     ) -> str:
         """Add a system or vendor; return its bearer token, which is shown this once and kept only as a hash."""
         token, kept = self.new_token(principal.id, 1, expires_at_ms)
@@ -294,7 +269,7 @@ class Accounts:
         account_id: str,
         changed: Callable[[AccountRecord], AccountRecord],
         said: str,
-        by: Doer,
+        by: AccessContext,
         check: Check | None = None,
     ) -> AccountRecord:
         """Change an account, as it is at that moment, once an event says so. Raises ``NotFound``, ``Unavailable``.
@@ -314,7 +289,9 @@ class Accounts:
         if expires_at_ms is not None and expires_at_ms <= now_ms:
             raise BadInput("a token that has expired already is of no use", hint="give a later time")
         secret = secrets.token_urlsafe(32)
-        kept = TokenRecord(number=number, sha256=_digest(secret).hex(), made_at_ms=now_ms, expires_at_ms=expires_at_ms)
+        kept = TokenRecord(
+            number=number, sha256=digest_of(secret).hex(), made_at_ms=now_ms, expires_at_ms=expires_at_ms
+        )
         return f"{TOKEN_PREFIX}_{account_id}_{secret}", kept
 
     def change_password(self, session: Session, present: str, new: str, *, via: Via = ()) -> str:
@@ -331,7 +308,7 @@ class Accounts:
         if passwords.normalised(present) == passwords.normalised(new):
             raise BadInput("this is the password there is already", hint="choose another one")
         kept = self.with_password(record.id, new)
-        said, by = "password changed", Doer(session.principal, via)
+        said, by = "password changed", AccessContext(session.principal, Purpose.COMPLIANCE, detail=tuple(via))
         return self._begin(self.change(record.id, lambda one: one.ended(**kept, must_change=False), said, by))
 
     def close(self) -> None:
@@ -345,14 +322,7 @@ class Accounts:
         now_ms = self._clock.now_ms()
         expiry = self.password_expires_at_ms(record)
         must_change = record.must_change or (expiry is not None and now_ms >= expiry)
-        session_id = secrets.token_urlsafe(32)
-        session = Session(record.principal(), secrets.token_urlsafe(16), now_ms + SESSION_LIFETIME_MS, must_change)
-        with self._lock:
-            self._sessions = {key: one for key, one in self._sessions.items() if now_ms < one.expires_at_ms}
-            while len(self._sessions) >= MOST_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[_digest(session_id)] = session
-        return session_id
+        return self._sessions.begin(record.principal(), must_change=must_change)
 
     def _new(self, principal: Principal) -> AccountRecord:
         if principal.role is Role.NODE:
@@ -368,14 +338,10 @@ class Accounts:
         about = (record.id, record.name, record.unit, record.role.value, *self._rules.about, *_GENERIC_WORDS)
         passwords.require_strong(password, about)
 
-    def _add(self, record: AccountRecord, said: str, by: Doer) -> None:
+    def _add(self, record: AccountRecord, said: str, by: AccessContext) -> None:
         self._store.add(record, lambda: self.events.changed(record, said, by))
 
     def _note_use(self, account_id: str, token: int) -> None:
         use = (account_id, token, self._clock.now_ms() // DAY_MS)
         if use not in self._noted and self._store.note_use(*use):
             self._noted = {one for one in self._noted if one[2] == use[2]} | {use}
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -7,14 +7,13 @@ makes nobody new. Each call is an event of the log.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinward.access.account_desk import AccountDesk, account_json
-from twinward.access.account_events import Doer
 from twinward.access.account_record import AccountRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
@@ -27,7 +26,7 @@ AccountPath = Annotated[str, Path(pattern=_ID, description="An account's id.")]
 TokenPath = Annotated[int, Path(ge=1, le=1000, description="A token's number.")]
 
 
-_DoerOf = Callable[..., Coroutine[Any, Any, Doer]]
+_DoerOf = Callable[..., Coroutine[Any, Any, AccessContext]]
 
 
 class _Body(BaseModel):
@@ -67,9 +66,9 @@ def accounts_router(desk: AccountDesk, principal_of: Callable[..., Any]) -> APIR
     router = APIRouter(prefix="/api/1/accounts", tags=["Accounts"])
     context_of = access_context(principal_of, Purpose.COMPLIANCE)
 
-    async def doer(request: Request, context: AccessContext = Depends(context_of)) -> Doer:
+    async def doer(request: Request, context: AccessContext = Depends(context_of)) -> AccessContext:
         via = (("via", "api"), ("address", address_of(request)))
-        return Doer(context.principal, via, context.purpose, context.justification)
+        return replace(context, detail=via)
 
     _add_looks(router, _Accounts(desk), doer)
     _add_standing(router, _Accounts(desk), doer)
@@ -82,11 +81,11 @@ def _add_looks(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
     desk, shown = known.desk, known.shown
 
     @router.get("", summary="Every account; for officers")
-    def accounts(by: Doer = Depends(doer)) -> dict[str, Any]:
+    def accounts(by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return {"accounts": [shown(one) for one in desk.all(by)]}
 
     @router.get("/{account}", summary="One account; for officers")
-    def account(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
+    def account(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.one(account, by))
 
 
@@ -100,7 +99,7 @@ def _add_standing(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
     )
     def disable(
         account: AccountPath,
-        by: Doer = Depends(doer),
+        by: AccessContext = Depends(doer),
         body: Sent = Depends(small_body),
     ) -> dict[str, Any]:
         desk.require_leave(account, by)
@@ -108,11 +107,11 @@ def _add_standing(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
         return shown(desk.disable(account, by, last_officer=how.last_officer))
 
     @router.post("/{account}/enable", summary="Let an account be used again; for officers")
-    def enable(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
+    def enable(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.enable(account, by))
 
     @router.post("/{account}/end-sessions", summary="End sessions, streams and exports of an account; for officers")
-    def end_sessions(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
+    def end_sessions(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.end_sessions(account, by))
 
 
@@ -127,7 +126,7 @@ def _add_tokens(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
     )
     def new_token(
         account: AccountPath,
-        by: Doer = Depends(doer),
+        by: AccessContext = Depends(doer),
         body: Sent = Depends(small_body),
     ) -> dict[str, Any]:
         desk.require_leave(account, by)
@@ -136,7 +135,7 @@ def _add_tokens(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
         return {"account": account, "number": number, "token": token}
 
     @router.delete("/{account}/tokens/{number}", summary="Revoke a token and end what runs by it; for officers")
-    def revoke(account: AccountPath, number: TokenPath, by: Doer = Depends(doer)) -> dict[str, Any]:
+    def revoke(account: AccountPath, number: TokenPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.revoke_token(account, number, by))
 
 
@@ -150,7 +149,7 @@ def _add_passwords(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
     )
     def reset(
         account: AccountPath,
-        by: Doer = Depends(doer),
+        by: AccessContext = Depends(doer),
         body: Sent = Depends(small_body),
     ) -> dict[str, Any]:
         desk.require_leave(account, by)
@@ -158,5 +157,5 @@ def _add_passwords(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
         return shown(desk.reset_password(account, new.password, by))
 
     @router.post("/{account}/expire-password", summary="Have a new password chosen at the next sign-in; for officers")
-    def expire(account: AccountPath, by: Doer = Depends(doer)) -> dict[str, Any]:
+    def expire(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.expire_password(account, by))

@@ -13,10 +13,11 @@ import typer
 from twinward.cli.opening import node_at, typed_by
 from twinward.cli.screen import HomeOption, JsonOption, ask_secret, read_secret_input, say, show_json, show_table, table
 from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
-    from twinward.access.account_events import Doer
     from twinward.access.account_record import AccountRecord
+    from twinward.access.interfaces import AccessContext
     from twinward.node import Node
 
 app = typer.Typer(help="See accounts; disable them, revoke tokens, reset passwords.", no_args_is_help=True)
@@ -232,16 +233,17 @@ def password_of(file: Path | None) -> str:
 
 
 @contextmanager
-def _desk(home: Path | None, by: str | None, *, as_json: bool) -> Iterator[tuple[Node, Doer]]:
+def _desk(home: Path | None, by: str | None, *, as_json: bool) -> Iterator[tuple[Node, AccessContext]]:
     with node_at(home, as_json=as_json) as node:
         yield node, doer_at(node, by)
 
 
-def doer_at(node: Node, by: str | None = None) -> Doer:
+def doer_at(node: Node, by: str | None = None) -> AccessContext:
     """Who changes accounts at this machine: an officer, if one is named, else whoever types. Raises ``NotFound``."""
-    from twinward.access.account_events import Doer
+    from twinward.access.interfaces import NODE, AccessContext
 
-    return Doer(via=typed_by()) if by is None else Doer(node.accounts.named(by), typed_by())
+    who = NODE if by is None else node.accounts.named(by)
+    return AccessContext(who, Purpose.COMPLIANCE, detail=typed_by())
 
 
 def _json(node: Node, record: AccountRecord) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
-from twinward.access.accounts import Session
 from twinward.access.emergencies import Emergencies
 from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency
 from twinward.access.justification import MAX_CHARS
+from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
 from twinward.core.clock import iso

@@ -12,9 +12,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from twinward.access.accounts import Session
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
+from twinward.access.sessions import Session
 from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
 from twinward.audit.exports import ExportFormat

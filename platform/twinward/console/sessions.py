@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from twinward.access.account_events import Doer
-from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts, Session
+from twinward.access.accounts import Accounts
 from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
+from twinward.access.interfaces import AccessContext
+from twinward.access.sessions import SESSION_LIFETIME_MS, Session
 from twinward.api.http.caller import address_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Purpose, Role
 
 PATH = "/console"
 _HOST_ONLY = "__Host-"
@@ -133,7 +134,8 @@ class Sessions:
     def end_everywhere(self, request: Request, response: Response) -> None:
         """End the officer's sessions in every browser, and whatever runs by her tokens."""
         who = self.officer(request, changing=True).principal
-        self.accounts.change(who.id, lambda one: one.ended(), "sessions ended", Doer(who, _via(request)))
+        by = AccessContext(who, Purpose.COMPLIANCE, detail=_via(request))
+        self.accounts.change(who.id, lambda one: one.ended(), "sessions ended", by)
         self._cookies(request).drop(response, SESSION_COOKIE)
 
     def new_form(self) -> str:

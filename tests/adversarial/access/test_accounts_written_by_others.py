@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.cli.conftest import PASSWORD, run
 from twinward.access import passwords
-from twinward.access.account_events import Doer
+from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.audit.events.codec import decode
@@ -66,11 +66,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
     node = create_node(Settings(home=path), clock=FixedClock())
     node.accounts.add_person(Principal("olga", Role.OFFICER), PASSWORD)
     token = node.accounts.add_system(Principal("dr-lee", Role.CLINICIAN))
-    number, revoked = node.account_desk.new_token("dr-lee", Doer())
+    number, revoked = node.account_desk.new_token("dr-lee", AT_THE_MACHINE)
     node.close()
     shutil.copyfile(path / "accounts.db", before)
     with open_node(path) as again:
-        again.account_desk.revoke_token("dr-lee", number, Doer())
+        again.account_desk.revoke_token("dr-lee", number, AT_THE_MACHINE)
     return Home(path, before, token, revoked)
 
 

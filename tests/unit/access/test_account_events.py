@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinward.access.account_events import MOST_REFUSALS, UNKNOWN, WINDOW_MS, Doer
+from twinward.access.account_events import AT_THE_MACHINE, MOST_REFUSALS, UNKNOWN, WINDOW_MS
 from twinward.access.accounts import Accounts, PasswordRules
 from twinward.access.errors import SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessRequest, Principal
@@ -79,7 +79,7 @@ def test_a_log_that_is_down_lets_nobody_sign_in_and_changes_nothing(accounts: Ac
     with pytest.raises(Unavailable):
         accounts.add_system(Principal("acme", Role.VENDOR))
     with pytest.raises(Unavailable):
-        accounts.change("olga", lambda one: one.ended(disabled=True), "disabled", Doer())
+        accounts.change("olga", lambda one: one.ended(disabled=True), "disabled", AT_THE_MACHINE)
     assert accounts.records() == before
     with pytest.raises(SignInRefused):
         accounts.sign_in("olga", "wrong")
@@ -159,8 +159,8 @@ def test_two_processes_have_one_truth(accounts: Accounts, tmp_path: Path, clock:
     session = accounts.sign_in("olga", PASSWORD)
     token = other.add_system(Principal("acme", Role.VENDOR))
     principal = accounts.by_token(token)
-    other.change("olga", lambda one: one.ended(), "sessions ended", Doer())
-    other.change("acme", lambda one: one.ended(disabled=True), "disabled", Doer())
+    other.change("olga", lambda one: one.ended(), "sessions ended", AT_THE_MACHINE)
+    other.change("acme", lambda one: one.ended(disabled=True), "disabled", AT_THE_MACHINE)
     with pytest.raises(SignInRefused):
         accounts.session(session)
     with pytest.raises(SignInRefused):
@@ -200,6 +200,6 @@ def test_a_permit_outlives_no_sign_in(accounts: Accounts, clock: FixedClock) -> 
     request = AccessRequest(accounts.named("olga"), Action.AUDIT, Purpose.COMPLIANCE)
     permit = authority.issue(request, 0)
     authority.require(permit, action=Action.AUDIT, twin=None, category=None)
-    accounts.change("olga", lambda one: one.ended(disabled=True), "disabled", Doer())
+    accounts.change("olga", lambda one: one.ended(disabled=True), "disabled", AT_THE_MACHINE)
     with pytest.raises(SignInEnded, match="disabled"):
         authority.require(permit, action=Action.AUDIT, twin=None, category=None)

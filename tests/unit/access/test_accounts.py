@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from twinward.access.accounts import SESSION_LIFETIME_MS, Accounts
+from twinward.access.accounts import Accounts
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
+from twinward.access.sessions import SESSION_LIFETIME_MS
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, Conflict, StoreAltered
 from twinward.core.vocabulary import Role
