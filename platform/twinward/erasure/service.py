@@ -116,13 +116,11 @@ class Erasures:
         named = [_twin_of(request) for request in requests]
         if len(set(named)) != len(named):
             raise BadInput("a twin is named twice: give it once, with every category that is to be shredded")
-        for request in requests:
-            if not self._access.check(request).permitted:
-                self._access.decide(request)  # logs the refusal and raises, before anything else is decided
+        self._access.require(*requests)  # before anything else is decided
         doomed = []
-        for twin, request in zip(named, requests, strict=True):
-            order = self._sealed_order(request, self._access.decide(request).log_index)
-            doomed.append(PendingShred(twin, with_derived(request.categories), order))
+        for twin, permit in zip(named, self._access.decide_all(requests), strict=True):
+            order = self._sealed_order(permit.request, permit.log_index)
+            doomed.append(PendingShred(twin, with_derived(permit.request.categories), order))
         self._keyring.shred_all(doomed)
         for one in doomed:
             if not one.categories:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
 from twinward.access.consent_entry import parse_provisions
 from twinward.access.errors import AccessDenied, ConsentInvalid, PermitInvalid, PermitWithdrawn, PolicyInvalid
-from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Principal
+from twinward.access.interfaces import NODE, AccessContext, AccessRequest, Permit, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
@@ -451,3 +451,96 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing(role: Role, action: Action,
 
 
 POLICY = Policy.load()
+
+
+# --- asking: how decisions are put together ------------------------------------------------------------------------
+
+
+def decisions(house: House) -> list[str]:
+    return [event.decision for event in house.trail.events]
+
+
+def deny_vitals(house: House) -> None:
+    house.consents.put(ANN, (Provision(effect="deny", categories=(Category.VITALS,)),))
+
+
+def test_a_context_asks_with_all_that_it_carries() -> None:
+    context = AccessContext(CLINICIAN, Purpose.EMERGENCY, "found unconscious", (("via", "api"),))
+    asked = context.request(Action.READ, ANN, [Category.LABS], detail=(("search", "Observation"),))
+    detail = (("via", "api"), ("search", "Observation"))
+    labs = frozenset({Category.LABS})
+    assert asked == AccessRequest(CLINICIAN, Action.READ, Purpose.EMERGENCY, ANN, labs, "found unconscious", detail)
+
+
+def test_require_logs_what_it_refuses_and_nothing_else(house: House) -> None:
+    house.access.require(read(), read(BEN))
+    assert decisions(house) == []
+    with pytest.raises(AccessDenied) as refusal:
+        house.access.require(read(), replace(read(), principal=VENDOR), replace(read(), principal=RESEARCHER))
+    assert (decisions(house), refusal.value.log_index) == (["deny"], 0)
+    assert house.trail.events[0].agent == "acme"
+
+
+def test_require_any_is_content_with_one(house: House) -> None:
+    refused = replace(read(), principal=VENDOR)
+    house.access.require_any(refused, read())
+    assert decisions(house) == []
+    with pytest.raises(AccessDenied):
+        house.access.require_any(refused, refused)
+    assert decisions(house) == ["deny"]
+
+
+def test_decide_all_gives_every_permit_or_raises(house: House) -> None:
+    permits = house.access.decide_all([read(), read(BEN)])
+    assert [permit.request.twin for permit in permits] == [ANN, BEN]
+    assert house.access.decide_all([]) == []
+    with pytest.raises(AccessDenied):
+        house.access.decide_all([read(), replace(read(), principal=VENDOR)])
+
+
+def test_decide_part_leaves_out_what_is_refused_and_asks_for_all_where_all_is(house: House) -> None:
+    deny_vitals(house)
+    (permit,) = house.access.decide_part(read(ANN, Category.LABS, Category.VITALS))
+    assert permit.request.categories == {Category.LABS}
+    assert decisions(house) == ["permit"]
+    with pytest.raises(AccessDenied):
+        house.access.decide_part(read(ANN, Category.VITALS))
+    assert house.trail.events[-1].categories == (Category.VITALS,)
+
+
+def test_decide_parts_passes_over_refusals_and_logs_them(house: House) -> None:
+    deny_vitals(house)
+    asked = [read(ANN, Category.VITALS), read(BEN, Category.LABS)]
+    assert [permit.request.twin for permit in house.access.decide_parts(asked)] == [BEN]
+    assert decisions(house) == ["deny", "permit"]
+
+
+def test_decide_permitted_tries_nothing_that_a_dry_run_refuses(house: House) -> None:
+    deny_vitals(house)
+    asked = [read(ANN, Category.VITALS), read(BEN, Category.LABS)]
+    assert [permit.request.twin for permit in house.access.decide_permitted(asked)] == [BEN]
+    assert decisions(house) == ["permit"]
+
+
+def test_further_categories_are_decided_one_by_one(house: House) -> None:
+    deny_vitals(house)
+    permit = house.access.decide(read())
+    further = house.access.decide_further(permit, [Category.VITALS, Category.NOTES])
+    assert [one.request.categories for one in further] == [{Category.NOTES}]
+    assert sorted(decisions(house)[1:]) == ["deny", "permit"]
+
+
+def test_what_is_opened_late_is_decided_anew_where_consent_changed(house: House) -> None:
+    asked = read(ANN, Category.LABS, Category.VITALS)
+    permit = house.access.decide(asked)
+
+    def look(by: Permit) -> frozenset[Category]:
+        for category in by.request.categories:
+            house.authority.require(by, action=Action.READ, twin=ANN, category=category)
+        return by.request.categories
+
+    assert house.access.opened(permit, look) == [asked.categories]
+    deny_vitals(house)
+    assert house.access.opened(permit, look) == [{Category.LABS}]
+    house.consents.put(ANN, (Provision(effect="deny"),))
+    assert house.access.opened(permit, look) == []
