@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from twinward_ledger.completeness.interfaces import LoggedHead, MapView
+from twinward_ledger.completeness.interfaces import LoggedHead, MapView, Page
 from twinward_ledger.completeness.map import Subject
-from twinward_ledger.completeness.page import Page
 
 
 @dataclass

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from twinward_ledger.completeness.interfaces import MapView
+from twinward_ledger.completeness.interfaces import MapView, Page
 from twinward_ledger.completeness.map import (
     EMPTY,
     LABEL_BYTES,
@@ -25,7 +25,6 @@ from twinward_ledger.completeness.map import (
     join,
 )
 from twinward_ledger.completeness.memory import MemoryMap
-from twinward_ledger.completeness.page import Page
 from twinward_ledger.errors import LogCorrupt
 from twinward_ledger.merkle import EMPTY_ROOT
 

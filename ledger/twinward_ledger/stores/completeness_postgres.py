@@ -13,9 +13,8 @@ from typing import Any, Final
 
 import psycopg
 
-from twinward_ledger.completeness.interfaces import LoggedHead, MapView
+from twinward_ledger.completeness.interfaces import LoggedHead, MapView, Page
 from twinward_ledger.completeness.map import MapHead, Subject
-from twinward_ledger.completeness.page import Page
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.completeness_sqlite import bounds, subject_of

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from twinward_ledger.completeness.interfaces import LoggedHead, MapView
+from twinward_ledger.completeness.interfaces import LoggedHead, MapView, Page
 from twinward_ledger.completeness.map import LABEL_BYTES, MapHead, Subject
-from twinward_ledger.completeness.page import Page
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.merkle import HASH_BYTES
 from twinward_ledger.storage import sqlite_files

@@ -25,8 +25,7 @@ from twinward.access.errors import AccessDenied, EmergencyOver, TooManyEmergenci
 from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.process_lock import process_lock
-from twinward.audit.break_glass.log import BreakGlassLog
-from twinward.audit.interfaces import AuditTrail
+from twinward.audit.interfaces import AuditTrail, BreakGlassTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
@@ -122,7 +121,7 @@ class Emergencies:
 
     def __init__(
         self,
-        log: BreakGlassLog,
+        log: BreakGlassTrail,
         trail: AuditTrail,
         guard: PermitAuthority,
         clock: Clock,

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from twinward.audit.break_glass.log import Noted
+from twinward.audit.models import Noted
 from twinward.core.clock import iso
 from twinward.core.vocabulary import TwinId
 

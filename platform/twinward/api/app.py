@@ -18,7 +18,6 @@ from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router
 from twinward.api.twins.records import twin_records_router
 from twinward.api.twins.targets import twin_targets_router
-from twinward.audit.events.write_index import WriteIndex
 from twinward.fhir.rest.service import FhirService
 from twinward.node import Node
 from twinward.node.readiness import Readiness, readiness_of
@@ -48,8 +47,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
     principal_of = heeding(principal_of)  # FHIR's routes see to it themselves
     streams, standing = EventStreams(), node.accounts.require_standing
-    writes = WriteIndex(node.log, node.audit.sealer)
-    app.include_router(twins_router(node.twins, node.access, writes, streams, principal_of, standing))
+    app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.cohort, node.access, principal_of))

@@ -21,7 +21,6 @@ from twinward.api.http.caller import access_context
 from twinward.api.http.representation import accept_of, acceptable
 from twinward.audit.exports import ENDINGS, MEDIA_TYPES, ExportFormat, Printing, render
 from twinward.audit.models import Filters
-from twinward.audit.proofs.proofs import consistency_file
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import Clock
@@ -161,7 +160,7 @@ def _add_proofs(router: APIRouter, examined: _Examination, context_of: _ContextO
     ) -> Response:
         examined.permit(context, "consistency")
         size = audit.status().signed_size if new is None else new
-        proof = consistency_file(audit.log.origin, old, size, audit.proofs.consistency(old, size))
+        proof = audit.proofs.consistency_file(old, size)
         return Response(proof, media_type="application/json")
 
 

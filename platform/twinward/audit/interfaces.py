@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from twinward.audit.models import AccessEvent, Head, LoggedEvent
+from twinward.audit.models import AccessEvent, Head, LoggedEvent, Noted
 from twinward.core.vocabulary import TwinId
 
 
@@ -41,6 +41,26 @@ class EmergencyTrail(Protocol):
 
     def record_emergency(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
         """As ``AuditTrail.record``; an index below zero is a place in the journal. Raises ``Unavailable``."""
+        ...
+
+
+class BreakGlassTrail(Protocol):
+    """Break-glass events read back: what ``twinward.access.emergencies`` knows. It writes through the trail."""
+
+    def size(self) -> int:
+        """How many entries the log has. Raises ``Unavailable``."""
+        ...
+
+    def between(self, start: int, stop: int) -> list[Noted]:
+        """Those of ``start <= index < stop``, oldest first. Raises ``Unavailable``, ``LogTampered``."""
+        ...
+
+    def waiting(self) -> list[Noted]:
+        """Those that wait in the journal for the log, oldest first."""
+        ...
+
+    def salt(self, leaf_hash: bytes) -> bytes:
+        """16 bytes that only this hospital can compute: without them nobody can tell what a commitment is to."""
         ...
 
 

@@ -59,6 +59,15 @@ class Head:
     mac: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """One break-glass event; ``index`` is None while it waits in the journal."""
+
+    index: int | None
+    leaf_hash: bytes
+    event: AccessEvent = field(repr=False)
+
+
 class RowState(StrEnum):
     """What became of an event's body."""
 

@@ -17,6 +17,7 @@ from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward.audit.break_glass.journal_replay import JournalReplay
 from twinward.audit.errors import ClockNotBelieved, EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
 from twinward.audit.events.sealer import EventSealer
+from twinward.audit.events.write_index import WriteIndex
 from twinward.audit.interfaces import EventKeys
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.audit.proofs.completeness import Completeness
@@ -55,6 +56,7 @@ class Audit:
     Attributes:
         sealer: makes entries of events, and opens them.
         completeness: the completeness map; None where none is kept.
+        writes: which twins were written to.
         proofs: what is proven to others.
     """
 
@@ -79,6 +81,7 @@ class Audit:
         self.journal = journal
         self._journal_waits = journal is not None
         """Whether something may wait in the journal: what an earlier process left, and what this one kept since."""
+        self.writes = WriteIndex(log, self.sealer)
         self.proofs = Proofs(log, anchors, self.sealer, self.completeness)
         self._verification = Verification(log, self.sealer, self.completeness, anchors.notes)
 
@@ -140,13 +143,13 @@ class Audit:
             self._journal_waits = True
             return kept
 
-    def bring_in(self, journal: BreakGlassJournal) -> int:
-        """Append to the log whatever waits in a journal of its, each exactly once. Returns how many waited.
+    def bring_in_copy(self, path: Path) -> int:
+        """Append to the log what waits in a copy of its journal, each event exactly once. Returns how many waited.
 
         Raises:
-            LogNotWritten: the log or the journal does not answer; they wait on.
+            LogNotWritten: the log or the copy does not answer; they wait on.
         """
-        return self._replay(journal).bring_in()
+        return 0 if self.journal is None else self._replay(self.journal.copy_at(path)).bring_in()
 
     def checkpoint_and_anchor(self) -> AnchorOutcome:
         """Log the completeness map, sign the log, have it cosigned, anchor it.
@@ -224,7 +227,7 @@ class Audit:
             return
         self._journal_waits, done = False, False  # before: what another thread keeps meanwhile sets it again
         try:
-            self.bring_in(self.journal)
+            self._replay(self.journal).bring_in()
             done = True
         finally:
             self._journal_waits = self._journal_waits or not done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twinward.audit.models import Head
 from twinward_crypto.errors import InvalidSignature
@@ -16,6 +16,9 @@ from twinward_ledger.stores.anchor_journal import Trouble
 
 if TYPE_CHECKING:
     from twinward_ledger.anchoring.anchorer import Anchorer
+
+MAX_JOURNAL_BYTES: Final = 16 << 20
+"""How large the break-glass journal's file may be."""
 
 
 @dataclass(frozen=True, slots=True)

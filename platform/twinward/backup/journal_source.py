@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinward.audit.break_glass.journal import MAX_BYTES
+from twinward.audit.status import MAX_JOURNAL_BYTES
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import CannotFreeze
 from twinward.backup.manifest import PLAIN
@@ -35,7 +35,7 @@ class JournalSource:
         """Read it, at most as much as a journal can hold. Raises ``CannotFreeze``."""
         try:
             with self._path.open("rb") as file:
-                self._content = file.read(MAX_BYTES)
+                self._content = file.read(MAX_JOURNAL_BYTES)
         except FileNotFoundError:
             self._content = b""
         except OSError as error:

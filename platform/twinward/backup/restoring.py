@@ -19,7 +19,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward.backup import archive, manifest, sqlite_source
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
 from twinward.backup.key_folders import KeysAtHand
@@ -218,7 +217,7 @@ def _mark(staging: Path, path: Path, found: Manifest, settings: Settings, clock:
 def _bring_in(node: Node, waiting: Path, copy: Path) -> None:
     """Log, in the restored home, the emergencies that wait in the one it replaces: often why somebody restores."""
     shutil.copyfile(waiting, copy)
-    node.audit.bring_in(BreakGlassJournal(copy, node.identity.log_signer(node.settings.origin)))
+    node.audit.bring_in_copy(copy)
     for one in copy.parent.glob(f"{copy.name}*"):  # an altered one stays where it was: in the home that is set aside
         one.unlink()
 

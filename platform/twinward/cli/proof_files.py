@@ -104,10 +104,8 @@ def consistency(
     Example: twinward audit consistency 120 480 --out growth.json
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.audit.proofs.proofs import consistency_file
-
         to = OutputFile(target, as_json=as_json)
-        to.write(consistency_file(node.log.origin, old, new, node.audit.proofs.consistency(old, new)))
+        to.write(node.audit.proofs.consistency_file(old, new))
         shown: dict[str, object] = {"old": old, "new": new, "file": str(to)}
         to.report(shown, f"the log's growth from {old} to {new} entries proven in {to}")
 

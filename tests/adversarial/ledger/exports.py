@@ -13,7 +13,6 @@ from tests.first_kek import with_first_kek
 from tests.integration.audit.test_audit_trail import ANNA, BERT, EVENT, NO_TWIN
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.permits import PermitAuthority
-from twinward.audit.proofs.proofs import consistency_file
 from twinward.audit.proofs.trust import Trust
 from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
@@ -85,7 +84,7 @@ def make(folder: Path) -> Exports:
     audit.checkpoint_and_anchor()
     later, new = report(ANNA), audit.status().signed_size
     keyring.shred(BERT)
-    growth = consistency_file(consortium.log.origin, old, new, audit.proofs.consistency(old, new))
+    growth = audit.proofs.consistency_file(old, new)
     state = consortium.anchor
     assert state is not None
     trust = Trust.of(

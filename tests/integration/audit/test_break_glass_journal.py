@@ -111,7 +111,7 @@ def test_it_is_its_owners_alone_and_bounded(
     log = Log()
     log.replay(journal)
     journal.append([entry(3)], 0)
-    monkeypatch.setattr(module, "MAX_BYTES", path.stat().st_size + 10)
+    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", path.stat().st_size + 10)
     with pytest.raises(LogNotWritten, match="full"):
         journal.append([entry(4)], 0)
 

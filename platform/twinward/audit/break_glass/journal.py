@@ -29,13 +29,12 @@ from typing import Final
 
 from twinward.audit.break_glass.records import JournalRecords, Scan
 from twinward.audit.errors import LogNotWritten
-from twinward.audit.status import JournalState, Replayed
+from twinward.audit.status import MAX_JOURNAL_BYTES, JournalState, Replayed
 from twinward.core.private_files import write_private
 from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.store import Entry
 
 MAX_RECORDS: Final = 2000
-MAX_BYTES: Final = 16 << 20
 
 Append = Callable[[Sequence[Entry]], Sequence[int]]
 """Puts entries into the log durably, all or none, and gives their indices."""
@@ -54,10 +53,15 @@ class BreakGlassJournal:
 
     def __init__(self, path: Path, signer: NoteSigner) -> None:
         self._path = path
+        self._signer = signer
         self._records = JournalRecords(signer)
         self._mutex = threading.Lock()
         self._seen: tuple[tuple[int, ...], Scan] | None = None
         self._next_seq = 0  # at least: what this process has given out
+
+    def copy_at(self, path: Path) -> BreakGlassJournal:
+        """The journal in a copy of this one's file."""
+        return BreakGlassJournal(path, self._signer)
 
     def append(self, entries: Sequence[Entry], at_ms: int) -> range:
         """Keep entries durably, all or none; return their numbers in the journal.
@@ -70,7 +74,7 @@ class BreakGlassJournal:
             first = max(scan.next_seq, self._next_seq)
             seqs = range(first, first + len(entries))
             data = self._records.events(scan, seqs, at_ms, entries)
-            if len(scan.kept) + len(entries) > MAX_RECORDS or scan.end + len(data) > MAX_BYTES:
+            if len(scan.kept) + len(entries) > MAX_RECORDS or scan.end + len(data) > MAX_JOURNAL_BYTES:
                 raise LogNotWritten(
                     f"the break-glass journal is full: {len(scan.kept)} accesses wait in it", hint="bring the log back"
                 )
@@ -132,8 +136,8 @@ class BreakGlassJournal:
         identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if self._seen is None or self._seen[0] != identity:
             with self._path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            self._seen = identity, self._records.read(data) if len(data) <= MAX_BYTES else Scan(altered=True)
+                data = file.read(MAX_JOURNAL_BYTES + 1)
+            self._seen = identity, self._records.read(data) if len(data) <= MAX_JOURNAL_BYTES else Scan(altered=True)
         return self._seen[1]
 
     def _sound(self) -> Scan:

@@ -6,13 +6,11 @@ log is the one place where they are: what every process knows of emergencies it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward.audit.errors import EventNotLoggable, LogNotWritten, LogTampered, ledger_translated
 from twinward.audit.events import codec
 from twinward.audit.events.sealer import EventSealer
-from twinward.audit.models import AccessEvent
+from twinward.audit.models import Noted
 from twinward.core.vocabulary import Action
 from twinward_ledger import merkle
 from twinward_ledger.log.log import Log
@@ -21,17 +19,8 @@ from twinward_ledger.log.store import Entry
 _PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """One break-glass event; ``index`` is None while it waits in the journal."""
-
-    index: int | None
-    leaf_hash: bytes
-    event: AccessEvent = field(repr=False)
-
-
 class BreakGlassLog:
-    """What ``twinward.access.emergencies`` reads; it writes through the audit trail like everybody.
+    """Implements ``BreakGlassTrail``.
 
     Args:
         log: the log.

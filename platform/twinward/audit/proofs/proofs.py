@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Final
 
 from twinward.audit.errors import NoSuchEvent, ledger_translated
@@ -90,6 +89,18 @@ class Proofs:
         with ledger_translated():
             return self._log.prove_consistency(old, new)
 
+    def consistency_file(self, old: int, new: int) -> bytes:
+        """The same as RFC 8785 JSON that ``twinward-verify --consistency`` reads. Raises as ``consistency``."""
+        path = [base64.b64encode(node).decode() for node in self.consistency(old, new)]
+        said = {
+            "format": CONSISTENCY_FORMAT,
+            "origin": self._log.origin,
+            "old": str(old),
+            "new": str(new),
+            "path": path,
+        }
+        return canonicalize(said)
+
     def _covering(self, index: int) -> tuple[int, bytes, AnchorRecord | None]:
         """The first anchored checkpoint that covers an entry; failing that, the newest one signed."""
         anchored = self._anchors.covering(index)
@@ -114,11 +125,3 @@ class Proofs:
 
     def _place(self, index: int, leaf: bytes, size: int) -> LoggedLeaf:
         return LoggedLeaf(index, leaf, tuple(self._log.prove_inclusion(index, size)))
-
-
-def consistency_file(origin: str, old: int, new: int, path: Sequence[bytes]) -> bytes:
-    """A consistency proof as a file: RFC 8785 JSON that ``twinward-verify --consistency`` reads."""
-    nodes = [base64.b64encode(node).decode() for node in path]
-    return canonicalize(
-        {"format": CONSISTENCY_FORMAT, "origin": origin, "old": str(old), "new": str(new), "path": nodes}
-    )

@@ -127,6 +127,12 @@ def check_report(raw: bytes, trust: Trust, rule: QuorumPolicy | None = None) -> 
         ) from None
 
 
+def events_of(verdict: ReportVerdict) -> list[AccessEvent | None]:
+    """The events of a report that holds, in its order; None for one that was erased. Raises ``EventNotLoggable``."""
+    origin = verdict.checkpoint.origin
+    return [None if row.event is None else codec.decode(row.event, origin) for row in verdict.rows]
+
+
 def check_proof(raw: bytes, trust: Trust, rule: QuorumPolicy | None = None) -> Proven:
     """Check a proof file from end to end.
 
