@@ -14,6 +14,8 @@ from twinward.consortium.witness.health import WitnessHealth
 from twinward.core.clock import iso
 from twinward.overview.status import WitnessStatus
 
+_SIGNS = {"good": "✓", "warn": "!", "bad": "✗"}
+
 STALE_MS = 24 * 3_600_000
 """How old the last check of the whole log may be, in milliseconds, before the light turns amber."""
 
@@ -30,29 +32,23 @@ def health(log: AuditStatus, rows: Sequence[AuditRow], check: LastCheck, now_ms:
         check: what is known of the whole log.
         now_ms: the node's clock.
     """
-    if check.fault:
-        return {
-            "kind": "bad",
-            "sign": "✗",
-            "say": "No. The whole log was checked and is not what was signed: see below.",
-        }
-    if any(row.state is RowState.DAMAGED for row in rows):
-        return {"kind": "bad", "sign": "✗", "say": "Rows of the log contradict what was committed. Open Verify now."}
-    if log.journal.evidence or log.journal.cut_off:
-        return {"kind": "bad", "sign": "✗", "say": "The break-glass journal was tampered with: see below."}
-    if not check.at_ms:
-        return {"kind": "warn", "sign": "!", "say": "The whole log has not been checked yet: see below."}
-    if check.trouble or now_ms - check.at_ms > STALE_MS:
-        return {"kind": "warn", "sign": "!", "say": "It is long since the whole log could be checked: see below."}
-    if log.signed_size == 0:
-        return {"kind": "warn", "sign": "!", "say": "Nothing is signed yet."}
-    if log.cosigned < log.quorum:
-        return {"kind": "warn", "sign": "!", "say": "Too few hospitals have co-signed the newest checkpoint."}
-    if log.waits:
-        return {"kind": "warn", "sign": "!", "say": "The log is sound; it is not being anchored: see below why."}
-    if log.anchored_block is None or log.pending > LAGGING:
-        return {"kind": "warn", "sign": "!", "say": "The log is sound; its anchor on the chain lags behind."}
-    return {"kind": "good", "sign": "✓", "say": "Yes. What was signed still stands, co-signed and anchored."}
+    damaged = any(row.state is RowState.DAMAGED for row in rows)
+    cut = bool(log.journal.evidence or log.journal.cut_off)
+    stale = bool(check.trouble) or now_ms - check.at_ms > STALE_MS
+    behind = log.anchored_block is None or log.pending > LAGGING
+    doubts = (  # the gravest first
+        (bool(check.fault), "bad", "No. The whole log was checked and is not what was signed: see below."),
+        (damaged, "bad", "Rows of the log contradict what was committed. Open Verify now."),
+        (cut, "bad", "The break-glass journal was tampered with: see below."),
+        (not check.at_ms, "warn", "The whole log has not been checked yet: see below."),
+        (stale, "warn", "It is long since the whole log could be checked: see below."),
+        (log.signed_size == 0, "warn", "Nothing is signed yet."),
+        (log.cosigned < log.quorum, "warn", "Too few hospitals have co-signed the newest checkpoint."),
+        (log.waits is not None, "warn", "The log is sound; it is not being anchored: see below why."),
+        (behind, "warn", "The log is sound; its anchor on the chain lags behind."),
+    )
+    say = "Yes. What was signed still stands, co-signed and anchored."
+    return next((_said(kind, doubt) for there, kind, doubt in doubts if there), _said("good", say))
 
 
 def status(log: AuditStatus, check: LastCheck, *, seen_size: int, seen_at_ms: int) -> list[dict[str, str]]:
@@ -100,9 +96,7 @@ def _check_facts(log: AuditStatus, check: LastCheck) -> list[dict[str, str]]:
     newer = log.size - check.size
     found = []
     if check.fault:
-        found.append(
-            {"kind": "bad", "sign": "✗", "say": f"{check.fault}. Found by the check of {_minute(check.at_ms)} UTC"}
-        )
+        found.append(_said("bad", f"{check.fault}. Found by the check of {_minute(check.at_ms)} UTC"))
     elif check.at_ms:
         came = (
             f"; {newer} {'event' if newer == 1 else 'events'} came since, the newest of them checked here"
@@ -202,8 +196,8 @@ def tampered(error: LogTampered) -> dict[str, Any]:
 
 def alarm(error: LogTampered) -> dict[str, Any]:
     """What the home page says when the log cannot even be read without a contradiction."""
-    light = {"kind": "bad", "sign": "✗", "say": "No. The stored log contradicts what was signed. Open Verify now."}
-    return {"health": light, "findings": [{"kind": "bad", "sign": "✗", "say": f"{error}"}]}
+    light = _said("bad", "No. The stored log contradicts what was signed. Open Verify now.")
+    return {"health": light, "findings": [_said("bad", str(error))]}
 
 
 def witnesses(found: Iterable[WitnessStatus]) -> list[dict[str, Any]]:
@@ -229,4 +223,8 @@ def alerts(failing: Iterable[WitnessHealth], proposed: Iterable[Proposal], now_m
 
 
 def _fact(good: bool, say: str) -> dict[str, str]:
-    return {"kind": "good" if good else "warn", "sign": "✓" if good else "!", "say": say}
+    return _said("good" if good else "warn", say)
+
+
+def _said(kind: str, say: str) -> dict[str, str]:
+    return {"kind": kind, "sign": _SIGNS[kind], "say": say}
