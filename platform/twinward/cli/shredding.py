@@ -85,6 +85,7 @@ def shred(
             raise BadInput("--dry-run and --yes contradict each other")
         if later and receipts is not None:
             raise BadInput("there is no receipt before `keys finish`", hint="leave --later or --receipts out")
+        _require_place(receipts)
         principal, categories = node.accounts.named(account), frozenset(category or ())
         requests = [
             request_of(principal, Action.SHRED, purpose, twin_of(node, twin), categories)
@@ -120,6 +121,7 @@ def finish(
     """
     with node_at(home, as_json=as_json) as node:
         node.accounts.named(account)
+        _require_place(receipts)
         if dry_run:
             unfinished = node.keyring.unfinished()
             beyond = max((one.kek_version for one in unfinished), default=0)
@@ -188,6 +190,14 @@ def _finish(node: Node, account: str, receipts: Path | None, *, as_json: bool) -
     say(f"{BACK_UP}" if done else "nothing was left to do")
 
 
+def _require_place(folder: Path | None) -> None:
+    """Raise ``BadInput`` unless receipts can lie there: asked before anything is erased."""
+    if folder is not None and not (folder.is_dir() if folder.exists() else folder.absolute().parent.is_dir()):
+        raise BadInput(
+            f"{folder} cannot be made", hint="give --receipts a folder, or a new one in a folder that exists"
+        )
+
+
 def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[ErasureReceipt]) -> dict[int, Path]:
     """Sign, cosign and anchor the log, then write each erasure's event with its proof, disclosed."""
     from twinward.core.private_files import write_private
@@ -200,7 +210,7 @@ def _write_receipts(node: Node, account: str, folder: Path, done: Sequence[Erasu
         permit = audit_permit(node, account, f"disclose {one.done_at_index}")
         bundle = node.audit_reader.disclose(permit, one.done_at_index)
         files[one.done_at_index] = folder / f"shred-{one.done_at_index}.proof"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         write_private(files[one.done_at_index], bundle.encode())
     return files
 

@@ -372,6 +372,8 @@ def _keys(
         raise BadInput("records need --keys, --category and --out together")
     if out_folder.exists():
         raise BadInput(f"{out_folder} exists", hint="give a new folder")
+    if not out_folder.absolute().parent.is_dir():
+        raise BadInput(f"{out_folder} cannot be made", hint="give a new folder in one that exists")
     from twinward.client import VendorKeys
 
     return VendorKeys.load(file, _passphrase(passphrase_file))
@@ -381,7 +383,7 @@ def _fetch(client: VendorClient, handles: list[str], categories: list[str], keys
     """Open everything first, then write it: a folder of a folder for each handle."""
     fetched = client.records(handles, keys, categories=categories)
     try:
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700)
         for number, record in enumerate(fetched.records):
             place = folder / record.handle
             place.mkdir(mode=0o700, exist_ok=True)

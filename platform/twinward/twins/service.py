@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
@@ -58,11 +59,31 @@ class Twins:
         self.writing = writing or Turn()
         self.conditions = conditions or Turn()
         self._ingestion = Ingestion(vault, access, clock, schema)
-        self.versions = Versions(vault, access, self._take, self.writing)
-        self.search = RecordSearch(vault, access)
-        self.changes = Changes(vault, access)
-        self.states = TwinStates(vault, access, schema, clock)
-        self.targets = Targets(vault, access, self.states, self.writing)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """The versions of one record."""
+        return Versions(self._vault, self._access, self._take, self.writing)
+
+    @cached_property
+    def search(self) -> RecordSearch:
+        """Finding records of one type."""
+        return RecordSearch(self._vault, self._access)
+
+    @cached_property
+    def changes(self) -> Changes:
+        """What was written, across twins."""
+        return Changes(self._vault, self._access)
+
+    @cached_property
+    def states(self) -> TwinStates:
+        """Twins as their features stand."""
+        return TwinStates(self._vault, self._access, self.schema, self._clock)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Care targets."""
+        return Targets(self._vault, self._access, self.states, self.writing)
 
     def ingest(self, context: AccessContext, source: PatientImport) -> Receipt:
         """Take one import in, all or nothing: new records, and new versions of those that changed.

@@ -242,6 +242,9 @@ def test_an_erased_person_is_gone_and_the_deed_is_on_record(hospital: Hospital, 
     assert (planned["done"], planned["asked"][0]["permitted"], planned["retired"]) == (False, True, keks)
     assert hospital.asked("keys", "retire", "--dry-run") == {"retired": [], "done": False}
     receipts = tmp_path / "receipts"
+    nowhere = hospital.run(*shred, "--yes", "--receipts", str(tmp_path / "no" / "receipts"))
+    assert (nowhere.exit_code, (tmp_path / "no").exists()) == (2, False)
+    assert twin in hospital.asked("twin", "list")["twins"]
     done = hospital.asked(*shred, "--yes", "--receipts", str(receipts))
     (receipt,) = done["erased"]
     assert hospital.asked("keys", "status")["keks"] == {str(done["kek"]): planned["keys"] - 1}

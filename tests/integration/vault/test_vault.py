@@ -72,6 +72,19 @@ def test_versions_are_chained(house: House) -> None:
     assert found == Place(twin, first.record_id, 3, Category.LABS)
 
 
+def test_a_read_looks_once_and_opens_once(house: House) -> None:
+    twin = house.twin()
+    (record,) = house.write(observation(twin, b"one", "Observation/1"))
+    said: list[str] = []
+    reader = house.store._reader
+    reader.latest(RecordId("nobody"))  # the thread's connection is there
+    reader._local.db.set_trace_callback(said.append)
+    place = house.vault.locate("Observation/1")
+    assert place is not None
+    assert house.vault.read(house.permit(twin, categories=(Category.LABS,)), place.record_id) == record
+    assert [one.split()[0] for one in said] == ["BEGIN", "SELECT", "SELECT", "COMMIT", "BEGIN", "SELECT", "COMMIT"]
+
+
 def test_a_stale_version_conflicts(house: House) -> None:
     twin = house.twin()
     (first,) = house.write(observation(twin, b"one"))

@@ -15,6 +15,7 @@ from twinward.features.derivation import (
     FeaturesUnreadable,
     FeatureVector,
     Measurement,
+    News,
     Person,
     Reading,
     convert,
@@ -271,3 +272,30 @@ def test_values_stay_out_of_representations() -> None:
     assert "117.25" not in repr(vector)
     assert str(list(vector.levels)) not in repr(vector)
     assert "117.25" not in repr(known_of(measure("2345-7", 117.25, "mg/dL")))
+
+
+def news(person: Person | None = None, *measurements: Measurement, **facts: object) -> News:
+    evidence = evidence_of(SCHEMA, person, measurements, end_of(ON))
+    return replace(News(evidence, end_of(ON), is_kept=True, whole=person is not None), **facts)
+
+
+def test_news_joins_what_is_kept_and_takes_out_what_is_retold() -> None:
+    older = evidence_of(SCHEMA, None, [replace(measure("8480-6", 120, "mm[Hg]"), source="Observation/1")], end_of(ON))
+    told = replace(measure("8867-4", 70, "/min"), source="Observation/2")
+    known = news(None, told, retold=frozenset({"Observation/1"})).joined_to(older)
+    assert known is not None
+    assert set(known.claims) == {"heart_rate"}
+
+
+def test_a_part_of_the_record_does_not_displace_what_cannot_be_read() -> None:
+    pulse = measure("8867-4", 70, "/min")
+    assert news(None, pulse).joined_to(None) is None
+    whole, retold = news(Person(), pulse), news(None, pulse, retold=frozenset({"Observation/1"}))
+    assert whole.joined_to(None) == whole.evidence
+    assert retold.joined_to(None) == retold.evidence
+
+
+def test_nothing_known_of_a_new_twin_makes_no_features() -> None:
+    assert news(Person(), is_kept=False).joined_to(None) is None
+    pulse = news(None, measure("8867-4", 70, "/min"), is_kept=False)
+    assert pulse.joined_to(None) == pulse.evidence

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -73,7 +74,6 @@ class Keyring:
         self._erasures = ErasureJournal()
         self._taggers: dict[str, blind_index.Tagger] = {}
         self._file: Database = SqliteFile(place, KEYRING) if isinstance(place, Path) else place
-        self._rotation = Rotation(self._file, provider, tenant)
         try:
             with self._file.writing() as connection, translated_keys():
                 self._wrapped.require_keks(connection)
@@ -252,6 +252,10 @@ class Keyring:
         self._tenant_audit = (0, b"")
         self._taggers.clear()
         self._file.close()
+
+    @cached_property
+    def _rotation(self) -> Rotation:
+        return Rotation(self._file, self._provider, self._tenant)
 
     def __reduce__(self) -> str:
         raise TypeError("a keyring is not pickled")
