@@ -87,24 +87,18 @@ class Entered:
 
     def refusal_of(self, request: AccessRequest) -> type[AccessDenied]:
         """What a refused request raises."""
-        return self.refusals.get(_key(request), (AccessDenied, ""))[0] if breaks_glass(request) else AccessDenied
+        return self.refusals.get(_key(request), (AccessDenied, ""))[0] if request.breaks_glass else AccessDenied
 
     def applied(self, request: AccessRequest, decision: Decision) -> tuple[AccessRequest, Decision]:
         """The request with its emergency's name for the log, and the decision with what emergencies say to it."""
         key = _key(request)
-        if not decision.permitted or not breaks_glass(request):
+        if not decision.permitted or not request.breaks_glass:
             return request, decision
         if key in self.refusals:
             return request, replace(decision, permitted=False, reason=self.refusals[key][1])
         if key in self.names:
             return replace(request, detail=(*request.detail, ("emergency", self.names[key]))), decision
         return request, decision
-
-
-def breaks_glass(request: AccessRequest) -> bool:
-    """Whether this is an emergency's access to one twin."""
-    urgent = request.purpose is Purpose.EMERGENCY and request.action in (Action.READ, Action.BREAK_GLASS)
-    return urgent and request.twin is not None
 
 
 class Emergencies:
@@ -289,7 +283,7 @@ class Emergencies:
         self, entered: Entered, register: Register, request: AccessRequest, decision: Decision, now_ms: int
     ) -> None:
         key, agent, limits = _key(request), request.principal.id, self.limits
-        assert request.twin is not None  # noqa: S101 - narrows the type: ``breaks_glass`` says so
+        assert request.twin is not None  # noqa: S101 - narrows the type: ``AccessRequest.breaks_glass`` says so
         running = register.of(agent, request.twin, now_ms)
         if running is not None:
             entered.names[key] = running.name

@@ -61,6 +61,16 @@ class AccessRequest:
     justification: str = ""
     detail: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether this is an emergency, if permitted: the one access that a log which is down must not stop."""
+        return self.purpose is Purpose.EMERGENCY and self.action in (Action.READ, Action.BREAK_GLASS)
+
+    @property
+    def breaks_glass(self) -> bool:
+        """Whether this is an emergency's access to one twin, if permitted."""
+        return self.is_urgent and self.twin is not None
+
 
 @dataclass(frozen=True, slots=True)
 class AccessContext:

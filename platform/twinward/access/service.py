@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from twinward.access import justification
 from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
-from twinward.access.emergencies import Emergencies, Entered, breaks_glass
+from twinward.access.emergencies import Emergencies
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.access.permits import PermitAuthority
@@ -19,6 +18,16 @@ from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, TwinId
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one request comes to: the permit, or what its refusal is raised as; and where the log says so."""
+
+    permit: Permit | None
+    decision: Decision
+    log_index: int
+    refusal: type[AccessDenied]
 
 
 class Access(AccessControl):
@@ -88,10 +97,10 @@ class Access(AccessControl):
             AccessDenied: policy or consent says no; the refusal is in the log too.
             Unavailable: the log could not be written, so nothing is permitted.
         """
-        [(permit, decision, logged, refusal)] = self._decided([request])
-        if permit is None:
-            raise refusal(self._told(request, decision), log_index=logged.index)
-        return permit
+        (answer,) = self._answered([request])
+        if answer.permit is None:
+            raise answer.refusal(self._told(request, answer.decision), log_index=answer.log_index)
+        return answer.permit
 
     def _told(self, request: AccessRequest, decision: Decision) -> str:
         """Why it was refused, as far as the one who asked may know; the event says all of it.
@@ -106,47 +115,39 @@ class Access(AccessControl):
 
     def decide_many(self, requests: Sequence[AccessRequest]) -> list[Permit | None]:
         """Decide many in one durable append; None stands where a request was denied (and logged as such)."""
-        return [permit for permit, *_ in self._decided(requests)] if requests else []
+        return [answer.permit for answer in self._answered(requests)] if requests else []
 
-    def _decided(
-        self, requests: Sequence[AccessRequest]
-    ) -> list[tuple[Permit | None, Decision, LoggedEvent, type[AccessDenied]]]:
-        decisions = [self.check(request) for request in requests]
-        with self._in_emergencies(requests, decisions) as entered:
-            applied = [
-                entered.applied(request, decision) for request, decision in zip(requests, decisions, strict=True)
-            ]
-            events = [self._event(request, decision) for request, decision in applied]
-            # An emergency outlives an outage of the log; many accesses at once wait for it like any other.
-            urgent = len(requests) == 1 and applied[0][1].permitted and _breaks_glass(requests[0])
-            logged = self._record([*entered.events, *events], urgent=urgent)[len(entered.events) :]
+    def _answered(self, requests: Sequence[AccessRequest]) -> list[_Answer]:
+        """Checked, durably logged, then answered: in this order."""
+        decided = [(request, self.check(request)) for request in requests]
+        glass = [(request, decision) for request, decision in decided if decision.permitted and request.breaks_glass]
+        if self._emergencies is None or not glass:
+            logged = self._logged([], decided)
+            return [self._answer(*one, entry) for one, entry in zip(decided, logged, strict=True)]
+        with self._emergencies.entering(glass) as entered:
+            applied = [entered.applied(request, decision) for request, decision in decided]
+            logged = self._logged(entered.events, applied)
         return [
-            (
-                self._authority.issue(request, entry.index, decision) if decision.permitted else None,
-                decision,
-                entry,
-                entered.refusal_of(request),
-            )
+            self._answer(request, decision, entry, entered.refusal_of(request))
             for request, (_, decision), entry in zip(requests, applied, logged, strict=True)
         ]
 
-    @contextmanager
-    def _in_emergencies(self, requests: Sequence[AccessRequest], decisions: Sequence[Decision]) -> Iterator[Entered]:
-        asked = [
-            (request, decision)
-            for request, decision in zip(requests, decisions, strict=True)
-            if decision.permitted and breaks_glass(request)
-        ]
-        if self._emergencies is None or not asked:
-            yield Entered()
-            return
-        with self._emergencies.entering(asked) as entered:
-            yield entered
+    def _answer(
+        self, request: AccessRequest, decision: Decision, entry: LoggedEvent, refusal: type[AccessDenied] = AccessDenied
+    ) -> _Answer:
+        permit = self._authority.issue(request, entry.index, decision) if decision.permitted else None
+        return _Answer(permit, decision, entry.index, refusal)
 
-    def _record(self, events: Sequence[AccessEvent], *, urgent: bool) -> list[LoggedEvent]:
-        if urgent and self._emergency is not None:
-            return self._emergency.record_emergency(events)
-        return self._trail.record(events)
+    def _logged(
+        self, first: Sequence[AccessEvent], decided: Sequence[tuple[AccessRequest, Decision]]
+    ) -> list[LoggedEvent]:
+        """What was decided, durably in the log, after those ``first``; the entries of what was decided."""
+        events = [*first, *(self._event(request, decision) for request, decision in decided)]
+        request, decision = decided[0]
+        # An emergency outlives an outage of the log; many accesses at once wait for it like any other.
+        if len(decided) == 1 and decision.permitted and request.is_urgent and self._emergency is not None:
+            return self._emergency.record_emergency(events)[len(first) :]
+        return self._trail.record(events)[len(first) :]
 
     def set_consent(self, context: AccessContext, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
         """Record a patient's new consent; it is in force at the next decision."""
@@ -206,8 +207,3 @@ class Access(AccessControl):
             consent_version=decision.consent_version,
             detail=request.detail + why,
         )
-
-
-def _breaks_glass(request: AccessRequest) -> bool:
-    """Whether this is an emergency, if permitted: the one access a log that is down must not stand in the way of."""
-    return request.purpose is Purpose.EMERGENCY and request.action in (Action.READ, Action.BREAK_GLASS)
