@@ -14,19 +14,17 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from twinward.access.errors import TooManyAttempts
 from twinward.core.clock import Clock
+from twinward.core.rate_limit import MovingWindow
 
 PER_ADDRESS, ADDRESS_WINDOW_MS = 10, 60_000
 PER_PAIR, PER_ACCOUNT, PER_BROWSER, ACCOUNT_WINDOW_MS = 5, 20, 10, 15 * 60_000
 """No address can fill an account's count alone: it takes four of them to hold strange browsers off one account."""
 BROWSER_LIFETIME_MS = 90 * 86_400_000
 _DOMAIN = b"twinward/known-browser/1\n"
-_MOST_TRACKED = 10_000
 
 
 def network_of(address: str) -> str:
@@ -42,41 +40,11 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-class Attempts:
-    """How many attempts each of many keys made within a window; the keys least lately seen are forgotten first."""
-
-    def __init__(self, clock: Clock, most: int, window_ms: int) -> None:
-        self._clock = clock
-        self._most = most
-        self._window_ms = window_ms
-        self._lock = threading.Lock()
-        self._made: OrderedDict[str, list[int]] = OrderedDict()
-
-    def admit(self, key: str) -> int:
-        """Count one more and return 0; or, where there were too many, count nothing and return the ms to wait."""
-        now_ms = self._clock.now_ms()
-        with self._lock:
-            recent = [at for at in self._made.pop(key, []) if now_ms - at < self._window_ms]
-            wait_ms = self._window_ms - (now_ms - recent[0]) if len(recent) >= self._most else 0
-            if not wait_ms:
-                recent.append(now_ms)
-            self._made[key] = recent
-            while len(self._made) > _MOST_TRACKED:
-                self._made.popitem(last=False)
-        return wait_ms
-
-    def take_back(self, key: str) -> None:
-        """Uncount the newest attempt: it was a good one."""
-        with self._lock:
-            if recent := self._made.get(key):
-                recent.pop()
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One that may go on: as what it was counted."""
 
-    counted: tuple[tuple[Attempts, str], ...]
+    counted: tuple[tuple[MovingWindow, str], ...]
 
     def succeeded(self) -> None:
         """It was right: it stands in nobody's way."""
@@ -90,10 +58,10 @@ class SignInGate:
     def __init__(self, clock: Clock, key: bytes) -> None:
         self._clock = clock
         self._key = key
-        self._addresses = Attempts(clock, PER_ADDRESS, ADDRESS_WINDOW_MS)
-        self._pairs = Attempts(clock, PER_PAIR, ACCOUNT_WINDOW_MS)
-        self._accounts = Attempts(clock, PER_ACCOUNT, ACCOUNT_WINDOW_MS)
-        self._browsers = Attempts(clock, PER_BROWSER, ACCOUNT_WINDOW_MS)
+        self._addresses = MovingWindow(clock, PER_ADDRESS, ADDRESS_WINDOW_MS)
+        self._pairs = MovingWindow(clock, PER_PAIR, ACCOUNT_WINDOW_MS)
+        self._accounts = MovingWindow(clock, PER_ACCOUNT, ACCOUNT_WINDOW_MS)
+        self._browsers = MovingWindow(clock, PER_BROWSER, ACCOUNT_WINDOW_MS)
 
     def admit_address(self, address: str, account: str, cookie: str) -> None:
         """Before a form is looked at. Raises ``TooManyAttempts``."""

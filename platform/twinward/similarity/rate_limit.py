@@ -6,21 +6,20 @@ So answers and refusals leave at whole steps of time.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput
+from twinward.core.rate_limit import MovingWindow
 from twinward.similarity.errors import TooFast
 
 WINDOW_MS = 60_000
 
 
 class RateLimit:
-    """So many requests in any minute for each vendor. In memory: a restart forgives, the budget does not.
+    """So many requests in any minute for each vendor. A restart forgives, the budget does not.
 
     Args:
         clock: the node's time.
@@ -30,20 +29,12 @@ class RateLimit:
     def __init__(self, clock: Clock, per_minute: int) -> None:
         if per_minute < 1:
             raise BadInput("a rate limit lets at least one request a minute through")
-        self._clock, self._per_minute = clock, per_minute
-        self._lock = threading.Lock()
-        self._seen: dict[str, deque[int]] = {}
+        self._window = MovingWindow(clock, per_minute, WINDOW_MS)
 
     def admit(self, vendor: str) -> None:
         """Count a request. Raises ``TooFast``, which says when to come back; a refused request is not counted."""
-        now_ms = self._clock.now_ms()
-        with self._lock:
-            seen = self._seen.setdefault(vendor, deque())
-            while seen and now_ms - seen[0] >= WINDOW_MS:
-                seen.popleft()
-            if len(seen) >= self._per_minute:
-                raise TooFast(self._per_minute, wait_s=-(-(WINDOW_MS - (now_ms - seen[0])) // 1000))
-            seen.append(now_ms)
+        if wait_ms := self._window.admit(vendor):
+            raise TooFast(self._window.most, wait_s=-(-wait_ms // 1000))
 
 
 class Pace:

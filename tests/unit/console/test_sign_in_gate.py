@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from twinward.access.errors import TooManyAttempts
-from twinward.console import sign_in_gate
 from twinward.console.sign_in_gate import (
     ACCOUNT_WINDOW_MS,
     BROWSER_LIFETIME_MS,
@@ -13,7 +12,6 @@ from twinward.console.sign_in_gate import (
     PER_ADDRESS,
     PER_BROWSER,
     PER_PAIR,
-    Attempts,
     SignInGate,
     network_of,
 )
@@ -38,28 +36,6 @@ def held(gate: SignInGate, address: str, account: str = "olga", cookie: str = ""
     except TooManyAttempts:
         return True
     return False
-
-
-def test_attempts_are_counted_within_a_window_and_forgotten_after_it(clock: FixedClock) -> None:
-    attempts = Attempts(clock, 3, 60_000)
-    assert [attempts.admit("a") for _ in range(4)] == [0, 0, 0, 60_000]
-    assert attempts.admit("b") == 0
-    clock.advance(59_999)
-    assert attempts.admit("a") == 1
-    clock.advance(1)
-    assert attempts.admit("a") == 0
-
-
-def test_the_number_of_clients_that_are_remembered_is_bounded(
-    clock: FixedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sign_in_gate, "_MOST_TRACKED", 5)
-    attempts = Attempts(clock, 1, 60_000)
-    for number in range(50):
-        attempts.admit(str(number))
-    assert len(attempts._made) == 5
-    assert attempts.admit("49")
-    assert not attempts.admit("0")
 
 
 @pytest.mark.parametrize(
