@@ -7,7 +7,6 @@ command was given. Secrets are never settings: a passphrase comes from a file th
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -263,12 +262,19 @@ class Settings(BaseSettings):
 
     def to_toml(self) -> str:
         """What a new node is written with: what an operator will want to see, and whatever is not the default."""
-        lines = ["# Settings of this Twinward node. Each can also be given as TWINWARD_<NAME> in the environment."]
+        import tomlkit  # only where a home is made: no other command waits for it
+
+        file = tomlkit.document()
+        file.add(
+            tomlkit.comment(
+                "Settings of this Twinward node. Each can also be given as TWINWARD_<NAME> in the environment."
+            )
+        )
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name != "home" and (name in _ALWAYS_WRITTEN or value != field.default):
-                lines.append(f"{name} = {_toml(str(value) if name in _IN_HOME else value)}")
-        return "\n".join(lines) + "\n"
+                file.add(name, _written(name, value))
+        return tomlkit.dumps(file)
 
 
 _ALWAYS_WRITTEN = frozenset(
@@ -325,6 +331,8 @@ def _from_file(path: Path) -> type[Settings]:
     return _FileSettings
 
 
-def _toml(value: Any) -> str:
-    """A setting as a TOML value; JSON's strings, numbers, booleans and arrays are TOML's too."""
-    return json.dumps(str(value.absolute()) if isinstance(value, Path) else value, ensure_ascii=False)
+def _written(name: str, value: Any) -> Any:
+    """A setting as TOML has it; paths absolute, but for those that lie in the home."""
+    if isinstance(value, Path):
+        return str(value if name in _IN_HOME else value.absolute())
+    return list(value) if isinstance(value, tuple) else value

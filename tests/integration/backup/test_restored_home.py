@@ -137,9 +137,10 @@ def test_databases_that_the_environment_named_are_named_in_the_home(
         ("", {"log": "sqlite:/own"}),
         ('log = "sqlite:/theirs"\nhospital = "log = 1"\n', {"log": "sqlite:/own", "hospital": "log = 1"}),
         ('# log\nquorum = 2\nlog="sqlite:/theirs"  # why', {"quorum": 2, "log": "sqlite:/own"}),
+        ('log = """\nsqlite:/theirs"""\n', {"log": "sqlite:/own"}),
         ("quorum = 2\n[limits]\nentries = 1", {"quorum": 2, "log": "sqlite:/own", "limits": {"entries": 1}}),
     ],
-    ids=["none", "one", "the last", "before a table"],
+    ids=["none", "one", "the last", "over two lines", "before a table"],
 )
 def test_only_what_names_a_database_is_edited(tmp_path: Path, written: str, expected: dict[str, object]) -> None:
     import tomllib
@@ -151,7 +152,8 @@ def test_only_what_names_a_database_is_edited(tmp_path: Path, written: str, expe
     assert ("# log" in written) == ("# log" in text)
 
 
-def test_settings_that_cannot_be_edited_stop_the_restore(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text('log = """\nsqlite:/theirs"""\n')
+@pytest.mark.parametrize("written", ['log = "a"\nlog = "b"\n', "log = \n", "[log\n"])
+def test_settings_that_cannot_be_edited_stop_the_restore(tmp_path: Path, written: str) -> None:
+    (tmp_path / FILE_NAME).write_text(written)
     with pytest.raises(BackupDamaged, match="cannot be changed to records, log"):
         settle(tmp_path, {"records": "", "log": "sqlite:/own"})

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.consortium.identity import Identity
@@ -78,11 +79,11 @@ class WitnessSettings(BaseModel):
 
     def to_toml(self) -> str:
         """The file's content."""
-        lines = ["# Settings of this Twinward witness."]
+        file = tomlkit.document()
+        file.add(tomlkit.comment("Settings of this Twinward witness."))
         for name, value in self.model_dump().items():
-            quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else value
-            lines.append(f"{name} = {quoted}")
-        return "\n".join(lines) + "\n"
+            file.add(name, value)
+        return tomlkit.dumps(file)
 
 
 class WitnessHome:
