@@ -8,14 +8,40 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from sqlalchemy import Connection, MetaData, text
+from sqlmodel import Field, SQLModel
 
 from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
+from twinward_ledger.storage import AsStored, Schema, table_of, upsert
+from twinward_ledger.storage.sqlite import SqliteFile
 
-SCHEMA = ("CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY, value TEXT NOT NULL)",)
+
+class ThingsBase(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class Thing(ThingsBase, table=True):
+    name: str = Field(primary_key=True)
+    value: str
+
+
+class ThingChange(ThingsBase, table=True):
+    __tablename__ = "change"
+
+    seq: int = Field(primary_key=True)
+    subject: str
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+SCHEMA = Schema(
+    "things", 7, 1, Path(), lambda: ThingsBase.metadata, unavailable=lambda message, hint: Unavailable(message)
+)
 
 
 class Keys:
@@ -54,8 +80,8 @@ def digest(value: str) -> bytes:
     return hashlib.sha256(value.encode()).digest()
 
 
-def rows(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
-    for name, value in db.execute("SELECT name, value FROM thing ORDER BY name"):
+def rows(db: Connection) -> Iterator[tuple[str, bytes]]:
+    for name, value in db.execute(text("SELECT name, value FROM thing ORDER BY name")):
         yield name, digest(value)
 
 
@@ -64,7 +90,7 @@ class House:
         self.path, self.log = folder / "things.db", Log()
 
     def open(self, keys: Keys | None = None) -> VouchedStore:
-        return VouchedStore(self.path, "things", SCHEMA, keys or Keys(), self.log, adopt=rows)
+        return VouchedStore(SqliteFile(self.path, SCHEMA), "things", ThingChange, keys or Keys(), self.log, adopt=rows)
 
     def copy(self, to: str) -> Path:
         target = self.path.with_name(to)
@@ -80,15 +106,15 @@ def house(tmp_path: Path) -> House:
 
 def put(store: VouchedStore, name: str, value: str) -> None:
     with store.writing() as writer:
-        writer.db.execute("INSERT OR REPLACE INTO thing VALUES (?, ?)", (name, value))
+        upsert(writer.db, table_of(Thing), name=name, value=value)
         writer.note(name, digest(value))
 
 
 def put_and_fail(store: VouchedStore) -> None:
     with store.writing() as writer:
-        writer.db.execute("UPDATE thing SET value = '2'")
+        writer.db.execute(text("UPDATE thing SET value = '2'"))
         writer.note("a", digest("2"))
-        writer.db.execute("no SQL")
+        writer.db.execute(text("no SQL"))
 
 
 def look_at_everything(store: VouchedStore) -> None:
@@ -99,7 +125,7 @@ def look_at_everything(store: VouchedStore) -> None:
 
 def read(store: VouchedStore, name: str) -> str | None:
     with store.reading() as reader:
-        row = reader.db.execute("SELECT value FROM thing WHERE name = ?", (name,)).fetchone()
+        row = reader.db.execute(text("SELECT value FROM thing WHERE name = :name"), {"name": name}).first()
         reader.require(name, None if row is None else digest(row[0]))
     return None if row is None else str(row[0])
 
@@ -112,7 +138,7 @@ def test_what_one_process_writes_every_other_sees_at_its_next_look(house: House)
     put(other, "b", "3")
     assert (read(one, "a"), one.newest("a"), read(one, "b")) == ("2", digest("2"), "3")
     with one.writing() as writer:
-        writer.db.execute("DELETE FROM thing WHERE name = 'a'")
+        writer.db.execute(text("DELETE FROM thing WHERE name = 'a'"))
         writer.note("a", DELETED)
     assert read(other, "a") is None
     assert other.newest("a") == DELETED
@@ -190,7 +216,9 @@ def test_a_fork_of_the_same_length_is_refused(house: House) -> None:
     put(store, "a", "2")
     store.close()
     _replace(house.path, old)
-    unheard = VouchedStore(house.path, "things", SCHEMA, Keys())  # made by this very node, never in its log
+    unheard = VouchedStore(
+        SqliteFile(house.path, SCHEMA), "things", ThingChange, Keys()
+    )  # made by this very node, never in its log
     put(unheard, "a", "3")
     with pytest.raises(StoreAltered, match="another one than the log recorded"):
         house.open().newest("a")
@@ -204,7 +232,10 @@ def test_another_hospitals_key_vouches_for_nothing(house: House) -> None:
 
 def test_an_older_home_is_taken_over_once_and_never_again(house: House) -> None:
     with closing(sqlite3.connect(house.path)) as db, db:
-        db.execute(SCHEMA[0])
+        db.execute("CREATE TABLE thing (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        db.execute("CREATE TABLE change (seq INTEGER PRIMARY KEY, subject TEXT, digest BLOB, mac BLOB)")
+        db.execute("PRAGMA application_id = 7")
+        db.execute("PRAGMA user_version = 1")
         db.executemany("INSERT INTO thing VALUES (?, ?)", [("a", "1"), ("b", "2")])
     store = house.open()
     assert (read(store, "a"), read(store, "b")) == ("1", "2")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
 Name: Final = String().with_variant(String(collation="C"), "postgresql")
@@ -24,6 +25,14 @@ class AsStored(LargeBinary):
     def result_processor(self, dialect: Any, coltype: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
         """Nothing is made of what is found: ``bytes(1_000_000)`` would be a million zeros."""
         return
+
+
+def upsert(connection: Connection, table: Table, **values: object) -> None:
+    """Put a row in the place of the one with the same key, if there is one."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    keys = [column.name for column in table.primary_key]
+    changed = {name: value for name, value in values.items() if name not in keys}
+    connection.execute(insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=changed))
 
 
 def table_of(model: type[SQLModel]) -> Table:

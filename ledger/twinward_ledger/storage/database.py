@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
+from sqlmodel import SQLModel
 
 from twinward_ledger.storage.schema import Schema
 
@@ -15,8 +16,8 @@ from twinward_ledger.storage.schema import Schema
 class Watch(Protocol):
     """Tells cheaply whether anything was committed, by whomever."""
 
-    def version(self) -> object:
-        """Another one than before if anything was committed since; perhaps also where it was elsewhere."""
+    def version(self) -> tuple[object, object]:
+        """Which database it is, and how far: another one if anything was committed since, perhaps also elsewhere."""
         ...
 
     def close(self) -> None:
@@ -25,7 +26,13 @@ class Watch(Protocol):
 
 
 class Database(Protocol):
-    """A database whose commits are durable. Errors come out as its schema's."""
+    """A database whose commits are durable. Errors come out as its schema's.
+
+    Attributes:
+        is_own: whether nothing but this store is in it, so that its ``watch`` tells of nobody else.
+    """
+
+    is_own: bool
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A connection that sees one state of the database."""
@@ -36,6 +43,14 @@ class Database(Protocol):
 
         Without ``wait`` it fails where another one is at work.
         """
+        ...
+
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table as it is called here."""
+        ...
+
+    def lay_missing(self) -> None:
+        """Make anew, empty, what tables are missing: whoever took one away is found by what vouches for its rows."""
         ...
 
     def watch(self) -> Watch:

@@ -111,7 +111,7 @@ def _needs_work(connection: Connection, path: Path, schema: Schema) -> bool:
 
 def _lay_or_upgrade(connection: Connection, schema: Schema) -> None:
     if _is_empty(connection):  # the models are what the revisions come to, and need no alembic
-        schema.tables().create_all(connection)
+        schema.tables(server=False).create_all(connection)
     else:
         _apply(connection, schema, _pragma(connection, "user_version"))
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlmodel import SQLModel
 
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage import migrations
@@ -28,6 +29,8 @@ _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text"
 
 class PostgresDatabase:
     """One database on a server, its tables made or brought up to date on first use. Threads and processes share it."""
+
+    is_own = False
 
     def __init__(self, uri: str, schema: Schema, *, serial: bool = True) -> None:
         """Connect, and bring the tables to the newest revision.
@@ -78,6 +81,13 @@ class PostgresDatabase:
                 self._lock(connection, wait=wait)
             yield connection
 
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table."""
+        return self._schema.table(model, server=True)
+
+    def lay_missing(self) -> None:
+        """Nothing: laying tables is their owner's, and the node's account may be another."""
+
     def watch(self) -> ServerWatch:
         """A connection of its own that looks at the server's snapshots."""
         return ServerWatch(self.address, self._schema)
@@ -111,7 +121,7 @@ class ServerWatch:
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
 
-    def version(self) -> object:
+    def version(self) -> tuple[object, object]:
         """The snapshot. A connection that broke since the last look is made anew."""
         with self._lock, translated(self._address, self._schema):
             fresh = self._connection is None or self._connection.closed
@@ -128,10 +138,10 @@ class ServerWatch:
             if self._connection is not None:
                 self._connection.close()
 
-    def _look(self) -> object:
+    def _look(self) -> tuple[object, object]:
         if self._connection is None or self._connection.closed:
             self._connection = self._address.connect()
-        return self._connection.execute(_SNAPSHOT).fetchone()
+        return str(self._address), self._connection.execute(_SNAPSHOT).fetchone()
 
 
 @contextmanager

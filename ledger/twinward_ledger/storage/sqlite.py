@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import SQLModel
 
 from twinward_ledger.storage import sqlite_files
 from twinward_ledger.storage.schema import Schema
@@ -28,6 +29,8 @@ _WRITING: Final = "twinward_writing"
 
 class SqliteFile:
     """One database file, its tables made or upgraded on first use. Several threads and processes may share it."""
+
+    is_own = True
 
     def __init__(self, path: Path, schema: Schema) -> None:
         """Open or make the file.
@@ -59,6 +62,16 @@ class SqliteFile:
             connection.begin(),
         ):
             yield connection
+
+    def table(self, model: type[SQLModel]) -> Table:
+        """A model's table as it is called in a file."""
+        return self._schema.table(model, server=False)
+
+    def lay_missing(self) -> None:
+        """Make anew, empty, what tables are missing."""
+        if not sqlite_files.is_read_only(self.path):
+            with self.writing() as connection:
+                self._schema.tables(server=False).create_all(connection)
 
     def watch(self) -> FileWatch:
         """A connection of its own: one that also wrote would not see its own commits."""
@@ -100,7 +113,7 @@ class FileWatch:
         self._lock = threading.Lock()
         self._connect()
 
-    def version(self) -> object:
+    def version(self) -> tuple[object, object]:
         """Which file it is, and the number of commits by other connections, as this one counts them."""
         with self._lock, translated(self._file.path, self._file._schema):
             if _identity(self._file.path) != self._of:
@@ -183,11 +196,8 @@ def translated(path: Path, schema: Schema) -> Iterator[None]:
         ) from None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
     return found.st_dev, found.st_ino
 
 

@@ -29,6 +29,7 @@ from twinward.audit.models import Head
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.vocabulary import Purpose, Role, TwinId
+from twinward_ledger.storage import Database
 
 PASSWORD_MIN_LENGTH = passwords.MIN_LENGTH
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret
@@ -61,7 +62,7 @@ class Accounts:
     """The node's own accounts, on SQLite.
 
     Args:
-        path: the file.
+        place: a file of their own, or a database that is already open.
         clock: the node's time.
         trail: where sign-ins and changes are logged before they take effect; None only where there is no log.
         keys: whose tenant key vouches for the rows, and where the log says how far they have come; both None only
@@ -73,7 +74,7 @@ class Accounts:
 
     def __init__(
         self,
-        path: Path,
+        place: Path | Database,
         clock: Clock,
         *,
         trail: AuditTrail | None = None,
@@ -87,7 +88,7 @@ class Accounts:
         self._sessions = Sessions(clock)
         self._noted: set[tuple[str, int, int]] = set()
         self._decoy = passwords.decoy()
-        self._store = AccountStore(path, keys or NobodysKeys(), heads, clock.now_ms(), adopts=adopts)
+        self._store = AccountStore(place, keys or NobodysKeys(), heads, adopts=adopts)
         self.events = AccountEvents(trail, clock)
         if self._store.taken_over:
             with suppress(Unavailable):  # whoever asks for an account is told why

@@ -18,7 +18,6 @@ change would not empty.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import struct
 import threading
 from collections.abc import Iterator
@@ -27,8 +26,10 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.access.interfaces import AccessRequest
+from twinward.access.tables import CONSENTS, ConsentChange, ConsentRow
 from twinward.access.vouched_store import DELETED, VouchedStore
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
@@ -37,6 +38,8 @@ from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId, is_a, with_sources
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
+from twinward_ledger.storage import Database, table_of
+from twinward_ledger.storage.sqlite import SqliteFile
 
 Instant = Annotated[int, Field(strict=True)]
 """Milliseconds since the Unix epoch."""
@@ -133,32 +136,29 @@ def _roles_denied(request: AccessRequest) -> frozenset[Role]:
     return meant | {Role.VENDOR} if request.action is Action.COHORT else meant
 
 
-STORE: Final = "consents"
+STORE: Final = CONSENTS.name
 _AAD_LABEL = b"twinward/consent/v1"
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS consent (twin TEXT NOT NULL, version INTEGER NOT NULL,"
-    " at_ms INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (twin, version)) WITHOUT ROWID",
-)
-_NEWEST = "SELECT version, sealed FROM consent WHERE twin = ? ORDER BY version DESC LIMIT 1"
+_consents = table_of(ConsentRow)
 _CACHED = 100_000
 
 
 class ConsentStore:
-    """Versioned consents on SQLite. Rows hold a twin's opaque id, a version and sealed bytes.
+    """Versioned consents. Rows hold a twin's opaque id, a version and sealed bytes.
 
     Args:
-        path: the file.
+        place: a file of their own, or a database that is already open.
         keys: patients' own, to seal under, and the tenant's, to vouch with.
         clock: the node's time.
         heads: the log's record of how far the store has come; None keeps none.
     """
 
-    def __init__(self, path: Path, keys: EventKeys, clock: Clock, heads: HeadTrail | None = None) -> None:
+    def __init__(self, place: Path | Database, keys: EventKeys, clock: Clock, heads: HeadTrail | None = None) -> None:
         self._keys = keys
         self._clock = clock
         self._lock = threading.Lock()
         self._opened: dict[TwinId, tuple[bytes | int, Consent]] = {}
-        self._store = VouchedStore(path, STORE, _SCHEMA, keys, heads, adopt=_rows)
+        database: Database = SqliteFile(place, CONSENTS) if isinstance(place, Path) else place
+        self._store = VouchedStore(database, STORE, ConsentChange, keys, heads, adopt=_rows)
 
     def current(self, twin: TwinId) -> Consent:
         """The consent in force; ``NO_CONSENT`` where there is none or the twin was shredded.
@@ -184,12 +184,14 @@ class ConsentStore:
         stored: list[Consent] = []
         with self._store.writing() as writer:
             for twin, provisions in consents:
-                row = writer.db.execute("SELECT MAX(version) FROM consent WHERE twin = ?", (twin,)).fetchone()
-                consent = Consent(version=int(row[0] or 0) + 1, provisions=provisions)
+                newest = select(func.max(_consents.c.version)).where(_consents.c.twin == twin)
+                version = int(writer.db.execute(newest).scalar_one() or 0) + 1
+                consent = Consent(version=version, provisions=provisions)
                 aad = _aad(twin, consent.version)
                 sealed = seal(self._keys.audit_key(twin), consent.model_dump_json().encode(), aad)
                 at_ms = self._clock.now_ms()
-                writer.db.execute("INSERT INTO consent VALUES (?, ?, ?, ?)", (twin, consent.version, at_ms, sealed))
+                row = {"twin": twin, "version": version, "at_ms": at_ms, "sealed": sealed}
+                writer.db.execute(insert(_consents).values(row))
                 writer.note(twin, _digest(consent.version, sealed))
                 stored.append(consent)
         return stored
@@ -197,7 +199,7 @@ class ConsentStore:
     def forget(self, twin: TwinId) -> None:
         """Drop every version of a twin's consent, for erasure. That something was dropped stays in the chain."""
         with self._store.writing() as writer:
-            writer.db.execute("DELETE FROM consent WHERE twin = ?", (twin,))
+            writer.db.execute(delete(_consents).where(_consents.c.twin == twin))
             if writer.newest(twin):
                 writer.note(twin, DELETED)
         with self._lock:
@@ -227,13 +229,18 @@ class ConsentStore:
             raise self._store.altered("rows are missing, altered or were added")
         return len(changes)
 
+    def moment(self) -> tuple[object, ...]:
+        """Another one whenever anything was decided, in whatever process. Raises as ``current``."""
+        return self._store.moment()
+
     def close(self) -> None:
         """Give back the file."""
         self._store.close()
 
     def _load(self, twin: TwinId) -> Consent:
         with self._store.reading() as reader:
-            row = reader.db.execute(_NEWEST, (twin,)).fetchone()
+            wanted = select(_consents.c.version, _consents.c.sealed).where(_consents.c.twin == twin)
+            row = reader.db.execute(wanted.order_by(_consents.c.version.desc()).limit(1)).first()
             digest = None if row is None else _digest(*row)
             reader.require(twin, digest)
             state = self._store.state
@@ -258,9 +265,10 @@ class ConsentStore:
             self._opened[twin] = (valid, consent)
 
 
-def _rows(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+def _rows(db: Connection) -> Iterator[tuple[str, bytes]]:
     """Every twin with the digest of each of its versions, oldest first."""
-    for twin, version, sealed in db.execute("SELECT twin, version, sealed FROM consent ORDER BY twin, version"):
+    wanted = select(_consents.c.twin, _consents.c.version, _consents.c.sealed)
+    for twin, version, sealed in db.execute(wanted.order_by(_consents.c.twin, _consents.c.version)):
         yield str(twin), _digest(version, sealed)
 
 

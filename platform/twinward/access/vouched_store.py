@@ -1,4 +1,4 @@
-"""Small SQLite stores that are authentic and monotone, in every process of a home.
+"""Small stores that are authentic and monotone, in every process of a home.
 
 A row that decides who may do what (a consent, an account) must be this node's own, and the newest there is. So every
 change of such a store is written into a chain beside the rows, in the same transaction:
@@ -17,7 +17,7 @@ records each (``StoreHeads``), so a store that lacks what the log recorded last 
 
 To use it:
 
-    store = VouchedStore(path, "consents", SCHEMA, keys, heads, adopt=rows_of_older_homes)
+    store = VouchedStore(database, "consents", ConsentChange, keys, heads, adopt=rows_of_older_homes)
     with store.reading() as reader:                # verifies whatever changed since; microseconds where nothing did
         row = reader.db.execute(...)
         reader.require(subject, digest_of(row))    # StoreAltered unless this is the subject's newest row
@@ -27,8 +27,8 @@ To use it:
 
 Invariants:
 
-* Nothing a storage operator does to the file is taken for a change of this node: an altered, deleted, added, older or
-  swapped file gives ``StoreAltered``. What this process has seen stays in its memory, and is never gone back behind.
+* Nothing a storage operator does is taken for a change of this node: an altered, deleted, added, older or
+  swapped store gives ``StoreAltered``. What this process has seen stays in its memory, and is never gone back behind.
 * A change counts from its commit. The log records the head after it; a crash in between leaves the store ahead of the
   log, never behind, and whoever opens the store next lets the log catch up.
 * A log that does not answer stops nobody here: all but emergencies wait for the log anyway.
@@ -40,26 +40,22 @@ audit verify --deep`` finds heads by opening every entry, and names it.
 from __future__ import annotations
 
 import hmac
-import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from sqlalchemy import Connection, Table, insert, select
+from sqlmodel import SQLModel
 
 from twinward.audit.errors import LogTampered
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import StoreAltered, Unavailable
 from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger.storage import sqlite_files
+from twinward_ledger.storage import Database
 
 _KEY_LABEL = b"twinward/vouched-store/1"
-_CHAIN = (
-    "CREATE TABLE IF NOT EXISTS change (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL, digest BLOB NOT NULL,"
-    " mac BLOB NOT NULL)"
-)
-_FOLLOW = "SELECT seq, subject, digest, mac FROM change WHERE seq >= ? ORDER BY seq"
 _NOTHING = Head(0, b"")
 DELETED = b""
 """The digest of a row that was deleted."""
@@ -72,7 +68,7 @@ Row = tuple[str, bytes]
 class Reader:
     """The store at one moment, verified."""
 
-    db: sqlite3.Connection
+    db: Connection
     _store: VouchedStore
     _newest: Mapping[str, bytes]
 
@@ -90,8 +86,9 @@ class Reader:
 class Writer:
     """The store while this process alone writes to it."""
 
-    db: sqlite3.Connection
+    db: Connection
     head: Head
+    _chain: Table
     _key: bytes
     _known: Mapping[str, bytes]
     pending: dict[str, bytes] = field(default_factory=dict)
@@ -103,18 +100,18 @@ class Writer:
     def note(self, subject: str, digest: bytes) -> None:
         """Vouch for a subject's row as it is now; ``DELETED`` for one that is gone."""
         self.head = Head(self.head.changes + 1, _mac(self._key, self.head, subject, digest))
-        row = (self.head.changes, subject, digest, self.head.mac)
-        self.db.execute("INSERT INTO change VALUES (?, ?, ?, ?)", row)
+        change = {"seq": self.head.changes, "subject": subject, "digest": digest, "mac": self.head.mac}
+        self.db.execute(insert(self._chain).values(change))
         self.pending[subject] = digest
 
 
 class VouchedStore:
-    """One file. Safe to share between threads and processes.
+    """One database. Safe to share between threads and processes.
 
     Args:
-        path: the file; made if it is not there.
+        database: where the rows and their chain are; closed with the store.
         name: of the store, in the log and in messages.
-        schema: SQL statements that make its tables where they are not there.
+        chain: the model of the chain's table.
         keys: whose tenant key the chain is MACed under.
         heads: the log's record of heads; None records and compares none.
         adopt: rows that an older Twinward wrote without a chain, in the order of their making.
@@ -126,31 +123,34 @@ class VouchedStore:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         name: str,
-        schema: Sequence[str],
+        chain: type[SQLModel],
         keys: EventKeys,
         heads: HeadTrail | None = None,
         *,
-        adopt: Callable[[sqlite3.Connection], Iterable[Row]] | None = None,
+        adopt: Callable[[Connection], Iterable[Row]] | None = None,
         adopts: bool = True,
     ) -> None:
         self.name = name
         self.state = 0
-        self._path, self._schema, self._keys, self._heads, self._adopt = path, schema, keys, heads, adopt
+        self._database, self._keys, self._heads, self._adopt = database, keys, heads, adopt
+        self._chain = database.table(chain)
         self._adopts = adopts
         self._lock = threading.RLock()
         self._mac_key: bytes | None = None
         self._head, self._newest = _NOTHING, dict[str, bytes]()
-        self._seen: int | None = None  # SQLite's data_version when the chain was followed last
+        self._seen: tuple[object, object] | None = None  # what the watch said when the chain was followed last
+        self._wrote = False  # since then
         self._held = heads is None  # whether that was held against the log
         self._announced = True  # whether the log has recorded the head, as far as is known
-        self._connect()
+        database.lay_missing()
+        self._watch = database.watch()
 
     def newest(self, subject: str) -> bytes | None:
         """As of ``Reader``, now. Microseconds where no process changed anything. Raises as ``reading``."""
-        with self._lock, self._translated("read"):
-            if not self._held or not self._announced or self._data_version() != self._seen:
+        with self._lock:
+            if not self._held or not self._announced or self._watch.version() != self._seen:
                 self._catch_up()
             return self._newest.get(subject)
 
@@ -162,22 +162,23 @@ class VouchedStore:
             StoreAltered: it is not what this node wrote, or older.
             Unavailable: it cannot be read.
         """
-        with self._lock, self._translated("read"):
+        with self._lock:
             self._catch_up()
-            with self._transaction("BEGIN"):
-                self._follow()
-                yield Reader(self._db, self, self._newest)
+            with self._database.reading() as db:
+                self._follow(db)
+                yield Reader(db, self, self._newest)
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """A durable transaction, all or none. Raises as ``reading``."""
-        with self._lock, self._translated("written"):
+        with self._lock:
             self._catch_up()
-            with self._transaction("BEGIN IMMEDIATE"):
-                self._follow()  # what another process committed just before this one was alone
-                writer = Writer(self._db, self._head, self._key(), self._newest)
+            with self._database.writing() as db:
+                self._follow(db)  # what another process committed just before this one was alone
+                writer = Writer(db, self._head, self._chain, self._key(), self._newest)
                 yield writer
             self.state += 1
+            self._wrote = True
             self._head = writer.head
             self._newest.update(writer.pending)
             self._announced = self._heads is None or not writer.pending
@@ -192,13 +193,13 @@ class VouchedStore:
         Raises:
             StoreAltered: it is not what this node wrote, or older than what the log recorded.
         """
-        with self._lock, self._translated("read"):
+        with self._lock:
             self._catch_up()
-            with self._transaction("BEGIN"):
-                self._follow()
-                changes = list(self._changes_behind(_NOTHING))
+            with self._database.reading() as db:
+                self._follow(db)
+                changes = list(self._changes_behind(db, _NOTHING))
                 if recorded is not None:
-                    self._require_holds(recorded)
+                    self._require_holds(db, recorded)
             if changes and changes[-1][0] != self._head:
                 raise self.altered("it is another chain than this process has followed")
             return [row for _, row in changes]
@@ -210,38 +211,57 @@ class VouchedStore:
         )
         return StoreAltered(f"the {self.name} store was altered, it is not what this node wrote: {what}", hint=hint)
 
+    def has_chain(self) -> bool:
+        """Whether any change was written: an earlier release wrote rows without."""
+        with self._database.reading() as db:
+            return self._has_chain(db)
+
+    def moment(self) -> tuple[object, ...]:
+        """Another one whenever a change was made, in whatever process; in a file, also whenever it was touched.
+
+        Raises as ``reading``.
+        """
+        with self._lock:
+            self._catch_up()
+            return (self._head.changes, self.state) if self._database.is_own else (self._head.changes,)
+
     def close(self) -> None:
-        """Give back the file."""
-        self._db.close()
+        """Give back the database."""
+        self._watch.close()
+        self._database.close()
 
     # --- following the chain -----------------------------------------------------------------------------------------
     def _catch_up(self) -> None:
         """Follow what was committed since, and hold it against the log."""
-        version = self._data_version()
+        version = self._watch.version()
         if version != self._seen:
-            if self._seen is None and self._adopt is not None:
+            if self._adopt is not None and (self._seen is None or self._seen[0] != version[0]):
                 self._adopt_rows(self._adopt)
-            with self._transaction("BEGIN"):
-                self._follow()
-            self._held = self._heads is None
-            self._seen = version
+            with self._database.reading() as db:
+                grew = self._follow(db)
+            if grew or not self._wrote:  # what this process has written itself, the log was told of
+                self._held = self._heads is None
+            self._seen, self._wrote = version, False
             self.state += 1
         if not self._held:
             self._hold_against_log()
         if not self._announced:
             self._announce()
 
-    def _follow(self) -> None:
-        """Verify the changes behind the head and move it on."""
-        changes = list(self._changes_behind(self._head))
+    def _follow(self, db: Connection) -> bool:
+        """Verify the changes behind the head and move it on. Returns whether there were any."""
+        changes = list(self._changes_behind(db, self._head))
         if changes:
             self._head = changes[-1][0]
             self._newest.update(row for _, row in changes)
+        return bool(changes)
 
-    def _changes_behind(self, head: Head) -> Iterator[tuple[Head, Row]]:
+    def _changes_behind(self, db: Connection, head: Head) -> Iterator[tuple[Head, Row]]:
         """The changes after a head, each verified. Raises ``StoreAltered``."""
         key = self._key()
-        rows = iter(self._db.execute(_FOLLOW, (head.changes,)))
+        chain = self._chain.c
+        wanted = select(chain.seq, chain.subject, chain.digest, chain.mac)
+        rows = iter(db.execute(wanted.where(chain.seq >= head.changes).order_by(chain.seq)))
         if head.changes and next(rows, (0,) * 4)[0::3] != (head.changes, head.mac):
             raise self.altered("what was written is gone")
         for seq, subject, digest, mac in rows:
@@ -252,15 +272,14 @@ class VouchedStore:
             head = Head(seq, expected)
             yield head, (subject, digest)
 
-    def _adopt_rows(self, rows_of: Callable[[sqlite3.Connection], Iterable[Row]]) -> None:
+    def _adopt_rows(self, rows_of: Callable[[Connection], Iterable[Row]]) -> None:
         """Begin the chain over the rows of an older Twinward, unless the log knows of a chain already.
 
         This once the log's index is not believed: whoever could empty it would have rows of their own vouched for.
         """
-        if self._db.execute("SELECT 1 FROM change LIMIT 1").fetchone() is not None:
-            return
-        if next(iter(rows_of(self._db)), None) is None:
-            return
+        with self._database.reading() as db:
+            if self._has_chain(db) or next(iter(rows_of(db)), None) is None:
+                return
         if self._head.changes or not self._adopts:  # this process has followed its chain, or it had one from the first
             raise self.altered("its chain is gone")
         if self._heads is not None:
@@ -270,10 +289,10 @@ class VouchedStore:
                 raise self.altered("it has no chain, and the log that would say why was altered too") from error
             if recorded is not None:
                 raise self.altered("its chain is gone")
-        with self._transaction("BEGIN IMMEDIATE"):
-            if self._db.execute("SELECT 1 FROM change LIMIT 1").fetchone() is None:
-                writer = Writer(self._db, _NOTHING, self._key(), {})
-                for subject, digest in rows_of(self._db):
+        with self._database.writing() as db:
+            if not self._has_chain(db):
+                writer = Writer(db, _NOTHING, self._chain, self._key(), {})
+                for subject, digest in list(rows_of(db)):
                     writer.note(subject, digest)
         self._announced = self._heads is None
 
@@ -287,19 +306,20 @@ class VouchedStore:
         except Unavailable:
             return  # asked again at the next look; until it answers, emergencies alone are permitted anything
         if recorded is not None:
-            self._require_holds(recorded)
+            with self._database.reading() as db:
+                self._require_holds(db, recorded)
         self._held = True
         if self._head != (recorded or _NOTHING):
             self._announced = False
 
-    def _require_holds(self, recorded: Head) -> None:
+    def _require_holds(self, db: Connection, recorded: Head) -> None:
         """Raise ``StoreAltered`` unless the chain goes through a head that the log recorded."""
-        row = self._db.execute("SELECT mac FROM change WHERE seq = ?", (recorded.changes,)).fetchone()
-        if row is None:
+        mac = db.execute(select(self._chain.c.mac).where(self._chain.c.seq == recorded.changes)).scalar_one_or_none()
+        if mac is None:
             raise self.altered(
                 f"the log recorded {recorded.changes} changes, it holds {self._head.changes}: it is an older copy"
             )
-        if not hmac.compare_digest(bytes(row[0]), recorded.mac):
+        if not isinstance(mac, bytes) or not hmac.compare_digest(mac, recorded.mac):
             raise self.altered(f"change {recorded.changes} is another one than the log recorded")
 
     def _announce(self) -> None:
@@ -310,53 +330,15 @@ class VouchedStore:
             self._heads.record(self.name, self._head)
             self._announced = True
 
-    # --- the file ----------------------------------------------------------------------------------------------------
-    def _connect(self) -> None:
-        with self._translated("opened"):
-            self._db = sqlite_files.connect(self._path)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            for statement in (*self._schema, _CHAIN):
-                self._db.execute(statement)
-            self._file = _identity(self._path)
-            self._seen = None
-
-    def _data_version(self) -> int:
-        """SQLite's number of what other connections committed; a file that was replaced is opened anew."""
-        if _identity(self._path) != self._file:
-            self._db.close()
-            self._connect()
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+    def _has_chain(self, db: Connection) -> bool:
+        return db.execute(select(self._chain.c.seq).limit(1)).first() is not None
 
     def _key(self) -> bytes:
         if self._mac_key is None:
             self._mac_key = derive(self._keys.audit_key(None), _KEY_LABEL, self.name.encode())
         return self._mac_key
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        self._db.execute(begin)
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _translated(self, done: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"the {self.name} store cannot be {done}: {error}") from error
-
 
 def _mac(key: bytes, head: Head, subject: str, digest: bytes) -> bytes:
     seq = (head.changes + 1).to_bytes(8, "big")
     return hmac.digest(key, length_prefixed(head.mac, seq, subject.encode(), digest), "sha256")
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino

@@ -75,7 +75,7 @@ class RunningCohort:
         self._clock = clock
         self._lock = threading.Lock()
         self._similarity: Similarity | None = None
-        self._opened = self._looked = self._let_go = Moment(0, 0)
+        self._opened = self._looked = self._let_go = Moment(0, ())
         self._book: ReleaseHistory | None = None
         self._scoring = Scoring.parse(settings.scoring, settings.home / INDEX_FOLDER)
         self._offer = ServicePolicy(
@@ -140,7 +140,6 @@ class RunningCohort:
         """End what scores, and give back files."""
         with self._lock:
             self._end()
-        self._departures.close()
 
     def consents_set(self, twins: Sequence[TwinId]) -> None:
         """Consents were set: whoever may not be in a cohort by them is in no index that is kept, from now on."""

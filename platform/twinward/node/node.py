@@ -355,7 +355,7 @@ class Node(Parts):
         from twinward.node.cohort import RunningCohort
         from twinward.node.departures import Departures
 
-        departures = Departures(self.settings.home / CONSENTS_FILE, self.keyring, self.access)
+        departures = Departures(self.consents, self.keyring, self.access)
         made = RunningCohort(
             self.settings,
             self.identity,

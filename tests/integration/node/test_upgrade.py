@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from twinward.access.accounts import SignInRefused
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
@@ -84,7 +84,7 @@ def test_the_upgraded_home_verifies_and_works_on(home: OldHome) -> None:
         assert node.verify_stores()["consents"] > 0
         twin = TwinId(told["twins"][2])
         made = {"value": 31}
-        node.twins.targets.change(CLINICIAN, Purpose.TREATMENT, twin, {"bmi": lambda _: made})
+        node.twins.targets.change(AccessContext(CLINICIAN, Purpose.TREATMENT), twin, {"bmi": lambda _: made})
         node.accounts.add_person(Principal("nora", Role.OFFICER, "Nora"), "nine geese over water")
         node.audit.checkpoint_and_anchor()
         size = node.log.store.size()

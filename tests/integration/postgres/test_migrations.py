@@ -47,7 +47,9 @@ def differences(engine: Engine, schema: Schema, metadata: MetaData | None = None
     table = schema.version_table
     with engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": table, "compare_type": True})
-        found: list[object] = compare_metadata(context, metadata or schema.tables())
+        found: list[object] = compare_metadata(
+            context, metadata or schema.tables(server=engine.dialect.name != "sqlite")
+        )
         return found
 
 
@@ -72,7 +74,7 @@ def test_a_difference_would_be_seen(engine: Engine) -> None:
     with engine.begin() as connection:
         migrations.upgrade(connection, RECORDS, "head")
     grown = MetaData()
-    for table in RECORDS.tables().tables.values():
+    for table in RECORDS.tables(server=False).tables.values():
         table.to_metadata(grown)
     Table("record_head", grown, Column("added", Integer), extend_existing=True)
     assert "added" in str(differences(engine, RECORDS, grown))
@@ -107,7 +109,7 @@ def test_a_sqlite_file_is_what_its_revisions_make(tmp_path: Path, schema: Schema
 
     def shape(name: str) -> dict[str, object]:
         with sqlite3.connect(tmp_path / name) as connection:
-            names = sorted(schema.tables().tables)
+            names = sorted(schema.tables(server=False).tables)
             columns = {table: connection.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in names}
             listed = connection.execute("PRAGMA table_list").fetchall()
             rowid = {entry[1]: entry[4] for entry in listed if entry[1] in names}

@@ -7,10 +7,11 @@ from alembic import context
 from twinward_ledger.storage.schema import Schema
 
 schema: Schema = context.config.attributes["schema"]
-tables = schema.tables()
+connection = context.config.attributes["connection"]
+tables = schema.tables(server=connection.dialect.name != "sqlite")
 
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=tables,
     version_table=schema.version_table,
     include_name=lambda name, kind, _parents: kind != "table" or name in tables.tables,

@@ -21,7 +21,7 @@ RECORDS: Final = Schema(
     application_id=0x54575652,  # "TWVR"
     version=2,
     revisions=_MIGRATIONS / "records",
-    tables=lambda: RecordsBase.metadata,
+    models=lambda: RecordsBase.metadata,
     unavailable=_unavailable,
     malformed=MalformedRecord,
 )
@@ -30,7 +30,7 @@ KEYRING: Final = Schema(
     application_id=0x54574B52,  # "TWKR"
     version=2,
     revisions=_MIGRATIONS / "keyring",
-    tables=lambda: KeyringBase.metadata,
+    models=lambda: KeyringBase.metadata,
     unavailable=_unavailable,
     malformed=MalformedRecord,
 )

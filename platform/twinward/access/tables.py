@@ -1,0 +1,121 @@
+"""The tables of accounts and consents, each in a database (or in tables) of its own, and the chain beside its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+from sqlalchemy import MetaData
+from sqlmodel import Field, SQLModel
+
+from twinward.core.errors import BadInput, Unavailable
+from twinward_ledger.storage import AsStored, Long, Name, Schema
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_CHAIN_IN_FILES: Final = "change"
+
+
+class AccountsBase(SQLModel):
+    """Tables of the accounts."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class AccountRow(AccountsBase, table=True):
+    """An account: see ``account_record``."""
+
+    __tablename__ = "account_record"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    record: str
+
+
+class Visit(AccountsBase, table=True):
+    """How much of the log an officer has seen."""
+
+    __tablename__ = "visit"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    account: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
+
+
+class Used(AccountsBase, table=True):
+    """On which day (since the epoch) a token was last used; 0 stands for the password."""
+
+    __tablename__ = "used"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    account: str = Field(sa_type=Name, primary_key=True)
+    token: int = Field(primary_key=True)
+    day: int
+
+
+class AccountChange(AccountsBase, table=True):
+    """The chain of the accounts: see ``vouched_store``."""
+
+    __tablename__ = "account_change"
+
+    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    subject: str = Field(sa_type=Name)
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+class ConsentsBase(SQLModel):
+    """Tables of the consents."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class ConsentRow(ConsentsBase, table=True):
+    """A version of a patient's consent, sealed under the patient's key."""
+
+    __tablename__ = "consent"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    twin: str = Field(sa_type=Name, primary_key=True)
+    version: int = Field(primary_key=True)
+    at_ms: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class ConsentChange(ConsentsBase, table=True):
+    """The chain of the consents: see ``vouched_store``."""
+
+    __tablename__ = "consent_change"
+
+    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    subject: str = Field(sa_type=Name)
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+def _unavailable(message: str, hint: str) -> Unavailable:
+    return Unavailable(message, hint=hint)
+
+
+ACCOUNTS: Final = Schema(
+    name="accounts",
+    application_id=0x54574143,  # "TWAC"
+    version=1,
+    revisions=_MIGRATIONS / "accounts",
+    models=lambda: AccountsBase.metadata,
+    in_files={str(AccountChange.__tablename__): _CHAIN_IN_FILES},
+    unnumbered=1,
+    unavailable=_unavailable,
+    malformed=BadInput,
+)
+CONSENTS: Final = Schema(
+    name="consents",
+    application_id=0x5457434E,  # "TWCN"
+    version=1,
+    revisions=_MIGRATIONS / "consents",
+    models=lambda: ConsentsBase.metadata,
+    in_files={str(ConsentChange.__tablename__): _CHAIN_IN_FILES},
+    unnumbered=1,
+    unavailable=_unavailable,
+    malformed=BadInput,
+)
