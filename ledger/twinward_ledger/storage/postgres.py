@@ -45,6 +45,7 @@ class PostgresDatabase:
         """
         self._schema = schema
         self._serial = serial
+        self._closed = False
         try:
             self.address = PostgresAddress(uri)
         except LogUnavailable as error:
@@ -63,9 +64,9 @@ class PostgresDatabase:
         """A connection that sees one state of the database."""
         with (
             translated(self.address, self._schema),
-            self._engine.connect().execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            ) as connection,
+            self._open()
+            .connect()
+            .execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection,
             connection.begin(),
         ):
             yield connection
@@ -96,12 +97,18 @@ class PostgresDatabase:
         """Nothing: a server's files are out of reach from here. See the module's head."""
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection; nothing is read or written any more. Closing twice is harmless."""
+        self._closed = True
         self._engine.dispose()
+
+    def _open(self) -> Engine:
+        if self._closed:
+            raise self._schema.unavailable(f"{self.address} is closed", "")
+        return self._engine
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with translated(self.address, self._schema), self._engine.begin() as connection:
+        with translated(self.address, self._schema), self._open().begin() as connection:
             yield connection
 
     def _lock(self, connection: Connection, *, wait: bool = True) -> None:

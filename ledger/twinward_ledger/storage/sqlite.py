@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool, StaticPool
 from sqlmodel import SQLModel
 
 from twinward_ledger.storage import sqlite_files
@@ -33,13 +34,14 @@ class SqliteFile:
     is_own = True
 
     def __init__(self, path: Path, schema: Schema) -> None:
-        """Open or make the file.
+        """Open or make the file; ``:memory:`` is gone with this object, and one thread's at a time.
 
         Raises:
             schema.unavailable: it cannot be opened, holds something else, or was upgraded by a newer Twinward.
         """
         self.path = path
         self._schema = schema
+        self._closed = False
         self._engine = _engine(path)
         try:
             self._prepare()
@@ -50,7 +52,7 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database."""
-        with translated(self.path, self._schema), self._engine.begin() as connection:
+        with translated(self.path, self._schema), self._open().begin() as connection:
             yield connection
 
     @contextmanager
@@ -58,7 +60,7 @@ class SqliteFile:
         """A transaction that holds the write lock from its start: committed durably at the end, or not at all."""
         with (
             translated(self.path, self._schema),
-            self._engine.connect().execution_options(**{_WRITING: wait}) as connection,
+            self._open().connect().execution_options(**{_WRITING: wait}) as connection,
             connection.begin(),
         ):
             yield connection
@@ -82,7 +84,7 @@ class SqliteFile:
 
         ``secure_delete`` zeroes what a deletion frees, but pages that were split or moved long before may hold copies.
         """
-        with translated(self.path, self._schema), self._engine.connect() as connection:
+        with translated(self.path, self._schema), self._open().connect() as connection:
             driver: Any = connection.connection.dbapi_connection
             for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # VACUUM itself goes through the log
                 driver.execute(statement).close()
@@ -93,8 +95,14 @@ class SqliteFile:
         self._prepare()
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection; nothing is read or written any more. Closing twice is harmless."""
+        self._closed = True
         self._engine.dispose()
+
+    def _open(self) -> Engine:
+        if self._closed:
+            raise self._schema.unavailable(f"{self.path} is closed", "")
+        return self._engine
 
     def _prepare(self) -> None:
         with translated(self.path, self._schema):
@@ -140,8 +148,7 @@ def connect_raw(path: Path | str, schema: Schema, *, timeout_s: float = BUSY_TIM
         sqlite3.Error, OSError: it cannot be opened.
         schema.unavailable: it holds something else, or was upgraded by a newer Twinward.
     """
-    if str(path) != sqlite_files.IN_MEMORY:
-        make_private(Path(path))
+    make_private(Path(path))
     connection = sqlite_files.connect(path, timeout_s=timeout_s)
     try:
         for pragma in PRAGMAS:
@@ -159,6 +166,8 @@ def make_private(path: Path) -> None:
     A file that exists is SQLite's alone to open: closing a descriptor of it here would drop the locks that other
     connections of this process hold (sqlite.org/howtocorrupt.html, 2.2).
     """
+    if str(path) == sqlite_files.IN_MEMORY:
+        return
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -206,6 +215,7 @@ def _engine(path: Path) -> Engine:
         URL.create("sqlite", database=str(path)),
         creator=lambda: sqlite_files.connect(path, timeout_s=BUSY_TIMEOUT_S),
         hide_parameters=True,
+        poolclass=StaticPool if str(path) == sqlite_files.IN_MEMORY else QueuePool,
     )
 
     @event.listens_for(engine, "connect")

@@ -1,4 +1,4 @@
-"""The anchors one log has made or is about to make, in one SQLite file.
+"""The anchors one log has made or is about to make.
 
 An anchor is written here *before* it is sent and confirmed after, so a crash in between is found again: the next run
 asks the chain whether it arrived. The note is kept beside it, because a proof bundle needs the very checkpoint that
@@ -8,26 +8,23 @@ was anchored. Why anchoring waits, and when the chain last took anchors back, is
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from sqlalchemy import Select, delete, select, update
 
 from twinward_crypto.canonical import canonicalize
-from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.formats.anchor_record import AnchorRecord
-from twinward_ledger.storage import sqlite_files
+from twinward_ledger.storage import Database, table_of, upsert
+from twinward_ledger.storage.sqlite import SqliteFile
+from twinward_ledger.stores.tables import ANCHORS, AnchorRow, TroubleRow
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS anchors (
-    size INTEGER PRIMARY KEY, note BLOB NOT NULL, record BLOB NOT NULL, confirmed INTEGER NOT NULL
-)
-"""
-_TROUBLE = "CREATE TABLE IF NOT EXISTS trouble (kind TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, text TEXT NOT NULL)"
+_anchors, _trouble = table_of(AnchorRow), table_of(TroubleRow)
 _WAITS, _TAKEN_BACK = "waits", "taken back"
 _CLOCK_ACCEPTED, _TIME_ACCEPTED = "clock accepted", "time accepted"
 _MAX_TEXT = 500
+_ANCHORED: Final = select(_anchors.c.note, _anchors.c.record)
 
 Anchored = tuple[bytes, AnchorRecord]
 """A whole signed checkpoint and its anchor."""
@@ -44,113 +41,113 @@ class Trouble:
 class AnchorJournal:
     """Durable record of one log's anchors. Safe to share between threads. Raises ``LogUnavailable``."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Open or create the file."""
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite_files.connect(path)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"the anchor journal cannot be opened: {error}") from error
-        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _SCHEMA, _TROUBLE):
-            self._run(statement)
+    def __init__(self, place: Path | Database) -> None:
+        """Open or create a file of its own, or use a database that is already open."""
+        self._database: Database = SqliteFile(place, ANCHORS) if isinstance(place, Path) else place
 
     def prepare(self, note: bytes, record: AnchorRecord) -> None:
         """Keep an anchor that is about to be sent."""
-        size, data = record.statement.size, canonicalize(record.to_json())
-        self._run("INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, 0)", size, note, data)
+        with self._database.writing() as db:
+            size, data = record.statement.size, canonicalize(record.to_json())
+            upsert(db, _anchors, size=size, note=note, record=data, confirmed=0)
 
     def confirm(self, record: AnchorRecord) -> None:
         """An anchor is on the chain."""
-        size, data = record.statement.size, canonicalize(record.to_json())
-        self._run("UPDATE anchors SET record = ?, confirmed = 1 WHERE size = ?", data, size)
+        confirmed = {"record": canonicalize(record.to_json()), "confirmed": 1}
+        with self._database.writing() as db:
+            db.execute(update(_anchors).where(_anchors.c.size == record.statement.size).values(confirmed))
 
     def drop(self, size: int) -> None:
         """An anchor never arrived and a larger one has overtaken it."""
-        self._run("DELETE FROM anchors WHERE size = ? AND confirmed = 0", size)
+        with self._database.writing() as db:
+            db.execute(delete(_anchors).where(_anchors.c.size == size, _anchors.c.confirmed == 0))
 
     def retract(self, beyond: int, at_ms: int) -> int:
         """The chain no longer holds anchors of more than ``beyond`` entries: they wait again. Returns how many."""
-        (count,) = self._run("SELECT count(*) FROM anchors WHERE confirmed = 1 AND size > ?", beyond)[0]
-        if count:
-            self._run("UPDATE anchors SET confirmed = 0 WHERE confirmed = 1 AND size > ?", beyond)
-            text = f"the chain was reorganised: it kept {beyond} anchored entries; what it lost is anchored again"
-            self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _TAKEN_BACK, at_ms, text)
-        return int(count)
+        lost = update(_anchors).where(_anchors.c.confirmed == 1, _anchors.c.size > beyond).values(confirmed=0)
+        text = f"the chain was reorganised: it kept {beyond} anchored entries; what it lost is anchored again"
+        with self._database.writing() as db:
+            count = db.execute(lost).rowcount
+            if count:
+                upsert(db, _trouble, kind=_TAKEN_BACK, since_ms=at_ms, text=text)
+        return count
 
     def note_problem(self, problem: str, at_ms: int) -> None:
         """Keep why anchoring waits, and since its first failure; an empty text says that it no longer does."""
-        if not problem:
-            self._run("DELETE FROM trouble WHERE kind = ?", _WAITS)
-            return
-        sql = "INSERT INTO trouble VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET text = excluded.text"
-        self._run(sql, _WAITS, at_ms, problem[:_MAX_TEXT])
+        with self._database.writing() as db:
+            since_ms = db.execute(select(_trouble.c.since_ms).where(_trouble.c.kind == _WAITS)).scalar_one_or_none()
+            if problem:
+                first_ms = at_ms if since_ms is None else since_ms
+                upsert(db, _trouble, kind=_WAITS, since_ms=first_ms, text=problem[:_MAX_TEXT])
+            elif since_ms is not None:
+                db.execute(delete(_trouble).where(_trouble.c.kind == _WAITS))
 
     def problem(self) -> Trouble | None:
         """Why anchoring waits; None where it does not."""
-        return self._trouble(_WAITS)
+        return self._noted(_WAITS)
 
     def taken_back(self) -> Trouble | None:
         """The last time that the chain lost anchors it had confirmed; None if it never did."""
-        return self._trouble(_TAKEN_BACK)
+        return self._noted(_TAKEN_BACK)
 
     def accept_clock(self, clock_s: int, at_ms: int) -> None:
         """The operator says that the clock is right, however long the log has rested."""
-        self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _CLOCK_ACCEPTED, at_ms, str(clock_s))
+        self._note(_CLOCK_ACCEPTED, at_ms, str(clock_s))
 
     def accept_time(self, anchored_s: int, at_ms: int) -> None:
         """The operator wants anchors dated as the last one, which is ahead of the clock, until that time has come."""
-        self._run("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?)", _TIME_ACCEPTED, at_ms, str(anchored_s))
+        self._note(_TIME_ACCEPTED, at_ms, str(anchored_s))
 
     def accepted_clock(self) -> int:
         """The newest clock that was accepted, Unix seconds; 0 if none was."""
-        found = self._trouble(_CLOCK_ACCEPTED)
+        found = self._noted(_CLOCK_ACCEPTED)
         return int(found.text) if found else 0
 
     def accepted_time(self) -> int:
         """The time that anchors may be dated ahead, Unix seconds; 0 if none was accepted."""
-        found = self._trouble(_TIME_ACCEPTED)
+        found = self._noted(_TIME_ACCEPTED)
         return int(found.text) if found else 0
 
     def unconfirmed(self) -> list[Anchored]:
         """Anchors that were or were not sent, smallest first."""
-        return self._anchors("SELECT note, record FROM anchors WHERE confirmed = 0 ORDER BY size")
+        return self._found(_ANCHORED.where(_anchors.c.confirmed == 0).order_by(_anchors.c.size))
 
     def newest(self) -> Anchored | None:
         """The largest confirmed anchor."""
-        found = self._anchors("SELECT note, record FROM anchors WHERE confirmed = 1 ORDER BY size DESC LIMIT 1")
-        return found[0] if found else None
+        wanted = _ANCHORED.where(_anchors.c.confirmed == 1).order_by(_anchors.c.size.desc()).limit(1)
+        return next(iter(self._found(wanted)), None)
 
     def largest(self) -> bytes | None:
         """The signed checkpoint of the largest anchor, sent or not."""
-        found = self._run("SELECT note FROM anchors ORDER BY size DESC LIMIT 1")
-        return bytes(found[0][0]) if found else None
+        with self._database.reading() as db:
+            found = db.execute(select(_anchors.c.note).order_by(_anchors.c.size.desc()).limit(1)).scalar_one_or_none()
+        return None if found is None else bytes(found)
 
     def notes(self) -> list[bytes]:
         """The signed checkpoints of all anchors, sent or not, smallest first."""
-        return [bytes(note) for (note,) in self._run("SELECT note FROM anchors ORDER BY size")]
+        with self._database.reading() as db:
+            return [bytes(note) for note in db.execute(select(_anchors.c.note).order_by(_anchors.c.size)).scalars()]
 
     def covering(self, index: int) -> Anchored | None:
         """The first confirmed anchor whose tree holds an entry: its proof never changes again."""
-        sql = "SELECT note, record FROM anchors WHERE confirmed = 1 AND size > ? ORDER BY size LIMIT 1"
-        found = self._anchors(sql, index)
-        return found[0] if found else None
+        larger = _ANCHORED.where(_anchors.c.confirmed == 1, _anchors.c.size > index)
+        return next(iter(self._found(larger.order_by(_anchors.c.size).limit(1))), None)
 
     def close(self) -> None:
-        """Give back the file."""
-        self._connection.close()
+        """Give back the database."""
+        self._database.close()
 
-    def _trouble(self, kind: str) -> Trouble | None:
-        rows = self._run("SELECT since_ms, text FROM trouble WHERE kind = ?", kind)
-        return Trouble(*rows[0]) if rows else None
+    def _note(self, kind: str, at_ms: int, text: str) -> None:
+        with self._database.writing() as db:
+            upsert(db, _trouble, kind=kind, since_ms=at_ms, text=text)
 
-    def _anchors(self, sql: str, *parameters: object) -> list[Anchored]:
-        return [
-            (bytes(note), AnchorRecord.from_json(json.loads(record))) for note, record in self._run(sql, *parameters)
-        ]
+    def _noted(self, kind: str) -> Trouble | None:
+        wanted = select(_trouble.c.since_ms, _trouble.c.text).where(_trouble.c.kind == kind)
+        with self._database.reading() as db:
+            row = db.execute(wanted).first()
+        return None if row is None else Trouble(row.since_ms, row.text)
 
-    def _run(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        try:
-            with self._lock:
-                return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"the anchor journal does not answer: {error}") from error
+    def _found(self, wanted: Select[Any]) -> list[Anchored]:
+        with self._database.reading() as db:
+            rows = db.execute(wanted).all()
+        return [(bytes(note), AnchorRecord.from_json(json.loads(record))) for note, record in rows]

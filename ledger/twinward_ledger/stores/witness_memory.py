@@ -1,4 +1,4 @@
-"""What a log remembers of its witnesses, in one SQLite file: how far each got, and what it last did wrong.
+"""What a log remembers of its witnesses: how far each got, and what it last did wrong.
 
 The size matters for safety: a witness that holds less than it has cosigned was restored from a backup, and only
 somebody else's memory can tell. The rest is for people: who is down, behind or lying, and since when.
@@ -15,29 +15,21 @@ from __future__ import annotations
 
 import hmac
 import json
-import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from twinward_ledger.errors import LogUnavailable
-from twinward_ledger.storage import sqlite_files
+from sqlalchemy import Connection, delete, select
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS witnesses (
-    key TEXT PRIMARY KEY, size INTEGER NOT NULL, standing TEXT NOT NULL, reason TEXT NOT NULL,
-    since_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL
-) WITHOUT ROWID
-"""
-_VOUCHED = """
-CREATE TABLE IF NOT EXISTS vouched (
-    one INTEGER PRIMARY KEY CHECK (one = 1), changes INTEGER NOT NULL, since_ms INTEGER NOT NULL, mac BLOB NOT NULL
-)
-"""
+from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.storage import Database, table_of, upsert
+from twinward_ledger.storage.sqlite import SqliteFile
+from twinward_ledger.stores.tables import WITNESS_MEMORY, VouchedRow, WitnessRow
+
+_witnesses, _vouched = table_of(WitnessRow), table_of(VouchedRow)
 RECORD_AFTER_MS = 3_600_000
 """How long changes without an alarm wait for the log to record them."""
 
@@ -113,21 +105,14 @@ class _State:
 class WitnessMemory:
     """The records of all witnesses of one log. Safe to share between threads and processes."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Open or create the file. Raises ``LogUnavailable``."""
+    def __init__(self, place: Path | Database) -> None:
+        """Open or create a file of its own, or use a database that is already open. Raises ``LogUnavailable``."""
         self._lock = threading.RLock()
         self._voucher: Voucher | None = None
         self._recorded: tuple[int, bytes] | None = None
         self._asked_log, self._owed, self._seen = False, False, 0
-        try:
-            self._connection = sqlite_files.connect(path)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # A record lost in a power cut is asked for again; the checkpoint itself keeps the cosignature.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(_SCHEMA)
-            self._connection.execute(_VOUCHED)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"what is known of the witnesses cannot be opened: {error}") from error
+        self._database: Database = SqliteFile(place, WITNESS_MEMORY) if isinstance(place, Path) else place
+        self._database.lay_missing()
 
     def vouched_by(self, voucher: Voucher) -> None:
         """Believe only what this vouches for, from now on; rows of an older Twinward are taken as they are, once."""
@@ -139,43 +124,42 @@ class WitnessMemory:
 
     def all(self) -> Records:
         """Every record, by verifier key. What cannot be believed is gone. Raises ``LogUnavailable``."""
-        with self._lock, self._transaction("BEGIN", "read"):
-            records, state = self._read()
+        with self._lock, self._database.reading() as db:
+            records, state = _read(db)
         if self._fault(records, state):
-            with self._lock, self._transaction("BEGIN IMMEDIATE", "written"):
-                records, state = self._believed()
+            with self._lock, self._database.writing() as db:
+                records, state = self._believed(db)
         return records
 
     def note(self, key: str, standing: Standing, *, at_ms: int, size: int = 0, reason: str = "") -> None:
         """Write down what a witness did. Its size never shrinks. An alarm is in the log on return, if that answers."""
         with self._lock:
-            with self._transaction("BEGIN IMMEDIATE", "written"):
-                records, state = self._believed()
+            with self._database.writing() as db:
+                records, state = self._believed(db)
                 old = records.get(key, WitnessRecord())
                 since = old.since_ms if old.standing is standing and old.at_ms else at_ms
                 records[key] = WitnessRecord(max(old.size, size), standing, reason, since, at_ms)
-                self._write_row(key, records[key])
+                _write_row(db, key, records[key])
                 alarm = standing in ALARMING and old.standing is not standing
                 waits = at_ms - state.since_ms >= RECORD_AFTER_MS if state.since_ms else False
                 due = alarm or waits or self._owed
-                state = self._vouch(records, state.changes, 0 if due else state.since_ms or at_ms)
+                state = self._vouch(db, records, state.changes, 0 if due else state.since_ms or at_ms)
             if due:
                 self._tell(state, f"the witness {key.partition('+')[0]} is {standing}: {reason}" if alarm else "")
 
     def close(self) -> None:
-        """Give back the file; closing twice is harmless."""
-        with self._lock:
-            self._connection.close()
+        """Give back the database; closing twice is harmless."""
+        self._database.close()
 
-    def _believed(self) -> tuple[Records, _State]:
+    def _believed(self, db: Connection) -> tuple[Records, _State]:
         """What stands in the file, or a memory begun anew. Within a transaction that writes."""
-        records, state = self._read()
+        records, state = _read(db)
         fault = self._fault(records, state)
         if not fault:
             return records, state or _State()
-        self._connection.execute("DELETE FROM witnesses")
+        db.execute(delete(_witnesses))
         past = max(self._seen, state.changes if state else 0, self._recorded[0] if self._recorded else 0)
-        begun = self._vouch({}, past, 0)
+        begun = self._vouch(db, {}, past, 0)
         self._tell(begun, f"what was remembered of the witnesses is not believed and begins anew: {fault}")
         return {}, begun
 
@@ -199,12 +183,12 @@ class WitnessMemory:
         self._seen = state.changes
         return ""
 
-    def _vouch(self, records: Records, changes: int, since_ms: int) -> _State:
+    def _vouch(self, db: Connection, records: Records, changes: int, since_ms: int) -> _State:
         if self._voucher is None:
             return _State()
         mac = self._voucher.mac(_content(records, changes + 1, since_ms))
         state = _State(changes + 1, since_ms, mac)
-        self._connection.execute("INSERT OR REPLACE INTO vouched VALUES (1, ?, ?, ?)", astuple(state))
+        upsert(db, _vouched, one=1, changes=state.changes, since_ms=state.since_ms, mac=state.mac)
         return state
 
     def _tell(self, state: _State, what: str) -> None:
@@ -219,31 +203,20 @@ class WitnessMemory:
         except LogUnavailable:
             self._owed = True
 
-    def _read(self) -> tuple[Records, _State | None]:
-        rows = self._connection.execute("SELECT * FROM witnesses ORDER BY key").fetchall()
-        found = self._connection.execute("SELECT changes, since_ms, mac FROM vouched").fetchone()
-        state = None if found is None else _State(*found)
-        whole = all(map(_fits, rows)) and (state is None or isinstance(state.mac, bytes))
-        if not whole:
-            return {}, _State()  # nobody wrote this: its MAC fits nothing
-        return {key: WitnessRecord(size, Standing(what), *others) for key, size, what, *others in rows}, state
 
-    def _write_row(self, key: str, record: WitnessRecord) -> None:
-        row = (key, record.size, record.standing.value, record.reason, record.since_ms, record.at_ms)
-        self._connection.execute("INSERT OR REPLACE INTO witnesses VALUES (?, ?, ?, ?, ?, ?)", row)
+def _read(db: Connection) -> tuple[Records, _State | None]:
+    rows = [tuple(row) for row in db.execute(select(_witnesses).order_by(_witnesses.c.key))]
+    found = db.execute(select(_vouched.c.changes, _vouched.c.since_ms, _vouched.c.mac)).first()
+    state = None if found is None else _State(*found)
+    whole = all(map(_fits, rows)) and (state is None or isinstance(state.mac, bytes))
+    if not whole:
+        return {}, _State()  # nobody wrote this: its MAC fits nothing
+    return {key: WitnessRecord(size, Standing(what), *others) for key, size, what, *others in rows}, state
 
-    @contextmanager
-    def _transaction(self, begin: str, done: str) -> Iterator[None]:
-        try:
-            self._connection.execute(begin)
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"what is known of the witnesses cannot be {done}: {error}") from error
+
+def _write_row(db: Connection, key: str, record: WitnessRecord) -> None:
+    values = {"size": record.size, "standing": record.standing.value, "reason": record.reason}
+    upsert(db, _witnesses, key=key, **values, since_ms=record.since_ms, at_ms=record.at_ms)
 
 
 def _fits(row: Sequence[object]) -> bool:

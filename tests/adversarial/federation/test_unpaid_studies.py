@@ -66,7 +66,7 @@ def keys_with(own: SignedRoundKey, study: StudyProtocol, number: int) -> list[Si
 def test_forty_studies_on_one_set_of_sites_and_no_ledger_anywhere() -> None:
     for ledger in (None, MemoryBudget()):
         east = HospitalSite(
-            IDENTITIES["east"], ROSTER, Unread(), reservations=ledger, answered=AnsweredRounds(":memory:")
+            IDENTITIES["east"], ROSTER, Unread(), reservations=ledger, answered=AnsweredRounds(Path(":memory:"))
         )
         for number in range(40):
             with pytest.raises(NotPaid):

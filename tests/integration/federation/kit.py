@@ -85,7 +85,7 @@ def site_of(
         ROSTER,
         source,
         reservations=reservations or AllPaid(),
-        answered=answered or AnsweredRounds(":memory:"),
+        answered=answered or AnsweredRounds(Path(":memory:")),
         **extra,
     )
 

@@ -1,0 +1,240 @@
+"""The tables of the ledger's stores, and which revision of them this version works with. One database a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+from sqlalchemy import CheckConstraint, MetaData
+from sqlmodel import Field, SQLModel
+
+from twinward_ledger.storage import AsStored, Long, Name, Schema
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
+_COUNTED: Final = {"autoincrement": False}
+
+
+class AnchorsBase(SQLModel):
+    """Tables of the anchor journal."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class AnchorRow(AnchorsBase, table=True):
+    """An anchor that was sent or is about to be: the signed checkpoint, and the record in canonical JSON."""
+
+    __tablename__ = "anchors"
+
+    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    note: bytes = Field(sa_type=AsStored)
+    record: bytes = Field(sa_type=AsStored)
+    confirmed: int
+
+
+class TroubleRow(AnchorsBase, table=True):
+    """What went wrong with the chain, and what the operator said to it."""
+
+    __tablename__ = "trouble"
+
+    kind: str = Field(sa_type=Name, primary_key=True)
+    since_ms: int = Field(sa_type=Long)
+    text: str
+
+
+class WitnessMemoryBase(SQLModel):
+    """Tables of what a log remembers of its witnesses."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class WitnessRow(WitnessMemoryBase, table=True):
+    """A witness, by its verifier key."""
+
+    __tablename__ = "witnesses"
+    __table_args__ = _WITHOUT_ROWID
+
+    key: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long)
+    standing: str
+    reason: str
+    since_ms: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
+
+
+class VouchedRow(WitnessMemoryBase, table=True):
+    """One row: the MAC over all others, and the number of their changes."""
+
+    __tablename__ = "vouched"
+    __table_args__ = (CheckConstraint("one = 1"),)
+
+    one: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
+    changes: int = Field(sa_type=Long)
+    since_ms: int = Field(sa_type=Long)
+    mac: bytes = Field(sa_type=AsStored)
+
+
+class WitnessStateBase(SQLModel):
+    """Tables of what a witness has cosigned."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SeenRow(WitnessStateBase, table=True):
+    """A signed checkpoint, whole."""
+
+    __tablename__ = "seen"
+    __table_args__ = _WITHOUT_ROWID
+
+    origin: str = Field(sa_type=Name, primary_key=True)
+    size: int = Field(sa_type=Long, primary_key=True)
+    note: bytes = Field(sa_type=AsStored)
+
+
+class AcceptedTimeRow(WitnessStateBase, table=True):
+    """A time ahead of the clock that the operator had a contract's anchors bear."""
+
+    __tablename__ = "accepted_times"
+    __table_args__ = _WITHOUT_ROWID
+
+    chain_id: str = Field(sa_type=Name, primary_key=True)
+    contract: bytes = Field(sa_type=AsStored, primary_key=True)
+    time_s: int = Field(sa_type=Long)
+    at_ms: int = Field(sa_type=Long)
+
+
+class LogFileBase(SQLModel):
+    """Tables of a log in a SQLite file (on a server they are others: ``stores.postgres``)."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class LogHead(LogFileBase, table=True):
+    """One row: the size."""
+
+    __tablename__ = "head"
+    __table_args__ = (CheckConstraint("id = 1"),)
+
+    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
+    size: int = Field(sa_type=Long)
+
+
+class LogLeaf(LogFileBase, table=True):
+    """A leaf's exact bytes."""
+
+    __tablename__ = "leaves"
+
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    leaf: bytes = Field(sa_type=AsStored)
+
+
+class LogBody(LogFileBase, table=True):
+    """An entry's body, empty where it was erased, and its tags, joined."""
+
+    __tablename__ = "bodies"
+
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    body: bytes = Field(sa_type=AsStored)
+    tags: bytes = Field(sa_type=AsStored)
+
+
+class LogPosting(LogFileBase, table=True):
+    """Which entries carry a tag: see ``postings``."""
+
+    __tablename__ = "postings"
+    __table_args__ = _WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    first: int = Field(sa_type=Long, primary_key=True)
+    distances: bytes = Field(sa_type=AsStored)
+
+
+class LogTile(LogFileBase, table=True):
+    """Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
+
+    __tablename__ = "tiles"
+
+    id: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    hashes: bytes = Field(sa_type=AsStored)
+
+
+class LogCheckpoint(LogFileBase, table=True):
+    """A signed checkpoint."""
+
+    __tablename__ = "checkpoints"
+
+    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    note: bytes = Field(sa_type=AsStored)
+
+
+class MapFileBase(SQLModel):
+    """Tables of a completeness map in a SQLite file (on a server: ``stores.completeness_postgres``)."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class MapHeadRow(MapFileBase, table=True):
+    """One row: the newest head, and the entry that carries it."""
+
+    __tablename__ = "head"
+    __table_args__ = (CheckConstraint("id = 1"),)
+
+    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
+    head: bytes = Field(sa_type=AsStored)
+    idx: int = Field(sa_type=Long)
+
+
+class MapSubject(MapFileBase, table=True):
+    """A patient's label, how many entries, and the frontier of their tree."""
+
+    __tablename__ = "subjects"
+    __table_args__ = _WITHOUT_ROWID
+
+    label: bytes = Field(sa_type=AsStored, primary_key=True)
+    count: int = Field(sa_type=Long)
+    frontier: bytes = Field(sa_type=AsStored)
+
+
+class MapPage(MapFileBase, table=True):
+    """A page of the sparse tree."""
+
+    __tablename__ = "pages"
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    places: bytes = Field(sa_type=AsStored)
+
+
+class MapTag(MapFileBase, table=True):
+    """A tag's label."""
+
+    __tablename__ = "tags"
+    __table_args__ = _WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    label: bytes = Field(sa_type=AsStored)
+
+
+ANCHORS: Final = Schema(
+    name="anchors",
+    application_id=0x5457414A,  # "TWAJ"
+    version=1,
+    revisions=_MIGRATIONS / "anchors",
+    models=lambda: AnchorsBase.metadata,
+    unnumbered=1,
+)
+WITNESS_MEMORY: Final = Schema(
+    name="witness_memory",
+    application_id=0x5457574D,  # "TWWM"
+    version=1,
+    revisions=_MIGRATIONS / "witness_memory",
+    models=lambda: WitnessMemoryBase.metadata,
+    unnumbered=1,
+)
+WITNESS_STATE: Final = Schema(
+    name="witness_state",
+    application_id=0x54575753,  # "TWWS"
+    version=1,
+    revisions=_MIGRATIONS / "witness_state",
+    models=lambda: WitnessStateBase.metadata,
+    unnumbered=1,
+)
