@@ -1,6 +1,6 @@
 """So many in any stretch of time, for each of many keys: a moving window that is exact, bounded and on a given clock.
 
-In memory: a restart forgives, and each process counts for itself. Why not the library ``limits``: ADR 39.
+In memory: a restart forgives, and each process counts for itself. Why not the library ``limits``: ADR 40.
 """
 
 from __future__ import annotations
