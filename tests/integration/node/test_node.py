@@ -107,8 +107,14 @@ def test_a_node_that_cannot_be_made_leaves_nothing_behind(
 def test_a_missing_consortium_is_not_founded_anew(tmp_path: Path) -> None:
     create_node(Settings.load(tmp_path / "home")).close()
     (tmp_path / "home" / "consortium.json").unlink()
-    with pytest.raises(BadInput, match="does not name a consortium"), open_node(tmp_path / "home"):
-        pass
+    with open_node(tmp_path / "home") as node:
+        assert node.twins.all() == []
+        for _ in range(2):  # what stands on it is refused, each time
+            with pytest.raises(BadInput, match="does not name a consortium"):
+                node.audit.checkpoint_and_anchor()
+        with pytest.raises(BadInput, match="does not name a consortium"):
+            node.open_all()
+    assert not (tmp_path / "home" / "consortium.json").exists()
 
 
 def test_settings_come_from_file_environment_and_call_in_that_order(
