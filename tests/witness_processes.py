@@ -22,7 +22,7 @@ from twinward_ledger.formats.note import NoteSigner, VerifierKey
 from twinward_ledger.witness.client import HttpWitness
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.witness_processes", "twinward.cli.witness_serving"])
+_CONTEXT.set_forkserver_preload(["tests.witness_processes", "twinward.cli.witness.run"])
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _serve_home(home: Path, port: int, ready: Connection) -> None:
-    from twinward.cli.listening import server_of
+    from twinward.cli.server import server_of
     from twinward.consortium.witness.home import open_witness
 
     with open_witness(home) as opened, _listen(port) as listener:
@@ -120,7 +120,7 @@ def _serve_home(home: Path, port: int, ready: Connection) -> None:
 
 
 def _serve_liar(name: str, mode: str, port: int, ready: Connection) -> None:
-    from twinward.cli.listening import server_of
+    from twinward.cli.server import server_of
 
     with _listen(port) as listener:
         ready.send(listener.getsockname()[1])

@@ -29,7 +29,7 @@ from tests.integration.cli.conftest import run
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
 from twinward.cli.logs import configure_logs
-from twinward.cli.screen import err, out, table
+from twinward.cli.output import err, out, table
 from twinward.console import mount
 from twinward.core.config import Settings
 from twinward.core.visible_text import visible, visible_json, visible_line

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from twinward.cli import emergencies
-from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, out, show_json
+from twinward.cli.context import AsOption, audit_permit, node_at
+from twinward.cli.output import HomeOption, JsonOption, out, say, show_json
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
-app = typer.Typer(help="Explain decisions of policy and consent; review emergencies.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from twinward.access.emergencies import Standing
+    from twinward.access.emergency import Emergency
+    from twinward.node import Node
 
 
-@app.callback()
-def _access() -> None:
-    """Explain decisions of policy and consent; review emergencies."""
-
-
-app.command("emergencies")(emergencies.emergencies)
-app.command("review")(emergencies.review)
-app.command("allow")(emergencies.allow)
-
-
-@app.command()
 def check(
     role: Annotated[Role, typer.Option(help="The role that would ask.")],
     action: Annotated[Action, typer.Option(help="What it would do.")],
@@ -66,3 +60,121 @@ def check(
                 f"[dim]policy {decision.policy_hash[:16]}…, consent version {decision.consent_version or 'none'}[/]"
             )
         raise typer.Exit(0 if decision.permitted else 6)
+
+
+_DURATION = re.compile(r"([1-9][0-9]{0,4})(m|h)")
+_UNIT_S = {"m": 60, "h": 3600}
+
+
+def emergencies(
+    account: AsOption,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Those that are reviewed, too.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List emergency accesses: who broke the glass, why, until when, and by when the review is due.
+
+    Exit codes: 0, 3 no such account, 6 the account is no officer's (also logged).
+
+    Example: twinward access emergencies --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        permit = audit_permit(node, account, "emergencies")
+        node.follow_up.do()
+        found = [one for one in node.emergencies.all(permit) if all_of_them or not one.finding]
+        if as_json:
+            show_json({"emergencies": [shown(node, one) for one in found]})
+            return
+        for one in found:
+            said = shown(node, one)
+            say(f"{one.name}  {said['state']}  {one.agent or 'unknown'} opened {one.twin or 'a shredded twin'}")
+            say(f"    since {said['started'][:16]}, review due {said['due'][:16]}")
+            say(f"    {one.justification or '(erased with its patient)'}")
+        say(f"{len(found)} emergency accesses" + ("" if all_of_them else " wait for their review"))
+        if node.follow_up.problem:
+            say(f"the contract waits: {node.follow_up.problem}")
+
+
+def review(
+    emergency: Annotated[str, typer.Argument(help="Its name, as `twinward access emergencies` prints it.")],
+    account: AsOption,
+    justified: Annotated[bool, typer.Option("--justified/--unjustified", help="What was found.")],
+    note: Annotated[str, typer.Option(help="In a sentence: what was looked at, and why it was found so.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Review an emergency access. A review is final; the contract learns when it came, not what it says.
+
+    Exit codes: 0 reviewed, 2 a note that says nothing, 3 no such emergency, 4 reviewed already, 6 no officer's account.
+
+    Example: twinward access review 5dde4d311462ec01 --as olga --justified --note "overdose, confirmed by the ward"
+    """
+    with node_at(home, as_json=as_json) as node:
+        node.emergencies.review(
+            audit_permit(node, account, "emergency review"), emergency, justified=justified, note=note
+        )
+        node.follow_up.do()
+        one = node.emergencies.register().emergencies[emergency]
+        if as_json:
+            show_json(shown(node, one))
+        else:
+            where = "the contract has it" if one.closed else f"the contract waits: {node.follow_up.problem}"
+            say(f"{emergency} is reviewed as {one.finding}{' (late)' if one.late else ''}; {where}")
+
+
+def allow(
+    clinician: Annotated[str, typer.Argument(help="The clinician's account, or '*' for all: many casualties at once.")],
+    account: AsOption,
+    patients: Annotated[int, typer.Option(min=1, max=1000, help="Different patients within the window.")],
+    duration: Annotated[str, typer.Option("--for", help="How long, e.g. 30m or 2h; a day at most.")] = "2h",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a clinician, or all of them, open more patients in emergencies than usual, for a time. In force at once.
+
+    Exit codes: 0 allowed, 2 more or longer than may be, or no clinician, 3 no such account, 6 no officer's account.
+
+    Example: twinward access allow dr-lee --as olga --patients 40 --for 2h
+    """
+    with node_at(home, as_json=as_json) as node:
+        match = _DURATION.fullmatch(duration)
+        if match is None:
+            raise BadInput(f"{duration!r} is no duration", hint="e.g. --for 30m or --for 2h")
+        if clinician != "*":
+            _require_clinician(node, clinician)
+        until_ms = node.emergencies.allow(
+            audit_permit(node, account, "emergency allowance"),
+            clinician,
+            patients=patients,
+            for_s=int(match[1]) * _UNIT_S[match[2]],
+        )
+        if as_json:
+            show_json({"clinician": clinician, "patients": patients, "until": iso(until_ms)})
+        else:
+            who = "every clinician" if clinician == "*" else clinician
+            say(f"{who} may open {patients} patients in emergencies until {iso(until_ms)[:16]} UTC")
+
+
+def shown(node: Node, one: Emergency) -> dict[str, Any]:
+    """One emergency as JSON."""
+    return one.as_json(node.clock.now_ms(), node.emergencies.limits.review_s)
+
+
+def emergency_lines(standing: Standing) -> list[str]:
+    """What `node status` says of emergencies; nothing where there is nothing to do."""
+    found = []
+    if standing.overdue:
+        found.append(f"{standing.overdue} reviews are OVERDUE: `twinward access emergencies`")
+    if standing.unreviewed:
+        due = iso(standing.next_due_ms)[:16]
+        found.append(f"{standing.unreviewed} wait for their review, {standing.open} open now, the next due {due}")
+    if standing.undeclared:
+        found.append(f"{standing.undeclared} wait for the contract")
+    if standing.undelivered:
+        found.append(f"{standing.undelivered} alerts reached nobody: look at alert_url")
+    return found
+
+
+def _require_clinician(node: Node, account: str) -> None:
+    if node.accounts.named(account).role is not Role.CLINICIAN:
+        raise BadInput(f"{account} is no clinician", hint="only clinicians open patients in emergencies")

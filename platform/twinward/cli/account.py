@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.opening import node_at, typed_by
-from twinward.cli.screen import HomeOption, JsonOption, ask_secret, read_secret_input, say, show_json, show_table, table
+from twinward.cli.context import node_at, typed_by
+from twinward.cli.input import ask_secret, read_secret_input
+from twinward.cli.output import HomeOption, JsonOption, say, show_json, show_table, table
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from twinward.access.interfaces import AccessContext
     from twinward.node import Node
 
-app = typer.Typer(help="See accounts; disable them, revoke tokens, reset passwords.", no_args_is_help=True)
 
 PASSWORD_MAX_BYTES = 1024
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as `twinward account list` prints it.")]
@@ -36,12 +36,6 @@ PasswordFileOption = Annotated[
 ]
 
 
-@app.callback()
-def _account() -> None:
-    """See accounts; disable them, revoke tokens, reset passwords."""
-
-
-@app.command("list")
 def list_accounts(by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every account: its role, whether it may be used, its tokens, and when they were last used (to the day).
 
@@ -69,7 +63,6 @@ def list_accounts(by: OfficerOption = None, home: HomeOption = None, as_json: Js
         show_table(rows)
 
 
-@app.command()
 def show(
     account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
@@ -83,7 +76,6 @@ def show(
         _tell(node, node.account_desk.one(account, who), as_json=as_json)
 
 
-@app.command()
 def disable(
     account: AccountArgument,
     last_officer: Annotated[
@@ -105,7 +97,6 @@ def disable(
         _tell(node, record, as_json=as_json, note="it was disabled already" if was else "")
 
 
-@app.command()
 def enable(
     account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
@@ -121,7 +112,6 @@ def enable(
         _tell(node, record, as_json=as_json, note="" if was else "it might be used already")
 
 
-@app.command("end-sessions")
 def end_sessions(
     account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
@@ -135,7 +125,6 @@ def end_sessions(
         _tell(node, node.account_desk.end_sessions(account, who), as_json=as_json)
 
 
-@app.command("new-token")
 def new_token(
     account: AccountArgument,
     expires: ExpiresOption = None,
@@ -158,7 +147,6 @@ def new_token(
         say(f"This is token {number} of {account}. It is shown once and not kept.")
 
 
-@app.command("revoke-token")
 def revoke_token(
     account: AccountArgument,
     number: Annotated[int, typer.Argument(min=1, help="Which, as `twinward account show` numbers them.")],
@@ -176,7 +164,6 @@ def revoke_token(
         _tell(node, node.account_desk.revoke_token(account, number, who), as_json=as_json)
 
 
-@app.command("reset-password")
 def reset_password(
     account: AccountArgument,
     password_file: PasswordFileOption = None,
@@ -195,7 +182,6 @@ def reset_password(
         _tell(node, record, as_json=as_json)
 
 
-@app.command("expire-password")
 def expire_password(
     account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:

@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.opening import node_at
-from twinward.cli.screen import HomeOption, JsonOption, YesOption, confirm, counted, read_input, say, show_json
+from twinward.cli.context import node_at
+from twinward.cli.input import confirm, read_input
+from twinward.cli.output import HomeOption, JsonOption, YesOption, counted, say, show_json
 from twinward.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from twinward.node import Node
     from twinward_contracts.bindings import Call, Change
 
-app = typer.Typer(help="See and change what hospitals share on the chain.", no_args_is_help=True)
 
 NumberArgument = Annotated[int, typer.Argument(min=1, help="The change's number, as `twinward consortium show` says.")]
 
 
-@app.callback()
-def _consortium() -> None:
-    """See and change what hospitals share on the chain."""
-
-
-@app.command()
 def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Who can change the consortium, and each change that is proposed and not yet enacted.
 
@@ -50,7 +44,6 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
             say("nothing is proposed")
 
 
-@app.command()
 def propose(
     quorum: Annotated[int | None, typer.Option(min=1, help="How many witnesses must sign.")] = None,
     retire: Annotated[str | None, typer.Option(help="The hospital whose witness leaves.")] = None,
@@ -93,7 +86,6 @@ def propose(
             say(f"proposed as change {one.number}; `twinward consortium show` says from when it can be enacted")
 
 
-@app.command()
 def enact(number: NumberArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Make a proposed change that is due. Any hospital's node may.
 
@@ -106,7 +98,6 @@ def enact(number: NumberArgument, home: HomeOption = None, as_json: JsonOption =
         _done({"enacted": number}, f"change {number} is made", as_json=as_json)
 
 
-@app.command()
 def cancel(number: NumberArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Take a proposal back: as its owner, or by the quorum whose keys are on this machine.
 
@@ -119,7 +110,6 @@ def cancel(number: NumberArgument, home: HomeOption = None, as_json: JsonOption 
         _done({"cancelled": number}, f"change {number} is cancelled", as_json=as_json)
 
 
-@app.command()
 def renew(
     witness_card: Annotated[
         list[Path] | None, typer.Option(help="A witness that is asked over HTTP, as `witness card` prints it.")

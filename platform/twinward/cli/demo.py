@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from twinward.cli.screen import HomeOption, JsonOption, err, errors_taught, out, progress, show_json
-from twinward.core.config import DEFAULT_HOME
+from twinward.cli.errors import errors_taught
+from twinward.cli.output import HomeOption, JsonOption, err, out, progress, show_json
 
 if TYPE_CHECKING:
     from twinward.demo.display import Display
@@ -68,8 +68,9 @@ def demo(
     · twinward demo --bundles ./my-bundles --home ./my-node
     """
     with errors_taught(as_json=as_json):
-        from twinward.demo.display import summary
+        from twinward.core.config import DEFAULT_HOME
         from twinward.demo.run import REPORT_NAME, Plan, clear_home, run_demo
+        from twinward.demo.display import summary
 
         plan = Plan(home or DEFAULT_HOME, bundles, stays, patients, seed, epsilon)
         plan.require_sound()

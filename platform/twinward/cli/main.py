@@ -1,63 +1,195 @@
-"""``twinward``: the command line. Subcommands import what they need when they run, so that ``--help`` is quick and a
-vendor's installation needs no server packages.
+"""``twinward``: the command line. What is typed is a noun and a verb, whose module is imported when it is asked for: so
+``--help`` is quick, and a vendor's installation needs no server packages.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import click
 import typer
 from click.utils import PacifyFlushWrapper
+from typer.core import TyperGroup
 
 from twinward import __version__
-from twinward.cli import (
-    access,
-    account,
-    audit,
-    consortium,
-    demo,
-    disclosure,
-    keys,
-    log_files,
-    node,
-    similarity,
-    standard_streams,
-    study,
-    twin,
-    vendor,
-    witness,
+from twinward.cli import standard_streams
+from twinward.cli.demo import demo
+from twinward.cli.errors import complain_about_defect
+from twinward.cli.groups import MARKUP, Noun
+from twinward.cli.output import out, tell
+
+NOUNS: Final = (
+    Noun(
+        "node",
+        "Make, run and look after a hospital's node.",
+        {
+            "backup": "node.backup:backup",
+            "restore": "node.backup:restore",
+            "activate": "node.backup:activate",
+            "compact": "node.setup:compact",
+            "init": "node.setup:init",
+            "serve": "node.setup:serve",
+            "status": "node.status:status",
+            "tables": "node.setup:tables",
+            "add-person": "node.setup:add_person",
+            "add-system": "node.setup:add_system",
+        },
+    ),
+    Noun(
+        "twin",
+        "Patients' twins: import, read now and then, follow, aim, consent, export, shred.",
+        {
+            "import": "twin.imports:import_",
+            "list": "twin.records:list_",
+            "show": "twin.records:show",
+            "consent": "twin.records:consent",
+            "state": "twin.state:state",
+            "history": "twin.state:history",
+            "export": "twin.records:export",
+            "at-time": "twin.state:at_time",
+            "set-target": "twin.state:set_target",
+            "watch": "twin.watch:watch",
+            "shred": "keys.shred:shred",
+        },
+    ),
+    Noun(
+        "account",
+        "See accounts; disable them, revoke tokens, reset passwords.",
+        {
+            "list": "account:list_accounts",
+            "show": "account:show",
+            "disable": "account:disable",
+            "enable": "account:enable",
+            "end-sessions": "account:end_sessions",
+            "new-token": "account:new_token",
+            "revoke-token": "account:revoke_token",
+            "reset-password": "account:reset_password",
+            "expire-password": "account:expire_password",
+        },
+    ),
+    Noun(
+        "access",
+        "Explain decisions of policy and consent; review emergencies.",
+        {
+            "emergencies": "access:emergencies",
+            "review": "access:review",
+            "allow": "access:allow",
+            "check": "access:check",
+        },
+    ),
+    Noun(
+        "audit",
+        "The access log: read, sign, verify, prove.",
+        {
+            "list": "audit.log:list_",
+            "checkpoint": "audit.log:checkpoint",
+            "accept-clock": "audit.log:accept_clock",
+            "verify": "audit.log:verify",
+            "export": "audit.proofs:export",
+            "consistency": "audit.proofs:consistency",
+            "verifier": "audit.proofs:verifier",
+            "trust": "audit.proofs:trust",
+            "check-proof": "audit.proofs:check_proof",
+            "tiles": "audit.files:tiles",
+            "gaps": "audit.files:gaps",
+            "policy": "audit.files:policy",
+        },
+    ),
+    Noun(
+        "witness",
+        "Run a witness: co-sign other hospitals' logs, and only if they grew.",
+        {
+            "create": "witness.run:create",
+            "card": "witness.run:card",
+            "add-log": "witness.run:add_log",
+            "serve": "witness.run:serve",
+            "status": "witness.run:status",
+            "remember": "witness.run:remember",
+            "evidence": "witness.split_views:evidence",
+            "compare": "witness.split_views:compare",
+        },
+    ),
+    Noun(
+        "consortium",
+        "See and change what hospitals share on the chain.",
+        {
+            "show": "consortium:show",
+            "propose": "consortium:propose",
+            "enact": "consortium:enact",
+            "cancel": "consortium:cancel",
+            "renew": "consortium:renew",
+        },
+    ),
+    Noun(
+        "vendor",
+        "Ask hospitals which patients are like this one, encrypted.",
+        {
+            "keygen": "vendor.keys:keygen",
+            "schema": "vendor.query:schema",
+            "query": "vendor.query:query",
+            "budget": "vendor.query:budget",
+            "results": "vendor.query:results",
+        },
+    ),
+    Noun(
+        "similarity",
+        "Encrypted similarity queries, as the hospital sets them up.",
+        {
+            "rebuild-history": "similarity:rebuild_history",
+            "key": "similarity:key",
+            "plan": "similarity:plan",
+        },
+    ),
+    Noun(
+        "study",
+        "Private studies across hospitals: models, protocols, cards.",
+        {"models": "study:models", "check": "study:check", "card": "study:card"},
+    ),
+    Noun(
+        "keys",
+        "The keyring: state, rotation, erasing a person, officers' shares.",
+        {
+            "status": "keys.keyring:status",
+            "rotate": "keys.keyring:rotate",
+            "retire": "keys.keyring:retire",
+            "split": "keys.shares:split",
+            "seal": "keys.shares:seal",
+            "unseal": "keys.shares:unseal",
+            "shred": "keys.shred:shred",
+            "finish": "keys.shred:finish",
+            "check-receipt": "keys.shred:check_receipt",
+        },
+    ),
+    Noun(
+        "disclosure",
+        "Hand a patient's records to one recipient, sealed to the recipient's key.",
+        {"public": "vendor.disclosure:public", "seal": "vendor.disclosure:seal", "open": "vendor.disclosure:open_"},
+    ),
 )
-from twinward.cli.logs import configure_logs
-from twinward.cli.screen import complain_about_defect, out, tell
+
+
+class _Root(TyperGroup):
+    """The nouns, behind the verbs that stand alone."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for noun in NOUNS:
+            self.add_command(noun)
+
 
 app = typer.Typer(
     name="twinward",
+    cls=_Root,
     help="Patients' digital twins: sealed at rest, every access logged, queried and trained on without being shown.",
     epilog="First time? `twinward demo` runs everything on this machine, then `twinward node serve` opens the console.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.add_typer(node.app, name="node")
-app.add_typer(twin.app, name="twin")
-app.add_typer(account.app, name="account")
-app.add_typer(access.app, name="access")
-audit.app.command("tiles")(log_files.tiles)
-audit.app.command("gaps")(log_files.gaps)
-audit.app.command("policy")(log_files.policy)
-app.add_typer(audit.app, name="audit")
-app.add_typer(witness.app, name="witness")
-app.add_typer(consortium.app, name="consortium")
-app.add_typer(vendor.app, name="vendor")
-app.add_typer(similarity.app, name="similarity")
-app.add_typer(study.app, name="study")
-app.add_typer(keys.app, name="keys")
-app.add_typer(disclosure.app, name="disclosure")
+app.command("demo")(demo)
 
 
 def _show_version(wanted: bool) -> None:
@@ -68,21 +200,30 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
     """Options before the subcommand."""
+    del version  # it has been shown
+    if context.obj is _ENTRY_POINT:
+        from twinward.cli.logs import configure_logs  # not for --help: structlog is slow to load
+
+        configure_logs()
+
+
+_ENTRY_POINT: Final = object()
+"""Marks a run of this process's own command line, not of a test in a process of its own."""
 
 
 def run() -> None:
     """Entry point: the exit code says what went wrong (see twinward/core/errors.py), and nobody sees a traceback."""
     os.umask(0o077)  # whatever a command writes is for this user alone
     standard_streams.prepare()
-    configure_logs()
     try:
         try:
-            app(standalone_mode=True)
+            app(standalone_mode=True, obj=_ENTRY_POINT)
         finally:
             if isinstance(sys.stdout, PacifyFlushWrapper):  # click met a broken pipe
                 raise BrokenPipeError

@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.opening import node_at
-from twinward.cli.screen import (
-    HomeOption,
-    JsonOption,
-    errors_taught,
-    read_input,
-    say,
-    show_json,
-    show_table,
-    table,
-)
+from twinward.cli.context import node_at
+from twinward.cli.errors import errors_taught
+from twinward.cli.input import read_input
+from twinward.cli.output import HomeOption, JsonOption, say, show_json, show_table, table
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
 
@@ -33,18 +26,11 @@ if TYPE_CHECKING:
     from twinward.node import Node
     from twinward_contracts.bindings.model_registry import Model
 
-app = typer.Typer(help="Private studies across hospitals: models, protocols, cards.", no_args_is_help=True)
 
 _STUDY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MICROS = 1_000_000
 
 
-@app.callback()
-def _study() -> None:
-    """Private studies across hospitals: models, protocols, cards."""
-
-
-@app.command()
 def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every model on the ledger and the privacy it cost, newest first.
 
@@ -70,7 +56,6 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
             say("no model is registered")
 
 
-@app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="A protocol: .toml or .json, the fields of StudyProtocol.")],
     home: HomeOption = None,
@@ -101,7 +86,6 @@ def check(
             raise typer.Exit(6)
 
 
-@app.command()
 def card(
     study: Annotated[str, typer.Argument(help="The study's id, as its protocol names it.")],
     home: HomeOption = None,

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from twinward.cli.connections import Bounds, LoopFaults
-from twinward.cli.listening import listen, server_of
+from twinward.cli.server import listen, server_of
 
 QUICK = Bounds(connections=6, head_s=0.3, idle_s=1, answer_s=0.5, linger_s=0.3)
 OK = b"HTTP/1.1 200 OK"

@@ -77,7 +77,7 @@ def test_records_go_from_vault_to_recipient(hospital: Hospital, keys: VendorKeys
     assert json.loads(opened.stdout)["event"] == done["event"]
     got = sorted(path.read_bytes() for path in (tmp_path / "opened").iterdir())
     with open_node(hospital.home) as node:
-        from twinward.cli.opening import request_of
+        from twinward.cli.context import request_of
         from twinward.core.vocabulary import Purpose
 
         request = request_of(

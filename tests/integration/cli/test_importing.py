@@ -17,8 +17,7 @@ import pytest
 from rich.progress import Progress
 
 from tests.integration.cli.conftest import Hospital
-from twinward.cli.import_report import ImportReport
-from twinward.cli.importing import import_into
+from twinward.cli.twin.imports import ImportReport, import_into
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Again
 from twinward.fhir.bulk.inputs import find_inputs

@@ -99,7 +99,7 @@ def test_nothing_else_can_be_imported(library: Path) -> None:
         library,
         "import importlib.util\n"
         f"print([name for name in {FORBIDDEN!r} if importlib.util.find_spec(name)])\n"
-        "import twinward.client, twinward.cli.vendor\n",
+        "import twinward.client, twinward.cli.vendor.query\n",
     )
     assert done.stdout.strip() == "[]", done.stderr
 

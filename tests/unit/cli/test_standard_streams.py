@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[3]
 _PROGRAM = """
 import os
 from twinward.cli import main
-from twinward.cli.screen import errors_taught, say, show_json, table, show_table
+from twinward.cli.errors import errors_taught
+from twinward.cli.output import say, show_json, table, show_table
 @main.app.command()
 def speak(kind: str) -> None:
     with errors_taught():

@@ -1,0 +1,1 @@
+"""``twinward audit``: the access log."""

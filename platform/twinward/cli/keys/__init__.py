@@ -1,0 +1,1 @@
+"""``twinward keys``: the keyring."""

@@ -1,0 +1,1 @@
+"""``twinward node``: a hospital's node."""

@@ -1,0 +1,79 @@
+"""``twinward node serve``: the API, the console and the heartbeat, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from functools import partial
+
+from twinward.api.app import create_app
+from twinward.api.http.pipeline import is_loopback
+from twinward.cli.connections import Bounds
+from twinward.cli.logs import configure_logs
+from twinward.cli.output import err, out
+from twinward.cli.server import listen, server_of, stopped_by_signals
+from twinward.console import mount
+from twinward.node import Node
+from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
+from twinward.node.serving_lock import Serving, moment, serving
+
+SUMMARY_EVERY_S = 60.0
+CHECK_EVERY_S = 3600.0
+"""How long the whole log is left alone after it was checked, at least."""
+FOLLOW_UP_S = 10.0
+"""How often emergencies are looked at; one that begins here is looked at once."""
+FOLLOW_EVERY_S = 0.25
+"""How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
+
+
+def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> None:
+    """Serve until Ctrl-C or SIGTERM; then finish what is being answered and return.
+
+    Raises:
+        Conflict: the port is taken, or another process serves this home.
+        BadInput: the host or port cannot be listened on.
+    """
+    with ExitStack() as stack:
+        held = stack.enter_context(serving(node.settings.home))
+        node.open_all()
+        listener = listen(host, port)
+        stack.callback(listener.close)
+        app = create_app(node, listens=host)
+        settings = node.settings
+        beyond = not is_loopback(host)
+        mount(app, node, secure=beyond or settings.public_url.startswith("https:"))
+        configure_logs(logging.INFO)
+        bounds = Bounds(connections=settings.max_connections)
+        server = server_of(app, trusted_proxies=settings.trusted_proxies, bounds=bounds)
+        stack.enter_context(stopped_by_signals(server))
+        if node.settings.heartbeat_s:
+            stack.enter_context(Heartbeats(node.heartbeat, node.settings.heartbeat_s))
+        stack.enter_context(Summaries(node.accounts.events.say_the_rest, SUMMARY_EVERY_S))
+        follow_ups = stack.enter_context(FollowUps(node.follow_up.do, FOLLOW_UP_S))
+        node.emergencies.on_begin = follow_ups.wake
+        stack.enter_context(Following(partial(_follow, node, held), FOLLOW_EVERY_S))
+        stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
+        if checkpoint_every_s:
+            stack.enter_context(Pulse(node.audit, checkpoint_every_s))
+        _announce(node, host, listener.getsockname()[1])
+        server.run(sockets=[listener])
+
+
+def _follow(node: Node, held: Serving) -> None:
+    """Let those leave the cohort whom another process let leave, and say so: its command waits for that."""
+    began = moment()
+    node.cohort.let_go()
+    held.followed(began)
+
+
+def _announce(node: Node, host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+    out.print(f"{node.settings.hospital} answers at {url}", markup=False, soft_wrap=True)
+    out.print(f"console: {url}/console · FHIR: {url}/fhir · Ctrl-C stops", markup=False, soft_wrap=True)
+    if not is_loopback(host) and not node.settings.public_url.startswith("https:"):
+        err.print(
+            "[yellow]note[/]: this speaks plain HTTP beyond this machine, where nobody can sign in to the console. "
+            "Put a TLS proxy in front of it and set TWINWARD_PUBLIC_URL to its https address.",
+            soft_wrap=True,
+        )

@@ -1,0 +1,75 @@
+"""``twinward node status``: how a node is, by itself and on the chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from twinward.cli.access import emergency_lines
+from twinward.cli.context import node_at
+from twinward.cli.output import HomeOption, JsonOption, say, show_json
+from twinward.core.errors import Conflict, TwinwardError, Unavailable
+
+if TYPE_CHECKING:
+    from twinward.node import Node
+
+
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """How large the log is, how far it is signed and anchored, how its witnesses are, how many twins, who may ask.
+
+    Also who can change the consortium, and each change that is proposed: a quorum of hospitals can stop it meanwhile.
+
+    What the node knows by itself is shown as well where the consortium's contracts cannot be read; then the error comes
+    last (--json: the member "error"). Exit codes: 0, 3 no node in the home, 4 the contracts are an earlier release's
+    (`twinward consortium renew`), 7 the chain does not answer, 8 the log is not what was signed.
+
+    Example: twinward node status --json
+    """
+    with node_at(home, as_json=as_json) as node:
+        shown, problem = _status(node)
+        if as_json:
+            show_json(shown)
+            if problem is not None:
+                raise typer.Exit(problem.exit_code)
+            return
+        log = shown["log"]
+        say(f"{shown['hospital']} ({shown['tenant']})")
+        say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
+        say(f"log       {log['size']} events, {log['signed']} signed")
+        say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
+        anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
+        say(f"anchored  {log['anchored']} events, {anchored}")
+        if log["waits"]:
+            say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
+        if log["journal"]["waiting"]:
+            say(f"journal   {log['journal']['waiting']} events of emergencies wait for the log")
+        for name in log["journal"]["evidence"]:
+            say(f"journal   altered: examine {name}, then take it away")
+        if log["journal"]["lost"]:
+            lost = log["journal"]["lost"]
+            say(f"journal   {lost} events of emergencies were cut off it: ask who could write that file")
+        for line in emergency_lines(node.emergencies.standing()):
+            say(f"emergency {line}")
+        for witness in shown["witnesses"]:
+            say(f"witness   {witness['say']}")
+        if problem is not None:
+            raise problem
+        say(f"consortium {shown['consortium']['say']}")
+        for proposal in shown["consortium"]["proposals"]:
+            say(f"proposed  {proposal['say']}")
+        say(f"epoch     {shown['epoch']}")
+        for vendor in shown["vendors"]:
+            say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
+
+
+def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
+    """How things stand, and why the contracts cannot be read where they cannot."""
+    from twinward.overview.status import agreed_status, own_status
+
+    own = own_status(node).shown()
+    try:
+        return own | agreed_status(node).shown(node.clock.now_ms()), None
+    except (Conflict, Unavailable) as error:
+        told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+        return own | {"consortium": None, "epoch": None, "vendors": None, "error": told}, error

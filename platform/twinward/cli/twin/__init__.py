@@ -1,0 +1,1 @@
+"""``twinward twin``: patients' twins."""

@@ -1,0 +1,1 @@
+"""``twinward vendor`` and ``twinward disclosure``: asking hospitals, and what they hand out."""

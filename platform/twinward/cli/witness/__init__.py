@@ -1,0 +1,1 @@
+"""``twinward witness``: co-signing other hospitals' logs."""
