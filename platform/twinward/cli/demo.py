@@ -69,8 +69,8 @@ def demo(
     """
     with errors_taught(as_json=as_json):
         from twinward.core.config import DEFAULT_HOME
-        from twinward.demo.run import REPORT_NAME, Plan, clear_home, run_demo
         from twinward.demo.display import summary
+        from twinward.demo.run import REPORT_NAME, Plan, clear_home, run_demo
 
         plan = Plan(home or DEFAULT_HOME, bundles, stays, patients, seed, epsilon)
         plan.require_sound()

@@ -1,0 +1,92 @@
+"""A command loads what it needs: each in a process of its own, whose modules are looked at when it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from twinward.core.config import Settings
+from twinward.fhir.bulk.synthetic_patients import patient_bundle
+from twinward.node import create_node
+
+_PROGRAM = """
+import json, sys
+from twinward.cli import main
+try:
+    main.run()
+finally:
+    print("\\nLOADED " + json.dumps(sorted(sys.modules)))
+"""
+
+CHAIN = ("eth", "web3", "eth_abi", "py_ecc", "twinward_contracts.bindings", "twinward.consortium.membership")
+WITNESSES = ("twinward.consortium.witness", "twinward_ledger.witness.client", "twinward_ledger.anchoring")
+SIMILARITY = ("tenseal", "numpy", "twinward.similarity", "twinward.client", "twinward.node.cohort")
+TRAINING = ("torch", "opacus", "flwr", "twinward.federation")
+SERVER = ("fastapi", "starlette", "uvicorn", "twinward.api", "twinward.console")
+STORES = ("sqlalchemy", "sqlmodel", "alembic", "psycopg", "twinward.vault", "twinward.access", "twinward.audit")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("loaded") / "home"
+    create_node(Settings.load(made)).close()
+    (made.parent / "patient.json").write_bytes(patient_bundle(0, seed=1))
+    return made
+
+
+def _loaded(*arguments: str, before: str = "") -> tuple[int, str, frozenset[str]]:
+    """The exit code, standard error, and what was loaded at the end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TWINWARD_")}
+    command = [sys.executable, "-c", before + _PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean, timeout=120, check=False)
+    return done.returncode, done.stderr, frozenset(json.loads(done.stdout.rpartition("LOADED ")[2]))
+
+
+def _of(loaded: frozenset[str], *roots: str) -> list[str]:
+    return sorted(one for one in loaded if any(one == root or one.startswith(f"{root}.") for root in roots))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",)])
+def test_help_loads_the_command_line_alone(arguments: tuple[str, ...]) -> None:
+    code, _, loaded = _loaded(*arguments)
+    assert code == 0
+    assert _of(loaded, "pydantic", "structlog", "asyncio", *CHAIN, *SIMILARITY, *TRAINING, *SERVER, *STORES) == []
+
+
+def test_an_import_loads_vault_access_and_audit(home: Path) -> None:
+    code, said, loaded = _loaded("twin", "import", str(home.parent / "patient.json"), "--home", str(home))
+    assert code == 0, said
+    assert _of(loaded, *CHAIN, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
+    assert {"twinward.vault.service", "twinward.access.service", "twinward.audit.service"} <= loaded
+
+
+@pytest.mark.parametrize("arguments", [("twin", "list"), ("keys", "status"), ("keys", "rotate"), ("node", "compact")])
+def test_what_touches_records_and_keys_alone_opens_no_chain(home: Path, arguments: tuple[str, ...]) -> None:
+    code, said, loaded = _loaded(*arguments, "--home", str(home))
+    assert code == 0, said
+    assert _of(loaded, *CHAIN, *WITNESSES, *SIMILARITY, *TRAINING, *SERVER) == []
+
+
+def test_reading_the_log_opens_no_chain(home: Path) -> None:
+    code, said, loaded = _loaded("audit", "verify", "--home", str(home))
+    assert code == 0, said
+    assert _of(loaded, *CHAIN, *SIMILARITY, *TRAINING, *SERVER) == []
+
+
+def test_status_asks_the_chain_and_no_more(home: Path) -> None:
+    code, said, loaded = _loaded("node", "status", "--home", str(home))
+    assert code == 0, said
+    assert _of(loaded, *SIMILARITY, "torch", "opacus", "flwr", *SERVER) == []
+
+
+def test_a_package_that_is_missing_when_it_is_needed_is_named_with_its_extra(home: Path) -> None:
+    check = ("access", "check", "--role", "vendor", "--action", "query", "--home", str(home))
+    code, said, _ = _loaded(*check, before="import sys\nsys.modules['cedarpy'] = None\n")
+    assert code == 7
+    assert "the package cedarpy" in said
+    assert "twinward[node]" in said
