@@ -17,10 +17,10 @@ from twinward.cli.main import app
 
 ROOT = Path(__file__).parents[3]
 LIGHT = {"audit verifier", "twin watch", "witness evidence", "keys split", "keys seal", "keys unseal"}
-"""What runs with no extra at all, as far as it comes without a home and a network."""
+LIGHT |= {"vendor keygen", "vendor schema", "vendor query", "vendor budget", "vendor results"}
+LIGHT |= {"disclosure public", "disclosure open"}
+"""What runs with no extra at all, as far as it comes without a home and a network. A query loads NumPy and SEAL."""
 
-VENDORS = {"vendor keygen", "vendor schema", "vendor query", "vendor budget", "vendor results"}
-VENDORS |= {"disclosure public", "disclosure open"}
 RESEARCH = {"study check"}
 SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan"}
 """What would do its work, where it can: nothing of it is asked of an installation that has all it needs."""
@@ -89,7 +89,7 @@ def require_taught(extras: str, needs: dict[str, str], folder: Path) -> None:
 def needed(verb: str) -> str:
     if verb in LIGHT:
         return ""
-    return "vendor" if verb in VENDORS else "research" if verb in RESEARCH else "node"
+    return "research" if verb in RESEARCH else "node"
 
 
 def test_one_command_of_each_kind_says_what_it_needs(tmp_path: Path) -> None:

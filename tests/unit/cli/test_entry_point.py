@@ -90,7 +90,6 @@ main.run()
     ("package", "extra", "arguments"),
     [
         ("sqlalchemy", "node", ("node", "status")),
-        ("tenseal", "vendor", ("vendor", "budget", "https://x.example")),
         ("dp_accounting", "research", ("study", "check", "pyproject.toml")),
     ],
 )
