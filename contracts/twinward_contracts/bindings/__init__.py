@@ -9,10 +9,10 @@ from twinward_contracts.bindings.break_glass import BreakGlass, Declaration
 from twinward_contracts.bindings.budget_ledger import BudgetLedger, PrivacyAccount, Reservation, ReservationState
 from twinward_contracts.bindings.changes import Call, Change, ChangeState
 from twinward_contracts.bindings.model_registry import Model, ModelRegistry
-from twinward_contracts.bindings.names import name_id
 from twinward_contracts.bindings.signatures import HospitalSignature, QuorumSignature, Sign, nobody
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 from twinward_contracts.bindings.witness_set import Witness, WitnessSet
+from twinward_contracts.names import name_id
 
 __all__ = [
     "AccessAnchor",

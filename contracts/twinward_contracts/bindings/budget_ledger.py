@@ -11,10 +11,10 @@ from typing import Final, Self
 
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings.changes import Call
-from twinward_contracts.bindings.names import name_id
 from twinward_contracts.bindings.signatures import Sign, nobody
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 from twinward_contracts.bindings.words import address_word, message, tag, word
+from twinward_contracts.names import name_id
 
 _ARTEFACT: Final = load("BudgetLedger")
 _DAY_S: Final = 86_400

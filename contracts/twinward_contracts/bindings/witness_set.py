@@ -7,8 +7,8 @@ from typing import Final, Self
 
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings.changes import Call, Changes
-from twinward_contracts.bindings.names import name_id
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
+from twinward_contracts.names import name_id
 
 _ARTEFACT: Final = load("WitnessSet")
 

@@ -180,7 +180,7 @@ def _cap(node: Node, value: str) -> list[Change | None]:
 
 def _place_of(node: Node, hospital: str) -> int:
     from twinward.node import translated
-    from twinward_contracts.bindings import name_id
+    from twinward_contracts.names import name_id
 
     with translated():
         for one in node.consortium.witness_set.witnesses():

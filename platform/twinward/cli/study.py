@@ -193,7 +193,7 @@ def _show_check(study: StudyProtocol, plan: PrivacyPlan, budgets: list[_Budget] 
 def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Model:
     """The ledger's entry of a card kept here. Raises ``Conflict`` unless card and model are what was registered."""
     from twinward.overview.external_use import registered_models
-    from twinward_contracts.bindings.names import name_id
+    from twinward_contracts.names import name_id
 
     digest = hashlib.sha256(card).digest()
     named = {name_id(study), _protocol_of(card)}  # before reservations were, the ledger had the study's name

@@ -212,11 +212,11 @@ def _show_proven(proven: Proven, *, as_json: bool) -> None:
 
 
 def _show_report(verdict: ReportVerdict, *, as_json: bool) -> None:
-    from twinward.audit.events import codec
     from twinward.audit.events.wording import sentence
+    from twinward.audit.proofs.trust import events_of
 
     origin, names = verdict.checkpoint.origin, [name for name, _ in verdict.cosigned]
-    read = [None if row.event is None else codec.decode(row.event, origin) for row in verdict.rows]
+    read = events_of(verdict)
     rows = [
         {"index": row.index, "event": None if event is None else f"{sentence(event)} ({event.decision})"}
         for row, event in zip(verdict.rows, read, strict=True)

@@ -27,7 +27,7 @@ from twinward.core.errors import BadInput
 from twinward.federation.errors import NotPaid
 from twinward.federation.models import COHORT, ReservedPrivacy
 from twinward.federation.study import StudyProtocol
-from twinward_contracts.bindings import name_id
+from twinward_contracts.names import name_id
 
 _MICROS: Final = 1_000_000
 _CALIBRATION_MARGIN: Final = 1e-6
