@@ -25,6 +25,7 @@ MEMBERS = ("ifMatch", "ifModifiedSince", "ifNoneExist", "ifNoneMatch")
 _SERVED = {
     "GET": frozenset({"ifMatch", "ifNoneMatch", "ifModifiedSince"}),
     "PUT": frozenset({"ifMatch", "ifNoneMatch"}),
+    "PATCH": frozenset({"ifMatch", "ifNoneMatch"}),
     "DELETE": frozenset({"ifMatch", "ifNoneMatch"}),
     "POST": frozenset({"ifNoneExist"}),
 }

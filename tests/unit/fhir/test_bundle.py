@@ -298,3 +298,15 @@ def test_the_directory_is_gathered_and_the_first_copy_stays() -> None:
     assert [one.reference for one in gathered] == ["Patient/a", "Patient/b", DIRECTORY]
     assert len(gathered[2].records) == 2
     assert b"first" in gathered[2].records[1].content
+
+
+def test_a_history_that_tells_of_a_deletion_is_refused_and_says_what_to_do() -> None:
+    kept = entry({"resourceType": "Patient", "id": "a"}, method="PUT", url="Patient/a")
+    gone = {"request": {"method": "DELETE", "url": "Patient/a"}, "response": {"status": "204"}}
+    with pytest.raises(InvalidResource, match=r"Bundle\.entry\[1\]: .*tells of a deletion") as refusal:
+        read(kept, gone, kind="history")
+    assert "send DELETE" in refusal.value.hint
+    with pytest.raises(InvalidResource, match="carries a resource"):
+        read(kept, {"resource": 7}, kind="history")
+    with pytest.raises(InvalidResource, match="asks for nothing else"):
+        read(kept, entry({"resourceType": "Binary", "contentType": "x/y"}, method="PATCH", url="Patient/a"))

@@ -33,6 +33,12 @@ def stream(content: bytes, limits: Limits = IMPORT_LIMITS) -> Stream:
         (b"\n\r\n" + PATIENT, False),
         (b'{"resourceType":"Patient","id":}\n' + PATIENT, False),  # one bad line of NDJSON
         (b"\xff\n" + PATIENT, False),
+        (b'{"resourceType":"Patient","id":"a}\n' + PATIENT, True),  # its string is open, and so is it
+        (b'{"resourceType":"Patient"}}\n' + PATIENT, False),
+        (b'{"a":"{[","b":nul}\n' + PATIENT, False),
+        (b'{"a":1}{\n' + PATIENT, False),
+        (b"nul\n" + PATIENT, False),
+        (b'{"resourceType":"Bundle","entry":[{"resource":{"id":"\xff"\n}}]}', True),
         (json.dumps(BUNDLE).encode(), True),
         (json.dumps(BUNDLE, indent=2).encode(), True),
         (json.dumps(json.loads(PATIENT), indent=1).encode(), True),

@@ -28,8 +28,8 @@ _READABLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", 
 _MAX_ENTRIES = 1_000_000
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
-_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
-_WITH_RESOURCE = frozenset({"", "POST", "PUT"})
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_WITH_RESOURCE = frozenset({"", "POST", "PUT", "PATCH"})
 _COLLECTED = frozenset({"collection", "searchset", "history"})
 """Bundles that ask for nothing: they hold what somebody answered."""
 
@@ -45,7 +45,7 @@ class Part:
     Attributes:
         path: where the entry stood, e.g. ``Bundle.entry[3]``; empty for a resource alone.
         full_url: absolute, or empty.
-        method: GET, POST, PUT or DELETE; empty where the entry asks for nothing.
+        method: GET, POST, PUT, PATCH or DELETE; empty where the entry asks for nothing.
         url: of the request.
         if_none_exist: its condition, of a POST.
         asked: its preconditions.
@@ -194,6 +194,8 @@ def _parts(tree: JsonObject, kind: str) -> Iterator[Part]:
         if asked.method not in _WITH_RESOURCE:
             yield replace(asked, full_url=read_full_url(entry, path))
             continue
+        if body is None and kind == "history":
+            raise _tells_of_a_deletion(path)
         if not isinstance(body, dict):
             raise InvalidResource(Issue("required", f"{path}.resource", "every entry carries a resource here"))
         check_structure(body, path=f"{path}.resource")
@@ -201,6 +203,12 @@ def _parts(tree: JsonObject, kind: str) -> Iterator[Part]:
             yield Part(path)
             continue
         yield _checked(replace(asked, full_url=read_full_url(entry, path), body=body))
+
+
+def _tells_of_a_deletion(path: str) -> InvalidResource:
+    """A history has an entry without a resource for each deletion."""
+    issue = Issue("not-supported", path, "has no resource: it tells of a deletion, and an import deletes nothing")
+    return InvalidResource(issue, hint="take this entry out; if it is kept here, send DELETE Type/id to the API")
 
 
 def _is_record(entry: JsonObject, body: JsonObject, path: str) -> bool:
@@ -247,16 +255,24 @@ def read_full_url(entry: JsonObject, path: str) -> str:
     if match and match[3]:
         raise InvalidResource(Issue("value", where, "a fullUrl names a resource, not a version of it"))
     body = entry.get("resource")
-    if match and isinstance(body, dict):
+    if match and isinstance(body, dict) and not _is_patch(entry):
         said = f"{body.get('resourceType')}/{body.get('id', match[2].partition('/')[2])}"
         if said != match[2]:
             raise InvalidResource(Issue("value", where, "the fullUrl and the resource name two different things"))
     return full_url
 
 
+def _is_patch(entry: JsonObject) -> bool:
+    """Whether an entry's resource is what is done to another one."""
+    request = entry.get("request")
+    return isinstance(request, dict) and request.get("method") == "PATCH"
+
+
 def _checked(part: Part) -> Part:
     """The part, if its request fits its resource."""
     kind, _, query = part.url.partition("?")
+    if part.method == "PATCH" and part.resource_type != "Binary":
+        raise InvalidResource(Issue("value", f"{part.path}.resource", "a patch comes as a Binary"))
     if part.method == "POST" and part.url != part.resource_type:
         raise InvalidResource(Issue("value", f"{part.path}.request.url", "does not fit the resource of this entry"))
     if part.method == "PUT":

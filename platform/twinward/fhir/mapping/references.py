@@ -72,12 +72,12 @@ def read_bundle(
         SeveralMatch, AccessDenied: as the finder does.
     """
     document = read_document(data, limits=limits)
-    asked = next((part for part in document.parts if part.method in ("GET", "DELETE")), None)
+    asked = next((part for part in document.parts if part.method in ("GET", "PATCH", "DELETE")), None)
     if asked is not None:
         issue = Issue(
             "not-supported", f"{asked.path}.request.method", "a file brings resources, and asks for nothing else"
         )
-        raise InvalidResource(issue, hint="send GET and DELETE to the API, in a transaction or a batch")
+        raise InvalidResource(issue, hint="send GET, PATCH and DELETE to the API, in a transaction or a batch")
     hanging = next((part for part in document.parts if not part.asked.are_none), None)
     if hanging is not None:
         member = "ifNoneMatch" if hanging.asked.if_match is None else "ifMatch"

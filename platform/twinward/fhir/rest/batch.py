@@ -16,10 +16,11 @@ from twinward.core.errors import TwinwardError
 from twinward.core.preconditions import Preconditions
 from twinward.fhir.errors import InvalidResource, Issue, outcome_of
 from twinward.fhir.json.edits import MAX_URL_CHARS, local, rewrite
+from twinward.fhir.json.patch import patched
 from twinward.fhir.json.strict_json import REQUEST_LIMITS, JsonObject, decode
 from twinward.fhir.mapping.bundle import read_full_url
 from twinward.fhir.preconditions import read_members
-from twinward.fhir.rest.entries import EntryReads, EntryResponse, ReadAllowance, response_bundle
+from twinward.fhir.rest.entries import EntryReads, EntryResponse, ReadAllowance, patch_in, response_bundle
 from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.rest.writes import Written
 from twinward.fhir.search.conditional import read_condition
@@ -68,7 +69,7 @@ class Batch:
             method, url = request.get("method"), request.get("url")
             do = self._walks.get(str(method))
             if do is None or not isinstance(url, str) or not 0 < len(url) <= MAX_URL_CHARS:
-                raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT or DELETE of a url"))
+                raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT, PATCH or DELETE of a url"))
             asked, if_none_exist = read_members(request, str(method), f"{path}.request")
             own = read_full_url(entry, path)
             alone = _alone(local(resource, self.base), path, placeholders - {own})
@@ -78,7 +79,7 @@ class Batch:
 
     @property
     def _walks(self) -> dict[str, Callable[[str, bytes, Preconditions, str], EntryResponse]]:
-        return {"GET": self._get, "POST": self._post, "PUT": self._put, "DELETE": self._delete}
+        return {"GET": self._get, "POST": self._post, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete}
 
     def _get(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
         reading = EntryReads(self.service, self.context, self.base, given=self._given)
@@ -99,15 +100,26 @@ class Batch:
         kept = self.service.writes.update(self.context, resource_type, resource_id, resource, asked=asked)
         return self._written(kept)
 
+    def _patch(self, url: str, resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
+        operations = patch_in(decode(resource or b"{}", limits=REQUEST_LIMITS), "Bundle.entry.resource")
+
+        def change(present: bytes) -> bytes:
+            return local(patched(present, operations, most_bytes=REQUEST_LIMITS.size_bytes), self.base)
+
+        if "?" in url:
+            _, where = self._condition(url)
+            return self._written(self.service.writes.patch_where(self.context, where, change, asked=asked))
+        resource_type, resource_id = _split(url)
+        kept = self.service.writes.patch(self.context, resource_type, resource_id, change, asked=asked)
+        return self._written(kept)
+
     def _delete(self, url: str, _resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
         if "?" in url:
             _, where = self._condition(url)
             gone = self.service.writes.delete_where(self.context, where, asked=asked)
-            return (
-                EntryResponse(204)
-                if gone is None
-                else EntryResponse(204, version=gone.version, at_ms=gone.committed_at_ms)
-            )
+            if gone is None:
+                return EntryResponse(204)
+            return EntryResponse(204, version=gone.version, at_ms=gone.committed_at_ms)
         resource_type, resource_id = _split(url)
         head = self.service.writes.delete(self.context, resource_type, resource_id, asked=asked)
         return EntryResponse(204, version=head.version, at_ms=head.committed_at_ms)

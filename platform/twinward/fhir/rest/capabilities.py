@@ -21,7 +21,8 @@ _INTERACTIONS = ("read", "vread", "update", "patch", "delete", "history-instance
 _CHOSEN = (
     "POST always makes a new id. A transaction takes several patients, and is done as one or not at all. "
     "Its conditional references are true of what is kept and of what it brings. "
-    "It refuses PATCH, and two creates on one condition; a precondition that does not hold fails all of it. "
+    "It refuses two creates on one condition; a precondition that does not hold fails all of it. "
+    "PATCH is JSON Patch, in a bundle a Binary of it; on a condition true of nothing it is 404, of several 412. "
     "Preconditions are looked at by RFC 9110, 13.2.2, or refused by name. "
     "If-Match compares weakly, and is not demanded. "
     "What was deleted is not there: If-Match fails, and to write it again is 201. "

@@ -1,10 +1,11 @@
-"""Entries of batches and transactions: a GET by its address, answering as it does alone, and what became of an entry.
+"""Entries of batches and transactions: a GET by its address, as it answers alone; a patch; what became of an entry.
 
 https://hl7.org/fhir/R4/bundle.html#transaction-response.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,17 @@ from urllib.parse import parse_qsl, unquote
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import iso
+from twinward.core.errors import BadInput
 from twinward.core.preconditions import NONE, Preconditions
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
+from twinward.fhir.json.patch import Operation, read_patch
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.preconditions import require_nothing_to_match
 from twinward.fhir.rest.service import FhirService, resource_type_of
 from twinward.fhir.search.query import read_query
 from twinward.fhir.search.representation import Subset, etag, is_known, shown, subset_asked
+from twinward.fhir.validation.validator import validate
 from twinward.twins.errors import RecordNotFound
 from twinward.vault.interfaces import Record
 
@@ -57,6 +62,21 @@ def response_bundle(kind: str, answers: Sequence[EntryResponse]) -> bytes:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def patch_in(binary: JsonObject, path: str) -> tuple[Operation, ...]:
+    """The JSON Patch of an entry, which carries it as a Binary. https://hl7.org/fhir/R4/http.html#patch.
+
+    Raises:
+        InvalidResource: no Binary of a JSON Patch.
+    """
+    if validate(binary, path=path) != "Binary" or binary.get("contentType") != PATCH or "data" not in binary:
+        issue = Issue("not-supported", path, f"a patch is a Binary of {PATCH}, its data in base64")
+        raise InvalidResource(issue, hint="FHIRPath Patch (a Parameters resource) is not served")
+    try:
+        return read_patch(base64.b64decode(binary["data"]))
+    except BadInput as error:
+        raise InvalidResource(Issue("invalid", f"{path}.data", str(error)), hint=error.hint) from None
 
 
 MAX_FIELDS = 100

@@ -1,30 +1,34 @@
 """Transactions: all of it or nothing, in one durable step. https://hl7.org/fhir/R4/http.html#transaction.
 
-The order is R4's, whatever the order of the entries: conditions are evaluated first, on what is kept; then deletions,
-creates and updates are written together; then what is asked for is read. Where it has conditions, they and its writes
-are not interleaved with those of another; what they were true of is looked at again in the turn of the write, as
-preconditions (``ifMatch``, ``ifNoneMatch``) are, and one that does not hold fails all of it.
+The order is R4's, whatever the order of the entries: conditions are evaluated first, on what is kept, and patches done
+on it; then deletions, creates and updates are written together; then what is asked for is read. Where it has
+conditions, they and its writes are not interleaved with those of another; what they were true of is looked at again in
+the turn of the write, as preconditions (``ifMatch``, ``ifNoneMatch``) are, and one that does not hold fails all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Category
 from twinward.fhir.errors import InvalidResource, Issue, outcome_of
-from twinward.fhir.json.strict_json import REQUEST_LIMITS
+from twinward.fhir.json.edits import without_server_meta
+from twinward.fhir.json.patch import Operation, PatchFailed, patched
+from twinward.fhir.json.strict_json import REQUEST_LIMITS, decode
 from twinward.fhir.mapping.bundle import Document, Part, check_document, outline_document
 from twinward.fhir.mapping.ids import NewNames
 from twinward.fhir.mapping.records import patient_imports
 from twinward.fhir.mapping.references import NamedBundle, name_parts
 from twinward.fhir.preconditions import look_again, moved, require_standing
-from twinward.fhir.rest.entries import MOST_READS, EntryReads, EntryResponse, ReadAllowance, response_bundle
-from twinward.fhir.rest.service import FhirService
+from twinward.fhir.rest.entries import MOST_READS, EntryReads, EntryResponse, ReadAllowance, patch_in, response_bundle
+from twinward.fhir.rest.service import FhirService, reference_to, resource_type_of
 from twinward.fhir.search.conditional import Conditions, KeptHere
+from twinward.fhir.search.representation import shown
+from twinward.fhir.validation.validator import validate
 from twinward.twins.errors import RecordNotFound, VersionMismatch
 from twinward.twins.models import ImportRecord, PatientImport, Standing
 from twinward.twins.references import DELETED
@@ -63,13 +67,18 @@ class Transaction:
         if any(part.method != "GET" for part in document.parts):
             self.service.twins.require(self.context, Action.WRITE)
         check_document(document)
-        look_again(lambda: self._look_and_write(document))
+        patches = {
+            index: patch_in(part.body or {}, f"{part.path}.resource")
+            for index, part in enumerate(document.parts)
+            if part.method == "PATCH"
+        }
+        look_again(lambda: self._look_and_write(document, patches))
         for index, part in enumerate(document.parts):
             if index not in self._answers:
                 self._answers[index] = self._read_after(part)
         return response_bundle("transaction-response", [self._answers[index] for index in range(len(document.parts))])
 
-    def _look_and_write(self, document: Document) -> None:
+    def _look_and_write(self, document: Document, patches: Mapping[int, tuple[Operation, ...]]) -> None:
         """Raises ``Moved`` where what a condition was true of is another version by now."""
         self._answers.clear()
         with ExitStack() as held:
@@ -79,9 +88,47 @@ class Transaction:
                 self.base,
                 turn=lambda: held.enter_context(self.service.twins.conditions),
             )
+            document = self._with_patches_done(document, patches, finder)
             named = name_parts(document, NewNames(self.service.clock), base=self.base, finder=finder)
             self._read_before(document, named)
             self._write(document, named, finder.seen)
+
+    def _with_patches_done(
+        self, document: Document, patches: Mapping[int, tuple[Operation, ...]], finder: KeptHere
+    ) -> Document:
+        """The document with each PATCH as the PUT of what it comes to, should its resource still be that version."""
+        parts = list(document.parts)
+        for index, operations in patches.items():
+            try:
+                parts[index] = self._patched(parts[index], operations, finder)
+            except PatchFailed as error:
+                raise PatchFailed(f"{parts[index].path}: {error}", hint=error.hint) from None
+        return replace(document, parts=tuple(parts))
+
+    def _patched(self, part: Part, operations: Sequence[Operation], finder: KeptHere) -> Part:
+        reference = self._patch_target(part, finder)
+        present = self.service.twins.read_reference(self.context, reference)
+        finder.seen[reference] = present.version
+        try:  # told already now, to one who has just read that version, and not that the patch does not fit it
+            require_standing(part.asked, reference, Standing(present.version, present.committed_at_ms))
+        except VersionMismatch as error:
+            raise VersionMismatch(f"{part.path}: {error}", hint=error.hint) from None
+        content = patched(shown(present), operations, most_bytes=REQUEST_LIMITS.size_bytes)
+        body = decode(content, limits=REQUEST_LIMITS)
+        kind = validate(body, path=f"{part.path}.resource")
+        if f"{kind}/{body.get('id')}" != reference:
+            raise InvalidResource(Issue("value", f"{part.path}.resource.id", "a patch does not change it"))
+        return replace(part, method="PUT", url=reference, body=body, raw=without_server_meta(content))
+
+    def _patch_target(self, part: Part, finder: KeptHere) -> str:
+        kind, _, condition = part.url.partition("?")
+        if not condition:
+            resource_type, _, resource_id = part.url.partition("/")
+            return reference_to(resource_type, resource_id)
+        found = finder.find(resource_type_of(kind), condition, {})
+        if found is None:
+            raise RecordNotFound(f"{part.path}: no resource is what the condition is true of")
+        return found
 
     def _write(self, document: Document, named: NamedBundle, seen: Mapping[str, int]) -> None:
         with self.service.twins.writing:
