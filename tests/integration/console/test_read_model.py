@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.console.house import House
+from tests.integration.console.fixtures import House
 from tests.integration.console.test_console import sign_in
 from twinward.overview.external_use import query_budgets
 from twinward.overview.status import agreed_status, own_status
