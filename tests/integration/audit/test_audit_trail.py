@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.access_events import read_by_a_clinician
 from tests.first_kek import with_first_kek
@@ -34,10 +31,9 @@ from twinward.audit.reader import AuditReader
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, TwinwardError, Unavailable
-from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.vault.errors import TwinNotFound
 from twinward.vault.keys.keyring import Keyring
-from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import ProviderLocked
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
@@ -441,53 +437,3 @@ def test_a_rewritten_live_log_makes_no_checkpoint(house: House, tmp_path: Path) 
         house.audit.checkpoint_and_anchor()
     with pytest.raises(LogTampered):
         house.audit.verify()
-
-
-# --- the event's bytes -----------------------------------------------------------------------------------------------
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-events = st.builds(
-    AccessEvent,
-    at_ms=st.integers(0, 4_000_000_000_000),
-    agent=text,
-    role=st.sampled_from(Role),
-    unit=text,
-    action=st.sampled_from(Action),
-    purpose=st.sampled_from(Purpose),
-    twin=st.none() | st.builds(TwinId, st.text("0123456789abcdef-", min_size=1, max_size=36)),
-    categories=st.lists(st.sampled_from(Category), max_size=3, unique=True).map(tuple),
-    decision=st.sampled_from(["permit", "deny"]),
-    reason=text,
-    policy_hash=st.text("0123456789abcdef", max_size=64),
-    consent_version=st.integers(0, 2**31),
-    detail=st.lists(st.tuples(text, text), max_size=3).map(tuple),
-)
-
-
-@given(events)
-def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
-    """The quick writer against the general one."""
-    assert codec.encode(event, "log.example") == canonicalize(codec.as_fhir(event, "log.example"))
-
-
-@given(events)
-def test_events_round_trip(event: AccessEvent) -> None:
-    assert codec.decode(codec.encode(event, "log.example"), "log.example") == event
-
-
-@given(
-    st.recursive(
-        st.none() | st.integers() | text,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
-    )
-)
-def test_other_json_is_no_event(value: Any) -> None:
-    with pytest.raises(EventNotLoggable):
-        codec.decode(json.dumps(value).encode(), "log.example")
-
-
-@pytest.mark.parametrize("event", [EVENT, NO_TWIN, replace(EVENT, decision="deny", action=Action.SHRED)])
-def test_events_are_valid_fhir(event: AccessEvent) -> None:
-    from fhir.resources.R4B.auditevent import AuditEvent
-
-    parsed = AuditEvent.model_validate_json(codec.encode(event, "log.example"))
-    assert parsed.agent[0].requestor is True

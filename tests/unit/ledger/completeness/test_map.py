@@ -276,7 +276,7 @@ def test_a_map_whose_rows_do_not_fit_it_says_so() -> None:
 
 
 def test_the_vectors() -> None:
-    told = json.loads((Path(__file__).parents[2] / "vectors" / "ledger" / "formats.json").read_text())["completeness"]
+    told = json.loads((Path(__file__).parents[3] / "vectors" / "ledger" / "formats.json").read_text())["completeness"]
     head = MapHead.decode(bytes.fromhex(told["head"]))
     head.require(Leaf.decode(bytes.fromhex(told["head_leaf"])))
     rows = [(bytes.fromhex(one), index, bytes.fromhex(hash_)) for one, index, hash_ in told["rows"]]

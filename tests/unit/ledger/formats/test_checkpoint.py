@@ -35,7 +35,7 @@ ROOT = bytes(range(32))
 CHECKPOINT = Checkpoint(SIGNER.key.name, 7, ROOT)
 NOTE = sign_checkpoint(CHECKPOINT, SIGNER)
 DOMAIN = AnchorDomain(31337, bytes(range(20)), 2)
-RECORDED = json.loads((Path(__file__).parents[2] / "vectors" / "ledger" / "formats.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[3] / "vectors" / "ledger" / "formats.json").read_text())
 
 
 def test_formats_are_the_recorded_ones() -> None:

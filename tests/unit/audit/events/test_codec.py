@@ -1,0 +1,91 @@
+"""An access event's bytes: RFC 8785, FHIR, and one form only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.access_events import read_by_a_clinician
+from twinward.audit.errors import EventNotLoggable
+from twinward.audit.events import codec
+from twinward.audit.models import AccessEvent
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward_crypto.canonical import canonicalize
+
+EVENT = read_by_a_clinician(TwinId("01941f29-7c00-7000-8000-000000000001"))
+NO_TWIN = replace(EVENT, twin=None, action=Action.QUERY, categories=(), agent="vendor-1", role=Role.VENDOR, unit="")
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+events = st.builds(
+    AccessEvent,
+    at_ms=st.integers(0, 4_000_000_000_000),
+    agent=text,
+    role=st.sampled_from(Role),
+    unit=text,
+    action=st.sampled_from(Action),
+    purpose=st.sampled_from(Purpose),
+    twin=st.none() | st.builds(TwinId, st.text("0123456789abcdef-", min_size=1, max_size=36)),
+    categories=st.lists(st.sampled_from(Category), max_size=3, unique=True).map(tuple),
+    decision=st.sampled_from(["permit", "deny"]),
+    reason=text,
+    policy_hash=st.text("0123456789abcdef", max_size=64),
+    consent_version=st.integers(0, 2**31),
+    detail=st.lists(st.tuples(text, text), max_size=3).map(tuple),
+)
+
+
+@given(events)
+def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
+    """The quick writer against the general one."""
+    assert codec.encode(event, "log.example") == canonicalize(codec.as_fhir(event, "log.example"))
+
+
+@given(events)
+def test_events_round_trip(event: AccessEvent) -> None:
+    assert codec.decode(codec.encode(event, "log.example"), "log.example") == event
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    )
+)
+def test_other_json_is_no_event(value: Any) -> None:
+    with pytest.raises(EventNotLoggable):
+        codec.decode(json.dumps(value).encode(), "log.example")
+
+
+@pytest.mark.parametrize("event", [EVENT, NO_TWIN, replace(EVENT, decision="deny", action=Action.SHRED)])
+def test_events_are_valid_fhir(event: AccessEvent) -> None:
+    from fhir.resources.R4B.auditevent import AuditEvent
+
+    parsed = AuditEvent.model_validate_json(codec.encode(event, "log.example"))
+    assert parsed.agent[0].requestor is True
+
+
+def test_another_form_of_the_same_event_is_refused() -> None:
+    data = codec.encode(EVENT, "log.example")
+    for other in (data + b" ", json.dumps(json.loads(data)).encode(), data.replace(b"log.example", b"log.another")):
+        with pytest.raises(EventNotLoggable):
+            codec.decode(other, "log.example")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        replace(EVENT, decision="maybe"),
+        replace(EVENT, reason="x" * codec.MAX_EVENT_BYTES),
+        replace(EVENT, agent="\ud800"),
+        replace(EVENT, at_ms=10**18),
+    ],
+    ids=["decision", "too long", "lone surrogate", "year"],
+)
+def test_what_has_no_canonical_form_is_refused(bad: AccessEvent) -> None:
+    with pytest.raises(EventNotLoggable):
+        codec.encode(bad, "log.example")
