@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pydantic import BaseModel, ConfigDict
 
 from twinward.access.interfaces import Principal, Standing
@@ -74,3 +76,8 @@ class AccountRecord(BaseModel):
     def password_expires_at_ms(self, days: int) -> int | None:
         """When its password will have to be changed, if it is good for so many days; 0 is for ever."""
         return self.password_at_ms + days * DAY_MS if days and self.password else None
+
+
+def digest_of(secret: str) -> bytes:
+    """SHA-256 of a secret that is drawn at random: what is kept of it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

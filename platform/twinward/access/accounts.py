@@ -19,11 +19,11 @@ from pathlib import Path
 
 from twinward.access import passwords
 from twinward.access.account_events import AT_THE_MACHINE, AccountEvents, Via
-from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord
+from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord, digest_of
 from twinward.access.account_store import AccountStore, Check
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.access.sessions import Session, Sessions, digest_of
+from twinward.access.sessions import Session, Sessions
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock

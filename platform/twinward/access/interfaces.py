@@ -135,7 +135,7 @@ class Decision:
 
 
 class AccessControl(ABC):
-    """The one gate: three looks at a request are its own, and how they are put together is written here, once.
+    """Decides every access. Three looks at a request are a service's own; how they are put together is written here.
 
     A deny raises ``AccessDenied`` (a ``Refused``), and is in the log before it is raised; a log that cannot be written
     raises ``Unavailable``.

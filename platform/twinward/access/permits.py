@@ -28,7 +28,7 @@ PERMIT_LIFETIME_MS = 60_000
 """Long enough for one request or one batch."""
 
 
-class Gate(Protocol):
+class InForce(Protocol):
     """Who says what is in force; ``Access`` is one."""
 
     def consent_version(self, request: AccessRequest) -> int:
@@ -54,11 +54,11 @@ class PermitAuthority:
         self._require_standing = require_standing
         self._lifetime_ms = lifetime_ms
         self._key = secrets.token_bytes(32)
-        self._gate: Gate | None = None
+        self._in_force: InForce | None = None
 
-    def answer_to(self, gate: Gate) -> None:
+    def answer_to(self, in_force: InForce) -> None:
         """From now on permits end with the consent they were given under. ``Access`` sees to it."""
-        self._gate = gate
+        self._in_force = in_force
 
     def issue(self, request: AccessRequest, log_index: int, decision: Decision | None = None) -> Permit:
         """A permit for a request whose event is already durable at ``log_index``; by a decision, or as if by one."""
@@ -67,7 +67,7 @@ class PermitAuthority:
             version = decision.consent_version
             expires_at_ms = min(expires_at_ms, decision.until_ms or expires_at_ms)
         else:
-            version = 0 if self._gate is None else self._gate.consent_version(request)
+            version = 0 if self._in_force is None else self._in_force.consent_version(request)
         capability = self._mac(request, log_index, expires_at_ms, version)
         return Permit(request, log_index, expires_at_ms, capability, version)
 
@@ -97,9 +97,9 @@ class PermitAuthority:
 
     def _require_in_force(self, permit: Permit) -> None:
         """Decide again, without logging, where another consent is in force than the permit was given under."""
-        if self._gate is None or self._gate.consent_version(permit.request) == permit.consent_version:
+        if self._in_force is None or self._in_force.consent_version(permit.request) == permit.consent_version:
             return
-        if not self._gate.check(permit.request).permitted:
+        if not self._in_force.check(permit.request).permitted:
             raise PermitWithdrawn("consent says no since this permit was given", hint="ask for a new decision")
 
     def _mac(self, request: AccessRequest, log_index: int, expires_at_ms: int, consent_version: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The one gate: policy and consent decide, the event becomes durable, and only then is there a permit."""
+"""Access is decided here: policy and consent say yes or no, the event is durable, and only then is there a permit."""
 
 from __future__ import annotations
 

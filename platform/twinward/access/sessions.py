@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 from dataclasses import dataclass
 
+from twinward.access.account_record import digest_of
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.core.clock import Clock
@@ -67,8 +67,3 @@ class Sessions:
         """How many an account has here."""
         with self._lock:
             return sum(one.principal.id == account_id for one in self._sessions.values())
-
-
-def digest_of(secret: str) -> bytes:
-    """SHA-256 of a secret that is drawn at random: what is kept of it."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

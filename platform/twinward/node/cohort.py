@@ -46,7 +46,7 @@ class RunningCohort:
         identity: whose key seals them.
         consortium: whose chain says what epoch it is.
         twins: whose feature vectors the snapshot takes.
-        access: the gate every one of them passes.
+        access: what decides on each of them.
         vault: whose records are released where consent allows.
         clock: the node's time.
         departures: who has to leave a cohort that runs.

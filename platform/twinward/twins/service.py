@@ -1,4 +1,4 @@
-"""Twins: the story of each walk. Every method asks the one gate first; the vault opens nothing without its permit."""
+"""Twins: the story of each walk. Every method asks access control first; the vault opens nothing without its permit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Twins:
     Args:
         vault: where their records are sealed.
         index: who knows which twins are kept: the vault's record store.
-        access: the gate.
+        access: what decides.
         clock: for new ids and for ages.
         schema: the features derived at import.
         writing: the turn of whoever changes twins: what is looked at in it stays as it is until it is over.

@@ -196,7 +196,7 @@ class Release(Protocol):
         ...
 
     def further(self, permit: Permit, categories: Collection[Category]) -> Sequence[Permit]:
-        """Permits to do the same to further categories, as far as the gate gives them. Decided and logged."""
+        """Permits to do the same to further categories, as far as access control gives them. Decided and logged."""
         ...
 
 

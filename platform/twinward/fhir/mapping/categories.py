@@ -184,5 +184,5 @@ class ReleaseByContent:
         return categories_needed(record.record_type, record.category, record.content)
 
     def further(self, permit: Permit, categories: Collection[Category]) -> Sequence[Permit]:
-        """Permits for further categories, as far as the gate gives them."""
+        """Permits for further categories, as far as access control gives them."""
         return self._access.decide_further(permit, categories)

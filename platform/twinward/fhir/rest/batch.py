@@ -1,6 +1,6 @@
 """Batch bundles: entries that stand alone, each with its own outcome. https://hl7.org/fhir/R4/http.html#transaction.
 
-A batch is a convenience and no more: every entry walks the same way, past the same gate, as if it had come alone, and
+A batch is a convenience and no more: every entry walks the same way, past the same checks, as if it had come alone, and
 one that fails leaves the others as they are.
 """
 

@@ -1,6 +1,6 @@
 """Whether an opened record matches a search parameter's value, and what it is sorted by.
 
-https://hl7.org/fhir/R4/search.html. Matching reads decoded content, after the gate has let the record be opened.
+https://hl7.org/fhir/R4/search.html. Matching reads decoded content, after a permit has let the record be opened.
 """
 
 from __future__ import annotations

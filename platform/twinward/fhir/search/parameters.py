@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/searchparameter-registry.html. The search parameters are US Core's, as far as they ask about
 the resource itself; what is not listed here is refused, so that nobody takes an unfiltered answer for a filtered one.
 ``_id``, ``patient``, ``subject`` and ``identifier`` are looked up through blind tags (``names_of``), all others are
-held against decoded content after the gate has let the record be opened (``matching``).
+held against decoded content after a permit has let the record be opened (``matching``).
 
 https://hl7.org/fhir/R4/http.html#parameters. Answers are JSON, their resources byte for byte as they are kept.
 """

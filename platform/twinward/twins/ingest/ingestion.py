@@ -128,7 +128,7 @@ class Ingestion:
         if reading is None:
             return self._access.decide(writing), evidence
         to_read, to_write = self._access.decide_many([reading, writing])
-        # Consent may change between the two looks: the refusal is then raised here, by the gate itself.
+        # Consent may change between the two looks: the refusal is then raised here.
         to_write = to_write or self._access.decide(writing)
         assert news is not None  # noqa: S101 - narrows the type: there is something to join
         evidence = news.into(plan, None if to_read is None else self._readable(to_read))

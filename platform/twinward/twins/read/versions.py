@@ -20,7 +20,7 @@ Guard = Callable[[Standing], None]
 
 
 class Versions:
-    """What was, as far as the principal may see it. Every method asks the gate before anything is opened."""
+    """What was, as far as the principal may see it. Every method asks access control before anything is opened."""
 
     def __init__(self, vault: RecordVault, access: AccessControl, take: Take, writing: Turn) -> None:
         self._vault = vault

@@ -97,11 +97,11 @@ class TwinState:
 
 
 class TwinStates:
-    """Reads twins' states. Every opening passes the gate first.
+    """Reads twins' states. Every opening is decided first.
 
     Args:
         vault: where the parts are sealed.
-        access: the gate.
+        access: what decides.
         schema: which features there are.
         clock: for ages.
     """

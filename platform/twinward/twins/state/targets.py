@@ -31,11 +31,11 @@ Guard = Callable[[Outline], None]
 
 
 class Targets:
-    """Writes care targets. Every change passes the gate first: to write, and to read what it is based on.
+    """Writes care targets. Every change is decided first: to write, and to read what it is based on.
 
     Args:
         vault: where they are sealed.
-        access: the gate.
+        access: what decides.
         states: how a twin stands.
         writing: the turn of whoever changes twins.
     """
