@@ -17,6 +17,7 @@ TwinwardError
 from __future__ import annotations
 
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
+from twinward.core.vocabulary import RecordId
 
 
 class MalformedRecord(BadInput):
@@ -75,3 +76,8 @@ def not_released() -> NotReleased:
         "this record tells of something that needs the patient's explicit consent",
         hint="ask for consent to its category, or break the glass in an emergency",
     )
+
+
+def no_record(record_id: RecordId) -> RecordNotFound:
+    """What is said of a record that is not kept, and in the same words of one that is another twin's."""
+    return RecordNotFound(f"no record {record_id} of this permit's twin")

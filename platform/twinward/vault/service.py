@@ -2,34 +2,36 @@
 
 Order of checks on every walk: the permit (genuine, fresh, its action, its twin), then the row's twin, then the permit
 again for the row's category, and only then the envelope. A record of another twin than the permit's is "not found",
-so that a permit is no oracle for what else exists.
+so that a permit is no oracle for what else exists. What is kept where is found by blind tags: that opens nothing, and
+wants no permit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.core.clock import Clock
-from twinward.core.ids import new_record_id
+from twinward.core.errors import NotFound
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward.vault.errors import (
+    CategoryShredded,
     MalformedRecord,
     PermitDoesNotOpen,
     RecordDamaged,
-    RecordNotFound,
     TwinNotFound,
-    VersionConflict,
+    no_record,
     not_released,
 )
-from twinward.vault.interfaces import Draft, Record, RecordStore, Release
+from twinward.vault.interfaces import Change, Draft, Place, Record, RecordHead, RecordStore, Release, Span
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.models import SealedRow, SealedSegment, StoredVersion
-from twinward.vault.records.lookup import Lookup
+from twinward.vault.models import Found, Moment, StoredVersion
 from twinward.vault.records.sealer import Opening, Sealer, type_tags
+from twinward.vault.records.writer import Writer
 from twinward.vault.segments.sealer import SegmentSealer
-from twinward_crypto.errors import ParameterError
+from twinward_crypto.errors import OpenError, ParameterError
 from twinward_crypto.keys import TenantId
 
 OPENING_ACTIONS = frozenset(
@@ -38,7 +40,7 @@ OPENING_ACTIONS = frozenset(
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 
 
-class Vault(Lookup):
+class Vault:
     """A ``RecordVault`` over a store and a keyring. It holds no state of its own and may be shared between threads."""
 
     def __init__(
@@ -50,11 +52,13 @@ class Vault(Lookup):
         tenant: TenantId,
         release: Release | None = None,
     ) -> None:
-        super().__init__(store, keyring, Sealer(tenant, keyring.tag))
+        self._store = store
+        self._keyring = keyring
         self._verifier = verifier
         self._release = release
-        self._clock = clock
+        self._sealer = Sealer(tenant, keyring.tag)
         self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.fingerprint_of)
+        self._writer = Writer(store, keyring, verifier, clock, self._sealer, self._segments)
 
     def create_twin(self, permit: Permit) -> None:
         """Make the key of the permit's twin.
@@ -99,49 +103,16 @@ class Vault(Lookup):
         batch: Sequence[tuple[Permit, Sequence[Record]]],
         drafts: Sequence[tuple[Permit, Sequence[Draft]]] = (),
     ) -> list[list[Record]]:
-        """Seal many twins' records and store them all in one durable step, all or none. Raises as ``write``.
+        """``write`` for many permits, all or none in one durable step. Raises as ``write``.
 
         Args:
             batch: records, each sealed into a row of its own.
             drafts: new records, sealed together into segments.
         """
-        rows: list[SealedRow] = []
-        written = [self._seal(permit, records, rows) for permit, records in batch]
-        segments = [segment for permit, some in drafts for segment in self._draft(permit, some)]
-        firsts = [one.references[0] for _, records in batch for one in records if one.alone and one.record_id is None]
-        self._store.put(rows, segments, [self._sealer.reference_tag(name) for name in firsts])
-        return written
-
-    def _draft(self, permit: Permit, drafts: Sequence[Draft]) -> list[SealedSegment]:
-        """Seal one permit's drafts; nothing is stored yet."""
-        twin = self._twin_of(permit, Action.WRITE)
-        for category in {draft.category for draft in drafts}:
-            self._verifier.require(permit, action=Action.WRITE, twin=twin, category=category)
-        keys, at_ms = self._keyring.keys(twin), self._clock.now_ms()
-        return [self._segments.seal_draft(twin, draft, keys, at_ms=at_ms) for draft in drafts]
-
-    def _seal(self, permit: Permit, records: Sequence[Record], rows: list[SealedRow]) -> list[Record]:
-        """Seal one permit's records onto ``rows``; nothing is stored yet."""
-        twin = self._twin_of(permit, Action.WRITE)
-        for of_twin, category in {(record.twin, record.category) for record in records}:
-            self._verifier.require(permit, action=Action.WRITE, twin=of_twin, category=category)
-        keys = self._keyring.keys(twin)
-        at_ms = self._clock.now_ms()
-        heads: dict[RecordId, SealedRow] = {}
-        opening = Opening(self._sealer, self._segments, keys)
-        written: list[Record] = []
-        for record in records:
-            after, record_id = None, record.record_id
-            if record_id is None:
-                record_id = new_record_id(at_ms)
-            else:
-                head = self._head(permit, record, opening, heads)
-                after = head.version, opening.hash_of(head)
-            row = self._sealer.seal_as(record_id, record, keys, after=after, at_ms=at_ms)
-            heads[record_id] = row
-            rows.append(row)
-            written.append(_written(record, row))
-        return written
+        return self._writer.write_many(
+            [(self._twin_of(permit, Action.WRITE), permit, records) for permit, records in batch],
+            [(self._twin_of(permit, Action.WRITE), permit, some) for permit, some in drafts],
+        )
 
     def read(self, permit: Permit, record_id: RecordId) -> Record:
         """Open the newest version of one record of the permit's twin.
@@ -155,7 +126,7 @@ class Vault(Lookup):
         twin = self._twin_of_opening(permit)
         row = self._store.latest(record_id)
         if row is None or row.twin != twin:
-            raise _no_record(record_id)
+            raise no_record(record_id)
         opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
         opened = self._open_all(permit, [row], opening)
         if not opened:
@@ -178,7 +149,7 @@ class Vault(Lookup):
         twin = self._twin_of_opening(permit)
         rows = self._store.history(record_id)
         if not rows or any(row.twin != twin for row in rows):
-            raise _no_record(record_id)
+            raise no_record(record_id)
         opening = Opening(self._sealer, self._segments, self._keys_for_opening(twin))
         opening.require_chain(rows, permit.request.categories)
         wanted = rows if versions is None else [row for row in rows if row.version in versions]
@@ -207,6 +178,86 @@ class Vault(Lookup):
             rows = (row for row in rows if wanted in type_tags(row))
         opened = self._open_all(permit, rows, Opening(self._sealer, self._segments, keys))
         return opened if record_type is None else [one for one in opened if one.record_type == record_type]
+
+    def locate(self, reference: str) -> Place | None:
+        """Where a reference such as ``Patient/123`` is kept: the last record by id if several carry it. Opens nothing.
+
+        Raises as ``locate_many``.
+        """
+        return self.locate_many([reference]).get(reference)
+
+    def locate_many(
+        self, references: Collection[str], fingerprint: Callable[[str], str] | None = None
+    ) -> dict[str, Place]:
+        """Where each reference is kept, and whether the newest version there has its fingerprint. Opens nothing.
+
+        Storage is asked once. References that are not kept are left out.
+
+        Args:
+            references: what is looked for.
+            fingerprint: gives a reference's; called for those that are kept only. Without it nothing matches.
+
+        Raises:
+            CategoryShredded: an old backup brought back what stands there.
+            RecordDamaged: a category tag is not its twin's.
+        """
+        found = self._find(references)
+        matching = self._matching(found, fingerprint) if fingerprint is not None and found else frozenset()
+        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
+        places: dict[str, Place] = {}
+        for reference, one in found.items():
+            of_twin = keys[one.twin]
+            category = None if of_twin is None else of_twin.category_of(one.category_tag)
+            places[reference] = Place(one.twin, one.record_id, one.version, category, reference in matching)
+        return places
+
+    def twins_of(self, references: Collection[str]) -> dict[str, TwinId]:
+        """The twin that keeps each reference; those that are not kept are left out. Asks for no twin's key."""
+        found = self._find(references)
+        return {reference: one.twin for reference, one in found.items()}
+
+    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
+        """Every record whose newest version carries a reference, by record id. Opens nothing."""
+        found = self._store.find(self._sealer.reference_tag(reference))
+        rows = [self._store.latest(record_id) for record_id in found]
+        return [(row.twin, row.record_id) for row in rows if row is not None]
+
+    def heads(self, reference: str) -> list[RecordHead]:
+        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
+        found = self._find([reference]).get(reference)
+        if found is None:
+            return []
+        twin, record_id = found.twin, found.record_id
+        keys = self._keys_if_any(twin)
+        rows = self._store.history(record_id)
+        categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
+        return [
+            RecordHead(twin, record_id, row.version, category, row.committed_at_ms)
+            for row, category in zip(rows, categories, strict=True)
+        ]
+
+    def timeline(self, span: Span, limit: int) -> list[Change]:
+        """The newest versions of a stretch of time, of all twins, newest first, as many as ``limit``. Opens nothing.
+
+        Raises:
+            RecordDamaged: a tag is not of its twin.
+        """
+        moments = self._store.timeline(span, limit)
+        keys = {twin: self._keys_if_any(twin) for twin in {moment.twin for moment in moments}}
+        return [_change(moment, keys[moment.twin]) for moment in moments]
+
+    def record_types(self, twin: TwinId) -> frozenset[str]:
+        """The types of a twin's records, read off their tags. Opens nothing.
+
+        Raises:
+            TwinNotFound, TwinShredded: no such twin.
+            RecordDamaged: a tag is not this twin's.
+        """
+        keys = self._keyring.keys(twin)
+        try:
+            return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in type_tags(row))
+        except OpenError:
+            raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
 
     def close(self) -> None:
         """Give back the databases and forget the cached keys."""
@@ -265,26 +316,43 @@ class Vault(Lookup):
             refused |= missing - covered
         return needed <= covered
 
-    def _head(
-        self, permit: Permit, record: Record, opening: Opening, heads: dict[RecordId, SealedRow]
-    ) -> StoredVersion:
-        """The row a record's new version follows."""
-        record_id = record.record_id
-        if record_id is None:
-            raise MalformedRecord("only a record with an id has an earlier version")
-        head = heads.get(record_id) or self._store.latest(record_id)
-        if head is None or head.twin != record.twin:
-            raise _no_record(record_id)
-        if record.version not in (0, head.version):
-            raise VersionConflict(
-                f"record {record_id} is at version {head.version}, not {record.version}", hint="read it and write again"
-            )
-        left = opening.keys.category_of(head.category_tag)
-        if left is not record.category:
-            self._verifier.require(permit, action=Action.WRITE, twin=record.twin, category=left)
-        if opening.type_of(head) != record.record_type:
-            raise MalformedRecord(f"record {record_id} is of another type: write a new record instead")
-        return head
+    def _matching(self, found: Mapping[str, Found], fingerprint: Callable[[str], str]) -> frozenset[str]:
+        """The references whose newest version has the fingerprint that is given for it."""
+        wanted = {reference: fingerprint(reference) for reference in found}
+        matching = {one for one, text in wanted.items() if found[one].fingerprint == self._sealer.fingerprint_of(text)}
+        # Rows from before there were fingerprints are found under them instead.
+        older = self._find([text for one, text in wanted.items() if one not in matching])
+        return frozenset(
+            one
+            for one, text in wanted.items()
+            if one in matching or (text in older and older[text].record_id == found[one].record_id)
+        )
+
+    def _find(self, references: Collection[str]) -> dict[str, Found]:
+        """What each reference finds; those that find nothing are left out."""
+        tags = {reference: self._sealer.reference_tag(reference) for reference in references}
+        found = self._store.find_many(list(tags.values())) if tags else {}
+        return {reference: found[tag] for reference, tag in tags.items() if tag in found}
+
+    def _keys_if_any(self, twin: TwinId) -> TwinKeys | None:
+        with contextlib.suppress(NotFound):
+            return self._keyring.keys(twin)
+        return None  # shredded, or damaged: whoever goes on to open it is told which
+
+
+def _change(moment: Moment, keys: TwinKeys | None) -> Change:
+    """A moment as its twin's keys read its tags."""
+    category, types = None, frozenset[str]()
+    try:
+        if keys is not None:
+            category = keys.category_of(moment.category_tag)
+            types = frozenset(map(keys.type_of, moment.type_tags))
+    except CategoryShredded:
+        category = None  # nothing of it opens any more
+    except OpenError:
+        raise RecordDamaged(f"a record of twin {moment.twin} carries a type tag that is not its twin's") from None
+    at_ms, record_id, version = moment.at
+    return Change(RecordHead(moment.twin, record_id, version, category, at_ms), types)
 
 
 def _type_tag(keys: TwinKeys, record_type: str) -> bytes:
@@ -292,22 +360,3 @@ def _type_tag(keys: TwinKeys, record_type: str) -> bytes:
         return keys.type_tag(record_type)
     except ParameterError as error:
         raise MalformedRecord(f"no record has such a type: {error}") from None
-
-
-def _written(record: Record, row: SealedRow) -> Record:
-    """The record with what storing it settled. Spelled out: ``replace`` costs as much as sealing does."""
-    return Record(
-        record.twin,
-        record.record_type,
-        record.category,
-        record.content,
-        record.references,
-        row.record_id,
-        row.version,
-        row.committed_at_ms,
-        record.fingerprint,
-    )
-
-
-def _no_record(record_id: RecordId) -> RecordNotFound:
-    return RecordNotFound(f"no record {record_id} of this permit's twin")

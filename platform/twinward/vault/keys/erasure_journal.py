@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.storage.tables import Erasure
@@ -56,14 +56,12 @@ class UnfinishedErasure:
 class ErasureJournal:
     """The table ``erasure``, within its caller's transactions."""
 
-    def add(self, connection: Connection, doomed: PendingShred, tags: Sequence[bytes], kek_version: int) -> None:
-        """Write down what was just shredded."""
-        row = {"number": self.newest(connection) + 1, "twin": doomed.twin, "category_tags": b"".join(tags)}
+    def add(
+        self, connection: Connection, number: int, doomed: PendingShred, tags: Sequence[bytes], kek_version: int
+    ) -> None:
+        """Write down what was just shredded, under the next number."""
+        row = {"number": number, "twin": doomed.twin, "category_tags": b"".join(tags)}
         connection.execute(insert(_erasure).values(**row, kek_version=kek_version, sealed=doomed.sealed))
-
-    def newest(self, connection: Connection) -> int:
-        """The newest erasure's number; 0 before the first."""
-        return int(connection.execute(select(func.coalesce(func.max(_erasure.c.number), 0))).scalar_one())
 
     def twins_after(self, connection: Connection, number: int) -> frozenset[TwinId]:
         """The twins of erasures that are newer than this one, of the whole twin or of a category."""

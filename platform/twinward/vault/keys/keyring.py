@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Category, TwinId
@@ -23,7 +23,7 @@ from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS, KeyCache, TwinKeys
 from twinward.vault.keys.wrapped_keys import WrappedKeys, held_versions, translated_keys, wrapped_under
 from twinward.vault.storage.schemas import KEYRING
-from twinward.vault.storage.tables import ShreddedTwin, WrappedTwinKey
+from twinward.vault.storage.tables import Erasure, ShreddedTwin, WrappedTwinKey
 from twinward_crypto import blind_index
 from twinward_crypto.kdf import RandomBytes
 from twinward_crypto.keys import KeyProvider, TenantId
@@ -34,6 +34,7 @@ TENANT_AUDIT = b"twinward/tenant-audit-key"
 
 _keys = table_of(WrappedTwinKey)
 _shredded = table_of(ShreddedTwin)
+_erasure = table_of(Erasure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Keyring:
         try:
             with self._file.writing() as connection, translated_keys():
                 self._wrapped.require_keks(connection)
-                seen = self._erasures.newest(connection)
+                seen = _newest_erasure(connection)
         except BaseException:
             self._file.close()
             raise
@@ -186,16 +187,16 @@ class Keyring:
         """
         with self._file.writing() as connection, translated_keys():
             newest = held_versions(self._provider, self._tenant)[-1]
-            for one in doomed:
+            for number, one in enumerate(doomed, start=_newest_erasure(connection) + 1):
                 tags = self._wrapped.shred(connection, one)
-                self._erasures.add(connection, one, tags, newest)
+                self._erasures.add(connection, number, one, tags, newest)
         self._cache.empty()
         self._file.forget_deleted()
 
     def newest_erasure(self) -> int:
         """The number of the newest erasure, whichever process made it; 0 before the first."""
         with self._file.reading() as connection:
-            return self._erasures.newest(connection)
+            return _newest_erasure(connection)
 
     def erased_since(self, number: int) -> frozenset[TwinId]:
         """Twins of which something was erased after the erasure of this number, in whole or in part."""
@@ -286,3 +287,8 @@ def newest_kek(database: Database) -> int | None:
     """The newest KEK version that wraps a twin's key in a keyring's database; none where none is there."""
     with database.reading() as connection:
         return wrapped_under(connection)
+
+
+def _newest_erasure(connection: Connection) -> int:
+    """The newest erasure's number; 0 before the first. Every process looks for it before it uses a key it has kept."""
+    return int(connection.execute(select(func.coalesce(func.max(_erasure.c.number), 0))).scalar_one())
