@@ -141,19 +141,6 @@ def verify_anchor(anchor: AnchorRecord, checkpoint: Checkpoint, policy: TrustPol
         raise InvalidSignature("a BLS key of the policy is malformed") from error
 
 
-def verify_split_view(first: bytes, second: bytes, log: VerifierKey) -> int:
-    """Check a split view's evidence: two notes the log signed, one size, two roots. Returns the size.
-
-    Raises:
-        InvalidProof: the two do not contradict each other.
-        InvalidSignature, MalformedCheckpoint: one of them is not a checkpoint of this log.
-    """
-    one, other = open_checkpoint(first, log)[0], open_checkpoint(second, log)[0]
-    if one.size != other.size or one.root == other.root:
-        raise InvalidProof("the two checkpoints do not contradict each other")
-    return one.size
-
-
 def open_event(opening: Opening | None, leaf: Leaf) -> bytes | None:
     """The disclosed event, None for none. Raises ``InvalidProof`` unless it is what the leaf commits to."""
     if opening is None:

@@ -414,7 +414,7 @@ def test_a_crash_after_the_root_was_logged_loses_nothing(filled: House, monkeypa
 
 
 def test_another_process_of_the_node_logs_what_this_one_publishes(filled: House, provider: MemoryKeyProvider) -> None:
-    """Rows that left no hint here are read from their routing."""
+    """Whom rows are about that this process did not log is read from their routing."""
     other = Audit.through(filled.consortium.anchorer, filled.keyring)
     other.record([EVENT, replace(EVENT, twin=CARL)])
     filled.audit.checkpoint_and_anchor()

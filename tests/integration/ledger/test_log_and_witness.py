@@ -11,18 +11,17 @@ from pathlib import Path
 import pytest
 
 from twinward_crypto import bls
-from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
-from twinward_ledger.errors import InvalidProof, LogCorrupt, NoSuchEntry, SplitView, WitnessRefused
+from twinward_ledger.errors import LogCorrupt, MalformedEvidence, NoSuchEntry, SplitView, WitnessRefused
 from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, verify_cosignature
 from twinward_ledger.formats.note import Note, NoteSigner
 from twinward_ledger.log.log import Log
 from twinward_ledger.log.store import Entry
-from twinward_ledger.proofs.verifier import verify_split_view
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.testing.consortium import StillClock, seeded
+from twinward_ledger.witness.evidence import SplitViewEvidence
 from twinward_ledger.witness.witness import MAX_SKEW_S, Proposal, Witness
 
 SIGNER = NoteSigner("st-anna.example/access", bytes(range(32)))
@@ -214,11 +213,12 @@ def test_a_fork_of_one_size_is_evidence_for_anybody(log: Log, witness: Witness) 
     witness.cosign(proposal(log))
     with pytest.raises(SplitView) as caught:
         witness.cosign(forged(5, old=5))
-    assert verify_split_view(caught.value.seen, caught.value.offered, SIGNER.key) == 5
-    with pytest.raises(InvalidProof):
-        verify_split_view(caught.value.seen, caught.value.seen, SIGNER.key)
-    with pytest.raises(InvalidSignature):
-        verify_split_view(caught.value.seen, caught.value.offered, NoteSigner("x", bytes(32)).key)
+    seen, offered = caught.value.seen, caught.value.offered
+    assert SplitViewEvidence.of(seen, offered, SIGNER.key).statement.endswith("two roots for size 5")
+    with pytest.raises(MalformedEvidence):
+        SplitViewEvidence.of(seen, seen, SIGNER.key)
+    with pytest.raises(MalformedEvidence):
+        SplitViewEvidence.of(seen, offered, NoteSigner("x", bytes(32)).key)
 
 
 def test_a_fork_of_an_older_size_is_found_too(log: Log, witness: Witness) -> None:
