@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +16,11 @@ from twinward.cli.input import read_input
 from twinward.cli.output import err, tell
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, NotFound
-from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import Purpose, TwinId
 from twinward.vault.errors import TwinShredded
 
 if TYPE_CHECKING:
-    from twinward.access.interfaces import AccessRequest, Permit, Principal
+    from twinward.access.interfaces import AccessContext, Permit
     from twinward.audit.proofs.trust import Trust
     from twinward.node import Node
 
@@ -29,7 +29,8 @@ AsOption = Annotated[
     typer.Option("--as", help="The account in whose name this is done. The log also says who typed it."),
 ]
 TwinArgument = Annotated[str, typer.Argument(help="A twin's opaque id, as `twinward twin list` prints it.")]
-JUSTIFICATION_MAX = 500
+JUSTIFICATION_MAX = 1000
+"""As over HTTP (``access.justification.MAX_CHARS``, which is not imported for it)."""
 
 
 @contextmanager
@@ -76,20 +77,17 @@ def twin_of(node: Node, text: str) -> TwinId:
     return twin
 
 
-def request_of(
-    principal: Principal,
-    action: Action,
-    purpose: Purpose,
-    twin: TwinId | None = None,
-    categories: Iterable[Category] = (),
-    justification: str = "",
-) -> AccessRequest:
-    """A request that says in the log that it was typed on the node's own machine, and by which user of it."""
-    from twinward.access.interfaces import AccessRequest
+def context_of(node: Node, account: str, purpose: Purpose, justification: str = "") -> AccessContext:
+    """Who asks, what for and why. The log also says that it was typed on the node's machine, and by which user of it.
 
+    Raises ``NotFound``, ``AccountDisabled``, and ``BadInput`` for a justification that is too long.
+    """
+    from twinward.access.interfaces import AccessContext
+
+    principal = node.accounts.named(account)
     if len(justification) > JUSTIFICATION_MAX:
         raise BadInput(f"a justification has at most {JUSTIFICATION_MAX} characters")
-    return AccessRequest(principal, action, purpose, twin, frozenset(categories), justification, typed_by())
+    return AccessContext(principal, purpose, justification, typed_by())
 
 
 def typed_by() -> tuple[tuple[str, str], ...]:
@@ -108,11 +106,9 @@ def await_server(node: Node) -> None:
 
 def audit_permit(node: Node, account: str, what: str, twin: TwinId | None = None) -> Permit:
     """Leave to read the log, or one twin's part of it, itself logged: who audits is audited."""
-    from twinward.access.interfaces import AccessContext
     from twinward.overview.log import permit_to_examine
 
-    context = AccessContext(node.accounts.named(account), Purpose.COMPLIANCE, detail=typed_by())
-    return permit_to_examine(node.access, context, what, twin)
+    return permit_to_examine(node.access, context_of(node, account, Purpose.COMPLIANCE), what, twin)
 
 
 def _os_user() -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from twinward.cli.context import AsOption, audit_permit, node_at, request_of
+from twinward.cli.context import AsOption, audit_permit, context_of, node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import HomeOption, JsonOption, YesOption, counted, out, say, show_json
@@ -163,8 +162,8 @@ def rebuild_history(
             say("about anybody else, and to vendors that were told of nobody, as ever")
         if not dry_run:
             confirm("Begin the release history anew? Should the lost file be found later, it is refused.", yes=yes)
-            request = request_of(node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE)
-            rebuild(node, plan, replace(request, detail=(*request.detail, *plan.detail)))
+            context = context_of(node, account, Purpose.COMPLIANCE)
+            rebuild(node, plan, context.request(Action.AUDIT, detail=plan.detail))
         if as_json:
             show_json({"fault": plan.fault, "lost": lost, "closed": closed, "done": not dry_run})
         elif not dry_run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessRequest, Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.audit.errors import LogTampered
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.demo.accounts import CLINICIAN, VENDOR
@@ -56,10 +56,8 @@ def read_as_clinician(node: Node, display: Display, twins: tuple[TwinId, ...]) -
         twin = twins[number % len(twins)]
         who = f"{attempt.who.name} ({attempt.who.role.value})"
         try:
-            request = AccessRequest(
-                attempt.who, Action.READ, attempt.purpose, twin, attempt.categories, attempt.justification
-            )
-            permit = node.access.decide(request)
+            context = AccessContext(attempt.who, attempt.purpose, attempt.justification)
+            permit = node.access.decide(context.request(Action.READ, twin, attempt.categories))
             opened = node.vault.read_twin(permit)
             sentence = f"{attempt.wording}: {len(opened)} records opened"
             readings.append(Reading(who, sentence, "permit", permit.log_index))

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from twinward.cli.audit.proofs import MAX_INDEX
-from twinward.cli.context import AsOption, audit_permit, node_at, request_of
+from twinward.cli.context import AsOption, audit_permit, context_of, node_at
 from twinward.cli.input import confirm, require_file
 from twinward.cli.output import HomeOption, JsonOption, YesOption, counted, err, say, show_json, show_table, table
 from twinward.core.errors import BadInput, Conflict
@@ -93,8 +93,6 @@ def accept_clock(
     Example: twinward audit accept-clock --as olga --justification "off for a quarter, clock compared with a phone"
     """
     with node_at(home, as_json=as_json) as node:
-        from dataclasses import replace
-
         from twinward.access import justification as reasons
         from twinward.node.errors import translated
 
@@ -107,10 +105,8 @@ def accept_clock(
         if not as_json:
             say(str(doubt))
         confirm("Accept it? The log will say that you did.", yes=yes)
-        request = request_of(
-            node.accounts.named(account), Action.AUDIT, Purpose.COMPLIANCE, justification=justification
-        )
-        node.access.decide(replace(request, detail=(*request.detail, ("page", "clock"), ("accepted", str(doubt)))))
+        context = context_of(node, account, Purpose.COMPLIANCE, justification)
+        node.access.decide(context.request(Action.AUDIT, detail=(("page", "clock"), ("accepted", str(doubt)))))
         with translated():
             node.audit.anchorer.accept(doubt)
         if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.context import AsOption, audit_permit, await_server, node_at, request_of, trust_in, twin_of
+from twinward.cli.context import AsOption, audit_permit, await_server, context_of, node_at, trust_in, twin_of
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm, read_input
 from twinward.cli.output import HomeOption, JsonOption, YesOption, counted, progress, say, show_json
@@ -70,11 +70,8 @@ def shred(
         if later and receipts is not None:
             raise BadInput("there is no receipt before `keys finish`", hint="leave --later or --receipts out")
         _require_place(receipts)
-        principal, categories = node.accounts.named(account), frozenset(category or ())
-        requests = [
-            request_of(principal, Action.SHRED, purpose, twin_of(node, twin), categories)
-            for twin in dict.fromkeys(twins)
-        ]
+        context, categories = context_of(node, account, purpose), frozenset(category or ())
+        requests = [context.request(Action.SHRED, twin_of(node, twin), categories) for twin in dict.fromkeys(twins)]
         if dry_run:
             raise typer.Exit(_show_dry_run(node, requests, as_json=as_json))
         if all(node.access.check(one).permitted for one in requests):  # a refusal is not asked about: it is logged

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.access.interfaces import AccessContext
-from twinward.cli.context import AsOption, TwinArgument, await_server, node_at, request_of, twin_of
+from twinward.cli.context import AsOption, TwinArgument, await_server, context_of, node_at, twin_of
 from twinward.cli.input import read_input
 from twinward.cli.output import (
     HomeOption,
@@ -71,10 +70,9 @@ def show(
     from twinward.twins import references
 
     with node_at(home, as_json=as_json) as node:
-        principal = node.accounts.named(account)
+        context = context_of(node, account, purpose, justification)
         require_records(category)
-        request = request_of(principal, Action.READ, purpose, twin_of(node, twin), category, justification)
-        permit = node.access.decide(request)
+        permit = node.access.decide(context.request(Action.READ, twin_of(node, twin), category))
         records = [record for record in node.vault.read_twin(permit) if record.content != references.DELETED]
         if as_json:
             show_json({"twin": twin, "log_index": permit.log_index, "records": [_shown(one) for one in records]})
@@ -115,16 +113,14 @@ def consent(
     with node_at(home, as_json=as_json) as node:
         from twinward.access.consent_entry import parse_provisions
 
-        principal = node.accounts.named(account)
+        context = context_of(node, account, Purpose.COMPLIANCE if file is None else Purpose.RECORD_MANAGEMENT)
         if file is None:
             kept = twin_of(node, twin)
-            node.access.decide(request_of(principal, Action.CONSENT, Purpose.COMPLIANCE, kept))
+            node.access.decide(context.request(Action.CONSENT, kept))
             found = node.access.consent_of(kept)
         else:
             provisions = parse_provisions(read_input(file, most=64 * 1024))
-            found = node.access.set_consent(
-                AccessContext(principal, Purpose.RECORD_MANAGEMENT), twin_of(node, twin), provisions
-            )
+            found = node.access.set_consent(context, twin_of(node, twin), provisions)
             await_server(node)
         if as_json:
             show_json(found.model_dump(mode="json", exclude_defaults=True))
@@ -157,8 +153,8 @@ def export(
         from twinward.twins import references
 
         file = OutputFile(to, as_json=as_json)
-        principal = node.accounts.named(account)
-        request = request_of(principal, Action.EXPORT, purpose, twin_of(node, twin), RECORD_CATEGORIES)
+        context = context_of(node, account, purpose)
+        request = context.request(Action.EXPORT, twin_of(node, twin), RECORD_CATEGORIES)
         allowed = node.access.permitted(request)
         withheld = sorted(one.value for one in RECORD_CATEGORIES - categories_in(allowed))
         if dry_run:

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.access.interfaces import AccessContext
-from twinward.cli.context import AsOption, TwinArgument, node_at, twin_of
+from twinward.cli.context import AsOption, TwinArgument, context_of, node_at, twin_of
 from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, err, say, show_json, show_table, table
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
+    from twinward.access.interfaces import AccessContext
     from twinward.node import Node
     from twinward.twins.state.states import JsonObject, TwinState
 
 PurposeOption = Annotated[Purpose, typer.Option(help="Why, as an HL7 v3 ActReason code.")]
 JustificationOption = Annotated[str, typer.Option(help="Why an emergency (ETREAT) is one.")]
 FeatureArgument = Annotated[str, typer.Argument(help="A feature, as `twinward twin state` names it.")]
-TYPED = (("via", "command line"),)
 
 
 def state(
@@ -42,7 +41,8 @@ def state(
     Example: twinward twin state 0198… --as dr-lee --at-revision 3
     """
     with node_at(home, as_json=as_json) as node:
-        _show(node, account, twin, purpose, justification, revision=at_revision, as_json=as_json)
+        context = context_of(node, account, purpose, justification)
+        _show(node, context, twin, revision=at_revision, as_json=as_json)
 
 
 def at_time(
@@ -63,7 +63,8 @@ def at_time(
     with node_at(home, as_json=as_json) as node:
         from twinward.api.twins.reading import instant_ms
 
-        _show(node, account, twin, purpose, justification, at_ms=instant_ms(when), as_json=as_json)
+        context = context_of(node, account, purpose, justification)
+        _show(node, context, twin, at_ms=instant_ms(when), as_json=as_json)
 
 
 def history(
@@ -83,8 +84,8 @@ def history(
     with node_at(home, as_json=as_json) as node:
         from twinward.core.clock import iso
 
-        principal = node.accounts.named(account)
-        found = node.twins.states.history(AccessContext(principal, purpose, justification), twin_of(node, twin))
+        context = context_of(node, account, purpose, justification)
+        found = node.twins.states.history(context, twin_of(node, twin))
         if as_json:
             rows = [{"revision": one.number, "target": one.part or None, "at": iso(one.at_ms)} for one in found]
             show_json({"twin": twin, "revisions": rows})
@@ -119,7 +120,7 @@ def set_target(
     """
     with node_at(home, as_json=as_json) as node:
         wanted = _target(value, low, high, note, file, remove=remove)
-        principal, kept = node.accounts.named(account), twin_of(node, twin)
+        context, kept = context_of(node, account, Purpose.TREATMENT), twin_of(node, twin)
         if feature not in node.twins.states.units:
             raise BadInput(f"{feature!r} is no feature", hint=f"one of {', '.join(node.twins.states.units)}")
         before: list[JsonObject | None] = []
@@ -128,7 +129,7 @@ def set_target(
             before.append(present)
             return present if dry_run else wanted
 
-        after = node.twins.targets.change(AccessContext(principal, Purpose.TREATMENT), kept, {feature: change})
+        after = node.twins.targets.change(context, kept, {feature: change})
         shown: dict[str, Any] = {"twin": twin, "feature": feature, "before": before[0], "after": wanted}
         if as_json:
             show_json(shown | {"revision": after.revision, "done": not dry_run})
@@ -139,10 +140,8 @@ def set_target(
 
 def _show(
     node: Node,
-    account: str,
+    context: AccessContext,
     twin: str,
-    purpose: Purpose,
-    justification: str,
     *,
     revision: int | None = None,
     at_ms: int | None = None,
@@ -151,9 +150,8 @@ def _show(
     from twinward.api.twins.shape import whole
 
     states = node.twins.states
-    principal = node.accounts.named(account)
     outline = states.outline(twin_of(node, twin), revision=revision, at_ms=at_ms)
-    found = states.read(AccessContext(principal, purpose, justification), outline, detail=TYPED)
+    found = states.read(context, outline)
     if as_json:
         show_json(whole(found, states.schema, {}))
         return

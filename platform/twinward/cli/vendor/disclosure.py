@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinward.cli.context import AsOption, TwinArgument, node_at, request_of, twin_of
+from twinward.cli.context import AsOption, TwinArgument, context_of, node_at, twin_of
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import ask_secret, read_input, read_secret_input
 from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_json
@@ -65,7 +65,7 @@ def seal(
         from twinward.disclosure.service import disclose
 
         to = OutputFile(target, as_json=as_json)
-        request = request_of(node.accounts.named(account), Action.EXPORT, purpose, twin_of(node, twin), category)
+        request = context_of(node, account, purpose).request(Action.EXPORT, twin_of(node, twin), category)
         key = _public_key(recipient)
         disclosed, sealed = disclose(node.access, node.vault, request, key, node.log.origin)
         to.write(sealed)
