@@ -31,6 +31,7 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/fhir/{resource_type}"): {"clinician"},
     ("POST", "/fhir/{resource_type}/_search"): {"clinician"},
     ("PUT", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
+    ("PATCH", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("DELETE", "/fhir/{resource_type}"): {"system", "operator", "clinician"},
     ("PUT", "/fhir/{resource_type}/{resource_id}"): {"system", "operator", "clinician"},
     ("PATCH", "/fhir/{resource_type}/{resource_id}"): {"clinician"},  # it reads what it changes

@@ -18,6 +18,7 @@ from twinward.fhir.search.chains import Chain, read_chain, typed_reference
 from twinward.fhir.search.includes import Include, read_include
 from twinward.fhir.search.matching import Criterion, all_true, check, sort_key
 from twinward.fhir.search.parameters import (
+    SUBSETS,
     Parameter,
     alternatives,
     count_of,
@@ -119,67 +120,93 @@ def read_query(resource_type: str, pairs: Sequence[tuple[str, str]], *, lenient:
         raise InvalidResource(
             Issue("too-long", "", f"at most {_MAX_PARAMETERS} parameters, {_MAX_VALUE_CHARS} letters")
         )
-    known = parameters_of(resource_type)
-    count, subset = DEFAULT_COUNT, read_subset(pairs)
-    order: tuple[Order, ...] = ()
-    includes: list[Include] = []
-    named: list[tuple[str, ...]] = []
-    filters: list[Criterion] = []
-    chains: list[Chain] = []
-    used: list[tuple[str, str]] = []
-    ignored: list[str] = []
-    cursor = total = ""
-    for name, value in (typed_reference(resource_type, *pair) for pair in pairs):
-        if name == "_count":
-            count = count_of(value)
-        elif name == "_cursor":
-            cursor = value
-            continue
-        elif name == "_sort":
-            order = _order_of(resource_type, value, known)
-        elif name in ("_include", "_revinclude"):
-            includes.append(read_include(name, value, resource_type))
-        elif name in ("_summary", "_elements"):
-            pass  # read together below
-        elif name == "_total" and value in _TOTALS:
-            total = value
+    subset = read_subset(pairs)
+    reader = _Reader(resource_type, base, lenient)
+    for name, value in pairs:
+        reader.take(*typed_reference(resource_type, name, value))
+    return reader.query(subset)
+
+
+class _Reader:
+    """The parameters of one request, taken one by one."""
+
+    def __init__(self, resource_type: str, base: str, lenient: bool) -> None:
+        self._resource_type, self._base, self._lenient = resource_type, base, lenient
+        self._known = parameters_of(resource_type)
+        self._count = DEFAULT_COUNT
+        self._order: tuple[Order, ...] = ()
+        self._includes: list[Include] = []
+        self._named: list[tuple[str, ...]] = []
+        self._filters: list[Criterion] = []
+        self._chains: list[Chain] = []
+        self._used: list[tuple[str, str]] = []
+        self._ignored: list[str] = []
+        self._cursor = self._total = ""
+
+    def take(self, name: str, value: str) -> None:
+        """Take one parameter. Raises ``InvalidResource`` where it is not served, or its value cannot be one."""
+        if name == "_cursor":
+            self._cursor = value
+        elif self._shows(name, value):
+            self._used.append((name, value))
         elif is_wish(name, value) or (name, value) == _COUNTS_ANYWAY:
-            continue
-        elif name in known:
-            if known[name].kind == "reference" and base:
-                value = ",".join(one.removeprefix(f"{base}/") for one in alternatives(value))
-            check(name, known[name], value)
-            found = names_of(resource_type, name, value)
-            if found is not None:
-                named.append(found)
-            if not is_blind(resource_type, name):  # those are answered by what they name
-                filters.append((name, known[name], value))
-        elif chain := _chain(resource_type, name, value, base, lenient=lenient):
-            chains.append(chain)
-        elif lenient:
-            ignored.append(name[:40])
-            continue
+            pass
+        elif name in self._known:
+            self._used.append((name, self._criterion(name, self._known[name], value)))
+        elif chain := _chain(self._resource_type, name, value, self._base, lenient=self._lenient):
+            self._chains.append(chain)
+            self._used.append((name, value))
+        elif self._lenient:
+            self._ignored.append(name[:40])
         else:
-            raise _not_served(resource_type, name, known)
-        used.append((name, value))
-    if len(chains) > _MAX_CHAINS:
-        raise InvalidResource(Issue("too-costly", "", f"at most {_MAX_CHAINS} chained criteria"))
-    after, after_version = _position_of(cursor, resource_type, is_sorted=bool(order))
-    return Query(
-        resource_type,
-        count,
-        after,
-        after_version,
-        tuple(named),
-        tuple(filters),
-        tuple(chains),
-        tuple(used),
-        tuple(ignored),
-        order,
-        tuple(includes),
-        subset if count else COUNTED,
-        total,
-    )
+            raise _not_served(self._resource_type, name, self._known)
+
+    def _shows(self, name: str, value: str) -> bool:
+        """Take what says how matches are shown; whether this does."""
+        if name == "_count":
+            self._count = count_of(value)
+        elif name == "_sort":
+            self._order = _order_of(self._resource_type, value, self._known)
+        elif name in ("_include", "_revinclude"):
+            self._includes.append(read_include(name, value, self._resource_type))
+        elif name == "_total" and value in _TOTALS:
+            self._total = value
+        else:
+            return name in SUBSETS  # read together
+        return True
+
+    def _criterion(self, name: str, parameter: Parameter, value: str) -> str:
+        """Take what must be true of a match; its value, an address at this node made relative."""
+        if parameter.kind == "reference" and self._base:
+            value = ",".join(one.removeprefix(f"{self._base}/") for one in alternatives(value))
+        check(name, parameter, value)
+        found = names_of(self._resource_type, name, value)
+        if found is not None:
+            self._named.append(found)
+        if not is_blind(self._resource_type, name):  # those are answered by what they name
+            self._filters.append((name, parameter, value))
+        return value
+
+    def query(self, subset: Subset) -> Query:
+        """What all of them ask for. Raises ``InvalidResource`` for too many chains, or a cursor that is none."""
+        if len(self._chains) > _MAX_CHAINS:
+            raise InvalidResource(Issue("too-costly", "", f"at most {_MAX_CHAINS} chained criteria"))
+        after, after_version = _position_of(self._cursor, self._resource_type, is_sorted=bool(self._order))
+        return Query(
+            self._resource_type,
+            self._count,
+            after,
+            after_version,
+            tuple(self._named),
+            tuple(self._filters),
+            tuple(self._chains),
+            tuple(self._used),
+            tuple(self._ignored),
+            self._order,
+            tuple(self._includes),
+            subset if self._count else COUNTED,
+            self._total,
+        )
 
 
 def place_of(record: Record) -> Place:
