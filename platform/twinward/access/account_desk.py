@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from twinward.access.account_events import Via
-from twinward.access.account_record import DAY_MS, MOST_TOKENS, AccountRecord
+from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from twinward.access.account_record import AccountRecord
+from twinward.access.account_store import AccountRecord
 from twinward.access.interfaces import NODE, AccessContext, Principal
 from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent

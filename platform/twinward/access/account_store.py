@@ -1,4 +1,4 @@
-"""Accounts, kept: a row each, in one truth for every process, and none that this node did not write.
+"""An account as it is kept, and the store of all: one truth for every process, no row that this node did not write.
 
 Each row is vouched for under the hospital's key, and the log records how far the store has come (``vouched_store``):
 whoever can write to the database makes nobody a clinician, brings no revoked token back and lets no account disappear.
@@ -16,9 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, select
 
-from twinward.access.account_record import AccountRecord
+from twinward.access.interfaces import Principal, Standing
 from twinward.access.tables import ACCOUNTS, AccountChange, AccountRow, Used, Visit
 from twinward.access.vouched_store import Row, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
@@ -31,6 +32,80 @@ from twinward_ledger.storage.sqlite import SqliteFile
 
 STORE: Final = ACCOUNTS.name
 _accounts, _visits, _used = table_of(AccountRow), table_of(Visit), table_of(Used)
+MOST_TOKENS = 100
+"""Of one account, revoked ones counted."""
+DAY_MS = 86_400_000
+
+
+class TokenRecord(BaseModel):
+    """A bearer token: never itself, only the SHA-256 (hex) of its 256 random bits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    sha256: str
+    made_at_ms: int = 0
+    expires_at_ms: int | None = None
+    revoked: bool = False
+
+    def fault(self, at_ms: int) -> str:
+        """Why it is no longer good; empty where it is."""
+        if self.revoked:
+            return "revoked"
+        return "expired" if self.expires_at_ms is not None and at_ms >= self.expires_at_ms else ""
+
+
+class AccountRecord(BaseModel):
+    """An account. ``generation`` counts up whenever whoever is signed in must no longer be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    role: Role
+    name: str = ""
+    unit: str = ""
+    disabled: bool = False
+    generation: int = 1
+    password: str = ""
+    """A PHC string of Argon2id; empty is none."""
+    password_at_ms: int = 0
+    must_change: bool = False
+    """Somebody else knows the password: it is good for one thing, to choose another."""
+    tokens: tuple[TokenRecord, ...] = ()
+
+    def principal(self, token: int = 0) -> Principal:
+        """Who signs in with this account now."""
+        return Principal(self.id, self.role, self.name, self.unit, Standing(self.generation, token))
+
+    def fault(self, standing: Standing, at_ms: int) -> str:
+        """Why somebody who has signed in is signed in no longer; empty where it stands."""
+        if self.disabled:
+            return "disabled"
+        if standing.generation != self.generation:
+            return "ended"
+        if not standing.token:
+            return ""
+        token = next((one for one in self.tokens if one.number == standing.token), None)
+        return "revoked" if token is None else token.fault(at_ms)
+
+    def ended(self, **more: object) -> AccountRecord:
+        """The account with everybody who has signed in signed out, and these fields changed."""
+        return self.model_copy(update={**more, "generation": self.generation + 1})
+
+    def usable(self, at_ms: int) -> bool:
+        """Whether anybody can sign in with it."""
+        return not self.disabled and bool(self.password or any(not one.fault(at_ms) for one in self.tokens))
+
+    def password_expires_at_ms(self, days: int) -> int | None:
+        """When its password will have to be changed, if it is good for so many days; 0 is for ever."""
+        return self.password_at_ms + days * DAY_MS if days and self.password else None
+
+
+def digest_of(secret: str) -> bytes:
+    """SHA-256 of a secret that is drawn at random: what is kept of it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
 Check = Callable[[AccountRecord, Iterator[AccountRecord]], None]
 """Raises where an account may not be changed, in view of it and of all others."""
 

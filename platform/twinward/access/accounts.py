@@ -19,8 +19,7 @@ from pathlib import Path
 
 from twinward.access import passwords
 from twinward.access.account_events import AT_THE_MACHINE, AccountEvents, Via
-from twinward.access.account_record import DAY_MS, AccountRecord, TokenRecord, digest_of
-from twinward.access.account_store import AccountStore, Check
+from twinward.access.account_store import DAY_MS, AccountRecord, AccountStore, Check, TokenRecord, digest_of
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.access.sessions import Session, Sessions

@@ -6,7 +6,7 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from twinward.access.account_record import digest_of
+from twinward.access.account_store import digest_of
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.core.clock import Clock

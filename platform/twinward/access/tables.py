@@ -22,7 +22,7 @@ class AccountsBase(SQLModel):
 
 
 class AccountRow(AccountsBase, table=True):
-    """An account: see ``account_record``."""
+    """An account: see ``AccountRecord``."""
 
     __tablename__ = "account_record"
     __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}

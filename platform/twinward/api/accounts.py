@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinward.access.account_desk import AccountDesk, account_json
-from twinward.access.account_record import AccountRecord
+from twinward.access.account_store import AccountRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.http.caller import access_context, address_of

@@ -17,7 +17,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
-    from twinward.access.account_record import AccountRecord
+    from twinward.access.account_store import AccountRecord
     from twinward.access.interfaces import AccessContext
     from twinward.node import Node
 
