@@ -25,7 +25,7 @@ _AAD = b"twinward/answer/1\x00"
 
 
 class SealedAnswers:
-    """Implements ``similarity.answers.Cabinet``; answers of other epochs are removed.
+    """Implements ``similarity.interfaces.AnswerStore``; answers of other epochs are removed.
 
     Args:
         home: the node's.
@@ -57,7 +57,7 @@ class SealedAnswers:
             raise Unavailable(f"{self._folder} holds a file that is no answer", hint="put it elsewhere") from error
 
     def load(self, vendor: str, query_id: str) -> bytes | None:
-        """As ``Cabinet.load``."""
+        """As ``AnswerStore.load``."""
         name = self._names.get((self._tag(vendor), query_id))
         if name is None:
             return None
@@ -71,7 +71,7 @@ class SealedAnswers:
             ) from error
 
     def save(self, vendor: str, query_id: str, content: bytes) -> None:
-        """As ``Cabinet.save``."""
+        """As ``AnswerStore.save``."""
         key = (self._tag(vendor), query_id)
         with self._lock:
             name = self._names.get(key)
@@ -86,14 +86,14 @@ class SealedAnswers:
             self._names[key] = name
 
     def query_ids(self, vendor: str) -> list[str]:
-        """As ``Cabinet.query_ids``."""
+        """As ``AnswerStore.query_ids``."""
         tag = self._tag(vendor)
         with self._lock:
             found = [(name, query_id) for (whose, query_id), name in self._names.items() if whose == tag]
         return [query_id for _, query_id in sorted(found)]
 
     def drop(self, vendor: str, query_id: str) -> None:
-        """As ``Cabinet.drop``."""
+        """As ``AnswerStore.drop``."""
         with self._lock:
             name = self._names.pop((self._tag(vendor), query_id), None)
         if name is not None:

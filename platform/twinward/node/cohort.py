@@ -19,27 +19,29 @@ from twinward.node.departures import Departures, Moment
 from twinward.node.release_history import SealedHistory
 from twinward.node.system import SYSTEM
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
-from twinward.protocol.terms import Mode, Terms
+from twinward.protocol.terms import Mode, Terms, binding_of
+from twinward.similarity.answers import AnsweredOnce, Answers
 from twinward.similarity.budget import LedgerBudget
-from twinward.similarity.cohort import CohortSecrets
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.rate_limit import Pace
 from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.scoring.placement import Scoring, forget_kept
-from twinward.similarity.service import Similarity, gated_plan_of
+from twinward.similarity.service import Similarity
 from twinward.similarity.service_policy import PublicTerms, ServicePolicy
 from twinward.twins.read.cohorts import CohortReader, ExportReader
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import RecordVault
 from twinward_crypto.envelope import open_sealed, seal
 from twinward_crypto.errors import OpenError
+from twinward_crypto.homomorphic.parameters import Plan
 
 COHORT_FILE = "cohort.sealed"
 INDEX_FOLDER = "encrypted-indexes"
 
 
 class RunningCohort:
-    """Holds the similarity service of the running epoch.
+    """Holds the running epoch's cohort and its answers.
 
     Args:
         settings: what is offered, and where the sealed secrets lie.
@@ -74,11 +76,11 @@ class RunningCohort:
         self._vault = vault
         self._clock = clock
         self._lock = threading.Lock()
-        self._similarity: Similarity | None = None
+        self._answers: Answers | None = None
         self._opened = self._looked = self._let_go = Moment(0, ())
-        self._book: ReleaseHistory | None = None
+        self._history: ReleaseHistory | None = None
         self._scoring = Scoring.parse(settings.scoring, settings.home / INDEX_FOLDER)
-        self._offer = ServicePolicy(
+        self._policy = ServicePolicy(
             modes=tuple(Mode(name) for name in settings.modes),
             max_weight=settings.max_weight,
             noise_width=settings.vendor_key_noise,
@@ -93,15 +95,15 @@ class RunningCohort:
         )
         self.signer = identity.answer_signer()
         """The hospital's key for answers."""
-        self._desk = PublicTerms(settings.hospital, twins.schema, self._offer, self._budget, self.signer)
+        self._public_terms = PublicTerms(settings.hospital, twins.schema, self._policy, self._budget, self.signer)
 
     def terms(self) -> Terms:
         """What may be asked in the running epoch, whether or not there is a cohort. Raises as ``current_epoch``."""
-        return self._desk.terms(self._budget.current_epoch())
+        return self._public_terms.terms(self._budget.current_epoch())
 
     def allowance(self, principal: Principal) -> BudgetReply:
         """What a vendor has left of the running epoch, whether or not there is a cohort. Raises ``Unavailable``."""
-        return self._desk.allowance(principal, self._budget.current_epoch())
+        return self._public_terms.allowance(principal, self._budget.current_epoch())
 
     def results(self, principal: Principal) -> ResultsReply:
         """What a vendor was released in the running epoch; nothing where there is no cohort."""
@@ -114,8 +116,8 @@ class RunningCohort:
         """The answer to one of a vendor's queries of the running epoch, again. Raises ``NotFound``, ``Conflict``."""
         return self.current().result(principal, query_id)
 
-    def current(self) -> Similarity:
-        """The running epoch's; a new epoch takes a new snapshot. Who withdrew or was erased is not in it any more.
+    def current(self) -> Answers:
+        """The running epoch's answers; a new epoch takes a new snapshot. Who withdrew or was erased is in it no more.
 
         Raises:
             Unavailable: the chain does not answer, or it cannot be known who withdrew.
@@ -123,14 +125,14 @@ class RunningCohort:
         """
         epoch = self._budget.current_epoch()
         with self._lock:
-            if self._similarity is None or self._similarity.cohort.epoch != epoch:
+            if self._answers is None or self._answers.similarity.cohort.epoch != epoch:
                 self._end()
-                self._similarity = self._open(epoch)
+                self._answers = self._open(epoch)
             else:
-                self._keep_up(self._similarity)
-            return self._similarity
+                self._keep_up(self._answers.similarity)
+            return self._answers
 
-    def refresh(self) -> Similarity:
+    def refresh(self) -> Answers:
         """A new snapshot within the running epoch, under the same secrets."""
         with self._lock:
             self._end()
@@ -153,15 +155,16 @@ class RunningCohort:
             Unavailable: it cannot be known who that is; no query is answered then either.
         """
         with self._lock:
-            if self._similarity is None:
+            if self._answers is None:
                 return
+            similarity = self._answers.similarity
             now = self._departures.now()
             if now == self._let_go:
                 return
-            gone = self._departures.of(self._similarity.cohort.twins, self._opened)
+            gone = self._departures.of(similarity.cohort.twins, self._opened)
             try:
                 if gone:
-                    self._similarity.drop(gone)
+                    similarity.drop(gone)
             except NoCohort:
                 self._end()
             self._let_go = now
@@ -170,7 +173,11 @@ class RunningCohort:
         """Delete the encrypted indexes that are kept between starts: somebody in them has to go."""
         forget_kept(self._settings.home / INDEX_FOLDER)
 
-    def _drawer(self) -> SealedHistory:
+    @property
+    def _gated_plan(self) -> Plan:
+        return self._policy.gated_plan(self._twins.schema)
+
+    def _sealed_history(self) -> SealedHistory:
         return SealedHistory(self._settings.home, self._identity.sealing_key, self._heads)
 
     def _keep_up(self, similarity: Similarity) -> None:
@@ -180,7 +187,7 @@ class RunningCohort:
             return
         gone = self._departures.of(similarity.cohort.twins, self._opened)
         try:
-            if gone or not (self._scoring.is_kept() or Mode.GATED not in self._offer.modes):
+            if gone or not (self._scoring.is_kept() or Mode.GATED not in self._policy.modes):
                 similarity.drop(gone)
         except NoCohort:
             self._end()
@@ -188,37 +195,44 @@ class RunningCohort:
         self._looked = now
 
     def _end(self) -> None:
-        if self._similarity is not None:
-            self._similarity.close()
-        self._similarity = None
+        if self._answers is not None:
+            self._answers.similarity.close()
+        self._answers = None
 
-    def _open(self, epoch: int) -> Similarity:
-        secrets = self._sealed_secrets(epoch)
+    def _open(self, epoch: int) -> Answers:
+        sealed = self._sealed_secrets(epoch)
+        secrets = sealed or CohortSecrets.generate(epoch, self._twins.schema, self._gated_plan)
         self._opened = opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
-        if self._book is None or self._book.epoch != epoch:
-            self._book = ReleaseHistory(epoch, self._drawer())
-        similarity = Similarity.open(
-            CohortReader(self._twins, self._access, SYSTEM),
-            hospital=self._settings.hospital,
-            schema=self._twins.schema,
-            epoch=epoch,
-            offer=self._offer,
+        if self._history is None or self._history.epoch != epoch:
+            self._history = ReleaseHistory(epoch, self._sealed_history())
+        once = AnsweredOnce(
+            binding_of(self._settings.hospital, self._twins.schema, epoch),
+            self.signer,
+            self._budget,
+            SealedAnswers(self._settings.home, epoch, self._identity.sealing_key),
+        )
+        similarity = Similarity(
+            self._snapshot(epoch, secrets),
+            secrets,
+            service_policy=self._policy,
             access=self._access,
-            budget=self._budget,
-            secrets=secrets,
+            budget=once,
             records=ExportReader(self._vault, self._access),
-            book=self._book,
+            history=self._history,
             erased=lambda: self._departures.erased(opened),
             clock=self._clock,
             scoring=self._scoring,
             pace=Pace(self._settings.answer_step_ms / 1000),
-            signer=self.signer,
-            cabinet=SealedAnswers(self._settings.home, epoch, self._identity.sealing_key),
         )
-        if secrets is None:
-            sealed = seal(self._identity.sealing_key(), similarity.secrets.dangerously_export(), _aad(epoch))
-            write_private(self._settings.home / COHORT_FILE, sealed)
-        return similarity
+        if sealed is None:
+            content = seal(self._identity.sealing_key(), secrets.dangerously_export(), _aad(epoch))
+            write_private(self._settings.home / COHORT_FILE, content)
+        return Answers(similarity, once)
+
+    def _snapshot(self, epoch: int, secrets: CohortSecrets) -> Cohort:
+        source = CohortReader(self._twins, self._access, SYSTEM)
+        hospital, schema = self._settings.hospital, self._twins.schema
+        return Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
 
     def _sealed_secrets(self, epoch: int) -> CohortSecrets | None:
         """The running epoch's secrets from an earlier process, so that handles stay the same; None to begin anew."""
@@ -229,7 +243,7 @@ class RunningCohort:
             opened = open_sealed(self._identity.sealing_key(), path.read_bytes(), _aad(epoch))
         except OpenError:
             return None  # sealed for another epoch: it is over
-        return CohortSecrets.restore(opened, gated_plan_of(self._twins.schema, self._offer))
+        return CohortSecrets.restore(opened, self._gated_plan)
 
 
 def _aad(epoch: int) -> bytes:

@@ -66,9 +66,9 @@ def plan_of(node: Node, permit: Permit) -> Rebuilding:
         LogTampered: the log does not verify, so it does not say who was told.
         Unavailable: the log does not answer.
     """
-    drawer = _drawer(node)
+    history = _sealed_history(node)
     try:
-        ReleaseHistory(0, drawer)
+        ReleaseHistory(0, history)
     except (StoreAltered, SecretsUnreadable) as error:
         fault = str(error)
     else:
@@ -94,10 +94,10 @@ def rebuild(node: Node, plan: Rebuilding, request: AccessRequest) -> None:
         permit = node.access.decide(request)
         if plan_of(node, permit) != plan:
             raise Conflict("vendors were told something since", hint="look again, with --dry-run")
-        _drawer(node).begin_anew(begun_anew(plan.closed))
+        _sealed_history(node).begin_anew(begun_anew(plan.closed))
 
 
-def _drawer(node: Node) -> SealedHistory:
+def _sealed_history(node: Node) -> SealedHistory:
     return SealedHistory(node.settings.home, node.identity.sealing_key, node.heads)
 
 

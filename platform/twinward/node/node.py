@@ -391,11 +391,11 @@ class Node(Parts):
         Raises:
             Unavailable: the chain, which says what epoch it is, does not answer.
         """
-        return self.cohort.current()
+        return self.cohort.current().similarity
 
     def refresh_cohort(self) -> Similarity:
         """Take a new snapshot within the running epoch, under the same secrets: for new patients and new consents."""
-        return self.cohort.refresh()
+        return self.cohort.refresh().similarity
 
     def verify_stores(self, recorded: Mapping[str, Head] | None = None) -> dict[str, int]:
         """Hold the small stores against their chains, and those against the log. Returns their numbers of changes.

@@ -1,4 +1,4 @@
-"""One epoch's answers: charged once, kept before they leave, signed, and given again by query id.
+"""One epoch's answers to vendors' messages: charged once, kept before they leave, signed, given again by query id.
 
 A vendor names its query (128 random bits). The name is noted with what was asked as soon as the query is charged, and
 the answer is kept before it leaves. The same query under the same name then gets the same answer, or, where the process
@@ -6,18 +6,18 @@ died in between, is answered without being charged again. Another query under th
 
 What is kept of an answer was told, or was on its way: it is given again as it was, also where a patient withdrew since.
 Records are not kept: asked for again they are decided on anew, and only the charge is remembered.
+
+``Answers`` is the way in: messages of ``twinward.protocol`` in, signed messages out. ``Similarity`` does the work
+between and knows of no message.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import wraps
-from typing import Protocol, TypeVar, cast
+from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -33,13 +33,20 @@ from twinward.protocol.messages import (
     MatrixSearch,
     RecordsReply,
     RecordsRequest,
+    ResultsReply,
+    SealedRecords,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
 )
 from twinward.protocol.proofs import AnswerSigner, Kind, new_query_id, query_digest
+from twinward.protocol.terms import Mode
 from twinward.similarity.errors import SecretsUnreadable
-from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.interfaces import AnswerStore, QueryBudget
+from twinward.similarity.models import Told
+from twinward.similarity.rate_limit import Turns
+from twinward.similarity.scoring.matrix import MatrixQuestion
+from twinward.similarity.service import Similarity
 
 KEPT_ANSWERS = 1000
 """Answers kept for one vendor until the epoch ends; of more, the oldest go."""
@@ -51,53 +58,6 @@ _KEPT_KINDS: dict[Kind, type[MatchReply] | type[DistanceReply]] = {
     Kind.MATRIX: MatchReply,
     Kind.VENDOR_KEY: DistanceReply,
 }
-
-
-class Cabinet(Protocol):
-    """Where one epoch's answers are kept: sealed, durable on return, readable by this node only."""
-
-    def load(self, vendor: str, query_id: str) -> bytes | None:
-        """What was kept last, None for nothing. Raises ``Unavailable`` if it was altered."""
-        ...
-
-    def save(self, vendor: str, query_id: str, content: bytes) -> None:
-        """Keep or replace one. Raises ``Unavailable`` if it cannot: then nothing is answered."""
-        ...
-
-    def query_ids(self, vendor: str) -> list[str]:
-        """A vendor's, oldest first."""
-        ...
-
-    def drop(self, vendor: str, query_id: str) -> None:
-        """Forget one."""
-        ...
-
-
-MOST_AT_ONCE = 8
-"""Requests of one query that have or await their turn."""
-
-
-class MemoryCabinet:
-    """Implements ``Cabinet`` for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, dict[str, bytes]] = {}
-
-    def load(self, vendor: str, query_id: str) -> bytes | None:
-        """As ``Cabinet.load``."""
-        return self._kept.get(vendor, {}).get(query_id)
-
-    def save(self, vendor: str, query_id: str, content: bytes) -> None:
-        """As ``Cabinet.save``."""
-        self._kept.setdefault(vendor, {})[query_id] = content
-
-    def query_ids(self, vendor: str) -> list[str]:
-        """As ``Cabinet.query_ids``."""
-        return list(self._kept.get(vendor, {}))
-
-    def drop(self, vendor: str, query_id: str) -> None:
-        """As ``Cabinet.drop``."""
-        self._kept.get(vendor, {}).pop(query_id, None)
 
 
 class _Kept(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,37 +80,26 @@ class _Asked:
     kept: _Kept | None
 
 
-@dataclass(slots=True)
-class _Turn:
-    """Requests of one query take turns; ``wanted`` is how many have or await theirs."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    wanted: int = 0
-
-
 _asked: ContextVar[_Asked | None] = ContextVar("asked", default=None)
 
 
-class Answers:
-    """One epoch's.
+class AnsweredOnce:
+    """Whether a query was charged and answered before: what makes it be both once. Implements ``QueryBudget``.
 
     Args:
-        epoch, binding: of the cohort they are about.
+        binding: of the cohort that the answers are about.
         signer: the hospital's key for answers.
         budget: vendors' allowances; charged through this object, once for each query.
-        cabinet: where answers are kept; None keeps them in memory.
+        store: where answers are kept.
     """
 
-    def __init__(
-        self, epoch: int, binding: bytes, signer: AnswerSigner, budget: QueryBudget, cabinet: Cabinet | None = None
-    ) -> None:
-        self.epoch, self._binding, self._signer = epoch, binding, signer
+    def __init__(self, binding: bytes, signer: AnswerSigner, budget: QueryBudget, store: AnswerStore) -> None:
+        self._binding, self._signer = binding, signer
         self._budget = budget
-        self._cabinet = cabinet or MemoryCabinet()
-        self._guard = threading.Lock()
-        self._running: dict[tuple[str, str], _Turn] = {}
+        self._store = store
+        self._turns = Turns()
 
-    def once(
+    def answer(
         self, principal: Principal, kind: Kind, query: Query, make: Callable[[], Reply], again: Callable[[], None]
     ) -> Reply:
         """The signed answer to a query: made, or as it was given to the same query before.
@@ -164,7 +113,7 @@ class Answers:
             Unavailable: what is kept cannot be read or written: nothing is told.
         """
         query_id, digest = query.query_id or new_query_id(), query_digest(kind, query)
-        with self._alone(principal.id, query_id):
+        with self._turns.taken((principal.id, query_id)):
             kept = self._load(principal.id, query_id)
             if kept is not None and not secrets.compare_digest(kept.query, digest):
                 again()
@@ -203,7 +152,7 @@ class Answers:
         """As ``QueryBudget.resets_at_s``."""
         return self._budget.resets_at_s(epoch)
 
-    def gate_key(self, reply: GateKeyReply) -> GateKeyReply:
+    def sign_gate_key(self, reply: GateKeyReply) -> GateKeyReply:
         """The gate's key, signed: whoever could put another one in its place would read gated queries."""
         return reply.model_copy(update={"proof": self._signer.prove(Kind.GATE_KEY, reply, binding=self._binding)})
 
@@ -225,7 +174,7 @@ class Answers:
 
     def told(self, vendor: str) -> tuple[MatchReply, ...]:
         """What a vendor was told in gated and matrix mode, oldest first."""
-        found = (self._load(vendor, query_id) for query_id in self._cabinet.query_ids(vendor))
+        found = (self._load(vendor, query_id) for query_id in self._store.query_ids(vendor))
         replies = [_read(one) for one in found if one is not None and one.reply]
         return tuple(reply for reply in replies if isinstance(reply, MatchReply))
 
@@ -234,7 +183,7 @@ class Answers:
         return reply.model_copy(update={"proof": proof})
 
     def _load(self, vendor: str, query_id: str) -> _Kept | None:
-        content = self._cabinet.load(vendor, query_id)
+        content = self._store.load(vendor, query_id)
         if content is None:
             return None
         try:
@@ -243,63 +192,122 @@ class Answers:
             raise SecretsUnreadable("a kept answer cannot be read: it is not given again") from error
 
     def _save(self, vendor: str, query_id: str, kept: _Kept) -> None:
-        self._cabinet.save(vendor, query_id, msgspec.json.encode(kept))
-        for old in self._cabinet.query_ids(vendor)[:-KEPT_ANSWERS]:
-            self._cabinet.drop(vendor, old)
-
-    @contextmanager
-    def _alone(self, vendor: str, query_id: str) -> Iterator[None]:
-        """Requests of one query take turns: whoever comes later finds the answer there, once there is one.
-
-        Each that waits holds a thread of the server, so few may.
-
-        Raises:
-            Conflict: too many wait already.
-        """
-        with self._guard:
-            turn = self._running.setdefault((vendor, query_id), _Turn())
-            if turn.wanted >= MOST_AT_ONCE:
-                raise Conflict(
-                    "this query is being answered, and enough requests wait for it",
-                    hint="wait for the answer; the same query sent again is not charged twice",
-                )
-            turn.wanted += 1
-        try:
-            with turn.lock:
-                yield
-        finally:
-            with self._guard:
-                turn.wanted -= 1
-                if not turn.wanted:  # the last one: a lock that somebody waits for stays the one lock
-                    del self._running[vendor, query_id]
+        self._store.save(vendor, query_id, msgspec.json.encode(kept))
+        for old in self._store.query_ids(vendor)[:-KEPT_ANSWERS]:
+            self._store.drop(vendor, old)
 
 
 def _read(kept: _Kept) -> MatchReply | DistanceReply:
     return _KEPT_KINDS[Kind(kept.kind)].model_validate_json(kept.reply)
 
 
-class _Answering(Protocol):
-    answers: Answers
+class Answers:
+    """One epoch's answers to vendors' messages.
 
-    def admit_again(self, principal: Principal, query: Query) -> None:
-        """Decide on and log that an answer is given again."""
-        ...
+    Args:
+        similarity: who answers; it must charge through ``once``.
+        once: so that each query is charged and answered once.
+    """
 
+    def __init__(self, similarity: Similarity, once: AnsweredOnce) -> None:
+        self.similarity, self.once = similarity, once
 
-def answered(kind: Kind) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-    """A method that answers a vendor's query, made to answer it once: see ``Answers.once``."""
+    def gate_key(self) -> GateKeyReply:
+        """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
+        key = self.similarity.gate_key()
+        return self.once.sign_gate_key(GateKeyReply(epoch=self._epoch, bundle=key))
 
-    def around(method: Callable[..., Reply]) -> Callable[..., Reply]:
-        @wraps(method)
-        def answer(self: _Answering, principal: Principal, query: Query) -> Reply:
-            return self.answers.once(
-                principal,
-                kind,
-                query,
-                lambda: method(self, principal, query),
-                lambda: self.admit_again(principal, query),
+    def answer_gated(self, principal: Principal, query: GatedQuery) -> MatchReply:
+        """As ``Similarity.gated``."""
+
+        def answer() -> MatchReply:
+            told = self.similarity.gated(principal, query.epoch, query.bundle, query.threshold_squared, query.nearest)
+            return self._match_reply(Mode.GATED, told)
+
+        return self._once(principal, Kind.GATED, query, answer)
+
+    def answer_vendor_key(self, principal: Principal, query: VendorKeyQuery) -> DistanceReply:
+        """As ``Similarity.vendor_key``."""
+
+        def answer() -> DistanceReply:
+            told = self.similarity.vendor_key(principal, query.epoch, query.bundle)
+            return DistanceReply(
+                epoch=self._epoch,
+                bundle=told.bundle,
+                handles=told.handles,
+                withheld=told.withheld,
+                budget_left=told.left,
             )
 
-        return answer
+        return self._once(principal, Kind.VENDOR_KEY, query, answer)
 
-    return around
+    def issue_token(self, principal: Principal, request: TokenRequest) -> TokenReply:
+        """As ``Similarity.token``."""
+
+        def answer() -> TokenReply:
+            token = self.similarity.token(principal, request.epoch, request.levels, request.threshold_squared)
+            return TokenReply(epoch=self._epoch, token=token)
+
+        return self._once(principal, Kind.TOKEN, request, answer)
+
+    def answer_matrix(self, principal: Principal, query: MatrixQuery) -> MatchReply:
+        """As ``Similarity.matrix``."""
+
+        def answer() -> MatchReply:
+            return self._match_reply(Mode.MATRIX, self.similarity.matrix(principal, query.epoch, query.token))
+
+        return self._once(principal, Kind.MATRIX, query, answer)
+
+    def search_matrix(self, principal: Principal, query: MatrixSearch) -> MatchReply:
+        """As ``Similarity.matrix_search``."""
+
+        def answer() -> MatchReply:
+            asked = MatrixQuestion(query.levels, query.threshold_squared, query.weights, query.nearest)
+            return self._match_reply(Mode.MATRIX, self.similarity.matrix_search(principal, query.epoch, asked))
+
+        return self._once(principal, Kind.MATRIX, query, answer)
+
+    def release_records(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
+        """As ``Similarity.records``."""
+
+        def answer() -> RecordsReply:
+            released = self.similarity.records(
+                principal, request.epoch, request.handles, request.categories, request.recipient
+            )
+            records = tuple(
+                SealedRecords(handle=one.handle, categories=one.categories, sealed=one.sealed)
+                for one in released.patients
+            )
+            return RecordsReply(
+                epoch=request.epoch, records=records, withheld=released.withheld, budget_left=released.left
+            )
+
+        return self._once(principal, Kind.RECORDS, request, answer)
+
+    def results(self, principal: Principal) -> ResultsReply:
+        """What a vendor was released in this epoch, the latest ``KEPT_ANSWERS``, oldest first."""
+        return ResultsReply(results=self.once.told(principal.id))
+
+    def result(self, principal: Principal, query_id: str) -> KeptAnswer:
+        """The answer to one of a vendor's queries of this epoch, again. Raises ``NotFound``, ``Conflict``."""
+        return self.once.result(principal.id, query_id)
+
+    @property
+    def _epoch(self) -> int:
+        return self.similarity.cohort.epoch
+
+    def _once(self, principal: Principal, kind: Kind, query: Query, answer: Callable[[], Reply]) -> Reply:
+        def again() -> None:
+            self.similarity.admit_again(principal, query.epoch, str(query.query_id))
+
+        return self.once.answer(principal, kind, query, answer, again)
+
+    def _match_reply(self, mode: Mode, told: Told) -> MatchReply:
+        return MatchReply(
+            mode=mode,
+            epoch=self._epoch,
+            handles=told.handles,
+            count=told.count,
+            withheld=told.withheld,
+            budget_left=told.left,
+        )

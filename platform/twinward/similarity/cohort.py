@@ -23,7 +23,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import FeatureSchema
 from twinward.protocol.terms import binding_of
-from twinward.similarity.errors import NoCohort, SecretsUnreadable
+from twinward.similarity.errors import NoCohort, SchemaMismatch, SecretsUnreadable
 from twinward.similarity.interfaces import FeatureSource
 from twinward.similarity.models import Match
 from twinward_crypto.errors import MalformedKey
@@ -52,13 +52,18 @@ class Cohort:
     levels: NDArray[np.int64] = field(repr=False)
 
     @classmethod
-    def snapshot(cls, source: FeatureSource, *, hospital: str, schema: FeatureSchema, secrets: CohortSecrets) -> Cohort:
+    def snapshot(
+        cls, source: FeatureSource, *, hospital: str, schema: FeatureSchema, epoch: int, secrets: CohortSecrets
+    ) -> Cohort:
         """Read every consenting twin's vector, each through its own permit.
 
         Raises:
             NoCohort: no twin consents, so there is nothing to ask about.
             BadInput: a twin comes twice, or a vector does not fit the schema.
+            SchemaMismatch: secrets of another epoch.
         """
+        if secrets.epoch != epoch:
+            raise SchemaMismatch(epoch)
         rows = sorted(source.consenting(), key=lambda row: secrets.row_key(row[0]))
         if not rows:
             raise NoCohort
@@ -70,7 +75,7 @@ class Cohort:
         levels = np.array([list(vector) for _, vector in rows], dtype=np.int64)
         if levels.min() < 0 or levels.max() >= schema.levels:
             raise BadInput("a feature vector with levels outside the schema", hint="derive the features anew")
-        return cls(hospital, schema, secrets.epoch, twins, levels)
+        return cls(hospital, schema, epoch, twins, levels)
 
     def without(self, twins: frozenset[TwinId]) -> Cohort:
         """The same cohort less some of its rows. Raises ``NoCohort`` where nobody is left."""

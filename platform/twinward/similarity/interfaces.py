@@ -75,3 +75,23 @@ class FeatureSource(Protocol):
     def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
         """The quantised vectors of every twin whose consent allows similarity search now."""
         ...
+
+
+class AnswerStore(Protocol):
+    """Where one epoch's answers are kept: sealed, durable on return, readable by this node only."""
+
+    def load(self, vendor: str, query_id: str) -> bytes | None:
+        """What was kept last, None for nothing. Raises ``Unavailable`` if it was altered."""
+        ...
+
+    def save(self, vendor: str, query_id: str, content: bytes) -> None:
+        """Keep or replace one. Raises ``Unavailable`` if it cannot: then nothing is answered."""
+        ...
+
+    def query_ids(self, vendor: str) -> list[str]:
+        """A vendor's, oldest first."""
+        ...
+
+    def drop(self, vendor: str, query_id: str) -> None:
+        """Forget one."""
+        ...

@@ -37,3 +37,48 @@ class Release:
     count: int | None
     withheld: str = ""
     groups: Groups = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One answer of a mode that tells matches.
+
+    Attributes:
+        handles: of whom is told, in an order drawn anew for each answer.
+        count: how many, None where nothing is told.
+        withheld: one sentence saying what is missing and why.
+        left: queries left in the epoch.
+    """
+
+    handles: tuple[str, ...]
+    count: int | None
+    withheld: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """One answer of vendor-key mode: encrypted distances, and each row's handle, empty where consent keeps it back."""
+
+    bundle: bytes = field(repr=False)
+    handles: tuple[str, ...]
+    withheld: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecords:
+    """One patient's records of some categories, sealed to a vendor's key."""
+
+    handle: str
+    categories: tuple[str, ...]
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedRecords:
+    """Records that consent let out. ``withheld`` says so where somebody's are missing."""
+
+    patients: tuple[PatientRecords, ...]
+    withheld: str
+    left: int

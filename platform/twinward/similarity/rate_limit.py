@@ -1,4 +1,4 @@
-"""How fast one vendor may ask, and when an answer leaves: bounds of time, beside those of the budget.
+"""How fast one vendor may ask, how many requests of a query wait, when an answer leaves: bounds beside the budget's.
 
 How long an answer takes depends, by milliseconds, on rows that are not told: on how many were decided on and refused.
 So answers and refusals leave at whole steps of time.
@@ -6,16 +6,20 @@ So answers and refusals leave at whole steps of time.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from twinward.core.clock import Clock
-from twinward.core.errors import BadInput
+from twinward.core.errors import BadInput, Conflict
 from twinward.core.rate_limit import MovingWindow
 from twinward.similarity.errors import TooFast
 
 WINDOW_MS = 60_000
+MOST_AT_ONCE = 8
+"""Requests of one query that have or await their turn."""
 
 
 class RateLimit:
@@ -64,3 +68,43 @@ class Pace:
         finally:
             if self._step_s > 0:
                 self._sleep(self._step_s - (self._now_s() - began_s) % self._step_s)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """``wanted`` is how many requests have or await it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    wanted: int = 0
+
+
+class Turns:
+    """Requests of one query take turns: whoever comes later finds the answer there, once there is one."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._running: dict[tuple[str, str], _Turn] = {}
+
+    @contextmanager
+    def taken(self, query: tuple[str, str]) -> Iterator[None]:
+        """Inside, nobody else is at this query (a vendor and its query's id). Each that waits holds a server's thread.
+
+        Raises:
+            Conflict: too many wait already.
+        """
+        with self._guard:
+            turn = self._running.setdefault(query, _Turn())
+            if turn.wanted >= MOST_AT_ONCE:
+                raise Conflict(
+                    "this query is being answered, and enough requests wait for it",
+                    hint="wait for the answer; the same query sent again is not charged twice",
+                )
+            turn.wanted += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._guard:
+                turn.wanted -= 1
+                if not turn.wanted:  # the last one: a lock that somebody waits for stays the one lock
+                    del self._running[query]

@@ -11,7 +11,7 @@ handle or a distance goes out, ``export`` before a record does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,40 +22,21 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId
-from twinward.features.schema import FeatureSchema
-from twinward.protocol.messages import (
-    BudgetReply,
-    DistanceReply,
-    GatedQuery,
-    GateKeyReply,
-    KeptAnswer,
-    MatchReply,
-    MatrixQuery,
-    MatrixSearch,
-    RecordsReply,
-    RecordsRequest,
-    ResultsReply,
-    TokenReply,
-    TokenRequest,
-    VendorKeyQuery,
-)
-from twinward.protocol.proofs import AnswerSigner, Kind
-from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.answers import Answers, Cabinet, Query, answered
+from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
-from twinward.similarity.interfaces import FeatureSource, QueryBudget, RecordSource, ReleasePolicy
+from twinward.similarity.interfaces import QueryBudget, RecordSource, ReleasePolicy
+from twinward.similarity.models import Distances, ReleasedRecords, Told
 from twinward.similarity.rate_limit import Pace, RateLimit
-from twinward.similarity.release.history import HistoryStore, ReleaseHistory
+from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.release.policy import MinimumCount
 from twinward.similarity.release.records import RecordRelease
 from twinward.similarity.release.service import ReleaseService
 from twinward.similarity.scoring.engines import GatedEngine, VendorKeyEngine
-from twinward.similarity.scoring.matrix import MatrixEngine, checked_search, search
+from twinward.similarity.scoring.matrix import MatrixEngine, MatrixQuestion, checked_search, search
 from twinward.similarity.scoring.placement import Scoring
-from twinward.similarity.service_policy import PublicTerms, ServicePolicy
-from twinward_crypto.homomorphic.parameters import Plan, plan_gated
+from twinward.similarity.service_policy import ServicePolicy
 from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.wire import Bundle
 
@@ -70,18 +51,15 @@ class Similarity:
     Args:
         cohort: whom it answers about.
         secrets: the epoch's secrets; the same ones the cohort was ordered by.
-        offer: which modes, with which parameters.
+        service_policy: which modes, with which parameters.
         access: decides and logs every query and every release.
         budget: vendors' allowances, on the ledger.
-        policy: what may leave; ``MinimumCount`` of the offer if none is given.
+        policy: what may leave; ``MinimumCount`` of the service policy if none is given.
         records: who can open the records behind a handle; None where none are released.
-        drawer: where it is kept what vendors were told; None keeps it in memory.
-        book: that, opened already: for who takes a snapshot anew while answers are under way.
+        history: what vendors were told; None keeps it in memory.
         erased: the twins of which something was erased since the snapshot, in any process.
         clock: the node's time, for rate limits.
         scoring: who scores; processes of this machine if nothing is said.
-        signer: the hospital's key for answers; one that ends with this object if none is given.
-        cabinet: where answers are kept, to be given again; None keeps them in memory.
     """
 
     def __init__(
@@ -89,81 +67,29 @@ class Similarity:
         cohort: Cohort,
         secrets: CohortSecrets,
         *,
-        offer: ServicePolicy,
+        service_policy: ServicePolicy,
         access: AccessControl,
         budget: QueryBudget,
         policy: ReleasePolicy | None = None,
         records: RecordSource | None = None,
-        drawer: HistoryStore | None = None,
-        book: ReleaseHistory | None = None,
+        history: ReleaseHistory | None = None,
         erased: Callable[[], frozenset[TwinId]] = frozenset,
         clock: Clock | None = None,
         scoring: Scoring | None = None,
         pace: Pace | None = None,
-        signer: AnswerSigner | None = None,
-        cabinet: Cabinet | None = None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
-        self._secrets, self._offer = secrets, offer
-        signer = signer or AnswerSigner.generate()
-        self.answers = Answers(cohort.epoch, cohort.binding, signer, budget, cabinet)
-        self._access, self._budget = access, self.answers  # charged through them: each query once
+        self._secrets, self._service_policy = secrets, service_policy
+        self._access, self._budget = access, budget
         self._records = records
         self._pace = pace or Pace()
-        self._rate = RateLimit(clock or SystemClock(), offer.requests_per_minute)
-        chosen = policy or MinimumCount(offer.minimum_count, secrets.handle)
-        self._disclosure = ReleaseService(secrets, chosen, access, book or ReleaseHistory(cohort.epoch, drawer), erased)
-        self._desk = PublicTerms(cohort.hospital, cohort.schema, offer, budget, signer)
-        self._terms = self._desk.terms(cohort.epoch)
+        self._rate = RateLimit(clock or SystemClock(), service_policy.requests_per_minute)
+        chosen = policy or MinimumCount(service_policy.minimum_count, secrets.handle)
+        self._release = ReleaseService(secrets, chosen, access, history or ReleaseHistory(cohort.epoch), erased)
+        self._modes = {terms.mode: terms for terms in service_policy.terms(cohort.schema)}
         self._scoring = scoring or Scoring()
         self._prepare(cohort)
-
-    @classmethod
-    def open(
-        cls,
-        source: FeatureSource,
-        *,
-        hospital: str,
-        schema: FeatureSchema,
-        epoch: int,
-        offer: ServicePolicy,
-        access: AccessControl,
-        budget: QueryBudget,
-        secrets: CohortSecrets | None = None,
-        policy: ReleasePolicy | None = None,
-        records: RecordSource | None = None,
-        drawer: HistoryStore | None = None,
-        book: ReleaseHistory | None = None,
-        erased: Callable[[], frozenset[TwinId]] = frozenset,
-        clock: Clock | None = None,
-        scoring: Scoring | None = None,
-        pace: Pace | None = None,
-        signer: AnswerSigner | None = None,
-        cabinet: Cabinet | None = None,
-    ) -> Similarity:
-        """Begin an epoch: take the snapshot, under fresh secrets unless earlier ones of this epoch are given."""
-        chosen = secrets or new_secrets(epoch, schema, offer)
-        if chosen.epoch != epoch:
-            raise SchemaMismatch(epoch)
-        cohort = Cohort.snapshot(source, hospital=hospital, schema=schema, secrets=chosen)
-        return cls(
-            cohort,
-            chosen,
-            offer=offer,
-            access=access,
-            budget=budget,
-            policy=policy,
-            records=records,
-            drawer=drawer,
-            book=book,
-            erased=erased,
-            clock=clock,
-            scoring=scoring,
-            pace=pace,
-            signer=signer,
-            cabinet=cabinet,
-        )
 
     def drop(self, twins: frozenset[TwinId]) -> None:
         """Let rows leave the cohort, and every engine with it: all are made anew under the same secrets.
@@ -177,12 +103,11 @@ class Similarity:
         self._prepare(self._cohort.without(twins))
 
     def _prepare(self, cohort: Cohort) -> None:
-        by_mode = {terms.mode: terms for terms in self._terms.modes}
         self._cohort = cohort
-        self._gated = GatedEngine.prepare(cohort, self._secrets, self._scoring) if Mode.GATED in by_mode else None
-        vendor_key = by_mode.get(Mode.VENDOR_KEY)
+        self._gated = GatedEngine.prepare(cohort, self._secrets, self._scoring) if Mode.GATED in self._modes else None
+        vendor_key = self._modes.get(Mode.VENDOR_KEY)
         self._vendor_key = VendorKeyEngine.prepare(cohort, vendor_key, self._scoring) if vendor_key else None
-        self._matrix = MatrixEngine.prepare(cohort, self._secrets) if Mode.MATRIX in by_mode else None
+        self._matrix = MatrixEngine.prepare(cohort, self._secrets) if Mode.MATRIX in self._modes else None
 
     def close(self) -> None:
         """Give back what scores: processes, memory."""
@@ -199,35 +124,29 @@ class Similarity:
         """The epoch's secrets, for the composition root to seal away."""
         return self._secrets
 
-    def terms(self) -> Terms:
-        """What may be asked. Public."""
-        return self._terms
-
-    def gate_key(self) -> GateKeyReply:
+    def gate_key(self) -> bytes:
         """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
-        engine = self._offered(self._gated, Mode.GATED)
-        key = GateKeyReply(epoch=self._cohort.epoch, bundle=engine.public_key())
-        return self.answers.gate_key(key)
+        return self._offered(self._gated, Mode.GATED).public_key()
 
-    @answered(Kind.GATED)
-    def answer_gated(self, principal: Principal, query: GatedQuery) -> MatchReply:
+    def gated(
+        self, principal: Principal, epoch: int, query: bytes, threshold_squared: int, nearest: int | None = None
+    ) -> Told:
         """The query is opened and checked at the gate, scored without a key, opened at the gate, released.
 
         Raises ``QueryMalformed`` for what no honest client encrypts: it costs a query, and looks at no row.
         """
         engine = self._offered(self._gated, Mode.GATED)
-        self._admit(principal, Mode.GATED, query.epoch)
-        self._require_enough(query.nearest)
-        bundle = engine.parse(query.bundle)
+        self._admit(principal, Mode.GATED, epoch)
+        self._require_enough(nearest)
+        bundle = engine.parse(query)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         with self._pace.keep():
             asked = self._opened(engine, bundle, principal)
-            self._disclosure.compare(principal, engine.cohort)
-            matches = engine.cohort.within(engine.distances(asked), query.threshold_squared, query.nearest)
-            return self._disclosure.tell(principal, Mode.GATED, engine.cohort, matches, left)
+            self._release.compare(principal, engine.cohort)
+            matches = engine.cohort.within(engine.distances(asked), threshold_squared, nearest)
+            return self._release.tell(principal, Mode.GATED, engine.cohort, matches, left)
 
-    @answered(Kind.VENDOR_KEY)
-    def answer_vendor_key(self, principal: Principal, query: VendorKeyQuery) -> DistanceReply:
+    def vendor_key(self, principal: Principal, epoch: int, query: bytes) -> Distances:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
 
         At most as many queries an epoch as there are features (``ServicePolicy.vendor_key_bound``): it answers only
@@ -235,42 +154,39 @@ class Similarity:
         record.
         """
         engine = self._offered(self._vendor_key, Mode.VENDOR_KEY)
-        self._admit(principal, Mode.VENDOR_KEY, query.epoch)
-        bundle = engine.parse(query.bundle)
+        self._admit(principal, Mode.VENDOR_KEY, epoch)
+        bundle = engine.parse(query)
         self._below_trilateration(principal)
-        if len(engine.cohort) < self._offer.minimum_count:
+        if len(engine.cohort) < self._service_policy.minimum_count:
             raise QueryRefused(
-                f"fewer than {self._offer.minimum_count} patients are in this cohort", hint=self._next_epoch()
+                f"fewer than {self._service_policy.minimum_count} patients are in this cohort", hint=self._next_epoch()
             )
         left = self._budget.spend(principal.id, self._cohort.epoch)
         twins = engine.cohort.twins
-        shown = self._disclosure.tell_each(principal, Mode.VENDOR_KEY, twins)
+        shown = self._release.tell_each(principal, Mode.VENDOR_KEY, twins)
         hidden = np.array([twin not in shown for twin in twins])
         handles = {twin: self._secrets.handle(principal.id, twin) for twin in shown}
         data, order = engine.scores(bundle, hidden)
-        return DistanceReply(
-            epoch=self._cohort.epoch,
+        return Distances(
             bundle=data,
             handles=tuple(handles.get(twins[row], "") for row in order),
             withheld="some patients let no distance out" if hidden.any() else "",
-            budget_left=left,
+            left=left,
         )
 
-    @answered(Kind.TOKEN)
-    def issue_token(self, principal: Principal, request: TokenRequest) -> TokenReply:
+    def token(self, principal: Principal, epoch: int, levels: tuple[int, ...], threshold_squared: int) -> bytes:
         """Matrix mode, first half: the hospital turns a plaintext query into a token. Logged; costs no budget.
 
         It tells of no row, but whoever also holds the tree searches it with a token as often as it likes, and enough of
         them tell the tree's key. So there is none for a vendor that has no query left to spend one on.
         """
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, request.epoch)
+        self._admit(principal, Mode.MATRIX, epoch)
         left = self._budget.remaining(principal.id, self._cohort.epoch)
         if not left:
             resets_at_s = self._budget.resets_at_s(self._cohort.epoch)
             raise BudgetExhausted(principal.id, self._cohort.epoch, left, resets_at_s)
-        token = engine.token(request.levels, request.threshold_squared)
-        return TokenReply(epoch=self._cohort.epoch, token=token)
+        return engine.token(levels, threshold_squared)
 
     def observe_matrix(self, levels: NDArray[np.int64], threshold_squared: int) -> Observation:
         """One search as the outsourced tree's holder sees it. For the hospital's own eyes: no route leads here."""
@@ -278,59 +194,45 @@ class Similarity:
         token = engine.parse(engine.token(tuple(levels.tolist()), threshold_squared))
         return observe(engine.index, token, engine.cohort.levels, levels, threshold_squared)
 
-    @answered(Kind.MATRIX)
-    def answer_matrix(self, principal: Principal, query: MatrixQuery) -> MatchReply:
+    def matrix(self, principal: Principal, epoch: int, token: bytes) -> Told:
         """Matrix mode, second half: the outsourced tree is searched with a token, matches are released."""
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, query.epoch)
-        token = engine.parse(query.token)
+        self._admit(principal, Mode.MATRIX, epoch)
+        parsed = engine.parse(token)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        self._disclosure.compare(principal, engine.cohort)
-        return self._disclosure.tell(principal, Mode.MATRIX, engine.cohort, engine.cohort.at(engine.rows(token)), left)
+        self._release.compare(principal, engine.cohort)
+        return self._release.tell(principal, Mode.MATRIX, engine.cohort, engine.cohort.at(engine.rows(parsed)), left)
 
-    @answered(Kind.MATRIX)
-    def search_matrix(self, principal: Principal, query: MatrixSearch) -> MatchReply:
+    def matrix_search(self, principal: Principal, epoch: int, asked: MatrixQuestion) -> Told:
         """Matrix mode in one go: the nearest k and weights, with tokens that the hospital makes as it needs them."""
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, query.epoch)
-        self._require_enough(query.nearest)
-        max_weight = next(terms.max_weight for terms in self._terms.modes if terms.mode is Mode.MATRIX)
-        checked = checked_search(engine.cohort, query, max_weight=max_weight)
+        self._admit(principal, Mode.MATRIX, epoch)
+        self._require_enough(asked.nearest)
+        checked = checked_search(engine.cohort, asked, max_weight=self._modes[Mode.MATRIX].max_weight)
         left = self._budget.spend(principal.id, self._cohort.epoch)
-        self._disclosure.compare(principal, engine.cohort)
-        return self._disclosure.tell(principal, Mode.MATRIX, engine.cohort, search(engine, checked), left)
+        self._release.compare(principal, engine.cohort)
+        return self._release.tell(principal, Mode.MATRIX, engine.cohort, search(engine, checked), left)
 
-    @answered(Kind.RECORDS)
-    def release_records(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
+    def records(
+        self, principal: Principal, epoch: int, handles: Sequence[str], categories: Sequence[str], recipient: bytes
+    ) -> ReleasedRecords:
         """Records of released handles, as far as each patient's consent goes, sealed to the vendor's public key.
 
         One of the vendor's queries, whatever consent lets out of it.
         """
-        self._admit_epoch(principal, request.epoch, ("records", str(len(request.handles))))
+        self._admit_epoch(principal, epoch, ("records", str(len(handles))))
         if self._records is None:
             raise Unavailable("this hospital releases no records")
-        release = RecordRelease(self._records, self._disclosure, self._budget, self._cohort.binding)
-        return release.answer(principal, request)
+        release = RecordRelease(self._records, self._release, self._budget, self._cohort.binding)
+        return release.answer(principal, epoch, handles, categories, recipient)
 
-    def budget(self, principal: Principal) -> BudgetReply:
-        """What a vendor has left."""
-        return self._desk.allowance(principal, self._cohort.epoch)
-
-    def results(self, principal: Principal) -> ResultsReply:
-        """What a vendor was released in this epoch, the latest ``KEPT_ANSWERS``, oldest first."""
-        return ResultsReply(results=self.answers.told(principal.id))
-
-    def result(self, principal: Principal, query_id: str) -> KeptAnswer:
-        """The answer to one of a vendor's queries of this epoch, again. Raises ``NotFound``, ``Conflict``."""
-        return self.answers.result(principal.id, query_id)
-
-    def admit_again(self, principal: Principal, query: Query) -> None:
+    def admit_again(self, principal: Principal, epoch: int, query_id: str) -> None:
         """Decide on and log that an answer is given again; it costs nothing, but counts for the rate."""
-        self._admit_epoch(principal, query.epoch, ("again", str(query.query_id)))
+        self._admit_epoch(principal, epoch, ("again", query_id))
 
     def resolve(self, principal: Principal, handle: str) -> TwinId:
         """The twin behind a handle that was released to this vendor in this epoch. Raises ``NotFound`` otherwise."""
-        return self._disclosure.resolve(principal.id, handle)
+        return self._release.resolve(principal.id, handle)
 
     def _opened(self, engine: GatedEngine, bundle: Bundle, principal: Principal) -> PlainQuery:
         try:
@@ -350,14 +252,14 @@ class Similarity:
         self._rate.admit(principal.id)
 
     def _require_enough(self, nearest: int | None) -> None:
-        least = self._offer.minimum_count
+        least = self._service_policy.minimum_count
         if nearest is not None and nearest < least:
             raise QueryRefused(
                 f"nothing is told about fewer than {least} patients, in no epoch", hint=f"ask for the nearest {least}"
             )
 
     def _below_trilateration(self, principal: Principal) -> None:
-        most = self._offer.vendor_key_bound(self._cohort.schema)
+        most = self._service_policy.vendor_key_bound(self._cohort.schema)
         if self._budget.remaining(principal.id, self._cohort.epoch) > most:
             raise QueryRefused(
                 f"vendor-key mode answers at most {most} queries an epoch, and more are left to you: with one distance "
@@ -370,16 +272,6 @@ class Similarity:
 
     def _offered(self, engine: Engine | None, mode: Mode) -> Engine:
         if engine is None:
-            offered = ", ".join(terms.mode for terms in self._terms.modes) or "none"
+            offered = ", ".join(self._modes) or "none"
             raise QueryRefused(f"this hospital does not answer in {mode} mode", hint=f"it answers in: {offered}")
         return engine
-
-
-def new_secrets(epoch: int, schema: FeatureSchema, offer: ServicePolicy) -> CohortSecrets:
-    """Fresh secrets for an epoch under an offer."""
-    return CohortSecrets.generate(epoch, schema, gated_plan_of(schema, offer))
-
-
-def gated_plan_of(schema: FeatureSchema, offer: ServicePolicy) -> Plan:
-    """The plan an offer's gate keys are made for (needed to restore sealed ones)."""
-    return plan_gated(schema.dimension, schema.levels, offer.max_weight, weighted=offer.weighted)

@@ -11,7 +11,7 @@ from twinward.protocol.messages import BudgetReply
 from twinward.protocol.proofs import AnswerSigner, Kind
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward.similarity.interfaces import QueryBudget
-from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE
+from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE, Plan, plan_gated
 
 LEAKAGE: Mapping[Mode, str] = {
     Mode.GATED: (
@@ -65,6 +65,10 @@ class ServicePolicy:
     def terms(self, schema: FeatureSchema) -> tuple[ModeTerms, ...]:
         """The terms of each mode. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""
         return tuple(self._terms(mode, schema) for mode in self.modes)
+
+    def gated_plan(self, schema: FeatureSchema) -> Plan:
+        """The plan that gate keys are made for, and needed to restore sealed ones."""
+        return plan_gated(schema.dimension, schema.levels, self.max_weight, weighted=self.weighted)
 
     def vendor_key_bound(self, schema: FeatureSchema) -> int:
         """How many vendor-key queries an epoch may have: below d + 1, from which distances would locate records."""

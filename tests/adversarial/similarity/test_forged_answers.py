@@ -49,7 +49,7 @@ class Between:
 
     def __init__(self, house: House, **changes: Change) -> None:
         self.seen: list[tuple[str, bytes]] = []
-        inner = TestClient(app_of(house.service))
+        inner = TestClient(app_of(house.answers))
 
         def handle(request: httpx.Request) -> httpx.Response:
             told = inner.request(request.method, request.url.path, content=request.content, headers=JSON)
@@ -147,7 +147,7 @@ def test_everything_signed_by_another_key_is_refused_where_one_is_known(house: H
     mine = AnswerSigner.generate()
 
     def resigned(body: dict[str, Any]) -> None:
-        terms = type(house.service.terms()).model_validate(body)
+        terms = type(house.answers.terms()).model_validate(body)
         body["proof"] = mine.prove(Kind.TERMS, terms, binding=terms.binding()).model_dump(mode="json")
 
     honest, known = Between(house), tmp_path / "known"
@@ -204,7 +204,7 @@ def test_what_the_hospital_signed_for_something_else_is_refused(house: House, me
 
 
 def test_another_hospitals_answer_is_refused_though_it_signed_it(house: House) -> None:
-    told = house.service.gate_key().model_dump(mode="json")
+    told = house.answers.gate_key().model_dump(mode="json")
     assert require_proof(Kind.GATE_KEY, told, key=told["proof"]["key"])
     other = dict(told, proof=dict(told["proof"], binding="00" * 32))
     with pytest.raises(AnswerForged):
@@ -263,7 +263,7 @@ def test_a_file_of_known_hospitals_that_is_none_is_not_passed_over(house: House,
 def _sign(house: House, kind: Kind, body: dict[str, Any]) -> None:
     from twinward.protocol.proofs import Proof, signed_bytes
 
-    signer = house.service.answers._signer
+    signer = house.answers.once._signer
     proof = Proof.model_validate(body.pop("proof"))
     signature = signer._key.sign(signed_bytes(kind, proof, body)).hex()
     body["proof"] = proof.model_copy(update={"signature": signature}).model_dump(mode="json")
@@ -271,4 +271,4 @@ def _sign(house: House, kind: Kind, body: dict[str, Any]) -> None:
 
 def _with(house: House, service: Any) -> Any:
     """A house that is answered by another service."""
-    return type("Other", (), {"service": service})
+    return type("Other", (), {"answers": service})

@@ -81,7 +81,7 @@ def scored(house: House) -> list[Bundle]:
 
 @pytest.fixture(scope="module")
 def forger(house: House) -> Forger:
-    return Forger(TestClient(app_of(house.service)))
+    return Forger(TestClient(app_of(house.answers)))
 
 
 def chosen_rows(parts: list[Slots]) -> None:
@@ -222,7 +222,7 @@ def test_a_damaged_index_is_no_match_and_no_error(tmp_path_factory: pytest.TempP
     high, zero = (engine.gate.encrypt_index(np.full_like(ROWS, n), binding=engine.binding) for n in (127, 0))
     torn = replace(zero.blocks[0], features=high.blocks[0].features)  # squares of nought: distances below zero
     house.service._gated = replace(engine, scorer=Scoring(replace(zero, blocks=(torn,))))
-    forger = Forger(TestClient(app_of(house.service)))
+    forger = Forger(TestClient(app_of(house.answers)))
     for nearest in (None, 5):
         answer = forger.send(forger.bundle(forger.honest(HONEST, WEIGHTS), weighted=True), MAX, nearest)
         assert answer.status_code == 200

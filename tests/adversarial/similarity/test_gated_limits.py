@@ -81,13 +81,13 @@ def test_a_query_under_another_gates_key_is_refused(house: House) -> None:
     assert engine is not None
     stranger = GateKey.generate(engine.gate.plan).public_bundle(binding=engine.binding)
     with pytest.raises(QueryMalformed, match="no well-formed query"):
-        house.service.answer_gated(VENDOR, query(house, encrypt_gated_query(stranger, [1, 2]).encode()))
+        house.answers.answer_gated(VENDOR, query(house, encrypt_gated_query(stranger, [1, 2]).encode()))
 
 
 def test_a_malformed_query_costs_nothing_and_is_logged(house: House) -> None:
     before, start = house.budget.remaining(VENDOR.id, 0), len(house.trail.events)
     with pytest.raises(QueryMalformed):
-        house.service.answer_gated(VENDOR, query(house, b"TWHE" + bytes(200)))
+        house.answers.answer_gated(VENDOR, query(house, b"TWHE" + bytes(200)))
     assert house.budget.remaining(VENDOR.id, 0) == before
     assert len(house.trail.events) == start + 1
 
@@ -95,13 +95,13 @@ def test_a_malformed_query_costs_nothing_and_is_logged(house: House) -> None:
 def test_a_query_for_another_hospital_is_refused(house: House) -> None:
     other = GateKey.generate(house.service._gated.gate.plan).public_bundle(binding=bytes(32))
     with pytest.raises(QueryMalformed, match="another schema or epoch"):
-        house.service.answer_gated(VENDOR, query(house, encrypt_gated_query(other, [1, 2]).encode()))
+        house.answers.answer_gated(VENDOR, query(house, encrypt_gated_query(other, [1, 2]).encode()))
 
 
 def test_a_stale_query_is_refused_before_it_is_read(house: House) -> None:
     stale = GatedQuery.model_construct(epoch=1, threshold_squared=1, bundle=b"")
     with pytest.raises(SchemaMismatch):
-        house.service.answer_gated(VENDOR, stale)
+        house.answers.answer_gated(VENDOR, stale)
 
 
 def test_no_log_no_answer_and_no_spend(house: House) -> None:

@@ -27,7 +27,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(scope="module")
 def forger(house: House) -> Forger:
-    return Forger(TestClient(app_of(house.service), raise_server_exceptions=False))
+    return Forger(TestClient(app_of(house.answers), raise_server_exceptions=False))
 
 
 @pytest.fixture(scope="module")

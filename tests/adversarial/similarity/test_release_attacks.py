@@ -48,7 +48,7 @@ class Attacker:
         def within(squared: int) -> frozenset[str]:
             self.asked += 1
             query = GatedQuery.model_construct(epoch=epoch, threshold_squared=max(0, squared), bundle=bundle)
-            return frozenset(self.house.service.answer_gated(self.principal, query).handles)
+            return frozenset(self.house.answers.answer_gated(self.principal, query).handles)
 
         return within
 
@@ -184,7 +184,7 @@ def test_differencing_epochs_tells_nothing_of_who_came(house: House, protected: 
         radius = (squared(joiner, centre) + 800) if number % 2 else max(0, squared(joiner, centre) - 1)
         for epoch, rows in enumerate(([row for row in range(PATIENTS) if row != joiner], range(PATIENTS))):
             house.twins, house.levels = [twins[row] for row in rows], levels[list(rows)]
-            house.service = house.open(EPOCH + epoch)
+            house.answers = house.open(EPOCH + epoch)
             answers.append(len(spy.ball(centre)(radius)))
         right += (answers[1] - answers[0] == 1) == (number % 2 == 1)
         assert not protected or answers[0] == answers[1] > 0
@@ -197,12 +197,12 @@ def test_a_vendor_cannot_begin_anew_with_the_next_epoch(tmp_path: Path) -> None:
     centre, victim = np.array([63, 63]), 0
     reach, spy = squared(victim, centre), attacker(house, 0)
     before = spy.ball(centre)(reach - 1)
-    house.service = house.open(EPOCH + 1)
+    house.answers = house.open(EPOCH + 1)
     after = spy.ball(centre)(reach)
     assert len(after) == len(before)
     assert spy.true_handle(victim) not in after
     house.drawer.content = None
-    house.service = house.open(EPOCH + 2)
+    house.answers = house.open(EPOCH + 2)
     assert spy.true_handle(victim) in spy.ball(centre)(reach)
 
 
@@ -224,7 +224,7 @@ def test_what_honest_queries_still_tell(
     thresholds = [round(127 * (number + 1) / (asked + 1)) for number in range(asked)]
     answers = []
     for epoch in range(epochs):
-        house.service = house.open(EPOCH + epoch)
+        house.answers = house.open(EPOCH + epoch)
         for threshold in thresholds[epoch::epochs]:
             told = spy.ball(np.array([0, 0]), [1, 0])(threshold**2)
             answers.append({row for row in range(PATIENTS) if spy.true_handle(row) in told})
@@ -245,12 +245,12 @@ def test_who_left_the_cohort_is_neither_decided_on_nor_told(tmp_path: Path) -> N
     leaver, everybody = house.twins[inside[0]], (house.twins, house.levels)
     house.levels = np.delete(house.levels, inside[0], axis=0)
     house.twins = [twin for twin in house.twins if twin != leaver]
-    house.service = house.open(EPOCH + 1)
+    house.answers = house.open(EPOCH + 1)
     events = len(house.trail.events)
     assert len(spy.ball(centre)(2_000)) == len(inside) - 1
     assert leaver not in {event.twin for event in house.trail.events[events:]}
     house.twins, house.levels = everybody
-    house.service = house.open(EPOCH + 2)
+    house.answers = house.open(EPOCH + 2)
     assert len(spy.ball(centre)(2_000)) == len(inside)  # back, and in its group: never new alone
 
 
@@ -272,7 +272,7 @@ def test_a_restart_does_not_let_a_vendor_begin_anew(tmp_path: Path) -> None:
     for keeps in (True, False):
         if not keeps:
             house.drawer.content = None
-        house.service = house.open(secrets=secrets)
+        house.answers = house.open(secrets=secrets)
         after = spy.ball(centre)(reach)
         assert (after == before) is keeps
         if keeps:

@@ -22,7 +22,7 @@ from twinward.client import HospitalRefused, Question
 from twinward.protocol.terms import Mode
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
 from twinward.similarity.scoring.child import Child
-from twinward.similarity.scoring.gate_process import GateProcess
+from twinward.similarity.scoring.engines import GateProcess
 from twinward.similarity.scoring.placement import Scoring
 from twinward.similarity.scoring.shards import Scorer, checked
 from twinward_crypto.errors import MalformedBundle

@@ -82,18 +82,18 @@ def test_asking_again_averages_the_noise_away_where_nobody_counts(tmp_path: Path
     noisy = {"noise_width": ServicePolicy().noise_width, "vendor_key_profile": "fast"}
     house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.VENDOR_KEY,), **noisy)
     unbounded(house)
-    service, key = house.service, QueryKey.generate(house.service.terms().modes[0].plan(SCHEMA))
+    service, key = house.service, QueryKey.generate(house.answers.terms().modes[0].plan(SCHEMA))
 
     def ask(corner: np.ndarray) -> np.ndarray:  # as the client does, without its HTTP
-        query = key.encrypt_query(corner.tolist(), binding=service.terms().binding())
-        reply = service.answer_vendor_key(
+        query = key.encrypt_query(corner.tolist(), binding=service.cohort.binding)
+        reply = house.answers.answer_vendor_key(
             VENDOR, VendorKeyQuery.model_construct(epoch=EPOCH, bundle=query.bundle.encode())
         )
         scores = wire.decode(
             reply.bundle,
             kind=wire.Kind.SCORES,
             plan=key.plan,
-            binding=service.terms().binding(),
+            binding=service.cohort.binding,
         )
         by_handle = dict(zip(reply.handles, key.decrypt_distances(query, scores), strict=True))
         return np.array([by_handle[service.secrets.handle(VENDOR.id, twin)] for twin in house.twins], dtype=float)
@@ -133,7 +133,7 @@ def test_by_default_no_feature_can_be_left_out(tmp_path: Path) -> None:
     house = hospital(tmp_path, protected=True)
     with house.vendor() as vendor, pytest.raises(BadInput, match="every feature must be given"):
         vendor.query_vendor_key({"a": 0.0})
-    assert not house.service.terms().modes[0].weighted
+    assert not house.answers.terms().modes[0].weighted
 
 
 def test_more_allowance_than_features_is_refused_with_a_reason(tmp_path: Path) -> None:

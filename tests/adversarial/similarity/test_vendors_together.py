@@ -48,7 +48,7 @@ def asked(house: House, who: Principal) -> tuple[str, ...]:
     assert engine is not None
     key = QueryKey.generate(engine.plan)
     bundle = key.encrypt_query([64, 64, 64], binding=engine.binding).bundle.encode()
-    return house.service.answer_vendor_key(who, VendorKeyQuery.model_construct(epoch=EPOCH, bundle=bundle)).handles
+    return house.answers.answer_vendor_key(who, VendorKeyQuery.model_construct(epoch=EPOCH, bundle=bundle)).handles
 
 
 def agreeing(one: Sequence[str], other: Sequence[str]) -> int:
@@ -72,7 +72,7 @@ def test_gated_handles_come_in_an_order_drawn_anew_for_each_vendor_and_answer(ho
     for who in (VENDOR, OTHER, VENDOR):
         query = encrypt_gated_query(engine.gate.public_bundle(binding=engine.binding), [64] * 3).encode()
         message = GatedQuery.model_construct(epoch=EPOCH, threshold_squared=3 * 127**2, bundle=query)
-        handles = house.service.answer_gated(who, message).handles
+        handles = house.answers.answer_gated(who, message).handles
         assert agreeing(handles, sorted(handles)) < ROWS // 4
         told.append(placed(house, who, handles))
     assert all(set(one) == set(house.twins) for one in told)
@@ -82,7 +82,7 @@ def test_gated_handles_come_in_an_order_drawn_anew_for_each_vendor_and_answer(ho
 
 def test_matrix_handles_come_in_an_order_drawn_anew_and_the_same_for_a_query_sent_again(house: House) -> None:
     asked = [MatrixSearch(epoch=EPOCH, levels=(64,) * 3, threshold_squared=3 * 127**2, query_id=one) for one in IDS]
-    first, other, again = (house.service.search_matrix(VENDOR, one) for one in (*asked, asked[0]))
+    first, other, again = (house.answers.search_matrix(VENDOR, one) for one in (*asked, asked[0]))
     assert again.model_dump_json() == first.model_dump_json()
     assert set(first.handles) == set(other.handles)
     assert len(first.handles) == ROWS

@@ -43,7 +43,7 @@ def asked(node: Node, who: Principal = ACME) -> set[TwinId]:
     levels = (64,) * service.cohort.schema.dimension
     query = MatrixSearch(epoch=service.cohort.epoch, levels=levels, threshold_squared=len(levels) * 127**2)
     names = {service.secrets.handle(who.id, twin): twin for twin in node.twins.all()}
-    return {names[handle] for handle in service.search_matrix(who, query).handles}
+    return {names[handle] for handle in node.cohort.current().search_matrix(who, query).handles}
 
 
 def join(node: Node, count: int, seed: int) -> set[TwinId]:

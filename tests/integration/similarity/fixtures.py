@@ -24,13 +24,16 @@ from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.features.schema import Feature, FeatureSchema
 from twinward.protocol import messages
+from twinward.protocol.proofs import AnswerSigner
 from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.cohort import CohortSecrets
+from twinward.similarity.answers import AnsweredOnce, Answers
+from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
 from twinward.similarity.interfaces import QueryBudget, RecordSource
 from twinward.similarity.models import Groups, Match, Release
+from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.service import Similarity
-from twinward.similarity.service_policy import ServicePolicy
+from twinward.similarity.service_policy import PublicTerms, ServicePolicy
 
 EPOCH = 20_454
 HOSPITAL = "St. Anna Hospital"
@@ -108,6 +111,39 @@ class MemoryHistory:
         self.content = content
 
 
+class MemoryAnswers:
+    """Implements ``AnswerStore``: keeps answers as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, bytes]] = {}
+
+    def load(self, vendor: str, query_id: str) -> bytes | None:
+        return self._kept.get(vendor, {}).get(query_id)
+
+    def save(self, vendor: str, query_id: str, content: bytes) -> None:
+        self._kept.setdefault(vendor, {})[query_id] = content
+
+    def query_ids(self, vendor: str) -> list[str]:
+        return list(self._kept.get(vendor, {}))
+
+    def drop(self, vendor: str, query_id: str) -> None:
+        self._kept.get(vendor, {}).pop(query_id, None)
+
+
+class AnswersAndTerms(Answers):
+    """One epoch's answers, and what vendors may know without."""
+
+    def __init__(self, similarity: Similarity, once: AnsweredOnce, public: PublicTerms) -> None:
+        super().__init__(similarity, once)
+        self._public = public
+
+    def terms(self) -> Terms:
+        return self._public.terms(self.similarity.cohort.epoch)
+
+    def budget(self, principal: Principal) -> messages.BudgetReply:
+        return self._public.allowance(principal, self.similarity.cohort.epoch)
+
+
 class Unprotected:
     """A release policy that lets everything out: what attacks are measured against."""
 
@@ -159,26 +195,33 @@ class House:
         self.protected = protected
         self.drawer = MemoryHistory()
         self.records = records
-        self.service = self.open()
+        self.answers = self.open()
 
-    def open(self, epoch: int = EPOCH, secrets: CohortSecrets | None = None) -> Similarity:
+    @property
+    def service(self) -> Similarity:
+        """Who answers."""
+        return self.answers.similarity
+
+    def open(self, epoch: int = EPOCH, secrets: CohortSecrets | None = None) -> AnswersAndTerms:
+        """An epoch's answers, under a key of their own."""
         policy = None if self.protected else Unprotected()
-        service = Similarity.open(
-            self,
-            hospital=HOSPITAL,
-            schema=self.schema,
-            epoch=epoch,
-            offer=self.offer,
+        signer = AnswerSigner.generate()
+        chosen = secrets or CohortSecrets.generate(epoch, self.schema, self.offer.gated_plan(self.schema))
+        cohort = Cohort.snapshot(self, hospital=HOSPITAL, schema=self.schema, epoch=epoch, secrets=chosen)
+        once = AnsweredOnce(cohort.binding, signer, self.budget, MemoryAnswers())
+        service = Similarity(
+            cohort,
+            chosen,
+            service_policy=self.offer,
             access=self.access,
-            budget=self.budget,
-            secrets=secrets,
+            budget=once,
             policy=policy,
             records=self.records,
-            drawer=self.drawer,
+            history=ReleaseHistory(epoch, self.drawer),
         )
         if policy is not None:
             policy.service = service
-        return service
+        return AnswersAndTerms(service, once, PublicTerms(HOSPITAL, self.schema, self.offer, self.budget, signer))
 
     def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
         requests = [
@@ -208,56 +251,56 @@ class House:
 
     def vendor(self, principal: Principal = VENDOR) -> VendorClient:
         """A client of this hospital over HTTP, as the vendor."""
-        return VendorClient("http://testserver", "token", http=TestClient(app_of(self.service, principal)))
+        return VendorClient("http://testserver", "token", http=TestClient(app_of(self.answers, principal)))
 
 
-def app_of(service: Similarity, principal: Principal = VENDOR) -> FastAPI:
+def app_of(answers: AnswersAndTerms, principal: Principal = VENDOR) -> FastAPI:
     """The routes that ``messages`` promises, for one vendor."""
     app = FastAPI()
     problems.install(app)
 
     @app.get(messages.PREFIX + "/schema")
     def schema() -> Terms:
-        return service.terms()
+        return answers.terms()
 
     @app.get(messages.PREFIX + "/gate-key")
     def gate_key() -> messages.GateKeyReply:
-        return service.gate_key()
+        return answers.gate_key()
 
     @app.post(messages.PREFIX + "/gated")
     def gated(query: messages.GatedQuery) -> messages.MatchReply:
-        return service.answer_gated(principal, query)
+        return answers.answer_gated(principal, query)
 
     @app.post(messages.PREFIX + "/vendor-key")
     def vendor_key(query: messages.VendorKeyQuery) -> messages.DistanceReply:
-        return service.answer_vendor_key(principal, query)
+        return answers.answer_vendor_key(principal, query)
 
     @app.post(messages.PREFIX + "/matrix/token")
     def token(request: messages.TokenRequest) -> messages.TokenReply:
-        return service.issue_token(principal, request)
+        return answers.issue_token(principal, request)
 
     @app.post(messages.PREFIX + "/matrix")
     def matrix(query: messages.MatrixQuery) -> messages.MatchReply:
-        return service.answer_matrix(principal, query)
+        return answers.answer_matrix(principal, query)
 
     @app.post(messages.PREFIX + "/matrix/search")
     def search(query: messages.MatrixSearch) -> messages.MatchReply:
-        return service.search_matrix(principal, query)
+        return answers.search_matrix(principal, query)
 
     @app.post(messages.PREFIX + "/records")
     def records(request: messages.RecordsRequest) -> messages.RecordsReply:
-        return service.release_records(principal, request)
+        return answers.release_records(principal, request)
 
     @app.get(messages.PREFIX + "/budget")
     def budget() -> messages.BudgetReply:
-        return service.budget(principal)
+        return answers.budget(principal)
 
     @app.get(messages.PREFIX + "/results")
     def results() -> messages.ResultsReply:
-        return service.results(principal)
+        return answers.results(principal)
 
     @app.get(messages.PREFIX + "/results/{query_id}")
     def result(query_id: str) -> messages.KeptAnswer:
-        return service.result(principal, query_id)
+        return answers.result(principal, query_id)
 
     return app

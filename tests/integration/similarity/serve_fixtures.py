@@ -32,7 +32,7 @@ def main(seed: int, folder: Path) -> None:
         "levels": levels.tolist(),
         "handles": [house.service.secrets.handle(VENDOR.id, twin) for twin in house.twins],
     }
-    server = uvicorn.Server(uvicorn.Config(app_of(house.service), log_config=None, lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app_of(house.answers), log_config=None, lifespan="off", ws="none"))
     aside = folder / "ready.new"
     aside.write_text(json.dumps(ready))
     aside.replace(folder / "ready.json")

@@ -22,7 +22,7 @@ from twinward.node.answer_files import SealedAnswers
 from twinward.protocol.messages import GatedQuery, MatchReply, MatrixSearch
 from twinward.protocol.proofs import Kind
 from twinward.similarity import answers as kept_answers
-from twinward.similarity.answers import MOST_AT_ONCE
+from twinward.similarity.rate_limit import MOST_AT_ONCE
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
 VALUES = dict.fromkeys("abc", 60.0)
@@ -36,7 +36,7 @@ class Lossy:
     """A way to a hospital on which answers to queries are lost after they were given, as long as it is cut."""
 
     def __init__(self, house: House) -> None:
-        inner = TestClient(app_of(house.service))
+        inner = TestClient(app_of(house.answers))
         self.cut = True
 
         def handle(request: httpx.Request) -> httpx.Response:
@@ -79,7 +79,7 @@ def test_a_lost_answer_is_fetched_again_without_a_second_charge(house: House, mo
 
 def test_the_same_bytes_come_again_and_another_query_of_the_id_is_refused(house: House) -> None:
     query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=ID)
-    first, second = (house.service.search_matrix(VENDOR, query) for _ in range(2))
+    first, second = (house.answers.search_matrix(VENDOR, query) for _ in range(2))
     assert first == second
     assert house.budget.remaining(VENDOR.id, EPOCH) == 19
     for other in (
@@ -87,29 +87,29 @@ def test_the_same_bytes_come_again_and_another_query_of_the_id_is_refused(house:
         query.model_copy(update={"nearest": 5}),
     ):
         with pytest.raises(Conflict, match="another query had this id"):
-            house.service.search_matrix(VENDOR, other)
+            house.answers.search_matrix(VENDOR, other)
     gated = GatedQuery.model_construct(epoch=EPOCH, threshold_squared=1, bundle=b"x", query_id=ID)
     with pytest.raises(Conflict):
-        house.service.answer_gated(VENDOR, gated)
+        house.answers.answer_gated(VENDOR, gated)
     assert house.budget.remaining(VENDOR.id, EPOCH) == 19
 
 
 def test_an_id_is_one_vendors(house: House) -> None:
     house.budget.left["globex"] = 5  # type: ignore[attr-defined]
     query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=ID)
-    mine = house.service.search_matrix(VENDOR, query)
+    mine = house.answers.search_matrix(VENDOR, query)
     other = Principal("globex", Role.VENDOR)
     with pytest.raises(NotFound):
-        house.service.result(other, ID)
-    theirs = house.service.search_matrix(other, query)
+        house.answers.result(other, ID)
+    theirs = house.answers.search_matrix(other, query)
     assert not set(mine.handles) & set(theirs.handles)
-    assert house.service.result(VENDOR, ID).matches == mine
+    assert house.answers.result(VENDOR, ID).matches == mine
 
 
 def test_the_same_query_twice_at_once_is_charged_once(house: House) -> None:
     query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=ID)
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda _: house.service.search_matrix(VENDOR, query), range(8)))
+        told = list(pool.map(lambda _: house.answers.search_matrix(VENDOR, query), range(8)))
     assert len(set(told)) == 1
     assert house.budget.remaining(VENDOR.id, EPOCH) == 19
 
@@ -128,12 +128,12 @@ def test_requests_of_one_query_take_turns_also_when_the_first_ones_fail(house: H
 
     def ask(_: int) -> None:
         with pytest.raises(Unavailable):
-            house.service.answers.once(VENDOR, Kind.GATED, query, make, lambda: None)
+            house.answers.once.answer(VENDOR, Kind.GATED, query, make, lambda: None)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(40)))
     assert together == [1] * 40
-    assert house.service.answers._running == {}
+    assert house.answers.once._turns._running == {}
 
 
 def test_few_requests_of_one_query_may_wait_and_others_are_turned_away_at_once(house: House) -> None:
@@ -147,7 +147,7 @@ def test_few_requests_of_one_query_may_wait_and_others_are_turned_away_at_once(h
 
     def ask(_: int) -> str:
         try:
-            house.service.answers.once(VENDOR, Kind.GATED, query, make, lambda: None)
+            house.answers.once.answer(VENDOR, Kind.GATED, query, make, lambda: None)
         except Conflict:
             turned_away.release()
             return "turned away"
@@ -167,18 +167,18 @@ def test_a_query_that_failed_after_its_charge_is_answered_without_another(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=ID)
-    tell = house.service._disclosure.tell
+    tell = house.service._release.tell
 
     def fail(*_: object) -> None:
         raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(house.service._disclosure, "tell", fail)
+    monkeypatch.setattr(house.service._release, "tell", fail)
     with pytest.raises(Unavailable):
-        house.service.search_matrix(VENDOR, query)
+        house.answers.search_matrix(VENDOR, query)
     with pytest.raises(Conflict, match="charged and is not answered"):
-        house.service.result(VENDOR, ID)
-    monkeypatch.setattr(house.service._disclosure, "tell", tell)
-    assert house.service.search_matrix(VENDOR, query).handles
+        house.answers.result(VENDOR, ID)
+    monkeypatch.setattr(house.service._release, "tell", tell)
+    assert house.answers.search_matrix(VENDOR, query).handles
     assert house.budget.remaining(VENDOR.id, EPOCH) == 19
 
 
@@ -188,17 +188,17 @@ def test_what_is_refused_before_the_charge_is_not_remembered(house: House) -> No
     with house.vendor() as vendor, pytest.raises(HospitalRefused, match="0 queries left"):
         vendor.query_gated(VALUES)
     with pytest.raises(NotFound):
-        house.service.result(VENDOR, ID)
+        house.answers.result(VENDOR, ID)
     house.budget.left[VENDOR.id] = 1  # type: ignore[attr-defined]
-    assert house.service.search_matrix(VENDOR, query).handles
+    assert house.answers.search_matrix(VENDOR, query).handles
 
 
 def test_a_vendor_who_may_not_ask_any_more_is_told_nothing_again(house: House) -> None:
     query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=ID)
-    house.service.search_matrix(VENDOR, query)
+    house.answers.search_matrix(VENDOR, query)
     house.trail.full = True  # what cannot be logged is not given
     with pytest.raises(Unavailable):
-        house.service.search_matrix(VENDOR, query)
+        house.answers.search_matrix(VENDOR, query)
 
 
 class TestSealedAnswers:
@@ -237,10 +237,10 @@ class TestSealedAnswers:
         monkeypatch.setattr(kept_answers, "KEPT_ANSWERS", 2)
         for number in range(3):
             query = MatrixSearch(epoch=EPOCH, levels=(60, 60, 60), threshold_squared=4000, query_id=f"{number:032x}")
-            house.service.search_matrix(VENDOR, query)
-        assert len(house.service.results(VENDOR).results) == 2
+            house.answers.search_matrix(VENDOR, query)
+        assert len(house.answers.results(VENDOR).results) == 2
         with pytest.raises(NotFound):
-            house.service.result(VENDOR, f"{0:032x}")
+            house.answers.result(VENDOR, f"{0:032x}")
 
 
 def _told(house: House) -> int:

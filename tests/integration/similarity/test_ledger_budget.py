@@ -120,18 +120,18 @@ def test_a_query_spends_on_the_chain_and_nothing_is_scored_without_it(contract: 
     schema = schema_of({"a": (0, 1), "b": (0, 1)})
     levels = np.random.default_rng(1).integers(0, 128, (12, 2))
     house = House(tmp_path, schema, levels, modes=(Mode.GATED,), budget=budget)
-    house.service = house.open(budget.current_epoch())
-    terms = house.service.terms()
+    house.answers = house.open(budget.current_epoch())
+    terms = house.answers.terms()
     plan = terms.modes[0].plan(schema)
     gate = wire.decode(
-        house.service.gate_key().bundle, kind=wire.Kind.GATE_PUBLIC_KEY, plan=plan, binding=terms.binding()
+        house.answers.gate_key().bundle, kind=wire.Kind.GATE_PUBLIC_KEY, plan=plan, binding=terms.binding()
     )
     query = GatedQuery.model_construct(
         epoch=terms.epoch, threshold_squared=40_000, bundle=encrypt_gated_query(gate, [64, 64]).encode()
     )
-    assert house.service.answer_gated(VENDOR, query).budget_left == 0
+    assert house.answers.answer_gated(VENDOR, query).budget_left == 0
     with pytest.raises(BudgetExhausted):
-        house.service.answer_gated(VENDOR, query)
+        house.answers.answer_gated(VENDOR, query)
 
 
 def test_vendor_key_mode_stays_below_trilateration(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ class Counter:
         schema = schema_of({"a": (0, 127), "b": (0, 127), "c": (0, 127)})
         levels = np.random.default_rng(1).integers(0, 128, (12, 3))
         self.house = House(folder, schema, levels, budget=Watched(budget, self.order, spend="spent"))
-        self.service = self.house.service = self.house.open(budget.current_epoch())
-        self.epoch = self.service.cohort.epoch
-        service: Any = self.service
+        self.answers = answers = self.house.answers = self.house.open(budget.current_epoch())
+        service: Any = answers.similarity
+        self.epoch = answers.similarity.cohort.epoch
         # Made before anything is noted: an honest query for every way to ask, each about everybody.
         gate, own = service._gated.gate, QueryKey.generate(service._vendor_key.plan)
         binding = service._gated.binding
@@ -192,23 +192,21 @@ class Counter:
         token = service._matrix.token((64, 64, 64), 3 * 127**2)
         far, now = 3 * 127**2, self.epoch
         self.ask: dict[str, Callable[[], Any]] = {
-            "gated": lambda: service.answer_gated(
+            "gated": lambda: answers.answer_gated(
                 VENDOR, GatedQuery.model_construct(epoch=now, threshold_squared=far, bundle=gated)
             ),
-            "vendor-key": lambda: service.answer_vendor_key(
+            "vendor-key": lambda: answers.answer_vendor_key(
                 VENDOR, VendorKeyQuery.model_construct(epoch=now, bundle=own_query)
             ),
-            "matrix": lambda: service.answer_matrix(VENDOR, MatrixQuery.model_construct(epoch=now, token=token)),
-            "matrix search": lambda: service.search_matrix(
+            "matrix": lambda: answers.answer_matrix(VENDOR, MatrixQuery.model_construct(epoch=now, token=token)),
+            "matrix search": lambda: answers.search_matrix(
                 VENDOR, MatrixSearch(epoch=now, levels=(64, 64, 64), threshold_squared=far, nearest=5)
             ),
         }
         service._gated = Watched(service._gated, self.order, open="opened", distances="scored")
         service._vendor_key = Watched(service._vendor_key, self.order, scores="scored")
         service._matrix = Watched(service._matrix, self.order, rows="scored", token="token")
-        service._disclosure = Watched(
-            service._disclosure, self.order, tell="told", tell_each="told", compare="compared"
-        )
+        service._release = Watched(service._release, self.order, tell="told", tell_each="told", compare="compared")
 
 
 WAYS = ["gated", "vendor-key", "matrix", "matrix search"]
@@ -239,17 +237,17 @@ def test_whoever_cannot_pay_makes_nobody_work(counter: Counter, way: str) -> Non
     assert counter.order == ["spent"]
     assert [event.action.value for event in counter.house.trail.events[before:]] == ["query"]
     assert counter.house.drawer.content is None
-    assert counter.service.results(VENDOR).results == ()
+    assert counter.answers.results(VENDOR).results == ()
 
 
 def test_a_token_is_made_only_for_who_can_still_pay_for_its_search(counter: Counter) -> None:
     """Tokens are free, and each is one more equation about the tree's key: without a query left there are none."""
     request = TokenRequest(epoch=counter.epoch, levels=(1, 2, 3), threshold_squared=50)
-    counter.service.issue_token(VENDOR, request)
+    counter.answers.issue_token(VENDOR, request)
     assert counter.order == ["token"]
     assert counter.contract.remaining_queries(VENDOR.id, counter.epoch) == 2
     counter.contract.spend_queries(VENDOR.id, counter.epoch, 2)
     counter.order.clear()
     with pytest.raises(BudgetExhausted):
-        counter.service.issue_token(VENDOR, request)
+        counter.answers.issue_token(VENDOR, request)
     assert counter.order == []

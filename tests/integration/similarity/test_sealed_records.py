@@ -251,11 +251,10 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     kept = (home / "releases.sealed").read_bytes()
     assert not any(twin.encode() in kept for twin in twins)
     with open_node(home) as again:
-        groups = again.similarity()._disclosure._book.told(VENDOR.id)
+        groups = again.similarity()._release._history.told(VENDOR.id)
         assert groups == frozenset({frozenset(twins)})
         offered = {
-            mode.mode.value: (mode.noise_width, mode.weighted, mode.max_weight)
-            for mode in again.similarity().terms().modes
+            mode.mode.value: (mode.noise_width, mode.weighted, mode.max_weight) for mode in again.cohort.terms().modes
         }
         assert offered == {"gated": (1, True, 3), "vendor-key": (9_000, True, 3)}  # what the hospital set
         assert again.similarity().resolve(VENDOR, told.handles[0]) in twins

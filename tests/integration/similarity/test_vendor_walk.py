@@ -134,7 +134,7 @@ def test_a_new_epoch_gives_new_handles_and_refuses_old_queries(tmp_path: Path, s
     with house.vendor() as vendor:
         before = vendor.query_gated(asked, threshold=0.5)
         old_terms = vendor.schema()
-        house.service = house.open(EPOCH + 1)
+        house.answers = house.open(EPOCH + 1)
         later = house.vendor()
         later._steps._terms = old_terms
         with pytest.raises(HospitalRefused, match="another schema or epoch") as refusal:

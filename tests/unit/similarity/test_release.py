@@ -20,7 +20,6 @@ from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryRefused, SecretsUnreadable
 from twinward.similarity.models import Match
 from twinward.similarity.release.policy import MinimumCount
-from twinward.similarity.service import gated_plan_of, new_secrets
 from twinward.similarity.service_policy import LEAKAGE, ServicePolicy
 
 SCHEMA = FeatureSchema(
@@ -29,7 +28,13 @@ SCHEMA = FeatureSchema(
     features=tuple(Feature(name=n, title=n, unit="1", low=0, high=100, default=50) for n in ("a", "b")),
 )
 OFFER = ServicePolicy()
-SECRETS = new_secrets(7, SCHEMA, OFFER)
+
+
+def new_secrets(epoch: int) -> CohortSecrets:
+    return CohortSecrets.generate(epoch, SCHEMA, OFFER.gated_plan(SCHEMA))
+
+
+SECRETS = new_secrets(7)
 TWINS = [TwinId(f"twin-{n}") for n in range(8)]
 
 
@@ -84,7 +89,7 @@ def test_too_few_consents_withhold_every_handle() -> None:
 
 
 def test_handles_differ_by_vendor_epoch_and_twin() -> None:
-    other = new_secrets(8, SCHEMA, OFFER)
+    other = new_secrets(8)
     seen = {s.handle(v, t) for s in (SECRETS, other) for v in ("acme", "acm", "e") for t in TWINS}
     assert len(seen) == 2 * 3 * len(TWINS)
     same_secret = CohortSecrets(9, SECRETS.handle_secret, SECRETS.row_secret, SECRETS.gate_key, SECRETS.matrix_key)
@@ -104,7 +109,7 @@ class Source:
 
 
 def snapshot(rows: list[tuple[TwinId, list[int]]], secrets: CohortSecrets = SECRETS) -> Cohort:
-    return Cohort.snapshot(Source(rows), hospital="h", schema=SCHEMA, secrets=secrets)
+    return Cohort.snapshot(Source(rows), hospital="h", schema=SCHEMA, epoch=secrets.epoch, secrets=secrets)
 
 
 def test_rows_lie_in_an_order_that_tells_nothing() -> None:
@@ -112,7 +117,7 @@ def test_rows_lie_in_an_order_that_tells_nothing() -> None:
     first, second = snapshot(rows), snapshot(rows[::-1])
     assert first.twins == second.twins
     assert list(first.twins) != sorted(first.twins)
-    assert snapshot(rows, new_secrets(7, SCHEMA, OFFER)).twins != first.twins
+    assert snapshot(rows, new_secrets(7)).twins != first.twins
     for twin, vector in rows:
         assert first.levels[first.twins.index(twin)].tolist() == vector
 
@@ -144,7 +149,7 @@ def test_the_threshold_is_inclusive() -> None:
 
 
 def test_secrets_come_back_and_nothing_else_does() -> None:
-    plan = gated_plan_of(SCHEMA, OFFER)
+    plan = OFFER.gated_plan(SCHEMA)
     data = SECRETS.dangerously_export()
     back = CohortSecrets.restore(data, plan)
     assert back.handle("acme", TWINS[0]) == SECRETS.handle("acme", TWINS[0])

@@ -97,7 +97,7 @@ class TestPace:
         stranger = GateKey.generate(engine.gate.plan).public_bundle(binding=engine.binding)
         forged = encrypt_gated_query(stranger, [1, 2, 3]).encode()
         with pytest.raises(QueryMalformed):
-            house.service.answer_gated(
+            house.answers.answer_gated(
                 VENDOR, GatedQuery.model_construct(epoch=EPOCH, threshold_squared=1, bundle=forged)
             )
         assert waited == [len(ROWS)] * 2
@@ -137,8 +137,8 @@ class TestBook:
         house.drawer.save = full  # type: ignore[method-assign]
         search = MatrixSearch(epoch=EPOCH, levels=(64, 64, 64), threshold_squared=5_000)
         with pytest.raises(Unavailable):
-            house.service.search_matrix(VENDOR, search)
-        assert house.service.results(VENDOR).results == ()
+            house.answers.search_matrix(VENDOR, search)
+        assert house.answers.results(VENDOR).results == ()
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_the_trees_nearest_are_brute_forces(
 ) -> None:
     query = tuple(int(level) for level in CROWD[row])
     search = MatrixSearch(epoch=EPOCH, levels=query, threshold_squared=limit, weights=weights, nearest=nearest)
-    told = house.service.search_matrix(VENDOR, search)
+    told = house.answers.search_matrix(VENDOR, search)
     distances = ((CROWD - np.array(query)) ** 2 * np.array(weights)).sum(axis=1)
     reach = limit if nearest is None else min(limit, int(np.sort(distances)[min(nearest, len(CROWD)) - 1]))
     expected = {house.service.secrets.handle(VENDOR.id, house.twins[i]) for i in np.flatnonzero(distances <= reach)}
@@ -179,7 +179,7 @@ def test_a_search_that_does_not_fit_costs_nothing(house: House, wrong: dict[str,
     left = house.budget.remaining(VENDOR.id, EPOCH)
     search = MatrixSearch(**({"epoch": EPOCH, "levels": (1, 2, 3), "threshold_squared": 5} | wrong))
     with pytest.raises(QueryMalformed):
-        house.service.search_matrix(VENDOR, search)
+        house.answers.search_matrix(VENDOR, search)
     assert house.budget.remaining(VENDOR.id, EPOCH) == left
 
 
@@ -187,7 +187,7 @@ def test_fewer_than_the_minimum_are_not_looked_for(tmp_path: Path) -> None:
     house = House(tmp_path, SCHEMA, ROWS, minimum_count=4)
     search = MatrixSearch(epoch=EPOCH, levels=(1, 2, 3), threshold_squared=50_000, nearest=3)
     with pytest.raises(QueryRefused, match="fewer than 4 patients") as refusal:
-        house.service.search_matrix(VENDOR, search)
+        house.answers.search_matrix(VENDOR, search)
     assert refusal.value.hint == "ask for the nearest 4"
     with house.vendor() as vendor, pytest.raises(HospitalRefused, match="fewer than 4 patients"):
         vendor.query_gated({"a": 1.0}, nearest=3)
@@ -227,7 +227,7 @@ def test_a_consent_given_later_counts_with_the_next_epoch(tmp_path: Path) -> Non
         assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 60
         house.consents.put_many([(twin, YES) for twin in house.twins[:10]])
         assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 60
-    house.service = house.open(EPOCH + 1)
+    house.answers = house.open(EPOCH + 1)
     with house.vendor() as vendor:
         assert len(vendor.query_gated({"a": 64.0}, threshold=1.0).handles) == 70
 

@@ -6,9 +6,9 @@ differ by who came or left would name them. A handle that was not told in the ru
 ``{"epoch": 1, "told": {"<vendor>": [["<twin>", ...], ...]}, "handed": {"<vendor>": ["<twin>", ...]}, "closed":
 {"<vendor>": ["<twin>", ...]}}`` with the epoch it was last written in, which ``handed`` is about.
 
-Where a book was lost, nobody knows its groups any more, and any new grouping of whoever was told could split an old one
-below the minimum. So a book that is begun anew *closes* them: a vendor is told nothing more about whom it may have been
-told of before. The others were in no answer, so they are grouped as ever.
+Where a history was lost, nobody knows its groups any more, and any new grouping of whoever was told could split an old
+one below the minimum. So a history that is begun anew *closes* them: a vendor is told nothing more about whom it may
+have been told of before. The others were in no answer, so they are grouped as ever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twinward.similarity.models import Groups
 
 
 class HistoryStore(Protocol):
-    """Where the book is kept: sealed, durable on return, readable by this node only."""
+    """Where the history is kept: sealed, durable on return, readable by this node only."""
 
     def load(self) -> bytes | None:
         """What was kept last, None for nothing."""
@@ -48,20 +48,20 @@ class ReleaseHistory:
 
     Args:
         epoch: the running one.
-        drawer: where it is kept; None keeps it in memory only.
+        store: where it is kept; None keeps it in memory only.
 
     Raises:
         SecretsUnreadable: what is kept does not parse: fail closed.
     """
 
-    def __init__(self, epoch: int, drawer: HistoryStore | None = None) -> None:
-        self.epoch, self._drawer = epoch, drawer
+    def __init__(self, epoch: int, store: HistoryStore | None = None) -> None:
+        self.epoch, self._store = epoch, store
         self.lock = threading.RLock()
         """Held from reading a vendor's groups to writing them back."""
         self._told: dict[str, Groups] = {}
         self._handed: dict[str, frozenset[TwinId]] = {}
         self._closed: dict[str, frozenset[TwinId]] = {}
-        kept = drawer.load() if drawer is not None else None
+        kept = store.load() if store is not None else None
         if kept is not None:
             content = _parse(kept)
             self._told = {
@@ -76,7 +76,7 @@ class ReleaseHistory:
         return self._told.get(vendor, frozenset())
 
     def closed(self, vendor: str) -> frozenset[TwinId]:
-        """About whom answers with groups tell this vendor nothing any more: a lost book may have known them."""
+        """About whom answers with groups tell this vendor nothing any more: a lost history may have known them."""
         return self._closed.get(vendor, frozenset())
 
     def handed(self, vendor: str) -> frozenset[TwinId]:
@@ -90,8 +90,8 @@ class ReleaseHistory:
             if groups == self.told(vendor) and handles == self.handed(vendor):
                 return
             told, all_handles = self._told | {vendor: groups}, self._handed | {vendor: handles}
-            if self._drawer is not None:
-                self._drawer.save(
+            if self._store is not None:
+                self._store.save(
                     msgspec.json.encode(
                         _Content(
                             self.epoch,
@@ -105,7 +105,7 @@ class ReleaseHistory:
 
 
 def begun_anew(closed: Mapping[str, frozenset[TwinId]]) -> bytes:
-    """The content of a book in place of a lost one: by vendor, about whom nothing more is told."""
+    """The content of a history in place of a lost one: by vendor, about whom nothing more is told."""
     return msgspec.json.encode(_Content(0, {}, {}, {name: sorted(twins) for name, twins in closed.items()}))
 
 

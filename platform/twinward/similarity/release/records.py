@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from twinward.access.interfaces import Principal, require_records
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Category
-from twinward.protocol.messages import RecordsReply, RecordsRequest, SealedRecords
 from twinward.protocol.sealed_records import ReleasedRecord, seal_records
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.interfaces import OpenedRecord, QueryBudget, RecordSource
+from twinward.similarity.models import PatientRecords, ReleasedRecords
 from twinward.similarity.release.service import ReleaseService
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.errors import MalformedKey
@@ -33,17 +33,19 @@ class RecordRelease:
 
     Attributes:
         source: who opens them, patient by patient, by consent.
-        disclosure: which handles this epoch's vendors were told.
+        release: which handles this epoch's vendors were told.
         budget: one request costs one query, spent before anything is opened.
         binding: of the cohort.
     """
 
     source: RecordSource
-    disclosure: ReleaseService
+    release: ReleaseService
     budget: QueryBudget
     binding: bytes
 
-    def answer(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
+    def answer(
+        self, principal: Principal, epoch: int, handles: Sequence[str], names: Sequence[str], recipient: bytes
+    ) -> ReleasedRecords:
         """Open what consent lets out and seal it, patient by patient.
 
         Raises:
@@ -53,22 +55,22 @@ class RecordRelease:
             BudgetExhausted: no query is left: nothing is opened.
             BadInput: one patient's records are too many at once.
         """
-        categories = _categories(request.categories)
+        categories = _categories(names)
         require_records(categories)
         try:
-            seal_to(request.recipient, b"")
+            seal_to(recipient, b"")
         except MalformedKey as error:
             raise QueryMalformed(str(error), hint="`twinward vendor keygen` makes a key pair") from error
-        twins = self.disclosure.resolve_all(principal.id, request.handles)
-        left = self.budget.spend(principal.id, request.epoch)
-        detail = (("epoch", str(request.epoch)), ("sealed to", hashlib.sha256(request.recipient).hexdigest()))
+        twins = self.release.resolve_all(principal.id, handles)
+        left = self.budget.spend(principal.id, epoch)
+        detail = (("epoch", str(epoch)), ("sealed to", hashlib.sha256(recipient).hexdigest()))
         sealed = []
         for handle, twin in twins.items():
             records = self.source.export(principal, twin, categories, detail)
             if records:
-                sealed.append(_sealed(handle, records, request.recipient, self.binding))
+                sealed.append(_sealed(handle, records, recipient, self.binding))
         withheld = _WITHHELD if len(sealed) < len(twins) else ""
-        return RecordsReply(epoch=request.epoch, records=tuple(sealed), withheld=withheld, budget_left=left)
+        return ReleasedRecords(tuple(sealed), withheld, left)
 
 
 def _categories(names: Sequence[str]) -> frozenset[Category]:
@@ -79,10 +81,10 @@ def _categories(names: Sequence[str]) -> frozenset[Category]:
         raise QueryMalformed("an unknown category of records", hint=f"categories are: {known}") from None
 
 
-def _sealed(handle: str, records: Sequence[OpenedRecord], recipient: bytes, binding: bytes) -> SealedRecords:
+def _sealed(handle: str, records: Sequence[OpenedRecord], recipient: bytes, binding: bytes) -> PatientRecords:
     if sum(len(record.content) for record in records) > MAX_PATIENT_BYTES:
         raise BadInput("one patient has too many records for one answer", hint="ask for fewer categories at once")
     told = [ReleasedRecord(one.record_type, one.category.value, one.content) for one in records]
     data = seal_records(recipient, told, binding=binding, handle=handle)
     categories = tuple(sorted({record.category.value for record in records}))
-    return SealedRecords(handle=handle, categories=categories, sealed=data)
+    return PatientRecords(handle, categories, data)

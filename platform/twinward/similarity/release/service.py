@@ -1,4 +1,4 @@
-"""How an answer leaves: policy, consent, log, book, in this order. Matches go in, what the vendor may see comes out."""
+"""How an answer leaves: policy, consent, log, history, in this order. Matches go in, what a vendor may see goes out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from secrets import SystemRandom
 from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.protocol.messages import MatchReply
 from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.interfaces import ReleasePolicy
-from twinward.similarity.models import Match
+from twinward.similarity.models import Match, Told
 from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.release.policy import present, with_absent
 
@@ -30,7 +29,7 @@ class ReleaseService:
         secrets: the epoch's, for handles.
         policy: what may leave.
         access: decides and logs what leaves about each patient.
-        book: what each vendor was told so far, in every epoch.
+        history: what each vendor was told so far, in every epoch.
         erased: the twins of which something was erased since the snapshot: nothing is told of them any more, and
             nobody is asked whether it might.
     """
@@ -40,11 +39,11 @@ class ReleaseService:
         secrets: CohortSecrets,
         policy: ReleasePolicy,
         access: AccessControl,
-        book: ReleaseHistory,
+        history: ReleaseHistory,
         erased: Callable[[], frozenset[TwinId]] = frozenset,
     ) -> None:
         self._secrets, self._policy = secrets, policy
-        self._access, self._book, self._erased = access, book, erased
+        self._access, self._history, self._erased = access, history, erased
         self._lock = threading.Lock()
         self._compared: dict[str, set[TwinId]] = defaultdict(set)
 
@@ -74,41 +73,34 @@ class ReleaseService:
             with self._lock:
                 known.update(some)
 
-    def tell(self, principal: Principal, mode: Mode, cohort: Cohort, matches: list[Match], left: int) -> MatchReply:
-        """The reply. Whoever would be told is decided on and logged; the book is written before it is returned.
+    def tell(self, principal: Principal, mode: Mode, cohort: Cohort, matches: list[Match], left: int) -> Told:
+        """The reply. Whoever would be told is decided on and logged; the history is written before it is returned.
 
         Groups of earlier answers may hold patients who left the cohort since: these are told no more. Handles come in
         an order drawn anew for each answer: no place in it says anything.
         """
         vendor, epoch = principal.id, self._secrets.epoch
-        with self._book.lock:  # two answers at once to one vendor could otherwise split a group between them
-            ever = self._book.told(vendor)
+        with self._history.lock:  # two answers at once to one vendor could otherwise split a group between them
+            ever = self._history.told(vendor)
             here = frozenset(cohort.twins)
             told = present(ever, here)
-            closed = self._book.closed(vendor)
+            closed = self._history.closed(vendor)
             matches = [match for match in matches if match.twin not in closed]
             wanted = self._policy.candidates(matches, told)
             shown = self.tellable(principal, mode, sorted(wanted.intersection(cohort.twins)))
             release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=shown, told=told)
             handles = frozenset(release.handles)
             handed = frozenset(twin for twin in shown if self._secrets.handle(vendor, twin) in handles)
-            self._book.write(vendor, with_absent(ever, release.groups, here), handed)
+            self._history.write(vendor, with_absent(ever, release.groups, here), handed)
         order = list(release.handles)
         SystemRandom().shuffle(order)
-        return MatchReply(
-            mode=mode,
-            epoch=epoch,
-            handles=tuple(order),
-            count=release.count,
-            withheld=release.withheld,
-            budget_left=left,
-        )
+        return Told(tuple(order), release.count, release.withheld, left)
 
     def tell_each(self, principal: Principal, mode: Mode, twins: Sequence[TwinId]) -> frozenset[TwinId]:
         """Who of these is told of, each for itself: vendor-key mode, where the hospital knows no matches."""
         shown = self.tellable(principal, mode, twins)
-        with self._book.lock:
-            self._book.write(principal.id, self._book.told(principal.id), shown)
+        with self._history.lock:
+            self._history.write(principal.id, self._history.told(principal.id), shown)
         return shown
 
     def tellable(self, principal: Principal, mode: Mode, twins: Sequence[TwinId]) -> frozenset[TwinId]:
@@ -133,7 +125,7 @@ class ReleaseService:
 
     def resolve_all(self, vendor: str, handles: Iterable[str]) -> dict[str, TwinId]:
         """The twins behind several handles, all or none. Raises as ``resolve``."""
-        known = {self._secrets.handle(vendor, twin): twin for twin in self._book.handed(vendor) - self._erased()}
+        known = {self._secrets.handle(vendor, twin): twin for twin in self._history.handed(vendor) - self._erased()}
         try:
             return {handle: known[handle] for handle in handles}
         except KeyError:

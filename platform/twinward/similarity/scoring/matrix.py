@@ -12,11 +12,10 @@ The hospital sees the query in this mode anyway, so it makes the tokens itself a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from twinward.protocol.messages import MatrixSearch
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.models import Match
@@ -29,7 +28,17 @@ Search = Callable[[int], list[int]]
 """Squared distance -> rows within it."""
 
 
-def checked_search(cohort: Cohort, asked: MatrixSearch, *, max_weight: int) -> MatrixSearch:
+@dataclass(frozen=True, slots=True)
+class MatrixQuestion:
+    """A query in the clear: levels, how near, and beyond what a token can ask the weights and how many are wanted."""
+
+    levels: tuple[int, ...] = field(repr=False)
+    threshold_squared: int
+    weights: tuple[int, ...] | None = None
+    nearest: int | None = None
+
+
+def checked_search(cohort: Cohort, asked: MatrixQuestion, *, max_weight: int) -> MatrixQuestion:
     """A search that fits the cohort, its threshold cut to the largest distance there is.
 
     Raises:
@@ -42,10 +51,10 @@ def checked_search(cohort: Cohort, asked: MatrixSearch, *, max_weight: int) -> M
     if not all(1 <= weight <= max_weight for weight in weights):
         raise QueryMalformed(f"matrix mode takes weights from 1 to {max_weight}, and leaves no feature out")
     limit = min(asked.threshold_squared, top * top * sum(weights))
-    return asked.model_copy(update={"weights": weights, "threshold_squared": limit})
+    return replace(asked, weights=weights, threshold_squared=limit)
 
 
-def search(engine: MatrixEngine, asked: MatrixSearch) -> list[Match]:
+def search(engine: MatrixEngine, asked: MatrixQuestion) -> list[Match]:
     """The rows that a checked search finds."""
     cohort = engine.cohort
     within = _searching(engine, cohort, asked.levels, asked.weights or ())
