@@ -12,7 +12,7 @@ from twinward.api.audit import audit_router, log_files_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
 from twinward.api.http import pipeline
-from twinward.api.http.conditions import heeding
+from twinward.api.http.conditions import conditions_checked
 from twinward.api.similarity import similarity_router
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router
@@ -45,7 +45,7 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
 def _add_domains(app: FastAPI, node: Node) -> None:
     principal_of = pipeline.caller_of(node.accounts)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
-    principal_of = heeding(principal_of)  # FHIR's routes see to it themselves
+    principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     streams, standing = EventStreams(), node.accounts.require_standing
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))

@@ -12,7 +12,7 @@ from twinward.api.fhir.context import PREFIX, FhirResponse, FhirRoute, fhir_cont
 from twinward.api.fhir.reads import add_endpoint, add_histories, add_reads
 from twinward.api.fhir.search import add_search
 from twinward.api.fhir.writes import add_bundles, add_writes
-from twinward.api.http.conditions import heeding
+from twinward.api.http.conditions import conditions_checked
 from twinward.fhir.bulk.export import Exports
 from twinward.fhir.bulk.import_jobs import Imports
 from twinward.fhir.rest.service import FhirService
@@ -26,7 +26,7 @@ def fhir_router(service: FhirService, principal_of: Callable[..., Principal]) ->
         principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
     """
     router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute, default_response_class=FhirResponse)
-    context_of = fhir_context(heeding(principal_of))
+    context_of = fhir_context(conditions_checked(principal_of))
     add_endpoint(router, service, context_of)
     add_bundles(router, service, context_of)
     add_export(router, Exports(service.twins, service.clock), context_of)

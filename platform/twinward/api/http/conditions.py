@@ -59,7 +59,7 @@ def evaluates(*fields: str) -> Callable[[Endpoint], Endpoint]:
     return mark
 
 
-def heeding(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+def conditions_checked(principal_of: Callable[..., Any]) -> Callable[..., Any]:
     """A dependency that yields the same principal, and then refuses conditions that the route does not look at.
 
     Raises:

@@ -37,7 +37,7 @@ from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
 from twinward.api.http.guard import Guard
 from twinward.api.http.problems import problem
-from twinward.api.http.representation import Representation, accepted_by
+from twinward.api.http.representation import Representation, form_checked
 from twinward.core.clock import Clock
 
 _AUTHORITY = re.compile(r"[\w.%-]+(:\d*)?|\[[0-9A-Fa-f:.%]+\](:\d*)?", re.ASCII)
@@ -67,7 +67,7 @@ def install(app: FastAPI, clock: Clock, *, public_url: str = "", listens: str = 
 
 def caller_of(accounts: Accounts) -> Callable[..., Any]:
     """The dependency that is every route's first: who asks, once the caller takes what the route answers with."""
-    return accepted_by(bearer_principal(accounts))
+    return form_checked(bearer_principal(accounts))
 
 
 class PublicAddress:

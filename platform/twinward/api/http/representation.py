@@ -50,7 +50,7 @@ _TAGGED = re.compile(rf'(")([^"]*)--({"|".join(codings.CODINGS)})"'.encode())
 _MEMBER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*;\s*[qQ]=(0?\.\d{1,3}|[01](?:\.\d{0,3})?))?")
 
 
-def accepted_by(principal_of: Callable[..., Any]) -> Callable[..., Any]:
+def form_checked(principal_of: Callable[..., Any]) -> Callable[..., Any]:
     """The same FastAPI dependency, which also has the caller take what the route answers with.
 
     Raises what ``principal_of`` does, and then as ``require_acceptable``: strangers are told so, and no more.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from twinward.api.http.conditions import evaluates, is_known, of_tags, quoted
 from twinward.api.twins import shape
 from twinward.api.twins.events import MEDIA_TYPE, EventStreams, last_event, wants_events
 from twinward.api.twins.pages import TWIN, Pages
+from twinward.core.clock import instant_ms
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.preconditions import IF_MATCH, IF_NONE_MATCH, Preconditions
 from twinward.core.vocabulary import TwinId
@@ -45,7 +45,6 @@ READING: dict[int | str, dict[str, Any]] = {
 READING_OR_FOLLOWING: dict[int | str, dict[str, Any]] = READING | {200: _TAGGED | _EVENTS}
 _FEATURE = "/{twin}/features/{feature}"
 _MOST = 2**53 - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_TIME_CHARS = 40
 
 
@@ -273,16 +272,3 @@ def _something(content: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if content is None:
         raise NotFound("there is nothing here")
     return content
-
-
-def instant_ms(text: str) -> int:
-    """An RFC 3339 instant in milliseconds since 1970, rounded down. Raises ``BadInput``."""
-    try:
-        # In a query a plus sign stands for a space: the offset of a time that was not percent-encoded is mended.
-        stamp = datetime.fromisoformat(text.replace(" ", "+"))
-        if stamp.tzinfo is None:
-            raise ValueError("no offset")
-        since = stamp - _EPOCH
-        return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-    except (ValueError, OverflowError):
-        raise BadInput("a time is an RFC 3339 instant with its offset", hint="e.g. 2026-01-31T08:30:00Z") from None

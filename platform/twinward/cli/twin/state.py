@@ -61,7 +61,7 @@ def at_time(
     Example: twinward twin at-time 0198… 2026-01-31T08:30:00Z --as dr-lee
     """
     with node_at(home, as_json=as_json) as node:
-        from twinward.api.twins.reading import instant_ms
+        from twinward.core.clock import instant_ms
 
         context = context_of(node, account, purpose, justification)
         _show(node, context, twin, at_ms=instant_ms(when), as_json=as_json)
