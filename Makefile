@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench conformity house sensitivity check slither lock sbom clean
+.PHONY: help setup run serve test test-all bench conformity house sensitivity check slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -92,6 +92,21 @@ slither: .venv-slither/.ready contracts/node_modules/.ready
 	.venv-tools/bin/python $(INSTALL) $<
 	@touch $@
 
+.venv-docs/.ready: deploy/docs-requirements.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python $(INSTALL) $<
+	@touch $@
+
+## make docs      every page as a site that can be searched -> build/docs/platform/docs/index.html
+docs: .venv-docs/.ready
+	.venv-docs/bin/sphinx-build -q -W --keep-going -b html -c platform/docs . build/docs
+	@echo "open build/docs/platform/docs/index.html"
+
+## make pictures  draw what is drawn from text: platform/docs/pictures/*.dot (needs Graphviz)
+pictures:
+	@command -v dot >/dev/null || { echo "make pictures needs Graphviz: apt-get install graphviz, or brew install graphviz" >&2; exit 2; }
+	for source in platform/docs/pictures/*.dot; do dot -Tsvg "$$source" -o "$${source%.dot}.svg"; done
+
 ## make lock      resolve again after a change of pyproject.toml or constraints.txt; writes the lock files
 lock: .venv-tools/.ready
 	.venv-tools/bin/python deploy/lock.py
@@ -107,4 +122,4 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .venv-slither .venv-tools contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-slither .venv-tools .venv-docs build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

@@ -20,6 +20,8 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "platform/THREAT_MODEL.md",
+    "GLOSSARY.md",
+    *(f"platform/docs/{page}.md" for page in ("index", "architecture", "commands", "officer", "studies")),
     "platform/docs/similarity.md",
     "platform/docs/imports.md",
     "platform/docs/operations.md",

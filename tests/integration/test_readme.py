@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import os
 import re
@@ -55,6 +56,27 @@ def test_the_python_example_runs(hospital: tuple[str, str], capsys: pytest.Captu
 def test_documents_promise_only_what_exists(document: str) -> None:
     path = ROOT / document
     assert problems(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+def test_the_readme_fits_a_screen_s_width() -> None:
+    assert [line for line in README.splitlines() if len(line) > 120] == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    folder = ROOT / "platform/docs"
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\(([\w./-]+\.md)\)", index))
+    assert {page.name for page in folder.glob("*.md")} - named == {"index.md"}
+
+
+def test_the_architecture_s_picture_is_of_its_text() -> None:
+    """Every label of the source stands in the drawing. (``make pictures`` draws it, with Graphviz.)"""
+    folder = ROOT / "platform/docs/pictures"
+    source, drawn = ((folder / f"architecture.{kind}").read_text(encoding="utf-8") for kind in ("dot", "svg"))
+    shown = html.unescape(drawn)
+    labels = {line for label in re.findall(r'label="([^"]+)"', source) for line in label.split("\\n")}
+    assert len(labels) > 20
+    assert {label for label in labels if label not in shown} == set()
 
 
 def test_the_check_would_notice() -> None:

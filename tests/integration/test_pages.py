@@ -1,0 +1,49 @@
+"""Pages for readers run as they stand: every block of commands, in order, on a real node."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import make_hospital
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
+        ("studies.md", ("no model is registered",)),
+    ],
+)
+def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    make_hospital(home)
+    text = (ROOT / "platform/docs" / page).read_text(encoding="utf-8")
+    for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
+        (tmp_path / "study.toml").write_text(content)
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TWINWARD_HOME": str(home),
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for words in says:
+        assert words in done.stdout
