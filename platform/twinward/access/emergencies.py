@@ -24,11 +24,11 @@ from twinward.access.emergency import JUSTIFIED, UNJUSTIFIED, Emergency, Registe
 from twinward.access.errors import AccessDenied, EmergencyOver, TooManyEmergencies
 from twinward.access.interfaces import NODE, AccessRequest, Decision, Permit, Principal
 from twinward.access.permits import PermitAuthority
-from twinward.access.process_lock import process_lock
 from twinward.audit.interfaces import AuditTrail, BreakGlassTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Action, Purpose, TwinId
 
 CHANGE: Final = ("event", "change")

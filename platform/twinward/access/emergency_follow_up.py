@@ -21,10 +21,10 @@ import structlog
 from twinward.access.emergencies import Emergencies
 from twinward.access.emergency import JUSTIFIED, Emergency
 from twinward.access.interfaces import NODE
-from twinward.access.process_lock import process_lock
 from twinward.audit.interfaces import AuditTrail
 from twinward.core.clock import iso
 from twinward.core.errors import TwinwardError, Unavailable
+from twinward.core.turns import process_lock
 from twinward_ledger.deadline import Connections
 from twinward_ledger.errors import ChainError
 

@@ -334,9 +334,9 @@ class Node(Parts):
     @part
     def twins(self) -> Twins:
         """Patients' twins."""
+        from twinward.core.turns import Turn
         from twinward.features.schema import CARDIOMETABOLIC
         from twinward.twins.service import Twins
-        from twinward.twins.turns import Turn
 
         home = self.settings.home
         return Twins(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twinward.access.interfaces import AccessContext
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import TwinId
 from twinward.features.schema import FeatureSchema
 from twinward.twins.models import PatientImport, Receipt
 from twinward.twins.read.search import RecordSearch
-from twinward.twins.turns import Turn
 
 
 class TwinList(Protocol):

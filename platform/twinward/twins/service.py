@@ -8,6 +8,7 @@ from functools import cached_property
 
 from twinward.access.interfaces import AccessContext, AccessControl, Permit, categories_in, require_records
 from twinward.core.clock import Clock
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, TwinId
 from twinward.features.derivation import Evidence, FeatureVector, day_of, derive
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
@@ -23,7 +24,6 @@ from twinward.twins.read.search import RecordSearch
 from twinward.twins.read.versions import Versions
 from twinward.twins.state.states import TwinStates
 from twinward.twins.state.targets import Targets
-from twinward.twins.turns import Turn
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 
 

@@ -15,11 +15,11 @@ from twinward.access.service import Access
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.mapping.categories import ReleaseByContent
 from twinward.fhir.rest.service import FhirService
 from twinward.twins.service import Twins
-from twinward.twins.turns import Turn
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
 from twinward.vault.storage.sqlite_records import SqliteRecordStore

@@ -21,8 +21,8 @@ from tests.integration.fhir.web import PATIENT, principal_of, send, transaction
 from twinward.api.fhir import fhir_router
 from twinward.core.config import Settings
 from twinward.core.errors import Busy
+from twinward.core.turns import Turn
 from twinward.node import create_node
-from twinward.twins.turns import Turn
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = 3

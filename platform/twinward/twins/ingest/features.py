@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, TwinId
 from twinward.features.derivation import (
     Evidence,
@@ -30,7 +31,6 @@ from twinward.features.schema import EQUIVALENT_CODES, FeatureSchema
 from twinward.twins import references as names
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, BulkRecord
-from twinward.twins.turns import Turn
 from twinward.vault.interfaces import Place, Record, RecordVault
 
 _TWINS_AT_ONCE = 256

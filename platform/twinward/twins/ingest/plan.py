@@ -65,23 +65,26 @@ class Plan:
         if one.follows is not None:
             require_version(self._vault, one.reference, one.follows)
         kept = self._kept.get(one.reference)
-        if kept is not None and kept.twin != self.twin:
+        if kept is None:
+            self._write(one, None)
+            return
+        if kept.twin != self.twin:
             raise BelongsToAnother(
                 f"{one.reference} is already kept under another patient",
                 reference=one.reference,
                 hint="ids are unique within a node: give the resource another id",
             )
-        if kept is not None and stays(one.reference, one.if_kept, is_same=kept.matches):
-            self._changes.append((one.reference, "unchanged"))
-            if not kept.matches:
-                self.passed.add(one.reference)
-            return
-        if kept is not None:
+        if not stays(one.reference, one.if_kept, is_same=kept.matches):
             self.retold.add(one.reference)
             self._left |= kept.categories or frozenset(Category)
-        existing = None if kept is None else kept.record_id
-        references = (one.reference, *one.found_by)
-        fingerprint = names.as_content(one.reference, one.category, one.content)
+            self._write(one, kept)
+            return
+        self._changes.append((one.reference, "unchanged"))
+        if not kept.matches:
+            self.passed.add(one.reference)
+
+    def _write(self, one: ImportRecord, kept: Place | None) -> None:
+        """Plan a new record, or a new version of what is kept."""
         if kept is None or (one.content != names.DELETED and self._is_deleted(one.reference, kept)):
             self._began.add(one.reference)
         # Whoever writes between the check and the write makes the vault refuse this version, or this name.
@@ -91,14 +94,14 @@ class Plan:
                 one.record_type,
                 one.category,
                 one.content,
-                references,
-                record_id=existing,
+                (one.reference, *one.found_by),
+                record_id=None if kept is None else kept.record_id,
                 version=0 if kept is None else kept.version,
-                fingerprint=fingerprint,
+                fingerprint=names.as_content(one.reference, one.category, one.content),
                 alone=True,
             )
         )
-        self._changes.append((one.reference, "created" if existing is None else "updated"))
+        self._changes.append((one.reference, "created" if kept is None else "updated"))
 
     def _is_deleted(self, reference: str, kept: Place) -> bool:
         """Whether what is kept says that it was deleted. Opens nothing."""

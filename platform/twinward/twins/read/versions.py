@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from twinward.access.interfaces import AccessContext, AccessControl
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category
 from twinward.twins import references as names
 from twinward.twins.errors import RecordDeleted, RecordNotFound, VersionMismatch
 from twinward.twins.models import NOTHING_KEPT, ImportRecord, PatientImport, Receipt, Standing
-from twinward.twins.turns import Turn
 from twinward.vault.errors import not_released
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
 

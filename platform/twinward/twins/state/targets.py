@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest
 from twinward.core.errors import BadInput, Conflict, NotFound
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, TwinId
 from twinward.twins import references as names
 from twinward.twins.errors import VersionMismatch
 from twinward.twins.state.states import JsonObject, Outline, TwinStates, category_of
-from twinward.twins.turns import Turn
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Record, RecordVault
 
