@@ -41,7 +41,7 @@ serve: $(READY)
 ## make test      the tests a developer runs (minutes, nothing outside .venv needed)
 test: $(READY)
 	@$(BIN)/python -m tests.checks.passed begin
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=25
 	@$(BIN)/python -m tests.checks.passed end
 
 ## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9); what `make test` passed on the

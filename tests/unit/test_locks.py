@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = (
     *("requirements.lock", "requirements-torch.lock", "requirements-torch-cpu.lock"),
     *("contracts/tools/slither-requirements.lock", "deploy/tools-requirements.lock"),
-    "deploy/uv-requirements.lock",
+    *("deploy/uv-requirements.lock", "deploy/docs-requirements.lock"),
 )
 
 
