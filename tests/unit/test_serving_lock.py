@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from twinward.core.errors import Conflict
-from twinward.node.serving_lock import LOCK_FILE, await_followed, moment, require_not_served, serving
+from twinward.node.home import LOCK_FILE, await_followed, moment, require_not_served, serving
 
 HOLD = """
 import sys
 from pathlib import Path
-from twinward.node.serving_lock import moment, serving
+from twinward.node.home import moment, serving
 with serving(Path(sys.argv[1])) as held:
     print("held", flush=True)
     for line in sys.stdin:
@@ -62,7 +62,7 @@ def test_what_stands_in_the_file_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_who_only_looks_keeps_no_server_out_and_is_taken_for_none(tmp_path: Path) -> None:
-    look = "import sys\nfrom pathlib import Path\nfrom twinward.node.serving_lock import require_not_served\n"
+    look = "import sys\nfrom pathlib import Path\nfrom twinward.node.home import require_not_served\n"
     look += "print('looking', flush=True)\nfor _ in range(4000): require_not_served(Path(sys.argv[1]))\n"
     with serving(tmp_path):
         pass  # the file is there from now on

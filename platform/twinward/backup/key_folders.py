@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinward.backup.create import CHAIN_KEY, KEYS, require_folder
 from twinward.backup.errors import InTheWay, KeysMissing
-from twinward.backup.making import CHAIN_KEY, KEYS, require_folder
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.core.private_files import UNFINISHED, write_private

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from twinward.backup import archive, sqlite_source
+from twinward.backup.create import ELSEWHERE
 from twinward.backup.errors import InTheWay
 from twinward.backup.key_folders import PEERS, KeysAtHand
-from twinward.backup.making import ELSEWHERE
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
 from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress

@@ -97,7 +97,7 @@ def typed_by() -> tuple[tuple[str, str], ...]:
 
 def await_server(node: Node) -> None:
     """Wait until a server of this home has let go of whom this command let go of, and say where that takes long."""
-    from twinward.node.serving_lock import await_followed, moment
+    from twinward.node.home import await_followed, moment
 
     if not await_followed(node.settings.home, moment()):
         note = "the node that serves this home still makes its cohort anew; its answers leave them out already"

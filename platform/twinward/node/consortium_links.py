@@ -15,7 +15,7 @@ from twinward.core.private_files import write_private
 from twinward.core.secret_files import secret_in
 from twinward.node.homes import home_of
 from twinward.node.member_keys import identity_of
-from twinward.node.resting import RestingChain, RestingKeys
+from twinward.node.restored_home import RestingChain, RestingKeys
 from twinward_ledger.chains import open_chain
 from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import MalformedPolicy

@@ -16,9 +16,9 @@ from twinward.access.interfaces import AccessRequest, Permit
 from twinward.audit.models import AccessEvent, Head
 from twinward.core.errors import Conflict, StoreAltered
 from twinward.core.vocabulary import Action, Role, TwinId
+from twinward.node.home import serving
 from twinward.node.node import Node
 from twinward.node.release_history import RELEASES, SealedHistory
-from twinward.node.serving_lock import serving
 from twinward.similarity.errors import SecretsUnreadable
 from twinward.similarity.release.history import ReleaseHistory, begun_anew
 

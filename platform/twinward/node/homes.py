@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict
-from twinward.node.serving_lock import require_not_served
+from twinward.node.home import require_not_served
 
 
 def remove_node(home: Path) -> None:

@@ -17,7 +17,7 @@ from twinward.node.errors import translated
 from twinward.node.homes import empty, home_of, tighten
 from twinward.node.member_keys import identity_of, make_identity
 from twinward.node.node import Node
-from twinward.node.resting import RestingKeys
+from twinward.node.restored_home import RestingKeys
 from twinward.node.store_guard import require_named_in_home, require_of_one_node, require_there
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from twinward.core.private_files import write_public
 from twinward.core.vocabulary import Role
 from twinward.federation.models import COHORT
 from twinward.node.errors import translated
+from twinward.node.home import require_not_served
 from twinward.node.node import Node
-from twinward.node.serving_lock import require_not_served
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, ModelRegistry
 from twinward_ledger.anchoring.anchorer import require_agreement
 from twinward_ledger.chains.interfaces import ChainClient

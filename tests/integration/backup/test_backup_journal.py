@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.integration.backup.site import CLINICIAN, Site, asked
 from twinward.access.interfaces import AccessRequest
-from twinward.backup.making import make_backup
+from twinward.backup.create import make_backup
 from twinward.core.config import JOURNAL_FILE
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import Node, open_node

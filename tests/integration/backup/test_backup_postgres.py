@@ -20,7 +20,7 @@ from tests.integration.backup.site import (
 )
 from tests.postgres import Postgres
 from twinward.access.interfaces import AccessContext
-from twinward.backup import making
+from twinward.backup import create
 from twinward.backup.errors import SourceLost
 from twinward.core.vocabulary import Purpose
 from twinward.node import open_node
@@ -153,10 +153,10 @@ def test_a_backup_whose_connection_breaks_begins_anew_by_itself(
 
         if cuts > 3:
             with pytest.raises(SourceLost):
-                making.make_backup(node.settings, node.identity, node.clock, to, cut)
+                create.make_backup(node.settings, node.identity, node.clock, to, cut)
             assert [one.name for one in tmp_path.iterdir()] == ["node"]
             return
-        made = making.make_backup(node.settings, node.identity, node.clock, to, cut)
+        made = create.make_backup(node.settings, node.identity, node.clock, to, cut)
     assert sum(one.startswith("begins anew") for one in seen) == cuts
     monkeypatch.setenv("TWINWARD_RECORDS", postgres.database())
     fresh = tmp_path / "fresh"

@@ -18,8 +18,8 @@ from twinward.core.config import DEFAULT_HOME, FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from twinward.backup.making import Made
-    from twinward.backup.restoring import Restored
+    from twinward.backup.create import Made
+    from twinward.backup.restore import Restored
     from twinward.backup.sqlite_source import Progress
 
 MAX_CHECKPOINT_BYTES = 256 * 1024
@@ -52,7 +52,7 @@ def backup(
     """
     with errors_taught(as_json=as_json):
         from twinward.backup import key_folders
-        from twinward.backup.making import make_backup
+        from twinward.backup.create import make_backup
         from twinward.core.clock import SystemClock
         from twinward.node.errors import translated
         from twinward.node.member_keys import identity_of
@@ -121,8 +121,8 @@ def restore(
     Example: twinward node restore /backups/monday.twbackup --keys-from /safe/keys --key-files-from /vault/key-files
     """
     with errors_taught(as_json=as_json):
-        from twinward.backup.restoring import Wishes
-        from twinward.backup.restoring import restore as bring_back
+        from twinward.backup.restore import Wishes
+        from twinward.backup.restore import restore as bring_back
         from twinward.core.clock import SystemClock
 
         if dry_run and yes:

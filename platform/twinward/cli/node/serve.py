@@ -15,7 +15,7 @@ from twinward.cli.server import listen, server_of, stopped_by_signals
 from twinward.console import mount
 from twinward.node import Node
 from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
-from twinward.node.serving_lock import Serving, moment, serving
+from twinward.node.home import Serving, moment, serving
 
 SUMMARY_EVERY_S = 60.0
 CHECK_EVERY_S = 3600.0

@@ -11,7 +11,7 @@ from twinward.cli.logs import configure_logs
 from twinward.cli.output import err, out
 from twinward.cli.server import LOOPBACK, listen, server_of, stopped_by_signals
 from twinward.consortium.witness.home import WitnessHome
-from twinward.node.serving_lock import serving
+from twinward.node.home import serving
 
 log = structlog.get_logger("twinward.witness")
 

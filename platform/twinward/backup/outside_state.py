@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from twinward.backup.create import rows_of
 from twinward.backup.errors import WouldRevive
-from twinward.backup.making import rows_of
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.node import Node

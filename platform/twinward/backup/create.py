@@ -34,7 +34,7 @@ from twinward.core.config import (
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
 from twinward.core.restored_home import MARK
-from twinward.node.serving_lock import LOCK_FILE
+from twinward.node.home import LOCK_FILE
 
 ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"

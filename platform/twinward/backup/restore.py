@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twinward.backup import archive, manifest, sqlite_source
+from twinward.backup.create import ELSEWHERE
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
 from twinward.backup.key_folders import KeysAtHand
-from twinward.backup.making import ELSEWHERE
 from twinward.backup.manifest import Manifest, Part
-from twinward.backup.memory import require_none_revived, witnessed
+from twinward.backup.outside_state import require_none_revived, witnessed
 from twinward.backup.settings_file import settle
 from twinward.backup.sqlite_source import Progress
 from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, unpack
@@ -35,7 +35,7 @@ from twinward.core.errors import BadInput
 from twinward.core.restored_home import DATABASES, RestoredHome
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
-from twinward.node.serving_lock import require_not_served
+from twinward.node.home import require_not_served
 from twinward_crypto.keys import TenantId
 
 
