@@ -25,8 +25,7 @@ from twinward.audit.proofs.proofs import Proofs
 from twinward.audit.proofs.verification import Verification
 from twinward.audit.status import AuditStatus, JournalState, VerifyReport, cosigners
 from twinward.core.clock import Clock
-from twinward.core.errors import TwinwardError, Unavailable
-from twinward.core.restored_home import NotAtWork
+from twinward.core.errors import NotAtWork, TwinwardError, Unavailable
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.completeness.interfaces import MapStore

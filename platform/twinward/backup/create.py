@@ -15,9 +15,8 @@ from typing import Protocol
 from twinward import __version__
 from twinward.backup.archive import ArchiveWriter, writing
 from twinward.backup.errors import CannotFreeze, SourceLost
-from twinward.backup.journal_source import JournalSource
+from twinward.backup.file_sources import JournalSource, Progress, SqliteSource
 from twinward.backup.manifest import PLAIN, Manifest, sign
-from twinward.backup.sqlite_source import Progress, SqliteSource
 from twinward.consortium.identity import Identity
 from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
 from twinward.core.clock import Clock
@@ -33,8 +32,8 @@ from twinward.core.config import (
 )
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
-from twinward.core.restored_home import MARK
 from twinward.node.home import LOCK_FILE
+from twinward.node.restored_home import MARK
 
 ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"

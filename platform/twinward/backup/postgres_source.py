@@ -17,8 +17,8 @@ from psycopg import sql
 
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import BackupDamaged, CannotFreeze, InTheWay, SourceLost
+from twinward.backup.file_sources import Progress
 from twinward.backup.manifest import POSTGRES, Part
-from twinward.backup.sqlite_source import Progress
 from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason

@@ -6,7 +6,7 @@ the databases are sound, that the keys fit, that the log is what its checkpoints
 has witnessed. Only then the folder takes the home's name. Whatever fails before leaves everything as it was.
 
 The restored home's settings name the databases it was restored into, and no key service but its own. Unless it took
-another's place, it is marked, and does not work until somebody says so (``twinward.core.restored_home``).
+another's place, it is marked, and does not work until somebody says so (``twinward.node.restored_home``).
 
 What remembers on behalf of others is never turned back: a witness's memory, the embedded chain and the other
 hospitals' parts stay as they are in the home. Nor does a backup bring back whom the node has shredded since: its
@@ -19,23 +19,22 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twinward.backup import archive, manifest, sqlite_source
+from twinward.backup import archive, file_sources, manifest
 from twinward.backup.create import ELSEWHERE
 from twinward.backup.errors import BackupDamaged, InTheWay, KeysMissing, RolledBack
+from twinward.backup.file_sources import Progress
 from twinward.backup.key_folders import KeysAtHand
 from twinward.backup.manifest import Manifest, Part
 from twinward.backup.outside_state import require_none_revived, witnessed
-from twinward.backup.settings_file import settle
-from twinward.backup.sqlite_source import Progress
-from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, unpack
+from twinward.backup.staging import fill_servers, lay_out, put_elsewhere, settle, unpack
 from twinward.consortium.identity import Identity
 from twinward.core.clock import Clock
 from twinward.core.config import FILE_NAME, JOURNAL_FILE, Settings, origin_of
 from twinward.core.errors import BadInput
-from twinward.core.restored_home import DATABASES, RestoredHome
 from twinward.node import Node, open_node
 from twinward.node.errors import translated
 from twinward.node.home import require_not_served
+from twinward.node.restored_home import DATABASES, RestoredHome
 from twinward_crypto.keys import TenantId
 
 
@@ -134,7 +133,7 @@ def _present(home: Path, wishes: Wishes) -> bool:
     if not wishes.replace:
         raise InTheWay(f"there is a node in {home}", hint="give another --home, or --replace if it is to go")
     require_not_served(home)
-    busy = [one.name for one in sorted(home.glob("*.db")) if sqlite_source.is_in_use(one)]
+    busy = [one.name for one in sorted(home.glob("*.db")) if file_sources.is_in_use(one)]
     if busy:
         raise InTheWay(f"the node in {home} is running: {busy[0]} is in use", hint="stop it, then try again")
     return True

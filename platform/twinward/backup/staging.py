@@ -1,18 +1,24 @@
-"""A restored home in the making: in a folder of its own, until everything in it has been checked."""
+"""A restored home in the making: in a folder of its own, until everything in it has been checked, with settings
+that say where its parts are now, not where they were on the lost machine."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
-from twinward.backup import archive, sqlite_source
+import tomlkit
+import tomlkit.exceptions
+
+from twinward.backup import archive, file_sources
 from twinward.backup.create import ELSEWHERE
-from twinward.backup.errors import InTheWay
+from twinward.backup.errors import BackupDamaged, InTheWay
+from twinward.backup.file_sources import Progress
 from twinward.backup.key_folders import PEERS, KeysAtHand
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
-from twinward.backup.settings_file import settle
-from twinward.backup.sqlite_source import Progress
-from twinward.core.config import Settings
+from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput
+from twinward.core.private_files import write_private
 
 _OTHERS = ("witness.db", "chain.db", "studies.db")
 
@@ -36,7 +42,7 @@ def unpack(
         reader.copy(part, to, advance)
         done = done_before + part.size_bytes
         if part.kind == SQLITE:
-            sqlite_source.require_sound(to)
+            file_sources.require_sound(to)
         elif part.kind == POSTGRES:
             tables.setdefault(part.name.rsplit("/", 1)[0], []).append((part, to))
     return tables
@@ -56,7 +62,7 @@ def lay_out(
             if one.is_file():
                 target = staging / one.relative_to(home)
                 target.unlink(missing_ok=True)
-                sqlite_source.copy_file(one, target)
+                file_sources.copy_file(one, target)
     keys.lay_into(staging)
     keys.require_members(staging)
     settle(staging, keys.settled(Settings.load(staging), staging))
@@ -71,7 +77,7 @@ def _keep_keyring(staging: Path, home: Path, found: Manifest, settings: Settings
     if not present or part is None or part.kind != SQLITE or part.name.startswith(f"{ELSEWHERE}/"):
         raise BadInput("--keep-keyring keeps the SQLite keyring in the home that is replaced; there is none")
     (staging / part.name).unlink()
-    sqlite_source.copy_file(
+    file_sources.copy_file(
         Path(settings.keyring_uri.partition(":")[2].replace(str(staging), str(home))), staging / part.name
     )
 
@@ -89,7 +95,7 @@ def put_elsewhere(staging: Path, found: Manifest, settings: Settings, placed: li
         if target.exists():
             raise InTheWay(f"{target} is there already", hint="move it away, then try again")
         placed.append(target)
-        sqlite_source.copy_file(staging / part.name, target)
+        file_sources.copy_file(staging / part.name, target)
 
 
 def fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]]) -> None:
@@ -111,3 +117,34 @@ def fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]])
         uri = next(iter(targets))
         lay(uri, roles)
         put_back(uri, parts)
+
+
+def settle(home: Path, values: Mapping[str, str]) -> None:
+    """Write some settings into a home's file, an empty one as left out; everything else in it stays as it is.
+
+    Raises:
+        BackupDamaged: the file is not TOML in which these stand by themselves.
+    """
+    path = home / FILE_NAME
+    try:
+        file = tomlkit.parse(path.read_text(encoding="utf-8"))
+        before = file.unwrap()
+        wanted = {name: value for name, value in values.items() if value != before.get(name, "")}
+        if not wanted:
+            return
+        for name, value in wanted.items():
+            if value:
+                file[name] = value
+            else:
+                del file[name]
+        changed = tomlkit.dumps(file)
+        stays = {name: value for name, value in before.items() if name not in wanted}
+        settled = tomllib.loads(changed) == stays | {name: value for name, value in wanted.items() if value}
+    except (tomlkit.exceptions.TOMLKitError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        settled = False
+    if not settled:
+        raise BackupDamaged(
+            f"the settings in the backup cannot be changed to {', '.join(values)}",
+            hint=f"{FILE_NAME} must be TOML that says each of them once, outside of any table",
+        )
+    write_private(path, changed.encode())

@@ -61,10 +61,9 @@ def trust_in(trust_file: Path | None, home: Path | None) -> Trust:
         hint = "give --trust FILE: the hospital writes it with `twinward audit trust --out FILE`"
         raise NotFound(f"there is nothing to check it against: no trust file, and no node in {where}", hint=hint)
     from twinward.node import open_node
-    from twinward.node.trust import trust_of
 
     with open_node(home) as node:
-        return trust_of(node)
+        return node.trust()
 
 
 def twin_of(node: Node, text: str) -> TwinId:

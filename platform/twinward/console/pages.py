@@ -28,7 +28,6 @@ from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.visible_text import visible_value
 from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.node import Node
-from twinward.node.trust import trust_of
 from twinward.overview import status as standing
 from twinward.overview.log import permit_to_examine
 
@@ -169,7 +168,7 @@ class Console:
 
     def check(self, request: Request, session: Session) -> Response:
         """Where a browser checks files that some hospital handed out. Reads nothing of this node's log."""
-        return self.page(request, "check.html", session, trust=trust_of(self.node).model_dump_json())
+        return self.page(request, "check.html", session, trust=self.node.trust().model_dump_json())
 
     def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
         """All accesses to one twin as a download, proven complete."""

@@ -9,6 +9,7 @@ TwinwardError (exit 1, HTTP 500)
 │   └── UnsupportedMedia (HTTP 415)      a body of a kind that is not taken here
 ├── NotFound (exit 3, HTTP 404)
 ├── Conflict (exit 4, HTTP 409)          a version or a state stands in the way
+│   └── NotAtWork                        a restored home was asked for what only the working node may do
 ├── NotAuthenticated (exit 5, HTTP 401)
 ├── Refused (exit 6, HTTP 403)           policy, consent, budget or release policy says no
 └── Unavailable (exit 7, HTTP 503)       a store, chain, key service or peer does not answer; nothing was done
@@ -75,6 +76,17 @@ class Conflict(TwinwardError):
 
     exit_code = 4
     http_status = 409
+
+
+class NotAtWork(Conflict):
+    """A restored home was asked for what only the hospital's one working node may do. Nothing was done."""
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"this home was restored and is not at work: {what}",
+            hint=hint
+            or "a drill needs nothing of the kind; if it is to take the node's place, `twinward node activate`",
+        )
 
 
 class NotAuthenticated(TwinwardError):

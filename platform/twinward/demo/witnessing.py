@@ -14,7 +14,7 @@ from twinward.consortium.witness.home import LOGS_FILE, SETTINGS_FILE, WitnessSe
 from twinward.core.errors import Unavailable
 from twinward.core.private_files import write_private
 from twinward.node import Node
-from twinward.node.homes import home_of
+from twinward.node.home import home_of
 from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
 from twinward_ledger.witness.client import HttpWitness
 

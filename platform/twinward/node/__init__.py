@@ -25,10 +25,10 @@ A node's home holds, on the embedded defaults:
 
 from __future__ import annotations
 
+from twinward.access.interfaces import NODE as SYSTEM
 from twinward.node.errors import translated
-from twinward.node.homes import remove_node
+from twinward.node.home import remove_node
 from twinward.node.lifecycle import create_node, join_as_peer, open_node
 from twinward.node.node import Node
-from twinward.node.system import SYSTEM
 
 __all__ = ["SYSTEM", "Node", "create_node", "join_as_peer", "open_node", "remove_node", "translated"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import NODE, Principal
 from twinward.access.service import Access
 from twinward.audit.interfaces import HeadTrail
 from twinward.consortium.identity import Identity
@@ -17,7 +17,6 @@ from twinward.core.vocabulary import TwinId
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import Departures, Moment
 from twinward.node.release_history import SealedHistory
-from twinward.node.system import SYSTEM
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
 from twinward.protocol.terms import Mode, Terms, binding_of
 from twinward.similarity.answers import AnsweredOnce, Answers
@@ -230,7 +229,7 @@ class RunningCohort:
         return Answers(similarity, once)
 
     def _snapshot(self, epoch: int, secrets: CohortSecrets) -> Cohort:
-        source = CohortReader(self._twins, self._access, SYSTEM)
+        source = CohortReader(self._twins, self._access, NODE)
         hospital, schema = self._settings.hospital, self._twins.schema
         return Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
 

@@ -13,7 +13,7 @@ from twinward.core.config import CONSORTIUM_FILE, POLICY_FILE, Settings, origin_
 from twinward.core.errors import BadInput
 from twinward.core.private_files import write_private
 from twinward.core.secret_files import secret_in
-from twinward.node.homes import home_of
+from twinward.node.home import home_of
 from twinward.node.member_keys import identity_of
 from twinward.node.restored_home import RestingChain, RestingKeys
 from twinward_ledger.chains import open_chain

@@ -1,7 +1,8 @@
-"""One server on a home: whoever serves it holds a lock that dies with its process, also by kill -9.
+"""A node's home as a folder: what belongs to whom, taking it away, and its one server.
 
-A POSIX record lock (fcntl(2), F_SETLK), not flock(2): children do not inherit it, so a scoring process that outlives
-a killed server keeps nobody out. Closing any descriptor of the file would drop it, so the server opens it nowhere else.
+Whoever serves a home holds a lock that dies with its process, also by kill -9: a POSIX record lock (fcntl(2),
+F_SETLK), not flock(2). Children do not inherit it, so a scoring process that outlives a killed server keeps nobody out.
+Closing any descriptor of the file would drop it, so the server opens it nowhere else.
 
 In the file the server says how far it followed what other processes did: a command that lets somebody leave a cohort
 waits for that before it says that it is done.
@@ -9,14 +10,18 @@ waits for that before it says that it is done.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict
 
 LOCK_FILE = "serving.lock"
@@ -116,3 +121,49 @@ def _take(descriptor: int, home: Path, kind: int) -> None:
         words = os.pread(descriptor, _MAX_BYTES, 0).decode("ascii", "replace").split()
         by = f" by process {words[0]}" if words and words[0].isdigit() else ""
         raise Conflict(f"{home} is being served{by}", hint="stop that server first, or give another --home") from None
+
+
+def remove_node(home: Path) -> None:
+    """Delete a node's home, if it is one: a folder that is not empty and holds no ``twinward.toml`` is left alone.
+
+    Raises:
+        Conflict: it is no node's home, or a process serves it.
+    """
+    if not home.exists():
+        return
+    if any(home.iterdir()) and not (home / FILE_NAME).is_file():
+        raise Conflict(f"{home} is not a node's home and is not touched", hint="give another --home")
+    require_not_served(home)
+    shutil.rmtree(home)
+
+
+def tighten(home: Path) -> None:
+    """Close a home to everybody but its owner, as it was made: one that was opened since tells names, sizes and times.
+
+    A home on a read-only disk stays as it is.
+
+    Raises:
+        BadInput: it belongs to somebody else and is open to others.
+    """
+    status = home.stat()
+    if not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    try:
+        home.chmod(stat.S_IRWXU)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise BadInput(f"{home} is open to others, and not yours to close", hint=f"chmod 700 {home}") from None
+
+
+def empty(folder: Path) -> None:
+    """Delete everything in a folder, but not the folder."""
+    for one in folder.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
+
+
+def home_of(settings: Settings, name: str) -> Path:
+    """The folder of a member of an embedded consortium: this node's own, or one in ``peers/``."""
+    return settings.home if name == settings.tenant else settings.home / "peers" / name

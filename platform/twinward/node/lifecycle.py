@@ -12,12 +12,11 @@ from twinward.core.clock import Clock, SystemClock
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.private_files import write_private
-from twinward.core.restored_home import RestoredHome
 from twinward.node.errors import translated
-from twinward.node.homes import empty, home_of, tighten
+from twinward.node.home import empty, home_of, tighten
 from twinward.node.member_keys import identity_of, make_identity
 from twinward.node.node import Node
-from twinward.node.restored_home import RestingKeys
+from twinward.node.restored_home import RestingKeys, RestoredHome
 from twinward.node.store_guard import require_named_in_home, require_of_one_node, require_there
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
 from twinward.core.secret_files import secret_in
 from twinward.node.errors import KeysNotOwn
-from twinward.node.homes import home_of
+from twinward.node.home import home_of
 from twinward.vault.keys.keyring import newest_kek
 from twinward.vault.storage.schemas import KEYRING
 from twinward_crypto.errors import InvalidSignature, KeyNotFound

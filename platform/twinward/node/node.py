@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from twinward.access.interfaces import NODE
 from twinward.core.clock import Clock
 from twinward.core.config import (
     CONDITIONS_LOCK,
@@ -20,11 +21,10 @@ from twinward.core.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.core.restored_home import RestoredHome
 from twinward.core.vocabulary import Role
 from twinward.node.errors import translated
 from twinward.node.parts import Parts, part
-from twinward.node.system import SYSTEM
+from twinward.node.restored_home import RestoredHome
 
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twinward.access.service import Access
     from twinward.audit.events.heads import StoreHeads
     from twinward.audit.models import Head
+    from twinward.audit.proofs.trust import Trust
     from twinward.audit.proofs.verification import LogCheck
     from twinward.audit.reader import AuditReader
     from twinward.audit.service import Audit
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from twinward_ledger.witness.witness import WitnessPeer
 
 CONSENTS_FILE = "consents.db"
+ACCOUNTS_FILE = "accounts.db"
 
 
 class Node(Parts):
@@ -229,9 +231,19 @@ class Node(Parts):
     @part
     def accounts(self) -> Accounts:
         """Who may sign in."""
-        from twinward.node.accounts import accounts_of
+        from twinward.access.accounts import Accounts, PasswordRules
 
-        made = accounts_of(self.settings, self.clock, self.audit, self.keyring, self.heads)
+        settings = self.settings
+        made = Accounts(
+            settings.home / ACCOUNTS_FILE,
+            self.clock,
+            trail=self.audit,
+            keys=self.keyring,
+            heads=self.heads,
+            rules=PasswordRules(settings.password_days, (settings.hospital, settings.tenant)),
+            # A home that noted its log's key was made by a release that vouches for accounts from the first.
+            adopts=not settings.log_key,
+        )
         self.keep(made)
         return made
 
@@ -308,7 +320,7 @@ class Node(Parts):
             self.clock,
             emergency=self.audit,
             emergencies=self.emergencies,
-            role_of=lambda name: SYSTEM.role if name == SYSTEM.id else self.accounts.role_of(name),
+            role_of=lambda name: NODE.role if name == NODE.id else self.accounts.role_of(name),
             require_standing=self.accounts.require_standing,
             consents_set=lambda twins: self.cohort.consents_set(twins),
         )
@@ -421,6 +433,20 @@ class Node(Parts):
 
         vendors = (vendor.id for vendor in self.accounts.of_role(Role.VENDOR))
         return (self.settings.tenant, *self.settings.witnesses, COHORT, *vendors)
+
+    def trust(self) -> Trust:
+        """Whom an auditor of its log believes, all of it public: the log's key, its witnesses, quorum and anchors."""
+        from twinward.audit.proofs.trust import Trust
+
+        addresses = self.consortium.addresses
+        return Trust.of(
+            self.log.key,
+            [peer.key for peer in self.witnesses],
+            self.audit.anchorer.quorum,
+            bls_keys=self.consortium.witness_keys(),
+            chain_id=addresses.chain_id,
+            contract=bytes.fromhex(addresses.access_anchor.removeprefix("0x")),
+        )
 
     def heartbeat(self) -> None:
         """Write into the log that this node is alive, and by when it will be heard from again.

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from twinward.audit.errors import LogTampered
 from twinward.core.config import FILE_NAME, Settings
-from twinward.core.restored_home import DATABASES
 from twinward.node.errors import StoresNotOwn
 from twinward.node.node import Node
+from twinward.node.restored_home import DATABASES
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint
 from twinward_ledger.formats.checkpoint import open_checkpoint

@@ -9,11 +9,11 @@ from typing import Final
 
 from twinward.access.interfaces import Principal
 from twinward.core.config import Settings
-from twinward.core.restored_home import NotAtWork
+from twinward.core.errors import NotAtWork
 from twinward.features.monitored_stays import Stays
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.models import ReservedPrivacy
-from twinward.node.homes import home_of
+from twinward.node.home import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
 from twinward.twins.read.cohorts import StayReader

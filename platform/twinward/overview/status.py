@@ -12,8 +12,8 @@ from twinward.consortium.standing import Proposal, Standing, proposals_of, stand
 from twinward.consortium.witness.health import WitnessHealth, health_of
 from twinward.core.clock import iso
 from twinward.core.errors import TwinwardError
-from twinward.core.restored_home import RestoredHome
 from twinward.node import Node
+from twinward.node.restored_home import RestoredHome
 from twinward.overview.external_use import QueryBudgets, query_budgets
 from twinward_ledger.stores.witness_memory import Standing as WitnessStanding
 

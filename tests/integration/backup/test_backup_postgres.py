@@ -138,7 +138,7 @@ def test_what_stands_in_segments_opens_is_found_and_compacted_on_after_a_restore
 def test_a_backup_whose_connection_breaks_begins_anew_by_itself(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: int
 ) -> None:
-    monkeypatch.setattr(making, "_BEGUN_ANEW_AFTER_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(create, "_BEGUN_ANEW_AFTER_S", (0.0, 0.0, 0.0))
     site = build(tmp_path / "node", records=postgres.database())
     to, seen = tmp_path / "cut.twbackup", list[str]()
     with site.opened() as node:

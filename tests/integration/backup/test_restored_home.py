@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from tests.command_line import PROGRAM
 from tests.integration.backup.site import Site, asked, build
 from twinward.backup.errors import BackupDamaged
-from twinward.backup.settings_file import settle
+from twinward.backup.staging import settle
 from twinward.core.config import FILE_NAME
-from twinward.core.restored_home import MARK
 from twinward.node import open_node
+from twinward.node.restored_home import MARK
 from twinward_contracts.bindings import BudgetLedger
 from twinward_ledger.errors import ChainUnavailable
 

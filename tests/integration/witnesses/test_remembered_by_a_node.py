@@ -14,7 +14,6 @@ from twinward.core.config import Settings
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.node import Node, create_node, open_node
-from twinward.node.trust import trust_of
 from twinward_ledger.stores.witness_memory import RECORD_AFTER_MS, Standing
 
 OFFICER = Principal("olga", Role.OFFICER)
@@ -69,7 +68,7 @@ def test_anchors_that_storage_took_away_or_altered_prove_nothing_false(tmp_path:
         db.execute("UPDATE anchors SET note = ?", (b"\n".join(lines),))
     db.close()
     with open_node(home) as node, pytest.raises(TwinwardError):
-        check_proof(node.audit.proofs.inclusion(0).encode(), trust_of(node))
+        check_proof(node.audit.proofs.inclusion(0).encode(), node.trust())
     for path in home.glob("anchors.db*"):
         path.unlink()
     with open_node(home) as node:

@@ -146,9 +146,7 @@ def trust(
     Example: twinward audit trust --out st-anna.trust.json
     """
     with node_at(home, as_json=False) as node:
-        from twinward.node.trust import trust_of
-
-        content = trust_of(node).model_dump(mode="json", exclude_none=True)
+        content = node.trust().model_dump(mode="json", exclude_none=True)
         if target is None:
             show_json(content)
             return

@@ -19,8 +19,8 @@ from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from twinward.backup.create import Made
+    from twinward.backup.file_sources import Progress
     from twinward.backup.restore import Restored
-    from twinward.backup.sqlite_source import Progress
 
 MAX_CHECKPOINT_BYTES = 256 * 1024
 

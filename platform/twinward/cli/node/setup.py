@@ -94,7 +94,7 @@ def serve(
     """
     with node_at(home, as_json=False) as node:
         from twinward.cli.node.serve import serve_node
-        from twinward.core.restored_home import NotAtWork
+        from twinward.core.errors import NotAtWork
 
         if node.restored is not None:
             raise NotAtWork("it is not served")

@@ -1,4 +1,6 @@
-"""A live SQLite file, held still, then copied with SQLite's own backup API.
+"""What a backup reads from files: live SQLite files, and the break-glass journal.
+
+An SQLite file is held still, then copied with SQLite's own backup API.
 
 The file is never opened by any other means: closing a descriptor of it would drop the locks that connections of this
 process hold (sqlite.org/howtocorrupt.html, 2.2). The copy is made from a read transaction that is open before writers
@@ -12,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from twinward.audit.status import MAX_JOURNAL_BYTES
 from twinward.backup.archive import ArchiveWriter
 from twinward.backup.errors import BackupDamaged, CannotFreeze
-from twinward.backup.manifest import SQLITE
+from twinward.backup.manifest import PLAIN, SQLITE
 from twinward_ledger.storage import sqlite_files
 
 HOLD_TIMEOUT_S = 0.1
@@ -128,3 +131,53 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise CannotFreeze(f"{path.name} cannot be copied: {error}", hint="try again; look at the disk") from error
+
+
+class JournalSource:
+    """The journal in a home, if an emergency ever made one."""
+
+    roles: tuple[str, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read yet. ``path`` need not be there."""
+        self.name = path.name
+        self._path = path
+        self._content = b""
+
+    def hold(self) -> None:
+        """Nothing: emergencies are never kept waiting."""
+
+    def pin(self) -> None:
+        """Read it, at most as much as a journal can hold. Raises ``CannotFreeze``."""
+        try:
+            with self._path.open("rb") as file:
+                self._content = file.read(MAX_JOURNAL_BYTES)
+        except FileNotFoundError:
+            self._content = b""
+        except OSError as error:
+            raise CannotFreeze(f"{self.name} cannot be read: {type(error).__name__}") from error
+
+    def release(self) -> None:
+        """Nothing was held."""
+
+    def unpin(self) -> None:
+        """Forget what was read."""
+        self._content = b""
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """None: it has no tables."""
+        del sql
+        return []
+
+    def save(self, archive: ArchiveWriter, staging: Path, progress: Progress) -> None:
+        """Put what was read into the archive; nothing where there was nothing."""
+        if not self._content:
+            return
+        copy = staging / "copy.journal"
+        copy.write_bytes(self._content)
+        progress(self.name, len(self._content), len(self._content))
+        archive.add(copy, self.name, PLAIN)
+        copy.unlink()
+
+    def close(self) -> None:
+        """Nothing is open."""
