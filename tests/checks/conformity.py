@@ -25,8 +25,8 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_official_examples import BUNDLE, EMERGENCY, NOBODYS, SAYS_NOTHING
 from tests.integration.fhir.test_synthea_over_http import exact, meaning_of
 from tests.integration.fhir.web import outcome, principal_of, send, without_server
-from tests.unit.fhir.test_invariants import BROKEN, SAME_TYPE
-from tests.unit.fhir.test_primitives import NULL, REFUSED, lines, resource
+from tests.unit.fhir.validation.test_invariants import BROKEN, SAME_TYPE
+from tests.unit.fhir.validation.test_primitives import NULL, REFUSED, lines, resource
 from twinward.api.fhir import fhir_router
 from twinward.fhir.errors import InvalidResource
 from twinward.fhir.json.strict_json import decode

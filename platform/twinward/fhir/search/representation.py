@@ -97,6 +97,8 @@ def read_subset(pairs: Sequence[tuple[str, str]]) -> Subset:
 
 def subset_asked(pairs: Sequence[tuple[str, str]]) -> Subset:
     """The part that a read asks for. Raises as ``read_subset``, and for any other parameter by name."""
+    if not pairs:
+        return WHOLE
     require_served("a read", pairs, SUBSETS)
     return read_subset(pairs)
 

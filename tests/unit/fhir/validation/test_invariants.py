@@ -21,7 +21,7 @@ from twinward.fhir.validation.definitions import RULES
 from twinward.fhir.validation.validator import faults
 
 BROKEN: dict[str, dict[str, Any]] = json.loads(
-    (Path(__file__).parents[2] / "vectors" / "r4_broken.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "vectors" / "r4_broken.json").read_text(encoding="utf-8")
 )
 WALKED = {"dom-2", "dom-3", "dom-4", "dom-5", "ele-1", "ext-1", "ref-1", "sqty-1", "txt-1", "txt-2"}
 """What the walk itself asks."""
