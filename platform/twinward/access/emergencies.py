@@ -57,7 +57,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EmergencyCounts:
     """Emergencies at a glance; names nobody.
 
     Attributes:
@@ -218,12 +218,12 @@ class Emergencies:
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
         return sorted(self.register().emergencies.values(), key=lambda one: (one.started_ms, one.name), reverse=True)
 
-    def standing(self) -> Standing:
+    def counts(self) -> EmergencyCounts:
         """How many are open, wait for their review, are overdue."""
         now_ms, review_s = self._clock.now_ms(), self.limits.review_s
         every = list(self.register().emergencies.values())
         waiting = [one for one in every if not one.finding]
-        return Standing(
+        return EmergencyCounts(
             open=sum(one.is_open(now_ms) for one in every),
             unreviewed=len(waiting),
             overdue=sum(one.is_overdue(now_ms, review_s) for one in waiting),

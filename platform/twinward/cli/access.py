@@ -15,7 +15,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 if TYPE_CHECKING:
-    from twinward.access.emergencies import Standing
+    from twinward.access.emergencies import EmergencyCounts
     from twinward.access.emergency import Emergency
     from twinward.node import Node
 
@@ -160,7 +160,7 @@ def shown(node: Node, one: Emergency) -> dict[str, Any]:
     return one.as_json(node.clock.now_ms(), node.emergencies.limits.review_s)
 
 
-def emergency_lines(standing: Standing) -> list[str]:
+def emergency_lines(standing: EmergencyCounts) -> list[str]:
     """What `node status` says of emergencies; nothing where there is nothing to do."""
     found = []
     if standing.overdue:

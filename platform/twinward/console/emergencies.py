@@ -62,7 +62,7 @@ def _page(console: Console, request: Request, session: Session) -> Response:
         waiting=[_shown(node.emergencies, one, node.clock.now_ms()) for one in waiting],
         reviewed=[_shown(node.emergencies, one, node.clock.now_ms()) for one in reviewed[:MOST_REVIEWED]],
         limits=node.emergencies.limits,
-        undeclared=node.emergencies.standing().undeclared,
+        undeclared=node.emergencies.counts().undeclared,
         problem=node.follow_up.problem,
     )
 

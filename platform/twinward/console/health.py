@@ -157,7 +157,7 @@ def _minute(at_ms: int) -> str:
     return iso(at_ms)[:16].replace("T", " ")
 
 
-def emergencies(standing: glass.Standing) -> str:
+def emergencies(standing: glass.EmergencyCounts) -> str:
     """What Home says first where an emergency waits for its review."""
     parts = []
     if standing.overdue:

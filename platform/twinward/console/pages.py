@@ -59,7 +59,7 @@ class Console:
             log_key=base64.b64encode(self.node.log.key.public_key).decode(),
             path=request.url.path,
             session=session,
-            standing=self.node.emergencies.standing() if session else None,
+            standing=self.node.emergencies.counts() if session else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)
@@ -106,7 +106,7 @@ class Console:
         """One traffic light, what it rests on, and two charts."""
         node = self.node
         permit = self.permit(session, "home")
-        said = health.emergencies(node.emergencies.standing())
+        said = health.emergencies(node.emergencies.counts())
         try:
             page = node.audit_reader.events(permit, limit=CHART_EVENTS)
             log = node.audit.status()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from twinward.access.emergencies import Standing as EmergencyStanding
+from twinward.access.emergencies import EmergencyCounts
 from twinward.audit.service import Audit
 from twinward.audit.status import AuditStatus, cosigners
 from twinward.consortium.standing import Proposal, Standing, proposals_of, standing_of
@@ -38,7 +38,7 @@ class OwnStatus:
     twins: int
     shredded: int
     log: AuditStatus
-    emergencies: EmergencyStanding
+    emergencies: EmergencyCounts
     witnesses: tuple[WitnessHealth, ...]
 
     def shown(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def own_status(node: Node) -> OwnStatus:
         twins=len(set(node.twins.all()) - census.shredded),
         shredded=len(census.shredded),
         log=node.audit.status(),
-        emergencies=node.emergencies.standing(),
+        emergencies=node.emergencies.counts(),
         witnesses=tuple(health_of(node.audit.anchorer)),
     )
 

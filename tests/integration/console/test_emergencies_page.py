@@ -61,9 +61,9 @@ def test_an_officer_reviews_in_a_form_and_once(web: TestClient, console_house: H
     assert names
     data = {"finding": "unjustified", "note": "nobody had a seizure", "csrf": csrf(page)}
     for wrong in ({"csrf": "x"}, {"finding": "perhaps"}, {"note": "."}):
-        before = console_house.node.emergencies.standing().unreviewed
+        before = console_house.node.emergencies.counts().unreviewed
         assert web.post(names[0], data=data | wrong).status_code in (400, 403)
-        assert console_house.node.emergencies.standing().unreviewed == before
+        assert console_house.node.emergencies.counts().unreviewed == before
     for name in names:
         answer = web.post(name, data=data)
         assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
@@ -78,7 +78,7 @@ def test_an_officer_reviews_in_a_form_and_once(web: TestClient, console_house: H
 def test_a_stranger_reviews_nothing(web: TestClient, console_house: House, clock: FixedClock) -> None:
     clock.advance(2 * HOUR_MS)
     break_glass(console_house)
-    waiting = console_house.node.emergencies.standing().unreviewed
+    waiting = console_house.node.emergencies.counts().unreviewed
     answer = web.post(f"{PAGE}/{'0' * 16}", data={"finding": "justified", "note": WHY, "csrf": "x"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in")
-    assert console_house.node.emergencies.standing().unreviewed == waiting
+    assert console_house.node.emergencies.counts().unreviewed == waiting

@@ -188,7 +188,7 @@ def test_the_limit_and_the_time_box_outlive_an_outage_of_the_log(house: House) -
             node.access.decide(emergency(twin))
         with pytest.raises(Unavailable):  # the refusal cannot be logged, and is none the less one
             node.access.decide(emergency(TWINS[5]))
-        assert node.emergencies.standing().open == 5
+        assert node.emergencies.counts().open == 5
         node.follow_up.do()
     before = house.size()
     node.audit.checkpoint_and_anchor()
@@ -254,7 +254,7 @@ def test_an_emergency_is_declared_reviewed_and_closed_on_the_contract(house: Hou
     # the embedded chain's blocks are a second apart at least, so many of them are ahead of a clock that stands still
     assert abs(one.deadline_ms - one.started_ms - 72 * HOUR_MS) < 60_000
     assert one.leaf_hash not in one.commitment  # nothing that the public log shows leads from one to the other
-    assert node.emergencies.standing().unreviewed == 1
+    assert node.emergencies.counts().unreviewed == 1
     with pytest.raises(BadInput):
         node.emergencies.review(officers(node), one.name, justified=False, note="ok")
     node.emergencies.review(officers(node), one.name, justified=False, note="she was never on duty that night")
@@ -267,7 +267,7 @@ def test_an_emergency_is_declared_reviewed_and_closed_on_the_contract(house: Hou
     assert declared is not None
     assert (declared.justified, declared.reviewed_late) == (False, False)
     assert contract(node).overdue() == []
-    standing = node.emergencies.standing()
+    standing = node.emergencies.counts()
     assert (standing.unreviewed, standing.undeclared) == (0, 0)
 
 
@@ -276,10 +276,10 @@ def test_a_review_that_is_missing_at_the_deadline_is_overdue_and_then_late_for_e
     node.access.decide(emergency(house.twins[0]))
     node.follow_up.do()
     forward(node, 73 * HOUR_MS)
-    assert node.emergencies.standing().overdue == 1
+    assert node.emergencies.counts().overdue == 1
     one = node.emergencies.all(officers(node))[0]
     node.emergencies.review(officers(node), one.name, justified=True, note="the patient was in shock")
-    assert node.emergencies.standing().overdue == 0
+    assert node.emergencies.counts().overdue == 0
     node.follow_up.do()
     one = node.emergencies.all(officers(node))[0]
     assert (one.closed, one.late) == (True, True)
@@ -301,9 +301,9 @@ def test_a_chain_that_is_down_stops_nothing_and_is_caught_up_with(
         one = node.emergencies.all(officers(node))[0]
         node.emergencies.review(officers(node), one.name, justified=True, note="the patient was in shock")
         node.follow_up.do()
-        assert node.emergencies.standing().undeclared == 1
+        assert node.emergencies.counts().undeclared == 1
     node.follow_up.do()
-    assert node.emergencies.standing().undeclared == 0
+    assert node.emergencies.counts().undeclared == 0
     assert node.follow_up.problem == ""
 
 
@@ -411,9 +411,9 @@ def test_a_receiver_that_is_down_is_tried_again_a_few_times_and_its_silence_show
         for _ in range(TRIES + 2):
             follow_up.do()
         assert len(server.got) == TRIES
-    assert node.emergencies.standing().undelivered == 1
+    assert node.emergencies.counts().undelivered == 1
     gone = alerting(node, f"http://127.0.0.1:{server.server_port}/alerts")
     node.access.decide(emergency(TWINS[0]))
     gone.do()
-    assert node.emergencies.standing().open == 2
-    assert node.emergencies.standing().undeclared == 0
+    assert node.emergencies.counts().open == 2
+    assert node.emergencies.counts().undeclared == 0

@@ -49,7 +49,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         if log["journal"]["lost"]:
             lost = log["journal"]["lost"]
             say(f"journal   {lost} events of emergencies were cut off it: ask who could write that file")
-        for line in emergency_lines(node.emergencies.standing()):
+        for line in emergency_lines(node.emergencies.counts()):
             say(f"emergency {line}")
         for witness in shown["witnesses"]:
             say(f"witness   {witness['say']}")
