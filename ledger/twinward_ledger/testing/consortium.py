@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
 from twinward_crypto import bls
-from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor, Founder, register_all
+from twinward_ledger.anchoring.anchorer import Anchorer
+from twinward_ledger.anchoring.contract import ChainAnchor, Founder, register_all
 from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.log import Log

@@ -27,7 +27,7 @@ from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.cosignature import log_id
 from twinward_ledger.formats.note import Note, VerifierKey
 from twinward_ledger.witness import evidence, wire
-from twinward_ledger.witness.witness import Cosignature, Proposal
+from twinward_ledger.witness.interfaces import Cosignature, Proposal
 
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0

@@ -13,7 +13,8 @@ from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, anchor_key_id, verify_cosignature
 from twinward_ledger.formats.note import Note
 from twinward_ledger.log.log import Log
-from twinward_ledger.witness.witness import MAX_SKEW_S, Cosignature, Proposal, WitnessPeer
+from twinward_ledger.witness.interfaces import Cosignature, Proposal, WitnessPeer
+from twinward_ledger.witness.witness import MAX_SKEW_S
 
 
 @dataclass(frozen=True, slots=True)

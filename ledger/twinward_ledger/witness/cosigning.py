@@ -36,7 +36,7 @@ from twinward_ledger.formats.policy import QuorumPolicy
 from twinward_ledger.log.log import Log
 from twinward_ledger.stores.witness_memory import Standing, WitnessMemory, WitnessRecord
 from twinward_ledger.witness.cosign_request import AnchorRequest, CosignRequest
-from twinward_ledger.witness.witness import Cosignature, WitnessPeer
+from twinward_ledger.witness.interfaces import Cosignature, WitnessPeer
 
 GRACE_S = 1.0
 """How long witnesses that were in time the last time are waited for once the quorum is there, in seconds."""

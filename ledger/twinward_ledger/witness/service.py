@@ -35,7 +35,8 @@ from twinward_ledger.errors import (
 )
 from twinward_ledger.formats.cosignature import log_id
 from twinward_ledger.witness import evidence, wire
-from twinward_ledger.witness.witness import Proposal, Witness
+from twinward_ledger.witness.interfaces import Proposal
+from twinward_ledger.witness.witness import Witness
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -29,7 +29,7 @@ from twinward_ledger.errors import MalformedCheckpoint, MalformedProposal, Witne
 from twinward_ledger.formats.cosignature import ADDRESS_BYTES, ANCHOR_LINE_BYTES, TIMESTAMP_BYTES, AnchorDomain
 from twinward_ledger.formats.note import Signature, VerifierKey, decode_base64
 from twinward_ledger.merkle import HASH_BYTES, MAX_SIZE
-from twinward_ledger.witness.witness import Cosignature, Proposal
+from twinward_ledger.witness.interfaces import Cosignature, Proposal
 
 ADD_CHECKPOINT = "/add-checkpoint"
 ANCHOR_HEADER = "twinward-anchor"

@@ -11,7 +11,7 @@ from twinward.core.config import Settings
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.node import Node
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.anchoring.anchorer import ChainAnchor
+from twinward_ledger.anchoring.contract import ChainAnchor
 from twinward_ledger.errors import LedgerError, MalformedCheckpoint
 from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.stores.witness_state import WitnessState

@@ -19,7 +19,7 @@ from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, 
 from twinward_crypto import bls
 from twinward_crypto.errors import CryptoError, MalformedKey
 from twinward_ledger.anchoring.agreement import agree, sign_as
-from twinward_ledger.anchoring.anchorer import Founder, register_all
+from twinward_ledger.anchoring.contract import Founder, register_all
 from twinward_ledger.chains.interfaces import ChainClient
 from twinward_ledger.errors import ChainError, EarlierContracts, QuorumNotReached, TransactionReverted
 from twinward_ledger.formats.note import Algorithm, VerifierKey

@@ -15,7 +15,8 @@ from twinward.core.errors import Unavailable
 from twinward.core.private_files import write_private
 from twinward.node import Node
 from twinward.node.home import home_of
-from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
+from twinward_ledger.anchoring.anchorer import Anchorer
+from twinward_ledger.anchoring.contract import ChainAnchor
 from twinward_ledger.witness.client import HttpWitness
 
 TIMEOUT_S = 20.0

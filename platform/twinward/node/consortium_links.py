@@ -23,7 +23,8 @@ from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.formats.policy import MAX_POLICY_BYTES, Group, PolicyWitness, QuorumPolicy
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.witness.client import HttpWitness
-from twinward_ledger.witness.witness import Witness, WitnessPeer
+from twinward_ledger.witness.interfaces import WitnessPeer
+from twinward_ledger.witness.witness import Witness
 
 
 @dataclass(frozen=True)

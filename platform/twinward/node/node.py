@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from twinward_ledger.log.log import Log
     from twinward_ledger.log.static_files import LogFiles
     from twinward_ledger.stores.anchor_journal import AnchorJournal
-    from twinward_ledger.witness.witness import WitnessPeer
+    from twinward_ledger.witness.interfaces import WitnessPeer
 
 CONSENTS_FILE = "consents.db"
 ACCOUNTS_FILE = "accounts.db"
@@ -156,7 +156,8 @@ class Node(Parts):
     @part
     def _anchorer(self) -> Anchorer:
         from twinward.audit.events.heads import WitnessVoucher
-        from twinward_ledger.anchoring.anchorer import Anchorer, ChainAnchor
+        from twinward_ledger.anchoring.anchorer import Anchorer
+        from twinward_ledger.anchoring.contract import ChainAnchor
         from twinward_ledger.stores.witness_memory import WitnessMemory
 
         links = self.links

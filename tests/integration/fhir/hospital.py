@@ -30,7 +30,7 @@ from twinward_ledger.formats.note import NoteSigner
 from twinward_ledger.log.log import Log
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.sqlite import SqliteLogStore
-from twinward_ledger.witness.witness import WitnessPeer
+from twinward_ledger.witness.interfaces import WitnessPeer
 
 SYSTEM = NODE
 CLINICIAN = Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology")

@@ -32,7 +32,8 @@ from twinward_ledger.log.store import Entry
 from twinward_ledger.proofs.bundle import Opening, ProofBundle
 from twinward_ledger.proofs.verifier import TrustPolicy, verify_bundle
 from twinward_ledger.testing.consortium import ORIGIN, Consortium, open_consortium, seeded
-from twinward_ledger.witness.witness import Cosignature, Proposal, Witness
+from twinward_ledger.witness.interfaces import Cosignature, Proposal
+from twinward_ledger.witness.witness import Witness
 
 
 class Cable:

@@ -22,7 +22,8 @@ from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.testing.consortium import StillClock, seeded
 from twinward_ledger.witness.evidence import SplitViewEvidence
-from twinward_ledger.witness.witness import MAX_SKEW_S, Proposal, Witness
+from twinward_ledger.witness.interfaces import Proposal
+from twinward_ledger.witness.witness import MAX_SKEW_S, Witness
 
 SIGNER = NoteSigner("st-anna.example/access", bytes(range(32)))
 DOMAIN = AnchorDomain(31337, bytes(range(20)), 2)

@@ -22,7 +22,8 @@ from twinward.node import Node, create_node, open_node
 from twinward_ledger.anchoring.clock_doubt import MAX_LEAP_S
 from twinward_ledger.errors import WitnessRefused
 from twinward_ledger.formats.cosignature import AnchorDomain
-from twinward_ledger.witness.witness import MAX_SKEW_S, Proposal
+from twinward_ledger.witness.interfaces import Proposal
+from twinward_ledger.witness.witness import MAX_SKEW_S
 
 DAY_MS = 86_400_000
 NOW_MS = int(time.time()) * 1000

@@ -20,7 +20,7 @@ from twinward_ledger.errors import MalformedEvidence, NotSignedByLog, SplitView
 from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.formats.note import NoteSigner, VerifierKey
 from twinward_ledger.witness import evidence
-from twinward_ledger.witness.witness import Proposal
+from twinward_ledger.witness.interfaces import Proposal
 
 ORIGIN = "mercy.example/access"
 FIRST, SECOND, THIRD = (NoteSigner(ORIGIN, bytes([number]) * 32) for number in (1, 2, 3))

@@ -28,7 +28,7 @@ from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.stores.witness_memory import Standing
 from twinward_ledger.witness import evidence
 from twinward_ledger.witness.client import HttpWitness
-from twinward_ledger.witness.witness import Proposal
+from twinward_ledger.witness.interfaces import Proposal
 
 KILLS = int(os.environ.get("TWINWARD_TEST_KILLS", "30"))
 Make = Callable[..., Network]

@@ -29,7 +29,7 @@ from twinward_ledger.log.static_files import LogFiles
 from twinward_ledger.log.store import Entry
 from twinward_ledger.stores.sqlite import SqliteLogStore
 from twinward_ledger.witness import evidence
-from twinward_ledger.witness.witness import Proposal
+from twinward_ledger.witness.interfaces import Proposal
 
 NAMES = ("mercy", "northgate", "lakeside")
 
