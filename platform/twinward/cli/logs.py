@@ -16,7 +16,7 @@ def configure_logs(level: int = logging.WARNING) -> None:
         import structlog
     except ModuleNotFoundError:
         return
-    # A defect is logged by its type (api/problems.py); uvicorn would add the traceback, whose text may hold data.
+    # A defect is logged by its type (api/http/problems.py); uvicorn would add the traceback, whose text may hold data.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[

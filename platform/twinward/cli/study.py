@@ -159,10 +159,10 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _budgets(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[_Budget]:
-    from twinward.federation.models import COHORT
+    from twinward.overview.external_use import privacy_left
 
-    left = node.consortium.budgets.remaining_privacy
-    return [_Budget(name, left(name, COHORT), plan.inverse_variance_micros) for name in study.hospitals]
+    left = privacy_left(node, study.hospitals)
+    return [_Budget(name, left[name], plan.inverse_variance_micros) for name in study.hospitals]
 
 
 def _show_check(study: StudyProtocol, plan: PrivacyPlan, budgets: list[_Budget] | None, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,6 +80,12 @@ def privacy_budgets(node: Node) -> list[PrivacyBudget]:
         for name, one in accounts
         if one.cap_micros
     ]
+
+
+def privacy_left(node: Node, hospitals: Iterable[str]) -> dict[str, int]:
+    """What studies may still learn of each hospital's patients, in millionths of 1/σ²."""
+    with refusals_told():
+        return {name: node.consortium.budgets.remaining_privacy(name, COHORT) for name in hospitals}
 
 
 def registered_models(node: Node) -> list[Model]:
