@@ -211,7 +211,7 @@ def test_a_turn_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
 WRITER = """
 import json, sys
 from pathlib import Path
-from twinward.access.interfaces import Principal
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.fhir.rest.service import FhirService
 from twinward.node import open_node
 from twinward.core.preconditions import NONE, read_preconditions
@@ -220,7 +220,7 @@ from twinward.core.vocabulary import Purpose, Role
 
 opened = open_node(Path(sys.argv[1]))
 node = opened.__enter__()
-ward = Principal("ward-9", Role.SYSTEM)
+ward = AccessContext(Principal("ward-9", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
 editing = FhirService(node.twins, node.clock).writes
 print("ready", flush=True)
 for line in sys.stdin:
@@ -229,7 +229,7 @@ for line in sys.stdin:
     body = json.dumps({"resourceType": "Patient", "id": name, "name": said}).encode()
     asked = read_preconditions(fields) if fields else NONE
     try:
-        written = editing.update(ward, "Patient", name, body, purpose=Purpose.RECORD_MANAGEMENT, asked=asked)
+        written = editing.update(ward, "Patient", name, body, asked=asked)
         print(201 if written.created else 200, flush=True)
     except VersionMismatch:
         print(412, flush=True)
