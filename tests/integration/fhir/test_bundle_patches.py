@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from tests.integration.fhir.hospital import Hospital
 from tests.integration.fhir.test_fhir_transactions import ORG, SAME, done, entry, observed, post, statuses, transact
 from tests.integration.fhir.web import PATIENT, outcome, send
 from twinward.fhir.json.patch import MEDIA_TYPE
+from twinward.fhir.rest import entries
+from twinward.fhir.rest.entries import MOST_READS
 
+XHTML = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
 NOTE = "urn:uuid:11111111-2222-4333-8444-555555555555"
 
 
@@ -103,8 +107,10 @@ def test_a_batch_patches_each_by_itself(known: TestClient) -> None:
         patch("Observation/o", {"op": "remove", "path": "/nothing"}),
         patch("Observation/o", binary={"contentType": "text/plain"}),
         patch("Observation/o/x", put("/language", "en")),
+        patch("Observation/o", put("/performer", [{"reference": NOTE}])),
+        post({"resourceType": "Organization", "name": "New"}, NOTE),
     )
-    assert statuses(answers) == "200 412 200 404 409 400 400"
+    assert statuses(answers) == "200 412 200 404 409 400 400 400 201"
     assert send(known, "GET", "/Observation/o").json()["status"] == "amended"
     assert send(known, "GET", "/Organization/g").json()["active"] is True
 
@@ -116,3 +122,26 @@ def test_whoever_may_not_read_it_patches_it_in_no_bundle(known: TestClient, hosp
         assert statuses(batch(known, change, who=who)) == "403"
     assert send(known, "GET", "/Observation/o").headers["etag"] == 'W/"1"'
     assert hospital.trail.events[-1].decision == "permit"
+
+
+def test_patches_of_transactions_at_once_are_all_kept(known: TestClient) -> None:
+    places = [("/language", "en"), ("/status", "amended"), ("/issued", "2026-01-01T00:00:00Z")]
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda one: transact(known, patch("Observation/o", put(*one))), places))
+    assert [one.status_code for one in answers] == [200] * 3
+    kept = send(known, "GET", "/Observation/o").json()
+    assert (kept["language"], kept["status"], kept["issued"]) == tuple(value for _, value in places)
+    assert kept["meta"]["versionId"] == "4"
+
+
+def test_what_patches_make_in_one_bundle_is_bounded(known: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "MOST_BYTES", 4000)
+    twice = patch(
+        "Observation/o", put("/note", [{"text": "x" * 1500}]), {"op": "copy", "from": "/note/0", "path": "/note/-"}
+    )
+    other = patch("Patient/p", put("/text", {"status": "generated", "div": XHTML.format("x" * 1500)}))
+    assert transact(known, twice, other).status_code == 400
+    assert statuses(batch(known, twice, other, patch("Patient/p", put("/active", True)))) == "200 400 400"
+    assert send(known, "GET", "/Patient/p").headers["etag"] == 'W/"1"'
+    many = [patch(f"Observation/{number}", put("/language", "en")) for number in range(MOST_READS + 1)]
+    assert outcome(transact(known, *many))["code"] == "too-costly"

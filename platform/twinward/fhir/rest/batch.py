@@ -46,6 +46,7 @@ class Batch:
     context: AccessContext
     base: str
     _given: ReadAllowance = field(default_factory=ReadAllowance, init=False, repr=False)
+    _placeholders: set[str] = field(default_factory=set, init=False, repr=False)
 
     def run(self, body: bytes) -> bytes:
         """Do every entry in order and answer with a batch-response.
@@ -54,16 +55,15 @@ class Batch:
             InvalidResource: the bundle itself cannot be read; nothing was done.
         """
         entries = _entries(body)
-        placeholders = {
+        self._placeholders.update(
             str(entry["fullUrl"]) for entry, _ in entries if str(entry.get("fullUrl", "")).startswith("urn:")
-        }
+        )
         answers = [
-            self._answer(entry, resource, f"Bundle.entry[{index}]", placeholders)
-            for index, (entry, resource) in enumerate(entries)
+            self._answer(entry, resource, f"Bundle.entry[{index}]") for index, (entry, resource) in enumerate(entries)
         ]
         return response_bundle("batch-response", answers)
 
-    def _answer(self, entry: JsonObject, resource: bytes, path: str, placeholders: set[str]) -> EntryResponse:
+    def _answer(self, entry: JsonObject, resource: bytes, path: str) -> EntryResponse:
         try:
             request = entry["request"]
             method, url = request.get("method"), request.get("url")
@@ -72,7 +72,7 @@ class Batch:
                 raise InvalidResource(Issue("not-supported", _REQUEST, "GET, POST, PUT, PATCH or DELETE of a url"))
             asked, if_none_exist = read_members(request, str(method), f"{path}.request")
             own = read_full_url(entry, path)
-            alone = _alone(local(resource, self.base), path, placeholders - {own})
+            alone = _alone(local(resource, self.base), path, self._placeholders - {own})
             return do(url.removeprefix(f"{self.base}/").removeprefix("/"), alone, asked, if_none_exist)
         except TwinwardError as error:
             return EntryResponse(error.http_status, outcome=outcome_of(error))
@@ -101,10 +101,13 @@ class Batch:
         return self._written(kept)
 
     def _patch(self, url: str, resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
+        self._given.require_room()
         operations = patch_in(decode(resource or b"{}", limits=REQUEST_LIMITS), "Bundle.entry.resource")
 
         def change(present: bytes) -> bytes:
-            return local(patched(present, operations, most_bytes=REQUEST_LIMITS.size_bytes), self.base)
+            changed = patched(present, operations, most_bytes=REQUEST_LIMITS.size_bytes)
+            self._given.take(len(changed))
+            return _alone(local(changed, self.base), "Bundle.entry", self._placeholders)
 
         if "?" in url:
             _, where = self._condition(url)

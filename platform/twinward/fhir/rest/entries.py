@@ -89,9 +89,14 @@ MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class ReadAllowance:
-    """How much the reads of one bundle have found."""
+    """How many bytes the reads of one bundle have found, and its patches made."""
 
     count: int = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Count them. Raises as ``require_room``."""
+        self.count += size_bytes
+        self.require_room()
 
     def require_room(self) -> None:
         """Raise ``InvalidResource`` where it is more than one bundle is answered with."""
@@ -118,8 +123,7 @@ class EntryReads:
         """
         self.given.require_room()
         answer = self._got(url, asked)
-        self.given.count += len(answer.resource)
-        self.given.require_room()
+        self.given.take(len(answer.resource))
         return answer
 
     def _got(self, url: str, asked: Preconditions) -> EntryResponse:

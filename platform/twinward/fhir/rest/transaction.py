@@ -61,8 +61,7 @@ class Transaction:
         document = outline_document(body, limits=REQUEST_LIMITS)
         if document.kind != "transaction":
             raise InvalidResource(Issue("not-supported", "Bundle.type", "post a Bundle of type transaction here"))
-        # Nobody else's conditional write goes on meanwhile.
-        if sum(part.method == "GET" for part in document.parts) > MOST_READS:
+        if sum(part.method in ("GET", "PATCH") for part in document.parts) > MOST_READS:
             raise InvalidResource(Issue("too-costly", "Bundle.entry", f"at most {MOST_READS} entries read in a bundle"))
         if any(part.method != "GET" for part in document.parts):
             self.service.twins.require(self.context, Action.WRITE)
@@ -81,7 +80,7 @@ class Transaction:
     def _look_and_write(self, document: Document, patches: Mapping[int, tuple[Operation, ...]]) -> None:
         """Raises ``Moved`` where what a condition was true of is another version by now."""
         self._answers.clear()
-        with ExitStack() as held:
+        with ExitStack() as held:  # from the first condition on, nobody else's conditional write goes on
             finder = KeptHere(
                 Conditions(self.service.search),
                 self.context,
@@ -114,6 +113,7 @@ class Transaction:
         except VersionMismatch as error:
             raise VersionMismatch(f"{part.path}: {error}", hint=error.hint) from None
         content = patched(shown(present), operations, most_bytes=REQUEST_LIMITS.size_bytes)
+        self._given.take(len(content))  # all of them are held until they are written together
         body = decode(content, limits=REQUEST_LIMITS)
         kind = validate(body, path=f"{part.path}.resource")
         if f"{kind}/{body.get('id')}" != reference:
