@@ -145,18 +145,18 @@ def connect_raw(path: Path | str, schema: Schema, *, timeout_s: float = BUSY_TIM
     """A connection of the driver's own to a store's file (or ``:memory:``), at the newest revision, owner's alone.
 
     Raises:
-        sqlite3.Error, OSError: it cannot be opened.
-        schema.unavailable: it holds something else, or was upgraded by a newer Twinward.
+        schema.unavailable: it cannot be opened, holds something else, or was upgraded by a newer Twinward.
     """
-    make_private(Path(path))
-    connection = sqlite_files.connect(path, timeout_s=timeout_s)
-    try:
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-        require_current(connection, Path(path), schema)
-    except BaseException:
-        connection.close()
-        raise
+    with translated(Path(path), schema):
+        make_private(Path(path))
+        connection = sqlite_files.connect(path, timeout_s=timeout_s)
+        try:
+            for pragma in PRAGMAS:
+                connection.execute(pragma)
+            require_current(connection, Path(path), schema)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

@@ -5,31 +5,20 @@ Only labels, counts and hashes lie here, never a patient's id. All of it can be 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from twinward_ledger.completeness.interfaces import LoggedHead, MapView, Page
 from twinward_ledger.completeness.map import LABEL_BYTES, MapHead, Subject
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.merkle import HASH_BYTES
-from twinward_ledger.storage import sqlite_files
+from twinward_ledger.storage.sqlite import connect_raw
+from twinward_ledger.stores.tables import MAP_FILE
 
-APPLICATION_ID = 0x54574D50  # "TWMP"
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
-
-_SCHEMA = """
-PRAGMA application_id = 1415007568;
-PRAGMA user_version = 1;
-CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), head BLOB NOT NULL, idx INTEGER NOT NULL);
-CREATE TABLE subjects (label BLOB PRIMARY KEY, count INTEGER NOT NULL, frontier BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE pages (number INTEGER PRIMARY KEY, places BLOB NOT NULL);
-CREATE TABLE tags (tag BLOB PRIMARY KEY, label BLOB NOT NULL) WITHOUT ROWID;
-"""
 
 
 class SqliteMapStore:
@@ -40,12 +29,7 @@ class SqliteMapStore:
         self._path = Path(path)
         self._lock = threading.Lock()
         with self._translated():
-            with suppress(FileExistsError):  # made here, so that nobody but the owner can ever read it
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-        self._prepare()
+            self._connection = connect_raw(self._path, MAP_FILE, timeout_s=BUSY_TIMEOUT_S)
 
     @contextmanager
     def transaction(self) -> Iterator[MapView]:
@@ -64,19 +48,6 @@ class SqliteMapStore:
         """Give back the file; closing twice is harmless."""
         with self._lock, self._translated():
             self._connection.close()
-
-    def _prepare(self) -> None:
-        with self._lock, self._translated():
-            run = self._connection.execute
-            run("BEGIN IMMEDIATE")
-            if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.strip().split(";\n"):
-                    run(statement)
-            run("COMMIT")
-            kind = (run("PRAGMA application_id").fetchone()[0], run("PRAGMA user_version").fetchone()[0])
-        if kind != (APPLICATION_ID, SCHEMA_VERSION):
-            self._connection.close()
-            raise LogUnavailable(f"{self._path.name} is not a completeness map of version {SCHEMA_VERSION}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

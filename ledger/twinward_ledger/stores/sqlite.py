@@ -13,43 +13,28 @@ What erasing cannot reach: copies of the file made before, and blocks an SSD or 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from itertools import groupby
-from operator import itemgetter
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
 from twinward_ledger.log.store import TAG_BYTES, Entry
 from twinward_ledger.storage import sqlite_files
+from twinward_ledger.storage.sqlite import connect_raw, stamp
 from twinward_ledger.stores import postings
 from twinward_ledger.stores.group_commit import GroupCommit
+from twinward_ledger.stores.tables import LOG_FILE
 
-SCHEMA_VERSION = 2
-APPLICATION_ID = 0x54574C47  # "TWLG"
 BUSY_TIMEOUT_S = 10.0
 _CHUNK_ROWS = 4096
 _ROWS_A_STATEMENT = 128
 _WAL_PAGES = 2000  # 8 MB: pages that many appends change are copied into the file once; little to read when reopening
 _TILE_LEVEL_SHIFT = 56  # a tile's key is level << 56 | index: one integer key keeps the table a plain B-tree
-
-_SCHEMA = """
-PRAGMA application_id = 1415007303;
-PRAGMA user_version = 2;
-CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL);
-INSERT INTO head VALUES (1, 0);
-CREATE TABLE leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
-CREATE TABLE bodies (idx INTEGER PRIMARY KEY, body BLOB NOT NULL, tags BLOB NOT NULL);
-CREATE TABLE postings (tag BLOB NOT NULL, first INTEGER NOT NULL, distances BLOB NOT NULL, PRIMARY KEY (tag, first))
- WITHOUT ROWID;
-CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
-CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
-"""
 
 
 class SqliteLogStore:
@@ -65,7 +50,6 @@ class SqliteLogStore:
         with _translated(self._path):
             self._reader = self._connect()
             self._writer = self._reader if read_only else self._connect()
-            self._prepare()
 
     # --- writing -------------------------------------------------------------------------------------------------
     def append(self, entries: Sequence[Entry]) -> range:
@@ -222,48 +206,15 @@ class SqliteLogStore:
 
     # --- plumbing ------------------------------------------------------------------------------------------------
     def _connect(self) -> sqlite3.Connection:
-        if not self._read_only:  # made here, so that nobody but the owner can ever read it
-            # A file that exists is SQLite's alone to open: closing a descriptor of it here would drop the locks that
-            # other connections of this process hold (sqlite.org/howtocorrupt.html, 2.2).
-            with suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        mode = "ro" if self._read_only else "rw"
-        connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S, mode=mode)
-        connection.execute("PRAGMA secure_delete = ON")
-        if not self._read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        if self._read_only:
+            connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S, mode="ro")
+            if stamp(connection) != (LOG_FILE.application_id, LOG_FILE.version):
+                connection.close()
+                raise LogUnavailable(f"{self._path.name} is not a log of version {LOG_FILE.version}")
+            return connection
+        connection = connect_raw(self._path, LOG_FILE, timeout_s=BUSY_TIMEOUT_S)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         return connection
-
-    def _prepare(self) -> None:
-        """Lay the schema into a new file; refuse another application's or a newer version's."""
-        if not self._read_only:
-            with self._transaction():
-                if not self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    for statement in _SCHEMA.strip().split(";\n"):
-                        self._writer.execute(statement)
-                elif self._version() == (APPLICATION_ID, 1):
-                    self._pack_tags()
-        if self._version() != (APPLICATION_ID, SCHEMA_VERSION):
-            self._reader.close()
-            self._writer.close()
-            raise LogUnavailable(f"{self._path.name} is not a log of version {SCHEMA_VERSION}")
-
-    def _version(self) -> tuple[int, int]:
-        """Application and schema, as the writer sees them."""
-        application = self._writer.execute("PRAGMA application_id").fetchone()[0]
-        return application, self._writer.execute("PRAGMA user_version").fetchone()[0]
-
-    def _pack_tags(self) -> None:
-        """Bring a log of version 1, which kept a row for every tag of every entry, up to date."""
-        rows = self._writer.execute("SELECT tag, idx FROM tags ORDER BY tag, idx").fetchall()
-        self._writer.execute(_SCHEMA[_SCHEMA.index("CREATE TABLE postings") :].partition(";")[0])
-        for tag, group in groupby(rows, key=itemgetter(0)):
-            packed = postings.of_tag(tag, [index for _, index in group])
-            self._writer.executemany("INSERT INTO postings VALUES (?, ?, ?)", packed)
-        self._writer.execute("DROP TABLE tags")
-        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -289,7 +240,7 @@ class SqliteLogStore:
         row: tuple[int, ...] = rows[0]
         return row
 
-    def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with _translated(self._path), self._read_lock:
             return self._reader.execute(sql, parameters).fetchall()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sqlalchemy import CheckConstraint, MetaData
+from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
+from sqlalchemy.event import listen
 from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import AsStored, Long, Name, Schema
+from twinward_ledger.storage import AsStored, Long, Name, Schema, table_of
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
@@ -214,6 +215,27 @@ class MapTag(MapFileBase, table=True):
     label: bytes = Field(sa_type=AsStored)
 
 
+# A log begins empty, and a head that is missing later is damage: so it is made with its table, and never again.
+def _begin_empty(table: Table, connection: Connection, **_: object) -> None:
+    connection.execute(insert(table).values(id=1, size=0))
+
+
+listen(table_of(LogHead), "after_create", _begin_empty)
+
+LOG_FILE: Final = Schema(
+    name="log",
+    application_id=0x54574C47,  # "TWLG"
+    version=2,
+    revisions=_MIGRATIONS / "log",
+    models=lambda: LogFileBase.metadata,
+)
+MAP_FILE: Final = Schema(
+    name="completeness",
+    application_id=0x54574D50,  # "TWMP"
+    version=1,
+    revisions=_MIGRATIONS / "completeness",
+    models=lambda: MapFileBase.metadata,
+)
 ANCHORS: Final = Schema(
     name="anchors",
     application_id=0x5457414A,  # "TWAJ"
