@@ -1,7 +1,8 @@
 """``python -m tests.checks.house``: the house in figures. How many files and rooms, how much they lean on each other.
 
-A room is a folder with Python files in it; an arrow is one room that imports from another; a circle is a set of files
-that import each other in a loop. Imports under ``TYPE_CHECKING`` count, for they are read as well.
+A room is what stands directly in the package: a folder, or a loose file. An arrow is one room that imports from
+another; a circle is a set of files that import each other in a loop. Imports under ``TYPE_CHECKING`` count: they are
+read as well.
 
 --walks     run five jobs on a real node, made for it, and print how many files and rooms of ``platform/twinward`` each
             one enters (a file is entered when one of its functions runs), with the files by room
@@ -70,11 +71,12 @@ def counts(folder: Path) -> dict[str, Any]:
         statements += len(found)
         edges[name] = {target for node in found for target in imported(node, modules)} - {name}
     lines = {name: source.count("\n") for name, source in sources.items()}
-    rooms = {name: str(path.parent) for name, path in modules.items()}
+    rooms = {name: name.split(".")[1] if "." in name else "" for name in modules}
     circles = [sorted(one) for one in loops(edges)]
     return {
         "files": len(modules),
-        "rooms": len({rooms[name] for name, count in lines.items() if count > 1}),
+        "folders": len({path.parent for path in modules.values()}),
+        "rooms": len({room for room in rooms.values() if room}),
         "arrows": len({(rooms[a], rooms[b]) for a, targets in edges.items() for b in targets if rooms[a] != rooms[b]}),
         "circles": len(circles),
         "lines": sum(lines.values()),
