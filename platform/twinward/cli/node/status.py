@@ -33,34 +33,44 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
             if problem is not None:
                 raise typer.Exit(problem.exit_code)
             return
-        log = shown["log"]
-        say(f"{shown['hospital']} ({shown['tenant']})")
-        say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
-        say(f"log       {log['size']} events, {log['signed']} signed")
-        say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
-        anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
-        say(f"anchored  {log['anchored']} events, {anchored}")
-        if log["waits"]:
-            say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
-        if log["journal"]["waiting"]:
-            say(f"journal   {log['journal']['waiting']} events of emergencies wait for the log")
-        for name in log["journal"]["evidence"]:
-            say(f"journal   altered: examine {name}, then take it away")
-        if log["journal"]["lost"]:
-            lost = log["journal"]["lost"]
-            say(f"journal   {lost} events of emergencies were cut off it: ask who could write that file")
-        for line in emergency_lines(node.emergencies.counts()):
-            say(f"emergency {line}")
-        for witness in shown["witnesses"]:
-            say(f"witness   {witness['say']}")
+        _print_own(shown, emergency_lines(node.emergencies.counts()))
         if problem is not None:
             raise problem
-        say(f"consortium {shown['consortium']['say']}")
-        for proposal in shown["consortium"]["proposals"]:
-            say(f"proposed  {proposal['say']}")
-        say(f"epoch     {shown['epoch']}")
-        for vendor in shown["vendors"]:
-            say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
+        _print_agreed(shown)
+
+
+def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
+    """What the node knows by itself."""
+    log = shown["log"]
+    say(f"{shown['hospital']} ({shown['tenant']})")
+    say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
+    say(f"log       {log['size']} events, {log['signed']} signed")
+    say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
+    anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
+    say(f"anchored  {log['anchored']} events, {anchored}")
+    if log["waits"]:
+        say(f"waiting   {log['pending']} events, since {log['waits']['since'][:16]}: {log['waits']['why']}")
+    if log["journal"]["waiting"]:
+        say(f"journal   {log['journal']['waiting']} events of emergencies wait for the log")
+    for name in log["journal"]["evidence"]:
+        say(f"journal   altered: examine {name}, then take it away")
+    if log["journal"]["lost"]:
+        lost = log["journal"]["lost"]
+        say(f"journal   {lost} events of emergencies were cut off it: ask who could write that file")
+    for line in emergencies:
+        say(f"emergency {line}")
+    for witness in shown["witnesses"]:
+        say(f"witness   {witness['say']}")
+
+
+def _print_agreed(shown: dict[str, Any]) -> None:
+    """What the contracts say."""
+    say(f"consortium {shown['consortium']['say']}")
+    for proposal in shown["consortium"]["proposals"]:
+        say(f"proposed  {proposal['say']}")
+    say(f"epoch     {shown['epoch']}")
+    for vendor in shown["vendors"]:
+        say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
 
 
 def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:

@@ -149,7 +149,7 @@ def query(
     with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
         if mode not in MODES:
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
-        from twinward.client import Mode, Question, VendorClient
+        from twinward.client import Mode, Question
         from twinward.client.multi import prepare_hospitals, send_hospitals
 
         given = question_values(values, feature or [])
@@ -158,16 +158,7 @@ def query(
         for url in urls:
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
-        keys: list[str] | list[None] = hospital_key or [None] * len(urls)
-        if len(keys) != len(urls):
-            raise BadInput("give one --hospital-key for each hospital, in their order, or none")
-        known = _known_file(known_hospitals)
-        clients = [
-            stack.enter_context(
-                VendorClient(url, token, plain_http=plain_http, hospital_key=key, known_hospitals=known)
-            )
-            for url, token, key in zip(urls, each, keys, strict=True)
-        ]
+        clients = _clients(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
         prepared = prepare_hospitals(clients, question)
         ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
         if not ready:
@@ -285,6 +276,28 @@ def _client(
     token, known = token_of(token_file, url, tokens), _known_file(known)
     with VendorClient(url, token, plain_http=plain_http, hospital_key=key, known_hospitals=known) as client:
         yield client
+
+
+def _clients(
+    stack: contextlib.ExitStack,
+    urls: list[str],
+    tokens: list[str],
+    keys: list[str] | None,
+    known_hospitals: Path | None,
+    *,
+    plain_http: bool,
+) -> list[VendorClient]:
+    """One for each hospital, closed with ``stack``. Raises ``BadInput`` where their keys are not one for each."""
+    from twinward.client import VendorClient
+
+    each: list[str] | list[None] = keys or [None] * len(urls)
+    if len(each) != len(urls):
+        raise BadInput("give one --hospital-key for each hospital, in their order, or none")
+    known = _known_file(known_hospitals)
+    return [
+        stack.enter_context(VendorClient(url, token, plain_http=plain_http, hospital_key=key, known_hospitals=known))
+        for url, token, key in zip(urls, tokens, each, strict=True)
+    ]
 
 
 def _known_file(named: Path | None) -> Path:
