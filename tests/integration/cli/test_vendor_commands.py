@@ -156,6 +156,7 @@ def test_records_are_fetched_opened_and_written(url: str, tmp_path: Path) -> Non
     asked = run("vendor", "query", url, "--mode", "gated", "--feature", "age=50", "--threshold", "1", "--yes")
     assert asked.exit_code == 0, asked.output
     fetch = ("vendor", "results", url, "--keys", str(keys), "--out", str(folder))
+    folder.mkdir()
     locked = ("--passphrase-file", str(passphrase))
     done = run(*fetch[:-1], str(folder / "labs"), "--category", "labs", *locked, "--json")
     assert done.exit_code == 0, done.output
