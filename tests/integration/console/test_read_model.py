@@ -43,7 +43,7 @@ def test_a_page_whose_navigation_fails_as_well_is_still_a_page(
     def broken() -> None:
         raise RuntimeError("Mrs Miller")
 
-    monkeypatch.setattr(console_house.node.emergencies, "standing", broken)
+    monkeypatch.setattr(console_house.node.emergencies, "counts", broken)
     answer = web.get("/console/verify")
     assert answer.status_code == 500
     assert re.search(r"reference [0-9a-f]{8}", answer.text)
