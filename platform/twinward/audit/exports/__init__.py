@@ -73,7 +73,7 @@ def _csv(document: AccessDocument, _printing: Printing) -> bytes:
 def _pdf(document: AccessDocument, printing: Printing) -> bytes:
     from twinward.audit.exports.pdf import as_pdf
 
-    return as_pdf(document, printing)
+    return as_pdf(document, printing.fonts, printing.told)
 
 
 def _fhir(document: AccessDocument, _printing: Printing) -> bytes:

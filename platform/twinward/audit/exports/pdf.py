@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from twinward.audit.events.wording import PURPOSES, deed
-from twinward.audit.exports import DEFAULT_PRINTING, Printing
 from twinward.audit.exports.document import AccessDocument, DocumentRow
 from twinward.audit.exports.pdf_layout import INK, QUIET, WARN, Cell, Page, PrintedTable
 from twinward.audit.exports.typeface import Typeface
@@ -16,21 +16,22 @@ _COLUMNS: Final = ("No.", "When (UTC)", "Who", "What, and why", "Decision")
 _WIDTHS_MM: Final = (12, 21, 31, 94, 20)
 
 
-def as_pdf(document: AccessDocument, printing: Printing = DEFAULT_PRINTING) -> bytes:
+def as_pdf(document: AccessDocument, fonts: Sequence[Path], told: Callable[[int], None]) -> bytes:
     """The report on A4 pages, "page x of y" at the foot of each.
 
     Args:
         document: what is printed.
-        printing: the fonts, and who watches.
+        fonts: files asked, in this order, for the characters that DejaVu lacks.
+        told: called after each row with how many are done.
 
     Raises:
         Unavailable: a font cannot be read.
     """
-    page = Page(document, Typeface(printing.fonts))
+    page = Page(document, Typeface(fonts))
     page.add_page()
     _head(page, document)
     _summary(page, document)
-    _table(page, document, printing.told)
+    _table(page, document, told)
     _how_to_check(page, document)
     return bytes(page.output() or b"")
 
