@@ -19,8 +19,7 @@ from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.edits import with_id, without_server_meta
 from twinward.fhir.json.strict_json import REQUEST_LIMITS
-from twinward.fhir.mapping.bundle import Entry, ParsedBundle, read_document
-from twinward.fhir.mapping.ids import Origin, OriginNames
+from twinward.fhir.mapping.bundle import Entry, ParsedBundle, Part, read_document
 from twinward.fhir.mapping.records import patient_imports
 from twinward.fhir.mapping.references import name_parts
 from twinward.fhir.preconditions import Moved, look_again, moved, require_standing
@@ -287,6 +286,21 @@ def _guard(asked: Preconditions, reference: str, found: int | None) -> Guard:
     return guard
 
 
+@dataclass(frozen=True, slots=True)
+class _OwnId:
+    """The ``Naming`` of a resource that stands alone: the id it came with, else a new one."""
+
+    clock: Clock
+
+    def name(self, part: Part) -> tuple[str, IfKept]:
+        """Either; what becomes of what is kept, the write says."""
+        return part.resource_id or uuid7(self.clock.now_ms()), IfKept.UPDATE
+
+    def foreign(self, _part: Part, _reference: str, /) -> str | None:
+        """It is said to this server, so it means what is kept here."""
+        return None
+
+
 def _one_resource(body: bytes, resource_type: str, clock: Clock) -> Entry:
     if resource_type == "Bundle":
         issue = Issue("not-supported", "Bundle", "a Bundle is not kept as one resource: its entries are")
@@ -294,7 +308,7 @@ def _one_resource(body: bytes, resource_type: str, clock: Clock) -> Entry:
     document = read_document(body, limits=REQUEST_LIMITS)
     if document.kind != "resource" or document.parts[0].resource_type != resource_type:
         raise InvalidResource(Issue("value", f"{resource_type}.resourceType", "is not the type of the address"))
-    return name_parts(document, OriginNames(Origin(), clock)).bundle.entries[0]
+    return name_parts(document, _OwnId(clock)).bundle.entries[0]
 
 
 def _import_of(entry: Entry, *, follows: int | None) -> PatientImport:
