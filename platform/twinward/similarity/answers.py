@@ -44,7 +44,7 @@ from twinward.protocol.terms import Mode
 from twinward.similarity.errors import SecretsUnreadable
 from twinward.similarity.interfaces import AnswerStore, QueryBudget
 from twinward.similarity.models import Told
-from twinward.similarity.rate_limit import Turns
+from twinward.similarity.rate_limit import QueryQueue
 from twinward.similarity.scoring.matrix import MatrixQuestion
 from twinward.similarity.service import Similarity
 
@@ -97,7 +97,7 @@ class AnsweredOnce:
         self._binding, self._signer = binding, signer
         self._budget = budget
         self._store = store
-        self._turns = Turns()
+        self._queue = QueryQueue()
 
     def answer(
         self, principal: Principal, kind: Kind, query: Query, make: Callable[[], Reply], again: Callable[[], None]
@@ -113,7 +113,7 @@ class AnsweredOnce:
             Unavailable: what is kept cannot be read or written: nothing is told.
         """
         query_id, digest = query.query_id or new_query_id(), query_digest(kind, query)
-        with self._turns.taken((principal.id, query_id)):
+        with self._queue.alone((principal.id, query_id)):
             kept = self._load(principal.id, query_id)
             if kept is not None and not secrets.compare_digest(kept.query, digest):
                 again()

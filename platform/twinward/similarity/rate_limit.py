@@ -19,7 +19,7 @@ from twinward.similarity.errors import TooFast
 
 WINDOW_MS = 60_000
 MOST_AT_ONCE = 8
-"""Requests of one query that have or await their turn."""
+"""Requests of one query that have or await their place."""
 
 
 class RateLimit:
@@ -71,40 +71,40 @@ class Pace:
 
 
 @dataclass(slots=True)
-class _Turn:
-    """``wanted`` is how many requests have or await it."""
+class _Place:
+    """``wanted`` is how many requests are at it or await it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     wanted: int = 0
 
 
-class Turns:
-    """Requests of one query take turns: whoever comes later finds the answer there, once there is one."""
+class QueryQueue:
+    """Requests of one query, one after the other: whoever comes later finds the answer there, once there is one."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._running: dict[tuple[str, str], _Turn] = {}
+        self._running: dict[tuple[str, str], _Place] = {}
 
     @contextmanager
-    def taken(self, query: tuple[str, str]) -> Iterator[None]:
+    def alone(self, query: tuple[str, str]) -> Iterator[None]:
         """Inside, nobody else is at this query (a vendor and its query's id). Each that waits holds a server's thread.
 
         Raises:
             Conflict: too many wait already.
         """
         with self._guard:
-            turn = self._running.setdefault(query, _Turn())
-            if turn.wanted >= MOST_AT_ONCE:
+            place = self._running.setdefault(query, _Place())
+            if place.wanted >= MOST_AT_ONCE:
                 raise Conflict(
                     "this query is being answered, and enough requests wait for it",
                     hint="wait for the answer; the same query sent again is not charged twice",
                 )
-            turn.wanted += 1
+            place.wanted += 1
         try:
-            with turn.lock:
+            with place.lock:
                 yield
         finally:
             with self._guard:
-                turn.wanted -= 1
-                if not turn.wanted:  # the last one: a lock that somebody waits for stays the one lock
+                place.wanted -= 1
+                if not place.wanted:  # the last one: a lock that somebody waits for stays the one lock
                     del self._running[query]

@@ -133,7 +133,7 @@ def test_requests_of_one_query_take_turns_also_when_the_first_ones_fail(house: H
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(40)))
     assert together == [1] * 40
-    assert house.answers.once._turns._running == {}
+    assert house.answers.once._queue._running == {}
 
 
 def test_few_requests_of_one_query_may_wait_and_others_are_turned_away_at_once(house: House) -> None:
