@@ -21,7 +21,7 @@ class Watch(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back its connection."""
+        """Give back its connection, as closing the database does too."""
         ...
 
 

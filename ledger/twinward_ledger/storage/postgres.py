@@ -46,6 +46,7 @@ class PostgresDatabase:
         self._schema = schema
         self._serial = serial
         self._closed = False
+        self._watches: list[ServerWatch] = []
         try:
             self.address = PostgresAddress(uri)
         except LogUnavailable as error:
@@ -91,7 +92,8 @@ class PostgresDatabase:
 
     def watch(self) -> ServerWatch:
         """A connection of its own that looks at the server's snapshots."""
-        return ServerWatch(self.address, self._schema)
+        self._watches.append(ServerWatch(self.address, self._schema))
+        return self._watches[-1]
 
     def forget_deleted(self) -> None:
         """Nothing: a server's files are out of reach from here. See the module's head."""
@@ -99,6 +101,8 @@ class PostgresDatabase:
     def close(self) -> None:
         """Give back every connection; nothing is read or written any more. Closing twice is harmless."""
         self._closed = True
+        for watch in self._watches:
+            watch.close()
         self._engine.dispose()
 
     def _open(self) -> Engine:
@@ -127,6 +131,7 @@ class ServerWatch:
         self._address, self._schema = address, schema
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
+        self._closed = False
 
     def version(self) -> tuple[object, object]:
         """The snapshot. A connection that broke since the last look is made anew."""
@@ -142,10 +147,13 @@ class ServerWatch:
     def close(self) -> None:
         """Give back the connection."""
         with self._lock:
+            self._closed = True
             if self._connection is not None:
                 self._connection.close()
 
     def _look(self) -> tuple[object, object]:
+        if self._closed:
+            raise self._schema.unavailable(f"{self._address} is closed", "")
         if self._connection is None or self._connection.closed:
             self._connection = self._address.connect()
         return str(self._address), self._connection.execute(_SNAPSHOT).fetchone()

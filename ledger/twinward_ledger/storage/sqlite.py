@@ -42,6 +42,7 @@ class SqliteFile:
         self.path = path
         self._schema = schema
         self._closed = False
+        self._watches: list[FileWatch] = []
         self._engine = _engine(path)
         try:
             self._prepare()
@@ -77,7 +78,8 @@ class SqliteFile:
 
     def watch(self) -> FileWatch:
         """A connection of its own: one that also wrote would not see its own commits."""
-        return FileWatch(self)
+        self._watches.append(FileWatch(self))
+        return self._watches[-1]
 
     def forget_deleted(self) -> None:
         """Write the file anew without its free space, and empty the write-ahead log: deleted rows lingered in both.
@@ -97,6 +99,8 @@ class SqliteFile:
     def close(self) -> None:
         """Give back every connection; nothing is read or written any more. Closing twice is harmless."""
         self._closed = True
+        for watch in self._watches:
+            watch.close()
         self._engine.dispose()
 
     def _open(self) -> Engine:

@@ -227,7 +227,6 @@ class VouchedStore:
 
     def close(self) -> None:
         """Give back the database."""
-        self._watch.close()
         self._database.close()
 
     # --- following the chain -----------------------------------------------------------------------------------------

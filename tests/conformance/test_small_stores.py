@@ -1,0 +1,242 @@
+"""Accounts, consents, anchors, witnesses' memories and states, answered rounds: the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from tests.postgres import Postgres
+from tests.unit.ledger.stores.test_witness_memory import FakeLog
+from tests.unit.test_vouched_store import Keys, Log
+from twinward.access.account_store import AccountRecord, AccountStore
+from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
+from twinward.access.tables import ACCOUNTS, CONSENTS
+from twinward.core.clock import FixedClock
+from twinward.core.errors import Conflict, StoreAltered, Unavailable
+from twinward.core.vocabulary import Role, TwinId
+from twinward.federation.aggregation.answered_rounds import ANSWERS, AnsweredRound, AnsweredRounds
+from twinward.federation.errors import RoundRefused
+from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.storage import Database, Schema, open_database
+from twinward_ledger.stores.anchor_journal import AnchorJournal, Trouble
+from twinward_ledger.stores.tables import ANCHORS, WITNESS_MEMORY, WITNESS_STATE
+from twinward_ledger.stores.witness_memory import Standing, WitnessMemory
+from twinward_ledger.stores.witness_state import WitnessState
+
+ANN = TwinId("ann")
+Open = Callable[[Schema], Database]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens a store's database as often as it is asked; on PostgreSQL all stores are in one."""
+    databases: list[Database] = []
+    shared = "" if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+
+    def open_it(schema: Schema) -> Database:
+        databases.append(open_database(shared or f"sqlite:{tmp_path / schema.name}.db", schema))
+        return databases[-1]
+
+    yield open_it
+    for one in databases:
+        one.close()
+
+
+def run(opened: Open, schema: Schema, in_file: str, on_server: str = "") -> None:
+    """What an intruder does to a database."""
+    database = opened(schema)
+    with database.writing() as connection:
+        connection.execute(text(in_file if database.is_own else on_server or in_file))
+
+
+def lee() -> AccountRecord:
+    return AccountRecord(id="lee", role=Role.CLINICIAN, name="Dr. Lee")
+
+
+def test_accounts_are_one_truth_in_every_process(opened: Open) -> None:
+    log = Log()
+    one, other = (AccountStore(opened(ACCOUNTS), Keys(), log) for _ in range(2))
+    one.add(lee(), lambda: None)
+    assert other.find("lee") == lee()
+    with pytest.raises(Conflict):
+        other.add(lee(), lambda: None)
+    other.change("lee", lambda found: found.model_copy(update={"disabled": True}), lambda _: None)
+    found = one.find("lee")
+    assert found is not None
+    assert found.disabled
+    assert [account.id for account in one.all()] == ["lee"]
+    assert (one.visit("lee", 7, 11), other.visit("lee", 8, 12)) == ((0, 0), (7, 11))
+    assert one.note_use("lee", 0, 20_000)
+    assert other.used() == {("lee", 0): 20_000}
+    assert (one.verify(), log.heads[-1].changes) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "on_server"),
+    [
+        ("UPDATE account_record SET record = replace(record, 'clinician', 'officer')", ""),
+        ("DELETE FROM account_record", ""),
+        ("DELETE FROM change WHERE seq = 2", "DELETE FROM account_change WHERE seq = 2"),
+        ("UPDATE change SET mac = x'00'", "UPDATE account_change SET mac = '\\x00'"),
+    ],
+    ids=["a row altered", "a row taken away", "turned back", "a change forged"],
+)
+def test_accounts_that_this_node_did_not_write_are_refused(opened: Open, in_file: str, on_server: str) -> None:
+    log = Log()
+    store = AccountStore(opened(ACCOUNTS), Keys(), log)
+    store.add(lee(), lambda: None)
+    store.change("lee", lambda found: found.model_copy(update={"unit": "icu"}), lambda _: None)
+    run(opened, ACCOUNTS, in_file, on_server)
+    for one in (store, AccountStore(opened(ACCOUNTS), Keys(), log)):
+        with pytest.raises(StoreAltered):
+            one.verify()
+
+
+def test_a_note_of_use_waits_for_nobody(opened: Open) -> None:
+    store, busy = AccountStore(opened(ACCOUNTS), Keys(), None), opened(ACCOUNTS)
+    with busy.writing():
+        assert not store.note_use("lee", 1, 20_000)
+    assert store.note_use("lee", 1, 20_001)
+
+
+def test_consents_are_in_force_at_once_and_vouched_for(opened: Open) -> None:
+    log, clock = Log(), FixedClock()
+    one, other = (ConsentStore(opened(CONSENTS), Keys(), clock, log) for _ in range(2))
+    assert other.current(ANN) == NO_CONSENT
+    moment = other.moment()
+    assert other.moment()[0] == moment[0]
+    one.put(ANN, (Provision(effect="permit"),))
+    assert other.current(ANN).version == 1
+    assert other.moment() != moment
+    other.put_many([(ANN, (Provision(effect="deny"),)), (TwinId("bob"), ())])
+    assert one.current(ANN).provisions == (Provision(effect="deny"),)
+    one.forget(ANN)
+    assert other.current(ANN) == NO_CONSENT
+    assert other.verify() == len(log.heads[-1:]) * log.heads[-1].changes == 4
+    run(opened, CONSENTS, "UPDATE consent SET sealed = x'00'", "UPDATE consent SET sealed = '\\x00'")
+    with pytest.raises(StoreAltered):
+        one.verify()
+
+
+def test_a_planted_consent_is_refused_by_a_store_that_is_open(opened: Open) -> None:
+    store = ConsentStore(opened(CONSENTS), Keys(), FixedClock(), Log())
+    store.put(TwinId("bob"), ())
+    assert store.current(ANN) == NO_CONSENT
+    run(
+        opened,
+        CONSENTS,
+        "INSERT INTO consent VALUES ('ann', 1, 0, x'00')",
+        "INSERT INTO consent VALUES ('ann', 1, 0, '\\x00')",
+    )
+    with pytest.raises(StoreAltered):
+        store.current(ANN)
+
+
+def test_what_is_known_of_witnesses_is_kept_and_vouched_for(opened: Open) -> None:
+    log = FakeLog()
+    one, other = (WitnessMemory(opened(WITNESS_MEMORY)) for _ in range(2))
+    for memory in (one, other):
+        memory.vouched_by(log)
+    one.note("north", Standing.GOOD, at_ms=1000, size=7)
+    other.note("north", Standing.LYING, at_ms=2000, reason="a wrong signature")
+    found = one.of("north")
+    assert (found.size, found.standing, found.since_ms, len(log.heads)) == (7, Standing.LYING, 2000, 1)
+    run(opened, WITNESS_MEMORY, "UPDATE witnesses SET size = 1")
+    assert other.all() == {}
+    assert "altered" in log.said[-1]
+
+
+def test_a_witness_keeps_what_it_cosigned_and_checks_one_at_a_time(opened: Open) -> None:
+    states = [WitnessState(opened(WITNESS_STATE)) for _ in range(3)]
+
+    def advance(number: int) -> bool:
+        state = states[number % 3]
+
+        def check() -> None:
+            newest = state.newest("log.example")
+            if newest is not None and newest[0] >= number:
+                raise ValueError("smaller")
+
+        try:
+            state.advance("log.example", number, b"note %d" % number, check)
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(advance, range(1, 31)))
+    assert done[-1]
+    assert states[0].newest("log.example") == (30, b"note 30")
+    kept = [number for number, was in enumerate(done, start=1) if was]
+    assert [states[1].at("log.example", number) for number in kept] == [(n, b"note %d" % n) for n in kept]
+    states[0].accept_time(7, b"contract", 99, 1)
+    assert (states[2].accepted_time(7, b"contract"), states[2].accepted_time(8, b"contract")) == (99, 0)
+
+
+def test_the_anchor_journal_keeps_its_notes(opened: Open) -> None:
+    one, other = AnchorJournal(opened(ANCHORS)), AnchorJournal(opened(ANCHORS))
+    assert (one.newest(), one.largest(), one.unconfirmed(), one.notes()) == (None, None, [], [])
+    one.note_problem("no gas", 5)
+    other.note_problem("still no gas", 9)
+    assert one.problem() == Trouble(5, "still no gas")
+    one.note_problem("", 10)
+    assert other.problem() is None
+    other.accept_clock(17, 1)
+    other.accept_time(18, 1)
+    assert (one.accepted_clock(), one.accepted_time(), one.taken_back()) == (17, 18, None)
+
+
+def test_a_round_is_answered_once_by_whatever_process(opened: Open) -> None:
+    stores = [AnsweredRounds(opened(ANSWERS)) for _ in range(4)]
+    study = bytes(range(32))
+
+    def keep(number: int) -> bool:
+        try:
+            stores[number].keep(study, AnsweredRound(1, b"asked", b"masked %d" % number))
+        except RoundRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(keep, range(4)))
+    assert done.count(True) == 1
+    newest = stores[3].newest(study)
+    assert newest is not None
+    assert newest.masked == b"masked %d" % done.index(True)
+
+
+CLOSED: dict[str, tuple[Schema, Callable[[Database], object], type[Exception]]] = {
+    "accounts": (ACCOUNTS, lambda place: AccountStore(place, Keys(), None).all(), Unavailable),
+    "consents": (CONSENTS, lambda place: ConsentStore(place, Keys(), FixedClock()).current(ANN), Unavailable),
+    "answers": (ANSWERS, lambda place: AnsweredRounds(place).newest(b""), Unavailable),
+    "anchors": (ANCHORS, lambda place: AnchorJournal(place).notes(), LogUnavailable),
+    "memory": (WITNESS_MEMORY, lambda place: WitnessMemory(place).all(), LogUnavailable),
+    "state": (WITNESS_STATE, lambda place: WitnessState(place).newest(""), LogUnavailable),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_closed_store_fails_in_its_own_words(opened: Open, name: str) -> None:
+    schema, use, error = CLOSED[name]
+    database = opened(schema)
+    use(database)
+    database.close()
+    with pytest.raises(error, match=r"closed|cannot be used"):
+        use(database)
+
+
+@pytest.mark.slow
+def test_a_server_that_restarts_costs_a_reconnection(postgres: Postgres) -> None:
+    uri = postgres.database()
+    store = ConsentStore(open_database(uri, CONSENTS), Keys(), FixedClock(), Log())
+    store.put(ANN, (Provision(effect="permit"),))
+    with psycopg.connect(postgres.uri("postgres"), autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    assert store.current(ANN).version == 1
+    assert store.put(ANN, ()).version == 2
+    store.close()
