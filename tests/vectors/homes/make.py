@@ -23,7 +23,7 @@ from twinward.access.interfaces import AccessRequest, Principal
 from twinward.client import VendorClient
 from twinward.config import Settings
 from twinward.demo.serving import served
-from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
+from twinward.federation.answered_rounds import AnsweredRound, AnsweredRounds
 from twinward.fhir.cohort import generate_cohort
 from twinward.node import SYSTEM, create_node
 from twinward.twins.models import DIRECTORY
