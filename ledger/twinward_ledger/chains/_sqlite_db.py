@@ -6,7 +6,6 @@ the index over its logs become durable together or not at all, whatever kills th
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,21 +16,14 @@ from eth.abc import AtomicWriteBatchAPI
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
 
-from twinward_ledger.storage import sqlite_files
+from twinward_ledger.chains._tables import CHAIN
+from twinward_ledger.storage.sqlite import connect_raw
 
 _BUSY_TIMEOUT_S = 10.0
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE IF NOT EXISTS logs (
-        block INTEGER NOT NULL, position INTEGER NOT NULL, address BLOB NOT NULL, topics BLOB NOT NULL,
-        topic BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (block, position)) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS logs_by_event ON logs (address, topic, block, position)",
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-)
 
 
 class SqliteDb(BaseAtomicDB):
-    """Keys and values in a file. Raises ``sqlite3.Error``; the chain above translates it.
+    """Keys and values in a file. Raises ``sqlite3.Error``, which the chain above translates.
 
     Usable from several threads, one at a time, and from several processes: a writer holds the file's write lock from
     reading the head to committing the block.
@@ -40,17 +32,8 @@ class SqliteDb(BaseAtomicDB):
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        # Rows, contracts' storage and the side files SQLite makes are for the node's own account.
-        previous = os.umask(0o077)
-        try:
-            self._connection = sqlite_files.connect(path, timeout_s=_BUSY_TIMEOUT_S)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-        finally:
-            os.umask(previous)
-        self._connection.execute("PRAGMA synchronous=FULL")
-        with self.transaction(write=True):
-            for statement in _SCHEMA:
-                self._connection.execute(statement)
+        # Rows and contracts' storage are for the node's own account; the side files SQLite makes are as the file is.
+        self._connection = connect_raw(path, CHAIN, timeout_s=_BUSY_TIMEOUT_S)
 
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[None]:

@@ -33,6 +33,7 @@ from twinward.node import Node, open_node
 from twinward.node.study_source import MEMORY_FILE
 from twinward.vault.models import Member
 from twinward.vault.storage.schemas import KEYRING, RECORDS
+from twinward_ledger.chains._tables import CHAIN
 from twinward_ledger.errors import LedgerError
 from twinward_ledger.storage import table_of
 from twinward_ledger.storage.sqlite import SqliteFile, stamp
@@ -142,6 +143,7 @@ def require_sealed(node: Node, told: dict[str, Any]) -> None:
 FILES = {
     "accounts.db": ACCOUNTS,
     "anchors.db": ANCHORS,
+    "chain.db": CHAIN,
     "consents.db": CONSENTS,
     "keyring.db": KEYRING,
     "log.completeness.db": MAP_FILE,

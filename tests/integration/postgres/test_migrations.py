@@ -22,14 +22,15 @@ from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING, RECORDS
+from twinward_ledger.chains._tables import CHAIN
 from twinward_ledger.storage import Schema, migrations, open_database
 from twinward_ledger.storage.sqlite import SqliteFile
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.tables import ANCHORS, LOG_FILE, MAP_FILE, WITNESS_MEMORY, WITNESS_STATE
 
 ON_BOTH = (RECORDS, KEYRING, ACCOUNTS, CONSENTS, ANSWERS, ANCHORS, WITNESS_MEMORY, WITNESS_STATE)
-IN_FILES = (LOG_FILE, MAP_FILE)
-"""On a server the log and its map have tables of their own, made for COPY: see ``twinward_ledger.stores.postgres``."""
+IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
+"""On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""
 KEPT_FOR_GOOD = (WITNESS_STATE, LOG_FILE)
 SCHEMAS = pytest.mark.parametrize("schema", [*ON_BOTH, *IN_FILES], ids=lambda schema: schema.name)
 BOTH = pytest.mark.parametrize("schema", ON_BOTH, ids=lambda schema: schema.name)
