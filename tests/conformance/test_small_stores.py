@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.postgres import Postgres
+from tests.unit.access.test_vouched_store import Keys, Log
 from tests.unit.ledger.stores.test_witness_memory import FakeLog
-from tests.unit.test_vouched_store import Keys, Log
 from twinward.access.account_store import AccountRecord, AccountStore
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
 from twinward.access.tables import ACCOUNTS, CONSENTS

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlmodel import SQLModel
@@ -72,9 +72,12 @@ class SqliteFile:
 
     def lay_missing(self) -> None:
         """Make anew, empty, what tables are missing."""
-        if not sqlite_files.is_read_only(self.path):
+        tables = self._schema.tables(server=False)
+        with self.reading() as connection:
+            there = set(inspect(connection).get_table_names())
+        if not tables.tables.keys() <= there and not sqlite_files.is_read_only(self.path):
             with self.writing() as connection:
-                self._schema.tables(server=False).create_all(connection)
+                tables.create_all(connection)
 
     def watch(self) -> FileWatch:
         """A connection of its own: one that also wrote would not see its own commits."""
