@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench conformity house sensitivity check slither docs pictures lock sbom clean
+.PHONY: help setup run serve test test-all bench conformity house sensitivity fmt check slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -65,6 +65,11 @@ house: $(READY)
 ## make sensitivity  recall and false alarms of recognising sensitive content, on the kept cases
 sensitivity: $(READY)
 	$(BIN)/python -m tests.checks.sensitivity
+
+## make fmt       put the code in order: what ruff mends of itself, imports, layout
+fmt: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 ## make check     lint, types, import direction, docs match help, contract artefacts fresh
 check: $(READY) contracts/node_modules/.ready

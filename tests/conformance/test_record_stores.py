@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.record_store_suite import RecordStoreConformance, row, tag
 from tests.postgres import Postgres
 from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.interfaces import RecordStore
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.sqlite_records import SqliteRecordStore
+from twinward.vault.testing.store_conformance import RecordStoreConformance, row, tag
 
 
 @pytest.mark.slow

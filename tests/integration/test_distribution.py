@@ -31,6 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "twinward/similarity/explainer/templates/explainer.html",
         "twinward_contracts/compiled/AccessAnchor.json",
         "twinward_ledger/testing/store_conformance.py",
+        "twinward/vault/testing/store_conformance.py",
         "twinward/py.typed",
         "twinward_crypto/py.typed",
     ],

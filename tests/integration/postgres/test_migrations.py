@@ -14,7 +14,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
-from tests.conformance.record_store_suite import row
 from tests.postgres import Postgres
 from twinward.access.tables import ACCOUNTS, CONSENTS
 from twinward.core.vocabulary import RecordId
@@ -22,6 +21,7 @@ from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING, RECORDS
+from twinward.vault.testing.store_conformance import row
 from twinward_ledger.chains._tables import CHAIN
 from twinward_ledger.storage import Schema, migrations, open_database
 from twinward_ledger.storage.sqlite import SqliteFile

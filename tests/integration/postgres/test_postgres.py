@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command_line import PROGRAM
-from tests.conformance.record_store_suite import row, tag
 from tests.integration.postgres.fixtures import House, build
 from tests.postgres import GUARDED, Postgres, running_postgres
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
@@ -25,6 +24,7 @@ from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, Vau
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING
+from twinward.vault.testing.store_conformance import row, tag
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.log.store import Entry

@@ -1,5 +1,6 @@
 """The suite every ``RecordStore`` passes. A store's test subclasses it and gives ``reopen``."""
 
+# ruff: noqa: S101, D102 - pytest tests that ship with the package; their names say what each holds
 from __future__ import annotations
 
 import threading
@@ -21,12 +22,14 @@ LABS, VITALS, NOTES = b"L" * 16, b"V" * 16, b"N" * 16
 
 
 def tag(name: str) -> bytes:
+    """A blind tag of a name, as a store sees it."""
     return sha256(name.encode()).digest()[:16]
 
 
 def row(
     name: str, version: int = 1, twin: TwinId = ANNA, category: bytes = LABS, tags: tuple[bytes, ...] = ()
 ) -> SealedRow:
+    """A row that a store cannot tell from a sealed one."""
     return SealedRow(
         record_id=RecordId(name),
         version=version,
@@ -42,6 +45,8 @@ def row(
 
 
 class RecordStoreConformance:
+    """What ``interfaces.RecordStore`` promises, as tests."""
+
     @pytest.fixture
     def reopen(self) -> Callable[[], RecordStore]:
         """Opens the same storage anew each time it is called."""
@@ -217,7 +222,7 @@ class RecordStoreConformance:
         stores[1].close()
         assert (len(won), len(lost)) == (1, 7)
         newest = store.latest(RecordId("a"))
-        assert newest is not None
+        assert isinstance(newest, SealedRow)
         assert newest.sealed == b"%d" % won[0]
         assert store.count() == 3
 
@@ -330,12 +335,12 @@ class RecordStoreConformance:
         )
         store.put([], [fresh, older])
         at = 1_767_225_600_000
-        right = sorted(
+        right: list[tuple[int, RecordId, int]] = sorted(
             [
-                *((at + version, ids[0], version) for version in (1, 2)),
-                (at + 2, ids[1], 1),
-                *((at + 2, f"{home[:-2]}{place:02x}", 1) for place in (0, 1)),
-                *((at + version, ids[2], version) for version in (1, 2, 3)),
+                *((at + version, RecordId(ids[0]), version) for version in (1, 2)),
+                (at + 2, RecordId(ids[1]), 1),
+                *((at + 2, RecordId(f"{home[:-2]}{place:02x}"), 1) for place in (0, 1)),
+                *((at + version, RecordId(ids[2]), version) for version in (1, 2, 3)),
             ],
             reverse=True,
         )

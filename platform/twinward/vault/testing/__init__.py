@@ -1,0 +1,1 @@
+"""For tests only: the suite that every record store must pass."""
