@@ -35,7 +35,6 @@ from twinward.core.private_files import UNFINISHED
 from twinward.node.home import LOCK_FILE
 from twinward.node.restored_home import MARK
 
-ROLES = ("records", "keyring", "log")
 ELSEWHERE = "elsewhere"
 KEYS = "keys"
 _PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
@@ -175,7 +174,7 @@ def _write(
 
 def _sources(settings: Settings) -> list[Source]:
     """Every database of the node, connected; records, keyring and log first. Then what waits for the log."""
-    uris = dict(zip(ROLES, (settings.records_uri, settings.keyring_uri, settings.log_uri), strict=True))
+    uris = settings.databases
     by_uri: dict[str, tuple[str, ...]] = {}
     for role, uri in uris.items():
         by_uri[uri] = (*by_uri.get(uri, ()), role)

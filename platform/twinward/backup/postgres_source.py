@@ -23,7 +23,12 @@ from twinward.core.errors import Unavailable
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 
-_WRITERS_TOUCH = {"records": ("record_head", "segment"), "keyring": ("wrapped_twin_key",), "log": ("log_head",)}
+_WRITERS_TOUCH = {
+    "records": ("record_head", "segment"),
+    "keyring": ("wrapped_twin_key",),
+    "log": ("log_head",),
+    "state": ("account_change", "consent_change", "anchors", "witnesses"),
+}
 _REVISIONS = "_schema_version"
 _TABLES = """
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)

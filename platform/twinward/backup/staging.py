@@ -108,11 +108,11 @@ def fill_servers(settings: Settings, tables: dict[str, list[tuple[Part, Path]]])
     uris = settings.databases
     for name, parts in tables.items():
         roles = [role for part, _ in parts for role in part.roles]
-        targets = {uris[role] for role in roles}
+        targets = {uris.get(role, "sqlite:") for role in roles}
         if len(targets) != 1 or next(iter(targets)).startswith("sqlite:"):
             raise BadInput(
                 f"{name[3:]} was in a PostgreSQL database: the settings must name one for it",
-                hint="set TWINWARD_RECORDS, TWINWARD_KEYRING, TWINWARD_LOG to empty databases",
+                hint="set TWINWARD_RECORDS, TWINWARD_KEYRING, TWINWARD_LOG (and TWINWARD_STATE) to empty databases",
             )
         uri = next(iter(targets))
         lay(uri, roles)

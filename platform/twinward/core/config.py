@@ -86,6 +86,12 @@ def _origin(url: str) -> str:
     return url.rstrip("/")
 
 
+def _server(uri: str) -> str:
+    if uri and not uri.startswith(("postgresql://", "postgres://")):
+        raise ValueError("it names a PostgreSQL database, or nothing: then these stores are files in the home")
+    return uri
+
+
 StoreUri = Annotated[str, AfterValidator(_without_password)]
 """``sqlite:PATH`` or ``postgresql://user@host/database``; empty for a file in ``home``. Never with a password."""
 
@@ -111,6 +117,8 @@ class Settings(BaseSettings):
     """Wrapped twin keys: on a server, best another one than the records'."""
     log: StoreUri = ""
     """The access log, one database for each hospital."""
+    state: Annotated[str, AfterValidator(_without_password), AfterValidator(_server)] = ""
+    """Accounts, consents, the anchor journal and what is known of witnesses: ``postgresql://…``, else in the home."""
     passphrase_file: Path | None = None
     """A file with the passphrase of the local key service; without one a key file protects it."""
     chain: str = ""
@@ -247,8 +255,13 @@ class Settings(BaseSettings):
 
     @property
     def databases(self) -> dict[str, str]:
-        """Where records, keyring and log are, by the setting that names each."""
-        return {"records": self.records_uri, "keyring": self.keyring_uri, "log": self.log_uri}
+        """Where records, keyring, log and what is on a server besides are, by the setting that names each."""
+        named = {"records": self.records_uri, "keyring": self.keyring_uri, "log": self.log_uri}
+        return {**named, "state": self.state} if self.state else named
+
+    def state_uri(self, file: str) -> str:
+        """Where a small store is: on the server that the settings name, or in a file of the home."""
+        return self.state or f"sqlite:{self.home / file}"
 
     @property
     def chain_uri(self) -> str:

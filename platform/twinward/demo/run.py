@@ -69,7 +69,12 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, DemoAccounts]:
     plan.require_sound()
     started = time.perf_counter()
     # The demo's hospital has decided in writing to offer the modes that leak more; a new node offers `gated` alone.
-    embedded = {"records": "", "keyring": "", "log": ""}  # the story searches these files, and tampers with a copy
+    embedded = {
+        "records": "",
+        "keyring": "",
+        "log": "",
+        "state": "",
+    }  # the story searches these files, and tampers with a copy
     node = create_node(Settings.load(plan.home, modes=ALL_MODES, **embedded))
     (plan.home / MARKER).touch()
     running = ExitStack()

@@ -92,7 +92,7 @@ def open_node(home: Path | None = None, *, clock: Clock | None = None) -> Iterat
 def join_as_peer(node: Node, name: str) -> Node:
     """The node of another member of an embedded consortium, on this machine: its own keys, vault and log."""
     home = home_of(node.settings, name)
-    own = ("keys", "log_key", "records", "keyring", "log")  # what those settings name is the node's own
+    own = ("keys", "log_key", "records", "keyring", "log", "state")  # what those settings name is the node's own
     update = {"home": home, "tenant": name, "hospital": name.title(), "passphrase_file": None, **dict.fromkeys(own, "")}
     settings = node.settings.model_copy(update=update)
     with translated():

@@ -128,9 +128,11 @@ class Node(Parts):
     @part
     def anchors(self) -> AnchorJournal:
         """What of the log was anchored, and what was on its way."""
+        from twinward_ledger.storage import open_database
         from twinward_ledger.stores.anchor_journal import AnchorJournal
+        from twinward_ledger.stores.tables import ANCHORS
 
-        made = AnchorJournal(self.settings.home / "anchors.db")
+        made = AnchorJournal(open_database(self.settings.state_uri("anchors.db"), ANCHORS))
         self.keep(made)
         return made
 
@@ -158,10 +160,12 @@ class Node(Parts):
         from twinward.audit.events.heads import WitnessVoucher
         from twinward_ledger.anchoring.anchorer import Anchorer
         from twinward_ledger.anchoring.contract import ChainAnchor
+        from twinward_ledger.storage import open_database
+        from twinward_ledger.stores.tables import WITNESS_MEMORY
         from twinward_ledger.stores.witness_memory import WitnessMemory
 
         links = self.links
-        memory = WitnessMemory(self.settings.home / "witnesses.db")
+        memory = WitnessMemory(open_database(self.settings.state_uri("witnesses.db"), WITNESS_MEMORY))
         made = Anchorer(
             self.log,
             links.witnesses,
@@ -233,10 +237,12 @@ class Node(Parts):
     def accounts(self) -> Accounts:
         """Who may sign in."""
         from twinward.access.accounts import Accounts, PasswordRules
+        from twinward.access.tables import ACCOUNTS
+        from twinward_ledger.storage import open_database
 
         settings = self.settings
         made = Accounts(
-            settings.home / ACCOUNTS_FILE,
+            open_database(settings.state_uri(ACCOUNTS_FILE), ACCOUNTS),
             self.clock,
             trail=self.audit,
             keys=self.keyring,
@@ -266,8 +272,11 @@ class Node(Parts):
     def consents(self) -> ConsentStore:
         """What patients allow."""
         from twinward.access.consent import ConsentStore
+        from twinward.access.tables import CONSENTS
+        from twinward_ledger.storage import open_database
 
-        made = ConsentStore(self.settings.home / CONSENTS_FILE, self.keyring, self.clock, self.heads)
+        database = open_database(self.settings.state_uri(CONSENTS_FILE), CONSENTS)
+        made = ConsentStore(database, self.keyring, self.clock, self.heads)
         self.keep(made)
         return made
 

@@ -30,7 +30,7 @@ from twinward_ledger.errors import ChainUnavailable
 
 MARK = "restored.json"
 """In a home that was restored and not put to work yet."""
-DATABASES = ("records", "keyring", "log")
+DATABASES = ("records", "keyring", "log", "state")
 """The settings that name a home's databases; an empty one is the file in the home."""
 _MAX_BYTES = 64 * 1024
 
@@ -85,6 +85,7 @@ class RestoredHome:
         try:
             with (home / MARK).open("rb") as file:
                 found = cls(**json.loads(file.read(_MAX_BYTES)))
+            found.databases.setdefault("state", "")  # an earlier release's mark: there it was in the home
             if found.databases.keys() != set(DATABASES):
                 raise ValueError("databases")
         except FileNotFoundError:

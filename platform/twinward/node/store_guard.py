@@ -21,7 +21,12 @@ from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.formats.leaf import LeafKind
 
 _SQLITE = "sqlite:"
-_CALLED = {"records": "database of sealed records", "keyring": "keyring", "log": "access log"}
+_CALLED = {
+    "records": "database of sealed records",
+    "keyring": "keyring",
+    "log": "access log",
+    "state": "database of accounts and consents",
+}
 _PLACE_IN_QUERY = frozenset({"host", "hostaddr", "port", "dbname", "service"})
 _HINT = (
     f"mount it, or name in {FILE_NAME} where it is; else restore the node from a backup: only `twinward node init` "
@@ -39,8 +44,8 @@ def require_named_in_home(settings: Settings) -> None:
     """
     written = Settings.written(settings.home)
     own = settings.model_copy(update={name: str(written.get(name, "")) for name in DATABASES}).databases
-    for name, uri in settings.databases.items():
-        if _place(uri) != _place(own[name]):
+    for name in DATABASES:
+        if _place(settings.databases.get(name, "")) != _place(own.get(name, "")):
             variable = f"TWINWARD_{name.upper()}"
             raise StoresNotOwn(
                 f"{variable} names another database than {settings.home / FILE_NAME} does",

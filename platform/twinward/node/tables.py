@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
+from twinward.access.tables import ACCOUNTS, CONSENTS
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.node.errors import translated
@@ -12,9 +13,15 @@ from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.completeness import open_map_store
+from twinward_ledger.stores.tables import ANCHORS, WITNESS_MEMORY
 
 _SQLITE = "sqlite:"
 LOG = "log"
+_SCHEMAS = {
+    RECORDS.name: (RECORDS,),
+    KEYRING.name: (KEYRING,),
+    "state": (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY),
+}
 
 
 def lay(uri: str, roles: Collection[str]) -> None:
@@ -22,11 +29,12 @@ def lay(uri: str, roles: Collection[str]) -> None:
 
     Args:
         uri: the database.
-        roles: which of records, keyring and log it holds.
+        roles: which of records, keyring, log and state it holds.
     """
     with translated():
-        for schema in (one for one in (RECORDS, KEYRING) if one.name in roles):
-            open_database(uri, schema).close()
+        for role, schemas in _SCHEMAS.items():
+            for schema in schemas if role in roles else ():
+                open_database(uri, schema).close()
         if LOG in roles:
             open_store(uri).close()
             open_map_store(uri).close()
@@ -39,8 +47,7 @@ def lay_all(settings: Settings, owner: str) -> Mapping[str, str]:
         BadInput: the settings name none, or one in a form in which the account cannot be told.
         Unavailable: a server does not answer, or the owner may not.
     """
-    named = {"records": settings.records_uri, "keyring": settings.keyring_uri, LOG: settings.log_uri}
-    servers = {role: _as(uri, owner) for role, uri in named.items() if not uri.startswith(_SQLITE)}
+    servers = {role: _as(uri, owner) for role, uri in settings.databases.items() if not uri.startswith(_SQLITE)}
     if not servers:
         raise BadInput(
             "the settings name no PostgreSQL database",

@@ -26,7 +26,7 @@ from twinward.core.vocabulary import Purpose
 from twinward.node import open_node
 
 pytestmark = pytest.mark.slow
-ROLES = ("records", "keyring", "log")
+ROLES = ("records", "keyring", "log", "state")
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["three databases", "one database"])

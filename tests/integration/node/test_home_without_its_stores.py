@@ -97,6 +97,19 @@ def test_what_a_shell_names_is_not_taken_for_the_homes_own(
     assert run("twin", "list", "--home", str(home)).exit_code == 0
 
 
+def test_accounts_and_consents_are_not_looked_for_where_a_shell_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = "postgresql://node@127.0.0.1:1/state?connect_timeout=1"
+    monkeypatch.setenv("TWINWARD_STATE", there)
+    told = refusal(home, "node", "status")
+    assert (told["kind"], "TWINWARD_STATE names another database" in told["message"]) == ("StoresNotOwn", True)
+    (home / FILE_NAME).write_text((home / FILE_NAME).read_text() + f'state = "{there}"\n')
+    assert "Connection refused" in refusal(home, "node", "status")["message"]
+    monkeypatch.setenv("TWINWARD_STATE", "")  # as if it were in the home
+    assert refusal(home, "node", "status")["kind"] == "StoresNotOwn"
+
+
 def test_the_account_alone_may_be_another_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / FILE_NAME).write_text(
         (home / FILE_NAME).read_text() + 'records = "postgresql://node@127.0.0.1:1/records"\n'

@@ -20,6 +20,7 @@ from twinward.core.errors import BadInput, Conflict, TwinwardError
 from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, TwinId
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
+from twinward.node.tables import lay
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
@@ -355,12 +356,12 @@ def sql_of_the_page() -> list[str]:
     """What the operator's page gives to type: making accounts and databases, then the grants in each of these."""
     page = (ROOT / "platform" / "docs" / "postgresql.md").read_text()
     blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     return blocks
 
 
 @needs_server
-def test_the_page_makes_a_node_in_three_databases_under_its_own_account(
+def test_the_page_makes_a_node_in_four_databases_under_its_own_account(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     making, *grants = sql_of_the_page()
@@ -369,7 +370,7 @@ def test_the_page_makes_a_node_in_three_databases_under_its_own_account(
         for statement in making.splitlines():
             if statement != "CREATE ROLE twinward_node LOGIN;":  # other tests made it
                 connection.execute(statement)  # type: ignore[call-overload]  # as above
-    databases = {"records": "records", "keyring": "keyring", "log": "access_log"}
+    databases = {"records": "records", "keyring": "keyring", "log": "access_log", "state": "state"}
     for name, database in databases.items():
         uri = postgres.uri(database).replace("twinward@", "twinward_node@")
         monkeypatch.setenv(f"TWINWARD_{name.upper()}", uri)
@@ -383,7 +384,7 @@ def test_the_page_makes_a_node_in_three_databases_under_its_own_account(
     done = CliRunner().invoke(PROGRAM, ["node", "init", "--home", str(home)])
     assert done.exit_code == 0, done.output
     settings = (home / "twinward.toml").read_text()
-    assert settings.count("twinward_node@") == 3
+    assert settings.count("twinward_node@") == 4
     assert "twinward_owner" not in settings
     with open_node(home) as node:
         node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(1, 1))
@@ -397,6 +398,7 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     open_record_store(uri).close()
     open_database(uri, KEYRING).close()
     open_store(uri).close()
+    lay(uri, ["state"])
     PostgresMapStore(uri).close()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(MAKE_NODE_ROLE)
@@ -429,6 +431,10 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
             "UPDATE sealed_record SET sealed = ''",
             "UPDATE segment SET sealed = ''",
             "DELETE FROM erasure",
+            "UPDATE account_change SET digest = ''",
+            "DELETE FROM consent_change",
+            "UPDATE consent SET sealed = ''",
+            "DELETE FROM account_record",
             "DELETE FROM shredded_twin",
             "UPDATE records_schema_version SET version_num = '0000'",
             "CREATE TABLE public.more (x int)",
@@ -442,7 +448,7 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
 def test_a_node_lives_with_no_more_than_the_pages_grants(postgres: Postgres, tmp_path: Path) -> None:
     """Imports, compaction, completeness maps, erasure and rotation, as the account that owns nothing."""
     uri, home = postgres.database(), tmp_path / "home"
-    create_node(Settings.load(home, records=uri, keyring=uri, log=uri)).close()
+    create_node(Settings.load(home, records=uri, keyring=uri, log=uri, state=uri)).close()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(MAKE_NODE_ROLE)
         connection.execute("".join(sql_of_the_page()[1:]))  # type: ignore[call-overload]  # as above
@@ -467,7 +473,7 @@ def test_a_node_lives_with_no_more_than_the_pages_grants(postgres: Postgres, tmp
 @needs_server
 def test_a_node_lives_on_postgres(postgres: Postgres, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    places = {name: postgres.database() for name in ("records", "keyring", "log")}
+    places = {name: postgres.database() for name in ("records", "keyring", "log", "state")}
     node = create_node(Settings.load(home, **places))
     receipts = node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(2, 1))
     assert node.audit.checkpoint_and_anchor().problem == ""
