@@ -16,17 +16,12 @@ from tests.command_line import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    "platform/THREAT_MODEL.md",
-    "GLOSSARY.md",
-    *(f"platform/docs/{page}.md" for page in ("index", "architecture", "commands", "officer", "studies")),
-    "platform/docs/similarity.md",
-    "platform/docs/imports.md",
-    "platform/docs/operations.md",
-    "platform/docs/keys.md",
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "GLOSSARY.md", "CHANGELOG.md", "platform/THREAT_MODEL.md"),
+    *("crypto/SPEC.md", "ledger/SPEC.md", "deploy/README.md"),
+    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "platform/docs").glob("**/*.md"))),
 )
+# Where a page's short path of a module (`api/http/guard.py`) may begin.
+PLACES = (ROOT, *(ROOT / root for root in ("platform", "ledger", "crypto", "contracts")), *ROOT.glob("*/twinward*/"))
 
 
 def problems(text: str, folder: Path) -> list[str]:
@@ -49,10 +44,27 @@ def problems(text: str, folder: Path) -> list[str]:
     for path in re.findall(r"`((?:tests|platform|ledger|contracts|crypto|deploy)/[\w./-]+)`", text):
         if not (ROOT / path).exists():
             found.append(f"path {path}: no such file or folder")
+    for path in re.findall(r"`([a-z_]\w*(?:/\w+)+\.py)`", text):
+        if not any((place / path).exists() for place in PLACES):
+            found.append(f"module {path}: no such file in any package")
+    for name in re.findall(r"`(twinward(?:_[a-z]+)?(?:\.[a-z_]+)+)`", text):
+        if not name.endswith((".toml", ".py")) and not _stands(name):
+            found.append(f"module {name}: no such module, nor a name in one")
     for path, name in re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", text):
         if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
             found.append(f"test {path}::{name}: no such test")
     return found
+
+
+def _stands(dotted: str) -> bool:
+    """Whether a module is there, or its parent says the last word of the name."""
+    parent, _, last = dotted.rpartition(".")
+    for name, word in ((dotted, ""), (parent, last)):
+        for root in PLACES:
+            for file in (root / f"{name.replace('.', '/')}.py", root / name.replace(".", "/") / "__init__.py"):
+                if file.exists() and re.search(rf"\b{word}\b", file.read_text(encoding="utf-8")):
+                    return True
+    return False
 
 
 def _code(text: str) -> str:
