@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench conformity house sensitivity fmt check slither docs pictures lock sbom clean
+.PHONY: help setup run serve test test-all bench conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -107,6 +107,17 @@ docs: .venv-docs/.ready
 	.venv-docs/bin/sphinx-build -q -W --keep-going -b html -c platform/docs . build/docs
 	@echo "open build/docs/platform/docs/index.html"
 
+# Cosmic Ray brings a click and an SQLAlchemy newer than the product's: an environment of its own.
+.venv-mutations/.ready: deploy/mutations-requirements.lock
+	$(PYTHON) -m venv .venv-mutations
+	.venv-mutations/bin/python $(INSTALL) $<
+	@touch $@
+
+## make mutations  change the security lines one by one: do the tests notice? -> build/mutations.json
+SECONDS ?= 240
+mutations: $(READY) .venv-mutations/.ready
+	.venv-mutations/bin/python -m tests.checks.mutations --seconds $(SECONDS) --json build/mutations.json
+
 ## make pictures  draw what is drawn from text: platform/docs/pictures/*.dot (needs Graphviz)
 pictures:
 	@command -v dot >/dev/null || { echo "make pictures needs Graphviz: apt-get install graphviz, or brew install graphviz" >&2; exit 2; }
@@ -127,4 +138,4 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .venv-slither .venv-tools .venv-docs build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

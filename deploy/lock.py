@@ -24,7 +24,7 @@ PRODUCT, TORCH, TORCH_CPU = (
     ROOT / f"{name}.lock" for name in ("requirements", "requirements-torch", "requirements-torch-cpu")
 )
 TOOLS: Final = (
-    *(ROOT / f"deploy/{name}-requirements" for name in ("uv", "tools", "docs")),
+    *(ROOT / f"deploy/{name}-requirements" for name in ("uv", "tools", "docs", "mutations")),
     ROOT / "contracts/tools/slither-requirements",
 )
 """Environments of their own: ``NAME.txt`` says what is wanted, ``NAME.lock`` which files."""

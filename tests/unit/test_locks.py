@@ -18,6 +18,7 @@ LOCKS = (
     *("requirements.lock", "requirements-torch.lock", "requirements-torch-cpu.lock"),
     *("contracts/tools/slither-requirements.lock", "deploy/tools-requirements.lock"),
     *("deploy/uv-requirements.lock", "deploy/docs-requirements.lock"),
+    "deploy/mutations-requirements.lock",
 )
 
 
@@ -75,7 +76,7 @@ def installs(target: str, *variables: str) -> list[str]:
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-@pytest.mark.parametrize("target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready"])
+@pytest.mark.parametrize("target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready", ".venv-mutations/.ready"])
 def test_whatever_make_installs_is_held_to_a_hash(target: str, installer: str) -> None:
     lines = installs(target, f"INSTALLER={installer}", "TORCH=pypi")
     assert any(f"-m {installer} " in line for line in lines)
