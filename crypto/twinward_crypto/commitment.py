@@ -17,7 +17,6 @@ from twinward_crypto.kdf import RandomBytes, length_prefixed, require_key
 
 LABEL = b"twinward/commitment/1"
 SALT_BYTES = 32
-COMMITMENT_BYTES = 32
 
 
 def new_salt(random: RandomBytes = os.urandom) -> bytes:

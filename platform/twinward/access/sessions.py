@@ -25,14 +25,15 @@ class Session:
     principal: Principal
     csrf: str
     expires_at_ms: int
-    must_change: bool = False
+    must_change: bool
 
 
 class Sessions:
     """Sessions by the digest of the id that a cookie carries: an id is kept nowhere."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, most: int = MOST_SESSIONS) -> None:
         self._clock = clock
+        self._most = most
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Session] = {}
 
@@ -43,7 +44,7 @@ class Sessions:
         session = Session(principal, secrets.token_urlsafe(16), now_ms + SESSION_LIFETIME_MS, must_change)
         with self._lock:
             self._sessions = {key: one for key, one in self._sessions.items() if now_ms < one.expires_at_ms}
-            while len(self._sessions) >= MOST_SESSIONS:
+            while len(self._sessions) >= self._most:
                 del self._sessions[next(iter(self._sessions))]
             self._sessions[digest_of(session_id)] = session
         return session_id

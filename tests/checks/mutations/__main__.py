@@ -160,7 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if time.monotonic() > ends:
                 return None
             tests = watched[mutant.path]
-            return nurseries.run(tests, SLOWER * took[tests] + THEN_SOME_S, mutant)[0] != 0
+            found = nurseries.run(tests, SLOWER * took[tests] + THEN_SOME_S, mutant)[0] != 0
+            if not found:
+                say(f"survived: {mutant.path}:{mutant.line} ({mutant.operator})\n{mutant.difference}\n")
+            return found
 
         for failure in filter(None, pool.map(as_it_is, sets)):
             say(failure)
@@ -229,14 +232,12 @@ def mutated(path: str, source: str, operator: str, occurrence: int) -> Mutant | 
 
 
 def told(mutants: Sequence[Mutant], results: Sequence[bool | None], file: Path | None) -> int:
-    """Print the figures and the survivors."""
+    """Print the figures, and keep the survivors."""
     say(f"{'':58}{'noticed':>9}{'survived':>9}{'no time':>9}")
     for path in dict.fromkeys(sorted(one.path for one in mutants)):
         mine = [result for one, result in zip(mutants, results, strict=True) if one.path == path]
         say(f"{path:58}{mine.count(True):>9}{mine.count(False):>9}{mine.count(None):>9}")
     survivors = [one for one, result in zip(mutants, results, strict=True) if result is False]
-    for one in sorted(survivors, key=lambda one: (one.path, one.line)):
-        say(f"\nsurvived: {one.path}:{one.line} ({one.operator})\n{one.difference}")
     ran = sum(result is not None for result in results)
     share = (ran - len(survivors)) / ran if ran else 0.0
     said = f"{ran} mutants ran, {ran - len(survivors)} noticed ({share:.0%}; at least {FLOOR:.0%})"

@@ -6,8 +6,16 @@ import pytest
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from twinward_crypto.disclosure import RecipientKey, RecipientSuite, generate_recipient_key, open_from, seal_to
-from twinward_crypto.errors import MalformedKey, OpenError
+from twinward_crypto.disclosure import (
+    RecipientKey,
+    RecipientSuite,
+    generate_recipient_key,
+    open_from,
+    public_part,
+    seal_to,
+)
+from twinward_crypto.envelope import MAX_PLAINTEXT_BYTES
+from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
 from twinward_crypto.kdf import length_prefixed
 
 OVERHEAD = {RecipientSuite.X25519: 49, RecipientSuite.MLKEM768_X25519: 1137}
@@ -23,6 +31,20 @@ def test_it_opens_for_the_recipient(recipient: RecipientKey) -> None:
         sealed = seal_to(recipient.public, plaintext, info=b"matches", aad=b"request-1")
         assert open_from(recipient.private, sealed, info=b"matches", aad=b"request-1") == plaintext
         assert len(sealed) == len(plaintext) + OVERHEAD[RecipientSuite(sealed[0])]
+
+
+def test_the_longest_plaintext_is_sealed_and_opened_and_a_longer_one_is_neither(recipient: RecipientKey) -> None:
+    longest = bytes(MAX_PLAINTEXT_BYTES)
+    sealed = seal_to(recipient.public, longest)
+    assert open_from(recipient.private, sealed) == longest
+    with pytest.raises(OpenError):
+        open_from(recipient.private, sealed + b"\0")
+    with pytest.raises(ParameterError, match="sealed at once"):
+        seal_to(recipient.public, longest + b"\0")
+
+
+def test_the_public_key_of_a_private_one(recipient: RecipientKey) -> None:
+    assert public_part(recipient.private) == recipient.public
 
 
 def test_two_sealings_differ(recipient: RecipientKey) -> None:

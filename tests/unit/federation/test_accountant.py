@@ -67,8 +67,9 @@ def test_a_plan_is_integers_rounded_up() -> None:
     assert plan.epsilon_after(0) == 0
     assert plan.epsilon_after(40) == pytest.approx(plan.epsilon, rel=1e-4)
     assert plan.epsilon_after(10) < plan.epsilon_after(20)
-    with pytest.raises(BadInput):
-        plan.epsilon_after(41)
+    for rounds in (-1, 41):
+        with pytest.raises(BadInput):
+            plan.epsilon_after(rounds)
 
 
 def test_spends_add_up_in_inverse_variance() -> None:
@@ -89,3 +90,17 @@ def test_what_has_no_meaning_is_refused(wrong: dict[str, float]) -> None:
         calibrate(**({"epsilon": 1.0, "delta": 1e-5, "rounds": 1} | wrong))
     with pytest.raises(BadInput):
         charged_epsilon(math.inf, 1, 1e-5)
+    with pytest.raises(BadInput):
+        charged_epsilon(0, 1, 1e-5)
+
+
+def test_the_widest_promise_is_calibrated_and_one_that_no_noise_keeps_is_not() -> None:
+    assert gaussian_epsilon(calibrate(50, 1e-5, 1), 1e-5) <= 50
+    with pytest.raises(BadInput, match="no noise"):
+        calibrate(1e-9, 1e-12, 1)
+
+
+def test_noise_that_promises_next_to_nothing_is_refused() -> None:
+    assert 128 < gaussian_epsilon(0.06, 1e-5) < 256
+    with pytest.raises(BadInput, match="too small"):
+        gaussian_epsilon(0.04, 1e-5)

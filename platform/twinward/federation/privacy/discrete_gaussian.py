@@ -40,7 +40,7 @@ def discrete_gaussian(size: int, variance: int, random_bytes: RandomBytes) -> ND
     """
     if not 1 <= variance <= _MAX_VARIANCE:
         raise BadInput("the noise variance must be an integer from 1 to 2^80")
-    bits = max(1, math.isqrt(variance).bit_length())
+    bits = math.isqrt(variance).bit_length()
     scale = 1 << bits  # any scale is exact; a power of two makes uniform draws exact too, and σ ≤ scale ≤ 2σ + 2
     centre = variance / scale
     accepted: list[NDArray[np.int64]] = []
