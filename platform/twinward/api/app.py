@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
@@ -23,10 +25,11 @@ from twinward.node import Node
 from twinward.node.readiness import Readiness, readiness_of
 
 
-def create_app(node: Node, *, listens: str = "") -> FastAPI:
+def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int, int], None] | None = None) -> FastAPI:
     """Every route of the node's API. The console is mounted on top of it by ``twinward.console.mount``.
 
-    ``listens``: the host that is listened on, a name the node may be called by.
+    ``listens``: the host that is listened on, a name the node may be called by. ``count`` is told of each request that
+    ended: its method, its route's template, its status, how many milliseconds it took.
     """
     app = FastAPI(
         title="Twinward",
@@ -38,7 +41,7 @@ def create_app(node: Node, *, listens: str = "") -> FastAPI:
     _add_domains(app, node)
     _add_probes(app, readiness_of(node))
     openapi.complete(app)
-    pipeline.install(app, node.clock, public_url=node.settings.public_url, listens=listens)
+    pipeline.install(app, node.clock, public_url=node.settings.public_url, listens=listens, count=count)
     return app
 
 

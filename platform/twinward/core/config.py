@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_origin)] = ""
     """Under which address clients reach this node, such as ``https://twinward.hospital.example``: links carry it, and
     a request for another name is refused. Needed behind a proxy."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where Prometheus finds figures of the served node; 0 serves none. Whoever reaches the address may read them."""
     max_connections: Annotated[int, Field(ge=4, le=65_536)] = 512
     """How many connections may be open at once; fewer where the process has too few file descriptors."""
     trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(max_length=64)] = ()

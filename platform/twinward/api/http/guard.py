@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -61,10 +61,17 @@ class Guard:
     """ASGI middleware around the whole app."""
 
     def __init__(
-        self, app: ASGIApp, *, clock: Clock, most_body_bytes: int = USUAL_BYTES, held: HeldBytes | None = None
+        self,
+        app: ASGIApp,
+        *,
+        clock: Clock,
+        count: Callable[[str, str, int, int], None] | None = None,
+        most_body_bytes: int = USUAL_BYTES,
+        held: HeldBytes | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
+        self._count = count
         self._most_body_bytes = most_body_bytes
         self._held = HeldBytes() if held is None else held
 
@@ -96,9 +103,12 @@ class Guard:
             body.let_go()
             # The route's template, not the path: paths carry ids of twins and patients.
             matched = scope.get("route")
-            route = getattr(matched, "path_format", None) or getattr(matched, "path", "unknown")
+            route = str(getattr(matched, "path_format", None) or getattr(matched, "path", "unknown"))
             said = HUNG_UP if body.cut_off else status
-            log.info("request", method=scope["method"], route=route, status=said, ms=self._clock.now_ms() - started_ms)
+            took_ms = self._clock.now_ms() - started_ms
+            log.info("request", method=scope["method"], route=route, status=said, ms=took_ms)
+            if self._count:
+                self._count(scope["method"], route, said, took_ms)
 
 
 class BodyRefused(HTTPException):

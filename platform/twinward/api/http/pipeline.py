@@ -48,7 +48,14 @@ _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 _WHOLE_SERVER = "*"
 
 
-def install(app: FastAPI, clock: Clock, *, public_url: str = "", listens: str = "") -> None:
+def install(
+    app: FastAPI,
+    clock: Clock,
+    *,
+    public_url: str = "",
+    listens: str = "",
+    count: Callable[[str, str, int, int], None] | None = None,
+) -> None:
     """Put the stages before the router, and the shape of refusals, onto an app whose routes are there.
 
     Args:
@@ -56,13 +63,14 @@ def install(app: FastAPI, clock: Clock, *, public_url: str = "", listens: str = 
         clock: of the request log.
         public_url: under which address the node is reached; empty where it does not know.
         listens: the host that is listened on, a name the node may be called by.
+        count: is told of each request that ended: method, route, status, milliseconds.
     """
     problems.install(app)
     # Each is put around those before it: the last one is passed first.
     app.add_middleware(Representation)
     app.add_middleware(Methods)
     app.add_middleware(PublicAddress, public_url=public_url, listens=listens)
-    app.add_middleware(Guard, clock=clock)
+    app.add_middleware(Guard, clock=clock, count=count)
 
 
 def caller_of(accounts: Accounts) -> Callable[..., Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from math import nan
+from typing import TYPE_CHECKING
 
 from twinward.api.app import create_app
 from twinward.api.http.pipeline import is_loopback
@@ -13,15 +16,25 @@ from twinward.cli.logs import configure_logs
 from twinward.cli.output import err, out
 from twinward.cli.server import listen, server_of, stopped_by_signals
 from twinward.console import mount
+from twinward.core.errors import TwinwardError
 from twinward.node import Node
 from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
 from twinward.node.home import Serving, moment, serving
+
+if TYPE_CHECKING:
+    from twinward.api.http.metrics import Metrics
 
 SUMMARY_EVERY_S = 60.0
 CHECK_EVERY_S = 3600.0
 """How long the whole log is left alone after it was checked, at least."""
 FOLLOW_UP_S = 10.0
 """How often emergencies are looked at; one that begins here is looked at once."""
+_FIGURES = {
+    "size": "Events in the access log.",
+    "signed_size": "Events under the newest checkpoint that this node signed.",
+    "anchored_size": "Events under the newest checkpoint that is anchored.",
+    "cosigned": "Witnesses that co-signed the newest checkpoint.",
+}
 FOLLOW_EVERY_S = 0.25
 """How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
 
@@ -38,8 +51,9 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         node.open_all()
         listener = listen(host, port)
         stack.callback(listener.close)
-        app = create_app(node, listens=host)
         settings = node.settings
+        metrics = stack.enter_context(_metrics(node)) if settings.metrics_port else None
+        app = create_app(node, listens=host, count=metrics.count if metrics else None)
         beyond = not is_loopback(host)
         mount(app, node, secure=beyond or settings.public_url.startswith("https:"))
         configure_logs(logging.INFO)
@@ -57,6 +71,26 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])
         server.run(sockets=[listener])
+
+
+@contextmanager
+def _metrics(node: Node) -> Iterator[Metrics]:
+    """Figures of this node, served beside it."""
+    from twinward.api.http.metrics import Metrics  # only where somebody scrapes
+
+    metrics = Metrics()
+    for name, says in _FIGURES.items():
+        metrics.gauge(f"log_{name}", says, partial(_figure, node, name))
+    with metrics.served(node.settings.metrics_host, node.settings.metrics_port):
+        yield metrics
+
+
+def _figure(node: Node, name: str) -> float:
+    """One of the log's figures, or NaN while it does not answer: an alert is set on that as well."""
+    try:
+        return float(getattr(node.audit.status(), name))
+    except TwinwardError:
+        return nan
 
 
 def _follow(node: Node, held: Serving) -> None:
