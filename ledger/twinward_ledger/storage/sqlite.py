@@ -42,6 +42,7 @@ class SqliteFile:
         self.path = path
         self._schema = schema
         self._closed = False
+        self._turn = threading.RLock()
         self._watches: list[FileWatch] = []
         self._engine = _engine(path)
         try:
@@ -58,9 +59,14 @@ class SqliteFile:
 
     @contextmanager
     def writing(self, *, wait: bool = True) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start: committed durably at the end, or not at all."""
+        """A transaction that holds the write lock from its start: committed durably at the end, or not at all.
+
+        Threads of one process take turns before any of them has a connection: what the one at work reads meanwhile
+        finds one, however many wait.
+        """
         with (
             translated(self.path, self._schema),
+            self._alone(wait=wait),
             self._open().connect().execution_options(**{_WRITING: wait}) as connection,
             connection.begin(),
         ):
@@ -105,6 +111,16 @@ class SqliteFile:
         for watch in self._watches:
             watch.close()
         self._engine.dispose()
+
+    @contextmanager
+    def _alone(self, *, wait: bool) -> Iterator[None]:
+        """Alone in writing, among this process's threads."""
+        if not (self._turn.acquire(timeout=BUSY_TIMEOUT_S) if wait else self._turn.acquire(blocking=False)):
+            raise self._schema.unavailable(f"{self.path} is being written to by another thread", "try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _open(self) -> Engine:
         if self._closed:
