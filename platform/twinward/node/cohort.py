@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 from twinward.access.interfaces import NODE, Principal
 from twinward.access.service import Access
@@ -13,9 +12,8 @@ from twinward.consortium.membership import Consortium
 from twinward.core.clock import Clock
 from twinward.core.config import Settings
 from twinward.core.private_files import write_private
-from twinward.core.vocabulary import TwinId
 from twinward.node.answer_files import SealedAnswers
-from twinward.node.departures import Departures, Moment
+from twinward.node.departures import INDEX_FOLDER, Departures, Moment
 from twinward.node.release_history import SealedHistory
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
 from twinward.protocol.terms import Mode, Terms, binding_of
@@ -25,7 +23,7 @@ from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import NoCohort
 from twinward.similarity.rate_limit import Pace
 from twinward.similarity.release.history import ReleaseHistory
-from twinward.similarity.scoring.placement import Scoring, forget_kept
+from twinward.similarity.scoring.placement import Scoring
 from twinward.similarity.service import Similarity
 from twinward.similarity.service_policy import PublicTerms, ServicePolicy
 from twinward.twins.read.cohorts import CohortReader, ExportReader
@@ -36,7 +34,6 @@ from twinward_crypto.errors import OpenError
 from twinward_crypto.homomorphic.parameters import Plan
 
 COHORT_FILE = "cohort.sealed"
-INDEX_FOLDER = "encrypted-indexes"
 
 
 class RunningCohort:
@@ -142,11 +139,6 @@ class RunningCohort:
         with self._lock:
             self._end()
 
-    def consents_set(self, twins: Sequence[TwinId]) -> None:
-        """Consents were set: whoever may not be in a cohort by them is in no index that is kept, from now on."""
-        if not all(map(self._departures.may_stay, twins)):
-            self.forget_indexes()
-
     def let_go(self) -> None:
         """Drop from memory who withdrew or was erased, in whatever process, also while nobody asks anything.
 
@@ -167,10 +159,6 @@ class RunningCohort:
             except NoCohort:
                 self._end()
             self._let_go = now
-
-    def forget_indexes(self) -> None:
-        """Delete the encrypted indexes that are kept between starts: somebody in them has to go."""
-        forget_kept(self._settings.home / INDEX_FOLDER)
 
     @property
     def _gated_plan(self) -> Plan:

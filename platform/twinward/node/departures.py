@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from twinward.access.consent import ConsentStore
 from twinward.access.interfaces import NODE, AccessControl, AccessRequest
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.vault.keys.keyring import Keyring
+
+INDEX_FOLDER = "encrypted-indexes"
+"""In a home: what of a cohort is kept between starts, encrypted."""
+
+
+def forget_indexes(home: Path) -> None:
+    """Delete them: somebody in them has to go."""
+    from twinward.similarity.scoring.placement import forget_kept
+
+    forget_kept(home / INDEX_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)

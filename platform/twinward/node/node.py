@@ -7,7 +7,7 @@ imports patients opens vault, access and audit, and nothing of the chain, the wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from twinward.core.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Role, TwinId
 from twinward.node.errors import translated
 from twinward.node.parts import Parts, part
 from twinward.node.restored_home import RestoredHome
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from twinward.erasure.service import Erasures
     from twinward.node.cohort import RunningCohort
     from twinward.node.consortium_links import ConsortiumLinks
+    from twinward.node.departures import Departures
     from twinward.similarity.service import Similarity
     from twinward.twins.service import Twins
     from twinward.vault.interfaces import RecordStore
@@ -332,7 +333,7 @@ class Node(Parts):
             emergencies=self.emergencies,
             role_of=lambda name: NODE.role if name == NODE.id else self.accounts.role_of(name),
             require_standing=self.accounts.require_standing,
-            consents_set=lambda twins: self.cohort.consents_set(twins),
+            consents_set=self._consents_set,
         )
 
     # Vault, twins, similarity
@@ -372,12 +373,17 @@ class Node(Parts):
         )
 
     @part
+    def departures(self) -> Departures:
+        """Who has to leave a cohort."""
+        from twinward.node.departures import Departures
+
+        return Departures(self.consents, self.keyring, self.access)
+
+    @part
     def cohort(self) -> RunningCohort:
         """The running epoch's cohort."""
         from twinward.node.cohort import RunningCohort
-        from twinward.node.departures import Departures
 
-        departures = Departures(self.consents, self.keyring, self.access)
         made = RunningCohort(
             self.settings,
             self.identity,
@@ -386,7 +392,7 @@ class Node(Parts):
             self.access,
             self.vault,
             self.clock,
-            departures,
+            self.departures,
             self.heads,
         )
         self.keep(made)
@@ -404,7 +410,7 @@ class Node(Parts):
             self.store,
             self.consents,
             self.clock,
-            departed=lambda: self.cohort.forget_indexes(),
+            departed=self._forget_indexes,
         )
 
     def similarity(self) -> Similarity:
@@ -468,6 +474,20 @@ class Node(Parts):
 
         with translated():
             self.log.append([heartbeat(self.clock.now_ms(), self.settings.heartbeat_s)])
+
+    def _consents_set(self, twins: Sequence[TwinId]) -> None:
+        """Whoever may not be in a cohort by them is in no index that is kept, from now on."""
+        if not all(map(self.departures.may_stay, twins)):
+            self._forget_indexes()
+
+    def _forget_indexes(self) -> None:
+        """Delete the encrypted indexes that are kept between starts: somebody in them has to go.
+
+        The running cohort is not asked for it: it stands on the chain, and a no must not wait for that.
+        """
+        from twinward.node.departures import forget_indexes
+
+        forget_indexes(self.settings.home)
 
     def _keep_evidence(self, split: SplitView) -> None:
         from twinward.consortium.witness.split_views import EVIDENCE_FOLDER, keep_evidence

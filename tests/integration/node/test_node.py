@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from twinward.core.errors import BadInput, Conflict, NotFound, TwinwardError, Un
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, join_as_peer, open_node
+from twinward.node.departures import INDEX_FOLDER
 from twinward.twins.models import ImportRecord, PatientImport
 from twinward.vault.errors import NotReleased
 
@@ -160,3 +162,25 @@ def test_a_second_node_in_the_same_home_is_refused(tmp_path: Path) -> None:
     create_node(Settings.load(tmp_path / "home")).close()
     with pytest.raises(Conflict):
         create_node(Settings.load(tmp_path / "home"))
+
+
+def test_a_no_waits_for_no_chain(tmp_path: Path) -> None:
+    """Who withdraws or is erased leaves the kept indexes at once, whatever the consortium's contracts do."""
+    home = tmp_path / "home"
+    with closing(create_node(Settings.load(home))) as node:
+        node.accounts.add_person(OFFICER, "correct horse battery")
+        records = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+        twins = [node.twins.ingest(records, one).twin for one in generate_cohort(2, 7)]
+    (home / "consortium.json").unlink()
+    for withdraws in (True, False):
+        (home / INDEX_FOLDER).mkdir(exist_ok=True)
+        kept = home / INDEX_FOLDER / "of-a-cohort.blocks"
+        kept.write_bytes(b"sealed")
+        with open_node(home) as node:
+            if withdraws:
+                officer = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
+                node.access.set_consent(officer, twins[0], (Provision(effect="deny"),))
+            else:
+                request = AccessRequest(OFFICER, Action.SHRED, Purpose.PATIENT_REQUEST, twins[1])
+                assert node.erasures.erase([request])
+        assert not kept.exists()
