@@ -145,3 +145,13 @@ def test_what_patches_make_in_one_bundle_is_bounded(known: TestClient, monkeypat
     assert send(known, "GET", "/Patient/p").headers["etag"] == 'W/"1"'
     many = [patch(f"Observation/{number}", put("/language", "en")) for number in range(MOST_READS + 1)]
     assert outcome(transact(known, *many))["code"] == "too-costly"
+
+
+def test_who_may_not_write_is_told_so_before_a_patch_is_looked_at(known: TestClient, hospital: Hospital) -> None:
+    for answer in batch(
+        known,
+        patch("Observation/o", binary={"data": "bm8gcGF0Y2g="}),
+        patch("Observation/o", put("/status", "amended", "replace")),
+        who="vendor",
+    ):
+        assert answer["response"]["status"].startswith("403")

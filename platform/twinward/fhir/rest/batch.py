@@ -14,6 +14,7 @@ import msgspec
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import TwinwardError
 from twinward.core.preconditions import Preconditions
+from twinward.core.vocabulary import Action
 from twinward.fhir.errors import InvalidResource, Issue, outcome_of
 from twinward.fhir.json.edits import MAX_URL_CHARS, local, rewrite
 from twinward.fhir.json.patch import patched
@@ -101,6 +102,7 @@ class Batch:
         return self._written(kept)
 
     def _patch(self, url: str, resource: bytes, asked: Preconditions, _: str) -> EntryResponse:
+        self.service.twins.require(self.context, Action.WRITE)  # before the patch is looked at
         self._given.require_room()
         operations = patch_in(decode(resource or b"{}", limits=REQUEST_LIMITS), "Bundle.entry.resource")
 
