@@ -224,12 +224,12 @@ class Audit:
     def _bring_in_what_waits(self) -> None:
         if self.journal is None:
             return
-        self._journal_waits, done = False, False  # before: what another thread keeps meanwhile sets it again
+        self._journal_waits = False  # before: what another thread keeps meanwhile sets it again
         try:
             self._replay(self.journal).bring_in()
-            done = True
-        finally:
-            self._journal_waits = self._journal_waits or not done
+        except BaseException:
+            self._journal_waits = True
+            raise
 
     def _replay(self, journal: BreakGlassJournal) -> JournalReplay:
         return JournalReplay(self.log, self.sealer, journal)
