@@ -117,6 +117,10 @@ def test_an_empty_log_has_a_checkpoint() -> None:
     assert Checkpoint.parse(Checkpoint("a", 0, EMPTY_ROOT).text()).size == 0
 
 
+def test_the_largest_log_has_a_checkpoint() -> None:
+    assert Checkpoint.parse(Checkpoint("a", 2**63 - 1, ROOT).text()).size == 2**63 - 1
+
+
 def test_extension_lines_of_others_are_kept() -> None:
     text = f"a\n7\n{base64.b64encode(ROOT).decode()}\nextension\n"
     assert Checkpoint.parse(text).text() == text
@@ -126,6 +130,13 @@ def test_a_cosignature_states_its_time() -> None:
     note = NOTE.with_signatures(cosign(NOTE.text, 1_679_315_147, WITNESS))
     assert verify_cosignature(note, WITNESS.cosigner_key) == 1_679_315_147
     assert open_checkpoint(note.encode(), SIGNER.key)[0] == CHECKPOINT
+
+
+def test_a_cosignatures_time_is_below_two_to_the_63() -> None:
+    last = NOTE.with_signatures(cosign(NOTE.text, 2**63 - 1, WITNESS))
+    assert verify_cosignature(last, WITNESS.cosigner_key) == 2**63 - 1
+    with pytest.raises(InvalidSignature, match="range"):
+        verify_cosignature(NOTE.with_signatures(cosign(NOTE.text, 2**63, WITNESS)), WITNESS.cosigner_key)
 
 
 def test_a_cosignature_is_bound_to_text_time_key_and_kind() -> None:

@@ -9,7 +9,15 @@ import pytest
 
 from twinward_crypto.errors import InvalidSignature, MalformedKey
 from twinward_ledger.errors import MalformedCheckpoint
-from twinward_ledger.formats.note import Algorithm, Note, NoteSigner, Signature, VerifierKey, verify_note
+from twinward_ledger.formats.note import (
+    MAX_SIGNATURES,
+    Algorithm,
+    Note,
+    NoteSigner,
+    Signature,
+    VerifierKey,
+    verify_note,
+)
 
 SIGNER = NoteSigner("log.example/one", bytes(range(32)))
 TEXT = "hello\nworld\n"
@@ -77,7 +85,9 @@ def test_every_flipped_byte_of_the_go_note_is_refused(shared_data: Path) -> None
         pytest.param(DATA.replace(b"log.example/one", "log\u2003one".encode()), id="Unicode space in the name"),
         pytest.param(DATA.replace(b"log.example/one ", b""), id="no name"),
         pytest.param(DATA[:-2] + b"!\n", id="not base64"),
-        pytest.param(f"{TEXT}\n— a AAAA\n".encode(), id="a key id and no signature"),
+        pytest.param(f"{TEXT}\n— a AAAA\n".encode(), id="less than a key id"),
+        pytest.param(f"{TEXT}\n— a AAAAAA==\n".encode(), id="a key id and no signature"),
+        pytest.param("x— a AAAAAAA=\n".encode(), id="a signature and no text"),
         pytest.param(f"{TEXT}\n— a AAAAAAB=\n".encode(), id="base64 that is not canonical"),
         pytest.param(b"x" * 300_000 + b"\n" + DATA, id="too long"),
         pytest.param(
@@ -132,7 +142,28 @@ def test_malformed_keys_are_refused(text: str) -> None:
         VerifierKey.parse(text)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "a\ud800b"])
+def test_the_longest_note_and_the_most_signatures_are_read_and_no_more() -> None:
+    lines = [f"— key{number} AAAAAAA=\n" for number in range(MAX_SIGNATURES + 1)]
+    assert MAX_SIGNATURES == 100
+    assert len(Note.parse(f"{TEXT}\n{''.join(lines[:-1])}".encode()).signatures) == MAX_SIGNATURES
+    with pytest.raises(MalformedCheckpoint, match="signatures"):
+        Note.parse(f"{TEXT}\n{''.join(lines)}".encode())
+    filler = "x" * (256 * 1024 - len(DATA) - 1) + "\n"
+    assert Note.parse(filler.encode() + DATA).text.endswith(TEXT)
+    with pytest.raises(MalformedCheckpoint, match="longer"):
+        Note.parse(b"x" + filler.encode() + DATA)
+
+
+def test_the_shortest_text_is_an_empty_line() -> None:
+    assert Note.parse("\n\n— a AAAAAAA=\n".encode()) == Note("\n", (Signature("a", bytes(4), b"\0"),))
+
+
+@pytest.mark.parametrize("name", ["!", "a\ud7ffb", "a\ue000b", "名"])
+def test_whatever_is_printed_makes_a_name(name: str) -> None:
+    assert Note.parse(Note(TEXT, (NoteSigner(name, bytes(32)).sign(TEXT),)).encode()).signatures[0].name == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "a\x01b", "a\ud800b"])
 def test_bad_names_and_seeds_make_no_signer(name: str) -> None:
     with pytest.raises(MalformedKey):
         NoteSigner(name, bytes(32))

@@ -121,6 +121,12 @@ W = f"witness a {KEYS['a']}\nwitness b {KEYS['b']}\n"
         (f"witness a {KEYS['a']} ftp://x\nquorum a", 1, "http"),
         (f"log {LOG.key} https://x extra\nquorum none", 1, "want"),
         ("levitate now\nquorum none", 1, "want"),
+        (f"witness a {KEYS['a']} https://x extra\nquorum a", 1, "want"),
+        ("log\nquorum none", 1, "want"),
+        ("witness a\nquorum a", 1, "want"),
+        (f"{W}quorum", 3, "want"),
+        ("quorum none\x7f\n", 1, "control"),
+        ("quorum none\x1f\n", 1, "control"),
         ("quorum none\r\n", 1, "control"),
         ("quorum\x0bnone\n", 1, "control"),
         ("#\n" * 3 + "quorum none none", 4, "want"),
@@ -132,6 +138,17 @@ def test_a_wrong_line_is_named(text: str, line: int, word: str) -> None:
     with pytest.raises(MalformedPolicy, match=word) as caught:
         QuorumPolicy.parse(text.encode())
     assert caught.value.line == line
+
+
+def test_the_longest_policy_and_the_most_statements_are_read_and_no_more() -> None:
+    said = "\nquorum none"
+    assert QuorumPolicy.parse(("#" * (64 * 1024 - len(said)) + said).encode()).quorum == "none"
+    seeds = (number.to_bytes(32, "big") for number in range(1, 257))
+    lines = [f"witness w{n} {NoteSigner('w', seed).cosigner_key}" for n, seed in enumerate(seeds)]
+    assert len(QuorumPolicy.parse("\n".join([*lines[:255], "quorum w0"]).encode()).witnesses) == 255
+    with pytest.raises(MalformedPolicy, match="statements") as caught:
+        QuorumPolicy.parse("\n".join([*lines, "quorum w0"]).encode())
+    assert caught.value.line == 257
 
 
 @given(st.binary(max_size=300))
