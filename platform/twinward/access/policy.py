@@ -47,7 +47,7 @@ class Facts:
             purpose=request.purpose.value,
             consent=consent.value,
             sensitive=bool(SENSITIVE & request.categories),
-            justified=bool(request.justification) and justification.is_sufficient(request.justification),
+            justified=justification.is_sufficient(request.justification),
             own=request.twin is not None and request.principal.id == f"patient:{request.twin}",
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
         )

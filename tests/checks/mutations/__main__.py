@@ -154,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             began = time.monotonic()
             code, output = nurseries.run(tests, TIMEOUT_S)
             took[tests] = time.monotonic() - began
+            say(f"{took[tests]:6.1f} s  {tests}")
             return "" if code == 0 else f"these fail on the code as it is: {tests}\n{output}"
 
         def noticed(mutant: Mutant) -> bool | None:
@@ -168,8 +169,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for failure in filter(None, pool.map(as_it_is, sets)):
             say(failure)
             return 1
-        for tests in sets:
-            say(f"{took[tests]:6.1f} s  {tests}")
         results = list(pool.map(noticed, mutants))
     return told(mutants, results, chosen.json)
 

@@ -9,14 +9,26 @@ CONSENT: Final = "tests/unit/access/test_consent.py tests/unit/access/test_conse
 ACCOUNTS: Final = "tests/unit/access/test_accounts.py tests/unit/access/test_account_events.py"
 SEALING: Final = "tests/unit/vault tests/integration/vault/test_vault.py"
 SEGMENTS: Final = "tests/unit/vault tests/integration/vault/test_segments.py"
-KEYS: Final = (
-    "tests/unit/vault/test_twin_keys.py tests/integration/vault/test_keyring.py tests/integration/vault/test_erasure.py"
+KEYS: Final = "tests/unit/vault/test_twin_keys.py tests/integration/vault/test_keyring.py"
+COMPLETE: Final = (
+    "tests/integration/audit/test_completeness.py"
+    " --deselect tests/integration/audit/test_completeness.py::"
+    "test_kill_9_while_publishing_leaves_a_map_that_is_the_logs"
 )
-COMPLETE: Final = "tests/integration/audit/test_completeness.py tests/integration/audit/test_exports.py"
+EMERGENCIES: Final = (
+    "tests/integration/node/test_emergencies.py"
+    " --deselect tests/integration/node/test_emergencies.py::"
+    "test_two_processes_at_once_open_no_more_than_one_and_each_end_is_logged_once"
+)
+MAP: Final = (
+    "tests/unit/ledger/completeness --deselect tests/unit/ledger/completeness/test_map.py::"
+    "test_every_map_is_the_textbook_one_and_proves_every_label"
+)
 FORMATS: Final = "tests/unit/ledger/formats"
-WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py tests/integration/witnesses/test_protocol.py"
+WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py"
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
-SUMS: Final = "tests/properties/federation/test_sums.py tests/adversarial/federation/test_curious_coordinator.py"
+RELEASE: Final = "tests/unit/similarity/test_release.py tests/properties/similarity/test_release_groups.py"
+SUMS: Final = "tests/unit/federation/test_dp_sum.py tests/properties/federation/test_sums.py"
 
 WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/permits.py": ACCESS,
@@ -28,7 +40,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/passwords.py": "tests/unit/access/test_passwords.py",
     "platform/twinward/access/sessions.py": "tests/unit/access/test_accounts.py",
     "platform/twinward/access/account_events.py": ACCOUNTS,
-    "platform/twinward/access/emergencies.py": "tests/integration/node/test_emergencies.py",
+    "platform/twinward/access/emergencies.py": EMERGENCIES,
     "platform/twinward/vault/records/sealer.py": SEALING,
     "platform/twinward/vault/segments/sealer.py": SEGMENTS,
     "platform/twinward/vault/segments/payload.py": "tests/unit/vault/test_payloads.py",
@@ -36,22 +48,22 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/vault/keys/twin_keys.py": KEYS,
     "platform/twinward/vault/keys/wrapped_keys.py": KEYS,
     "platform/twinward/vault/keys/rotation.py": KEYS,
-    "platform/twinward/audit/proofs/verification.py": "tests/integration/audit/test_audit_trail.py " + COMPLETE,
+    "platform/twinward/audit/proofs/verification.py": "tests/integration/audit/test_audit_trail.py",
     "platform/twinward/audit/proofs/completeness.py": COMPLETE,
     "platform/twinward/audit/proofs/trust.py": "tests/unit/audit/proofs/test_trust.py",
     "platform/twinward/federation/privacy/accountant.py": "tests/unit/federation/test_accountant.py",
     "platform/twinward/federation/privacy/discrete_gaussian.py": "tests/unit/federation/test_discrete_gaussian.py",
     "platform/twinward/federation/privacy/dp_sum.py": SUMS,
     "platform/twinward/federation/aggregation/secure_aggregation.py": f"{MASKS} {SUMS}",
-    "platform/twinward/similarity/release/policy.py": "tests/unit/similarity/test_release.py",
-    "platform/twinward/similarity/release/history.py": "tests/unit/similarity/test_similarity_parts.py",
+    "platform/twinward/similarity/release/policy.py": RELEASE,
+    "platform/twinward/similarity/release/history.py": "tests/unit/similarity/test_release_history.py",
     "crypto/twinward_crypto/envelope.py": "tests/unit/crypto_core/test_envelope.py",
     "crypto/twinward_crypto/hierarchy.py": "tests/unit/crypto_core/test_hierarchy.py",
     "crypto/twinward_crypto/secret_sharing.py": "tests/unit/crypto_core/test_secret_sharing.py",
     "crypto/twinward_crypto/disclosure.py": "tests/unit/crypto_core/test_disclosure.py",
     "crypto/twinward_crypto/commitment.py": "tests/unit/crypto_core/test_tags_and_commitments.py",
     "ledger/twinward_ledger/merkle.py": "tests/unit/ledger/test_merkle.py",
-    "ledger/twinward_ledger/completeness/tree.py": "tests/unit/ledger/completeness",
+    "ledger/twinward_ledger/completeness/tree.py": MAP,
     "ledger/twinward_ledger/proofs/verifier.py": "tests/integration/ledger/test_anchor.py",
     "ledger/twinward_ledger/proofs/bundle.py": "tests/integration/ledger/test_anchor.py",
     "ledger/twinward_ledger/proofs/report_verifier.py": COMPLETE,

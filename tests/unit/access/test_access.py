@@ -407,6 +407,17 @@ def test_an_altered_consent_fails_closed(house: House) -> None:
             ConsentStore(house.path, house.keys, house.clock).current(twin)
 
 
+def test_all_consents_are_held_against_what_was_set_and_forgotten(house: House) -> None:
+    context = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
+    house.access.set_consents(context, [(ANN, (SIMILARITY_YES,)), (BEN, (SIMILARITY_YES,))])
+    house.access.set_consent(context, ANN, ())
+    house.consents.forget(BEN)
+    assert house.consents.verify() == 4
+    tamper(house.path, "DELETE FROM consent WHERE version = 1")
+    with pytest.raises(StoreAltered, match="rows are missing"):
+        house.consents.verify()
+
+
 def test_a_shredded_twins_consent_is_gone(house: House) -> None:
     house.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (SIMILARITY_YES,))
     house.keys.shredded.add(ANN)

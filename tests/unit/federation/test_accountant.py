@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy import integrate, stats
 
-from tests.integration.federation.kit import HOSPITALS
+from tests.integration.federation.kit import HOSPITALS, reserved
 from twinward.core.errors import BadInput
+from twinward.federation.errors import NotPaid
 from twinward.federation.privacy.accountant import (
     calibrate,
     charged_epsilon,
+    cost_of,
     gaussian_delta,
     gaussian_epsilon,
     plan_for,
+    require_paid,
     spent_epsilon,
 )
 from twinward.federation.study import StudyProtocol
@@ -104,3 +108,25 @@ def test_noise_that_promises_next_to_nothing_is_refused() -> None:
     assert 128 < gaussian_epsilon(0.06, 1e-5) < 256
     with pytest.raises(BadInput, match="too small"):
         gaussian_epsilon(0.04, 1e-5)
+
+
+def test_only_a_live_reservation_of_the_very_study_that_covers_its_cost_pays_for_it() -> None:
+    study = StudyProtocol.for_dp_var("s", HOSPITALS)
+    enough = reserved(study.fingerprint(), cost_of(study))
+    for hospital in HOSPITALS:
+        assert require_paid(study, hospital, enough) is enough
+    more = replace(enough, micros=enough.micros + 1)
+    assert require_paid(study, "east", more) is more
+    for found, why in (
+        (None, "no reservation"),
+        (replace(enough, study=bytes(32)), "another study"),
+        (replace(enough, cohort=bytes(32)), "another study or cohort"),
+        (replace(enough, live=False), "settled"),
+        (replace(enough, hospitals=frozenset(list(enough.hospitals)[:2])), "exactly"),
+        (replace(enough, hospitals=enough.hospitals | {bytes(32)}), "exactly"),
+        (replace(enough, micros=enough.micros - 1), "it costs"),
+    ):
+        with pytest.raises(NotPaid, match=why):
+            require_paid(study, "east", found)
+    with pytest.raises(NotPaid, match="exactly"):
+        require_paid(study, "west", enough)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.similarity.fixtures import EPOCH, VENDOR, YES, House, MemoryHistory, schema_of
+from tests.integration.similarity.fixtures import EPOCH, VENDOR, YES, House, schema_of
 from tests.unit.similarity.signed import signed_answer, signed_terms
 from twinward.client import AnswerMalformed, HospitalRefused, Question, Threshold, VendorClient, VendorKeys
 from twinward.core.clock import FixedClock
@@ -25,9 +25,8 @@ from twinward.protocol.messages import GatedQuery, MatrixSearch, RecordsReply, R
 from twinward.protocol.proofs import Kind
 from twinward.protocol.sealed_records import sealing_context
 from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.errors import QueryMalformed, QueryRefused, SecretsUnreadable, TooFast
+from twinward.similarity.errors import QueryMalformed, QueryRefused, TooFast
 from twinward.similarity.rate_limit import Pace, RateLimit
-from twinward.similarity.release.history import ReleaseHistory
 from twinward_crypto.disclosure import seal_to
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
 from twinward_crypto.padding import pad
@@ -105,28 +104,6 @@ class TestPace:
 
 class TestBook:
     GROUPS = frozenset({frozenset({TwinId("a"), TwinId("b")}), frozenset({TwinId("c")})})
-
-    def test_what_is_written_is_read_by_the_next_process(self) -> None:
-        drawer = MemoryHistory()
-        ReleaseHistory(7, drawer).write("acme", self.GROUPS)
-        again = ReleaseHistory(7, drawer)
-        assert again.told("acme") == self.GROUPS
-        assert again.told("globex") == frozenset()
-
-    def test_what_was_told_holds_in_later_epochs(self) -> None:
-        drawer = MemoryHistory()
-        ReleaseHistory(7, drawer).write("acme", self.GROUPS)
-        later = ReleaseHistory(8, drawer)
-        assert later.told("acme") == self.GROUPS
-        later.write("globex", self.GROUPS)
-        assert ReleaseHistory(9, drawer).told("acme") == self.GROUPS
-
-    @pytest.mark.parametrize("content", [b"", b"{}", b"[", b'{"epoch": 1, "told": {"a": [1]}}', b'{"epoch": 1}'])
-    def test_what_does_not_parse_fails_closed(self, content: bytes) -> None:
-        drawer = MemoryHistory()
-        drawer.content = content
-        with pytest.raises(SecretsUnreadable):
-            ReleaseHistory(1, drawer)
 
     def test_nothing_is_told_that_could_not_be_written(self, tmp_path: Path) -> None:
         house = House(tmp_path, SCHEMA, ROWS, modes=(Mode.MATRIX,))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinward.vault.errors import MalformedRecord, RecordDamaged
-from twinward.vault.interfaces import MAX_REFERENCE_BYTES, MAX_REFERENCES
+from twinward.vault.interfaces import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES
 from twinward.vault.records.sealer import Payload
 from twinward.vault.segments.payload import Inside, joined, members, pack, unpack
 
@@ -76,6 +76,24 @@ def test_a_segment_comes_back_member_by_member() -> None:
     assert [(one.content, one.committed_at_ms, one.previous_hash, one.hash) for one in found] == [
         (content, 5, b"", b"") for content in (b"1", b"2", b"3")
     ]
+
+
+def test_the_largest_segment_is_written_and_read_and_no_larger_one() -> None:
+    most = 48 * 1024 * 1024
+    most = 48 * 1024 * 1024
+    columns = {"kinds": bytes(2), "references": ["a", "b"]}
+    whole, rest = bytes(MAX_CONTENT_BYTES), bytes(most - MAX_CONTENT_BYTES)
+    beside = len(msgspec.msgpack.encode(inside(contents=[whole, rest], **columns))) - most
+    largest = inside(contents=[whole, rest[beside:]], **columns)
+    assert len(msgspec.msgpack.encode(largest)) == most
+    assert unpack(pack(largest), 2) == largest
+    with pytest.raises(MalformedRecord, match="a segment holds"):
+        pack(inside(contents=[whole, rest[beside - 1 :]], **columns))
+    with pytest.raises(MalformedRecord, match="a record holds"):
+        pack(inside(contents=[whole + b"x"] * 3))
+    above = zstandard.ZstdCompressor().compress(bytes(most + 1))
+    with pytest.raises(RecordDamaged):
+        unpack(above, 1)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def test_it_reads_back_as_it_was_written() -> None:
         ("quorum", 0),
         ("bls_keys", ["00"]),
         ("contract", "zz"),
+        ("witnesses", ["w"] * 65),
+        ("quorum", 65),
+        ("bls_keys", ["0" * 96] * 65),
+        ("bls_keys", ["0" * 95]),
+        ("contract", "0" * 41),
         ("another", 1),
     ],
 )
@@ -35,6 +40,12 @@ def test_the_field_that_is_wrong_is_named(field: str, value: object) -> None:
     raw = json.dumps(json.loads(TRUST.model_dump_json()) | {field: value}).encode()
     with pytest.raises(BadInput, match=field):
         Trust.parse(raw)
+
+
+def test_as_many_witnesses_are_named_as_a_policy_takes() -> None:
+    most = {"witnesses": [str(WITNESS)] * 64, "quorum": 64, "bls_keys": ["0" * 96] * 64}
+    read = Trust.parse(json.dumps(json.loads(TRUST.model_dump_json()) | most).encode())
+    assert (len(read.witnesses), read.quorum, len(read.bls_keys)) == (64, 64, 64)
 
 
 def test_what_is_no_key_is_no_policy() -> None:
