@@ -1,4 +1,4 @@
-"""README against reality: every `make` target, `twinward` command, option and linked file it names must exist.
+"""Pages against reality: what pages name (`make` targets, commands, options, files) must exist.
 
 Run as ``python -m tests.checks.readme``; prints what does not hold and exits with 1.
 """
@@ -42,10 +42,10 @@ def problems(text: str, folder: Path) -> list[str]:
         if "://" not in target and not (folder / target).exists():
             found.append(f"link {target}: no such file")
     for path in re.findall(r"`((?:tests|platform|ledger|contracts|crypto|deploy)/[\w./-]+)`", text):
-        if not (ROOT / path).exists():
+        if not _is_there(path):
             found.append(f"path {path}: no such file or folder")
     for path in re.findall(r"`([a-z_]\w*(?:/\w+)+\.py)`", text):
-        if not any((place / path).exists() for place in PLACES):
+        if not _is_there(path):
             found.append(f"module {path}: no such file in any package")
     for name in re.findall(r"`(twinward(?:_[a-z]+)?(?:\.[a-z_]+)+)`", text):
         if not name.endswith((".toml", ".py")) and not _stands(name):
@@ -54,6 +54,12 @@ def problems(text: str, folder: Path) -> list[str]:
         if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
             found.append(f"test {path}::{name}: no such test")
     return found
+
+
+def _is_there(path: str) -> bool:
+    """A file or folder, from the root or from a package; of a file that is to be made, called NAME, its folder."""
+    path = path.rpartition("/")[0] if "NAME" in path else path
+    return any((place / path).exists() for place in PLACES)
 
 
 def _stands(dotted: str) -> bool:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.key_services import SERVICES
+from tests.tools import ROOT
 from twinward_crypto.errors import KeyDestroyed, KeyNotFound, KeyProviderError, ProviderLocked, UnknownProvider
 from twinward_crypto.keys import KekId, KeyProvider, TenantId
-from twinward_crypto.providers import open_provider
+from twinward_crypto.providers import _SCHEMES, _USAGE, open_provider
 from twinward_crypto.providers._keystore_file import Argon2Cost, write_atomically
 from twinward_crypto.providers.local import LocalKeyProvider
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
@@ -43,6 +45,12 @@ class TestLocalHybridProvider(KeyProviderConformance):
     @pytest.fixture
     def provider(self, tmp_path: Path) -> KeyProvider:
         return open_provider(f"local-hybrid:{tmp_path / 'keys'}", make=True)
+
+
+def test_every_scheme_is_named_in_the_refusal_and_has_a_drill_and_a_page() -> None:
+    assert set(_SCHEMES) == set(_USAGE) == set(SERVICES)
+    page = (ROOT / "platform/docs/keys.md").read_text(encoding="utf-8")
+    assert [scheme for scheme in _SCHEMES if f"| `{scheme}:" not in page] == []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from twinward.core.vocabulary import RecordId
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.interfaces import RecordStore
 from twinward.vault.storage.postgres_records import PostgresRecordStore
+from twinward.vault.storage.record_store import _OPENERS
 from twinward.vault.storage.sqlite_records import SqliteRecordStore
 from twinward.vault.testing.store_conformance import RecordStoreConformance, row, tag
 
@@ -28,6 +29,10 @@ class TestSqliteStore(RecordStoreConformance):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Callable[[], RecordStore]:
         return lambda: SqliteRecordStore(tmp_path / "data" / "records.db")
+
+
+def test_each_scheme_has_a_suite_above() -> None:
+    assert {scheme.removesuffix("ql") for scheme in _OPENERS} == {"sqlite", "postgres"}
 
 
 @pytest.fixture

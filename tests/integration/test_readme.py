@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.readme import DOCUMENTS, problems
+from tests.checks.readme import DOCUMENTS, PLACES, problems
 from twinward.core.config import Settings
 from twinward.demo.accounts import open_accounts
 from twinward.demo.display import Silent
@@ -58,12 +58,11 @@ def test_documents_promise_only_what_exists(document: str) -> None:
     assert problems(path.read_text(encoding="utf-8"), path.parent) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_a_page_fits_a_screen_s_width(document: str) -> None:
-    """Rows of tables, code and lines that are one test's name apart."""
-    prose = re.sub(r"^```.*?^```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    apart = re.compile(r" *\||    |  `tests/\S+`\S?$")
-    assert [line for line in prose.splitlines() if len(line) > 120 and not apart.match(line)] == []
+def test_the_glossary_points_at_what_is_there() -> None:
+    pointed = re.findall(r"`(\w+(?:/\w+)*(?:\.py)?)`", (ROOT / "GLOSSARY.md").read_text(encoding="utf-8"))
+    assert len(pointed) > 80
+    nowhere = [one for one in pointed if one != "export" and not any((place / one).exists() for place in PLACES)]
+    assert nowhere == []
 
 
 def test_the_index_leads_to_every_page() -> None:
@@ -87,6 +86,7 @@ def test_the_check_would_notice() -> None:
     text = "```\nmake fly\ntwinward levitate --now\ntwinward demo --gravity\n```\n[x](nowhere.md)"
     text += "\n```\ntwinward audit list --limit 5\n```"
     text += " `tests/nothing.py::test_x` `core/nowhere.py` `twinward.core.nothing`"
+    text += f"\n{'word ' * 24}x\n```\n{'code ' * 30}\n```\n| {'cell ' * 30} |\n"
     found = problems(text, ROOT)
     for word in (
         "make fly",

@@ -60,7 +60,7 @@ def demo(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run everything on this machine: seal patients, read through the gate, anchor, query encrypted, train privately.
+    """Run everything on this machine: seal and read patients, anchor, query encrypted, train privately.
 
     Takes about a minute on two cores and leaves a node ready for `twinward node serve`.
 

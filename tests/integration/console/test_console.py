@@ -66,6 +66,12 @@ def test_every_page_is_one_access_by_the_officer(web: TestClient, console_house:
     assert console_house.size() == before
 
 
+def test_every_page_of_the_navigation_is_one_of_these(web: TestClient) -> None:
+    sign_in(web)
+    navigation = web.get("/console").text.partition("<nav")[2].partition("</nav>")[0]
+    assert re.findall(r'href="([^"]+)"', navigation) == list(PAGES)
+
+
 def test_cookies_are_for_this_console_alone(web: TestClient) -> None:
     form = web.get("/console/sign-in").headers.get_list("set-cookie")
     session = sign_in(web).headers.get_list("set-cookie")

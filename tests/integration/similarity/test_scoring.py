@@ -158,6 +158,11 @@ def test_an_engine_is_named_in_one_setting(text: str, expected: Scoring, tmp_pat
     assert (made.engine, made.workers, made.ray_address) == (expected.engine, expected.workers, expected.ray_address)
 
 
+def test_each_engine_can_be_named_and_passes_these_tests(tmp_path: Path) -> None:
+    assert {Scoring.parse(f"{engine}:2", tmp_path).engine for engine in Engine} == set(Engine)
+    assert {Engine.PROCESSES, Engine.RAY} == set(Engine)  # as in the fixture above
+
+
 @pytest.mark.parametrize("text", ["processes", "processes:0", "processes:2@host", "threads:2", "ray:", "ray:2@ "])
 def test_an_engine_nobody_knows_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="setting scoring"):

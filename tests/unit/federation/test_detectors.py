@@ -14,7 +14,7 @@ from twinward.federation.detectors.autoencoder import AutoencoderDetector
 from twinward.federation.detectors.detector import Detector, normalise
 from twinward.federation.detectors.dp_var import DpVarDetector, fit
 from twinward.federation.stays.simulated import simulate_stays
-from twinward.federation.study import StudyProtocol
+from twinward.federation.study import DetectorKind, StudyProtocol
 
 BLOCKS = normalise(simulate_stays(20, 1), 6)
 
@@ -25,6 +25,13 @@ def autoencoder(**changes: object) -> AutoencoderDetector:
 
 def each() -> list[Detector]:
     return [autoencoder(), DpVarDetector()]
+
+
+def test_each_kind_of_a_protocol_has_a_detector_of_its_own() -> None:
+    base = {"study_id": "s", "hospitals": HOSPITALS, "clip": 1.0, "rounds": 1, "epsilon": 1.0, "hidden": 4}
+    made = [build_detector(StudyProtocol.parse(base | {"detector": kind})) for kind in DetectorKind]
+    assert {type(one) for one in made} == {type(one) for one in each()}
+    assert len(each()) == len(DetectorKind)
 
 
 def test_rows_are_each_patients_own_gradient() -> None:
@@ -49,7 +56,7 @@ def test_gradient_agrees_with_finite_differences() -> None:
         assert gradient[index] == pytest.approx(10 * rise / (2 * step), rel=0.05)
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", range(len(DetectorKind)))
 def test_what_every_detector_does(index: int) -> None:
     detector = each()[index]
     start = detector.untrained()

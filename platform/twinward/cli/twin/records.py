@@ -1,4 +1,4 @@
-"""``twinward twin``: bring patients in, list their twins, read through the gate, set consent; see ``twin_state``."""
+"""``twinward twin``: bring patients in, list their twins, read through access control, set consent."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def show(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a twin's records through the gate, as an account. The access is in the log before anything is shown.
+    """Read a twin's records through access control, as an account. The access is in the log before anything is shown.
 
     Features are no records: `twinward twin state` shows them. Exit codes: 0, 3 no such twin or account, 6 policy or
     consent says no (also logged).

@@ -53,6 +53,17 @@ def test_normal_forms_and_case_never_matter(text: str) -> None:
         assert folded(unicodedata.normalize(form, text)) == once  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", sorted(R4_TYPES - R4_ONLY))
+def test_every_element_that_is_searched_is_one_of_the_type(kind: str) -> None:
+    fields = get_fhir_model_class(kind).model_fields
+    for name, one in parameters_of(kind).items():
+        if name not in ("patient", "subject"):  # of every type that may have one
+            looked_at = {element.partition(".")[0] for element in one.elements}
+            assert {
+                element for element in looked_at if element not in fields and f"{element}_fhir" not in fields
+            } == set()
+
+
 _WITH_TOKENS = [
     kind
     for kind in sorted(R4_TYPES - R4_ONLY)

@@ -12,8 +12,9 @@ from twinward.core.vocabulary import Category
 from twinward.features.derivation import Measurement
 from twinward.fhir.json.strict_json import decode
 from twinward.fhir.json.values import to_date, to_ms
-from twinward.fhir.mapping.categories import LOINC, SNOMED, category_of
+from twinward.fhir.mapping.categories import LOINC, SNOMED, categories_of_type, category_of
 from twinward.fhir.mapping.records import measurements_of, person_of
+from twinward.fhir.resource_types import R4_TYPES
 
 
 def coded(code: str, system: str = LOINC) -> dict[str, Any]:
@@ -74,6 +75,11 @@ def observed(**elements: Any) -> dict[str, Any]:
 
 
 AT = 1_767_225_600_000
+
+
+def test_resources_may_fall_under_every_category_but_what_the_node_makes() -> None:
+    reached = {category for kind in R4_TYPES for category in categories_of_type(kind)}
+    assert set(Category) - reached == {Category.FEATURES, Category.MONITORING}
 
 
 def test_a_value_and_its_components_are_measurements() -> None:
