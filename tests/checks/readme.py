@@ -53,7 +53,14 @@ def problems(text: str, folder: Path) -> list[str]:
     for path, name in re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", text):
         if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
             found.append(f"test {path}::{name}: no such test")
-    return found
+    return found + [f"line of {len(line)} characters, at most 120: {line[:60]} …" for line in _wide(text)]
+
+
+def _wide(text: str) -> list[str]:
+    """Lines too wide to read: not rows of tables, code, or a test's name that stands on its own."""
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    apart = re.compile(r" *\||    |  `tests/\S+`\S?$")
+    return [line for line in prose.splitlines() if len(line) > 120 and not apart.match(line)]
 
 
 def _is_there(path: str) -> bool:
