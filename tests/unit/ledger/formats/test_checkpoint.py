@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import MalformedCheckpoint, MalformedLeaf
 from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from twinward_ledger.formats.cosignature import (
+    ANCHOR_LINE_BYTES,
     AnchorDomain,
     AnchorStatement,
+    anchor_key_id,
     cosign,
     cosign_bls,
     log_id,
@@ -167,6 +170,12 @@ def test_the_anchor_statement_is_what_the_contracts_bindings_say() -> None:
     )
 
 
+def test_an_anchor_line_is_named_by_four_bytes_and_holds_a_time_and_a_signature() -> None:
+    named = hashlib.sha256(b"w\n\xfftwinward/bls-anchor/v1" + bytes(48)).digest()
+    assert anchor_key_id("w", bytes(48)) == named[:4]
+    assert ANCHOR_LINE_BYTES == 8 + 96
+
+
 def test_no_two_statements_share_a_signature() -> None:
     secret = bls.secret_key_from_seed(bytes(32))
     signature = cosign_bls(AnchorStatement.of(DOMAIN, CHECKPOINT, 5), secret)
@@ -194,6 +203,7 @@ def test_no_two_statements_share_a_signature() -> None:
         AnchorStatement(DOMAIN, "a", 2**64, ROOT, 0),
         AnchorStatement(DOMAIN, "a", 1, ROOT[1:], 0),
         AnchorStatement(DOMAIN, "a", 1, ROOT, -1),
+        AnchorStatement(DOMAIN, "a", 1, ROOT, 2**64),
     ],
 )
 def test_statements_out_of_range_are_refused(statement: AnchorStatement) -> None:

@@ -114,6 +114,8 @@ W = f"witness a {KEYS['a']}\nwitness b {KEYS['b']}\n"
         (f"{W}witness c {KEYS['a']}\nquorum a", 3, "already"),
         (f"{W}witness a {KEYS['c']}\nquorum a", 3, "taken"),
         (f"log {LOG.key}\nlog {LOG.key}\nquorum none", 2, "already"),
+        (f"log {LOG.key}\nlog {NoteSigner(LOG.key.name, bytes(32)).key}\nquorum none", 2, "already"),
+        (f"log {LOG.key}\nlog {NoteSigner('log.example/another', bytes([1] * 32)).key}\nquorum none", 2, "already"),
         (f"log {KEYS['a']}\nquorum none", 1, "kind"),
         (f"witness a {LOG.key}\nquorum a", 1, "kind"),
         ("log nonsense\nquorum none", 1, "key"),
