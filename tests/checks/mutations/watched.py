@@ -25,6 +25,8 @@ MAP: Final = (
     "test_every_map_is_the_textbook_one_and_proves_every_label"
 )
 FORMATS: Final = "tests/unit/ledger/formats"
+TRUST: Final = "tests/unit/audit/proofs/test_trust.py tests/adversarial/ledger/test_misfiled_events.py"
+MERKLE: Final = "tests/unit/ledger/test_merkle.py tests/properties/ledger/test_merkle_properties.py"
 WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py"
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
 RELEASE: Final = "tests/unit/similarity/test_release.py tests/properties/similarity/test_release_groups.py"
@@ -38,7 +40,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/consent_entry.py": CONSENT,
     "platform/twinward/access/justification.py": "tests/unit/access/test_justification.py",
     "platform/twinward/access/passwords.py": "tests/unit/access/test_passwords.py",
-    "platform/twinward/access/sessions.py": "tests/unit/access/test_accounts.py",
+    "platform/twinward/access/sessions.py": "tests/unit/access/test_sessions.py",
     "platform/twinward/access/account_events.py": ACCOUNTS,
     "platform/twinward/access/emergencies.py": EMERGENCIES,
     "platform/twinward/vault/records/sealer.py": SEALING,
@@ -50,7 +52,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/vault/keys/rotation.py": KEYS,
     "platform/twinward/audit/proofs/verification.py": "tests/integration/audit/test_audit_trail.py",
     "platform/twinward/audit/proofs/completeness.py": COMPLETE,
-    "platform/twinward/audit/proofs/trust.py": "tests/unit/audit/proofs/test_trust.py",
+    "platform/twinward/audit/proofs/trust.py": TRUST,
     "platform/twinward/federation/privacy/accountant.py": "tests/unit/federation/test_accountant.py",
     "platform/twinward/federation/privacy/discrete_gaussian.py": "tests/unit/federation/test_discrete_gaussian.py",
     "platform/twinward/federation/privacy/dp_sum.py": SUMS,
@@ -62,7 +64,7 @@ WATCHED: Final[dict[str, str]] = {
     "crypto/twinward_crypto/secret_sharing.py": "tests/unit/crypto_core/test_secret_sharing.py",
     "crypto/twinward_crypto/disclosure.py": "tests/unit/crypto_core/test_disclosure.py",
     "crypto/twinward_crypto/commitment.py": "tests/unit/crypto_core/test_tags_and_commitments.py",
-    "ledger/twinward_ledger/merkle.py": "tests/unit/ledger/test_merkle.py",
+    "ledger/twinward_ledger/merkle.py": MERKLE,
     "ledger/twinward_ledger/completeness/tree.py": MAP,
     "ledger/twinward_ledger/proofs/verifier.py": "tests/integration/ledger/test_anchor.py",
     "ledger/twinward_ledger/proofs/bundle.py": "tests/integration/ledger/test_anchor.py",

@@ -194,6 +194,16 @@ def test_unwrapped_keys_are_forgotten_after_a_while(house: House) -> None:
         house.keyring.keys(twin)
 
 
+def test_the_key_of_events_about_nobody_is_kept_for_a_while_and_no_longer(house: House) -> None:
+    key = house.keyring.audit_key(None)
+    (house.folder / "keys" / "keystore").unlink()
+    house.clock.advance(CACHE_TTL_MS - 1)
+    assert house.keyring.audit_key(None) == key
+    house.clock.advance(1)
+    with pytest.raises(VaultUnavailable):
+        house.keyring.audit_key(None)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
