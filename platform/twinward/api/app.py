@@ -13,6 +13,7 @@ from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router, log_files_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
+from twinward.api.fhir.subscriptions import Streaming
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import conditions_checked
 from twinward.api.similarity import similarity_router
@@ -21,6 +22,7 @@ from twinward.api.twins.reading import twins_router
 from twinward.api.twins.records import twin_records_router
 from twinward.api.twins.targets import twin_targets_router
 from twinward.fhir.rest.service import FhirService
+from twinward.fhir.subscriptions.service import Subscriptions
 from twinward.node import Node
 from twinward.node.readiness import Readiness, readiness_of
 
@@ -47,9 +49,10 @@ def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int,
 
 def _add_domains(app: FastAPI, node: Node) -> None:
     principal_of = pipeline.caller_of(node.accounts)
-    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of))
-    principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     streams, standing = EventStreams(), node.accounts.require_standing
+    streaming = Streaming(subscriptions_of(node), streams, standing)
+    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of, streaming))
+    principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
@@ -59,6 +62,11 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     app.include_router(audit_router(node, principal_of))
     app.include_router(accounts_router(node.account_desk, principal_of))
     app.include_router(emergencies_router(node.emergencies, node.access, node.clock, principal_of))
+
+
+def subscriptions_of(node: Node) -> Subscriptions:
+    """A node's FHIR subscriptions."""
+    return Subscriptions(node.twins, node.access, node.subscriptions, node.audit.writes, node.clock)
 
 
 def _add_probes(app: FastAPI, readiness: Readiness) -> None:

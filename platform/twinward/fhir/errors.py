@@ -3,8 +3,11 @@
 TwinwardError
 ├── BadInput
 │   └── InvalidResource        not a FHIR R4 resource this node takes; ``issues`` say where and why
+├── NotFound
+│   └── SubscriptionNotFound   no subscription of this account has this id
 └── Conflict
-    └── SeveralMatch           a condition that must name one resource names several (HTTP 412)
+    ├── SeveralMatch           a condition that must name one resource names several (HTTP 412)
+    └── SubscriptionEnded      the subscription is off: nothing more will be told
 """
 
 from __future__ import annotations
@@ -59,6 +62,14 @@ class SeveralMatch(Conflict):
     """A condition that must name one resource names several. Nothing was written."""
 
     http_status = 412
+
+
+class SubscriptionNotFound(NotFound):
+    """No subscription of this account has this id: there is none, it ended with its account, or it is another's."""
+
+
+class SubscriptionEnded(Conflict):
+    """The subscription is off, or its end has come. Nothing more will be told."""
 
 
 _CODES: tuple[tuple[type[TwinwardError], str], ...] = (

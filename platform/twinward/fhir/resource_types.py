@@ -52,3 +52,10 @@ SHARED_TYPES = R4_ONLY | names("""
     TerminologyCapabilities TestScript ValueSet
 """)
 """Types that name no patient: kept once, in the hospital's directory twin (``twinward.twins.models.DIRECTORY``)."""
+
+SUBSCRIPTION = "Subscription"
+NO_RECORD = (
+    "a Subscription is no record: it is created, read, searched, updated and deleted by itself, by its id, "
+    "under [base]/Subscription, and has no history"
+)
+"""Why what is done to records is not done to it."""

@@ -13,6 +13,7 @@ A node's home holds, on the embedded defaults:
 ``witness.db``          what this hospital's own witness has co-signed
 ``consents.db``         sealed consents, chained and held against the log
 ``accounts.db``         accounts: names, stretched passwords, hashed tokens; chained, and held against the log
+``subscriptions.db``    sealed FHIR subscriptions
 ``chain.db``            the embedded chain
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice
 ``consortium.json``     where the contracts are

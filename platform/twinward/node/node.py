@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from twinward.consortium.identity import Identity
     from twinward.consortium.membership import Consortium
     from twinward.erasure.service import Erasures
+    from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.node.cohort import RunningCohort
     from twinward.node.consortium_links import ConsortiumLinks
     from twinward.node.departures import Departures
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
 CONSENTS_FILE = "consents.db"
 ACCOUNTS_FILE = "accounts.db"
+SUBSCRIPTIONS_FILE = "subscriptions.db"
 
 
 class Node(Parts):
@@ -378,6 +380,15 @@ class Node(Parts):
         from twinward.node.departures import Departures
 
         return Departures(self.consents, self.keyring, self.access)
+
+    @part
+    def subscriptions(self) -> SubscriptionStore:
+        """FHIR subscriptions, sealed."""
+        from twinward.fhir.subscriptions.store import SubscriptionStore
+
+        made = SubscriptionStore(self.settings.home / SUBSCRIPTIONS_FILE, self.keyring)
+        self.keep(made)
+        return made
 
     @part
     def cohort(self) -> RunningCohort:

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
-from tests.integration.fhir.web import principal_of
+from tests.integration.fhir.web import principal_of, streaming_of
 from twinward.api.fhir import fhir_router
 
 
@@ -22,5 +22,5 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 @pytest.fixture
 def web(hospital: Hospital) -> TestClient:
     app = FastAPI()
-    app.include_router(fhir_router(hospital.fhir, principal_of))
+    app.include_router(fhir_router(hospital.fhir, principal_of, streaming_of(hospital)))
     return TestClient(app, raise_server_exceptions=False)

@@ -12,6 +12,7 @@ from twinward.access.interfaces import NODE, AccessContext, Principal
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Policy
 from twinward.access.service import Access
+from twinward.audit.events.write_index import WriteIndex
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
@@ -19,6 +20,7 @@ from twinward.core.turns import Turn
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.mapping.categories import ReleaseByContent
 from twinward.fhir.rest.service import FhirService
+from twinward.fhir.subscriptions.store import SubscriptionStore
 from twinward.twins.service import Twins
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import Vault
@@ -64,6 +66,10 @@ class Trail:
         self.events += events
         return logged
 
+    @property
+    def writes(self) -> WriteIndex:
+        return self._audit.writes
+
     def close(self) -> None:
         self._audit.anchorer.journal.close()
         self.log.store.close()
@@ -87,12 +93,14 @@ class Hospital:
         turns = {name: Turn(folder / f"{name}.lock") for name in ("writing", "conditions")}
         self.twins = Twins(self.vault, self.store, self.access, self.clock, **turns)
         self.fhir = FhirService(self.twins, self.clock)
+        self.subscriptions = SubscriptionStore(folder / "subscriptions.db", self.keyring)
         self._consents = consents
 
     def consent(self, twin: TwinId, *provisions: Provision) -> None:
         self.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twin, provisions)
 
     def close(self) -> None:
+        self.subscriptions.close()
         self._consents.close()
         self.trail.close()
         self.vault.close()

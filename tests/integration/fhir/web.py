@@ -9,10 +9,13 @@ from typing import Annotated, Any
 from fastapi import Header
 from fastapi.testclient import TestClient
 
-from tests.integration.fhir.hospital import CLINICIAN, OFFICER, VENDOR
+from tests.integration.fhir.hospital import CLINICIAN, OFFICER, VENDOR, Hospital
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
+from twinward.api.fhir.subscriptions import Streaming
+from twinward.api.twins.events import EventStreams
 from twinward.core.vocabulary import Role
+from twinward.fhir.subscriptions.service import Subscriptions
 from twinward.fhir.validation.validator import validate
 
 PEOPLE = {
@@ -33,6 +36,14 @@ def principal_of(authorization: Annotated[str, Header()] = "") -> Principal:
     if person is None:
         raise SignInRefused
     return person
+
+
+def streaming_of(hospital: Hospital) -> Streaming:
+    """The hospital's subscriptions; nobody's token ends."""
+    subscriptions = Subscriptions(
+        hospital.twins, hospital.access, hospital.subscriptions, hospital.trail.writes, hospital.clock
+    )
+    return Streaming(subscriptions, EventStreams(), lambda _: None)
 
 
 def send(web: TestClient, method: str, path: str, who: str = "clinician", **more: Any) -> Any:

@@ -15,6 +15,7 @@ TAKEN = (MEDIA_TYPE, "application/json")
 COUNT = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
 _MOMENT = {"type": "string", "format": "date-time"}
+_EVENT = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 _DAY = {"type": "string", "format": "date"}
 
 _KNOWN: dict[str, tuple[dict[str, Any], str]] = {
@@ -31,6 +32,12 @@ _KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "_summary": ({"enum": ["count", "data", "false", "text", "true"]}, "Only a part of each resource"),
     "_total": ({"enum": ["accurate", "estimate", "none"]}, "How exactly matches are counted"),
     "_type": ({"type": "string", "pattern": "^[A-Z][A-Za-z]*(,[A-Z][A-Za-z]*)*$"}, "Only these types"),
+    "content": ({"enum": ["empty", "full-resource", "id-only"]}, "How much is told of each event"),
+    "criteria": ({"type": "string", "maxLength": 200}, "Of this topic: its canonical URL"),
+    "eventsSinceNumber": (_EVENT, "From this event on"),
+    "eventsUntilNumber": (_EVENT, "Up to this event"),
+    "id": (ID, "Of this subscription; several with commas"),
+    "status": ({"enum": ["active", "off"]}, "Of this status"),
     "end": (_DAY, "Of care that was given until then"),
     "start": (_DAY, "Of care that was given from then on"),
 }

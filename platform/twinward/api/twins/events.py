@@ -1,4 +1,4 @@
-"""Twins' changes as server-sent events (the WHATWG HTML standard, section 9.2).
+"""Changes as server-sent events (the WHATWG HTML standard, section 9.2): twins', and what else is told.
 
 ``id`` is where to resume (``Last-Event-ID``); ``event: twin`` carries the twin as the subscriber may see it; ``event:
 end`` says why nothing more will come. Comments are heartbeats. A client that is slow to read slows nobody but itself:
@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from twinward.api.http.representation import JSON, accept_of
 from twinward.core.errors import BadInput, Busy, TwinwardError
@@ -47,6 +47,27 @@ class Following(Protocol):
         ...
 
 
+class Telling(Protocol):
+    """What a stream sends, frame by frame. ``timeout_s`` is within which a frame must be taken; 0 for any time."""
+
+    @property
+    def timeout_s(self) -> int:
+        """Within which a frame must be taken."""
+        ...
+
+    def begin(self) -> bytes:
+        """The first frame."""
+        ...
+
+    def poll(self) -> Iterator[bytes]:
+        """What happened since, each looked up, and decided, when it is asked for."""
+        ...
+
+    def end(self, error: TwinwardError) -> bytes:
+        """The last frame: why nothing more will come."""
+        ...
+
+
 class EventStreams:
     """Serves subscriptions, so many at once; so many of one account, that none takes all places."""
 
@@ -68,13 +89,18 @@ class EventStreams:
         still_signed_in: Callable[[], None],
         shown: Callable[[TwinState], Mapping[str, Any]],
     ) -> StreamingResponse:
+        """A response that tells of twins. ``shown`` is a twin's state as JSON; the rest is as of ``tell``."""
+        return self.tell(account, lambda: _Twins(begin(), shown), still_signed_in)
+
+    def tell(
+        self, account: str, begin: Callable[[], Telling], still_signed_in: Callable[[], None]
+    ) -> StreamingResponse:
         """A response that streams until the client goes or leave is withdrawn.
 
         Args:
             account: whose it is.
-            begin: starts the subscription; a refusal is raised from here, as any route's.
+            begin: starts what is told; a refusal is raised from here, as any route's.
             still_signed_in: raises once the caller's token is no longer good.
-            shown: a twin's state as JSON.
 
         Raises:
             Busy: as many streams are open as this node serves, or serves one account.
@@ -88,7 +114,8 @@ class EventStreams:
                 raise Busy(f"{self._of_one} event streams of this account are open, the most it may", hint="close one")
             self._open[account] += 1
         try:
-            return _Stream(_frames(begin(), still_signed_in, shown), lambda: self._close(account))
+            telling = begin()
+            return _Stream(_frames(telling, still_signed_in), lambda: self._close(account), telling.timeout_s)
         except BaseException:
             self._close(account)
             raise
@@ -103,14 +130,30 @@ class EventStreams:
 class _Stream(StreamingResponse):
     """Gives its place back however it ends, even before its first byte."""
 
-    def __init__(self, frames: AsyncIterator[bytes], on_close: Callable[[], None]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], on_close: Callable[[], None], timeout_s: int) -> None:
         super().__init__(frames, media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
         self._on_close = on_close
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it."""
+        """Serve it, for as long as the client takes what is sent."""
+
+        late = False
+
+        async def in_time(message: Message) -> None:
+            nonlocal late
+            try:
+                with anyio.fail_after(self._timeout_s or None):
+                    await send(message)
+            except TimeoutError:
+                late = True
+                raise
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, in_time)
+        except Exception:
+            if not late:  # the server closes what was not sent to its end
+                raise
         finally:
             self._on_close()
 
@@ -131,23 +174,40 @@ def last_event(request: Request) -> int | None:
     return int(text)
 
 
-async def _frames(
-    following: Following, still_signed_in: Callable[[], None], shown: Callable[[TwinState], Mapping[str, Any]]
-) -> AsyncIterator[bytes]:
-    yield f"retry: {RETRY_MS}\n".encode() + _frame("ready", {}, following.resume)
+class _Twins:
+    """Twins' changes as frames."""
+
+    timeout_s = 0
+
+    def __init__(self, following: Following, shown: Callable[[TwinState], Mapping[str, Any]]) -> None:
+        self._following = following
+        self._shown = shown
+
+    def begin(self) -> bytes:
+        return frame("ready", "{}", self._following.resume)
+
+    def poll(self) -> Iterator[bytes]:
+        for one in self._following.poll():
+            yield frame("twin", _json(self._shown(one.state)), one.resume)
+
+    def end(self, error: TwinwardError) -> bytes:
+        message, hint = error.outside()
+        return frame("end", _json({"error": {"kind": type(error).__name__, "message": message, "hint": hint}}))
+
+
+async def _frames(telling: Telling, still_signed_in: Callable[[], None]) -> AsyncIterator[bytes]:
+    yield f"retry: {RETRY_MS}\n".encode() + telling.begin()
     silent = 0
     while True:
-        told = following.poll()
+        told = telling.poll()
         silent += 1
         try:
             while (one := await to_thread.run_sync(_next, told, still_signed_in)) is not None:
-                yield _frame("twin", shown(one.state), one.resume)
+                yield one
                 silent = 0
         except TwinwardError as error:
             # Headers are sent long since: the end is said within the stream, in the words of any refusal.
-            message, hint = error.outside()
-            said = {"kind": type(error).__name__, "message": message, "hint": hint}
-            yield _frame("end", {"error": said}, None)
+            yield telling.end(error)
             return
         if silent >= POLLS_PER_BEAT:
             yield b": still here\n\n"
@@ -155,12 +215,16 @@ async def _frames(
         await anyio.sleep(POLL_S)
 
 
-def _next(told: Iterator[TwinChange], still_signed_in: Callable[[], None]) -> TwinChange | None:
+def _next(told: Iterator[bytes], still_signed_in: Callable[[], None]) -> bytes | None:
     still_signed_in()
     return next(told, None)
 
 
-def _frame(event: str, data: Mapping[str, Any], resume: int | None) -> bytes:
+def frame(event: str, data: str, resume: int | None = None) -> bytes:
+    """One event of a stream: its name, its data on one line, and where to resume after it."""
     where = "" if resume is None else f"id: {resume}\n"
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f"{where}event: {event}\ndata: {text}\n\n".encode()
+    return f"{where}event: {event}\ndata: {data}\n\n".encode()
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

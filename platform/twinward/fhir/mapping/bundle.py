@@ -21,6 +21,7 @@ from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.edits import MAX_URL_CHARS, RELATIVE, restful, without_server_meta
 from twinward.fhir.json.strict_json import IMPORT_LIMITS, JsonObject, Limits, decode
 from twinward.fhir.preconditions import read_members
+from twinward.fhir.resource_types import NO_RECORD, SUBSCRIPTION
 from twinward.fhir.validation.validator import check_structure, validate
 from twinward.twins.models import IfKept
 
@@ -271,6 +272,8 @@ def _is_patch(entry: JsonObject) -> bool:
 def _checked(part: Part) -> Part:
     """The part, if its request fits its resource."""
     kind, _, query = part.url.partition("?")
+    if part.method and part.resource_type == SUBSCRIPTION:
+        raise InvalidResource(Issue("not-supported", f"{part.path}.resource", NO_RECORD))
     if part.method == "PATCH" and part.resource_type != "Binary":
         raise InvalidResource(Issue("value", f"{part.path}.resource", "a patch comes as a Binary"))
     if part.method == "POST" and part.url != part.resource_type:

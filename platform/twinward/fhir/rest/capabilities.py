@@ -10,12 +10,14 @@ from typing import Any
 
 from twinward.core.clock import iso
 from twinward.fhir.json.patch import MEDIA_TYPE as PATCH
-from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.resource_types import R4_TYPES, SUBSCRIPTION
 from twinward.fhir.search.chains import reverse_of, targets_of
 from twinward.fhir.search.includes import REVERSE, includes_of
 from twinward.fhir.search.parameters import is_searchable, parameters_of
 from twinward.fhir.search.representation import MEDIA_TYPE
 from twinward.fhir.search.service import MOST_TWINS
+from twinward.fhir.subscriptions.profile import CHANNEL_CODE, CHANNEL_SYSTEM, GUIDE, PROFILE
+from twinward.fhir.subscriptions.topics import TOPICS
 
 _INTERACTIONS = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create")
 _CHOSEN = (
@@ -40,7 +42,8 @@ _CHOSEN = (
     "JSON only: another _format or Accept is 406, another Content-Type 415. gzip and zstd are taken and answered with. "
     "There is no OAuth 2.0 server and so no .well-known/smart-configuration. "
     "$everything takes start, end, _since, _type, _count; a history _since, _at, _count; other parameters are refused. "
-    "A version is current until the next one is written, whoever may see that."
+    "A version is current until the next one is written, whoever may see that. "
+    "A Subscription is by topic (Subscriptions R5 Backport), told over the event stream, its account's own, no record."
 )
 """Where R4 leaves a choice."""
 
@@ -85,7 +88,37 @@ def _parameters(name: str) -> list[dict[str, str]]:
     ]
 
 
+_SUBSCRIPTION = {
+    "extension": [
+        {"url": f"{GUIDE}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical", "valueCanonical": url}
+        for url in TOPICS
+    ],
+    "type": "Subscription",
+    "supportedProfile": [PROFILE],
+    "documentation": (
+        f"Channel: {CHANNEL_SYSTEM}#{CHANNEL_CODE}, as backport-channel-type: GET Subscription/[id]/$stream is "
+        "text/event-stream. Filters: "
+        + "; ".join(f"{one.url} {one.filter_type}?{', '.join(one.filters)}" for one in TOPICS.values())
+    ),
+    "interaction": [{"code": code} for code in ("read", "update", "delete", "create", "search-type")],
+    "versioning": "versioned",
+    "readHistory": False,
+    "updateCreate": False,
+    "searchParam": [
+        {"name": "_id", "type": "token"},
+        {"name": "criteria", "type": "string"},
+        {"name": "status", "type": "token"},
+    ],
+    "operation": [
+        {"name": name, "definition": f"{GUIDE}/OperationDefinition/backport-subscription-{name}"}
+        for name in ("status", "events")
+    ],
+}
+
+
 def _resource(name: str) -> dict[str, Any]:
+    if name == SUBSCRIPTION:
+        return _SUBSCRIPTION
     served: dict[str, Any] = {
         "type": name,
         "interaction": [{"code": code} for code in (*_INTERACTIONS, "search-type")],

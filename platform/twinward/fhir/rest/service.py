@@ -10,7 +10,7 @@ from twinward import __version__
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
 from twinward.fhir.errors import InvalidResource, Issue
-from twinward.fhir.resource_types import R4_TYPES
+from twinward.fhir.resource_types import NO_RECORD, R4_TYPES, SUBSCRIPTION
 from twinward.fhir.rest.capabilities import capability_statement
 from twinward.fhir.rest.everything import read_everything
 from twinward.fhir.rest.histories import cursor_of, read_instance_history, read_type_history
@@ -145,7 +145,7 @@ def reference_to(resource_type: str, resource_id: str) -> str:
 
     Raises:
         RecordNotFound: no type of R4.
-        InvalidResource: an id that cannot be one.
+        InvalidResource: an id that cannot be one, or a type whose resources are no records.
     """
     resource_type_of(resource_type)
     if not ID.fullmatch(resource_id):
@@ -154,7 +154,14 @@ def reference_to(resource_type: str, resource_id: str) -> str:
 
 
 def resource_type_of(name: str) -> str:
-    """The name, if it is a type of R4. Raises ``RecordNotFound``."""
+    """The name, if it is a type of R4 whose resources are records.
+
+    Raises:
+        RecordNotFound: no type of R4.
+        InvalidResource: a Subscription, which is nobody's record: it is asked for and changed by itself.
+    """
+    if name == SUBSCRIPTION:
+        raise InvalidResource(Issue("not-supported", "", NO_RECORD))
     # The node's own records (features, stays) have references too; only resource types are looked up from outside.
     if name not in R4_TYPES:
         raise RecordNotFound("this is not a resource type of FHIR R4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,12 +32,16 @@ class Wanted:
         span: when they were stored, and after which place in time a page goes on (backwards).
         current: a stretch ``[from, until)`` in ms in some of which they were what was kept; None for any time.
         label: what the log calls it.
+        twins: of these alone; None for all.
+        kind: what asks, as the log calls that.
     """
 
     types: frozenset[str]
     span: Span = _EVER
     current: tuple[int, int] | None = None
     label: str = "*"
+    twins: frozenset[TwinId] | None = None
+    kind: str = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,24 @@ class Changes:
         """How many versions there are that may be seen. Raises as ``page``, and where not all can be looked at."""
         return sum(map(len, self._walk(context, wanted).groups(_FIRST_LOOK)))
 
+    def since(
+        self, context: AccessContext, wanted: Wanted, after: StoredAt, count: int
+    ) -> tuple[list[Record], StoredAt]:
+        """Of the oldest ``count`` versions stored after a place those that may be seen, oldest first; where to go on.
+
+        Raises:
+            AccessDenied: the principal may not search here.
+            TooMuchAtOnce: more was stored in one millisecond than is looked through.
+        """
+        return self._walk(context, wanted).next(after, count)
+
+    def at(self, context: AccessContext, wanted: Wanted, places: Collection[StoredAt]) -> list[Record]:
+        """Those of the versions stored at these places that may be seen now, oldest first. Raises as ``since``."""
+        return self._walk(context, wanted).at(places)
+
     def _walk(self, context: AccessContext, wanted: Wanted) -> _Walk:
         self._access.require(context.request(Action.SEARCH))
-        request = context.request(Action.SEARCH, detail=(("history", wanted.label),))
+        request = context.request(Action.SEARCH, detail=((wanted.kind, wanted.label),))
         return _Walk(self._vault, self._access, self._bounds, wanted, request)
 
 
@@ -109,6 +128,32 @@ class _Walk:
         while some := list(islice(known, size)):
             self._decide(some)
             yield self._opened(some)
+
+    def next(self, after: StoredAt, count: int) -> tuple[list[Record], StoredAt]:
+        """What may be seen of so many versions stored after a place, oldest first; the place of the last looked at."""
+        since_ms, until_ms, most = after[0], self._wanted.span.until_ms, self._bounds.versions
+        found = self._vault.timeline(Span(since_ms, until_ms), most)
+        while len(found) == most:  # the newest of very many: look at the older half of the time
+            if until_ms - since_ms <= 1:
+                raise _too_much(f"{most} versions in a millisecond")
+            until_ms = since_ms + (until_ms - since_ms) // 2
+            found = self._vault.timeline(Span(since_ms, until_ms), most)
+        newer = [one for one in reversed(found) if one.at > after]
+        some = list(islice(self._asked(newer), count))
+        looked_at = max(after, (until_ms - 1, RecordId(""), 0)) if until_ms < self._wanted.span.until_ms else after
+        if newer:
+            looked_at = some[-1].at if len(some) == count else newer[-1].at
+        self._decide(some)
+        return self._opened(some), looked_at
+
+    def at(self, places: Collection[StoredAt]) -> list[Record]:
+        """What may be seen of the versions at these places, oldest first."""
+        found: list[Change] = []
+        for moment in sorted({place[0] for place in places}):
+            found += reversed(self._vault.timeline(Span(moment, moment + 1), self._bounds.versions))
+        some = [one for one in self._asked(found) if one.at in places]
+        self._decide(some)
+        return self._opened(some)
 
     def _known(self) -> Iterator[Change]:
         """The versions asked for, newest first, not yet decided."""
@@ -136,8 +181,10 @@ class _Walk:
             raise _too_much(f"{self._bounds.versions} versions")
 
     def _asked(self, changes: Iterable[Change]) -> Iterator[Change]:
+        wanted = self._wanted
         for one in changes:
-            if one.head.category in RECORD_CATEGORIES and not self._wanted.types.isdisjoint(one.types):
+            of_these = wanted.twins is None or one.head.twin in wanted.twins
+            if of_these and one.head.category in RECORD_CATEGORIES and not wanted.types.isdisjoint(one.types):
                 yield one
 
     def _decide(self, some: Sequence[Change]) -> None:
