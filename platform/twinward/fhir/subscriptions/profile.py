@@ -163,7 +163,9 @@ def _filter(topic: Topic, path: str, text: str) -> tuple[tuple[tuple[str, ...], 
     try:
         pairs = parse_qsl(rest, keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FILTERS)
     except ValueError:
-        raise _refused("value", path, "is no search", hint) from None
+        pairs = []
+    if not pairs:
+        raise _refused("value", path, "is no search", hint)
     unknown = [name for name, _ in pairs if name not in topic.filters]
     if unknown:
         raise _refused("not-supported", path, f"the topic has no filter {unknown[0][:40]!r}", hint)
