@@ -150,7 +150,9 @@ def test_a_stream_ends_with_its_subscription_in_every_process(webs: tuple[httpx.
         assert (event, data["issue"][0]["code"]) == ("end", "not-found")
 
 
-def test_who_may_not_and_what_is_not_served_begins_no_stream(webs: tuple[httpx.Client, httpx.Client], house: House) -> None:
+def test_who_may_not_and_what_is_not_served_begins_no_stream(
+    webs: tuple[httpx.Client, httpx.Client], house: House
+) -> None:
     web, _ = webs
     headers = {"authorization": f"Bearer {house.tokens['vendor']}"}
     name = made(web)
