@@ -1,4 +1,4 @@
-"""Whoever subscribes is told what they may see at that moment: nothing of others', of refused records, or by a filter."""
+"""Whoever subscribes is told what they may see at that moment: nothing of others', of refused records, by a filter."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_consent_withdrawn_between_event_and_delivery_is_heard(hospital: Hospi
     assert events(web, name)[2] == [(1, "Observation/of-p")]
     last = hospital.trail.events[-1]
     assert (last.action.value, last.decision) == ("search", "deny"), "the refusal is logged"
-    put(hospital, web, observation("more", "q"))
+    put(hospital, web, observation("hidden", "q"))
     put(hospital, web, observation("more"))
     assert all_told(followed) == [(3, "Observation/more")]
 

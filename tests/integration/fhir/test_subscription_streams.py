@@ -119,7 +119,7 @@ def test_a_notification_has_so_many_events_and_silence_has_a_heart(webs: tuple[h
         for n in range(5)
     ]
     body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-    web.post("", content=json.dumps(body)).raise_for_status()
+    web.post(str(web.base_url).rstrip("/"), content=json.dumps(body)).raise_for_status()
     sizes, numbers = [], []
     with stream(web, name) as following:
         following.next()
@@ -150,9 +150,7 @@ def test_a_stream_ends_with_its_subscription_in_every_process(webs: tuple[httpx.
         assert (event, data["issue"][0]["code"]) == ("end", "not-found")
 
 
-def test_who_may_not_and_what_is_not_served_begins_no_stream(
-    webs: tuple[httpx.Client, httpx.Client], house: House
-) -> None:
+def test_a_request_that_is_refused_begins_no_stream(webs: tuple[httpx.Client, httpx.Client], house: House) -> None:
     web, _ = webs
     headers = {"authorization": f"Bearer {house.tokens['vendor']}"}
     name = made(web)
