@@ -384,9 +384,11 @@ class Node(Parts):
     @part
     def subscriptions(self) -> SubscriptionStore:
         """FHIR subscriptions, sealed."""
-        from twinward.fhir.subscriptions.store import SubscriptionStore
+        from twinward.fhir.subscriptions.store import SUBSCRIPTIONS, SubscriptionStore
+        from twinward_ledger.storage import open_database
 
-        made = SubscriptionStore(self.settings.home / SUBSCRIPTIONS_FILE, self.keyring)
+        database = open_database(self.settings.state_uri(SUBSCRIPTIONS_FILE), SUBSCRIPTIONS)
+        made = SubscriptionStore(database, self.keyring)
         self.keep(made)
         return made
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 from twinward.access.tables import ACCOUNTS, CONSENTS
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
+from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.node.errors import translated
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
@@ -20,7 +21,7 @@ LOG = "log"
 _SCHEMAS = {
     RECORDS.name: (RECORDS,),
     KEYRING.name: (KEYRING,),
-    "state": (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY),
+    "state": (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS),
 }
 
 
