@@ -18,6 +18,7 @@ from tests.postgres import Postgres
 from twinward.access.tables import ACCOUNTS, CONSENTS
 from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
+from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING, RECORDS
@@ -28,7 +29,7 @@ from twinward_ledger.storage.sqlite import SqliteFile
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.tables import ANCHORS, LOG_FILE, MAP_FILE, WITNESS_MEMORY, WITNESS_STATE
 
-ON_BOTH = (RECORDS, KEYRING, ACCOUNTS, CONSENTS, ANSWERS, ANCHORS, WITNESS_MEMORY, WITNESS_STATE)
+ON_BOTH = (RECORDS, KEYRING, ACCOUNTS, CONSENTS, ANSWERS, ANCHORS, WITNESS_MEMORY, WITNESS_STATE, SUBSCRIPTIONS)
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
 """On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""
 KEPT_FOR_GOOD = (WITNESS_STATE, LOG_FILE)
