@@ -135,6 +135,10 @@ class Rollback(LedgerError):
     """A checkpoint smaller than one that is already held, or larger than the log."""
 
 
+class KeyReplaced(LedgerError):
+    """The log's key was changed meanwhile: what an older one signs is not kept."""
+
+
 class ClockDoubted(LedgerError):
     """The clock is far ahead of every time that the log, its witnesses and its chain know. Nothing was signed."""
 

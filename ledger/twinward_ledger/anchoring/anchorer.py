@@ -32,6 +32,7 @@ from twinward_ledger.formats.policy import QuorumPolicy
 from twinward_ledger.log.log import Log
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 from twinward_ledger.stores.witness_memory import WitnessMemory
+from twinward_ledger.witness.client import HttpWitness
 from twinward_ledger.witness.cosign_request import AnchorRequest
 from twinward_ledger.witness.cosigning import GRACE_S, Cosigning, Gathered
 from twinward_ledger.witness.interfaces import WitnessPeer
@@ -119,6 +120,7 @@ class Anchorer:
         """
         state, problem = self._state()
         self._require_believable_clock(state)
+        self._let_follow()
         checkpoint, note = self.log.checkpoint()
         if checkpoint.size == 0:
             return AnchorOutcome(checkpoint, (), (), None, problem)
@@ -176,6 +178,13 @@ class Anchorer:
             if isinstance(witness, Witness):
                 witness.accept_time(doubt.known_s)
         self.journal.accept_time(doubt.known_s, self.clock.now_ms())
+
+    def _let_follow(self) -> None:
+        """Witnesses in this process learn the log's later keys from it, those elsewhere from their operators."""
+        keys = self.log.history
+        for witness in self.witnesses:
+            if isinstance(witness, Witness | HttpWitness):
+                witness.follow(keys)
 
     def _require_believable_clock(self, state: ChainState | None) -> None:
         doubt = self._leap(state)

@@ -20,11 +20,17 @@ def seal_export(unsealed: bytes, signer: NoteSigner) -> bytes:
     return signer.sign_bytes(SEAL_DOMAIN + unsealed)
 
 
-def verify_seal(unsealed: bytes, seal: bytes | None, log: VerifierKey) -> None:
-    """Accept a file that the log sealed. Raises ``InvalidProof`` for one without a seal, ``InvalidSignature``."""
+def verify_seal(unsealed: bytes, seal: bytes | None, *log: VerifierKey) -> None:
+    """Accept a file that the log sealed, with one of these keys of it.
+
+    Raises ``InvalidProof`` for one without a seal, ``InvalidSignature``.
+    """
     if seal is None:
         raise InvalidProof("the file bears no seal: the hospital never handed it out like this")
-    try:
-        verify_ed25519(log.public_key, SEAL_DOMAIN + unsealed, seal)
-    except InvalidSignature:
-        raise InvalidSignature("the seal does not fit: the file was changed after the hospital handed it out") from None
+    for key in log:
+        try:
+            verify_ed25519(key.public_key, SEAL_DOMAIN + unsealed, seal)
+        except InvalidSignature:
+            continue
+        return
+    raise InvalidSignature("the seal does not fit: the file was changed after the hospital handed it out")

@@ -32,7 +32,8 @@ from itertools import islice
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger import merkle
 from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, NoSuchEntry
-from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.formats.checkpoint import Checkpoint
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.log.map_check import CompletenessScan
 from twinward_ledger.log.store import LogStore
@@ -63,7 +64,11 @@ class FsckReport:
 
 
 def fsck(
-    store: LogStore, log: VerifierKey, notes: Iterable[bytes] = (), *, tags: Mapping[bytes, bytes] | None = None
+    store: LogStore,
+    log: VerifierKey | KeyHistory,
+    notes: Iterable[bytes] = (),
+    *,
+    tags: Mapping[bytes, bytes] | None = None,
 ) -> FsckReport:
     """Check a store against its own hashes, its own checkpoints and any further ``notes`` the log once signed.
 
@@ -75,7 +80,7 @@ def fsck(
         LogUnavailable: the store cannot be read.
     """
     size = store.size()
-    signed = _signed(store, log, notes)
+    signed = _signed(store, log if isinstance(log, KeyHistory) else KeyHistory(log), notes)
     scan, maps = _Scan(store, signed), CompletenessScan(store, tags)
     leaves = store.leaves(0, size)
     while block := list(islice(leaves, BLOCK_LEAVES)):
@@ -195,18 +200,18 @@ def _fold(hashes: list[bytes]) -> bytes:
     return result
 
 
-def _signed(store: LogStore, log: VerifierKey, notes: Iterable[bytes]) -> list[Checkpoint]:
+def _signed(store: LogStore, log: KeyHistory, notes: Iterable[bytes]) -> list[Checkpoint]:
     """Every checkpoint to hold the leaves against, by ascending size; all must be the log's own."""
     found = []
     for size, note in store.checkpoints():
         try:
-            checkpoint, _ = open_checkpoint(note, log)
+            checkpoint, _ = log.open(note)
         except (MalformedCheckpoint, InvalidSignature) as error:
             raise LogCorrupt(f"the checkpoint kept for size {size} is not this log's", first_bad_index=None) from error
         if checkpoint.size != size:
             raise LogCorrupt(f"the checkpoint kept for size {size} is of another size", first_bad_index=None)
         found.append(checkpoint)
-    found.extend(open_checkpoint(note, log)[0] for note in notes)
+    found.extend(log.open(note)[0] for note in notes)
     return sorted(set(found), key=lambda checkpoint: checkpoint.size)  # the same may be kept in several places
 
 

@@ -5,40 +5,95 @@ Invariants:
 * A checkpoint is signed only if the tree still extends the last one this log signed, and it is kept before anybody
   sees it. A store that was rolled back or rewritten therefore makes the log stop (``LogCorrupt``), not fork.
 * Proofs are made from complete subtrees of the store; no leaf is read.
+* The store says which key is in force, and believes nobody: every change of the key is a checkpoint that the key before
+  and the new one signed, so the chain of them leads from the first key to the newest. The change and its checkpoint are
+  one durable step, and no checkpoint is kept from a signer that does not know the newest change: however a process
+  ends, one key is in force, and other processes of this log follow with their next checkpoint.
 """
 
 from __future__ import annotations
 
 import hmac
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from twinward_crypto.errors import InvalidSignature
+from twinward_crypto.errors import InvalidSignature, MalformedKey
 from twinward_ledger import merkle
-from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, NoSuchEntry, Rollback
+from twinward_ledger.errors import (
+    KeyReplaced,
+    LogCorrupt,
+    LogUnavailable,
+    MalformedCheckpoint,
+    NoSuchEntry,
+    Rollback,
+)
 from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from twinward_ledger.formats.export_seal import seal_export
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import Note, NoteSigner, VerifierKey
-from twinward_ledger.log.store import Entry, LogStore
+from twinward_ledger.log.store import Entry, KeyChange, LogStore
+
+Renewed = Callable[[int], NoteSigner]
+"""The log's signer of a generation; the second is the one after the first change."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Which keys the store's changes give, and what signs now."""
+
+    changes: tuple[KeyChange, ...]
+    history: KeyHistory
+    signer: NoteSigner
 
 
 class Log:
-    """One hospital's log. The signer's name is the log's origin line."""
+    """One hospital's log.
 
-    def __init__(self, store: LogStore, signer: NoteSigner) -> None:
+    Args:
+        store: where it lies.
+        signer: of its first key. The signer's name is the log's origin line.
+        renewed: its later keys; None for a log whose key never changes.
+    """
+
+    def __init__(self, store: LogStore, signer: NoteSigner, renewed: Renewed | None = None) -> None:
         self.store = store
-        self._signer = signer
+        self._first = signer
+        self._renewed = renewed
         self._signing = threading.Lock()
+        self._keys = _Keys((), KeyHistory(signer.key), signer)
 
     @property
     def origin(self) -> str:
         """The log's name in its checkpoints."""
-        return self._signer.key.name
+        return self._first.key.name
 
     @property
     def key(self) -> VerifierKey:
-        """What its checkpoints verify with."""
-        return self._signer.key
+        """What its newest checkpoints verify with, as far as ``known_history`` knows."""
+        return self.known_history.newest
+
+    @property
+    def known_history(self) -> KeyHistory:
+        """All its keys; the last that were known where the store does not answer, or holds what is none. For pages."""
+        try:
+            return self._in_force().history
+        except (LogUnavailable, LogCorrupt):
+            return self._keys.history
+
+    @property
+    def history(self) -> KeyHistory:
+        """All its keys. Raises ``LogCorrupt`` where a change of them is not what this log signed."""
+        return self._in_force().history
+
+    @property
+    def next_key(self) -> VerifierKey:
+        """What the next change of the key would bring into force."""
+        return self._signer_after(self._in_force()).key
+
+    def open(self, data: bytes) -> tuple[Checkpoint, Note]:
+        """Read a checkpoint that this log signed with the key that counts for its size; see ``KeyHistory.open``."""
+        return self.history.open(data)
 
     def append(self, entries: Sequence[Entry]) -> range:
         """Append in one durable step; return the indices. Raises ``LogUnavailable`` or ``MalformedLeaf``."""
@@ -60,21 +115,37 @@ class Log:
             LogUnavailable: the checkpoint could not be kept.
         """
         with self._signing:
-            size, last = self.store.size(), self.latest()
+            while True:
+                try:
+                    return self._checkpoint(self._in_force())
+                except KeyReplaced:  # by another process, between reading and keeping
+                    continue
+
+    def change_key(self, to: VerifierKey) -> KeyHistory:
+        """Bring the next key into force: sign the log as it is with it and with the one before.
+
+        The caller has appended what says so before. Other processes of this log follow with their next checkpoint.
+
+        Raises:
+            LogCorrupt: the store no longer extends what was signed last.
+            KeyReplaced: another process changed the key meanwhile: ``to`` is not the next one any more.
+            Rollback: the key was changed at this size already, or another process signed a larger one meanwhile.
+            LogUnavailable: nothing was changed.
+        """
+        with self._signing:
+            keys = self._in_force()
+            signer, size, last = self._signer_after(keys), self.store.size(), self.latest()
+            if signer.key != to:
+                raise KeyReplaced(f"the next key of the log is {signer.key}, not {to}")
             if last:
                 self._require_extends(last[0], size)
-                if last[0].size == size:
-                    return last
+            if size == 0 or (keys.changes and keys.changes[-1].size >= size):
+                raise Rollback(f"the log's key cannot be changed at size {size}: nothing was logged since the last one")
             checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, self._node))
-            note = sign_checkpoint(checkpoint, self._signer)
-            try:
-                self.store.save_checkpoint(size, note.encode())
-            except Rollback as error:  # another process of this log has signed a larger one meanwhile
-                newer = self.latest()
-                if newer is None:
-                    raise LogCorrupt("the last checkpoint is gone", first_bad_index=None) from error
-                return newer
-            return checkpoint, note
+            note = last[1] if last and last[0].size == size else sign_checkpoint(checkpoint, keys.signer)
+            both = note.with_signatures(signer.sign(note.text)).encode()
+            self.store.change_key(KeyChange(len(keys.changes) + 1, size, str(signer.key), both))
+            return self._in_force().history
 
     def require_extends(self, signed: Checkpoint) -> None:
         """Raise ``LogCorrupt`` unless this log still begins with what was once signed. Reads no leaf."""
@@ -83,10 +154,16 @@ class Log:
     def keep_cosignatures(self, note: Note) -> None:
         """Keep a checkpoint's note with the cosignatures it gained, unless a newer checkpoint was signed meanwhile."""
         with self._signing:
-            last = self.latest()
-            if last and last[1].text == note.text:
+            while True:
+                keys, last = self._in_force(), self.latest()
+                if not last or last[1].text != note.text:
+                    return
                 merged = last[1].with_signatures(*note.signatures)
-                self.store.save_checkpoint(last[0].size, merged.encode())
+                try:
+                    self.store.save_checkpoint(last[0].size, merged.encode(), key_changes=len(keys.changes))
+                except KeyReplaced:  # by another process: that checkpoint may bear a further signature now
+                    continue
+                return
 
     def prove_inclusion(self, index: int, size: int) -> list[bytes]:
         """The audit path of an entry in the tree of ``size`` leaves. Raises ``NoSuchEntry``."""
@@ -102,11 +179,62 @@ class Log:
 
     def seal(self, unsealed: bytes) -> bytes:
         """The log's signature over an export (64 bytes); see ``export_seal``."""
-        return seal_export(unsealed, self._signer)
+        return seal_export(unsealed, self._in_force().signer)
+
+    def _checkpoint(self, keys: _Keys) -> tuple[Checkpoint, Note]:
+        size, last = self.store.size(), self.latest()
+        if last:
+            self._require_extends(last[0], size)
+            if last[0].size == size:
+                return last
+        checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, self._node))
+        note = sign_checkpoint(checkpoint, keys.signer)
+        try:
+            self.store.save_checkpoint(size, note.encode(), key_changes=len(keys.changes))
+        except Rollback as error:  # another process of this log has signed a larger one meanwhile
+            newer = self.latest()
+            if newer is None:
+                raise LogCorrupt("the last checkpoint is gone", first_bad_index=None) from error
+            return newer
+        return checkpoint, note
+
+    def _in_force(self) -> _Keys:
+        """The keys as the store has them now. Raises ``LogCorrupt``, ``LogUnavailable``."""
+        changes = tuple(self.store.key_changes())
+        if changes != self._keys.changes:
+            self._keys = self._verified(changes)
+        return self._keys
+
+    def _verified(self, changes: tuple[KeyChange, ...]) -> _Keys:
+        history, signer = KeyHistory(self._first.key), self._first
+        for number, change in enumerate(changes, 1):
+            try:
+                open_checkpoint(change.note, history.newest)
+                checkpoint, _ = open_checkpoint(change.note, VerifierKey.parse(change.key))
+                if (change.number, change.size) != (number, checkpoint.size):
+                    raise MalformedCheckpoint("it stands at another place")
+                history = history.replaced_by(VerifierKey.parse(change.key), change.size)
+            except (InvalidSignature, MalformedCheckpoint, MalformedKey) as error:
+                raise LogCorrupt(
+                    f"change {number} of the log's key was not signed by the key before and the new one: {error}",
+                    first_bad_index=None,
+                ) from error
+            signer = self._signer_of(number + 1)
+            if signer.key != history.newest:
+                raise LogCorrupt(f"the log's key {history.newest} is none of this node's", first_bad_index=None)
+        return _Keys(changes, history, signer)
+
+    def _signer_after(self, keys: _Keys) -> NoteSigner:
+        return self._signer_of(len(keys.changes) + 2)
+
+    def _signer_of(self, generation: int) -> NoteSigner:
+        if self._renewed is None:
+            raise LogCorrupt("the log's key was changed, and this log has one only", first_bad_index=None)
+        return self._renewed(generation)
 
     def _opened(self, data: bytes | None) -> tuple[Checkpoint, Note] | None:
         try:
-            return open_checkpoint(data, self.key) if data is not None else None
+            return self.open(data) if data is not None else None
         except (InvalidSignature, MalformedCheckpoint) as error:
             raise LogCorrupt(f"the checkpoint kept is not this log's: {error}", first_bad_index=None) from error
 

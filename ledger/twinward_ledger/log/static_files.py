@@ -143,7 +143,8 @@ class LogFiles:
     def _opened(self, data: bytes) -> tuple[Checkpoint, bytes] | None:
         """A kept note, if a quorum cosigned it."""
         try:
-            checkpoint, _ = self._policy.open(data)
+            checkpoint, note = self._log.open(data)
+            self._policy.require(note)
         except QuorumNotReached:
             return None
         except (InvalidSignature, MalformedCheckpoint) as error:

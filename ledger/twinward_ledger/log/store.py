@@ -31,6 +31,23 @@ class Entry:
     tags: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """A log's key was replaced.
+
+    Attributes:
+        number: 1 for the first change.
+        size: from which the new key counts.
+        key: the new one, as it is written.
+        note: the checkpoint of that size, signed with the key before and with the new one.
+    """
+
+    number: int
+    size: int
+    key: str
+    note: bytes
+
+
 def check_entry(entry: Entry) -> None:
     """Raise ``MalformedLeaf`` unless every store could hold the entry. Stores call it before they touch anything."""
     if not 0 < len(entry.leaf) <= MAX_LEAF_BYTES:
@@ -84,11 +101,31 @@ class LogStore(Protocol):
         """Delete one entry's body for good. The leaf, and so every proof, stands."""
         ...
 
-    def save_checkpoint(self, size: int, note: bytes) -> None:
+    def save_checkpoint(self, size: int, note: bytes, *, key_changes: int | None = None) -> None:
         """Keep a signed checkpoint; one of the same size replaces it (it gained cosignatures).
 
-        Raises ``Rollback`` for a smaller size than the newest one's, or a larger one than the log's.
+        Args:
+            size: its size.
+            note: it.
+            key_changes: how many changes of the key the signer knows; None does not ask.
+
+        Raises:
+            Rollback: for a smaller size than the newest one's, or a larger one than the log's.
+            KeyReplaced: the log's key was changed more often than the signer knows. Nothing was kept.
         """
+        ...
+
+    def change_key(self, change: KeyChange) -> None:
+        """Keep a change of the log's key together with its checkpoint, in one durable step, or neither.
+
+        Raises:
+            Rollback: as ``save_checkpoint``.
+            KeyReplaced: this is not the change after the newest one kept.
+        """
+        ...
+
+    def key_changes(self) -> list[KeyChange]:
+        """Every change of the log's key, the oldest first."""
         ...
 
     def checkpoint(self) -> bytes | None:

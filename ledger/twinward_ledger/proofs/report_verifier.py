@@ -20,7 +20,7 @@ from twinward_ledger import merkle
 from twinward_ledger.completeness.map import MapHead, entry_hash, key_commitment, subject_label, verify_map_proof
 from twinward_ledger.errors import InvalidProof, MalformedLeaf
 from twinward_ledger.formats.anchor_record import AnchorRecord
-from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.export_seal import verify_seal
 from twinward_ledger.formats.leaf import Leaf, LeafKind
 from twinward_ledger.proofs.access_report import AccessReport, LoggedLeaf, ReportRow
@@ -70,7 +70,8 @@ def verify_report(report: AccessReport, policy: TrustPolicy) -> ReportVerdict:
         InvalidProof: anything else that does not fit; the message says what, and which row.
         QuorumNotReached: too few witnesses.
     """
-    checkpoint, note = open_checkpoint(report.note, policy.log)
+    log = policy.history
+    checkpoint, note = log.open(report.note)
     if report.origin != checkpoint.origin:
         raise InvalidProof("the report names another log than its checkpoint")
     cosigned = policy.require_quorum(note)
@@ -81,7 +82,7 @@ def verify_report(report: AccessReport, policy: TrustPolicy) -> ReportVerdict:
     head, minute = _verify_head(report, checkpoint)
     _verify_in_map(report, head)
     rows = _verify_rows(report, head, checkpoint)
-    verify_seal(report.unsealed(), report.seal, policy.log)
+    verify_seal(report.unsealed(), report.seal, *log.sealed_by(note))
     return ReportVerdict(report.subject, rows, head.through, minute, head.total, checkpoint, cosigned, report.anchor)
 
 

@@ -18,9 +18,10 @@ from twinward_crypto.errors import InvalidSignature, MalformedKey, OpenError
 from twinward_ledger import merkle
 from twinward_ledger.errors import InvalidProof, QuorumNotReached
 from twinward_ledger.formats.anchor_record import AnchorRecord
-from twinward_ledger.formats.checkpoint import Checkpoint, open_checkpoint
+from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.cosignature import verify_cosignature
 from twinward_ledger.formats.export_seal import verify_seal
+from twinward_ledger.formats.key_history import EarlierKey, KeyHistory
 from twinward_ledger.formats.leaf import EVENT_DOMAIN, Leaf
 from twinward_ledger.formats.note import Note, VerifierKey
 from twinward_ledger.formats.policy import QuorumPolicy
@@ -32,7 +33,8 @@ class TrustPolicy:
     """Whom an auditor believes.
 
     Attributes:
-        log: the log's key.
+        log: the log's key, the one in force.
+        earlier: the keys it replaced, the oldest first, each with the largest size it counts for.
         witnesses: the witnesses' Ed25519 cosigner keys.
         quorum: how many of them must have cosigned.
         bls_keys: the witnesses' BLS public keys, each with its possession proven (the contract demands it).
@@ -50,6 +52,12 @@ class TrustPolicy:
     contract: bytes | None = None
     anchor_required: bool = False
     rule: QuorumPolicy | None = None
+    earlier: tuple[EarlierKey, ...] = ()
+
+    @property
+    def history(self) -> KeyHistory:
+        """All keys of the log. Raises ``MalformedKey`` where they cannot have followed one another."""
+        return KeyHistory(self.log, self.earlier)
 
     def require_quorum(self, note: Note) -> tuple[tuple[str, int], ...]:
         """Accept a note that counts as cosigned; return who signed and when each said so.
@@ -93,8 +101,8 @@ def verify_bundle(bundle: ProofBundle, policy: TrustPolicy) -> Verdict:
         InvalidProof: the path, the anchor or the opening does not fit.
         QuorumNotReached: too few witnesses.
     """
-    leaf = Leaf.decode(bundle.leaf)
-    checkpoint, note = open_checkpoint(bundle.note, policy.log)
+    leaf, log = Leaf.decode(bundle.leaf), policy.history
+    checkpoint, note = log.open(bundle.note)
     leaf_hash = merkle.leaf_hash(bundle.leaf)
     merkle.verify_inclusion(bundle.index, checkpoint.size, leaf_hash, bundle.path, checkpoint.root)
     cosigned = policy.require_quorum(note)
@@ -103,7 +111,7 @@ def verify_bundle(bundle: ProofBundle, policy: TrustPolicy) -> Verdict:
     elif policy.anchor_required:
         raise InvalidProof("the bundle has no anchor")
     event = open_event(bundle.opening, leaf)
-    verify_seal(bundle.unsealed(), bundle.seal, policy.log)
+    verify_seal(bundle.unsealed(), bundle.seal, *log.sealed_by(note))
     return Verdict(bundle.index, leaf, checkpoint, cosigned, bundle.anchor, event)
 
 

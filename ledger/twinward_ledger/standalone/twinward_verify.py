@@ -45,6 +45,9 @@ ACCESS, COMPLETENESS = 1, 4  # kinds of leaves
 EMPTY_ROOT, EMPTY_MAP = hashlib.sha256(b"").digest(), bytes(32)
 
 
+MAX_SIZE = 2**63 - 1
+
+
 class Refused(Exception):
     """It does not hold; the message says what is wrong."""
 
@@ -219,6 +222,7 @@ class Trust:
         try:
             told = json.loads(data)
             self.log = Key(told["log"], 1)
+            self.logs = [(Key(one["log"], 1), int(one["until"])) for one in told.get("earlier", ())]
             witnesses = {key.public: key for key in (Key(text, 4) for text in told["witnesses"])}
             quorum = int(told["quorum"])
             self.bls_keys = [bytes.fromhex(text) for text in told.get("bls_keys", ())]
@@ -227,11 +231,22 @@ class Trust:
             raise BadInput(f"not a trust file: {error!r}") from None
         if quorum < 1:
             raise BadInput("a quorum is at least 1")
+        self._add_newest()
         self.witnesses, self.bls_quorum = list(witnesses.values()), quorum
         self.needs = f"{quorum} of {len(witnesses)} witnesses"
         self.satisfied: Callable[[set[bytes]], bool] = lambda signed: len(signed) >= quorum
         if policy is not None:
             self._read_policy(policy.decode("utf-8", "surrogateescape"))
+
+    def _add_newest(self) -> None:
+        """The log's keys in their order, each with the largest size it counts for, which is the next one's first."""
+        sizes = [0, *(until for _, until in self.logs), MAX_SIZE]
+        self.logs.append((self.log, MAX_SIZE))
+        keys = [key for key, _ in self.logs]
+        if any(until <= since for since, until in pairwise(sizes)) or len({key.public for key in keys}) < len(keys):
+            raise BadInput("not a trust file: the log's keys cannot have followed one another")
+        if {key.name for key in keys} != {self.log.name}:
+            raise BadInput("not a trust file: the keys of one log have its name")
 
     def _read_policy(self, text: str) -> None:
         """c2sp.org/tlog-policy: names are defined above their use, so there are no circles."""
@@ -262,7 +277,7 @@ class Trust:
                     raise BadInput(f"a line of the policy that is none, or `quorum none`: {line}")
             except (IndexError, KeyError, ValueError):
                 raise BadInput(f"a line of the policy that cannot be read: {line}") from None
-        if not quorum or self.log.public not in logs:
+        if not quorum or not any(key.public in logs for key, _ in self.logs):
             raise BadInput("the policy has no quorum, or does not list the trust file's log")
         self.satisfied, self.needs = tests[quorum], f"the policy's quorum {quorum}"
 
@@ -289,8 +304,23 @@ class Checkpoint:
         require(self.size or same(self.root, EMPTY_ROOT), "an empty log has one root only")
         self._signatures = self._read_signatures(whole[at + 2 :].split("\n")[:-1])
         require(self.origin == trust.log.name, f"this is of the log {self.origin}, not of {trust.log.name}")
-        trust.log.check(self.text.encode(), self._signature_of(trust.log, 64), "the log's signature")
+        self.log_keys = self._check_log(trust)
         self.cosigned = self._check_witnesses(trust)
+
+    def _check_log(self, trust: Trust) -> list[Key]:
+        """Every key of the log that signed is checked, and the newest of them must count for this size.
+
+        Returns that key and those after it: they may have sealed a file with this checkpoint.
+        """
+        keys = [key for key, _ in trust.logs]
+        signed = [at for at, key in enumerate(keys) if (key.name, key.id) in self._signatures] or [len(keys) - 1]
+        for at in signed:
+            keys[at].check(self.text.encode(), self._signature_of(keys[at], 64), "the log's signature")
+        newest = signed[-1]
+        since, until = trust.logs[newest - 1][1] if newest else 0, trust.logs[newest][1]
+        require(self.size >= since, f"signed with a key that the log uses from size {since} on only")
+        require(self.size <= until, f"signed with a key that the log replaced at size {until}")
+        return keys[newest:]
 
     def _read_signatures(self, lines: Sequence[str]) -> dict[tuple[str, str], bytes]:
         require(0 < len(lines) <= MAX_SIGNATURES, "the checkpoint has no signatures, or too many")
@@ -462,12 +492,18 @@ class Outcome:
         self.entries: list[bytes] = []
 
 
-def check_seal(unsealed: bytes, seal: Any, trust: Trust) -> None:
+def check_seal(unsealed: bytes, seal: Any, checkpoint: Checkpoint) -> None:
     """The log signed the file as it is without its seal."""
-    message = b"twinward/export-seal/1\n" + unsealed
-    trust.log.check(
-        message, unbase64(seal, 64), "the seal: the file was changed after the hospital handed it out, or it"
-    )
+    message, signature = b"twinward/export-seal/1\n" + unsealed, unbase64(seal, 64)
+    what = "the seal: the file was changed after the hospital handed it out, or it"
+    *later, last = checkpoint.log_keys
+    for key in later:
+        try:
+            key.check(message, signature, what)
+        except Refused:
+            continue
+        return
+    last.check(message, signature, what)
 
 
 def check_proof(data: bytes, trust: Trust) -> Outcome:
@@ -485,7 +521,7 @@ def check_proof(data: bytes, trust: Trust) -> Outcome:
     outcome.rows = [(index, leaf_minute(raw), check_opening(opening, raw, "the event"))]
     unsealed = base64.b64encode(canonical(extra | {"seal": None}))
     check_seal(
-        b"\n".join([lines[0].encode(), b"extra " + unsealed, *head.split(b"\n")[2:]]) + b"\n\n" + note, seal, trust
+        b"\n".join([lines[0].encode(), b"extra " + unsealed, *head.split(b"\n")[2:]]) + b"\n\n" + note, seal, checkpoint
     )
     return outcome
 
@@ -524,7 +560,7 @@ def check_report(data: bytes, trust: Trust) -> Outcome:
     outcome.subject = report["subject"]
     count, root = check_map(report, head, checkpoint.origin)
     check_rows(report["rows"], outcome, count, root)
-    check_seal(canonical(report | {"seal": None}), report["seal"], trust)
+    check_seal(canonical(report | {"seal": None}), report["seal"], checkpoint)
     return outcome
 
 
@@ -555,9 +591,8 @@ def check_rows(told: list[Any], outcome: Outcome, count: int, root: bytes) -> No
 def check_receipt(receipt: dict[str, Any], outcome: Outcome, trust: Trust, consistency: bytes | None) -> None:
     """What was seen at an earlier visit is still the beginning of what is seen now."""
     now, old, root = outcome.checkpoint, int(receipt["size"]), unbase64(receipt["root"], 32)
-    require(
-        receipt["origin"] == now.origin and receipt["key"] == trust.log.public.hex(), "the receipt is of another log"
-    )
+    of_this = receipt["origin"] == now.origin and receipt["key"] in {key.public.hex() for key, _ in trust.logs}
+    require(of_this, "the receipt is of another log")
     (size1, root1), (size2, root2) = sorted([(old, root), (now.size, now.root)], key=lambda one: one[0])
     path: list[bytes] = []
     if size1 != size2:

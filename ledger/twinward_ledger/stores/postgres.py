@@ -25,13 +25,14 @@ from typing import Any, Final, LiteralString
 import psycopg
 
 from twinward_ledger import merkle
-from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
+from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import TAG_BYTES, Entry
+from twinward_ledger.log.store import TAG_BYTES, Entry, KeyChange
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.group_commit import GroupCommit
 
 SCHEMA_VERSION: Final = 1
+_OF_SEVERAL_KEYS: Final = 2  # from the first change of the log's key on: a release that knows one key only stays away
 _SCHEMA_LOCK: Final = 0x54574C47  # "TWLG": two processes that open a new database lay its tables one after the other
 _CHUNK_ROWS: Final = 4096
 _TILE_LEVEL_SHIFT: Final = 56  # a tile's key is level << 56 | index, as in SQLite
@@ -44,6 +45,10 @@ _SCHEMA: Final = (
     "CREATE TABLE log_tiles (id bigint PRIMARY KEY, hashes bytea NOT NULL)",
     "CREATE TABLE log_checkpoints (size bigint PRIMARY KEY, note bytea NOT NULL)",
     "INSERT INTO log_head VALUES (1, 0, 1)",
+)
+_KEY_CHANGES: Final = (  # beside the tables of a release that knew one key only
+    "CREATE TABLE IF NOT EXISTS log_key_changes (number bigint PRIMARY KEY, size bigint NOT NULL, key text NOT NULL, "
+    "note bytea NOT NULL)"
 )
 _COPY_LEAVES: Final = "COPY log_leaves (idx, leaf) FROM STDIN (FORMAT BINARY)"
 _COPY_BODIES: Final = "COPY log_bodies (idx, body, tags) FROM STDIN (FORMAT BINARY)"
@@ -70,6 +75,7 @@ class PostgresLogStore:
         address = PostgresAddress(uri)
         self._group = GroupCommit(self._append_durably)
         self._edge: tiles.RightEdge | None = None
+        self._is_of_one_key = False
         self._reader = _Session(address, read_only=read_only)
         self._writer = self._reader if read_only else _Session(address, read_only=False)
         try:
@@ -89,17 +95,23 @@ class PostgresLogStore:
         with self._group.lock, self._writer.transaction() as cursor:
             cursor.execute("UPDATE log_bodies SET body = '' WHERE idx = %s", (index,))
 
-    def save_checkpoint(self, size: int, note: bytes) -> None:
+    def save_checkpoint(self, size: int, note: bytes, *, key_changes: int | None = None) -> None:
         """Keep a signed checkpoint; one of the same size replaces it."""
         with self._group.lock, self._writer.transaction() as cursor:
             held = _locked_size(cursor)
-            row = cursor.execute("SELECT max(size) FROM log_checkpoints").fetchone()
-            newest = row[0] if row else None
-            if newest is not None and size < newest:
-                raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
-            if not 0 <= size <= held:
-                raise Rollback(f"a checkpoint of size {size}, the log has {held} entries")
-            cursor.execute(_PUT_CHECKPOINT, (size, note))
+            if key_changes is not None:
+                _require_changes(cursor, key_changes)
+            _put_checkpoint(cursor, size, note, held)
+
+    def change_key(self, change: KeyChange) -> None:
+        """Keep a change of the log's key together with its checkpoint."""
+        with self._group.lock, self._writer.transaction() as cursor:
+            held = _locked_size(cursor)
+            _require_changes(cursor, change.number - 1)
+            _put_checkpoint(cursor, change.size, change.note, held)
+            row = (change.number, change.size, change.key, change.note)
+            cursor.execute("INSERT INTO log_key_changes VALUES (%s, %s, %s, %s)", row)
+            cursor.execute("UPDATE log_head SET schema_version = %s", (_OF_SEVERAL_KEYS,))
 
     def _append_durably(self, groups: Sequence[Sequence[Entry]]) -> list[range]:
         try:
@@ -209,6 +221,13 @@ class PostgresLogStore:
         """Every size a checkpoint was kept for, with its note, oldest first."""
         return list(self._reader.rows("SELECT size, note FROM log_checkpoints ORDER BY size"))
 
+    def key_changes(self) -> list[KeyChange]:
+        """Every change of the log's key, the oldest first."""
+        if self._is_of_one_key:
+            return []
+        rows = self._reader.rows("SELECT number, size, key, note FROM log_key_changes ORDER BY number")
+        return [KeyChange(*row) for row in rows]
+
     def close(self) -> None:
         """Give back every connection; closing twice is harmless."""
         with self._group.lock:
@@ -223,8 +242,12 @@ class PostgresLogStore:
                 if cursor.execute("SELECT to_regclass('log_head') IS NULL").fetchone() == (True,):
                     for statement in _SCHEMA:
                         cursor.execute(statement)
-        if self._reader.rows("SELECT schema_version FROM log_head") != [(SCHEMA_VERSION,)]:
+                if cursor.execute("SELECT to_regclass('log_key_changes') IS NULL").fetchone() == (True,):
+                    cursor.execute(_KEY_CHANGES)
+        found = self._reader.rows("SELECT schema_version FROM log_head")
+        if found not in ([(SCHEMA_VERSION,)], [(_OF_SEVERAL_KEYS,)]):
             raise LogUnavailable(f"{self._reader.address} does not hold a log of version {SCHEMA_VERSION}")
+        self._is_of_one_key = self._reader.rows("SELECT to_regclass('log_key_changes') IS NULL") == [(True,)]
 
     def _require(self, index: int) -> None:
         size = self.size()
@@ -298,6 +321,22 @@ def _locked_size(cursor: psycopg.Cursor[Any]) -> int:
     if row is None:
         raise LogUnavailable("the log's head is missing; verify the log")
     return int(row[0])
+
+
+def _require_changes(cursor: psycopg.Cursor[Any], known: int) -> None:
+    row = cursor.execute("SELECT count(*) FROM log_key_changes").fetchone()
+    if row != (known,):
+        raise KeyReplaced(f"the log's key was changed {row[0] if row else 0} times, not {known}")
+
+
+def _put_checkpoint(cursor: psycopg.Cursor[Any], size: int, note: bytes, held: int) -> None:
+    row = cursor.execute("SELECT max(size) FROM log_checkpoints").fetchone()
+    newest = row[0] if row else None
+    if newest is not None and size < newest:
+        raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
+    if not 0 <= size <= held:
+        raise Rollback(f"a checkpoint of size {size}, the log has {held} entries")
+    cursor.execute(_PUT_CHECKPOINT, (size, note))
 
 
 def _tile_key(tile: tiles.TileId) -> int:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from twinward_ledger import merkle
-from twinward_ledger.errors import LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
+from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import TAG_BYTES, Entry
+from twinward_ledger.log.store import TAG_BYTES, Entry, KeyChange
 from twinward_ledger.storage import sqlite_files
 from twinward_ledger.storage.sqlite import connect_raw, stamp
 from twinward_ledger.stores import postings
@@ -34,6 +34,7 @@ BUSY_TIMEOUT_S = 10.0
 _CHUNK_ROWS = 4096
 _ROWS_A_STATEMENT = 128
 _WAL_PAGES = 2000  # 8 MB: pages that many appends change are copied into the file once; little to read when reopening
+_OF_ONE_KEY = 2  # the version before a log's key could be changed: nothing else differs, so it is read as it is
 _TILE_LEVEL_SHIFT = 56  # a tile's key is level << 56 | index: one integer key keeps the table a plain B-tree
 
 
@@ -47,6 +48,7 @@ class SqliteLogStore:
         self._group = GroupCommit(self._append_durably)
         self._read_lock = threading.Lock()
         self._edge: tiles.RightEdge | None = None
+        self._is_of_one_key = False
         with _translated(self._path):
             self._reader = self._connect()
             self._writer = self._reader if read_only else self._connect()
@@ -116,16 +118,34 @@ class SqliteLogStore:
         if busy:
             raise LogUnavailable("erased, but another reader keeps the old page in the write-ahead log: try again")
 
-    def save_checkpoint(self, size: int, note: bytes) -> None:
+    def save_checkpoint(self, size: int, note: bytes, *, key_changes: int | None = None) -> None:
         """Keep a signed checkpoint; one of the same size replaces it."""
         with self._group.lock, self._transaction():
-            newest = self._writer.execute("SELECT max(size) FROM checkpoints").fetchone()[0]
-            if newest is not None and size < newest:
-                raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
-            held = self._writer.execute("SELECT size FROM head").fetchone()[0]
-            if not 0 <= size <= held:
-                raise Rollback(f"a checkpoint of size {size}, the log has {held} entries")
-            self._writer.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
+            if key_changes is not None:
+                self._require_changes(key_changes)
+            self._put_checkpoint(size, note)
+
+    def change_key(self, change: KeyChange) -> None:
+        """Keep a change of the log's key together with its checkpoint."""
+        with self._group.lock, self._transaction():
+            self._require_changes(change.number - 1)
+            self._put_checkpoint(change.size, change.note)
+            row = (change.number, change.size, change.key, change.note)
+            self._writer.execute("INSERT INTO key_changes VALUES (?, ?, ?, ?)", row)
+
+    def _require_changes(self, known: int) -> None:
+        kept = self._writer.execute("SELECT count(*) FROM key_changes").fetchone()[0]
+        if kept != known:
+            raise KeyReplaced(f"the log's key was changed {kept} times, not {known}")
+
+    def _put_checkpoint(self, size: int, note: bytes) -> None:
+        newest = self._writer.execute("SELECT max(size) FROM checkpoints").fetchone()[0]
+        if newest is not None and size < newest:
+            raise Rollback(f"a checkpoint of size {size}, the newest one kept has {newest}")
+        held = self._writer.execute("SELECT size FROM head").fetchone()[0]
+        if not 0 <= size <= held:
+            raise Rollback(f"a checkpoint of size {size}, the log has {held} entries")
+        self._writer.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
 
     # --- reading -------------------------------------------------------------------------------------------------
     def size(self) -> int:
@@ -198,6 +218,13 @@ class SqliteLogStore:
         """Every size a checkpoint was kept for, with its note, oldest first."""
         return [(size, bytes(note)) for size, note in self._rows("SELECT size, note FROM checkpoints ORDER BY size")]
 
+    def key_changes(self) -> list[KeyChange]:
+        """Every change of the log's key, the oldest first."""
+        if self._is_of_one_key:
+            return []
+        rows = self._rows("SELECT number, size, key, note FROM key_changes ORDER BY number")
+        return [KeyChange(number, size, key, bytes(note)) for number, size, key, note in rows]
+
     def close(self) -> None:
         """Give back every file and connection; closing twice is harmless."""
         with self._group.lock, self._read_lock, _translated(self._path):
@@ -208,7 +235,9 @@ class SqliteLogStore:
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:
             connection = sqlite_files.connect(self._path, timeout_s=BUSY_TIMEOUT_S, mode="ro")
-            if stamp(connection) != (LOG_FILE.application_id, LOG_FILE.version):
+            application, version = stamp(connection)
+            self._is_of_one_key = version == _OF_ONE_KEY
+            if application != LOG_FILE.application_id or version not in (LOG_FILE.version, _OF_ONE_KEY):
                 connection.close()
                 raise LogUnavailable(f"{self._path.name} is not a log of version {LOG_FILE.version}")
             return connection

@@ -168,6 +168,17 @@ class LogCheckpoint(LogFileBase, table=True):
     note: bytes = Field(sa_type=AsStored)
 
 
+class LogKeyChange(LogFileBase, table=True):
+    """A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
+
+    __tablename__ = "key_changes"
+
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    size: int = Field(sa_type=Long)
+    key: str
+    note: bytes = Field(sa_type=AsStored)
+
+
 class MapFileBase(SQLModel):
     """Tables of a completeness map in a SQLite file (on a server: ``stores.completeness_postgres``)."""
 
@@ -225,7 +236,7 @@ listen(table_of(LogHead), "after_create", _begin_empty)
 LOG_FILE: Final = Schema(
     name="log",
     application_id=0x54574C47,  # "TWLG"
-    version=2,
+    version=3,
     revisions=_MIGRATIONS / "log",
     models=lambda: LogFileBase.metadata,
 )

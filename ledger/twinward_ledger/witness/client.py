@@ -16,6 +16,7 @@ from twinward_ledger.deadline import Connections
 from twinward_ledger.errors import (
     MalformedCheckpoint,
     MalformedEvidence,
+    NotSignedByLog,
     SplitView,
     StaleProof,
     WitnessDown,
@@ -25,6 +26,7 @@ from twinward_ledger.errors import (
 )
 from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.cosignature import log_id
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import Note, VerifierKey
 from twinward_ledger.witness import evidence, wire
 from twinward_ledger.witness.interfaces import Cosignature, Proposal
@@ -47,7 +49,7 @@ class HttpWitness:
     def __init__(self, key: VerifierKey, url: str, log: VerifierKey, *, timeout_s: float = TIMEOUT_S) -> None:
         self.key = key
         self.url = url.rstrip("/")
-        self._log = log
+        self._logs: tuple[VerifierKey, ...] = (log,)
         self._timeout_s = timeout_s
         self._sizes: dict[str, int] = {}
         self._connections = Connections()
@@ -58,6 +60,10 @@ class HttpWitness:
             follow_redirects=False,
             headers={"accept-encoding": "identity"},
         )
+
+    def follow(self, log: KeyHistory) -> None:
+        """Know all keys of the log that asks: a split view's evidence may be about any of them."""
+        self._logs = log.keys
 
     def last_size(self, origin: str) -> int:
         """The largest size it was seen to cosign in this process; 0 if none was."""
@@ -82,6 +88,7 @@ class HttpWitness:
         if status == 409:
             raise self._conflict(kind, answer, proposal, origin)
         kind_of_refusal = WitnessDown if status >= 500 or status == 429 else WitnessRefused
+        kind_of_refusal = NotSignedByLog if status == 403 else kind_of_refusal
         raise kind_of_refusal(f"answered {status}: {_shown(answer)}")
 
     def newest(self, origin: str) -> bytes | None:
@@ -107,7 +114,7 @@ class HttpWitness:
         if kind != evidence.MEDIA_TYPE:  # a witness of another make: it holds another root of this size
             return WitnessRefused(f"holds another checkpoint of this size: {_shown(answer)}")
         try:
-            found = evidence.verify(answer, self._log)
+            found = evidence.verify(answer, *self._logs)
         except MalformedEvidence as error:
             return WitnessLied(f"claims a split view that does not verify: {error}")
         return SplitView(found.statement, seen=found.notes[0], offered=found.notes[1])

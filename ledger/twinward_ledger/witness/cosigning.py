@@ -23,6 +23,7 @@ from twinward_ledger.clock import Clock
 from twinward_ledger.errors import (
     LedgerError,
     LogCorrupt,
+    NotSignedByLog,
     SplitView,
     WitnessDown,
     WitnessForgot,
@@ -43,6 +44,9 @@ GRACE_S = 1.0
 
 PATIENCE_S = 15.0
 """How long anybody is waited for, in seconds, whatever its own limit: a witness could send a byte now and then."""
+
+NOT_FOLLOWING = "does not know the log's new key yet"
+"""How the reason begins of a witness that refuses since the log's key was changed."""
 
 _STANDINGS: tuple[tuple[type[WitnessRefused], Standing], ...] = (
     (WitnessSlow, Standing.SLOW),
@@ -239,6 +243,8 @@ class Cosigning:
         standing = Standing.GOOD if error is None else _standing(error)
         size = request.checkpoint.size if error is None else 0
         reason = "" if error is None else str(error)
+        if isinstance(error, NotSignedByLog) and self._log.history.earlier:
+            reason = f"{NOT_FOLLOWING}: {reason}"
         self.memory.note(str(peer.key), standing, at_ms=self._clock.now_ms(), size=size, reason=reason)
 
     def _signed_already(self, note: Note) -> list[VerifierKey]:

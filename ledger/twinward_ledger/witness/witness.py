@@ -46,6 +46,7 @@ from twinward_ledger.formats.cosignature import (
     cosign_bls,
     verify_cosignature,
 )
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import Note, NoteSigner, VerifierKey
 from twinward_ledger.stores.witness_state import WitnessState
 from twinward_ledger.witness.interfaces import Cosignature, Proposal
@@ -115,6 +116,12 @@ class Witness:
         """
         self._logs = LogKeys.by_origin(logs, retired)
         self._anchors = frozenset(anchors)
+
+    def follow(self, log: KeyHistory) -> None:
+        """Know the later keys, too, of a log whose first key it was configured with: for a witness beside that log."""
+        known = self._logs.get(log.origin)
+        if known is not None and known.keys != log.keys and known.keys[0] == log.keys[0]:
+            self._logs = self._logs | {log.origin: LogKeys(log.keys, known.retired)}
 
     @property
     def key(self) -> VerifierKey:

@@ -128,8 +128,11 @@ class AuditReader(Generic[PermitT]):
         """
         self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
         report, anchorer = self._audit.proofs.report(twin), self._audit.anchorer
+        with ledger_translated():
+            history = self._audit.log.history
         policy = TrustPolicy(
-            log=self._audit.log.key,
+            log=history.newest,
+            earlier=history.earlier,
             witnesses=tuple(peer.key for peer in anchorer.witnesses),
             quorum=anchorer.quorum,
             rule=anchorer.policy,

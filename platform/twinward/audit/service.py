@@ -7,8 +7,8 @@ of its own and stands in ``reader.py``, behind a permit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,18 +25,31 @@ from twinward.audit.proofs.proofs import Proofs
 from twinward.audit.proofs.verification import Verification
 from twinward.audit.status import AuditStatus, JournalState, VerifyReport, cosigners
 from twinward.core.clock import Clock
-from twinward.core.errors import NotAtWork, TwinwardError, Unavailable
+from twinward.core.errors import Conflict, NotAtWork, TwinwardError, Unavailable
 from twinward_crypto.errors import CryptoError
 from twinward_ledger import merkle
 from twinward_ledger.completeness.interfaces import MapStore
-from twinward_ledger.errors import ClockDoubted, LedgerError, LogCorrupt, QuorumNotReached, SplitView
+from twinward_ledger.errors import (
+    ClockDoubted,
+    KeyReplaced,
+    LedgerError,
+    LogCorrupt,
+    QuorumNotReached,
+    Rollback,
+    SplitView,
+)
 from twinward_ledger.formats.anchor_record import AnchorRecord
+from twinward_ledger.formats.key_history import KeyHistory
+from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.log.log import Log
 from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 
 if TYPE_CHECKING:
     from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
+
+
+_KEY_CHANGE_TRIES = 5
 
 
 class Audit:
@@ -163,25 +176,38 @@ class Audit:
             ClockNotBelieved: the clock is far ahead; nothing was signed.
             Unavailable: the store does not answer.
         """
-        if not self._at_work:
-            raise NotAtWork("no checkpoint of its log is signed")
-        try:
-            self._bring_in_what_waits()
-            if self.completeness is not None:
-                self.completeness.publish()
+        with self._signing():
+            self._take_in()
             return self.anchorer.advance()
-        except LogCorrupt as error:
-            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
-        except SplitView as error:
-            raise LogTampered(str(error), first_bad_index=None) from error
-        except QuorumNotReached as error:
-            reasons = "; ".join(getattr(error, "__notes__", []))
-            raise NotCosigned(f"{error}. {reasons}", hint="see that the other hospitals' witnesses answer") from error
-        except ClockDoubted as error:
-            hint = "set the clock right; if it is right, `twinward audit accept-clock` says so in the log"
-            raise ClockNotBelieved(str(error), hint=hint) from error
-        except LedgerError as error:
-            raise Unavailable(f"the checkpoint could not be made: {error}") from error
+
+    def change_log_key(self, to: VerifierKey) -> KeyHistory:
+        """Bring the log's next key into force, the one that the log says; ``cosign_and_anchor`` shows it to others.
+
+        The checkpoint that both keys sign covers all that is logged so far.
+
+        Raises:
+            NotAtWork: this is a restored home.
+            Conflict: another process changed the key at the same moment.
+            LogTampered, Unavailable: as ``checkpoint_and_anchor``; the key before is in force.
+        """
+        with self._signing():
+            self._take_in()
+            for _ in range(_KEY_CHANGE_TRIES):
+                try:
+                    return self.log.change_key(to)
+                except Rollback:  # another process signed a larger tree meanwhile: there is more to sign now
+                    continue
+                except KeyReplaced as error:
+                    raise Conflict("the log's key was changed by another process at the same moment") from error
+        raise Unavailable("the log grows too fast to change its key", hint="try again; nothing was changed")
+
+    def cosign_and_anchor(self) -> AnchorOutcome:
+        """Take the checkpoint that is signed, if nothing was logged since, to the witnesses and the chain.
+
+        Raises as ``checkpoint_and_anchor``.
+        """
+        with self._signing():
+            return self.anchorer.advance()
 
     def status(self) -> AuditStatus:
         """How far the trail is signed, cosigned and anchored."""
@@ -220,6 +246,32 @@ class Audit:
             LogTampered, Unavailable: see ``Verification.verify``.
         """
         return self._verification.verify(copy, deep=deep, going_on=going_on)
+
+    def _take_in(self) -> None:
+        """What the next checkpoint is to cover."""
+        self._bring_in_what_waits()
+        if self.completeness is not None:
+            self.completeness.publish()
+
+    @contextmanager
+    def _signing(self) -> Iterator[None]:
+        """A restored home signs nothing; what goes wrong comes as the platform's own errors."""
+        if not self._at_work:
+            raise NotAtWork("no checkpoint of its log is signed")
+        try:
+            yield
+        except LogCorrupt as error:
+            raise LogTampered(str(error), first_bad_index=error.first_bad_index) from error
+        except SplitView as error:
+            raise LogTampered(str(error), first_bad_index=None) from error
+        except QuorumNotReached as error:
+            reasons = "; ".join(getattr(error, "__notes__", []))
+            raise NotCosigned(f"{error}. {reasons}", hint="see that the other hospitals' witnesses answer") from error
+        except ClockDoubted as error:
+            hint = "set the clock right; if it is right, `twinward audit accept-clock` says so in the log"
+            raise ClockNotBelieved(str(error), hint=hint) from error
+        except LedgerError as error:
+            raise Unavailable(f"the checkpoint could not be made: {error}") from error
 
     def _bring_in_what_waits(self) -> None:
         if self.journal is None:

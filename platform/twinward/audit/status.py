@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from twinward.audit.models import Head
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import QuorumNotReached
-from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.proofs.verifier import verify_quorum
 from twinward_ledger.stores.anchor_journal import Trouble
 
@@ -141,7 +140,7 @@ class LastCheck:
 
 def cosigners(note: bytes, anchorer: Anchorer) -> tuple[tuple[str, int], ...]:
     """The witnesses whose cosignatures on a checkpoint verify, each with the time it states; none if there are none."""
-    _, opened = open_checkpoint(note, anchorer.log.key)
+    _, opened = anchorer.log.open(note)
     try:
         return verify_quorum(opened, [peer.key for peer in anchorer.witnesses], 1)
     except (QuorumNotReached, InvalidSignature):

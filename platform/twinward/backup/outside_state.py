@@ -13,7 +13,6 @@ from twinward.node import Node
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.anchoring.contract import ChainAnchor
 from twinward_ledger.errors import LedgerError, MalformedCheckpoint
-from twinward_ledger.formats.checkpoint import open_checkpoint
 from twinward_ledger.stores.witness_state import WitnessState
 
 _PEERS = "peers"
@@ -54,9 +53,13 @@ def witnessed(node: Node, staging: Path, checkpoints: Sequence[bytes]) -> int:
         anchor = ChainAnchor(node.consortium.chain.chain, node.consortium.addresses.access_anchor)
         head = anchor.state(node.log.origin).head
         sizes.append(0 if head is None else head.size)
-        sizes += [open_checkpoint(note, node.log.key)[0].size for note in checkpoints]
+        sizes += [node.log.open(note)[0].size for note in checkpoints]
     except (InvalidSignature, MalformedCheckpoint):
-        raise BadInput("a checkpoint that was given is not one of this node's log") from None
+        raise BadInput(
+            "a checkpoint that was given is not one of this node's log, or bears a key only that it took up after "
+            "this backup",
+            hint="restore a backup made after `twinward keys rotate-log`",
+        ) from None
     except LedgerError as error:
         raise BadInput(f"what others witnessed cannot be read: {error}", hint="see that the chain answers") from None
     return max(sizes)

@@ -36,6 +36,8 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY c.relname ORDER BY c.relname
 """
+_ADDED = {"log_key_changes"}
+"""Tables that came without another revision: a backup made before has none, and they stay empty."""
 _NEEDS = """
 SELECT child.relname, parent.relname FROM pg_constraint k
 JOIN pg_class child ON child.oid = k.conrelid JOIN pg_class parent ON parent.oid = k.confrelid
@@ -124,6 +126,8 @@ def put_back(uri: str, parts: list[tuple[Part, Path]]) -> None:
     with _translated(address), address.connect(autocommit=False) as connection:
         tables: dict[str, list[str]] = dict(connection.execute(_TABLES).fetchall())
         by_table = {part.name.rsplit("/", 1)[-1]: (part, path) for part, path in parts}
+        for name in _ADDED - by_table.keys():
+            tables.pop(name, None)
         if by_table.keys() != tables.keys() or any(tables[name] != one.columns for name, (one, _) in by_table.items()):
             raise BackupDamaged(
                 "the backup's tables are not those this version of Twinward lays",

@@ -153,6 +153,7 @@ NOUNS: Final = (
         {
             "status": "keys.keyring:status",
             "rotate": "keys.keyring:rotate",
+            "rotate-log": "keys.log_key:rotate_log",
             "retire": "keys.keyring:retire",
             "split": "keys.shares:split",
             "seal": "keys.shares:seal",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -53,10 +54,15 @@ class Console:
         self, request: Request, name: str, session: Session | None, *, status: int = 200, **values: Any
     ) -> Response:
         """Render a template with what every page shows."""
+        keys = self.node.log.known_history
         html = _TEMPLATES.get_template(name).render(
             hospital=self.node.settings.hospital,
             origin=self.node.log.origin,
-            log_key=base64.b64encode(self.node.log.key.public_key).decode(),
+            log_key=base64.b64encode(keys.newest.public_key).decode(),
+            log_keys=[
+                *([base64.b64encode(one.key.public_key).decode(), one.until] for one in keys.earlier),
+                [base64.b64encode(keys.newest.public_key).decode(), None],
+            ],
             path=request.url.path,
             session=session,
             standing=self.node.emergencies.counts() if session else None,
@@ -168,7 +174,7 @@ class Console:
 
     def check(self, request: Request, session: Session) -> Response:
         """Where a browser checks files that some hospital handed out. Reads nothing of this node's log."""
-        return self.page(request, "check.html", session, trust=self.node.trust().model_dump_json())
+        return self.page(request, "check.html", session, trust=json.dumps(self.node.trust().shown()))
 
     def export(self, session: Session, twin: TwinId, form: ExportFormat) -> Response:
         """All accesses to one twin as a download, proven complete."""

@@ -29,12 +29,16 @@ class Identity:
 
     provider: KeyProvider
     tenant: TenantId
-    _seeds: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _seeds: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Asked for once: the signing keys made of them are in this process's memory anyway, and a service may be slow."""
 
-    def log_signer(self, origin: str) -> NoteSigner:
-        """The key that signs the checkpoints of this hospital's log."""
-        return NoteSigner(origin, self._seed(LOG_SEED))
+    def log_signer(self, origin: str, generation: int = 1) -> NoteSigner:
+        """The key that signs the checkpoints of this hospital's log.
+
+        ``generation`` counts from 1. Which one is in force stands in the log; the first stands for the node as long as
+        it lives: its settings name it, so that it never works under another node's key service.
+        """
+        return NoteSigner(origin, self._seed(LOG_SEED, b"" if generation == 1 else generation.to_bytes(4, "big")))
 
     def witness_keys(self) -> WitnessKeys:
         """The keys with which this hospital co-signs other hospitals' logs."""
@@ -58,7 +62,7 @@ class Identity:
         return self._seed(KNOWN_BROWSER_SEED)
 
     def log_key(self, origin: str) -> VerifierKey:
-        """What this hospital's checkpoints verify with."""
+        """What this hospital's first checkpoints verify with, and what names its log wherever keys are not followed."""
         return self.log_signer(origin).key
 
     def close(self) -> None:
@@ -69,7 +73,7 @@ class Identity:
     def __reduce__(self) -> str:
         raise TypeError("an identity is not pickled: it holds keys")
 
-    def _seed(self, label: bytes) -> bytes:
-        if label not in self._seeds:
-            self._seeds[label] = self.provider.mac(self.tenant, label, b"")
-        return self._seeds[label]
+    def _seed(self, label: bytes, message: bytes = b"") -> bytes:
+        if (label, message) not in self._seeds:
+            self._seeds[label, message] = self.provider.mac(self.tenant, label, message)
+        return self._seeds[label, message]

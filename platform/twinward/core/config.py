@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     keys: str = ""
     """Key service, e.g. ``local:/var/lib/twinward/keys``."""
     log_key: str = ""
-    """The public key of this node's log, noted when the node was made: with other keys no command opens the home."""
+    """The first public key of this node's log, noted when it was made: with other keys no command opens the home."""
     records: StoreUri = ""
     """Sealed records, e.g. ``postgresql://twinward@db.example/records``. The password comes from ``PGPASSFILE``."""
     keyring: StoreUri = ""

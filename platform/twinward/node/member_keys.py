@@ -117,7 +117,8 @@ def _signed(settings: Settings, derived: VerifierKey) -> bool:
         return True
     store = open_store(settings.log_uri)
     try:
-        note = store.checkpoint()
+        changes = store.key_changes()
+        note = changes[0].note if changes else store.checkpoint()  # the first change still bears the first key
         if note is not None:
             open_checkpoint(note, derived)
     except InvalidSignature:

@@ -126,7 +126,8 @@ class Node(Parts):
 
         store = open_store(self.settings.log_uri)
         self.keep(store)
-        return Log(store, self.identity.log_signer(self.settings.origin))
+        signers = partial(self.identity.log_signer, self.settings.origin)
+        return Log(store, signers(), signers)
 
     @part
     def anchors(self) -> AnchorJournal:
@@ -464,12 +465,12 @@ class Node(Parts):
         return (self.settings.tenant, *self.settings.witnesses, COHORT, *vendors)
 
     def trust(self) -> Trust:
-        """Whom an auditor of its log believes, all of it public: the log's key, its witnesses, quorum and anchors."""
+        """Whom an auditor of its log believes, all of it public: the log's keys, its witnesses, quorum and anchors."""
         from twinward.audit.proofs.trust import Trust
 
         addresses = self.consortium.addresses
         return Trust.of(
-            self.log.key,
+            self.log.history,
             [peer.key for peer in self.witnesses],
             self.audit.anchorer.quorum,
             bls_keys=self.consortium.witness_keys(),
@@ -507,7 +508,8 @@ class Node(Parts):
         from twinward_ledger.witness.evidence import SplitViewEvidence
 
         keep_evidence(
-            self.settings.home / EVIDENCE_FOLDER, SplitViewEvidence.of(split.seen, split.offered, self.log.key)
+            self.settings.home / EVIDENCE_FOLDER,
+            SplitViewEvidence.of(split.seen, split.offered, *self.log.history.keys),
         )
 
 

@@ -16,9 +16,10 @@ from twinward.node.errors import StoresNotOwn
 from twinward.node.node import Node
 from twinward.node.restored_home import DATABASES
 from twinward_crypto.errors import InvalidSignature
-from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint
-from twinward_ledger.formats.checkpoint import open_checkpoint
+from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, QuorumNotReached
+from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.leaf import LeafKind
+from twinward_ledger.formats.note import Note
 
 _SQLITE = "sqlite:"
 _CALLED = {
@@ -83,11 +84,31 @@ def require_of_one_node(node: Node) -> None:
     if note is None:
         return
     try:
-        node.log.require_extends(open_checkpoint(note, node.log.key)[0])
+        node.log.require_extends(node.log.open(note)[0])
     except LogCorrupt as error:
         raise LogTampered(str(error), first_bad_index=error.first_bad_index, hint=_CUT_OFF) from error
     except (InvalidSignature, MalformedCheckpoint):
-        return  # no word of this log's: it says nothing about it
+        _require_no_lost_key(node, note)
+
+
+def _require_no_lost_key(node: Node, note: bytes) -> None:
+    """Raise ``LogTampered`` where witnesses of this log have cosigned what a key signed that it does not know.
+
+    Then it is an older copy, from before the key was changed. Anything else is no word of this log's, and says nothing.
+    """
+    try:
+        parsed = Note.parse(note)
+        told = Checkpoint.parse(parsed.text)
+        if told.origin != node.log.origin or not node.audit.anchorer.policy.require(parsed):
+            return
+    except (InvalidSignature, MalformedCheckpoint, QuorumNotReached):
+        return
+    raise LogTampered(
+        f"the access log is an older copy: witnesses have cosigned its {told.size} entries under a key that it took up "
+        "since",
+        first_bad_index=None,
+        hint=_CUT_OFF,
+    )
 
 
 def _place(uri: str) -> tuple[object, ...]:

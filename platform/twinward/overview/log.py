@@ -12,6 +12,7 @@ from twinward.core.clock import iso
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, TwinId
 from twinward.node import translated
+from twinward_ledger.formats.note import VerifierKey
 
 
 def permit_to_examine(access: AccessControl, context: AccessContext, page: str, twin: TwinId | None = None) -> Permit:
@@ -63,7 +64,7 @@ def inclusion_json(audit: Audit, index: int) -> dict[str, Any]:
 def consistency_json(audit: Audit, old: int, new: int | None = None) -> dict[str, Any]:
     """What a browser needs to check that the log at ``old`` entries is a prefix of the log at ``new``.
 
-    ``new`` None is the newest checkpoint, which comes along.
+    ``new`` None is the newest checkpoint, which comes along; so do the checkpoints at which the log changed its key.
 
     Raises:
         NotFound: no checkpoint of that size or larger is signed.
@@ -74,7 +75,12 @@ def consistency_json(audit: Audit, old: int, new: int | None = None) -> dict[str
         raise NotFound("no checkpoint of that size or larger is signed")
     with translated():
         path = audit.log.prove_consistency(old, target)
-    return {"checkpoint": latest[1].encode().decode(), "path": [_base64(one) for one in path]}
+    changes = [
+        {"key": _base64(VerifierKey.parse(one.key).public_key), "note": one.note.decode()}
+        for one in audit.log.store.key_changes()
+    ]
+    shown = {"checkpoint": latest[1].encode().decode(), "path": [_base64(one) for one in path]}
+    return shown | ({"key_changes": changes} if changes else {})
 
 
 def _base64(data: bytes) -> str:

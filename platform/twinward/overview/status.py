@@ -15,6 +15,7 @@ from twinward.core.errors import TwinwardError
 from twinward.node import Node
 from twinward.node.restored_home import RestoredHome
 from twinward.overview.external_use import QueryBudgets, query_budgets
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.stores.witness_memory import Standing as WitnessStanding
 
 
@@ -29,6 +30,7 @@ class OwnStatus:
         log: how far the audit trail is signed, cosigned and anchored.
         emergencies: broken glass at a glance.
         witnesses: how each of them is.
+        log_keys: what the log signs with, and what it signed with before.
     """
 
     hospital: str
@@ -40,6 +42,7 @@ class OwnStatus:
     log: AuditStatus
     emergencies: EmergencyCounts
     witnesses: tuple[WitnessHealth, ...]
+    log_keys: KeyHistory
 
     def shown(self) -> dict[str, Any]:
         """For a machine."""
@@ -50,7 +53,7 @@ class OwnStatus:
             "restored": None if self.restored is None else asdict(self.restored),
             "twins": self.twins,
             "shredded": self.shredded,
-            "log": _log_shown(self.log),
+            "log": _log_shown(self.log) | _keys_shown(self.log_keys),
             "emergencies": asdict(self.emergencies),
             "witnesses": [_witness_shown(one) for one in self.witnesses],
         }
@@ -90,6 +93,7 @@ def own_status(node: Node) -> OwnStatus:
         log=node.audit.status(),
         emergencies=node.emergencies.counts(),
         witnesses=tuple(health_of(node.audit.anchorer)),
+        log_keys=node.log.known_history,
     )
 
 
@@ -121,6 +125,10 @@ def proposals(node: Node) -> tuple[Proposal, ...]:
         return proposals_of(node.consortium, node.known_names())
     except TwinwardError:
         return ()
+
+
+def _keys_shown(keys: KeyHistory) -> dict[str, Any]:
+    return {"key": str(keys.newest), "key_since": keys.earlier[-1].until if keys.earlier else 0}
 
 
 def _log_shown(log: AuditStatus) -> dict[str, Any]:

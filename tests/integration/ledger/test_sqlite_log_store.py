@@ -150,6 +150,7 @@ def test_a_log_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
     store.close()
     connection = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     connection.execute("DROP TABLE postings")
+    connection.execute("DROP TABLE key_changes")
     connection.execute(
         "CREATE TABLE tags (tag BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (tag, idx)) WITHOUT ROWID"
     )
@@ -157,7 +158,7 @@ def test_a_log_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
     connection.executemany("INSERT INTO tags VALUES (?, ?)", rows)
     connection.execute("PRAGMA user_version = 1")
     connection.close()
-    with pytest.raises(LogUnavailable, match="version 2"):
+    with pytest.raises(LogUnavailable, match="version 3"):
         SqliteLogStore(tmp_path / "log.db", read_only=True)
     again = SqliteLogStore(tmp_path / "log.db")
     assert again.find(rare) == [2800, 2100, 1400, 700, 0]

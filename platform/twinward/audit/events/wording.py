@@ -75,6 +75,8 @@ def deed(event: AccessEvent) -> str:
     """What was done, or tried and refused."""
     if event.action is Action.QUERY and event.twin is not None:
         return "compared queries with" if event.decision == "permit" else "tried to compare queries with"
+    if event.action is Action.AUDIT and dict(event.detail).get("page") == "log key" and event.decision == "permit":
+        return "changed the log's key"
     phase = dict(event.detail).get("phase", "") if event.action is Action.BREAK_GLASS else ""
     if phase in _PHASES:
         return _PHASES[phase]

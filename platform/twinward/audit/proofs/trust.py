@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,7 @@ from twinward.audit.models import AccessEvent
 from twinward.core.errors import BadInput
 from twinward_crypto.errors import CryptoError
 from twinward_ledger.errors import LedgerError
+from twinward_ledger.formats.key_history import MAX_EARLIER_KEYS, EarlierKey, KeyHistory
 from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.formats.policy import QuorumPolicy
 from twinward_ledger.proofs.access_report import AccessReport
@@ -25,11 +26,21 @@ from twinward_ledger.proofs.report_verifier import ReportVerdict, verify_report
 from twinward_ledger.proofs.verifier import TrustPolicy, Verdict, verify_bundle
 
 
+class ReplacedKey(BaseModel):
+    """A key that a log signs with no more; ``until`` is the largest size it counts for, and the next key's first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log: str
+    until: Annotated[int, Field(ge=1, lt=2**63)]
+
+
 class Trust(BaseModel):
     """Public keys of a log and its witnesses, and where its anchors must be.
 
     Attributes:
-        log: the log's key as ``name+id+base64``.
+        log: the log's key as ``name+id+base64``, the one in force.
+        earlier: the keys it replaced, the oldest first; left out where there are none.
         witnesses: the witnesses' cosigner keys, likewise.
         quorum: how many of them must have signed.
         bls_keys: the witnesses' BLS public keys, 48 bytes in hexadecimal each.
@@ -44,11 +55,12 @@ class Trust(BaseModel):
     bls_keys: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")], ...], Field(max_length=64)] = ()
     chain_id: int | None = None
     contract: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    earlier: Annotated[tuple[ReplacedKey, ...], Field(max_length=MAX_EARLIER_KEYS)] = ()
 
     @classmethod
     def of(
         cls,
-        log: VerifierKey,
+        log: KeyHistory,
         witnesses: Sequence[VerifierKey],
         quorum: int,
         *,
@@ -58,13 +70,18 @@ class Trust(BaseModel):
     ) -> Self:
         """What a node can tell of itself and its consortium."""
         return cls(
-            log=str(log),
+            log=str(log.newest),
+            earlier=tuple(ReplacedKey(log=str(one.key), until=one.until) for one in log.earlier),
             witnesses=tuple(map(str, witnesses)),
             quorum=quorum,
             bls_keys=tuple(key.hex() for key in bls_keys),
             chain_id=chain_id,
             contract=contract.hex(),
         )
+
+    def shown(self) -> dict[str, Any]:
+        """As a file: what is not there is left out."""
+        return self.model_dump(mode="json", exclude_none=True, exclude=None if self.earlier else {"earlier"})
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -84,11 +101,13 @@ class Trust(BaseModel):
         Raises:
             BadInput: a key is none, or the rule is about another log.
         """
-        if rule is not None and self.log not in {str(key) for key, _ in rule.logs}:
+        own = {self.log, *(one.log for one in self.earlier)}
+        if rule is not None and own.isdisjoint(str(key) for key, _ in rule.logs):
             raise BadInput("the quorum policy does not list this log", hint="add a log line with its key")
         try:
-            return TrustPolicy(
+            policy = TrustPolicy(
                 log=VerifierKey.parse(self.log),
+                earlier=tuple(EarlierKey(VerifierKey.parse(one.log), one.until) for one in self.earlier),
                 witnesses=tuple(map(VerifierKey.parse, self.witnesses)),
                 quorum=self.quorum,
                 bls_keys=tuple(map(bytes.fromhex, self.bls_keys)),
@@ -96,8 +115,10 @@ class Trust(BaseModel):
                 contract=None if self.contract is None else bytes.fromhex(self.contract),
                 rule=rule,
             )
+            policy.history  # noqa: B018 - raises where its keys cannot have followed one another
         except CryptoError as error:
             raise BadInput(f"not a trust file: {error}", hint="`twinward audit trust` writes one") from None
+        return policy
 
 
 @dataclass(frozen=True, slots=True)

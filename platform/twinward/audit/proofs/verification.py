@@ -93,7 +93,7 @@ class Verification:
         try:
             tags = self._completeness.tags() if self._completeness is not None else None
             kept = [*self._anchored(), *(note for _, note in self._log.store.checkpoints())]
-            report = fsck(store, self._log.key, kept, tags=tags)
+            report = fsck(store, self._log.history, kept, tags=tags)
             if self._completeness is not None and store is self._log.store:
                 self._completeness.require_sound()
         except LogCorrupt as error:

@@ -138,7 +138,7 @@ def trust(
     target: Annotated[Path | None, typer.Option("--out", help="Where to write it instead of printing it.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Print whom an auditor of this log believes: its key, the witnesses', the contract. All of it is public.
+    """Print whom an auditor of this log believes: its keys, the witnesses', the contract. All of it is public.
 
     Hand it over some other way than the proofs: who could swap both could prove anything. Exit codes: 0, 3 no node in
     the home, 4 the file exists.
@@ -146,7 +146,7 @@ def trust(
     Example: twinward audit trust --out st-anna.trust.json
     """
     with node_at(home, as_json=False) as node:
-        content = node.trust().model_dump(mode="json", exclude_none=True)
+        content = node.trust().shown()
         if target is None:
             show_json(content)
             return

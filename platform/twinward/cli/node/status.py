@@ -45,6 +45,8 @@ def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
     say(f"{shown['hospital']} ({shown['tenant']})")
     say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
     say(f"log       {log['size']} events, {log['signed']} signed")
+    if log["key_since"]:
+        say(f"log key   {log['key']} from size {log['key_since']} on")
     say(f"cosigned  by {log['cosigned']} of {log['witnesses']} witnesses, {log['quorum']} needed")
     anchored = "nothing yet" if log["anchored_block"] is None else f"block {log['anchored_block']}"
     say(f"anchored  {log['anchored']} events, {anchored}")

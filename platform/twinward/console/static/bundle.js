@@ -95,7 +95,13 @@ export async function readTrust(bytes) {
   const witnesses = await Promise.all(told.witnesses.map((text) => key(text, COSIGNATURE)));
   const distinct = [...new Map(witnesses.map((one) => [base64Of(one.public), one])).values()];
   require(Number.isInteger(told.quorum) && told.quorum >= 1, "a quorum is at least 1");
-  return { log: await key(told.log, ED25519), witnesses: distinct, quorum: told.quorum, blsKeys: told.bls_keys ?? [], chain: told.chain_id ?? null, contract: told.contract ?? null };
+  const log = await key(told.log, ED25519), earlier = [];
+  for (const one of told.earlier ?? []) earlier.push({ key: await key(one.log, ED25519), until: one.until });
+  const logs = [...earlier, { key: log, until: Number.MAX_SAFE_INTEGER }];
+  const known = new Set(logs.map((one) => base64Of(one.key.public)));
+  const follows = logs.every((one, at) => Number.isSafeInteger(one.until) && one.until > (at ? logs[at - 1].until : 0) && one.key.name === log.name);
+  require(follows && known.size === logs.length, "the log's keys of the trust file cannot have followed one another");
+  return { log, logs, witnesses: distinct, quorum: told.quorum, blsKeys: told.bls_keys ?? [], chain: told.chain_id ?? null, contract: told.contract ?? null };
 }
 
 async function checkSignature(who, message, signature, what) {
@@ -129,9 +135,17 @@ async function openCosigned(bytes, trust) {
   require(origin === trust.log.name, `this is of the log ${origin}, not of ${trust.log.name}`);
   const signatures = readSignatures(note.slice(at + 2).split("\n").slice(0, -1));
   const of = (who) => signatures.get(`${who.name} ${Array.from(unhex(who.id, 4))}`);
-  const own = of(trust.log);
-  require(own && own.length === 64, "the log has not signed the checkpoint");
-  await checkSignature(trust.log, utf8(text), own, "the log's signature");
+  const signed = trust.logs.map((one, at) => at).filter((at) => of(trust.logs[at].key));
+  require(signed.length, "the log has not signed the checkpoint");
+  for (const at of signed) {
+    const own = of(trust.logs[at].key);
+    require(own.length === 64, "the log has not signed the checkpoint");
+    await checkSignature(trust.logs[at].key, utf8(text), own, "the log's signature");
+  }
+  const newest = signed[signed.length - 1], since = newest ? trust.logs[newest - 1].until : 0;
+  require(size >= since, `signed with a key that the log uses from size ${since} on only`);
+  require(size <= trust.logs[newest].until, `signed with a key that the log replaced at size ${trust.logs[newest].until}`);
+  const sealers = trust.logs.slice(newest).map((one) => one.key);
   const cosigned = [];
   for (const witness of trust.witnesses) {
     const blob = of(witness);
@@ -142,7 +156,7 @@ async function openCosigned(bytes, trust) {
     cosigned.push({ name: witness.name, time: Number(time) });
   }
   require(cosigned.length >= trust.quorum, `${cosigned.length} witnesses cosigned, ${trust.quorum} are needed`);
-  return { origin, size, root, cosigned };
+  return { origin, size, root, cosigned, sealers };
 }
 
 function checkAnchor(anchor, checkpoint, trust) {
@@ -222,9 +236,13 @@ async function checkMap(report, head, origin) {
 
 // --- the two kinds of files -----------------------------------------------------------------------------------------
 
-async function checkSeal(unsealed, seal, trust) {
-  const message = joined(utf8("twinward/export-seal/1\n"), unsealed);
-  await checkSignature(trust.log, message, unbase64(seal, 64), "the seal: the file was changed after the hospital handed it out, or it");
+async function checkSeal(unsealed, seal, sealers) {
+  const message = joined(utf8("twinward/export-seal/1\n"), unsealed), signature = unbase64(seal, 64);
+  const what = "the seal: the file was changed after the hospital handed it out, or it";
+  for (const one of sealers.slice(0, -1)) {
+    try { return await checkSignature(one, message, signature, what); } catch { /* a later key may have sealed it */ }
+  }
+  return checkSignature(sealers[sealers.length - 1], message, signature, what);
 }
 
 async function checkProof(bytes, trust) {
@@ -240,7 +258,7 @@ async function checkProof(bytes, trust) {
   const place = await checkPlace([lines[2].slice(6), leaf, lines.slice(3)], checkpoint, "the event");
   const event = await checkOpening(opening, place.leaf, "the event");
   const unsealed = [lines[0], `extra ${base64Of(canonical({ ...extra, seal: null }))}`, ...lines.slice(2), "", ""].join("\n");
-  await checkSeal(joined(utf8(unsealed), note), seal, trust);
+  await checkSeal(joined(utf8(unsealed), note), seal, checkpoint.sealers);
   return { kind: "proof", checkpoint, anchor: anchored, rows: [{ ...place, event }] };
 }
 
@@ -280,7 +298,7 @@ async function checkReport(bytes, trust) {
   require(through <= place.index, "the completeness map covers entries that were logged after it");
   const proven = await checkMap(report, head, checkpoint.origin);
   const rows = await checkRows(list(report.rows, 200000), report.subject, through, checkpoint, proven);
-  await checkSeal(canonical({ ...report, seal: null }), report.seal, trust);
+  await checkSeal(canonical({ ...report, seal: null }), report.seal, checkpoint.sealers);
   return { kind: "report", checkpoint, anchor, subject: report.subject, through, minute: place.minute, rows };
 }
 

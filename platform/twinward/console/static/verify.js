@@ -15,10 +15,39 @@ class AnotherLog extends Error {}
 
 function remembered() {
   const seen = JSON.parse(localStorage.getItem(SLOT) || "null");
-  if (seen && (seen.origin !== page.origin || seen.key !== page.logKey)) {
-    throw new AnotherLog("this is another log, or signed with another key, than the one this browser remembers");
-  }
+  if (seen && seen.origin !== page.origin) throw anotherLog();
   return seen;
+}
+
+const anotherLog = () => new AnotherLog("this is another log, or signed with another key, than the one this browser remembers");
+
+// From the key this browser remembers to the page's: each change is a checkpoint that both keys signed.
+async function followKeys(seen, changes) {
+  let known = seen.key;
+  for (const { key, note } of changes) {
+    if (known === page.logKey) break;
+    try {
+      await openCheckpoint(note, page.origin, bytesOf(known));
+      await openCheckpoint(note, page.origin, bytesOf(key));
+      known = key;
+    } catch { /* a change before the one this browser remembers */ }
+  }
+  if (known !== page.logKey) throw anotherLog();
+}
+
+// A checkpoint of this log: signed with the key that counts for its size. Keys are [key, until], the newest last.
+async function openOwn(note) {
+  const keys = JSON.parse(page.logKeys);
+  let fault;
+  for (let at = keys.length - 1; at >= 0; at -= 1) {
+    try {
+      const checkpoint = await openCheckpoint(note, page.origin, bytesOf(keys[at][0]));
+      if (checkpoint.size < (at ? keys[at - 1][1] : 0)) throw new Error("signed with a key that counts for larger sizes only");
+      if (keys[at][1] !== null && checkpoint.size > keys[at][1]) throw new Error("signed with a key that the log has replaced");
+      return checkpoint;
+    } catch (error) { fault = fault ?? error; }
+  }
+  throw fault;
 }
 
 function remember({ size, root }) {
@@ -36,8 +65,9 @@ export async function checkGrowth() {
   const seen = remembered();
   const { found, told } = await ask(`/console/consistency?old=${seen ? seen.size : 1}`);
   if (!found && !seen) return null;
+  if (seen && seen.key !== page.logKey) await followKeys(seen, (found && told.key_changes) || []);
   if (!found) throw new Error(`this browser saw ${seen.size} signed events; the server shows no log that continues them`);
-  const now = await openCheckpoint(told.checkpoint, page.origin, bytesOf(page.logKey));
+  const now = await openOwn(told.checkpoint);
   if (seen) await verifyConsistency(seen.size, now.size, told.path.map(bytesOf), bytesOf(seen.root), now.root);
   remember(now);
   return { seen, now };
@@ -131,7 +161,7 @@ export async function verifyTable(summary) {
     const growth = badges.length ? await checkGrowth() : null;
     const checkpoints = new Map();
     checkpoints.open = async (note) => {
-      const checkpoint = await openCheckpoint(note, page.origin, bytesOf(page.logKey));
+      const checkpoint = await openOwn(note);
       await checkSameLog(checkpoint, growth && growth.now);
       return checkpoint;
     };

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from twinward.core.clock import iso
 from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.stores.witness_memory import ALARMING, Standing
+from twinward_ledger.witness.cosigning import NOT_FOLLOWING
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class WitnessHealth:
     behind: int
     since_ms: int
     reason: str
+    new_key: str = ""
+    """The log's key that it does not know yet; empty where that is not what is wrong."""
 
     @property
     def good(self) -> bool:
@@ -52,7 +55,8 @@ class WitnessHealth:
         if self.standing is Standing.SPLIT_VIEW:
             what = f"was shown a split view{since}"
         lag = f"; {self.behind} events lack its signature" if self.behind else ""
-        return f"{self.name} {what}{f': {self.reason}' if self.reason else ''}{lag}"
+        told = f'; there: twinward witness add-log "{self.new_key}"' if self.new_key else ""
+        return f"{self.name} {what}{f': {self.reason}' if self.reason else ''}{lag}{told}"
 
 
 def health_of(anchorer: Anchorer) -> list[WitnessHealth]:
@@ -65,5 +69,7 @@ def health_of(anchorer: Anchorer) -> list[WitnessHealth]:
         size = max(known.size, signed if key in on_it else 0)
         standing = Standing.GOOD if known.standing is Standing.UNKNOWN and key in on_it else known.standing
         behind = max(0, signed - size)
-        rows.append(WitnessHealth(key.name, str(key), standing, size, behind, known.since_ms, known.reason))
+        lost = standing is Standing.REFUSES and known.reason.startswith(NOT_FOLLOWING)
+        new_key = str(anchorer.log.key) if lost else ""
+        rows.append(WitnessHealth(key.name, str(key), standing, size, behind, known.since_ms, known.reason, new_key))
     return rows
