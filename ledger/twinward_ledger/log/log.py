@@ -130,6 +130,7 @@ class Log:
             LogCorrupt: the store no longer extends what was signed last.
             KeyReplaced: another process changed the key meanwhile: ``to`` is not the next one any more.
             Rollback: the key was changed at this size already, or another process signed a larger one meanwhile.
+            MalformedKey: the log has changed its key as often as it can.
             LogUnavailable: nothing was changed.
         """
         with self._signing:
@@ -141,6 +142,7 @@ class Log:
                 self._require_extends(last[0], size)
             if size == 0 or (keys.changes and keys.changes[-1].size >= size):
                 raise Rollback(f"the log's key cannot be changed at size {size}: nothing was logged since the last one")
+            keys.history.replaced_by(signer.key, size)  # raises where it would be one key too many
             checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, self._node))
             note = last[1] if last and last[0].size == size else sign_checkpoint(checkpoint, keys.signer)
             both = note.with_signatures(signer.sign(note.text)).encode()

@@ -40,12 +40,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MAX_FILE_BYTES = 256 << 20
-MAX_NOTE_BYTES, MAX_SIGNATURES, MAX_PATH = 256 << 10, 100, 63
+MAX_NOTE_BYTES, MAX_SIGNATURES, MAX_PATH, MAX_SIZE = 256 << 10, 100, 63, 2**63 - 1
 ACCESS, COMPLETENESS = 1, 4  # kinds of leaves
 EMPTY_ROOT, EMPTY_MAP = hashlib.sha256(b"").digest(), bytes(32)
-
-
-MAX_SIZE = 2**63 - 1
 
 
 class Refused(Exception):

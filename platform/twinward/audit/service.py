@@ -26,7 +26,7 @@ from twinward.audit.proofs.verification import Verification
 from twinward.audit.status import AuditStatus, JournalState, VerifyReport, cosigners
 from twinward.core.clock import Clock
 from twinward.core.errors import Conflict, NotAtWork, TwinwardError, Unavailable
-from twinward_crypto.errors import CryptoError
+from twinward_crypto.errors import CryptoError, MalformedKey
 from twinward_ledger import merkle
 from twinward_ledger.completeness.interfaces import MapStore
 from twinward_ledger.errors import (
@@ -197,6 +197,8 @@ class Audit:
                     return self.log.change_key(to)
                 except Rollback:  # another process signed a larger tree meanwhile: there is more to sign now
                     continue
+                except MalformedKey as error:
+                    raise Conflict(f"the log's key cannot be changed again: {error}") from error
                 except KeyReplaced as error:
                     raise Conflict("the log's key was changed by another process at the same moment") from error
         raise Unavailable("the log grows too fast to change its key", hint="try again; nothing was changed")

@@ -43,6 +43,7 @@ SEEN = {
     "keys finish": "test_keys_shredded_later_and_finished",
     "keys retire": "test_a_rotation_with_old_keys_destroyed",
     "keys rotate": "test_a_rotation_with_old_keys_destroyed",
+    "keys rotate-log": "test_another_key_for_the_log",
     "keys seal": "test_a_sealed_key_store_leaves_what_runs_running",
     "keys shred": "test_a_shredded_person",
     "keys unseal": "test_a_sealed_key_store_leaves_what_runs_running",
@@ -343,6 +344,22 @@ def test_a_rotation_with_old_keys_destroyed(node: Served) -> None:
     later = node.send("POST", "/fhir/Patient", {"resourceType": "Patient", "name": [{"family": "Latest"}]}, "ward")
     assert later.status_code == 201, later.text
     assert "Latest" in node.demographics(node.newest())
+
+
+def test_another_key_for_the_log(node: Served) -> None:
+    """What is served signs with the new key from the next checkpoint on, and shows the browser how it came."""
+    done = json.loads(node.typed("keys", "rotate-log", "--as", "olga", "--yes", "--json"))
+    assert node.get(f"/api/1/twins/{node.hospital.twins[0]}").status_code == 200
+    assert node.typed("audit", "checkpoint", "--json")
+    with open_node(node.hospital.home) as opened:
+        assert str(opened.log.history.newest) == done["after"]
+        size = opened.log.store.size()
+    signed = node.send("POST", "/api/1/audit/checkpoint", {}, "officer")
+    assert signed.status_code in (200, 404, 405), signed.text
+    status = json.loads(node.typed("node", "status", "--json"))
+    assert (status["log"]["key"], status["log"]["key_since"]) == (done["after"], done["size"])
+    assert status["log"]["signed"] >= size - 1
+    assert status["log"]["cosigned"] == status["log"]["witnesses"]
 
 
 def test_a_shredded_person(node: Served) -> None:

@@ -23,6 +23,11 @@ from twinward_ledger.witness.cosigning import Cosigning, Gathered
 SIGNER = NoteSigner("mercy.example/access", bytes(range(32)))
 
 
+def signer_of(generation: int) -> NoteSigner:
+    """The log's later keys."""
+    return NoteSigner(SIGNER.key.name, bytes([generation]) * 32)
+
+
 @dataclass
 class Network:
     """One log, its witnesses, and what it knows of them."""
@@ -68,7 +73,7 @@ def make_network(tmp_path: Path) -> Iterator[Callable[..., Network]]:
         names = ["mercy", "northgate", "lakeside"][:honest]
         witnesses = [start_witness(tmp_path / name, name, SIGNER.key) for name in names]
         witnesses += [start_liar(f"liar-{number}", mode, SIGNER.key) for number, mode in enumerate(liars)]
-        log = Log(SqliteLogStore(tmp_path / "log.db"), SIGNER)
+        log = Log(SqliteLogStore(tmp_path / "log.db"), SIGNER, signer_of)
         keys: list[VerifierKey] = [one.key for one in witnesses]
         network = Network(tmp_path, log, witnesses, None)  # type: ignore[arg-type]
         network.cosigning = Cosigning(
