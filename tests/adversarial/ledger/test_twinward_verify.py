@@ -197,6 +197,36 @@ def test_others_keys_chains_and_quorums_are_refused(tool: ModuleType, exports: E
 
 
 @pytest.mark.usefixtures("no_bls")
+def test_a_replaced_key_counts_up_to_its_size_only(tool: ModuleType, exports: Exports) -> None:
+    """With the checkpoint's key replaced at one size or another; the library and the tool agree."""
+    told = json.loads(exports.trust)
+    old, name = told["log"], told["log"].split("+")[0]
+    new, third = (str(NoteSigner(name, bytes([number]) * 32).key) for number in (1, 2))
+    size = tool.verify(exports.proof, tool.Trust(exports.trust, None)).checkpoint.size
+    for log, earlier, holds_it in (
+        (new, [(old, size + 1)], True),
+        (new, [(old, size)], True),
+        (new, [(old, size - 1)], False),  # beyond its size: the key was stolen
+        (old, [(new, size)], True),
+        (old, [(new, size + 1)], False),  # dated back to before it counts
+        (third, [(new, size - 1), (old, size + 5)], True),
+        (third, [(old, size - 1), (new, size + 5)], False),
+        (third, [(new, size + 5)], False),
+    ):
+        trust = told | {"log": log, "earlier": [{"log": key, "until": until} for key, until in earlier]}
+        encoded = json.dumps(trust).encode()
+        for data in (exports.proof, exports.report):
+            assert library_holds(data, Trust.parse(encoded)) is holds_it, (log, earlier)
+            assert bool(holds(tool, data, encoded)) is holds_it, (log, earlier)
+    stranger = str(NoteSigner("stranger", bytes(32)).key)
+    for earlier in ([(old, 0)], [(new, 5)], [(old, 5), (third, 5)], [(old, 9), (third, 5)], [(stranger, 5)]):
+        trust = told | {"log": new, "earlier": [{"log": key, "until": until} for key, until in earlier]}
+        assert not holds(tool, exports.proof, json.dumps(trust).encode())
+        with pytest.raises(BadInput):
+            Trust.parse(json.dumps(trust).encode()).policy()
+
+
+@pytest.mark.usefixtures("no_bls")
 def test_a_quorum_policy_decides_instead(tool: ModuleType, exports: Exports) -> None:
     told = json.loads(exports.trust)
     log, (one, two, three) = told["log"], told["witnesses"]
