@@ -352,6 +352,28 @@ def test_a_log_that_was_rewritten_turns_the_light_red(officer: Visit, house: Hou
     assert "NOT append-only" in officer.page.inner_text("#append-only")
 
 
+def test_a_changed_log_key_is_followed_by_what_both_keys_signed(officer: Visit, house: House) -> None:
+    officer.verdict("#append-only")
+    for _ in range(2):
+        house.read(CLINICIAN, house.twins[0])
+        house.node.audit.change_log_key(house.node.log.next_key)
+        house.node.audit.cosign_and_anchor()
+        house.read(CLINICIAN, house.twins[0])
+        house.node.audit.checkpoint_and_anchor()
+    officer.go("/console")
+    assert officer.verdict("#append-only") == "good"
+    officer.go("/console/accesses")
+    assert officer.verdict() == "good", "rows under checkpoints of older keys, too"
+    officer.go("/console")
+    officer.page.evaluate(
+        """() => { const seen = JSON.parse(localStorage["twinward:log"]); seen.key = btoa("x".repeat(32));
+                   localStorage["twinward:log"] = JSON.stringify(seen); }"""
+    )
+    officer.go("/console")
+    assert officer.verdict("#append-only") == "bad"
+    assert "another log" in officer.page.inner_text("#append-only")
+
+
 def test_a_node_with_another_key_in_the_same_place_is_an_alarm_until_the_officer_says_otherwise(
     chromium: Browser, house: House, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -8,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error
 
 from tests.adversarial.ledger.exports import Exports, changed_fields, flipped_bits, make, resealed
 from tests.browser.conftest import Visit
 from tests.integration.console.fixtures import House
+from twinward_ledger.formats.note import NoteSigner
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,27 @@ def test_flipped_bits_and_changed_fields_are_refused(officer: Visit, exports: Ex
     bad = [*flipped_bits(good, 17), *(data for _, data in islice(changed_fields(good), 0, None, 2))]
     accepted = [number for number, said in enumerate(verdicts(officer, exports.trust, bad)) if not said]
     assert accepted == []
+
+
+def test_a_replaced_key_counts_up_to_its_size_only(officer: Visit, exports: Exports) -> None:
+    told = json.loads(exports.trust)
+    old, name = told["log"], told["log"].split("+")[0]
+    new = str(NoteSigner(name, bytes([1]) * 32).key)
+    note = exports.proof.partition(b"\n\n")[2].decode()
+    size = int(note.split("\n")[1])
+    for log, key, until, holds in (
+        (new, old, size, True),
+        (new, old, size - 1, False),
+        (old, new, size, True),
+        (old, new, size + 1, False),
+        (old, old, size, False),
+    ):
+        trust = json.dumps(told | {"log": log, "earlier": [{"log": key, "until": until}]}).encode()
+        try:
+            said = verdicts(officer, trust, [exports.proof, exports.report])
+        except Error:  # the trust file itself is refused
+            said = ["refused"]
+        assert (set(said) == {""}) is holds, (log, key, until, said)
 
 
 @pytest.mark.parametrize("kind", ["proof", "report"])

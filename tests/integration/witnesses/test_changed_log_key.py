@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -43,8 +42,10 @@ def test_witnesses_that_were_told_before_go_on_without_a_pause(make_network: Cal
     assert network.standings() == [Standing.GOOD] * 3
     stolen = sign_checkpoint(Checkpoint(SIGNER.key.name, 99, b"\7" * 32), SIGNER).encode()
     for witness in network.witnesses:
-        with contextlib.closing(witness.peer(SIGNER.key)._http), pytest.raises(NotSignedByLog, match="has replaced"):
-            witness.peer(SIGNER.key).cosign(Proposal(stolen, 5, (b"\0" * 32,), 0, None))
+        peer = witness.peer(SIGNER.key)
+        with pytest.raises(NotSignedByLog, match="has replaced"):
+            peer.cosign(Proposal(stolen, 5, (b"\0" * 32,), 0, None))
+        peer.hang_up()
 
 
 def test_one_that_was_not_told_is_named_and_follows_once_it_is(make_network: Callable[..., Network]) -> None:
