@@ -50,6 +50,7 @@ _KEY_CHANGES: Final = (  # beside the tables of a release that knew one key only
     "CREATE TABLE IF NOT EXISTS log_key_changes (number bigint PRIMARY KEY, size bigint NOT NULL, key text NOT NULL, "
     "note bytea NOT NULL)"
 )
+_MAY_ADD_KEY_CHANGES: Final = "SELECT to_regclass('log_key_changes') IS NULL AND has_schema_privilege(current_schema(), 'CREATE')"  # a node's account may make no table: then the log has one key until the owner has made it
 _COPY_LEAVES: Final = "COPY log_leaves (idx, leaf) FROM STDIN (FORMAT BINARY)"
 _COPY_BODIES: Final = "COPY log_bodies (idx, body, tags) FROM STDIN (FORMAT BINARY)"
 _COPY_TAGS: Final = "COPY log_tags (tag, idx) FROM STDIN (FORMAT BINARY)"
@@ -100,18 +101,29 @@ class PostgresLogStore:
         with self._group.lock, self._writer.transaction() as cursor:
             held = _locked_size(cursor)
             if key_changes is not None:
-                _require_changes(cursor, key_changes)
+                self._require_changes(cursor, key_changes)
             _put_checkpoint(cursor, size, note, held)
 
     def change_key(self, change: KeyChange) -> None:
         """Keep a change of the log's key together with its checkpoint."""
         with self._group.lock, self._writer.transaction() as cursor:
             held = _locked_size(cursor)
-            _require_changes(cursor, change.number - 1)
+            if self._is_of_one_key:
+                raise LogUnavailable("there is no table for changes of the key: the owner runs `twinward node tables`")
+            self._require_changes(cursor, change.number - 1)
             _put_checkpoint(cursor, change.size, change.note, held)
             row = (change.number, change.size, change.key, change.note)
             cursor.execute("INSERT INTO log_key_changes VALUES (%s, %s, %s, %s)", row)
             cursor.execute("UPDATE log_head SET schema_version = %s", (_OF_SEVERAL_KEYS,))
+
+    def _require_changes(self, cursor: psycopg.Cursor[Any], known: int) -> None:
+        if self._is_of_one_key:
+            if cursor.execute("SELECT schema_version FROM log_head").fetchone() != (SCHEMA_VERSION,):
+                raise LogUnavailable("the log's key was changed since it was opened here: open it again")
+            return
+        row = cursor.execute("SELECT count(*) FROM log_key_changes").fetchone()
+        if row != (known,):
+            raise KeyReplaced(f"the log's key was changed {row[0] if row else 0} times, not {known}")
 
     def _append_durably(self, groups: Sequence[Sequence[Entry]]) -> list[range]:
         try:
@@ -242,7 +254,7 @@ class PostgresLogStore:
                 if cursor.execute("SELECT to_regclass('log_head') IS NULL").fetchone() == (True,):
                     for statement in _SCHEMA:
                         cursor.execute(statement)
-                if cursor.execute("SELECT to_regclass('log_key_changes') IS NULL").fetchone() == (True,):
+                if cursor.execute(_MAY_ADD_KEY_CHANGES).fetchone() == (True,):
                     cursor.execute(_KEY_CHANGES)
         found = self._reader.rows("SELECT schema_version FROM log_head")
         if found not in ([(SCHEMA_VERSION,)], [(_OF_SEVERAL_KEYS,)]):
@@ -321,12 +333,6 @@ def _locked_size(cursor: psycopg.Cursor[Any]) -> int:
     if row is None:
         raise LogUnavailable("the log's head is missing; verify the log")
     return int(row[0])
-
-
-def _require_changes(cursor: psycopg.Cursor[Any], known: int) -> None:
-    row = cursor.execute("SELECT count(*) FROM log_key_changes").fetchone()
-    if row != (known,):
-        raise KeyReplaced(f"the log's key was changed {row[0] if row else 0} times, not {known}")
 
 
 def _put_checkpoint(cursor: psycopg.Cursor[Any], size: int, note: bytes, held: int) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from twinward_ledger import merkle
-from twinward_ledger.errors import LogUnavailable, MalformedLeaf, NoSuchEntry, Rollback
-from twinward_ledger.log.store import MAX_BODY_BYTES, MAX_LEAF_BYTES, MAX_TAGS, Entry, LogStore
+from twinward_ledger.errors import KeyReplaced, LogUnavailable, MalformedLeaf, NoSuchEntry, Rollback
+from twinward_ledger.log.store import MAX_BODY_BYTES, MAX_LEAF_BYTES, MAX_TAGS, Entry, KeyChange, LogStore
 
 TAG_A, TAG_B = b"a" * 16, b"b" * 16
 
@@ -150,6 +150,38 @@ class LogStoreConformance:
         assert store.checkpoint() == b"five, cosigned"
         assert store.checkpoints() == [(0, b"zero"), (5, b"five, cosigned")]
 
+    def test_a_change_of_the_key_is_kept_with_its_checkpoint_or_not_at_all(
+        self, open_store: Callable[[], LogStore]
+    ) -> None:
+        """And from then on nothing of a signer that does not know it, in whatever process."""
+        store, other = open_store(), open_store()
+        assert store.key_changes() == []
+        store.append(numbered(5))
+        store.save_checkpoint(3, b"three", key_changes=0)
+        first, second = KeyChange(1, 5, "one", b"both"), KeyChange(2, 5, "two", b"three keys")
+        for bad, error in (
+            (KeyChange(2, 5, "one", b"both"), KeyReplaced),
+            (KeyChange(1, 2, "one", b"both"), Rollback),
+            (KeyChange(1, 6, "one", b"both"), Rollback),
+        ):
+            with pytest.raises(error):
+                store.change_key(bad)
+        assert (store.key_changes(), store.checkpoint()) == ([], b"three")
+        store.change_key(first)
+        for one in (store, other):
+            with pytest.raises(KeyReplaced):
+                one.change_key(first)
+            for known in (0, 2):
+                with pytest.raises(KeyReplaced):
+                    one.save_checkpoint(5, b"stale", key_changes=known)
+            assert (one.key_changes(), one.checkpoint()) == ([first], b"both")
+        other.save_checkpoint(5, b"both, cosigned", key_changes=1)
+        other.change_key(second)
+        again = open_store()
+        assert (again.key_changes(), again.checkpoint()) == ([first, second], b"three keys")
+        for one in (store, other, again):
+            one.close()
+
     def test_everything_is_there_after_reopening(self, open_store: Callable[[], LogStore]) -> None:
         """Storage outlives the object, and appending goes on where it stopped."""
         first = open_store()
@@ -228,6 +260,8 @@ class LogStoreConformance:
             lambda: store.save_checkpoint(1, b"n"),
             store.checkpoint,
             store.checkpoints,
+            store.key_changes,
+            lambda: store.change_key(KeyChange(1, 1, "key", b"n")),
         ):
             with pytest.raises(LogUnavailable):
                 use()

@@ -28,7 +28,7 @@ from twinward.vault.storage.schemas import KEYRING
 from twinward.vault.testing.store_conformance import row, tag
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
-from twinward_ledger.log.store import Entry
+from twinward_ledger.log.store import Entry, KeyChange
 from twinward_ledger.storage import open_database
 from twinward_ledger.storage.postgres_address import PostgresAddress
 from twinward_ledger.stores import open_store
@@ -349,6 +349,29 @@ def test_another_versions_log_is_refused(postgres: Postgres) -> None:
         PostgresLogStore(uri)
 
 
+def test_a_log_of_an_earlier_release_has_one_key_until_its_owner_makes_the_table(postgres: Postgres) -> None:
+    uri = postgres.database()
+    PostgresLogStore(uri).close()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(MAKE_NODE_ROLE)
+        connection.execute("DROP TABLE log_key_changes")
+        connection.execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO twinward_node")
+    node = PostgresLogStore(uri.replace("twinward@", "twinward_node@"))
+    node.append([Entry(b"one", b"")])
+    node.save_checkpoint(1, b"note", key_changes=0)
+    change = KeyChange(1, 1, "key", b"note of both keys")
+    assert node.key_changes() == []
+    with pytest.raises(LogUnavailable, match="node tables"):
+        node.change_key(change)
+    owner = PostgresLogStore(uri)
+    owner.change_key(change)
+    with pytest.raises(LogUnavailable, match="open it again"):
+        node.save_checkpoint(1, b"stale", key_changes=0)
+    assert (owner.key_changes(), owner.checkpoint()) == ([change], b"note of both keys")
+    for store in (node, owner):
+        store.close()
+
+
 MAKE_NODE_ROLE = "DO $$ BEGIN CREATE ROLE twinward_node LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
 
 
@@ -412,6 +435,7 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
     log.erase_body(1)
     log.save_checkpoint(4, b"note")
     log.save_checkpoint(4, b"note, cosigned")
+    log.change_key(KeyChange(1, 4, "key", b"note of both keys"))
     with keyring.writing() as connection:
         for statement in (
             "INSERT INTO wrapped_twin_key VALUES ('t', 1, 1, false, 'x')",
@@ -427,6 +451,8 @@ def test_a_nodes_account_adds_and_cannot_rewrite(postgres: Postgres) -> None:
             "UPDATE log_leaves SET leaf = ''",
             "DELETE FROM log_leaves",
             "DELETE FROM log_checkpoints",
+            "DELETE FROM log_key_changes",
+            "UPDATE log_key_changes SET key = ''",
             "TRUNCATE log_tiles",
             "UPDATE sealed_record SET sealed = ''",
             "UPDATE segment SET sealed = ''",
