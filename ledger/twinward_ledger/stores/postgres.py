@@ -50,7 +50,10 @@ _KEY_CHANGES: Final = (  # beside the tables of a release that knew one key only
     "CREATE TABLE IF NOT EXISTS log_key_changes (number bigint PRIMARY KEY, size bigint NOT NULL, key text NOT NULL, "
     "note bytea NOT NULL)"
 )
-_MAY_ADD_KEY_CHANGES: Final = "SELECT to_regclass('log_key_changes') IS NULL AND has_schema_privilege(current_schema(), 'CREATE')"  # a node's account may make no table: then the log has one key until the owner has made it
+# A node's account may make no table: then the log has one key until the owner has made it.
+_MAY_ADD_KEY_CHANGES: Final = (
+    "SELECT to_regclass('log_key_changes') IS NULL AND has_schema_privilege(current_schema(), 'CREATE')"
+)
 _COPY_LEAVES: Final = "COPY log_leaves (idx, leaf) FROM STDIN (FORMAT BINARY)"
 _COPY_BODIES: Final = "COPY log_bodies (idx, body, tags) FROM STDIN (FORMAT BINARY)"
 _COPY_TAGS: Final = "COPY log_tags (tag, idx) FROM STDIN (FORMAT BINARY)"
