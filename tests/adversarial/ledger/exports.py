@@ -88,7 +88,7 @@ def make(folder: Path) -> Exports:
     state = consortium.anchor
     assert state is not None
     trust = Trust.of(
-        consortium.log.key,
+        consortium.log.history,
         [keys.signer.cosigner_key for keys in consortium.keys],
         2,
         bls_keys=[keys.bls_public_key for keys in consortium.keys],

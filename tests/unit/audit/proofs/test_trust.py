@@ -9,10 +9,11 @@ import pytest
 from twinward.audit.errors import ProofRefused
 from twinward.audit.proofs.trust import Trust, check_proof, check_report
 from twinward.core.errors import BadInput
+from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import NoteSigner
 
 LOG, WITNESS = NoteSigner("log.example", b"l" * 32).key, NoteSigner("w1.example", b"w" * 32).key
-TRUST = Trust.of(LOG, [WITNESS], 1, bls_keys=[b"k" * 48], chain_id=1337, contract=b"c" * 20)
+TRUST = Trust.of(KeyHistory(LOG), [WITNESS], 1, bls_keys=[b"k" * 48], chain_id=1337, contract=b"c" * 20)
 
 
 def test_it_reads_back_as_it_was_written() -> None:
