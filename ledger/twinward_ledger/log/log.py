@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinward_crypto.errors import InvalidSignature, MalformedKey
+from twinward_crypto.errors import CryptoError, InvalidSignature, MalformedKey
 from twinward_ledger import merkle
 from twinward_ledger.errors import (
     KeyReplaced,
@@ -232,7 +232,10 @@ class Log:
     def _signer_of(self, generation: int) -> NoteSigner:
         if self._renewed is None:
             raise LogCorrupt("the log's key was changed, and this log has one only", first_bad_index=None)
-        return self._renewed(generation)
+        try:
+            return self._renewed(generation)
+        except CryptoError as error:
+            raise LogUnavailable(f"the log's key cannot be had from the key service: {error}") from error
 
     def _opened(self, data: bytes | None) -> tuple[Checkpoint, Note] | None:
         try:

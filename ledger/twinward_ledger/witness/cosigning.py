@@ -243,7 +243,7 @@ class Cosigning:
         standing = Standing.GOOD if error is None else _standing(error)
         size = request.checkpoint.size if error is None else 0
         reason = "" if error is None else str(error)
-        if isinstance(error, NotSignedByLog) and self._log.history.earlier:
+        if isinstance(error, NotSignedByLog) and self._log.known_history.earlier:
             reason = f"{NOT_FOLLOWING}: {reason}"
         self.memory.note(str(peer.key), standing, at_ms=self._clock.now_ms(), size=size, reason=reason)
 
