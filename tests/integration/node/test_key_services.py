@@ -34,7 +34,10 @@ def test_a_node_keeps_its_identity_in_a_transit_engine(
         with open_node(home) as node:
             assert node.keyring.rotate(lambda done, total: None) == 2
             assert node.keyring.retire() == [1]
+            node.heartbeat()
+            log_key = node.audit.change_log_key(node.log.next_key).newest
         with open_node(home) as node:
+            assert node.log.key == log_key, "derived in the service, whatever became of the KEKs"
             assert node.identity.sealing_key() == sealing_key
         assert "twinward.st-anna.kek.1" not in vault.key_names()
         assert not (home / "keys").exists()
@@ -62,7 +65,10 @@ def test_a_node_keeps_its_identity_in_aws_kms(home: Path, monkeypatch: pytest.Mo
             audit_key = node.keyring.audit_key(twin)
             assert node.keyring.rotate() == 2
             assert node.keyring.retire() == [1]
+            node.heartbeat()
+            log_key = node.audit.change_log_key(node.log.next_key).newest
         with open_node(home) as node:
+            assert node.log.key == log_key, "derived in the service, whatever became of the KEKs"
             assert node.keyring.audit_key(twin) == audit_key
         assert not (home / "keys").exists()
     finally:
