@@ -25,7 +25,7 @@ MAP: Final = (
     "test_every_map_is_the_textbook_one_and_proves_every_label"
 )
 FORMATS: Final = "tests/unit/ledger/formats"
-TRUST: Final = "tests/unit/audit/proofs/test_trust.py tests/adversarial/ledger/test_misfiled_events.py"
+TRUST: Final = "tests/unit/audit/proofs/test_trust.py tests/adversarial/ledger/test_twinward_verify.py"
 MERKLE: Final = "tests/unit/ledger/test_merkle.py tests/properties/ledger/test_merkle_properties.py"
 WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py"
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
