@@ -29,6 +29,9 @@ TOOLS: Final = (
 )
 """Environments of their own: ``NAME.txt`` says what is wanted, ``NAME.lock`` which files."""
 
+SOURCE_ONLY: Final = "yattag"
+"""Has no wheel, and only wheels are installed: it writes Cosmic Ray's HTML report, which nothing here asks for."""
+
 WITH_TORCH: Final = re.compile(r"(?:nvidia-|cuda-|triton==|torch==)")
 
 CPU_BUILDS: Final = (
@@ -51,7 +54,7 @@ def main() -> None:
     _write(TORCH, [one for one in entries if WITH_TORCH.match(one)])
     _write(TORCH_CPU, [" \\\n    --hash=sha256:".join(CPU_BUILDS)])
     for tool in TOOLS:
-        _write(tool.with_suffix(".lock"), _resolve(tool.with_suffix(".txt")))
+        _write(tool.with_suffix(".lock"), _resolve(tool.with_suffix(".txt"), "--no-emit-package", SOURCE_ONLY))
 
 
 def _resolve(source: Path, *more: str) -> list[str]:
