@@ -91,8 +91,6 @@ class Audit:
         self.sealer = EventSealer(keys, log.origin)
         self.completeness = None if map_store is None else Completeness(log, map_store, self.sealer, keys, clock)
         self.journal = journal
-        self._journal_waits = journal is not None
-        """Whether something may wait in the journal: what an earlier process left, and what this one kept since."""
         self.writes = WriteIndex(log, self.sealer)
         self.proofs = Proofs(log, anchors, self.sealer, self.completeness)
         self._verification = Verification(log, self.sealer, self.completeness, anchors.notes)
@@ -132,9 +130,8 @@ class Audit:
             raise LogNotWritten(f"the access log cannot be written: {error}", hint="nothing was permitted") from error
         if self.completeness is not None:
             self.sealer.remember(indices, events)
-        if self._journal_waits:  # the log is back: what waits for it comes in now
-            with suppress(LogNotWritten):
-                self._bring_in_what_waits()
+        with suppress(LogNotWritten):  # the log is back: what waits for it comes in now, whoever kept it
+            self._bring_in_what_waits()
         return [
             LoggedEvent(index, merkle.leaf_hash(entry.leaf), event)
             for index, entry, event in zip(indices, entries, events, strict=True)
@@ -151,9 +148,7 @@ class Audit:
         except LogNotWritten:
             if self.journal is None:
                 raise
-            kept = self._replay(self.journal).keep(events)
-            self._journal_waits = True
-            return kept
+            return self._replay(self.journal).keep(events)
 
     def bring_in_copy(self, path: Path) -> int:
         """Append to the log what waits in a copy of its journal, each event exactly once. Returns how many waited.
@@ -276,14 +271,8 @@ class Audit:
             raise Unavailable(f"the checkpoint could not be made: {error}") from error
 
     def _bring_in_what_waits(self) -> None:
-        if self.journal is None:
-            return
-        self._journal_waits = False  # before: what another thread keeps meanwhile sets it again
-        try:
+        if self.journal is not None and self.journal.waiting():
             self._replay(self.journal).bring_in()
-        except BaseException:
-            self._journal_waits = True
-            raise
 
     def _replay(self, journal: BreakGlassJournal) -> JournalReplay:
         return JournalReplay(self.log, self.sealer, journal)

@@ -125,6 +125,22 @@ def test_they_outlive_the_process(house: House) -> None:
         assert again.log.store.size() >= size + 1
 
 
+def test_what_another_process_kept_comes_in_at_this_ones_next_access(house: House) -> None:
+    node, twin = house.node, house.twins[0]
+    node.access.decide(treatment(twin))
+    with open_node(node.settings.home, clock=FixedClock()) as other:
+        node.access.decide(treatment(twin))
+        size = house.size()
+        store = other.log.store
+        assert isinstance(store, SqliteLogStore)
+        store._writer.execute("PRAGMA query_only = ON")
+        other.access.decide(emergency(twin))
+        assert house.size() == size
+        node.access.decide(treatment(twin))
+    assert house.size() == size + 2
+    assert node.audit.status().journal.waiting == 0
+
+
 def test_a_full_journal_refuses_an_emergency_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MAX_RECORDS", 1)
     with log_down(house):
