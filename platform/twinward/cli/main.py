@@ -144,8 +144,15 @@ NOUNS: Final = (
     ),
     Noun(
         "study",
-        "Private studies across hospitals: models, protocols, cards.",
-        {"models": "study:models", "check": "study:check", "card": "study:card"},
+        "Private studies across hospitals: write a protocol, see its cost, run it, report on it.",
+        {
+            "new": "study.protocol:new",
+            "check": "study.protocol:check",
+            "run": "study.run:run",
+            "report": "study.models:report",
+            "models": "study.models:models",
+            "card": "study.models:card",
+        },
     ),
     Noun(
         "keys",

@@ -28,6 +28,7 @@ def open_accounts(node: Node) -> DemoAccounts:
     """Give everybody an account."""
     password = "-".join(secrets.token_hex(2) for _ in range(4))
     node.accounts.add_person(OFFICER, password)
+    node.accounts.add_person(RESEARCHER, secrets.token_urlsafe(24))  # kept by nobody: studies are run on this machine
     return DemoAccounts(
         officer_password=password,
         clinician_token=node.accounts.add_system(CLINICIAN),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +10,14 @@ import numpy as np
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.ids import uuid7
-from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Category, Purpose, TwinId
 from twinward.demo.accounts import OFFICER, RESEARCHER
 from twinward.demo.display import Display
 from twinward.demo.querying import RESEARCH_YES
 from twinward.demo.result import Curve, TrainedModel, Training
 from twinward.features.monitored_stays import Stays, encode_stay, load_stays
-from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
-from twinward.federation.coordinator import Coordinator, Progress
-from twinward.federation.detectors.model_file import Model
-from twinward.federation.evaluation.anomaly_injection import inject_anomalies
-from twinward.federation.evaluation.benchmark import Benchmark, Measured, Origin
-from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget
+from twinward.federation.coordinator import Progress
+from twinward.federation.evaluation.benchmark import Benchmark, Measured, synthetic_benchmark
 from twinward.federation.models import COHORT
 from twinward.federation.privacy.accountant import spent_epsilon
 from twinward.federation.site_process import SiteProcess
@@ -32,14 +25,12 @@ from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import deal_stays
 from twinward.federation.study import StudyProtocol
 from twinward.node import SYSTEM, Node, join_as_peer
-from twinward.node.study_source import VaultStays, memory_of
+from twinward.node.study_run import run_study, sites_of
 from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
 from twinward.twins.models import ImportRecord
 
 STAYS_PER_HOSPITAL: Final = 900
-TEST_STAYS: Final = 1200
 TRAINING_SEED: Final = 2026
-TEST_SEED: Final = 4052
 PRIVACY_CAP_MICROS: Final = 1_200_000
 """What all studies together may learn of a hospital's stays, in millionths of 1/sigma^2: two studies at epsilon 3."""
 BATCH: Final = 100
@@ -54,7 +45,7 @@ def train_across_hospitals(
     names = node.settings.witnesses
     display.begin("5 · monitored stays into three vaults", sum(len(share) for share in shares))
     for name, share in zip(names, shares, strict=True):
-        _fill(node, name, share, twins, display)
+        fill_vault(node, name, share, twins, display)
         node.consortium.cap_privacy(name, COHORT, PRIVACY_CAP_MICROS)
     display.finish(f"{sum(len(share) for share in shares)} stays sealed at {', '.join(names)}")
 
@@ -63,8 +54,9 @@ def train_across_hospitals(
         ("DP-VAR", StudyProtocol.for_dp_var(f"{label}-var", tuple(names), epsilon=epsilon)),
         ("LSTM autoencoder (Opacus)", StudyProtocol.for_autoencoder(f"{label}-lstm", tuple(names), epsilon=epsilon)),
     )
-    benchmark = _benchmark(shares, made_up=stays_file is None)
-    with _sites(node) as sites:
+    # Only made-up stays are pooled in the open, so only then are there figures for training without privacy.
+    benchmark = synthetic_benchmark(np.concatenate(shares) if stays_file is None else None)
+    with sites_of(node, names, node.accounts.named(RESEARCHER.id)) as sites:
         models = tuple(_train(node, display, sites, title, study, benchmark) for title, study in studies)
     account = node.consortium.budgets.privacy(names[0], COHORT)
     return Training(
@@ -78,23 +70,6 @@ def train_across_hospitals(
     )
 
 
-@contextmanager
-def _sites(node: Node) -> Iterator[list[SiteProcess]]:
-    """Every hospital in a process of its own, reading from its own vault."""
-    names = node.settings.witnesses
-    identities = {name: HospitalIdentity.generate(name) for name in names}
-    roster = {name: identity.public_key for name, identity in identities.items()}
-    home = node.settings.home.resolve()
-    with ExitStack() as stack:
-        sites = []
-        for name in names:
-            own = VaultStays(home, name, RESEARCHER)  # its vault, and its own view of the ledger
-            memory = memory_of(node.settings, name).absolute()
-            sites.append(SiteProcess(identities[name], roster, own, reservations=own, memory=memory))
-            stack.callback(sites[-1].close)
-        yield sites
-
-
 def _train(
     node: Node, display: Display, sites: list[SiteProcess], title: str, study: StudyProtocol, benchmark: Benchmark
 ) -> TrainedModel:
@@ -106,16 +81,7 @@ def _train(
         if progress.stage in ("training", "comparing"):
             display.advance()
 
-    budget = LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys)
-    registry = LedgerModelRegistry(node.consortium.models)
-    folder = node.settings.home / "models"
-    folder.mkdir(exist_ok=True)
-
-    def keep(model: Model) -> None:
-        write_private(folder / f"{study.study_id}.model", model.to_bytes())
-
-    trained = Coordinator(sites, budget, registry, node.clock, keep=keep, progress=show).run(study, benchmark)
-    write_private(folder / f"{study.study_id}.card.json", trained.card.content)
+    trained = run_study(node, sites, study, benchmark, progress=show)
     auroc, number = trained.comparison.private.auroc, trained.model_number
     display.finish(f"{title}: ε = {trained.plan.epsilon:.2f}, AUROC {auroc:.3f}, registered as model {number}")
     return TrainedModel(
@@ -142,16 +108,7 @@ def _stays(hospitals: int, stays_file: Path | None) -> tuple[str, list[Stays]]:
     return f"stays of {stays_file.name}", deal_stays(loaded[order], hospitals, 0)
 
 
-def _benchmark(shares: list[Stays], *, made_up: bool) -> Benchmark:
-    """Made-up stays, whatever was trained on: nothing is measured on a hospital's patients, for nobody paid for it.
-
-    Only made-up stays are pooled in the open, so only then are there figures for training without privacy.
-    """
-    test = inject_anomalies(simulate_stays(TEST_STAYS, TEST_SEED), TEST_SEED)
-    return Benchmark("SYNTHETIC stays", Origin.SYNTHETIC, test, np.concatenate(shares) if made_up else None)
-
-
-def _fill(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:
+def fill_vault(node: Node, name: str, share: Stays, twins: tuple[TwinId, ...], display: Display) -> None:
     """One hospital takes its share in: stays of known patients first, then new patients, who consent to research."""
     hospital = node if name == node.settings.tenant else join_as_peer(node, name)
     try:

@@ -119,7 +119,12 @@ class SiteProcess:
             name=f"site-{identity.name}",
             daemon=True,
         )
-        self._process.start()
+        # Ctrl-C is the coordinator's, also while the other process is still starting: it inherits the mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     @property

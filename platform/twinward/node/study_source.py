@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,26 +32,33 @@ class VaultStays:
     Args:
         home: the home of the node that this machine serves.
         name: the hospital: that node's own, or a member of its embedded consortium.
-        researcher: who trains.
+        researcher: who trains. The account is that node's; a member of the consortium takes its word for it, and each
+            time that the stays are asked for the account must still be good there.
     """
 
     home: Path
     name: str
     researcher: Principal
+    _own: Node | None = field(default=None, repr=False)
     _node: Node | None = field(default=None, repr=False)
     _reader: StayReader | None = field(default=None, repr=False)
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def stays(self, study: str) -> Stays:
         """The stays of every patient of this hospital whose consent allows research now."""
+        node = self._opened()
+        self._require_standing()
         if self._reader is None:
-            node = self._opened()
-            self._reader = StayReader(node.twins, node.vault, node.access, self.researcher)
+            known = self.researcher if node is self._own else replace(self.researcher, standing=None)
+            self._reader = StayReader(node.twins, node.vault, node.access, known)
         return self._reader.stays(study)
 
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
-        return self._reader.withdrawn() if self._reader is not None else frozenset()
+        if self._reader is None:
+            return frozenset()
+        self._require_standing()
+        return self._reader.withdrawn()
 
     def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
         """What the consortium's ledger holds for a protocol, as this hospital's node sees it.
@@ -62,11 +69,17 @@ class VaultStays:
         """
         return LedgerReservations(self._opened().consortium.budgets).of_study(fingerprint)
 
+    def _require_standing(self) -> None:
+        """Raise ``NotAuthenticated`` where the researcher's account is good no longer."""
+        if self._own is not None:
+            self._own.accounts.require_standing(self.researcher)
+
     def _opened(self) -> Node:
         if self._node is None:
             node = self._open.enter_context(open_node(self.home))
             if node.restored is not None:
                 raise NotAtWork("it answers no study")
+            self._own = node
             if self.name != node.settings.tenant:
                 node = join_as_peer(node, self.name)
                 self._open.callback(node.close)

@@ -52,6 +52,7 @@ SEEN = {
     "node add-person": "test_a_new_person_signs_in",
     "node add-system": "test_a_new_systems_token",
     "node compact": "test_compacted_records",
+    "study run": "test_a_study",
     "twin consent": "test_a_consent",
     "twin import": "test_an_import",
     "twin set-target": "test_a_care_target",
@@ -109,6 +110,8 @@ UNCHANGING = {
     "study card",
     "study check",
     "study models",
+    "study new",
+    "study report",
     "twin list",
     "vendor budget",
     "vendor keygen",
@@ -321,6 +324,23 @@ def test_a_change_of_the_consortium(node: Served) -> None:
         node.typed("consortium", "propose", *wrong, code=2)
     node.typed("consortium", "propose", "--retire", "nobody", code=3)
     assert "ImpossibleQuorum" in node.typed("consortium", "propose", "--quorum", "9", code=4)
+
+
+@pytest.mark.slow
+def test_a_study(node: Served, tmp_path: Path) -> None:
+    """Its readings are in the log that is served, its model is on the ledger that the console reads."""
+    twin, yes = node.hospital.twins[0], tmp_path / "yes.json"
+    yes.write_text('[{"effect": "permit", "roles": ["researcher"], "purposes": ["HRESCH"]}]')
+    node.typed("twin", "consent", twin, "--as", "olga", "--file", str(yes))
+    node.typed("node", "add-system", "marie", "--role", "researcher")
+    for name in ("st-anna", "northgate", "lakeside"):
+        node.typed("consortium", "propose", "--cap", f"{name}=100000")
+    protocol = tmp_path / "served-1.toml"
+    node.typed("study", "new", str(protocol))
+    node.typed("study", "run", str(protocol), "--as", "marie", "--yes")
+    newest = node.get("/api/1/audit/events", who="officer", params={"limit": 5}).json()["events"]
+    assert any((one["agent"], one["action"], one["twin"]) == ("marie", "train", twin) for one in newest)
+    assert json.loads(node.typed("study", "card", "served-1", "--json"))["card"]["study"] == "served-1"
 
 
 def test_compacted_records(node: Served) -> None:

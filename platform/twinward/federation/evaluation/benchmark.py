@@ -20,8 +20,14 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
-from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays
+from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays, inject_anomalies
+from twinward.federation.stays.simulated import simulate_stays
 
+SYNTHETIC: Final = "SYNTHETIC stays"
+"""The name of ``synthetic_benchmark``."""
+
+_SYNTHETIC_STAYS: Final = 1200
+_SYNTHETIC_SEED: Final = 4052
 _RESAMPLES: Final = 300
 _CURVE_POINTS: Final = 101
 
@@ -97,6 +103,12 @@ class Comparison:
         """Those that there are, the private one first."""
         found = (self.private, self.untrained, self.without_privacy, self.isolation_forest)
         return tuple(measured for measured in found if measured is not None)
+
+
+def synthetic_benchmark(open_stays: Stays | None = None) -> Benchmark:
+    """Made-up stays, the same for everybody and whatever was trained on: they are no patient's, so they cost nobody."""
+    stays = simulate_stays(_SYNTHETIC_STAYS, _SYNTHETIC_SEED)
+    return Benchmark(SYNTHETIC, Origin.SYNTHETIC, inject_anomalies(stays, _SYNTHETIC_SEED), open_stays)
 
 
 def measure(name: str, scores: NDArray[np.float64], test: LabelledStays, *, seed: int = 0) -> Measured:

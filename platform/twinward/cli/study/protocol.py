@@ -1,0 +1,178 @@
+"""``twinward study new``, ``check``: writing a protocol, and what one would cost."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinward.cli.context import node_at
+from twinward.cli.errors import errors_taught
+from twinward.cli.input import read_input
+from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_json
+from twinward.core.config import FILE_NAME, Settings
+from twinward.core.errors import BadInput, NotFound
+
+if TYPE_CHECKING:
+    from twinward.federation.privacy.accountant import PrivacyPlan
+    from twinward.federation.study import StudyProtocol
+    from twinward.node import Node
+
+MICROS = 1_000_000
+_DETECTORS = ("dp-var", "lstm-autoencoder")
+
+ProtocolArgument = Annotated[
+    Path, typer.Argument(help="A protocol: .toml or .json, as `twinward study new` writes it.")
+]
+
+
+def new(
+    file: Annotated[Path, typer.Argument(help="The file to write: .toml.")],
+    detector: Annotated[str, typer.Option(help=f"What is trained: {' or '.join(_DETECTORS)}.")] = "dp-var",
+    epsilon: Annotated[float, typer.Option(help="The study's privacy, per patient: 0.01 to 10.")] = 1.0,
+    hospital: Annotated[
+        list[str] | None,
+        typer.Option("--hospital", help="Who takes part; once for each.", show_default="the home's hospitals"),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--id", help="The study's name.", show_default="of the file")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a protocol with the detector's defaults, in which each field says what it is.
+
+    Exit codes: 0, 2 it could not be run as asked, 3 no hospitals given and no node in the home, 4 the file exists.
+
+    Examples: twinward study new sepsis-1.toml --epsilon 1
+    · twinward study new sepsis-2.toml --detector lstm-autoencoder --epsilon 3
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.federation.study import DetectorKind
+        from twinward.federation.study_file import new_protocol, protocol_toml
+
+        if detector not in _DETECTORS:
+            raise BadInput(f"there is no detector {detector!r}", hint=f"one of {', '.join(_DETECTORS)}")
+        if file.suffix != ".toml":
+            raise BadInput(f"{file} does not end in .toml", hint="a protocol is written as TOML")
+        out = OutputFile(file, as_json=as_json, option="FILE")
+        hospitals = tuple(hospital or _hospitals_of(home))
+        study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon)
+        out.write(protocol_toml(study).encode())
+        shown = {"study": study.study_id, "file": str(file), "hospitals": list(study.hospitals)}
+        out.report(
+            shown | {"detector": study.detector.value, "epsilon": study.epsilon},
+            f"wrote {file}: {study.detector.value} at {', '.join(study.hospitals)}, ε = {study.epsilon:g}",
+            f"next: twinward study check {file}",
+        )
+
+
+def check(
+    file: ProtocolArgument,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Can a study run as written, what would it cost every patient, and do the hospitals' budgets reach?
+
+    Nothing is reserved. Without a node the budgets are left out. Exit codes: 0 it could run, 2 not a protocol, 6 a
+    hospital's budget does not reach, 7 the chain does not answer.
+
+    Example: twinward study check study.toml
+
+    Example file: study_id = "sepsis-1"; hospitals = ["st-anna", "northgate", "lakeside"];
+    detector = "lstm-autoencoder"; epsilon = 3.0; clip = 0.3; rounds = 40 (each on a line of its own)
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.federation.privacy.accountant import plan_for
+
+        study = read_protocol(file)
+        plan = plan_for(study)
+        budgets: list[Budget] | None = None
+        if home is not None or (Settings.load().home / FILE_NAME).is_file():
+            with node_at(home, as_json=as_json) as node:
+                budgets = budgets_of(node, study, plan)
+        if as_json:
+            show_json(cost_json(study, plan, budgets))
+        else:
+            say_cost(study, plan, budgets)
+        if budgets is not None and not all(one.reaches for one in budgets):
+            raise typer.Exit(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One hospital's privacy budget, in millionths of 1/σ²."""
+
+    hospital: str
+    left: int
+    cost: int
+
+    @property
+    def reaches(self) -> bool:
+        """Whether it pays."""
+        return self.left >= self.cost
+
+
+def read_protocol(path: Path) -> StudyProtocol:
+    """The protocol in a file. Raises ``BadInput``, which says what is wrong with it."""
+    from twinward.federation.study import StudyProtocol
+
+    return StudyProtocol.parse(_fields(path))
+
+
+def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budget]:
+    """What each hospital of a protocol may still spend, and what it would. Raises ``Conflict``, ``Unavailable``."""
+    from twinward.overview.external_use import privacy_left
+
+    left = privacy_left(node, study.hospitals)
+    return [Budget(name, left[name], plan.inverse_variance_micros) for name in study.hospitals]
+
+
+def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> None:
+    """What a study would cost each patient, and each hospital's budget."""
+    say(f"{study.study_id}: {study.detector.value} at {', '.join(study.hospitals)}")
+    say(f"fingerprint {study.fingerprint().hex()}")
+    say(f"ε = {plan.epsilon:.4f} at δ = {plan.delta:g} for one patient's whole stay")
+    say(f"noise multiplier σ = {plan.noise_multiplier:.3f}, {plan.rounds} rounds, clip {study.clip:g}")
+    say(f"cost: {plan.inverse_variance_micros / MICROS:.6f} of each hospital's budget, in 1/σ²")
+    if budgets is None:
+        say("no node here: the hospitals' budgets were not looked at")
+        return
+    for one in budgets:
+        after = f"{(one.left - one.cost) / MICROS:.6f} after it" if one.reaches else "not enough"
+        say(f"  {one.hospital}: {one.left / MICROS:.6f} left, {after}")
+
+
+def cost_json(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> dict[str, Any]:
+    """The same, for programs."""
+    shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "epsilon": plan.epsilon}
+    rest = {"delta": plan.delta, "noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
+    found = (
+        None
+        if budgets is None
+        else [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in budgets]
+    )
+    return shown | rest | {"cost_micros": plan.inverse_variance_micros, "budgets": found}
+
+
+def _hospitals_of(home: Path | None) -> tuple[str, ...]:
+    settings = Settings.load(home)
+    if not (settings.home / FILE_NAME).is_file():
+        raise NotFound(f"there is no node in {settings.home} whose hospitals they could be", hint="give --hospital")
+    return settings.witnesses
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    raw = read_input(path)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(raw.decode())
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise BadInput(f"{path} is not {kind}", hint="a protocol is a .toml or .json file") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    return found

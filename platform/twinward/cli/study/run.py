@@ -1,0 +1,163 @@
+"""``twinward study run``: a protocol, trained over the hospitals of this home."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from twinward.cli.context import AsOption, node_at
+from twinward.cli.input import confirm
+from twinward.cli.output import HomeOption, JsonOption, YesOption, progress, say, show_json, show_table, table, tell
+from twinward.cli.study.protocol import MICROS, ProtocolArgument, budgets_of, read_protocol, say_cost
+from twinward.core.errors import TwinwardError
+
+if TYPE_CHECKING:
+    from twinward.federation.coordinator import Progress, TrainedStudy
+    from twinward.federation.privacy.accountant import PrivacyPlan
+    from twinward.federation.study import StudyProtocol
+    from twinward.node import Node
+
+
+def run(
+    file: ProtocolArgument,
+    account: AsOption,
+    yes: YesOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a protocol's detector over the hospitals of this home, each a process with its own vault; register it.
+
+    Says what it costs and asks. Then the cost is reserved from each hospital's budget, each reads the stays of its
+    consenting patients under permits in its own log, and only masked, noisy sums leave it. The model is kept in the
+    home's models/, measured on SYNTHETIC stays, and registered on the ledger with its card. A protocol is run once.
+    Whatever stops a study once it is paid for (Ctrl-C, a hospital that drops out) leaves it charged, and says so.
+
+    Exit codes: 0, 1 you said no, 2 not a protocol, not these hospitals, or nobody to ask and no --yes, 3 no such
+    account, 4 run before, 6 no researcher's account, or a budget does not reach, 7 a hospital or the chain does not
+    answer, 130 Ctrl-C.
+
+    Example: twinward study run sepsis-1.toml --as marie
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.federation.evaluation.benchmark import synthetic_benchmark
+        from twinward.federation.privacy.accountant import plan_for
+        from twinward.node.study_run import require_hospitals_here, require_new, require_researcher, run_study, sites_of
+
+        study = read_protocol(file)
+        researcher = node.accounts.named(account)
+        require_researcher(researcher)
+        require_hospitals_here(node, study.hospitals)
+        require_new(node, study)
+        plan = plan_for(study)
+        _require_affordable(node, study, plan, as_json=as_json)
+        confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
+        with (
+            _charge_told(node, study),
+            _bars(study, plan, as_json=as_json) as told,
+            sites_of(node, study.hospitals, researcher) as sites,
+        ):
+            trained = run_study(node, sites, study, synthetic_benchmark(), progress=told)
+        _show(node, trained, as_json=as_json)
+
+
+def _require_affordable(node: Node, study: StudyProtocol, plan: PrivacyPlan, *, as_json: bool) -> None:
+    """Say what it costs. Raises ``BudgetExhausted`` where a hospital's budget does not reach; nothing is reserved."""
+    from twinward.federation.errors import BudgetExhausted
+
+    budgets = budgets_of(node, study, plan)
+    if not as_json:
+        say_cost(study, plan, budgets)
+    short = [one for one in budgets if not one.reaches]
+    if short:
+        names = ", ".join(one.hospital for one in short)
+        raise BudgetExhausted(
+            f"the privacy budget of {names} does not pay for this; nothing was charged",
+            hint="a smaller epsilon, or a higher cap: `twinward consortium propose --cap HOSPITAL=MILLIONTHS`",
+        )
+
+
+@contextmanager
+def _charge_told(node: Node, study: StudyProtocol) -> Iterator[None]:
+    """Where a study ends early, say what it was charged all the same."""
+    try:
+        yield
+    except TwinwardError:
+        tell(_charge(node, study))
+        raise
+    except KeyboardInterrupt:
+        tell(f"interrupted: no model is made; {_charge(node, study)}")
+        raise typer.Exit(130) from None
+
+
+def _charge(node: Node, study: StudyProtocol) -> str:
+    from twinward.node.study_run import paid_for
+
+    try:
+        paid = paid_for(node, study)
+    except TwinwardError as error:
+        return f"what it was charged cannot be read now: {error}"
+    if paid is None:
+        return "nothing was charged"
+    state = "still reserved, which counts the same" if paid.live else "settled"
+    return f"charged: {paid.micros / MICROS:.6f} of each hospital's budget (reservation {paid.number}, {state})"
+
+
+@contextmanager
+def _bars(study: StudyProtocol, plan: PrivacyPlan, *, as_json: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Rounds done, and the privacy spent so far."""
+    if as_json:
+        yield None
+        return
+    with progress() as bars:
+        task = bars.add_task("hospitals read their stays", total=None)
+
+        def tell_of(one: Progress) -> None:
+            if one.stage in ("joining", "training"):
+                done = one.done if one.stage == "training" else 0
+                words = f"private rounds, ε {one.epsilon:.3f} of {plan.epsilon:.3f}"
+                bars.update(task, description=words, completed=done, total=study.rounds)
+
+        yield tell_of
+
+
+def _show(node: Node, trained: TrainedStudy, *, as_json: bool) -> None:
+    from twinward.node.study_run import card_path, model_path
+
+    study, home = trained.model.study, node.settings.home
+    files = {"model": model_path(home, study.study_id), "card": card_path(home, study.study_id)}
+    if as_json:
+        show_json(_json(trained) | {"files": {kind: str(path) for kind, path in files.items()}})
+        return
+    shown = table("detector", "AUROC", "95 % interval")
+    for one in trained.comparison.all():
+        shown.add_row(one.name, f"{one.auroc:.3f}", f"{one.low:.3f} to {one.high:.3f}")
+    show_table(shown)
+    say("measured on SYNTHETIC stays, of which some were tampered with; on no patient's")
+    if trained.comparison.private.auroc <= trained.comparison.untrained.auroc:
+        say("it tells no better than the same detector untrained: do not use it; it wants more patients, or a larger ε")
+    say(f"registered as model {trained.model_number}: ε = {trained.plan.epsilon:.4f} at δ = {trained.plan.delta:g}")
+    say(f"charged: {trained.plan.inverse_variance_micros / MICROS:.6f} of each hospital's budget")
+    say(f"kept: {files['model']} and its card")
+    say(f"next: twinward study report {study.study_id} --out report.html")
+
+
+def _json(trained: TrainedStudy) -> dict[str, Any]:
+    study, plan = trained.model.study, trained.plan
+    return {
+        "study": study.study_id,
+        "fingerprint": study.fingerprint().hex(),
+        "hospitals": list(study.hospitals),
+        "rounds": study.rounds,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "charged_micros": plan.inverse_variance_micros,
+        "reservation": trained.reservation,
+        "number": trained.model_number,
+        "model_sha256": trained.model.hash().hex(),
+        "card_sha256": trained.card.hash().hex(),
+        "auroc": json.loads(trained.card.content)["evaluation"]["auroc"],
+    }

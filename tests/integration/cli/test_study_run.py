@@ -1,0 +1,226 @@
+"""A researcher's study from the command line: a protocol, its run over three hospitals' vaults, its report."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Hospital, run
+from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Role
+from twinward.demo.display import Silent
+from twinward.demo.training import fill_vault
+from twinward.federation.coordinator import Progress
+from twinward.federation.errors import RoundAborted, StaysUnreadable
+from twinward.federation.evaluation.benchmark import synthetic_benchmark
+from twinward.federation.models import COHORT
+from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.study import StudyProtocol
+from twinward.node import open_node
+from twinward.node.study_run import model_path, paid_for, run_study, sites_of
+
+HOSPITALS = ("st-anna", "northgate", "lakeside")
+CAP = 300_000
+
+
+@pytest.fixture(scope="module")
+def consortium(hospital: Hospital) -> Hospital:
+    """A researcher's account, and a budget of each hospital that pays for a few studies at ε = 1."""
+    with open_node(hospital.home) as node:
+        node.accounts.add_system(Principal("marie", Role.RESEARCHER, "Marie Research"))
+        for name in HOSPITALS:
+            node.consortium.cap_privacy(name, COHORT, CAP)
+    return hospital
+
+
+@pytest.fixture(scope="module")
+def filled(consortium: Hospital) -> Hospital:
+    """With the stays of 40 patients at each hospital."""
+    with open_node(consortium.home) as node:
+        for number, name in enumerate(HOSPITALS):
+            fill_vault(node, name, simulate_stays(40, number), (), Silent())
+    return consortium
+
+
+def protocol(folder: Path, name: str, *options: str) -> Path:
+    path = folder / f"{name}.toml"
+    hospitals = [word for one in HOSPITALS for word in ("--hospital", one)]
+    assert run("study", "new", str(path), *hospitals, *options).exit_code == 0
+    return path
+
+
+def spent(hospital: Hospital) -> list[tuple[int, int]]:
+    """What is spent and reserved of each hospital's budget."""
+    with open_node(hospital.home) as node:
+        accounts = [node.consortium.budgets.privacy(name, COHORT) for name in HOSPITALS]
+    return [(one.spent_micros, one.reserved_micros) for one in accounts]
+
+
+def test_a_new_protocol_is_of_the_homes_hospitals(hospital: Hospital, tmp_path: Path) -> None:
+    path = tmp_path / "sepsis-1.toml"
+    shown = hospital.asked("study", "new", str(path), "--detector", "lstm-autoencoder", "--epsilon", "2")
+    assert (shown["study"], shown["hospitals"]) == ("sepsis-1", list(HOSPITALS))
+    written = StudyProtocol.parse(tomllib.loads(path.read_text()))
+    assert written == StudyProtocol.for_autoencoder("sepsis-1", HOSPITALS, epsilon=2.0)
+    assert hospital.run("study", "new", str(path)).exit_code == 4
+    assert path.read_text().count("sepsis-1") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("new.json",), 2, "toml"),
+        (("New Study.toml",), 2, "study_id"),
+        (("new.toml", "--detector", "oracle"), 2, "lstm-autoencoder"),
+        (("new.toml", "--epsilon", "0"), 2, "epsilon"),
+        (("new.toml", "--hospital", "east", "--hospital", "west"), 2, "hospitals"),
+        (("new.toml", "--home", "nowhere"), 3, "--hospital"),
+    ],
+)
+def test_no_protocol_is_written_that_could_not_run(
+    arguments: tuple[str, ...], code: int, says: str, tmp_path: Path
+) -> None:
+    name, *options = arguments
+    if "--home" not in options:
+        options = [
+            *(() if "--hospital" in options else [w for one in HOSPITALS for w in ("--hospital", one)]),
+            *options,
+        ]
+    done = run("study", "new", str(tmp_path / name), *options)
+    assert done.exit_code == code, done.output
+    assert says in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_refused_before_anything_is_reserved(consortium: Hospital, tmp_path: Path) -> None:
+    path, before = protocol(tmp_path, "refused-1"), spent(consortium)
+
+    def refused(file: Path, account: str, *options: str) -> tuple[int, str]:
+        done = consortium.run("study", "run", str(file), "--as", account, *options)
+        return done.exit_code, done.stderr
+
+    assert refused(path, "marie")[0] == 2  # nobody is there to say yes
+    assert refused(path, "nobody", "--yes")[0] == 3
+    for account in ("olga", "dr-lee", "acme"):
+        code, said = refused(path, account, "--yes")
+        assert (code, "no researcher" in said) == (6, True)
+    code, said = refused(protocol(tmp_path, "refused-2", "--epsilon", "10"), "marie", "--yes")
+    assert (code, "nothing was charged" in said) == (6, True)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(path.read_text().replace('"lakeside"', '"far-away"'))
+    code, said = refused(elsewhere, "marie", "--yes")
+    assert (code, "far-away: no such hospital" in said) == (2, True)
+    kept = model_path(consortium.home, "refused-1")
+    kept.parent.mkdir()
+    kept.write_bytes(b"of an earlier study of this name")
+    code, said = refused(path, "marie", "--yes")
+    assert (code, "refused-1.model is kept" in said) == (4, True)
+    kept.unlink()
+    kept.parent.rmdir()
+    assert spent(consortium) == before == [(0, 0)] * 3
+
+
+@pytest.mark.slow
+def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: Path) -> None:
+    path, before = protocol(tmp_path, "sepsis-1"), spent(filled)
+    trained = filled.asked("study", "run", str(path), "--as", "marie", "--yes")
+    cost = trained["charged_micros"]
+    after = [(taken + cost, reserved) for taken, reserved in before]
+    assert spent(filled) == after
+    assert trained["epsilon"] == pytest.approx(1, abs=1e-3)
+    assert set(trained["auroc"]) == {"private", "untrained"}  # nothing of these patients is pooled in the open
+    newest = filled.asked("study", "models")["models"][0]
+    assert (newest["number"], newest["paid_micros"]) == (trained["number"], cost)
+    assert filled.asked("study", "card", "sepsis-1")["card"]["study"] == "sepsis-1"
+    listed = filled.asked("audit", "list", "--as", "olga", "--limit", "60")["events"]
+    assert (
+        sum((one["agent"], one["action"]) == ("marie", "train") for one in listed) == 40
+    )  # in this hospital's own log
+    page = tmp_path / "report.html"
+    assert filled.run("study", "report", "sepsis-1", "--out", str(page)).exit_code == 0
+    html = page.read_text()
+    assert html.count("<svg") == 2
+    assert re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', html) == []
+    for words in ("sepsis-1", *HOSPITALS, trained["model_sha256"], trained["fingerprint"], "2.72-fold"):
+        assert words in html
+    for again in (path, protocol(tmp_path, "renamed", "--id", "sepsis-1", "--epsilon", "0.5")):
+        assert filled.run("study", "run", str(again), "--as", "marie", "--yes").exit_code == 4
+    assert spent(filled) == after
+    model = model_path(filled.home, "sepsis-1")
+    content = model.read_bytes()
+    model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    altered = filled.run("study", "report", "sepsis-1", "--out", str(tmp_path / "other.html"))
+    assert (altered.exit_code, (tmp_path / "other.html").exists()) == (4, False)
+    model.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_hospital_that_dies_ends_a_study_which_stays_charged(filled: Hospital) -> None:
+    study = StudyProtocol.for_dp_var("dying-1", HOSPITALS, epsilon=0.5)
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == "joining":
+            (site,) = (one for one in multiprocessing.active_children() if one.name == "site-northgate")
+            site.kill()
+
+    with open_node(filled.home) as node:
+        marie = node.accounts.named("marie")
+        with sites_of(node, HOSPITALS, marie) as sites, pytest.raises(RoundAborted, match="northgate dropped out"):
+            run_study(node, sites, study, synthetic_benchmark(), progress=kill)
+        paid = paid_for(node, study)
+    assert paid is not None
+    assert not paid.live
+    assert not model_path(filled.home, "dying-1").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_study_and_says_what_it_was_charged(filled: Hospital, tmp_path: Path) -> None:
+    """To all of the process group, as a terminal sends it."""
+    path = protocol(tmp_path, "long-1", "--detector", "lstm-autoencoder", "--epsilon", "0.5")
+    study = StudyProtocol.parse(tomllib.loads(path.read_text()))
+    command = [sys.executable, "-m", "twinward", "study", "run", str(path), "--as", "marie", "--yes"]
+    with (
+        open_node(filled.home) as node,
+        subprocess.Popen(
+            [*command, "--home", str(filled.home)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + 90
+            while paid_for(node, study) is None and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            _, said = process.communicate(timeout=90)
+        finally:
+            process.kill()
+        paid = paid_for(node, study)
+    assert process.returncode == 130, said
+    assert "interrupted: no model is made; charged" in said
+    assert "Traceback" not in said
+    assert paid is not None
+    assert not paid.live
+
+
+@pytest.mark.slow
+def test_a_researchers_account_that_is_disabled_meanwhile_ends_a_study(filled: Hospital) -> None:
+    study = StudyProtocol.for_dp_var("disabled-1", HOSPITALS, epsilon=0.5)
+    with open_node(filled.home) as node:
+        node.accounts.add_system(Principal("rudi", Role.RESEARCHER))
+        with sites_of(node, HOSPITALS, node.accounts.named("rudi")) as sites:
+
+            def disable(progress: Progress) -> None:
+                if progress.stage == "joining":
+                    assert filled.run("account", "disable", "rudi", "--as", "olga").exit_code == 0
+
+            with pytest.raises(StaysUnreadable):
+                run_study(node, sites, study, synthetic_benchmark(), progress=disable)
+    assert not model_path(filled.home, "disabled-1").exists()
