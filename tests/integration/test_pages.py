@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.conftest import make_hospital
+from tests.integration.cli.conftest import fill_vaults, make_hospital
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
     ("page", "says"),
     [
         ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
-        ("studies.md", ("no model is registered",)),
+        ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],
 )
 def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path: Path) -> None:
     home = tmp_path / "home"
     make_hospital(home)
+    if page == "studies.md":
+        fill_vaults(home, 40)
     text = (ROOT / "platform/docs" / page).read_text(encoding="utf-8")
     for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "study.toml").write_text(content)

@@ -17,7 +17,7 @@ from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
-from twinward.node import SYSTEM, create_node
+from twinward.node import SYSTEM, create_node, open_node
 from twinward.twins.models import DIRECTORY
 
 PASSWORD = "correct horse battery"
@@ -92,6 +92,17 @@ def make_hospital(home: Path, *, consenting: bool = True) -> Hospital:
     finally:
         node.close()
     return Hospital(home, tuple(twins), token)
+
+
+def fill_vaults(home: Path, count: int) -> None:
+    """As many patients at each of the home's hospitals, each with a SYNTHETIC stay and consent to research."""
+    from twinward.demo.display import Silent  # here, for it loads what trains
+    from twinward.demo.training import fill_vault
+    from twinward.federation.stays.simulated import simulate_stays
+
+    with open_node(home) as node:
+        for number, name in enumerate(node.settings.witnesses):
+            fill_vault(node, name, simulate_stays(count, number), (), Silent())
 
 
 @pytest.fixture(autouse=True)

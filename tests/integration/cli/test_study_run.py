@@ -14,16 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.conftest import Hospital, run
+from tests.integration.cli.conftest import Hospital, fill_vaults, run
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
-from twinward.demo.display import Silent
-from twinward.demo.training import fill_vault
 from twinward.federation.coordinator import Progress
 from twinward.federation.errors import RoundAborted, StaysUnreadable
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
 from twinward.federation.models import COHORT
-from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import StudyProtocol
 from twinward.node import open_node
 from twinward.node.study_run import model_path, paid_for, run_study, sites_of
@@ -45,9 +42,7 @@ def consortium(hospital: Hospital) -> Hospital:
 @pytest.fixture(scope="module")
 def filled(consortium: Hospital) -> Hospital:
     """With the stays of 40 patients at each hospital."""
-    with open_node(consortium.home) as node:
-        for number, name in enumerate(HOSPITALS):
-            fill_vault(node, name, simulate_stays(40, number), (), Silent())
+    fill_vaults(consortium.home, 40)
     return consortium
 
 
