@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, Unavailable
@@ -19,6 +19,9 @@ from twinward.federation.detectors.detector import Detector, Parameters, normali
 from twinward.federation.detectors.model_file import Model
 from twinward.federation.errors import RoundAborted
 from twinward.federation.evaluation.benchmark import (
+    PRIVATE,
+    UNTRAINED,
+    WITHOUT_PRIVACY,
     Benchmark,
     Comparison,
     measure_detector,
@@ -31,10 +34,6 @@ from twinward.federation.privacy.accountant import PrivacyPlan, plan_for
 from twinward.federation.privacy.dp_sum import decode
 from twinward.federation.site import Site
 from twinward.federation.study import StudyProtocol
-
-PRIVATE: Final = "private"
-UNTRAINED: Final = "untrained"
-WITHOUT_PRIVACY: Final = "without privacy"
 
 Answer = TypeVar("Answer")
 

@@ -26,6 +26,10 @@ from twinward.federation.stays.simulated import simulate_stays
 SYNTHETIC: Final = "SYNTHETIC stays"
 """The name of ``synthetic_benchmark``."""
 
+PRIVATE: Final = "private"
+UNTRAINED: Final = "untrained"
+WITHOUT_PRIVACY: Final = "without privacy"
+
 _SYNTHETIC_STAYS: Final = 1200
 _SYNTHETIC_SEED: Final = 4052
 _RESAMPLES: Final = 300

@@ -15,7 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.core.visible_text import visible_value
 from twinward.federation.detectors.model_file import Model
-from twinward.federation.evaluation.benchmark import SYNTHETIC, Measured, measure_detector, synthetic_benchmark
+from twinward.federation.evaluation.benchmark import (
+    PRIVATE,
+    SYNTHETIC,
+    UNTRAINED,
+    Measured,
+    measure_detector,
+    synthetic_benchmark,
+)
 from twinward.federation.evaluation.charts import draw_aurocs, draw_roc
 
 
@@ -63,7 +70,7 @@ def study_report(model: Model, card: Mapping[str, Any], registered: Registered) 
     """
     bars = [
         _Bar(name, one["estimate"], one["low_95"], one["high_95"], one["by_kind"])
-        for name, one in card["evaluation"]["auroc"].items()
+        for name, one in sorted(card["evaluation"]["auroc"].items(), key=lambda named: named[0] != PRIVATE)
     ]
     curves = _curves(model) if card["evaluation"]["benchmark"] == SYNTHETIC else []
     page = Environment(
@@ -90,6 +97,6 @@ def _curves(model: Model) -> list[Measured]:
     """The model and the same detector untrained, measured anew."""
     detector, test, bins = model.detector(), synthetic_benchmark().test, model.study.bins
     return [
-        measure_detector("private", detector, model.parameters, test, bins),
-        measure_detector("untrained", detector, detector.untrained(), test, bins),
+        measure_detector(PRIVATE, detector, model.parameters, test, bins),
+        measure_detector(UNTRAINED, detector, detector.untrained(), test, bins),
     ]
