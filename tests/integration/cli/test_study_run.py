@@ -194,7 +194,7 @@ def test_ctrl_c_ends_a_study_and_says_what_it_was_charged(filled: Hospital, tmp_
             while paid_for(node, study) is None and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)
-            _, said = process.communicate(timeout=90)
+            _, said = process.communicate(timeout=240)  # each hospital first answers what it was asked
         finally:
             process.kill()
         paid = paid_for(node, study)
