@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -18,7 +13,7 @@ from tests.integration.cli.conftest import Hospital, fill_vaults, run
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
 from twinward.federation.coordinator import Progress
-from twinward.federation.errors import RoundAborted, StaysUnreadable
+from twinward.federation.errors import RoundAborted
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
@@ -175,47 +170,3 @@ def test_a_hospital_that_dies_ends_a_study_which_stays_charged(filled: Hospital)
     assert paid is not None
     assert not paid.live
     assert not model_path(filled.home, "dying-1").exists()
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_a_study_and_says_what_it_was_charged(filled: Hospital, tmp_path: Path) -> None:
-    """To all of the process group, as a terminal sends it."""
-    path = protocol(tmp_path, "long-1", "--detector", "lstm-autoencoder", "--epsilon", "0.5")
-    study = StudyProtocol.parse(tomllib.loads(path.read_text()))
-    command = [sys.executable, "-m", "twinward", "study", "run", str(path), "--as", "marie", "--yes"]
-    with (
-        open_node(filled.home) as node,
-        subprocess.Popen(
-            [*command, "--home", str(filled.home)], stderr=subprocess.PIPE, text=True, start_new_session=True
-        ) as process,
-    ):
-        try:
-            deadline = time.monotonic() + 90
-            while paid_for(node, study) is None and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            os.killpg(process.pid, signal.SIGINT)
-            _, said = process.communicate(timeout=240)  # each hospital first answers what it was asked
-        finally:
-            process.kill()
-        paid = paid_for(node, study)
-    assert process.returncode == 130, said
-    assert "interrupted: no model is made; charged" in said
-    assert "Traceback" not in said
-    assert paid is not None
-    assert not paid.live
-
-
-@pytest.mark.slow
-def test_a_researchers_account_that_is_disabled_meanwhile_ends_a_study(filled: Hospital) -> None:
-    study = StudyProtocol.for_dp_var("disabled-1", HOSPITALS, epsilon=0.5)
-    with open_node(filled.home) as node:
-        node.accounts.add_system(Principal("rudi", Role.RESEARCHER))
-        with sites_of(node, HOSPITALS, node.accounts.named("rudi")) as sites:
-
-            def disable(progress: Progress) -> None:
-                if progress.stage == "joining":
-                    assert filled.run("account", "disable", "rudi", "--as", "olga").exit_code == 0
-
-            with pytest.raises(StaysUnreadable):
-                run_study(node, sites, study, synthetic_benchmark(), progress=disable)
-    assert not model_path(filled.home, "disabled-1").exists()
