@@ -37,7 +37,7 @@ _KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "eventsSinceNumber": (_EVENT, "From this event on"),
     "eventsUntilNumber": (_EVENT, "Up to this event"),
     "id": (ID, "Of this subscription; several with commas"),
-    "status": ({"enum": ["active", "off"]}, "Of this status"),
+    "status": ({"enum": ["active", "error", "off", "requested"]}, "Of this status"),
     "end": (_DAY, "Of care that was given until then"),
     "start": (_DAY, "Of care that was given from then on"),
 }

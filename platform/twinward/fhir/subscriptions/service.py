@@ -127,6 +127,7 @@ class Subscriptions:
         """The caller's own, as a searchset. Raises ``AccessDenied``; ``InvalidResource`` for other parameters."""
         self.require(context)
         require_served("a search of Subscription", pairs, SEARCHED)
+        _require_statuses(pairs)
         shown = [decode(self.shown(one)) for one in self._mine(context)]
         found = [one for one in shown if all(_is(one, *pair) for pair in pairs)]
         return searchset(
@@ -140,6 +141,7 @@ class Subscriptions:
         """How one stands, or all of the caller's, or those that the parameters name: a searchset of Parameters."""
         self.require(context)
         require_served("$status", pairs, OF_STATUS)
+        _require_statuses(pairs)
         mine = [self._teller.own(context, name).kept] if name else self._mine(context)
         found = [self._teller.status(one, self._teller.asked(one), base) for one in mine]
         asked = {each: _all(pairs, each) for each in OF_STATUS} if not name else {"id": [], "status": []}
@@ -223,6 +225,11 @@ def _is(resource: dict[str, Any], name: str, value: str) -> bool:
     """Whether one of a parameter's alternatives is what a Subscription has; wishes are true of all."""
     member = {"_id": "id"}.get(name, name)
     return name not in SEARCHED or resource.get(member) in value.split(",")
+
+
+def _require_statuses(pairs: Pairs) -> None:
+    if not set(_all(pairs, "status")) <= {*STATUSES, "error"}:
+        raise InvalidResource(Issue("code-invalid", "", f"status is one of {', '.join(STATUSES)}, error"))
 
 
 def _all(pairs: Pairs, name: str) -> list[str]:
