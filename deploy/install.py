@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--torch", choices=("auto", "cpu", "pypi"), default="auto")
     parser.add_argument("--hashes", choices=("yes", "no"), default="yes")
     parser.add_argument("--installer", choices=("auto", "uv", "pip"), default="auto")
+    parser.add_argument("--no-check", action="store_true", help="something is left out on purpose: do not look for it")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     chosen = parser.parse_args(arguments)
     os.chdir(ROOT)
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = wanted(locks, project=chosen.project, hashes=chosen.hashes == "yes")
     installers = {"auto": (uv, pip), "uv": (uv,), "pip": (pip,)}[chosen.installer]
     for number, installer in enumerate(installers, start=1):
-        failed = installer(commands, dry_run=chosen.dry_run)
+        failed = installer(commands, check=not chosen.no_check, dry_run=chosen.dry_run)
         if failed == 0:
             return 0
         if number < len(installers):
@@ -74,7 +75,7 @@ def wanted(locks: Sequence[str], *, project: bool, hashes: bool) -> list[list[st
     return [*commands, ["--no-deps", "--no-build-isolation", "-e", "."]] if project else commands
 
 
-def uv(commands: Sequence[Sequence[str]], *, dry_run: bool) -> int:
+def uv(commands: Sequence[Sequence[str]], *, check: bool, dry_run: bool) -> int:
     """Install with uv, byte-compiled, for a first start as quick as the next."""
     settings = pip_settings()
     environment = dict(os.environ)
@@ -85,15 +86,17 @@ def uv(commands: Sequence[Sequence[str]], *, dry_run: bool) -> int:
     for command in commands:
         asked = [*UV, "install", "--quiet", "--python", PYTHON, "--compile-bytecode", *where, *command]
         failed = failed or run(asked, dry_run=dry_run, environment=environment)
-    return failed or run([*UV, "check", "--quiet", "--python", PYTHON], dry_run=dry_run, environment=environment)
+    if failed or not check:
+        return failed
+    return run([*UV, "check", "--quiet", "--python", PYTHON], dry_run=dry_run, environment=environment)
 
 
-def pip(commands: Sequence[Sequence[str]], *, dry_run: bool) -> int:
+def pip(commands: Sequence[Sequence[str]], *, check: bool, dry_run: bool) -> int:
     """Install with pip."""
     failed = 0
     for command in commands:
         failed = failed or run([*PIP, "install", "--quiet", *command], dry_run=dry_run)
-    return failed or run([*PIP, "check"], dry_run=dry_run)
+    return run([*PIP, "check"], dry_run=dry_run) if check and not failed else failed
 
 
 def torch_lock(build: str) -> str:
