@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Hospital, run
+from twinward.access.interfaces import AccessRequest
 from twinward.client.keys import Stretching, VendorKeys
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Action, Category, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import open_node
 from twinward.protocol.disclosed import DisclosedRecord, DisclosedRecords, open_disclosed
 
@@ -77,16 +78,9 @@ def test_records_go_from_vault_to_recipient(hospital: Hospital, keys: VendorKeys
     assert json.loads(opened.stdout)["event"] == done["event"]
     got = sorted(path.read_bytes() for path in (tmp_path / "opened").iterdir())
     with open_node(hospital.home) as node:
-        from twinward.cli.context import request_of
-        from twinward.core.vocabulary import Purpose
-
-        request = request_of(
-            node.accounts.named("dr-lee"),
-            Action.READ,
-            Purpose.TREATMENT,
-            TwinId(twin),
-            [Category.LABS, Category.VITALS],
-        )
+        lee = node.accounts.named("dr-lee")
+        asked = frozenset({Category.LABS, Category.VITALS})
+        request = AccessRequest(lee, Action.READ, Purpose.TREATMENT, TwinId(twin), asked)
         assert got == sorted(one.content for one in node.vault.read_twin(node.access.decide(request)))
     events = hospital.asked("audit", "list", "--as", "olga", "--action", "export", "--limit", "20")["events"]
     (event,) = [one for one in events if one["index"] == done["event"]]

@@ -173,18 +173,19 @@ def test_a_subscription_is_no_record_at_any_other_door(ward: TestClient, hospita
     body = json.dumps(subscription() | {"id": name})
     patch = {"content": b"[]", "headers": {"content-type": "application/json-patch+json"}}
     form = {"headers": {"content-type": "application/x-www-form-urlencoded"}}
-    for method, path, more in (
-        ("PUT", "/Subscription?_id=x", {"content": body}),
-        ("DELETE", f"/Subscription?_id={name}", {}),
-        ("PATCH", f"/Subscription/{name}", patch),
-        ("GET", "/Subscription/_history", {}),
-        ("GET", f"/Subscription/{name}/_history", {}),
-        ("POST", "/Subscription/_search", form),
-        ("POST", "", {"content": transaction(json.loads(body))}),
-        ("POST", "/Subscription", {"content": body, "headers": {"if-none-exist": "_id=x"}}),
-        ("GET", f"/Subscription/{name}?_elements=status", {}),
+    for method, path, more, status in (
+        ("PUT", "/Subscription?_id=x", {"content": body}, 405),
+        ("DELETE", f"/Subscription?_id={name}", {}, 405),
+        ("PATCH", f"/Subscription/{name}", patch, 405),
+        ("GET", "/Subscription/_history", {}, 404),
+        ("GET", f"/Subscription/{name}/_history", {}, 404),
+        ("POST", "/Subscription/_search", form, 404),
+        ("POST", "", {"content": transaction(json.loads(body))}, 400),
+        ("POST", "/Subscription", {"content": body, "headers": {"if-none-exist": "_id=x"}}, 400),
+        ("GET", f"/Subscription/{name}?_elements=status", {}, 400),
     ):
-        assert send(ward, method, path, **more).status_code == 400, (method, path)
+        answer = send(ward, method, path, **more)
+        assert answer.status_code == status, (method, path)
     assert send(ward, "GET", f"/Subscription/{name}").status_code == 200
 
 

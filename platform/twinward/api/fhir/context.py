@@ -35,9 +35,12 @@ PREFIX = "/fhir"
 
 
 class _TypeName(Convertor[str]):
-    """A path's part that may be a type: it begins with a capital letter, so ``metadata`` and ``$export`` are none."""
+    """A path's part that may be a type: it begins with a capital letter, so ``metadata`` and ``$export`` are none.
 
-    regex = "[A-Z][^/]*"
+    A Subscription is no record: it has routes of its own, and no others.
+    """
+
+    regex = "(?!Subscription(?:/|$))[A-Z][^/]*"
 
     def convert(self, value: str) -> str:
         return value
