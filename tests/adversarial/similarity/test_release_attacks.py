@@ -125,6 +125,7 @@ def located(spy: Attacker, handle: str) -> tuple[np.ndarray, int]:
     return np.rint(np.linalg.solve(left, right)), spy.asked
 
 
+@pytest.mark.slow
 def test_trilateration_by_thresholds_finds_a_patients_features(house: House, protected: bool) -> None:
     """Without a budget to stop it. Groups still hold: what is located is one of three handles, nobody knows which."""
     victims, exact, points = range(0, PATIENTS, 10), 0, {}
@@ -175,6 +176,7 @@ def test_asking_again_tells_nothing_new(tmp_path: Path) -> None:
     assert len({within(2_000) for _ in range(30)}) == 1
 
 
+@pytest.mark.slow
 def test_differencing_epochs_tells_nothing_of_who_came(house: House, protected: bool) -> None:
     """One patient joins between two epochs; whoever asks the same of both learns which balls that patient lies in."""
     centre, right = np.array([63, 63]), 0
@@ -280,6 +282,7 @@ def test_a_restart_does_not_let_a_vendor_begin_anew(tmp_path: Path) -> None:
     assert after - before == {spy.true_handle(victim)}
 
 
+@pytest.mark.slow
 def test_policies_differ_only_where_it_hurts(tmp_path: Path) -> None:
     """The price of protection: first answers are the same with and without it."""
     for number, (x, y) in enumerate(itertools.product((20, 63, 110), repeat=2)):

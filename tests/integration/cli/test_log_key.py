@@ -43,6 +43,7 @@ def test_a_dry_run_changes_nothing_and_names_the_key_that_comes(own: Hospital) -
     assert again["after"] not in (plan["before"], plan["after"])
 
 
+@pytest.mark.slow
 def test_proofs_from_before_and_after_hold_under_a_new_trust_file(own: Hospital, tmp_path: Path) -> None:
     old_proof, old_trust = tmp_path / "old.proof", tmp_path / "old.trust"
     assert own.run("audit", "export", "0", "--out", str(old_proof)).exit_code == 0

@@ -324,6 +324,7 @@ class Cutting:
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quiet")
 def test_an_answer_that_was_cut_off_is_fetched_from_the_process_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

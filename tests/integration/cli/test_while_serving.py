@@ -434,6 +434,7 @@ def test_a_lost_release_history_is_begun_anew_only_while_nobody_serves(node: Ser
         history.unlink() if kept is None else history.write_bytes(kept)
 
 
+@pytest.mark.slow
 def test_a_second_server_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     """Also after kill -9, which gives nobody time to tidy up."""
     home = tmp_path / "node"

@@ -211,6 +211,7 @@ def _sweep(home: str, twins: list[str], counted: Any) -> None:
         counted.put(done)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_open_no_more_than_one_and_each_end_is_logged_once(house: House) -> None:
     context = multiprocessing.get_context("spawn")
     counted = context.Queue()

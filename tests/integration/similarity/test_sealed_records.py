@@ -216,6 +216,7 @@ def test_only_vendors_are_given_records(walk: Walk, keys: VendorKeys) -> None:
     assert refusal.value.status == 403
 
 
+@pytest.mark.slow
 def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     home = tmp_path / "node"
     choices = {

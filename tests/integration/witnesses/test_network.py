@@ -270,6 +270,7 @@ def test_a_log_that_split_stops_and_keeps_the_evidence(make_network: Make) -> No
     assert Standing.SPLIT_VIEW in network.standings()
 
 
+@pytest.mark.slow
 def test_no_kill_makes_a_witness_forget_what_it_signed(tmp_path: Path) -> None:
     """kill -9 at any moment: what it once answered, it never contradicts."""
     chance = random.Random(7)

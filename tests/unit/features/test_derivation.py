@@ -162,6 +162,7 @@ def test_a_vector_survives_storage_and_fits_the_schema(
     assert set(vector.readings).isdisjoint(vector.missing)
 
 
+@pytest.mark.slow
 @given(MEASUREMENTS, MEASUREMENTS)
 def test_neither_order_nor_parts_of_measurements_matter(first: list[Measurement], second: list[Measurement]) -> None:
     whole = known_of(*first, *second)

@@ -28,10 +28,11 @@ def rotate_log(
     First --dry-run: it prints the key that comes next. Tell it to the hospitals whose witnesses co-sign this log, by
     other means than the log; each types `witness add-log`, and goes on without a pause. Then rotate. Who did it stands
     in the log first; the first checkpoint under the new key bears both signatures; a running server follows by itself.
-    Afterwards hand auditors a new `audit trust`. Exit codes: 0, 1 you said no, 2 nobody to ask and no --yes, 3 no such
-    account, 4 somebody else rotated at the same moment, or a restored node, 6 the account is no officer's (also
-    logged), 7 log or key service does not answer, 8 the log is not what was signed. Where it fails, the key before is
-    in force.
+    Afterwards hand auditors a new `audit trust`.
+
+    Exit codes: 0, 1 you said no, 2 nobody to ask and no --yes, 3 no such account, 4 somebody else rotated at the
+    same moment, or a restored node, 6 the account is no officer's (also logged), 7 log or key service does not
+    answer, 8 the log is not what was signed. Where it fails, the key before is in force.
 
     Example: twinward keys rotate-log --as olga --dry-run
     """

@@ -84,6 +84,7 @@ labels = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(labels, max_size=12), max_size=5), labels)
 @settings(max_examples=40)
 def test_every_map_is_the_textbook_one_and_proves_every_label(batches: list[list[bytes]], absent: bytes) -> None:
