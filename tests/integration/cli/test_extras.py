@@ -59,7 +59,7 @@ def typed(verb: str) -> list[str]:
             if isinstance(one, click.Option):
                 words += [name] if one.is_flag else [name, value]
             else:
-                words.append(value)
+                words.append("new.toml" if words == ["study", "new"] else value)
     return words
 
 

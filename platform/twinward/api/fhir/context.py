@@ -69,7 +69,7 @@ _USUAL = {
 Prefer = Annotated[str, Header(max_length=256)]
 """What the caller would rather have: ``return=minimal``, ``handling=lenient``, ``respond-async``."""
 
-ResourceType = Annotated[str, Path(json_schema_extra={"enum": sorted(R4_TYPES)})]
+ResourceType = Annotated[str, Path(json_schema_extra={"enum": sorted(R4_TYPES - {"Subscription"})})]
 """Only the document says which there are: another one is answered with an OperationOutcome, not by FastAPI."""
 
 ResourceId = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Za-z0-9\-.]{1,64}$"})]

@@ -36,7 +36,10 @@ _KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "criteria": ({"type": "string", "maxLength": 200}, "Of this topic: its canonical URL"),
     "eventsSinceNumber": (_EVENT, "From this event on"),
     "eventsUntilNumber": (_EVENT, "Up to this event"),
-    "id": (ID, "Of this subscription; several with commas"),
+    "id": (
+        {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}(,[A-Za-z0-9\-.]{1,64}){0,19}$"},
+        "Of this subscription; several with commas",
+    ),
     "status": ({"enum": ["active", "error", "off", "requested"]}, "Of this status"),
     "end": (_DAY, "Of care that was given until then"),
     "start": (_DAY, "Of care that was given from then on"),

@@ -43,6 +43,10 @@ SEARCHED = ("_id", "criteria", "status")
 OF_STATUS = ("id", "status")
 OF_EVENTS = ("content", "eventsSinceNumber", "eventsUntilNumber")
 _TRIES = 5
+MOST_CRITERIA = 200
+"""Characters of a topic's URL that is searched for."""
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_IDS = re.compile(rf"{_ID.pattern}(,{_ID.pattern}){{0,19}}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 Pairs = Sequence[tuple[str, str]]
@@ -127,7 +131,7 @@ class Subscriptions:
         """The caller's own, as a searchset. Raises ``AccessDenied``; ``InvalidResource`` for other parameters."""
         self.require(context)
         require_served("a search of Subscription", pairs, SEARCHED)
-        _require_statuses(pairs)
+        _require_well_formed(pairs)
         shown = [decode(self.shown(one)) for one in self._mine(context)]
         found = [one for one in shown if all(_is(one, *pair) for pair in pairs)]
         return searchset(
@@ -141,7 +145,7 @@ class Subscriptions:
         """How one stands, or all of the caller's, or those that the parameters name: a searchset of Parameters."""
         self.require(context)
         require_served("$status", pairs, OF_STATUS)
-        _require_statuses(pairs)
+        _require_well_formed(pairs)
         mine = [self._teller.own(context, name).kept] if name else self._mine(context)
         found = [self._teller.status(one, self._teller.asked(one), base) for one in mine]
         asked = {each: _all(pairs, each) for each in OF_STATUS} if not name else {"id": [], "status": []}
@@ -227,7 +231,12 @@ def _is(resource: dict[str, Any], name: str, value: str) -> bool:
     return name not in SEARCHED or resource.get(member) in value.split(",")
 
 
-def _require_statuses(pairs: Pairs) -> None:
+def _require_well_formed(pairs: Pairs) -> None:
+    formed = {"_id": _ID, "id": _IDS}
+    if any(formed[name].fullmatch(value) is None for name, value in pairs if name in formed):
+        raise InvalidResource(Issue("value", "", "an id is of 1 to 64 letters, digits, hyphens and dots"))
+    if any(len(value) > MOST_CRITERIA for name, value in pairs if name == "criteria"):
+        raise InvalidResource(Issue("value", "", f"criteria are a topic's URL of {MOST_CRITERIA} characters at most"))
     if not set(_all(pairs, "status")) <= {*STATUSES, "error"}:
         raise InvalidResource(Issue("code-invalid", "", f"status is one of {', '.join(STATUSES)}, error"))
 
