@@ -365,6 +365,7 @@ def test_a_changed_log_key_is_followed_by_what_both_keys_signed(officer: Visit, 
     officer.go("/console/accesses")
     assert officer.verdict() == "good", "rows under checkpoints of older keys, too"
     officer.go("/console")
+    officer.page.wait_for_load_state("networkidle")  # its checks remember the log: what is changed comes after the last
     officer.page.evaluate(
         """() => { const seen = JSON.parse(localStorage["twinward:log"]); seen.key = btoa("x".repeat(32));
                    localStorage["twinward:log"] = JSON.stringify(seen); }"""
