@@ -20,6 +20,8 @@ def canonical(value: Any) -> str:
 
 def number(value: float) -> str:
     """ECMA-262 Number::toString(x, 10); the names k and n are those of its steps."""
+    if value == 0:
+        return "0"  # minus zero too
     if value < 0:
         return "-" + number(-value)
     mantissa, _, exponent = repr(value).partition("e")
@@ -27,8 +29,6 @@ def number(value: float) -> str:
     digits = (whole + fraction).lstrip("0").rstrip("0")
     n = len(whole) + int(exponent or 0) - (len(whole + fraction) - len((whole + fraction).lstrip("0")))
     k = len(digits)
-    if not digits:
-        return "0"
     if k <= n <= 21:
         return digits + "0" * (n - k)
     if 0 < n <= 21:
