@@ -72,6 +72,7 @@ def benchmarks() -> list[Benchmark]:
         ledger_witnesses,
         similarity,
         similarity_scale,
+        study_speed,
         vault,
     )
 
@@ -84,6 +85,7 @@ def benchmarks() -> list[Benchmark]:
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
         *federation.BENCHMARKS,
+        *study_speed.BENCHMARKS,
     ]
 
 
