@@ -22,6 +22,8 @@ from twinward_crypto.providers._kms_service import ATTEMPTS, KmsService
 from twinward_crypto.providers.aws_kms import AwsKmsKeyProvider
 from twinward_crypto.testing.provider_conformance import ANNA, CONTEXT, FIRST, SECOND, TWIN_KEY, KeyProviderConformance
 
+pytestmark = pytest.mark.slow  # AWS's wire format is spoken in full, by moto
+
 REGION = "eu-central-1"
 SECRET = "planted-aws-secret-access-key-000000000"  # what must never show
 Open = Callable[[], AwsKmsKeyProvider]

@@ -210,6 +210,7 @@ def test_a_made_up_address_is_not_believed_and_nobody_is_locked_out_of_her_brows
         assert len(events(node, "sign-in")) - logged < PER_ADDRESS * 3  # a flood of attempts is none of events
 
 
+@pytest.mark.slow
 def test_a_proxy_is_believed_only_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "node"
     assert run("node", "init", "--home", str(home)).exit_code == 0

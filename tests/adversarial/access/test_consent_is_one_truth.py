@@ -217,6 +217,7 @@ def _set_and_die(home: Path, twin: str, *, before_commit: bool) -> None:
         os._exit(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before_commit", [True, False], ids=["before the commit", "before the log has the head"])
 def test_kill_9_leaves_a_node_that_works_and_a_consent_that_is_whole_or_not_there(
     tmp_path: Path, *, before_commit: bool

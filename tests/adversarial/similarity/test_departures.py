@@ -23,6 +23,8 @@ from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.twins.models import DIRECTORY
 
+pytestmark = pytest.mark.slow
+
 VENDOR = Principal("acme", Role.VENDOR)
 EVERYBODY = 1.0
 PATIENTS = 9

@@ -422,6 +422,7 @@ def test_another_process_of_the_node_logs_what_this_one_publishes(filled: House,
     assert filled.check(filled.document(CARL).report) == (8,)
 
 
+@pytest.mark.slow
 def test_kill_9_while_publishing_leaves_a_map_that_is_the_logs(tmp_path: Path) -> None:
     """Writers are killed at random moments; each successor goes on, and at the end every root is derived again."""
     provider, dice = MemoryKeyProvider(), random.Random(9)

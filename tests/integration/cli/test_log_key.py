@@ -93,6 +93,7 @@ def test_who_did_it_stands_in_the_log_and_a_clinician_may_not(own: Hospital) -> 
     assert (event["detail"]["key_before"], event["detail"]["key_after"]) == (done["before"], done["after"])
 
 
+@pytest.mark.slow
 def test_a_backup_from_before_is_refused_after_it_and_one_from_after_goes_on(own: Hospital, tmp_path: Path) -> None:
     before, after = tmp_path / "before.twbackup", tmp_path / "after.twbackup"
     assert own.run("node", "backup", str(before)).exit_code == 0

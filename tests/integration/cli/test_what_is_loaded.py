@@ -65,7 +65,16 @@ def test_an_import_loads_vault_access_and_audit(home: Path) -> None:
     assert {"twinward.vault.service", "twinward.access.service", "twinward.audit.service"} <= loaded
 
 
-@pytest.mark.parametrize("arguments", [("twin", "list"), ("keys", "status"), ("keys", "rotate"), ("node", "compact")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("twin", "list"),
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in (("keys", "status"), ("keys", "rotate"), ("node", "compact"))
+        ),
+    ],
+)
 def test_what_touches_records_and_keys_alone_opens_no_chain(home: Path, arguments: tuple[str, ...]) -> None:
     code, said, loaded = _loaded(*arguments, "--home", str(home))
     assert code == 0, said
@@ -78,6 +87,7 @@ def test_reading_the_log_opens_no_chain(home: Path) -> None:
     assert _of(loaded, *CHAIN, *SIMILARITY, *TRAINING, *SERVER) == []
 
 
+@pytest.mark.slow
 def test_status_asks_the_chain_and_no_more(home: Path) -> None:
     code, said, loaded = _loaded("node", "status", "--home", str(home))
     assert code == 0, said

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from tests.integration.fhir.web import FHIR, PATIENT, outcome, send, without_server
+from tests.integration.fhir.hospital import Hospital
+from tests.integration.fhir.web import FHIR, PATIENT, outcome, principal_of, send, without_server
+from twinward.api.fhir import fhir_router
 
 DEEP = 5000
 BODIES: dict[str, bytes] = {
@@ -56,6 +59,16 @@ PATHS: dict[str, tuple[dict[str, Any], str]] = {
     "a wrong id": ({"id": "a b"}, "Patient.id"),
     "a contained fault": ({"contained": [{"resourceType": "Nonsense"}]}, "Patient.contained[0].resourceType"),
 }
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One for all: a refusal keeps nothing."""
+    house = Hospital(tmp_path_factory.mktemp("hostile"))
+    app = FastAPI()
+    app.include_router(fhir_router(house.fhir, principal_of))
+    yield TestClient(app, raise_server_exceptions=False)
+    house.close()
 
 
 @pytest.mark.parametrize("name", BODIES)

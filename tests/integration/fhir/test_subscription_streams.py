@@ -103,6 +103,7 @@ def test_a_stream_shakes_hands_tells_and_goes_on_where_it_stopped(webs: tuple[ht
     assert told(web.get(f"/Subscription/{name}/$events").json())[1:] == (2, found)
 
 
+@pytest.mark.slow
 def test_a_notification_has_so_many_events_and_silence_has_a_heart(webs: tuple[httpx.Client, httpx.Client]) -> None:
     web, _ = webs
     bounds = [

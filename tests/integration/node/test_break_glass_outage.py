@@ -149,6 +149,7 @@ def test_a_full_journal_refuses_an_emergency_too(house: House, monkeypatch: pyte
             house.node.access.decide(emergency(house.twins[0]))
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_altered_is_refused_reported_and_kept(house: House) -> None:
     node = house.node
     with log_down(house):

@@ -23,7 +23,10 @@ from twinward.features.schema import FeatureSchema
 from twinward.protocol.terms import Mode
 
 NEAREST = 7
-NAMES = ("thyroid", "wdbc", "breastw", "heart", "pima", "icu")
+NAMES = (
+    "breastw",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("thyroid", "wdbc", "heart", "pima", "icu")),
+)
 
 
 def values_of(name: str, data: Path) -> np.ndarray:

@@ -134,6 +134,7 @@ def test_a_query_spends_on_the_chain_and_nothing_is_scored_without_it(contract: 
         house.answers.answer_gated(VENDOR, query)
 
 
+@pytest.mark.slow
 def test_vendor_key_mode_stays_below_trilateration(tmp_path: Path) -> None:
     """Whatever the allowance, no more than d vendor-key answers fit into an epoch."""
     schema = schema_of({"a": (0, 1), "b": (0, 1), "c": (0, 1)})

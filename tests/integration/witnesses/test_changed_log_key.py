@@ -28,6 +28,7 @@ def changed(network: Network) -> None:
     network.log.change_key(NEW)
 
 
+@pytest.mark.slow
 def test_witnesses_that_were_told_before_go_on_without_a_pause(make_network: Callable[..., Network]) -> None:
     network = make_network()
     network.grow(3)
@@ -67,6 +68,7 @@ def test_one_that_was_not_told_is_named_and_follows_once_it_is(make_network: Cal
     assert network.standings() == [Standing.GOOD] * 3
 
 
+@pytest.mark.slow
 def test_no_quorum_follows_and_nothing_is_lost(make_network: Callable[..., Network]) -> None:
     network = make_network()
     network.grow(3)

@@ -52,6 +52,7 @@ def test_a_growing_log_is_cosigned_by_all(make_network: Make) -> None:
     assert network.cosigned() == ALL
 
 
+@pytest.mark.slow
 def test_one_that_is_down_does_not_hold_the_others_up_and_catches_up(make_network: Make) -> None:
     network = make_network()
     network.grow()
@@ -101,6 +102,7 @@ def test_one_that_hangs_is_not_waited_for_and_its_word_is_kept_when_it_comes(mak
     eventually(lambda: network.cosigned() == ALL)
 
 
+@pytest.mark.slow
 def test_one_that_was_late_is_given_no_time_until_it_is_in_time_again(make_network: Make) -> None:
     network = make_network(grace_s=0.05, timeout_s=60.0)
     network.grow()
@@ -145,19 +147,16 @@ def test_without_a_quorum_nothing_counts_and_the_next_round_finishes_it(make_net
     ("mode", "standing"),
     [
         ("bad signature", Standing.LYING),
-        ("another root", Standing.LYING),
-        ("another key", Standing.LYING),
-        ("unknown key only", Standing.LYING),
-        ("far future", Standing.LYING),
         ("garbage", Standing.LYING),
-        ("nothing", Standing.LYING),
-        ("too much", Standing.LYING),
-        ("packed", Standing.LYING),
-        ("no size", Standing.LYING),
-        ("same size", Standing.LYING),
-        ("made-up split view", Standing.LYING),
         ("server error", Standing.DOWN),
         ("redirect", Standing.REFUSES),
+        *(
+            pytest.param(mode, Standing.LYING, marks=pytest.mark.slow)
+            for mode in (
+                *("another root", "another key", "unknown key only", "far future", "nothing", "too much", "packed"),
+                *("no size", "same size", "made-up split view"),
+            )
+        ),
     ],
 )
 def test_a_liar_is_refused_and_named(make_network: Make, mode: str, standing: Standing) -> None:
@@ -173,6 +172,7 @@ def test_a_liar_is_refused_and_named(make_network: Make, mode: str, standing: St
     assert network.cosigned() == {network.witnesses[0].key.name}
 
 
+@pytest.mark.slow
 def test_one_restored_from_a_backup_is_noticed_until_it_is_repaired(make_network: Make, tmp_path: Path) -> None:
     network = make_network()
     patient = network.witnesses[1]

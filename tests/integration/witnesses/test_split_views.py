@@ -135,6 +135,7 @@ def test_a_log_that_shows_each_witness_another_history_is_convicted(
     assert "does not extend the tree of 301 it signed" in done.output
 
 
+@pytest.mark.slow
 def test_two_roots_for_one_size_need_nothing_but_the_witnesses(
     witnesses: list[WitnessProcess], history: Callable[..., Log], tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_two_roots_for_one_size_need_nothing_but_the_witnesses(
     assert evidence.verify(Path(found["split_views"][0]).read_bytes(), SIGNER.key).first.size == 1
 
 
+@pytest.mark.slow
 def test_witnesses_that_are_merely_behind_convict_nobody(
     witnesses: list[WitnessProcess], history: Callable[..., Log], tmp_path: Path
 ) -> None:
