@@ -43,6 +43,8 @@ _OF_FOLDER = {EVIDENCE_FOLDER: (".split-view",), "models": (".model", ".card.jso
 """By a folder of the home, the files of it that are no secret and cannot be made again."""
 _NONE: tuple[str, ...] = ()
 _DATABASE = ".db"
+_SQLITE = "sqlite:"
+_SERVERS = ("postgresql://", "postgres://")
 _OF_SQLITE = ("-wal", "-shm", "-journal")
 _OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock"})
 _OF_NO_WORTH = frozenset({LOCK_FILE, EMERGENCIES_LOCK, FOLLOW_UP_LOCK, WRITING_LOCK, CONDITIONS_LOCK, MARK})
@@ -182,15 +184,12 @@ def _sources(settings: Settings) -> list[Source]:
     with ExitStack() as undo:
         seen: set[Path] = set()
         for uri, roles in by_uri.items():
-            source: Source
-            if uri.startswith("sqlite:"):
-                path = Path(uri.partition(":")[2])
+            name = f"pg/{roles[0]}"
+            if uri.startswith(_SQLITE):
+                path = Path(uri.removeprefix(_SQLITE))
                 seen.add(path.resolve())
-                source = SqliteSource(path, _name_of(settings.home, path, roles[0]), roles)
-            else:
-                from twinward.backup.postgres_source import PostgresSource
-
-                source = PostgresSource(uri, f"pg/{roles[0]}", roles)
+                name = _name_of(settings.home, path, roles[0])
+            source = _source(uri, name, roles)
             undo.callback(source.close)
             opened.append(source)
         for path in sorted(settings.home.rglob(f"*{_DATABASE}")):
@@ -205,17 +204,25 @@ def _sources(settings: Settings) -> list[Source]:
 
 def rows_of(uri: str, query: str) -> list[tuple[object, ...]]:
     """What a database says now. Nothing is laid or upgraded in it. Raises ``Unavailable``."""
-    source: Source
-    if uri.startswith("sqlite:"):
-        source = SqliteSource(Path(uri.partition(":")[2]), "", ())
-    else:
-        from twinward.backup.postgres_source import PostgresSource
-
-        source = PostgresSource(uri, "", ())
+    source = _source(uri, "", ())
     try:
         return source.rows(query)
     finally:
         source.close()
+
+
+def _source(uri: str, name: str, roles: tuple[str, ...]) -> Source:
+    """A database, connected. Raises ``Unavailable``, also for a kind of which no backup is known."""
+    if uri.startswith(_SQLITE):
+        return SqliteSource(Path(uri.removeprefix(_SQLITE)), name, roles)
+    if not uri.startswith(_SERVERS):
+        raise Unavailable(
+            "a database that the settings name is of a kind that cannot be backed up",
+            hint="back it up with its own tools, at the same moment as the rest",
+        )
+    from twinward.backup.postgres_source import PostgresSource
+
+    return PostgresSource(uri, name, roles)
 
 
 def _name_of(home: Path, path: Path, role: str) -> str:

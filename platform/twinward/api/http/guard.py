@@ -57,6 +57,14 @@ _HEADERS = {
 log = structlog.get_logger("twinward.api")
 
 
+def secure(headers: MutableHeaders, scheme: str) -> None:
+    """Put the security headers into an answer: those that it does not have."""
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if scheme == "https":
+        headers["strict-transport-security"] = HSTS
+
+
 class Guard:
     """ASGI middleware around the whole app."""
 
@@ -88,11 +96,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers["strict-transport-security"] = HSTS
+                secure(MutableHeaders(scope=message), scope["scheme"])
             await send(message)
 
         try:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twinward.api.http.guard import BodyRefused
+from twinward.api.http.guard import BodyRefused, secure
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue, operation_outcome
 from twinward.fhir.search.representation import MEDIA_TYPE as FHIR_MEDIA_TYPE
@@ -104,4 +104,6 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _defect(request: Request, error: Exception) -> Response:
     # The exception's text may hold data, so only its type is logged.
     log.error("defect", kind=type(error).__name__, method=request.method)
-    return problem(500, "InternalError", "the node could not answer; nothing was changed")
+    answer = problem(500, "InternalError", "the node could not answer; nothing was changed")
+    secure(answer.headers, request.scope["scheme"])  # it is sent from outside of ``Guard``
+    return answer

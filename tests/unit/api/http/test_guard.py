@@ -62,6 +62,8 @@ def test_every_error_has_one_shape(client: TestClient, kind: str, status: int, m
     assert answer.json()["error"]["message"] == message
     assert SECRET not in answer.text
     assert "Traceback" not in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
 def test_bad_input_is_named_and_never_echoed(client: TestClient) -> None:
