@@ -71,6 +71,15 @@ def test_the_capability_statement_is_valid_and_promises_what_is_served(web: Test
     assert [one["code"] for one in rest["interaction"]] == ["transaction", "batch", "history-system"]
 
 
+def test_the_statement_is_of_the_address_it_is_asked_under(web: TestClient) -> None:
+    first, again, other = (
+        web.get("/fhir/metadata", headers={"host": host}) for host in ("localhost", "localhost", "127.0.0.1")
+    )
+    assert first.content == again.content
+    told = [one.json()["implementation"]["url"] for one in (first, other)]
+    assert told == ["http://localhost/fhir", "http://127.0.0.1/fhir"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "who", "status", "code"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twinward import __version__
 from twinward.access.interfaces import AccessContext
@@ -24,6 +24,7 @@ from twinward.twins.errors import RecordNotFound, TooMuchAtOnce
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record
 
+_MOST_BASES = 16
 _VERSION_ID = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -33,6 +34,8 @@ class FhirService:
 
     twins: Twins
     clock: Clock
+    _statements: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+    """By the base URL that the node is asked under: a statement changes with the release only."""
 
     @property
     def writes(self) -> Writes:
@@ -137,7 +140,12 @@ class FhirService:
     def metadata(self, *, base: str, pairs: Sequence[tuple[str, str]] = ()) -> bytes:
         """The CapabilityStatement, in full. Raises ``InvalidResource`` where something else is asked, by name."""
         require_served("the capability statement", [one for one in pairs if one != ("mode", "full")], ())
-        return capability_statement(base=base, software_version=__version__, at_ms=self.clock.now_ms())
+        statement = self._statements.get(base)
+        if statement is None:
+            statement = capability_statement(base=base, software_version=__version__, at_ms=self.clock.now_ms())
+            if len(self._statements) < _MOST_BASES:
+                self._statements[base] = statement
+        return statement
 
 
 def reference_to(resource_type: str, resource_id: str) -> str:
