@@ -8,17 +8,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from twinward.features.signal_schema import SignalSchema
 from twinward.federation.models import ReservedPrivacy
 
 Stays = NDArray[np.float32]
-"""Monitoring tensors ``[patients, hours, signals]`` in clinical units, NaN where nothing was measured."""
+"""Monitoring tensors ``[patients, steps, signals]`` in clinical units, NaN where nothing was measured."""
 
 
 class StaySource(Protocol):
     """Where one hospital's training tensors come from: each patient's read goes through its own permit."""
 
-    def stays(self, study: str) -> Stays:
-        """Tensors of the patients whose consent allows this study now: one row for each person, never two.
+    def stays(self, study: str, signals: SignalSchema) -> Stays:
+        """Tensors of the patients whose consent allows this study now, in the steps and signals of its schema: one row
+        for each person, never two.
 
         What is promised is promised to a row; whoever has several stays is joined to one here.
         """

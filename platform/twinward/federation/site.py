@@ -225,8 +225,8 @@ class HospitalSite:
         None and one are as many as any other number: noise hides them, and nothing else differs.
         """
         with _nothing_told(self.name):
-            stays = self._source.stays(study.study_id)
-            taken = normalise(stays, study.bins)
+            stays = self._source.stays(study.study_id, study.signals)
+            taken = normalise(stays, study.bins, study.signals)
         step = min(_MOST_ROOM, math.ceil(_ROOM * study.expected_patients / len(study.hospitals)))
         slots = step * max(1, math.ceil(len(taken) / step))
         blocks = np.zeros((slots, *taken.shape[1:]), np.float32)

@@ -13,15 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from twinward.features.signal_schema import ICU, MAX_STEPS, SignalSchema, schema_of
 from twinward.federation.errors import StudyInvalid
 from twinward_crypto.canonical import canonicalize
-
-STUDY_HOURS: Final = 48
-"""A stay in a study: a shorter one is missing to the end, a longer one is cut."""
 
 HospitalName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -50,9 +48,10 @@ class StudyProtocol(BaseModel):
         rounds: private sums; 1 for dp-var.
         learning_rate: of Adam on the noisy mean gradient; unused by dp-var.
         hidden: LSTM units; unused by dp-var.
-        bins: time steps a stay is cut into; divides its 48 hours.
+        bins: time steps a stay is cut into; divides the steps of its schema.
         expected_patients: a public guess of the cohort's size that gradients are divided by. The true size is private.
         seed: of the initial weights. Nothing secret depends on it.
+        signals: what a stay is made of: which signals, in which units and steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,9 +66,10 @@ class StudyProtocol(BaseModel):
     rounds: Annotated[int, Field(ge=1, le=1000)]
     learning_rate: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = 0.03
     hidden: Annotated[int, Field(ge=1, le=256)] = 24
-    bins: Annotated[int, Field(ge=2, le=48)] = 12
+    bins: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 12
     expected_patients: Annotated[int, Field(ge=1, le=10_000_000)] = 2700
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    signals: Annotated[SignalSchema, BeforeValidator(schema_of)] = ICU
 
     @model_validator(mode="after")
     def _check(self) -> StudyProtocol:
@@ -82,8 +82,10 @@ class StudyProtocol(BaseModel):
             )
         if self.detector is DetectorKind.DP_VAR and self.rounds != 1:
             raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
-        if STUDY_HOURS % self.bins:
-            raise ValueError(f"bins: must divide the {STUDY_HOURS} hours of a stay, so 2, 3, 4, 6, 8, 12, 16, 24 or 48")
+        steps = self.signals.steps
+        if self.bins > steps or steps % self.bins or (self.bins == 1 and steps > 1):
+            fitting = ", ".join(str(n) for n in range(min(2, steps), steps + 1) if steps % n == 0)
+            raise ValueError(f"bins: must divide the {steps} steps of its signals, so one of {fitting}")
         if self.delta * self.expected_patients >= 1:
             raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
         return self
@@ -98,6 +100,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.AUTOENCODER}
             | {"epsilon": 3.0, "clip": 0.3, "rounds": 40}
+            | _bins_of(changes)
             | changes
         )
 
@@ -111,6 +114,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.DP_VAR}
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
+            | _bins_of(changes)
             | changes
         )
 
@@ -134,9 +138,18 @@ class StudyProtocol(BaseModel):
             ) from error
 
     def canonical(self) -> bytes:
-        """The protocol's RFC 8785 bytes."""
-        return canonicalize(self.model_dump(mode="json"))
+        """The protocol's RFC 8785 bytes. The signals of the ICU go without saying, as before there were others."""
+        return canonicalize(self.model_dump(mode="json", exclude={"signals"} if self.signals == ICU else None))
 
     def fingerprint(self) -> bytes:
         """SHA-256 of the canonical bytes: what sites sign, so that nobody takes part in another study."""
         return hashlib.sha256(b"twinward/federation/study/v1\0" + self.canonical()).digest()
+
+
+def _bins_of(changes: Mapping[str, Any]) -> dict[str, int]:
+    """The bins that go with other signals than the ICU's, unless they are said."""
+    try:
+        signals = SignalSchema.model_validate(schema_of(changes.get("signals", ICU)))
+    except ValueError:
+        return {}  # the protocol says what is wrong with it
+    return {} if signals == ICU else {"bins": signals.default_bins()}

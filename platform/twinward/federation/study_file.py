@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
+from twinward.features.signal_schema import SHIPPED, SignalSchema
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 FIELDS: Final = {
@@ -22,28 +23,54 @@ FIELDS: Final = {
     "rounds": "How many private sums are released, 1 to 1000; together they cost the ε above. 1 for dp-var.",
     "learning_rate": "Of Adam on the noisy mean gradient. Not used by dp-var.",
     "hidden": "LSTM units, 1 to 256. Not used by dp-var.",
-    "bins": "Time steps that the 48 hours of a stay are cut into: 2, 3, 4, 6, 8, 12, 16, 24 or 48.",
+    "bins": "Time steps that a stay is cut into: a divisor of the steps of its signals, such as 12 of 48.",
     "expected_patients": "A public guess of how many patients there are at all hospitals together. The true number is\n"
     "nobody's to know; a sum of four times as many is refused.",
     "seed": "Of the first weights. Nothing secret depends on it. Not used by dp-var.",
+    "signals": 'What a stay is made of: "icu" (24 charted signals, 48 hours), "ecg" (a heartbeat of 140 samples),\n'
+    '"checkup" (what a practice measures in ten years), or signals of your own, in which low and high are published\n'
+    "reference limits, never measured on the patients of the study.",
 }
 """What each field of ``StudyProtocol`` is, in the order of the file."""
 
 
-def new_protocol(study_id: str, hospitals: tuple[str, ...], detector: DetectorKind, epsilon: float) -> StudyProtocol:
+def new_protocol(
+    study_id: str, hospitals: tuple[str, ...], detector: DetectorKind, epsilon: float, **changes: Any
+) -> StudyProtocol:
     """A protocol with the detector's defaults. Raises ``StudyInvalid``."""
     make = StudyProtocol.for_dp_var if detector is DetectorKind.DP_VAR else StudyProtocol.for_autoencoder
-    return make(study_id, hospitals, epsilon=epsilon)
+    return make(study_id, hospitals, epsilon=epsilon, **changes)
 
 
 def protocol_toml(study: StudyProtocol) -> str:
     """The file, which parses to the same protocol."""
-    values = study.model_dump(mode="json")
+    values = study.model_dump(mode="json", exclude={"signals"})
     lines = [
         "# A study's protocol: what hospitals agree on before anything is computed.",
         "# `twinward study check` says what it costs, `twinward study run` runs it.",
     ]
     for name, words in FIELDS.items():
-        comment = [f"# {line}" for line in words.splitlines()]
-        lines += ["", *comment, f"{name} = {json.dumps(values[name])}"]
-    return "\n".join(lines) + "\n"
+        if name != "signals":  # it may be a table, which ends a file
+            lines += ["", *_comment(words), f"{name} = {json.dumps(values[name])}"]
+    return "\n".join([*lines, "", *_comment(FIELDS["signals"]), *_signals(study.signals)]) + "\n"
+
+
+def _comment(words: str) -> list[str]:
+    return [f"# {line}" for line in words.splitlines()]
+
+
+def _signals(signals: SignalSchema) -> list[str]:
+    """A shipped schema by its name, any other as a table."""
+    if SHIPPED.get(signals.name) == signals:
+        return [f"signals = {json.dumps(signals.name)}"]
+    lines = ["[signals]", f"name = {json.dumps(signals.name)}", f"steps = {signals.steps}"]
+    if signals.step_hours is not None:
+        lines.append(f"step_hours = {signals.step_hours!r}")
+    for one in signals.signal:
+        given = one.model_dump(mode="json", exclude_defaults=True)
+        lines += ["", "[[signals.signal]]", *(f"{name} = {_toml(value)}" for name, value in given.items())]
+    return lines
+
+
+def _toml(value: object) -> str:
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

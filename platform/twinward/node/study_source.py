@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from twinward.access.interfaces import Principal
 from twinward.core.config import Settings
 from twinward.core.errors import NotAtWork
+from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
+from twinward.features.signal_schema import SignalSchema
 from twinward.federation.ledger_adapters import LedgerReservations
 from twinward.federation.models import ReservedPrivacy
+from twinward.fhir.mapping.records import measurements_of
 from twinward.node.home import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
 from twinward.node.node import Node
 from twinward.twins.read.cohorts import StayReader
+from twinward.vault.interfaces import Record
+
+_TREES: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 MEMORY_FILE: Final = "studies.db"
 """In a hospital's home: which rounds of which studies it answered."""
@@ -44,14 +54,14 @@ class VaultStays:
     _reader: StayReader | None = field(default=None, repr=False)
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
-    def stays(self, study: str) -> Stays:
+    def stays(self, study: str, signals: SignalSchema) -> Stays:
         """The stays of every patient of this hospital whose consent allows research now."""
         node = self._opened()
         self._require_standing()
         if self._reader is None:
             known = self.researcher if node is self._own else replace(self.researcher, standing=None)
-            self._reader = StayReader(node.twins, node.vault, node.access, known)
-        return self._reader.stays(study)
+            self._reader = StayReader(node.twins, node.vault, node.access, known, measure=measured_in)
+        return self._reader.stays(study, signals)
 
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
@@ -85,6 +95,16 @@ class VaultStays:
                 self._open.callback(node.close)
             self._node = node
         return self._node
+
+
+def measured_in(record: Record) -> Iterator[Measurement]:
+    """What a kept Observation says was measured; nothing where it cannot be read."""
+    try:
+        tree = _TREES.decode(record.content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if isinstance(tree, dict):
+        yield from measurements_of(tree, "")
 
 
 def memory_of(settings: Settings, name: str) -> Path:

@@ -47,7 +47,7 @@ START = build_detector(AE).untrained()
 class Unread:
     """Stays that nobody may read."""
 
-    def stays(self, study: str) -> np.ndarray:
+    def stays(self, study: str, signals: object) -> np.ndarray:
         pytest.fail("stays were read for a study that nobody paid for")
 
     def withdrawn(self) -> frozenset[int]:

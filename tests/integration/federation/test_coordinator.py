@@ -146,7 +146,7 @@ def test_the_autoencoder_learns_something_under_privacy() -> None:
 
 def test_an_exhausted_budget_stops_before_anything_is_read() -> None:
     class Untouchable:
-        def stays(self, study: str) -> None:
+        def stays(self, study: str, signals: object) -> None:
             pytest.fail("stays were read though the budget does not pay")
 
     unread = sites(STAYS)
@@ -190,7 +190,7 @@ class Unreadable:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def stays(self, study: str) -> Stays:
+    def stays(self, study: str, signals: object) -> Stays:
         raise self.error
 
     def withdrawn(self) -> frozenset[int]:
@@ -288,7 +288,7 @@ class Withdrawing:
         self.held, self.rows, self.before_round = held, frozenset(rows), before_round
         self.asked = 0
 
-    def stays(self, study: str) -> Stays:
+    def stays(self, study: str, signals: object) -> Stays:
         return self.held
 
     def withdrawn(self) -> frozenset[int]:

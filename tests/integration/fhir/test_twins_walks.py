@@ -27,8 +27,10 @@ from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.features.derivation import Measurement, Person
 from twinward.features.monitored_stays import SIGNALS, encode_stay
+from twinward.features.signal_schema import ICU, table_schema
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
+from twinward.node.study_source import measured_in
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport
@@ -399,8 +401,8 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
     )
     for twin in (twins[0], twins[1], twins[3]):
         hospital.consent(twin, RESEARCH_YES)
-    source: StaySource = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER, hours=48)
-    tensor = source.stays("study-7")
+    source: StaySource = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER)
+    tensor = source.stays("study-7", ICU)
     assert tensor.shape == (2, 48, len(SIGNALS))
     assert tensor.dtype == np.float32
     assert sorted(tensor[:, 0, 0]) == [80, 90]
@@ -411,6 +413,44 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
     assert [tensor[row, 0, 0] for row in source.withdrawn()] == [80]
     nobody = StayReader(hospital.twins, hospital.vault, hospital.access, CLINICIAN)
     assert nobody.stays("study-7").shape == (0, 48, len(SIGNALS))
+
+
+def observation(name: str, category: Category, code: str, value: float, unit: str) -> ImportRecord:
+    content = (
+        f'{{"resourceType":"Observation","id":"{name}","status":"final","effectiveDateTime":"2024-03-01T10:00:00Z",'
+        f'"code":{{"coding":[{{"system":"http://loinc.org","code":"{code}"}}]}},'
+        f'"valueQuantity":{{"value":{value},"unit":"{unit}"}}}}'
+    )
+    return ImportRecord(f"Observation/{name}", "Observation", category, content.encode())
+
+
+def test_a_study_reads_observations_where_there_is_no_stay_and_as_far_as_consent_goes(hospital: Hospital) -> None:
+    heart, potassium = (ICU.names.index(name) for name in ("HR", "K"))
+    seen_in = (Category.MONITORING, Category.VITALS, Category.LABS)
+    all_research = Provision(effect="permit", purposes=(Purpose.RESEARCH,), categories=seen_in)
+    twins = []
+    for number, name in enumerate(("stayed", "both", "vitals-only", "said-nothing")):
+        seen = observation(f"{name}-hr", Category.VITALS, "8867-4", 71 + number, "/min")
+        tested = observation(f"{name}-k", Category.LABS, "2823-3", 4.5, "mmol/L")
+        filed = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+        twins.append(hospital.twins.ingest(filed, patient(name, seen, tested)).twin)
+    hospital.twins.keep_stays(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), [(twins[0], stay(3, 80))])
+    no_labs = Provision(effect="deny", purposes=(Purpose.RESEARCH,), categories=(Category.LABS,))
+    hospital.consent(twins[0], all_research)
+    hospital.consent(twins[1], all_research)
+    hospital.consent(twins[2], all_research, no_labs)
+    source = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER, measure=measured_in)
+    tensor = source.stays("study-8", ICU)
+    by_rate = {float(np.nanmax(row[:, heart])): row for row in tensor}
+    assert sorted(by_rate) == [72, 73, 80]
+    assert by_rate[72][47, potassium] == 4.5
+    assert np.isnan(by_rate[73][:, potassium]).all()
+    assert np.isnan(by_rate[80][:, potassium]).all()  # its monitored stay counts, and nothing besides
+    assert source.withdrawn() == frozenset()
+    hospital.consent(twins[1], no_labs, all_research)  # leave for one of the two is withdrawn
+    assert [float(np.nanmax(tensor[row][:, heart])) for row in source.withdrawn()] == [72]
+    table = table_schema("nothing", {"HR": (60, 100)})
+    assert source.stays("study-9", table).shape == (0, 1, 1)  # its signals have no LOINC codes
 
 
 def test_a_stay_is_kept_in_versions_and_read_by_clinicians(hospital: Hospital) -> None:

@@ -39,6 +39,9 @@ def new(
         typer.Option("--hospital", help="Who takes part; once for each.", show_default="the home's hospitals"),
     ] = None,
     name: Annotated[str | None, typer.Option("--id", help="The study's name.", show_default="of the file")] = None,
+    signals: Annotated[
+        str, typer.Option(help="What a stay is made of: icu, ecg or checkup; edit the file for others.")
+    ] = "icu",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,6 +51,7 @@ def new(
 
     Examples: twinward study new sepsis-1.toml --epsilon 1
     · twinward study new sepsis-2.toml --detector lstm-autoencoder --epsilon 3
+    · twinward study new practices.toml --signals checkup
     """
     with errors_taught(as_json=as_json):
         from twinward.federation.study import DetectorKind
@@ -59,7 +63,7 @@ def new(
             raise BadInput(f"{file} does not end in .toml", hint="a protocol is written as TOML")
         out = OutputFile(file, as_json=as_json, option="FILE")
         hospitals = tuple(hospital or _hospitals_of(home))
-        study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon)
+        study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon, signals=signals)
         out.write(protocol_toml(study).encode())
         shown = {"study": study.study_id, "file": str(file), "hospitals": list(study.hospitals)}
         out.report(

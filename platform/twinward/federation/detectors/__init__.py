@@ -11,7 +11,7 @@ def build_detector(study: StudyProtocol) -> Detector:
     if study.detector is DetectorKind.DP_VAR:
         from twinward.federation.detectors.dp_var import DpVarDetector
 
-        return DpVarDetector()
+        return DpVarDetector(study.bins, len(study.signals.signal))
     # torch and Opacus take seconds to import: only who trains or scores an autoencoder pays.
     from twinward.federation.detectors.autoencoder import AutoencoderDetector
 

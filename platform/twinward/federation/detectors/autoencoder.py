@@ -19,7 +19,6 @@ from opacus.layers import DPLSTM
 from torch import Tensor, nn
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import SIGNALS
 from twinward.federation.detectors.adam import AdamDescent
 from twinward.federation.detectors.detector import Blocks, Parameters
 from twinward.federation.study import StudyProtocol
@@ -63,7 +62,9 @@ class AutoencoderDetector:
         self._study = study
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(study.seed)
-            self._module = GradSampleModule(LstmAutoencoder(len(SIGNALS), study.hidden), loss_reduction="sum")
+            self._module = GradSampleModule(
+                LstmAutoencoder(len(study.signals.signal), study.hidden), loss_reduction="sum"
+            )
         self._weights = list(self._module.parameters())
         self._untrained = np.concatenate([weight.detach().numpy().ravel() for weight in self._weights]).astype(
             np.float64

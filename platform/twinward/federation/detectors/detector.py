@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import SIGNALS, Stays
+from twinward.features.monitored_stays import Stays
+from twinward.features.signal_schema import ICU, SignalSchema
 
 Parameters = NDArray[np.float64]
 """A detector's parameters ``[p]``."""
@@ -27,23 +28,22 @@ Blocks = NDArray[np.float32]
 CLIP: Final = 4.0
 """Half-ranges beyond which a value is as abnormal as it gets; a block's 1.0."""
 
-_MIDDLE: Final = np.array([signal.middle for signal in SIGNALS], np.float32)
-_HALF: Final = np.array([signal.half_range for signal in SIGNALS], np.float32)
 
-
-def normalise(stays: Stays, bins: int) -> Blocks:
+def normalise(stays: Stays, bins: int, signals: SignalSchema = ICU) -> Blocks:
     """Blocks of ``bins`` equal spans: each the mean of what was charted, else the last span's, else 0.
 
     Raises:
-        BadInput: not ``[patients, hours, signals]``, or hours that do not divide into ``bins``.
+        BadInput: not ``[patients, steps, signals]`` of this schema, or steps that do not divide into ``bins``.
     """
-    if stays.ndim != 3 or stays.shape[2] != len(SIGNALS):
-        raise BadInput(f"stays are [patients, hours, {len(SIGNALS)}], not {list(stays.shape)}")
-    patients, hours, signals = stays.shape
+    if stays.ndim != 3 or stays.shape[2] != len(signals.signal):
+        raise BadInput(f"stays are [patients, steps, {len(signals.signal)}], not {list(stays.shape)}")
+    patients, hours, columns = stays.shape
     if bins < 1 or hours == 0 or hours % bins:
-        raise BadInput(f"{hours} hours do not divide into {bins} bins", hint="choose a divisor of the stay's hours")
-    within = np.clip(stays, _MIDDLE - CLIP * _HALF, _MIDDLE + CLIP * _HALF)  # before dividing, which could overflow
-    scaled = ((within - _MIDDLE) / _HALF).reshape(patients, bins, hours // bins, signals)
+        raise BadInput(f"{hours} steps do not divide into {bins} bins", hint="choose a divisor of the stay's steps")
+    middle = np.array([one.middle for one in signals.signal], np.float32)
+    half = np.array([one.half_range for one in signals.signal], np.float32)
+    within = np.clip(stays, middle - CLIP * half, middle + CLIP * half)  # before dividing, which could overflow
+    scaled = ((within - middle) / half).reshape(patients, bins, hours // bins, columns)
     charted = ~np.isnan(scaled)
     counts = charted.sum(2)
     blocks = np.where(charted, scaled, 0).sum(2) / np.maximum(counts, 1)

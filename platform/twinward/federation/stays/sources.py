@@ -12,6 +12,7 @@ import numpy as np
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays, load_stays
+from twinward.features.signal_schema import SignalSchema
 from twinward.federation.stays.simulated import simulate_stays
 
 
@@ -21,7 +22,7 @@ class HeldStays:
 
     held: Stays = field(repr=False)
 
-    def stays(self, study: str) -> Stays:  # noqa: ARG002
+    def stays(self, study: str, signals: SignalSchema) -> Stays:  # noqa: ARG002
         """All of them, whatever the study."""
         return self.held
 
@@ -39,7 +40,7 @@ class SimulatedStays:
     hours: int = 48
     severity: float = 0.4
 
-    def stays(self, study: str) -> Stays:  # noqa: ARG002
+    def stays(self, study: str, signals: SignalSchema) -> Stays:  # noqa: ARG002
         """All of them, whatever the study."""
         return simulate_stays(self.count, self.seed, hours=self.hours, severity=self.severity)
 
@@ -57,7 +58,7 @@ class StoredStays:
     shares: int
     seed: int = 0
 
-    def stays(self, study: str) -> Stays:  # noqa: ARG002
+    def stays(self, study: str, signals: SignalSchema) -> Stays:  # noqa: ARG002
         """This share, whatever the study.
 
         Raises:

@@ -6,18 +6,21 @@ importing those domains: twins stand below them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, Principal
-from twinward.core.errors import BadInput, NotFound
+from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
-from twinward.features.derivation import FeaturesUnreadable
-from twinward.features.monitored_stays import SIGNALS, decode_stay
-from twinward.twins.models import STAY_TYPE
+from twinward.features.derivation import FeaturesUnreadable, Measurement
+from twinward.features.monitored_stays import Stay, decode_stay
+from twinward.features.signal_schema import ICU, SignalSchema
+from twinward.features.stay_building import build_stay
+from twinward.twins.models import MEASURING_TYPE, STAY_TYPE
 from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record, RecordVault
@@ -82,59 +85,97 @@ class ExportReader:
         return [record for record in records if record.content != DELETED]
 
 
+Measure: TypeAlias = Callable[[Record], Iterable[Measurement]]
+"""What the content of an Observation says was measured; nothing where it is none. It knows FHIR, this room does not."""
+
+
 class StayReader:
-    """The first stay of every twin whose consent allows a study now, as one tensor.
+    """One stay of every twin whose consent allows a study now, as one tensor.
+
+    In the signals of the ICU, and where a monitored stay is kept, that is the first of them; otherwise it is built of
+    the twin's vital signs and laboratory results (``features.stay_building``). A twin is one row, whatever it keeps.
 
     Args:
         twins, vault, access: the hospital's own.
         principal: the researcher who trains.
-        hours: length of the tensor; a shorter stay is NaN to the end, a longer one is cut.
+        measure: reads an Observation; without it only monitored stays are read.
     """
 
     def __init__(
-        self, twins: Twins, vault: RecordVault, access: AccessControl, principal: Principal, *, hours: int = 48
+        self,
+        twins: Twins,
+        vault: RecordVault,
+        access: AccessControl,
+        principal: Principal,
+        *,
+        measure: Measure | None = None,
     ) -> None:
-        if hours < 1:
-            raise BadInput("a study looks at one hour at least")
         self._twins = twins
         self._vault = vault
         self._access = access
         self._principal = principal
-        self._hours = hours
-        self._read: list[AccessRequest] = []
+        self._measure = measure
+        self._read: list[list[AccessRequest]] = []
 
-    def stays(self, study: str) -> NDArray[np.float32]:
-        """Float32 ``[patients, hours, signals]`` in clinical units, NaN where nothing was charted."""
-        rows: list[NDArray[np.float32]] = []
-        self._read = []
-        detail = (("study", study),)
-        for _, permit in _permits(
-            self._access,
-            AccessContext(self._principal, Purpose.RESEARCH),
-            self._twins.all(),
-            Action.TRAIN,
-            Category.MONITORING,
-            detail,
-        ):
-            look = partial(self._vault.read_twin, record_type=STAY_TYPE)
-            for some in self._access.opened(permit, look):
-                if some:
-                    rows.append(self._fitted(decode_stay(some[0].content)))
-                    self._read.append(permit.request)
-        shape = (len(rows), self._hours, len(SIGNALS))
-        return np.stack(rows) if rows else np.empty(shape, np.float32)
+    def stays(self, study: str, signals: SignalSchema = ICU) -> NDArray[np.float32]:
+        """Float32 ``[patients, steps, signals]`` in the schema's units, NaN where nothing was charted.
+
+        A shorter monitored stay is NaN to the end, a longer one is cut.
+        """
+        found: dict[TwinId, tuple[Stay, list[AccessRequest]]] = {}
+        if signals == ICU:
+            for permit, records in self._opened(self._twins.all(), Category.MONITORING, STAY_TYPE, study):
+                if records and permit.request.twin is not None:
+                    found[permit.request.twin] = (_fitted(decode_stay(records[0].content), signals), [permit.request])
+        if self._measure is not None and signals.reads_fhir:
+            others = [twin for twin in self._twins.all() if twin not in found]
+            for twin, (measured, requests) in self._measured(others, study, self._measure).items():
+                stay = build_stay(signals, measured)
+                if stay is not None:
+                    found[twin] = (stay, requests)
+        self._read = [requests for _, requests in found.values()]
+        shape = (len(found), signals.steps, len(signals.signal))
+        return np.stack([stay for stay, _ in found.values()]) if found else np.empty(shape, np.float32)
 
     def withdrawn(self) -> frozenset[int]:
         """Which rows of what ``stays`` gave last are of patients whose consent no longer allows the study.
 
         A dry run: nothing is read, so there is nothing to log.
         """
-        return frozenset(row for row, request in enumerate(self._read) if not self._access.check(request).permitted)
+        return frozenset(
+            row
+            for row, requests in enumerate(self._read)
+            if not all(self._access.check(request).permitted for request in requests)
+        )
 
-    def _fitted(self, stay: NDArray[np.float32]) -> NDArray[np.float32]:
-        row = np.full((self._hours, len(SIGNALS)), np.nan, np.float32)
-        row[: len(stay)] = stay[: self._hours]
-        return row
+    def _opened(
+        self, twins: Sequence[TwinId], category: Category, record_type: str, study: str
+    ) -> Iterator[tuple[Permit, list[Record]]]:
+        """The newest records of a type, of each of these twins that this researcher may train on."""
+        context = AccessContext(self._principal, Purpose.RESEARCH)
+        look = partial(self._vault.read_twin, record_type=record_type)
+        for _, permit in _permits(self._access, context, twins, Action.TRAIN, category, (("study", study),)):
+            for records in self._access.opened(permit, look):
+                yield permit, [record for record in records if record.content != DELETED]
+
+    def _measured(
+        self, twins: Sequence[TwinId], study: str, measure: Measure
+    ) -> dict[TwinId, tuple[list[Measurement], list[AccessRequest]]]:
+        """What was measured on each twin, in the categories that its patient's consent lets a study see."""
+        found: dict[TwinId, tuple[list[Measurement], list[AccessRequest]]] = {}
+        for category in (Category.VITALS, Category.LABS):
+            for permit, records in self._opened(twins, category, MEASURING_TYPE, study):
+                if permit.request.twin is not None:
+                    measured, requests = found.setdefault(permit.request.twin, ([], []))
+                    measured += [one for record in records for one in measure(record)]
+                    requests.append(permit.request)
+        return found
+
+
+def _fitted(stay: Stay, signals: SignalSchema) -> Stay:
+    row = np.full((signals.steps, len(signals.signal)), np.nan, np.float32)
+    row[: len(stay)] = stay[: signals.steps]
+    return row
 
 
 def _permits(
