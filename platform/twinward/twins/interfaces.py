@@ -16,8 +16,8 @@ from twinward.twins.read.search import RecordSearch
 class TwinList(Protocol):
     """Who can list the twins that are kept (opaque ids: nothing is opened). Every ``RecordStore`` can."""
 
-    def twins(self) -> Sequence[TwinId]:
-        """Every twin that has a row."""
+    def twins(self, start: str = "", most: int | None = None) -> Sequence[TwinId]:
+        """The twins that have a row, by id: from ``start`` on, so many at most, or all."""
         ...
 
 

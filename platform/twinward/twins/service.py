@@ -184,10 +184,11 @@ class Twins:
             raise TwinNotFound("there is no twin of this patient", hint="import the patient first")
         return twin
 
-    def all(self) -> list[TwinId]:
-        """Every patient's twin; the directory is not a patient."""
+    def all(self, start: str = "", most: int | None = None) -> list[TwinId]:
+        """Patients' twins by id, from ``start`` on, so many at most, or all; the directory is not a patient."""
         directory = self.directory()
-        return [twin for twin in self._index.twins() if twin != directory]
+        found = self._index.twins(start, None if most is None else most + 1)
+        return [twin for twin in found if twin != directory][:most]
 
     def feature_vector(self, permit: Permit) -> FeatureVector | None:
         """The twin's features as they stand today, under a permit that covers them; None if it has none.

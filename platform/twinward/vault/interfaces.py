@@ -163,8 +163,8 @@ class RecordStore(Protocol):
         """Swap rows and segments for new segments, in one durable step; False where one of them has changed since."""
         ...
 
-    def twins(self) -> list[TwinId]:
-        """Every twin that has a row."""
+    def twins(self, start: str = "", most: int | None = None) -> list[TwinId]:
+        """The twins that have a row, by id: from ``start`` on, so many at most, or all."""
         ...
 
     def purge_twin(self, twin: TwinId) -> int:

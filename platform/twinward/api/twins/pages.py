@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import bisect
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -44,15 +43,14 @@ class Pages:
         size, after = _option(option)
         detail = (("list", ",".join(sorted(selection)) or "outlines"),)
         self.access.decide(context.request(Action.SEARCH, detail=detail))
-        every = self.twins.all()
-        position = bisect.bisect_right(every, after)
         shown: list[Shown] = []
         # Whom the caller may see nothing of leaves no gap: a page is filled with others, its cursor is one of them.
-        while len(shown) < size and position < len(every):
-            some = every[position : position + size - len(shown)]
+        rest = self._after(after, size)
+        while len(shown) < size and rest:
+            some = rest[: size - len(shown)]
             shown += self._seen(some, context, selection)
-            position += len(some)
-        cursor = {"cursor": _cursor(shown[-1][0])} if shown and position < len(every) else {}
+            rest = self._after(some[-1], size)
+        cursor = {"cursor": _cursor(shown[-1][0])} if shown and rest else {}
         return {"items": [item for _, item in shown]} | cursor
 
     def now(self, twin: TwinId) -> Outline:
@@ -61,6 +59,9 @@ class Pages:
             return self.twins.states.outline(twin)
         except TwinShredded:
             return self.twins.states.nothing_of(twin)
+
+    def _after(self, twin: TwinId, most: int) -> list[TwinId]:
+        return [one for one in self.twins.all(twin, most + 1) if one != twin][:most]
 
     def _seen(self, some: Sequence[TwinId], context: AccessContext, selection: shape.Selection) -> Iterator[Shown]:
         """Those of some twins that the caller may see something of; each is decided and logged."""

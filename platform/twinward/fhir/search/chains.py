@@ -174,13 +174,18 @@ class Chaining:
     directory: TwinId | None
     context: AccessContext
 
-    def scope(self, chains: Sequence[Chain], twins: Sequence[TwinId]) -> list[TwinId]:
-        """Those of some twins that blind tags leave. Opens nothing; that nobody is left is logged, as a refusal is."""
-        named = [set[TwinId]().union(*map(self.finding.twins_of, chain.named)) for chain in chains if chain.named]
-        left = [twin for twin in twins if all(twin in found for found in named)]
-        if named and not left:
+    def named(self, chains: Sequence[Chain]) -> list[TwinId] | None:
+        """The patients that blind tags leave, by id; None where no chain names any. Opens nothing.
+
+        That nobody is left is logged, as a refusal is.
+        """
+        found = [set[TwinId]().union(*map(self.finding.twins_of, chain.named)) for chain in chains if chain.named]
+        if not found:
+            return None
+        left = set.intersection(*found) - {self.directory}
+        if not left:
             self.finding.note_absence(self.context, Action.SEARCH)
-        return left
+        return sorted(left)
 
     def shared(self, chains: Sequence[Chain]) -> Known:
         """What the directory says of the chains that are about it."""

@@ -135,12 +135,12 @@ class Search:
         except NotFound:
             raise _page_is_gone() from None
 
-    def scope(self, resource_type: str) -> list[TwinId]:
-        """The twins that a search of a type across all goes through, in order."""
+    def scope(self, resource_type: str, start: str, most: int) -> list[TwinId]:
+        """The twins that a search of a type across all goes through, in order: from ``start`` on, so many at most."""
         if resource_type not in SHARED_TYPES:
-            return sorted(self.twins.all())
+            return self.twins.all(start, most)
         directory = self.twins.directory()
-        return [] if directory is None else [directory]
+        return [] if directory is None or directory < start else [directory]
 
 
 class _Walk:
@@ -149,8 +149,8 @@ class _Walk:
     def __init__(self, search: Search, query: Query, chaining: Chaining) -> None:
         self._search, self._query, self._chaining = search, query, chaining
         self._known: Known = chaining.shared(query.chains)
-        possible = all(self._known.values())
-        self._twins = chaining.scope(query.chains, search.scope(query.resource_type)) if possible else []
+        self._possible = all(self._known.values())
+        self._named = chaining.named(query.chains) if self._possible else None
 
     @property
     def needs_all(self) -> bool:
@@ -159,10 +159,11 @@ class _Walk:
         Raises:
             InvalidResource: these are more than may be opened for one page.
         """
-        too_many = len(self._twins) > self._search.most_twins
+        wanted = self._query.needs_all or self._query.total == "estimate"
+        too_many = wanted and len(self._twins("", self._search.most_twins + 1)) > self._search.most_twins
         if self._query.needs_all and too_many:
             raise _too_costly(f"of at most {self._search.most_twins} patients")
-        return self._query.needs_all or (self._query.total == "estimate" and not too_many)
+        return wanted and not too_many
 
     def all(self) -> Found:
         """The page out of all matches, in their order, and how many there are."""
@@ -174,8 +175,9 @@ class _Walk:
         until = time.monotonic() + self._search.most_s
         kept: list[Record] = []
         total = 0
-        for start in range(0, len(self._twins), _TWINS_PER_PAGE):
-            batch = self._twins[start : start + _TWINS_PER_PAGE]
+        twins = self._twins("", self._search.most_twins)
+        for start in range(0, len(twins), _TWINS_PER_PAGE):
+            batch = twins[start : start + _TWINS_PER_PAGE]
             for _, records in self._opened(batch, at_once=True):
                 if time.monotonic() > until:
                     raise _too_costly(f"for at most {self._search.most_s:g} seconds")
@@ -188,7 +190,8 @@ class _Walk:
         """The page out of as few twins as it takes; nobody knows how many more matches there are."""
         # A twin that the last page finished is not opened again.
         query = self._query
-        twins = [twin for twin in self._twins if (twin, END) > query.after]
+        nearest = self._twins(query.after[0], _TWINS_PER_PAGE + 2)  # one may be finished, one tells that more follow
+        twins = [twin for twin in nearest if (twin, END) > query.after]
         shown: list[Record] = []
         for opened, (twin, records) in enumerate(self._few_at_a_time(twins, shown), start=1):
             for record in records:
@@ -199,6 +202,14 @@ class _Walk:
             if opened < len(twins) and (len(shown) >= query.count or opened == _TWINS_PER_PAGE):
                 return Found(shown, None, cursor_of((twin, END)), frozenset())
         return Found(shown, None, "", frozenset())
+
+    def _twins(self, start: str, most: int) -> list[TwinId]:
+        """Those that the search goes through, in order: from ``start`` on, so many at most."""
+        if not self._possible:
+            return []
+        if self._named is None:
+            return self._search.scope(self._query.resource_type, start, most)
+        return [twin for twin in self._named if twin >= start][:most]
 
     def _few_at_a_time(self, twins: list[TwinId], shown: list[Record]) -> Iterator[tuple[TwinId, list[Record]]]:
         """Patients, and what tells whether a chain holds, for as many twins as are still wanted: each may match once.

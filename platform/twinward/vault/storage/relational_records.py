@@ -186,11 +186,15 @@ class RelationalRecordStore:
             self._add_segments(connection, step.made)
         return True
 
-    def twins(self) -> list[TwinId]:
-        """Every twin that has a row, by id."""
-        statement = select(_head.c.twin).union(select(segment_table.c.twin))
+    def twins(self, start: str = "", most: int | None = None) -> list[TwinId]:
+        """The twins that have a row, by id: from ``start`` on, so many at most, or all."""
+        columns = (_head.c.twin, segment_table.c.twin)
+        found: set[str] = set()
         with self._file.reading() as connection:
-            return sorted(TwinId(twin) for twin in connection.execute(statement).scalars())
+            for column in columns:  # each by its index, which a union of both would not be read along
+                statement = select(column).distinct().where(column >= start).order_by(column).limit(most)
+                found |= set(connection.execute(statement).scalars())
+        return [TwinId(twin) for twin in sorted(found)[:most]]
 
     def purge_twin(self, twin: TwinId) -> int:
         """Delete every version of a twin's records with their blind tags, durably; return how many versions.

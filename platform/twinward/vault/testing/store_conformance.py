@@ -108,6 +108,15 @@ class RecordStoreConformance:
         assert again.count() == 2
         again.close()
 
+    def test_twins_are_listed_by_the_page(self, store: RecordStore) -> None:
+        twins = [TwinId(f"{number:08x}-0000-7000-8000-000000000000") for number in range(7)]
+        store.put([row(f"r{at}{more}", twin=twin) for at, twin in enumerate(twins[:5]) for more in range(3)])
+        store.put([row("last", twin=twins[6])], [segment(2, twin=twins[5])])
+        assert store.twins() == twins
+        for start in ("", *twins, "g"):
+            for most in (0, 1, 3, 99):
+                assert store.twins(start, most) == [twin for twin in twins if twin >= start][:most]
+
     def test_versions_follow_each_other(self, store: RecordStore) -> None:
         versions = [row("a", version) for version in (1, 2, 3)]
         for each in versions:
