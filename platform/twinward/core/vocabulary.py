@@ -48,7 +48,18 @@ SENSITIVE = frozenset(
 """Categories that are read only with the patient's explicit consent: after HL7 v3 ActInformationSensitivityPolicy."""
 
 DERIVED_FROM: Mapping[Category, frozenset[Category]] = MappingProxyType(
-    {Category.FEATURES: frozenset({Category.DEMOGRAPHICS, Category.VITALS, Category.LABS})}
+    {
+        Category.FEATURES: frozenset(
+            {
+                Category.DEMOGRAPHICS,
+                Category.VITALS,
+                Category.LABS,
+                Category.CONDITIONS,
+                Category.MEDICATIONS,
+                Category.PROCEDURES,
+            }
+        )
+    }
 )
 """What the node computes from records, and the categories of those records. It leaves as what it is, features or a
 match, and never as a record."""

@@ -27,6 +27,7 @@ import msgspec
 
 from twinward.core.errors import BadInput
 from twinward.features import units
+from twinward.features.codes import Recorded
 from twinward.features.schema import Feature, FeatureSchema, canonical_code
 
 AGE = "age"
@@ -91,24 +92,33 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Claims by feature, best first. ``person`` is None where nothing was said of it."""
+    """Claims by feature, best first. ``person`` is None where nothing was said of it.
+
+    Attributes:
+        code_list: the code list that ``coded`` is about; empty where it is not known which coded features there are.
+        coded: claims by coded feature; a claim's value is a ``Recorded``. One that is missing was never recorded.
+    """
 
     schema: str
     claims: Mapping[str, tuple[Claim, ...]] = field(repr=False)
     person: Person | None = field(default=None, repr=False)
     cut: Mapping[str, Claim] = field(default_factory=dict, repr=False)
+    code_list: str = ""
+    coded: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known."""
-        return not self.claims and self.person in (None, Person())
+        return not self.claims and not self.coded and self.person in (None, Person())
 
 
-class _Content(msgspec.Struct, forbid_unknown_fields=True):
+class _Content(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     schema: str
     claims: dict[str, tuple[Claim, ...]]
     cut: dict[str, Claim]
     person: Person | None
+    code_list: str = ""
+    coded: dict[str, tuple[Claim, ...]] = {}
 
 
 def convert(measurement: Measurement, unit: str, substance: str = "") -> float | None:
@@ -144,19 +154,27 @@ def evidence_of(
         for place, code in enumerate(feature.loinc):
             wanted.setdefault(code, []).append((feature, place))
     claims: dict[str, set[Claim]] = {}
+    coded: dict[str, set[Claim]] = {}
     for one in measurements:
+        for name in schema.codes.telling(one.code):
+            coded.setdefault(name, set()).add(Claim(one.value, one.at_ms, one.finality, one.told_ms, 0, one.source))
         for feature, place in wanted.get(canonical_code(one.code), ()):
             value = convert(one, feature.unit, feature.substance)
             if value is not None and math.isfinite(value):
                 claim = Claim(float(value), one.at_ms, one.finality, one.told_ms, place, one.source)
                 claims.setdefault(feature.name, set()).add(claim)
-    return _bounded(
-        Evidence(schema.fingerprint(), {name: tuple(some) for name, some in claims.items()}, person), until_ms
-    )
+    numbers = {name: tuple(some) for name, some in claims.items()}
+    known = _best_coded({name: tuple(some) for name, some in coded.items()})
+    evidence = Evidence(schema.fingerprint(), numbers, person, code_list=schema.codes.fingerprint, coded=known)
+    return _bounded(evidence, until_ms)
 
 
-def joined(older: Evidence, newer: Evidence, until_ms: int) -> Evidence:
-    """What both say; of the person what the newer says, if it says anything. Joining the same again changes nothing."""
+def joined(older: Evidence, newer: Evidence, until_ms: int, *, whole: bool = False) -> Evidence:
+    """What both say; of the person what the newer says, if it says anything. Joining the same again changes nothing.
+
+    Coded features are of the newer's code list: where the older one knew another, or none, they are known from now on
+    if the newer one is the ``whole`` of a patient's record, and unknown otherwise.
+    """
     said = {name: older.claims.get(name, ()) + some for name, some in newer.claims.items()}
     person = older.person if newer.person is None else newer.person
     cut = dict(older.cut)
@@ -164,13 +182,29 @@ def joined(older: Evidence, newer: Evidence, until_ms: int) -> Evidence:
         cut[name] = max(claim, cut.get(name, claim), key=_order)
     fresh = _bounded(Evidence(older.schema, said, person, cut), until_ms)
     untouched = {name: some for name, some in older.claims.items() if name not in said}
-    return replace(fresh, claims={**untouched, **fresh.claims})
+    code_list, coded = _joined_codes(older, newer, whole=whole)
+    return replace(fresh, claims={**untouched, **fresh.claims}, code_list=code_list, coded=coded)
+
+
+def _joined_codes(older: Evidence, newer: Evidence, *, whole: bool) -> tuple[str, Mapping[str, tuple[Claim, ...]]]:
+    if older.code_list != newer.code_list:
+        return (newer.code_list, newer.coded) if whole else ("", {})
+    both = {name: older.coded.get(name, ()) + newer.coded.get(name, ()) for name in {*older.coded, *newer.coded}}
+    return newer.code_list, _best_coded(both)
+
+
+def _best_coded(some: Mapping[str, tuple[Claim, ...]]) -> dict[str, tuple[Claim, ...]]:
+    return {name: tuple(sorted(set(claims), key=_order, reverse=True)[:MOST_KEPT]) for name, claims in some.items()}
 
 
 def without(evidence: Evidence, sources: Collection[str]) -> Evidence:
     """What is left when some records no longer say anything."""
-    left = {name: tuple(one for one in some if one.source not in sources) for name, some in evidence.claims.items()}
-    return replace(evidence, claims={name: some for name, some in left.items() if some})
+    return replace(evidence, claims=_left(evidence.claims, sources), coded=_left(evidence.coded, sources))
+
+
+def _left(claims: Mapping[str, tuple[Claim, ...]], sources: Collection[str]) -> dict[str, tuple[Claim, ...]]:
+    left = {name: tuple(one for one in some if one.source not in sources) for name, some in claims.items()}
+    return {name: some for name, some in left.items() if some}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +232,7 @@ class News:
             older: what is kept, if it can be read.
         """
         if older is not None:
-            return joined(without(older, self.retold), self.evidence, self.until_ms)
+            return joined(without(older, self.retold), self.evidence, self.until_ms, whole=self.whole)
         if self.is_kept and not self.whole and not self.retold:
             return None  # a part of the record must not displace what was derived from all of it
         if not self.is_kept and self.evidence.is_empty:
@@ -211,7 +245,8 @@ def to_content(evidence: Evidence) -> bytes:
     """The bytes of a feature record. Equal evidence gives equal bytes."""
     claims = {name: evidence.claims[name] for name in sorted(evidence.claims)}
     cut = {name: evidence.cut[name] for name in sorted(evidence.cut)}
-    return msgspec.json.encode(_Content(evidence.schema, claims, cut, evidence.person))
+    coded = {name: evidence.coded[name] for name in sorted(evidence.coded)}
+    return msgspec.json.encode(_Content(evidence.schema, claims, cut, evidence.person, evidence.code_list, coded))
 
 
 def from_content(schema: FeatureSchema, content: bytes) -> Evidence:
@@ -232,9 +267,12 @@ def from_content(schema: FeatureSchema, content: bytes) -> Evidence:
         raise FeaturesUnreadable("this feature vector was made under another feature schema", hint=hint)
     if not stored.claims.keys() <= {feature.name for feature in schema.features}:
         raise FeaturesUnreadable("a stored feature vector names what its schema does not")
-    if any(list(some) != sorted(set(some), key=_order, reverse=True) for some in stored.claims.values()):
+    every = [*stored.claims.values(), *stored.coded.values()]
+    if any(list(some) != sorted(set(some), key=_order, reverse=True) for some in every):
         raise FeaturesUnreadable("a stored feature vector contradicts itself", hint=again)
-    return Evidence(stored.schema, stored.claims, stored.person, stored.cut)
+    if stored.code_list != schema.codes.fingerprint:  # numbers stand; which codes were ever recorded is not known
+        return Evidence(stored.schema, stored.claims, stored.person, stored.cut)
+    return Evidence(stored.schema, stored.claims, stored.person, stored.cut, stored.code_list, stored.coded)
 
 
 def _order(claim: Claim) -> tuple[int, int, int, int, str, float]:
@@ -265,12 +303,25 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class FeatureVector:
-    """Readings by feature name, and their levels in schema order. ``missing`` features took their default."""
+    """Readings by feature name, and their levels in schema order. ``missing`` features took their default.
+
+    ``recorded`` is what is known of each coded feature, in the order of the schema's code list.
+    """
 
     schema: str
     levels: tuple[int, ...] = field(repr=False)
     readings: Mapping[str, Reading] = field(repr=False)
     missing: tuple[str, ...]
+    recorded: tuple[Recorded, ...] = field(default=(), repr=False)
+
+    def eligibility(self, schema: FeatureSchema) -> tuple[int, ...]:
+        """Levels that criteria are held against: as ``levels``, but ``schema.levels`` where missing; then the codes."""
+        absent = set(self.missing)
+        numbers = (
+            schema.levels if feature.name in absent else level
+            for feature, level in zip(schema.features, self.levels, strict=True)
+        )
+        return (*numbers, *(int(one) for one in self.recorded))
 
 
 def day_of(at_ms: int) -> date:
@@ -296,7 +347,20 @@ def derive(schema: FeatureSchema, evidence: Evidence, on: date) -> FeatureVector
             readings[name] = Reading(best.value, best.at_ms)
     levels = schema.quantise({name: reading.value for name, reading in readings.items()})
     missing = tuple(feature.name for feature in schema.features if feature.name not in readings)
-    return FeatureVector(schema.fingerprint(), tuple(levels), readings, missing)
+    recorded = _recorded(schema, evidence, until_ms)
+    return FeatureVector(schema.fingerprint(), tuple(levels), readings, missing, recorded)
+
+
+def _recorded(schema: FeatureSchema, evidence: Evidence, until_ms: int) -> tuple[Recorded, ...]:
+    if evidence.code_list != schema.codes.fingerprint:
+        return (Recorded.UNKNOWN,) * len(schema.codes)
+    return tuple(
+        max(
+            (Recorded(int(one.value)) for one in evidence.coded.get(feature.name, ()) if one.at_ms <= until_ms),
+            default=Recorded.NEVER,
+        )
+        for feature in schema.codes.features
+    )
 
 
 def _of_person(names: set[str], person: Person, on: date) -> dict[str, Reading]:

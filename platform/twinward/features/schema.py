@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from twinward.core.errors import BadInput
 from twinward.features import units
+from twinward.features.codes import NO_CODES, RECORDED_LEVELS, CodeList
 
 Value: TypeAlias = float | tuple[float | str, str]
 """A number in the feature's own unit, or a number and the UCUM unit it is in: ``("66", "mmol/mol")``."""
@@ -71,6 +72,9 @@ class FeatureSchema(BaseModel):
     features: tuple[Feature, ...]
     minimum_present: Annotated[int, Field(ge=1)] = 1
     """How many features must have been measured on a patient for the patient to enter a cohort."""
+    codes: Annotated[CodeList, Field(exclude=True)] = NO_CODES
+    """Coded features beside the numeric ones. They have a fingerprint of their own and stand in no message with these:
+    distances are of numbers alone."""
 
     @model_validator(mode="after")
     def _check(self) -> FeatureSchema:
@@ -83,6 +87,11 @@ class FeatureSchema(BaseModel):
     def dimension(self) -> int:
         """How many features there are."""
         return len(self.features)
+
+    @property
+    def eligibility_levels(self) -> tuple[int, ...]:
+        """How many levels criteria tell apart of each feature (one is "not known"), and then of each coded feature."""
+        return (self.levels + 1,) * self.dimension + (RECORDED_LEVELS,) * len(self.codes)
 
     def fingerprint(self) -> str:
         """SHA-256 hex of the schema's JSON: what query and cohort are matched by."""

@@ -361,7 +361,7 @@ class Node(Parts):
     def twins(self) -> Twins:
         """Patients' twins."""
         from twinward.core.turns import Turn
-        from twinward.features.schema import CARDIOMETABOLIC
+        from twinward.node.code_list import schema_of
         from twinward.twins.service import Twins
 
         home = self.settings.home
@@ -370,7 +370,7 @@ class Node(Parts):
             self.store,
             self.access,
             self.clock,
-            CARDIOMETABOLIC,
+            schema_of(home),
             writing=Turn(home / WRITING_LOCK),
             conditions=Turn(home / CONDITIONS_LOCK),
         )

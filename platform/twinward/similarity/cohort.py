@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -43,6 +43,7 @@ class Cohort:
         epoch: which snapshot.
         twins: the twin of each row; rows are ordered by a secret of the epoch.
         levels: ``int64[rows, features]``.
+        eligibility: ``int64[rows, features + coded features]``: what criteria are held against (``FeatureSource``).
     """
 
     hospital: str
@@ -50,6 +51,7 @@ class Cohort:
     epoch: int
     twins: tuple[TwinId, ...] = field(repr=False)
     levels: NDArray[np.int64] = field(repr=False)
+    eligibility: NDArray[np.int64] = field(repr=False)
 
     @classmethod
     def snapshot(
@@ -67,15 +69,12 @@ class Cohort:
         rows = sorted(source.consenting(), key=lambda row: secrets.row_key(row[0]))
         if not rows:
             raise NoCohort
-        twins = tuple(twin for twin, _ in rows)
+        twins = tuple(twin for twin, _, _ in rows)
         if len(set(twins)) != len(twins):
             raise BadInput("a twin comes twice in the cohort")
-        if any(len(vector) != schema.dimension for _, vector in rows):
-            raise BadInput("a feature vector of another schema", hint="derive the features anew")
-        levels = np.array([list(vector) for _, vector in rows], dtype=np.int64)
-        if levels.min() < 0 or levels.max() >= schema.levels:
-            raise BadInput("a feature vector with levels outside the schema", hint="derive the features anew")
-        return cls(hospital, schema, epoch, twins, levels)
+        levels = _table([vector for _, vector, _ in rows], (schema.levels,) * schema.dimension)
+        eligibility = _table([criteria for _, _, criteria in rows], schema.eligibility_levels)
+        return cls(hospital, schema, epoch, twins, levels, eligibility)
 
     def without(self, twins: frozenset[TwinId]) -> Cohort:
         """The same cohort less some of its rows. Raises ``NoCohort`` where nobody is left."""
@@ -83,7 +82,8 @@ class Cohort:
         if not staying:
             raise NoCohort
         left = tuple(self.twins[row] for row in staying)
-        return Cohort(self.hospital, self.schema, self.epoch, left, self.levels[staying])
+        some = self.levels[staying], self.eligibility[staying]
+        return Cohort(self.hospital, self.schema, self.epoch, left, *some)
 
     def __len__(self) -> int:
         return len(self.twins)
@@ -103,6 +103,15 @@ class Cohort:
     def at(self, rows: Iterable[int]) -> list[Match]:
         """Rows found by a mode that tells no distance."""
         return [Match(self.twins[row], None) for row in rows]
+
+
+def _table(rows: Sequence[Sequence[int]], levels: Sequence[int]) -> NDArray[np.int64]:
+    if any(len(row) != len(levels) for row in rows):
+        raise BadInput("a feature vector of another schema", hint="derive the features anew")
+    table = np.array([list(row) for row in rows], dtype=np.int64)
+    if (table < 0).any() or (table >= np.array(levels)).any():
+        raise BadInput("a feature vector with levels outside the schema", hint="derive the features anew")
+    return table
 
 
 _HEAD = struct.Struct(">4sBQ")

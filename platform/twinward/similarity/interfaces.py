@@ -72,8 +72,12 @@ class QueryBudget(Protocol):
 class FeatureSource(Protocol):
     """Where a cohort's vectors come from: each read goes through its own permit."""
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
-        """The quantised vectors of every twin whose consent allows similarity search now."""
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
+        """Of every twin whose consent allows similarity search now: its quantised vector, and its levels for criteria.
+
+        The latter are as the former, but ``schema.levels`` where nothing was measured, and then a ``Recorded`` for each
+        entry of the schema's code list.
+        """
         ...
 
 

@@ -20,7 +20,10 @@ PERSON_TYPE = "Patient"
 """Record type of a patient's own record."""
 
 MEASURING_TYPE = "Observation"
-"""Record type of what features are measured by."""
+"""Record type of what numeric features are measured by."""
+
+TELLING_TYPES = frozenset({MEASURING_TYPE, "Condition", "MedicationRequest", "Procedure"})
+"""Record types that features, numeric and coded, are derived from."""
 
 NOTHING_KEPT = (("answered", "nothing-kept"),)
 """What the event says of a caller who is told that nothing is kept under a reference: that tells something, too."""

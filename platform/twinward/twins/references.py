@@ -39,6 +39,11 @@ def features_under(twin: TwinId, fingerprint: str) -> str:
     return f"FeatureVector/{twin}?schema={fingerprint}&form=2"
 
 
+def codes_under(twin: TwinId, fingerprint: str) -> str:
+    """The twin's feature vector, if it knows the coded features of this code list."""
+    return f"FeatureVector/{twin}?codes={fingerprint}"
+
+
 def target_of(twin: TwinId, feature: str) -> str:
     """What care aims at for one feature of the twin."""
     return f"CareTarget/{twin}/{feature}"

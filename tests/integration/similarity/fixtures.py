@@ -223,14 +223,14 @@ class House:
             policy.service = service
         return AnswersAndTerms(service, once, PublicTerms(HOSPITAL, self.schema, self.offer, self.budget, signer))
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
         requests = [
             AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, twin, frozenset({Category.FEATURES}))
             for twin in self.twins
         ]
         permits = self.access.decide_many(requests)
         rows = zip(self.twins, self.levels.tolist(), permits, strict=True)
-        return [(twin, vector) for twin, vector, permit in rows if permit is not None]
+        return [(twin, vector, vector) for twin, vector, permit in rows if permit is not None]
 
     def handles_within(
         self,

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from twinward.core.vocabulary import Category
+from twinward.core.vocabulary import SENSITIVE, Category
 from twinward.features.derivation import Measurement, Person
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.json.strict_json import JsonObject
 from twinward.fhir.json.values import to_date, to_ms
 from twinward.fhir.mapping.bundle import Entry, ParsedBundle
 from twinward.fhir.mapping.categories import LOINC, category_of
+from twinward.fhir.mapping.coded_facts import facts_of
 from twinward.fhir.resource_types import SHARED_TYPES, names
 from twinward.twins.models import DIRECTORY, IfKept, ImportRecord, PatientImport
 from twinward.vault.interfaces import MAX_REFERENCE_BYTES
@@ -167,10 +168,18 @@ def _found_by(entry: Entry) -> Iterator[str]:
 
 def _patient_import(reference: str, entries: list[Entry], source: str) -> PatientImport:
     person = next((person_of(entry.body) for entry in entries if entry.reference == reference), Person())
+    records = tuple(_record(entry, category_of(entry.body)) for entry in entries)
+    numbers = (number for entry in entries for number in measurements_of(entry.body, entry.reference))
+    facts = (
+        fact
+        for entry, record in zip(entries, records, strict=True)
+        if record.category not in SENSITIVE  # what is kept apart is counted nowhere
+        for fact in facts_of(entry.body, entry.reference)
+    )
     return PatientImport(
         reference=reference,
-        records=tuple(_record(entry, category_of(entry.body)) for entry in entries),
-        measurements=tuple(number for entry in entries for number in measurements_of(entry.body, entry.reference)),
+        records=records,
+        measurements=(*numbers, *facts),
         person=person,
         source=source,
     )

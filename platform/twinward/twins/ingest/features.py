@@ -77,7 +77,8 @@ def read_evidence(vault: RecordVault, schema: FeatureSchema, permit: Permit) -> 
 def features_record(twin: TwinId, evidence: Evidence, existing: RecordId | None) -> Record:
     """A twin's features as the record that keeps them, found under the twin and under their schema."""
     reference, content = names.features_of(twin), to_content(evidence)
-    references = (reference, names.features_under(twin, evidence.schema))
+    coded = (names.codes_under(twin, evidence.code_list),) if evidence.code_list else ()
+    references = (reference, names.features_under(twin, evidence.schema), *coded)
     fingerprint = names.as_content(reference, Category.FEATURES, content)
     return Record(
         twin,
@@ -157,6 +158,8 @@ class BulkFeatures:
         owners = self._said.owners() - self._changed
         twins = self._vault.twins_of(sorted(owners))
         under = {names.features_under(twin, self._schema.fingerprint()): owner for owner, twin in twins.items()}
+        if self._schema.codes.features:
+            under |= {names.codes_under(twin, self._schema.codes.fingerprint): owner for owner, twin in twins.items()}
         found = self._vault.twins_of(list(under))
         return {owner for name, owner in under.items() if name not in found}
 
@@ -213,6 +216,7 @@ class _Said:
 
     def __init__(self, schema: FeatureSchema) -> None:
         wanted = {code for feature in schema.features for code in feature.loinc}
+        self._telling = schema.codes.telling
         self.codes = frozenset(wanted | {code for code, same in EQUIVALENT_CODES.items() if same in wanted})
         self.count = 0
         self._readings: dict[str, dict[str, tuple[Measurement, ...]]] = defaultdict(dict)
@@ -222,7 +226,7 @@ class _Said:
         """Remember what a record says."""
         if record.person is not None:
             self._persons[record.owner] = record.person
-        readings = tuple(reading for reading in record.readings if reading.code in self.codes)
+        readings = tuple(one for one in record.readings if one.code in self.codes or self._telling(one.code))
         if readings:
             self._readings[record.owner][record.reference] = readings
             self.count += len(readings)

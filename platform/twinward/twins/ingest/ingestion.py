@@ -25,7 +25,7 @@ from twinward.twins import references as names
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.ingest.features import FeatureNews, read_evidence
 from twinward.twins.ingest.plan import Plan
-from twinward.twins.models import MEASURING_TYPE, PERSON_TYPE, PatientImport, Receipt
+from twinward.twins.models import PERSON_TYPE, TELLING_TYPES, PatientImport, Receipt
 from twinward.vault.interfaces import Record, RecordVault
 
 
@@ -54,7 +54,7 @@ class _Step:
     @property
     def retold(self) -> Iterator[str]:
         """The names of records whose numbers kept so far stand no more."""
-        measuring = (one.reference for one in self.source.records if one.record_type == MEASURING_TYPE)
+        measuring = (one.reference for one in self.source.records if one.record_type in TELLING_TYPES)
         return (reference for reference in measuring if reference in self.plan.retold)
 
     def receipt(self, written: Sequence[Record]) -> Receipt:
@@ -154,10 +154,15 @@ class Ingestion:
         """What imports of one twin say about its features; None where that is nothing new."""
         twin = steps[0].plan.twin
         own, current = names.features_of(twin), names.features_under(twin, self._schema.fingerprint())
-        places = {} if any(step.is_new for step in steps) else self._vault.locate_many([own, current])
+        coded = names.codes_under(twin, self._schema.codes.fingerprint)
+        places = {} if any(step.is_new for step in steps) else self._vault.locate_many([own, current, coded])
         existing = places[own].record_id if own in places else None
         outdated = current not in places
-        if not (outdated or any(step.plan.records for step in steps)):
+        if not (
+            outdated
+            or (self._schema.codes.features and coded not in places)
+            or any(step.plan.records for step in steps)
+        ):
             return None
         until_ms = end_of(day_of(self._clock.now_ms()))
         told = [step.source for step in steps if step.tells_of_person]

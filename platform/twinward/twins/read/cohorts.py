@@ -37,9 +37,12 @@ class CohortReader:
         self._access = access
         self._principal = principal
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int]]]:
-        """Quantised vectors, in order of twin id; without twins whose vector is missing, outdated or too bare."""
-        found: list[tuple[TwinId, Sequence[int]]] = []
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
+        """Quantised vectors, and levels for criteria (``FeatureVector.eligibility``), in order of twin id.
+
+        Without twins whose vector is missing, outdated or too bare.
+        """
+        found: list[tuple[TwinId, Sequence[int], Sequence[int]]] = []
         for twin, permit in _permits(
             self._access,
             AccessContext(self._principal, Purpose.SIMILARITY),
@@ -53,7 +56,7 @@ class CohortReader:
                 continue
             for vector in vectors:
                 if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
-                    found.append((twin, vector.levels))
+                    found.append((twin, vector.levels, vector.eligibility(self._twins.schema)))
         return found
 
 

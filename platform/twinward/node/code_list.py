@@ -1,0 +1,36 @@
+"""The hospital's code list: a file of its own in the home, or the one that comes with the product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from twinward.core.errors import BadInput
+from twinward.features.codes import CodeList, cardiometabolic_codes, read_code_list
+from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
+
+CODE_LIST_FILE: Final = "code-list.toml"
+"""In a node's home, where the hospital counts by codes of its own."""
+MAX_BYTES: Final = 4 << 20
+
+
+def schema_of(home: Path) -> FeatureSchema:
+    """The feature schema of a home, with its code list. Raises ``BadInput`` where that file is none."""
+    return CARDIOMETABOLIC.model_copy(update={"codes": code_list_of(home)})
+
+
+def code_list_of(home: Path) -> CodeList:
+    """The code list of a home. Raises ``BadInput``."""
+    path = home / CODE_LIST_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return cardiometabolic_codes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return read_code_list(content.decode())
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not UTF-8") from None
