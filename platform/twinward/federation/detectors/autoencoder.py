@@ -1,8 +1,9 @@
 """The LSTM autoencoder (after Gupta et al. 2021): encoder, repeat vector, decoder, time-distributed dense.
 
-Opacus' DPLSTM and GradSampleModule give each patient's own gradient exactly: one sample is one patient's whole stay.
-Only gradients are taken from Opacus. Its optimizer's noise is not: ours is discrete, from a cryptographic source,
-drawn by each hospital for itself (``dp_sum``).
+One sample is one patient's whole stay, so Opacus' samplers (``lstm`` brings one) give each patient's own gradient
+exactly. They are called one after the other here: its hooks would add copies and fills that take as long again, and
+give the same (tested against ``GradSampleModule``). Its optimizer's noise is not taken either: ours is discrete, from
+a cryptographic source, drawn by each hospital for itself (``dp_sum``).
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus import GradSampleModule
-from opacus.layers import DPLSTM
+from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import Tensor, nn
 
 from twinward.core.errors import BadInput
 from twinward.federation.detectors.adam import AdamDescent
 from twinward.federation.detectors.detector import Blocks, Parameters
+from twinward.federation.detectors.lstm import Lstm, per_patient_gradients
 from twinward.federation.study import StudyProtocol
 
 _CHUNK: Final = 256
@@ -37,22 +38,39 @@ class LstmAutoencoder(nn.Module):
 
     def __init__(self, signals: int, hidden: int) -> None:
         super().__init__()
-        self.encoder = DPLSTM(signals, hidden, batch_first=True)
-        self.decoder = DPLSTM(hidden, hidden, batch_first=True)
+        self.encoder = Lstm(signals, hidden)
+        self.decoder = Lstm(hidden, hidden)
         self.dense = nn.Linear(hidden, signals)
 
     def forward(self, blocks: Tensor) -> Tensor:
         """Encode, repeat the last state for every bin, decode, map each step to signals."""
-        encoded, _ = self.encoder(blocks, self._start(blocks))
-        repeated = encoded[:, -1:, :].expand(-1, blocks.shape[1], -1).contiguous()
-        decoded, _ = self.decoder(repeated, self._start(blocks))
-        reconstruction: Tensor = self.dense(decoded)
+        reconstruction: Tensor = self.dense(self.decoder(self._repeated(self.encoder(blocks))))
         return reconstruction
 
-    def _start(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Zero states. Where ``blocks`` wants gradients they do too: torch warns of hooks on inputs that don't."""
-        zeros = torch.zeros(1, len(blocks), self.encoder.hidden_size, requires_grad=blocks.requires_grad)
-        return zeros, zeros.clone()
+    def loss(self, blocks: Tensor) -> Tensor:
+        """The sum of all patients' mean squared errors, scaled."""
+        return _loss(self(blocks), blocks)
+
+    def gradients(self, blocks: Tensor) -> Tensor:
+        """Each patient's own gradient ``[patients, weights]``, in the order of ``parameters()``."""
+        repeated = self._repeated(self.encoder(blocks, summed=False))
+        decoded = self.decoder(repeated, summed=False)
+        reconstruction = self.dense(decoded)
+        reconstruction.retain_grad()
+        _loss(reconstruction, blocks).backward()  # type: ignore[no-untyped-call]
+        found = per_patient_gradients(self.encoder, [blocks], None)
+        found |= per_patient_gradients(self.decoder, [repeated.detach()], None)
+        found |= compute_linear_grad_sample(self.dense, [decoded.detach()], reconstruction.grad)
+        self.zero_grad()
+        return torch.cat([found[weight].flatten(1) for weight in self.parameters()], 1)
+
+    @staticmethod
+    def _repeated(encoded: Tensor) -> Tensor:
+        return encoded[:, -1:, :].expand(-1, encoded.shape[1], -1).contiguous()
+
+
+def _loss(reconstruction: Tensor, blocks: Tensor) -> Tensor:
+    return ((reconstruction - blocks) ** 2).mean((1, 2)).sum() * _LOSS_SCALE
 
 
 class AutoencoderDetector:
@@ -62,9 +80,7 @@ class AutoencoderDetector:
         self._study = study
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(study.seed)
-            self._module = GradSampleModule(
-                LstmAutoencoder(len(study.signals.signal), study.hidden), loss_reduction="sum"
-            )
+            self._module = LstmAutoencoder(len(study.signals.signal), study.hidden)
         self._weights = list(self._module.parameters())
         self._untrained = np.concatenate([weight.detach().numpy().ravel() for weight in self._weights]).astype(
             np.float64
@@ -90,29 +106,18 @@ class AutoencoderDetector:
             filled = np.zeros((size, *blocks.shape[1:]), np.float32)
             filled[: len(part)] = part
             with _ONE_AT_A_TIME:
-                rows = self._gradients(filled)
+                rows: NDArray[np.float32] = self._module.gradients(torch.from_numpy(filled)).numpy()
             yield rows[: len(part)]
-
-    def _gradients(self, blocks: Blocks) -> NDArray[np.float32]:
-        # An input that wants gradients: torch warns of Opacus' hooks on layers whose inputs do not.
-        chunk = torch.tensor(blocks, requires_grad=True)
-        error = (self._module(chunk) - chunk.detach()) ** 2
-        (error.mean((1, 2)).sum() * _LOSS_SCALE).backward()
-        return np.concatenate([_take_gradient(weight, len(chunk)) for weight in self._weights], axis=1)
 
     def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """The plain sum of all gradients, by one ordinary backward pass: for training in the open."""
         self._load(parameters)
-        self._module.disable_hooks()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # matrices this small lose more to waiting on each other than they gain
         try:
-            given = torch.tensor(blocks, requires_grad=True)  # for torch's sake, as above
-            error = ((self._module(given) - given.detach()) ** 2).mean((1, 2)).sum() * _LOSS_SCALE
-            gradients = torch.autograd.grad(error, self._weights)
+            gradients = torch.autograd.grad(self._module.loss(torch.from_numpy(blocks)), self._weights)
         finally:
             torch.set_num_threads(threads)
-            self._module.enable_hooks()
         return np.concatenate([gradient.numpy().ravel() for gradient in gradients]).astype(np.float64)
 
     def learner(self) -> AdamDescent:
@@ -136,12 +141,3 @@ class AutoencoderDetector:
                 part = parameters[offset : offset + weight.numel()].astype(np.float32)
                 weight.copy_(torch.from_numpy(part).view_as(weight))
                 offset += weight.numel()
-
-
-def _take_gradient(weight: nn.Parameter, patients: int) -> NDArray[np.float32]:
-    """The per-patient gradients of one weight, ``[patients, size]``, cleared behind them."""
-    gradients: Tensor = weight.__dict__.pop("grad_sample")  # where Opacus' hooks leave them
-    weight.grad_sample = None  # type: ignore[attr-defined]  # and look for them on the next pass
-    weight.grad = None
-    taken: NDArray[np.float32] = gradients.reshape(patients, -1).numpy()
-    return taken
