@@ -14,9 +14,18 @@ import torch
 from scipy.stats import t as student_t
 
 from tests.benchmarks.harness import Arm, Benchmark, Figure, Ratio, Row, Scale, Target, race, versus
-from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
+from tests.integration.federation.kit import (
+    HOSPITALS,
+    MemoryBudget,
+    MemoryRegistry,
+    ask_all,
+    join_all,
+    simulated,
+    sites,
+    vectors,
+)
 from twinward.core.clock import FixedClock
-from twinward.federation.aggregation.secure_aggregation import open_sum
+from twinward.federation.aggregation.secure_aggregation import SignedRoundKey, open_sum
 from twinward.federation.coordinator import Coordinator
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import normalise
@@ -58,17 +67,15 @@ def _round(kind: str, stays_each: int, repetitions: int) -> Row:
     hospitals = sites(stays)
     detector = build_detector(_study(kind, "any"))
     pooled = normalise(np.concatenate(list(stays.values())), _study(kind, "any").bins)
-    names, current = count(1), list[StudyProtocol]()
+    names, current, keys = count(1), list[StudyProtocol](), list[SignedRoundKey]()
 
     def join() -> None:
         current[:] = [_study(kind, f"round-{next(names)}")]
-        for site in hospitals:
-            site.join(current[0])
+        keys[:] = join_all(hospitals, current[0])
 
     def private() -> object:
         learner = detector.learner()
-        keys = [site.open_round(1) for site in hospitals]
-        masked = {site.name: site.contribute(1, learner.parameters, keys) for site in hospitals}
+        masked = vectors(ask_all(hospitals, learner.parameters, keys))
         learner.learn(decode(open_sum(masked, HOSPITALS), current[0].clip))
         return learner.parameters
 

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput, Conflict, Unavailable
+from twinward.federation.aggregation.contribution import masked_vector
 from twinward.federation.aggregation.plausibility import require_plausible
-from twinward.federation.aggregation.secure_aggregation import open_sum
+from twinward.federation.aggregation.secure_aggregation import SignedRoundKey, open_sum
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Detector, Parameters, normalise
 from twinward.federation.detectors.model_file import Model
@@ -202,10 +203,11 @@ class Coordinator:
         """All rounds; what is learnt from their sums."""
         learner = detector.learner()
         with ThreadPoolExecutor(len(self._sites), thread_name_prefix="site") as pool:
-            _of_each(pool, self._sites, lambda site: site.join(study))
+            keys = _of_each(pool, self._sites, lambda site: site.join(study))
             self._progress(Progress("joining", len(self._sites), len(self._sites), 0.0))
             for round_number in range(1, study.rounds + 1):
-                learner.learn(self._round(pool, study, plan, round_number, learner.parameters, detector.dimension))
+                total, keys = self._round(pool, study, plan, round_number, learner.parameters, detector.dimension, keys)
+                learner.learn(total)
                 spent = plan.epsilon_after(round_number)
                 self._progress(Progress("training", round_number, study.rounds, spent))
         return learner.parameters
@@ -218,16 +220,18 @@ class Coordinator:
         number: int,
         parameters: Parameters,
         dimension: int,
-    ) -> Parameters:
-        """One secure sum: keys from all, keys to all, masked vectors from all, their sum."""
-        keys = list(_of_each(pool, self._sites, lambda site: site.open_round(number)).values())
-        masked = _of_each(pool, self._sites, lambda site: site.contribute(number, parameters, keys))
-        for name, vector in masked.items():
-            if vector.shape != (dimension,):
-                raise RoundAborted(f"{name} sent {len(vector)} numbers where {dimension} were due")
+        keys: Mapping[str, SignedRoundKey | None],
+    ) -> tuple[Parameters, Mapping[str, SignedRoundKey | None]]:
+        """One secure sum in one exchange: keys and model to all, masked vectors and the next keys from all."""
+        missing = [name for name, key in keys.items() if key is None]
+        if missing:
+            raise RoundAborted(f"{', '.join(missing)} gave no key for round {number}: it answered this study before")
+        known = [key for key in keys.values() if key is not None]
+        sent = _of_each(pool, self._sites, lambda site: site.contribute(number, number, parameters, known))
+        masked = {name: masked_vector(name, one, dimension) for name, one in sent.items()}
         total = open_sum(masked, study.hospitals)
         require_plausible(study, plan, total)
-        return decode(total, study.clip)
+        return decode(total, study.clip), {name: one.next_key for name, one in sent.items()}
 
     def _burn(self, reservation: int, cause: BaseException) -> None:
         """Settle a failed run. A reservation that cannot be settled now stays reserved, which charges the same."""

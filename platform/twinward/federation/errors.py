@@ -10,7 +10,8 @@ TwinwardError
 │   ├── BudgetExhausted     the hospitals' privacy budget does not pay for this study
 │   ├── NotPaid             a hospital finds no live reservation on the ledger for what it is asked
 │   ├── SumImplausible      a released sum that cannot come from patients and the protocol's noise
-│   └── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
+│   ├── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
+│   └── ContributionRefused what a hospital sent is not what the protocol asked of it; says whose
 └── Unavailable
     ├── StaysUnreadable     a hospital cannot read its stays; why is for its own log
     └── RoundAborted        a hospital dropped out; its share of noise and masks is missing, so nothing was opened
@@ -47,6 +48,10 @@ class SumImplausible(Refused):
 
 class KeyRefused(Refused):
     """A round key that its hospital did not sign, or a key set that is not the study's roster."""
+
+
+class ContributionRefused(Refused):
+    """What a hospital sent cannot have come of the protocol: of a broken length, or not what it committed itself to."""
 
 
 class StaysUnreadable(Unavailable):

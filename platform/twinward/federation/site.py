@@ -2,8 +2,10 @@
 
 What a site enforces by itself, whatever a coordinator asks: that the ledger holds a live reservation for this very
 protocol, at no less than it costs (looked up here, when joining and for every round); the protocol's noise (derived
-here from its ε), its clipping, its number of rounds, each round once and in order, over restarts and coordinators; and
-the roster it was given beforehand.
+here from its ε), its clipping, its number of rounds, each attempt at one once and in order, over restarts and
+coordinators; and the roster it was given beforehand.
+
+A round takes one exchange: the key for the next attempt travels with the answer to this one, the first with joining.
 """
 
 from __future__ import annotations
@@ -12,23 +14,27 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
 from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
+from twinward.federation.aggregation.contribution import Contribution, Unmasking, masked_bytes
 from twinward.federation.aggregation.secure_aggregation import (
     HospitalIdentity,
     Masked,
     Roster,
     RoundSecret,
     SignedRoundKey,
+    new_private_key,
     round_transcript,
+    verify_round_keys,
 )
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
@@ -41,27 +47,41 @@ from twinward.federation.study import StudyProtocol
 
 
 class Site(Protocol):
-    """A hospital as a coordinator reaches it: in this process, in another, later over Flower."""
+    """A hospital as a coordinator reaches it: in this process, in another, later over Flower.
+
+    Attempts are numbered from 1 through a study. Undisturbed, attempt and round are the same number.
+
+    Raises:
+        Unavailable: of any kind, by any method: the hospital does not answer, now. Everything else is its refusal.
+    """
 
     @property
     def name(self) -> str:
         """The hospital."""
         ...
 
-    def join(self, study: StudyProtocol) -> None:
-        """Take part: read the stays that the study may use, and get ready for round 1."""
+    def join(self, study: StudyProtocol, attempt: int = 1) -> SignedRoundKey | None:
+        """Take part, or go on: its signed key for this attempt or the first after it that it has not answered; None
+        where it has answered them all.
+        """
         ...
 
-    def open_round(self, round_number: int) -> SignedRoundKey:
-        """A fresh signed key for the next round."""
+    def contribute(
+        self, round_number: int, attempt: int, parameters: Parameters, keys: Sequence[SignedRoundKey]
+    ) -> Contribution:
+        """The hospital's masked and noised sum, and its key for the next attempt. Asked the very same again, it says
+        the very same again.
+        """
         ...
 
-    def contribute(self, round_number: int, parameters: Parameters, keys: Sequence[SignedRoundKey]) -> Masked:
-        """The hospital's masked and noised sum for the round just opened."""
+    def unmask(self, attempt: int, shares: Mapping[str, bytes]) -> Unmasking:
+        """Let its newest answer be opened, where the protocol seals them: its seed, and its share of each lost
+        hospital's, of what that hospital sent it (``Seal.shares``), by name.
+        """
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Give back what it holds, at once: whatever it is asked meanwhile ends as ``Unavailable``."""
         ...
 
 
@@ -84,10 +104,6 @@ class _Participation:
     present: NDArray[np.bool_]
     """Whether a slot is a patient's who may take part."""
     variance: int
-    rounds_opened: int = 0
-    secret: RoundSecret | None = None
-    before_restart: AnsweredRound | None = None
-    """What was answered last before this process took the study up: the coordinator may not have got it."""
 
 
 class HospitalSite:
@@ -119,22 +135,22 @@ class HospitalSite:
         self._answered = answered
         self._random_bytes = random_bytes
         self._participation: _Participation | None = None
-        self._joined: set[bytes] = set()
 
     @property
     def name(self) -> str:
         """The hospital."""
         return self._identity.name
 
-    def join(self, study: StudyProtocol) -> None:
-        """Read the stays that the study may use and derive this hospital's noise from the protocol.
+    def join(self, study: StudyProtocol, attempt: int = 1) -> SignedRoundKey | None:
+        """Read the stays that the study may use, derive this hospital's noise from the protocol, give the next key.
 
-        A study that a restart cut short goes on after the last round that was answered.
+        A study that a restart cut short goes on after the newest attempt that was answered, with the key that others
+        were given for the next one.
 
         Raises:
             KeyRefused: the study's hospitals are not the roster's.
             NotPaid: the ledger holds no live reservation for this protocol; no stay was read.
-            RoundRefused: this site took part in this very protocol before; its budget was for once.
+            RoundRefused: the protocol has no such attempt.
             Unavailable: the ledger or the memory of answers cannot be read.
             StaysUnreadable: the stays cannot be read; why is not told.
         """
@@ -144,72 +160,95 @@ class HospitalSite:
                 hint="agree on the roster of signing keys before the study",
             )
         self._require_paid(study)
+        _require_attempt(self.name, study, attempt)
         newest = self._memory().newest(study.fingerprint())
-        if study.fingerprint() in self._joined or (newest is not None and newest.number >= study.rounds):
-            raise RoundRefused(
-                f"{self.name} took part in this study before", hint="a new run is a new study, with its own ε"
-            )
-        blocks, present = self._slots(study)
-        detector = build_detector(study)
-        honest = len(study.hospitals) - study.colluding
-        variance = noise_variance(multiplier_of(study), detector.dimension, honest)
-        self._joined.add(study.fingerprint())
-        part = _Participation(study, detector, blocks, present, variance)
-        if newest is not None:
-            part.rounds_opened, part.before_restart = newest.number, newest
-        self._participation = part
+        number = attempt if newest is None else max(attempt, newest.number + 1)
+        if self._participation is None or self._participation.study != study:
+            self._participation = self._take_part(study, over=number > study.rounds)
+        if number > study.rounds:
+            return None
+        kept = self._memory().key_for(study.fingerprint(), number, new_private_key())
+        return self._secret(study, kept.attempt, kept.private).signed_key
 
-    def open_round(self, round_number: int) -> SignedRoundKey:
-        """A fresh signed key for the next round.
-
-        Raises:
-            RoundRefused: not the next round, or beyond the protocol's.
-            NotPaid: the reservation is no longer live.
-        """
-        part = self._require_participation()
-        self._require_paid(part.study)
-        if round_number != part.rounds_opened + 1 or round_number > part.study.rounds:
-            raise RoundRefused(
-                f"{self.name} refuses round {round_number}: it opened {part.rounds_opened} of {part.study.rounds}",
-                hint="rounds are answered once and in order",
-            )
-        part.rounds_opened = round_number
-        part.secret = RoundSecret(self._identity, self._roster, part.study.fingerprint(), round_number)
-        return part.secret.signed_key
-
-    def contribute(self, round_number: int, parameters: Parameters, keys: Sequence[SignedRoundKey]) -> Masked:
+    def contribute(
+        self, round_number: int, attempt: int, parameters: Parameters, keys: Sequence[SignedRoundKey]
+    ) -> Contribution:
         """Sum this hospital's clipped contributions, add its noise, mask; write the answer down, then give it.
 
-        What was answered just before a restart is given again, the same bytes, to whoever asks the very same.
+        Asked the very same as its newest answer was given to, it gives the same bytes again: they may have been lost.
 
         Raises:
-            RoundRefused: not the round just opened, or answered before.
+            RoundRefused: not the next attempt, one answered before, or the same with another model or other keys.
             NotPaid: the reservation is no longer live.
             Unavailable: the answer could not be written down, so it was not given.
             KeyRefused: the key set is not the roster's.
             BadInput: parameters that are not this detector's.
         """
         part = self._require_participation()
-        self._require_paid(part.study)
-        study = part.study.fingerprint()
-        asked = round_transcript(study, round_number, keys, round_context(parameters))
-        kept, part.before_restart = part.before_restart, None
-        if kept is not None and (kept.number, kept.request) == (round_number, asked):
-            return np.frombuffer(kept.masked, "<u8").astype(np.uint64)
-        if part.secret is None or round_number != part.rounds_opened:
-            raise RoundRefused(f"{self.name} has no open round {round_number}", hint="open it first; answer it once")
-        secret, part.secret = part.secret, None  # whatever happens now, this round is over
+        study = part.study
+        self._require_paid(study)
+        _require_attempt(self.name, study, attempt, round_number)
+        asked = round_transcript(study.fingerprint(), round_number, attempt, keys, round_context(parameters))
+        said = self._said_before(study, attempt, asked)
+        if said is not None:
+            return said
+        kept = self._memory().next_key(study.fingerprint())
+        if kept is None or kept.attempt != attempt:
+            raise RoundRefused(
+                f"{self.name} has no key for attempt {attempt}", hint="attempts are answered once and in order"
+            )
+        secret = self._secret(study, attempt, kept.private)
+        verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=len(study.hospitals))
         self._forget_withdrawn(part)
         contributions = part.detector.contributions(parameters, part.blocks)
-        total = clipped_sum(_only(contributions, part.present), part.study.clip, part.detector.dimension)
+        total = clipped_sum(_only(contributions, part.present), study.clip, part.detector.dimension)
         noised = add_noise(total, part.variance, self._random_bytes)
-        masked = secret.mask(noised, keys, round_context(parameters))
-        self._memory().keep(study, AnsweredRound(round_number, asked, masked.astype("<u8").tobytes()))
-        return masked
+        masked = secret.mask(noised, keys, asked, least=len(study.hospitals))
+        return self._written(study, attempt, asked, masked)
+
+    def unmask(self, attempt: int, shares: Mapping[str, bytes]) -> Unmasking:  # noqa: ARG002
+        """Nothing is sealed yet.
+
+        Raises:
+            RoundRefused: always.
+        """
+        raise RoundRefused(f"{self.name} sealed no answer, so there is none to unmask")
 
     def close(self) -> None:
         """Forget the stays."""
         self._participation = None
+
+    def _take_part(self, study: StudyProtocol, *, over: bool) -> _Participation:
+        """What is held while a study runs; no stays where all its rounds are answered, and only said again."""
+        blocks, present = (np.zeros((0, 0, 0), np.float32), np.zeros(0, np.bool_)) if over else self._slots(study)
+        detector = build_detector(study)
+        honest = len(study.hospitals) - study.colluding
+        variance = noise_variance(multiplier_of(study), detector.dimension, honest)
+        return _Participation(study, detector, blocks, present, variance)
+
+    def _said_before(self, study: StudyProtocol, attempt: int, asked: bytes) -> Contribution | None:
+        """What was answered to this very question. Raises ``RoundRefused`` where another was answered."""
+        newest = self._memory().newest(study.fingerprint())
+        if newest is None or attempt > newest.number:
+            return None
+        if (newest.number, newest.request) != (attempt, asked):
+            raise RoundRefused(
+                f"{self.name} answered attempt {attempt} before, to another question or an earlier one",
+                hint="an attempt is answered once; a lost answer is given again to the very same question",
+            )
+        return msgspec.msgpack.decode(newest.masked, type=Contribution)
+
+    def _written(self, study: StudyProtocol, attempt: int, asked: bytes, masked: Masked) -> Contribution:
+        """The answer, once it is on disk together with the key that it announces."""
+        upcoming = new_private_key() if attempt < study.rounds else None
+        key = None if upcoming is None else self._secret(study, attempt + 1, upcoming).signed_key
+        contribution = Contribution(masked_bytes(masked), key)
+        answer = AnsweredRound(attempt, asked, msgspec.msgpack.encode(contribution))
+        self._memory().keep(study.fingerprint(), answer, next_key=upcoming)
+        return contribution
+
+    def _secret(self, study: StudyProtocol, attempt: int, private: bytes) -> RoundSecret:
+        return RoundSecret(self._identity, self._roster, study.fingerprint(), attempt, private)
 
     def _forget_withdrawn(self, part: _Participation) -> None:
         """Whoever withdrew since the last round has no part in this one, nor in later ones.
@@ -256,6 +295,15 @@ def _only(chunks: Iterable[NDArray[np.float32]], present: NDArray[np.bool_]) -> 
         chunk[~present[start : start + len(chunk)]] = 0.0
         start += len(chunk)
         yield chunk
+
+
+def _require_attempt(hospital: str, study: StudyProtocol, attempt: int, round_number: int = 1) -> None:
+    """Raise ``RoundRefused`` for numbers that the protocol does not have."""
+    if not 1 <= attempt <= study.rounds or not 1 <= round_number <= study.rounds:
+        raise RoundRefused(
+            f"{hospital} refuses attempt {attempt} at round {round_number}: the protocol has {study.rounds}",
+            hint="rounds are answered once and in order",
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,7 +20,8 @@ import numpy as np
 
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused, TwinwardError, Unavailable
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
-from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, Masked, Roster, SignedRoundKey
+from twinward.federation.aggregation.contribution import Contribution, Unmasking
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, Roster, SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
 from twinward.federation.errors import KeyRefused, NotPaid, RoundAborted, RoundRefused, StaysUnreadable, StudyInvalid
 from twinward.federation.interfaces import Reservations, StaySource
@@ -46,28 +47,31 @@ _ERROR_NAMED: Final = {kind.__name__: kind for kind in _ERRORS}
 
 class _Join(msgspec.Struct, tag="join"):
     study: bytes
-
-
-class _Open(msgspec.Struct, tag="open"):
-    round_number: int
+    attempt: int
 
 
 class _Contribute(msgspec.Struct, tag="contribute"):
     round_number: int
+    attempt: int
     parameters: bytes
     keys: list[SignedRoundKey]
 
 
-class _Done(msgspec.Struct, tag="done"):
-    pass
+class _Unmask(msgspec.Struct, tag="unmask"):
+    attempt: int
+    shares: dict[str, bytes]
 
 
-class _Key(msgspec.Struct, tag="key"):
-    key: SignedRoundKey
+class _Joined(msgspec.Struct, tag="joined"):
+    key: SignedRoundKey | None
 
 
-class _Update(msgspec.Struct, tag="update"):
-    masked: bytes
+class _Contributed(msgspec.Struct, tag="contributed"):
+    contribution: Contribution
+
+
+class _Unmasked(msgspec.Struct, tag="unmasked"):
+    unmasking: Unmasking
 
 
 class _Failed(msgspec.Struct, tag="failed"):
@@ -76,9 +80,9 @@ class _Failed(msgspec.Struct, tag="failed"):
     hint: str
 
 
-_Request = _Join | _Open | _Contribute
-_Reply = _Done | _Key | _Update | _Failed
-_Answer = TypeVar("_Answer", _Done, _Key, _Update)
+_Request = _Join | _Contribute | _Unmask
+_Reply = _Joined | _Contributed | _Unmasked | _Failed
+_Answer = TypeVar("_Answer", _Joined, _Contributed, _Unmasked)
 _REQUESTS: Final[msgspec.msgpack.Decoder[_Request]] = msgspec.msgpack.Decoder(_Request)
 _REPLIES: Final[msgspec.msgpack.Decoder[_Reply]] = msgspec.msgpack.Decoder(_Reply)
 
@@ -137,21 +141,20 @@ class SiteProcess:
         """The operating system's number of the other process."""
         return self._process.pid
 
-    def join(self, study: StudyProtocol) -> None:
+    def join(self, study: StudyProtocol, attempt: int = 1) -> SignedRoundKey | None:
         """See ``HospitalSite.join``."""
-        self._ask(_Join(study.canonical()), _Done)
+        return self._ask(_Join(study.canonical(), attempt), _Joined).key
 
-    def open_round(self, round_number: int) -> SignedRoundKey:
-        """See ``HospitalSite.open_round``."""
-        return self._ask(_Open(round_number), _Key).key
-
-    def contribute(self, round_number: int, parameters: Parameters, keys: Sequence[SignedRoundKey]) -> Masked:
+    def contribute(
+        self, round_number: int, attempt: int, parameters: Parameters, keys: Sequence[SignedRoundKey]
+    ) -> Contribution:
         """See ``HospitalSite.contribute``."""
-        request = _Contribute(round_number, parameters.astype("<f8").tobytes(), list(keys))
-        masked = self._ask(request, _Update).masked
-        if len(masked) % 8:
-            raise RoundAborted(f"{self._name} sent a vector of a broken length")
-        return np.frombuffer(masked, "<u8").astype(np.uint64)
+        request = _Contribute(round_number, attempt, parameters.astype("<f8").tobytes(), list(keys))
+        return self._ask(request, _Contributed).contribution
+
+    def unmask(self, attempt: int, shares: Mapping[str, bytes]) -> Unmasking:
+        """See ``HospitalSite.unmask``."""
+        return self._ask(_Unmask(attempt, dict(shares)), _Unmasked).unmasking
 
     def close(self) -> None:
         """End the process."""
@@ -220,15 +223,13 @@ def _answer_to(site: HospitalSite, request: _Request) -> _Reply:
             study = StudyProtocol.parse(_fields(request.study))
             if study.detector is DetectorKind.AUTOENCODER:
                 _use_one_thread()
-            site.join(study)
-            return _Done()
-        if isinstance(request, _Open):
-            return _Key(site.open_round(request.round_number))
+            return _Joined(site.join(study, request.attempt))
+        if isinstance(request, _Unmask):
+            return _Unmasked(site.unmask(request.attempt, request.shares))
         if len(request.parameters) % 8:
             raise BadInput("parameters are 64-bit floats")
         parameters = np.frombuffer(request.parameters, "<f8").astype(np.float64)
-        masked = site.contribute(request.round_number, parameters, request.keys)
-        return _Update(masked.astype("<u8").tobytes())
+        return _Contributed(site.contribute(request.round_number, request.attempt, parameters, request.keys))
     except msgspec.DecodeError:
         return _Failed("BadInput", f"{site.name} was sent a message it does not know", "")
     except TwinwardError as error:

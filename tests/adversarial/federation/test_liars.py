@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
+from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites, words
 from twinward.core.clock import FixedClock
+from twinward.federation.aggregation.contribution import Contribution, masked_bytes
 from twinward.federation.aggregation.secure_aggregation import Masked, SignedRoundKey
 from twinward.federation.coordinator import Coordinator
 from twinward.federation.detectors.detector import Parameters
@@ -47,8 +49,11 @@ def negative_counts(masked: Masked) -> Masked:
 
 def lying(lie: Lie) -> list[HospitalSite]:
     class Liar(HospitalSite):
-        def contribute(self, round_number: int, parameters: Parameters, keys: Sequence[SignedRoundKey]) -> Masked:
-            return lie(super().contribute(round_number, parameters, keys))
+        def contribute(
+            self, round_number: int, attempt: int, parameters: Parameters, keys: Sequence[SignedRoundKey]
+        ) -> Contribution:
+            honest = super().contribute(round_number, attempt, parameters, keys)
+            return replace(honest, masked=masked_bytes(lie(words(honest))))
 
     made = sites(STAYS)
     made[2].__class__ = Liar

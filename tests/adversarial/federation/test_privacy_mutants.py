@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.integration.federation.kit import HOSPITALS, site_of
+from tests.integration.federation.kit import HOSPITALS, ask_all, join_all, next_keys, site_of, vectors, words
 from twinward.features.monitored_stays import Stays
 from twinward.federation import site
 from twinward.federation.aggregation import secure_aggregation
+from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, RoundSecret, SignedRoundKey, open_sum
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.autoencoder import AutoencoderDetector
@@ -55,23 +56,24 @@ def start_of(study: StudyProtocol) -> Parameters:
     return untrained + np.random.default_rng(1).normal(0, 0.3, untrained.shape)
 
 
-def joined(study: StudyProtocol, east: Stays, others: Stays) -> list[HospitalSite]:
-    made = [site_of(name, HeldStays(east if name == "east" else others)) for name in HOSPITALS]
-    for one in made:
-        one.join(study)
-    return made
+def sites_with(east: Stays, others: Stays) -> list[HospitalSite]:
+    return [site_of(name, HeldStays(east if name == "east" else others)) for name in HOSPITALS]
 
 
-def released(study: StudyProtocol, made: list[HospitalSite], number: int = 1) -> np.ndarray:
-    """What a round opens to, ``[dimension]`` int64."""
-    keys = [one.open_round(number) for one in made]
-    return open_sum({one.name: one.contribute(number, start_of(study), keys) for one in made}, HOSPITALS)
+def released(study: StudyProtocol, made: list[HospitalSite], rounds: int = 1) -> list[np.ndarray]:
+    """What the first rounds open to, each ``[dimension]`` int64."""
+    keys, opened = join_all(made, study), []
+    for number in range(1, rounds + 1):
+        sent = ask_all(made, start_of(study), keys, number)
+        opened.append(open_sum(vectors(sent), HOSPITALS))
+        keys = next_keys(sent)
+    return opened
 
 
 def without_noise(study: StudyProtocol, east: Stays) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site, "add_noise", lambda total, *_: total)
-        return released(study, joined(study, east, OTHERS))
+        return released(study, sites_with(east, OTHERS))[0]
 
 
 # What must hold.
@@ -119,18 +121,16 @@ def needed_multiplier(study: StudyProtocol) -> float:
 
 
 def noise_is_what_two_honest_hospitals_of_three_owe() -> None:
-    made = joined(WIDE, EAST[:0], OTHERS[:0])
     owed = needed_multiplier(WIDE) * UNIT * math.sqrt(3 / 2)
-    for number in (1, 2):
-        noise = released(WIDE, made, number).astype(float)
+    for opened in released(WIDE, sites_with(EAST[:0], OTHERS[:0]), 2):
+        noise = opened.astype(float)
         assert abs(noise.std() / owed - 1) < 0.02  # five standard errors
         assert abs(noise.mean()) < 5 * owed / math.sqrt(len(noise))
 
 
 def rounds_and_runs_have_noise_of_their_own() -> None:
-    made = joined(WIDE, EAST[:0], OTHERS[:0])
-    again = joined(replace_id(WIDE), EAST[:0], OTHERS[:0])
-    seen = [released(WIDE, made, 1), released(WIDE, made, 2), released(replace_id(WIDE), again, 1)]
+    made, again = sites_with(EAST[:0], OTHERS[:0]), sites_with(EAST[:0], OTHERS[:0])
+    seen = [*released(WIDE, made, 2), *released(replace_id(WIDE), again)]
     for first in range(3):
         for second in range(first):
             correlation = np.corrcoef(seen[first].astype(float), seen[second].astype(float))[0, 1]
@@ -151,17 +151,16 @@ def noise_comes_from_the_systems_source() -> None:
 
 
 def masks_fill_all_64_bits() -> None:
-    made = joined(WIDE, EAST[:0], OTHERS[:0])
-    keys = [one.open_round(1) for one in made]
-    masked = made[0].contribute(1, start_of(WIDE), keys)
+    made = sites_with(EAST[:0], OTHERS[:0])
+    masked = words(made[0].contribute(1, 1, start_of(WIDE), join_all(made, WIDE)))
     for place in range(8):
         counted = np.bincount(masked.view(np.uint8)[place::8], minlength=256)
         assert stats.chisquare(counted).pvalue > 1e-6, f"byte {place}"
 
 
 def a_key_that_its_hospital_did_not_sign_is_refused() -> None:
-    made = joined(MOMENTS, OTHERS, OTHERS)
-    own = made[0].open_round(1)
+    made = sites_with(OTHERS, OTHERS)
+    own = join_all(made, MOMENTS)[0]
     stranger = HospitalIdentity.generate("x").signing_key
 
     def forged(name: str) -> SignedRoundKey:
@@ -169,7 +168,7 @@ def a_key_that_its_hospital_did_not_sign_is_refused() -> None:
         return RoundSecret(posing, {name: posing.public_key}, own.study, 1).signed_key
 
     with pytest.raises(KeyRefused):
-        made[0].contribute(1, start_of(MOMENTS), [own, forged("north"), forged("south")])
+        made[0].contribute(1, 1, start_of(MOMENTS), [own, forged("north"), forged("south")])
 
 
 def replace_id(study: StudyProtocol) -> StudyProtocol:
@@ -247,7 +246,7 @@ def shares_of_all(patch: Patch) -> None:
 def a_silent_hospital(patch: Patch) -> None:
     honest = HospitalSite.contribute
 
-    def contribute(self: HospitalSite, *arguments: object) -> np.ndarray:
+    def contribute(self: HospitalSite, *arguments: object) -> Contribution:
         if self.name != "south":
             return honest(self, *arguments)  # type: ignore[arg-type]
         with pytest.MonkeyPatch.context() as silent:
@@ -292,7 +291,8 @@ def masks_of_32_bits(patch: Patch) -> None:
 
 
 def unsigned_keys(patch: Patch) -> None:
-    patch.setattr(secure_aggregation, "verify_round_keys", lambda *_: None)
+    for module in (secure_aggregation, site):
+        patch.setattr(module, "verify_round_keys", lambda *_, **__: None)
 
 
 Check = Callable[[], None]

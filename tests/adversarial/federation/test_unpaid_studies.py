@@ -18,6 +18,7 @@ from tests.integration.federation.kit import (
     AllPaid,
     MemoryBudget,
     WrittenReservations,
+    join_all,
     reserved,
     simulated,
     site_of,
@@ -25,13 +26,14 @@ from tests.integration.federation.kit import (
 )
 from twinward.core.errors import Unavailable
 from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
-from twinward.federation.aggregation.secure_aggregation import Masked, RoundSecret, SignedRoundKey
+from twinward.federation.aggregation.contribution import Contribution
+from twinward.federation.aggregation.secure_aggregation import RoundSecret, SignedRoundKey
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.dp_var import DpVarDetector
 from twinward.federation.errors import NotPaid, RoundAborted, RoundRefused
 from twinward.federation.models import ReservedPrivacy
 from twinward.federation.privacy.accountant import cost_of, require_paid
-from twinward.federation.site import HospitalSite
+from twinward.federation.site import HospitalSite, Site
 from twinward.federation.site_process import SiteProcess
 from twinward.federation.stays.sources import HeldStays, SimulatedStays
 from twinward.federation.study import StudyProtocol
@@ -119,15 +121,14 @@ def test_a_reservation_that_is_settled_half_way_ends_the_study() -> None:
     budget = MemoryBudget()
     number = budget.reserve(AE.fingerprint(), HOSPITALS, cost_of(AE))
     made = sites(STAYS, reservations=budget)
-    for site in made:
-        site.join(AE)
-    keys = [site.open_round(1) for site in made]
-    made[0].contribute(1, START, keys)
+    keys = join_all(made, AE)
+    made[0].contribute(1, 1, START, keys)
     budget.burn(number)
-    with pytest.raises(NotPaid, match="settled"):
-        made[1].contribute(1, START, keys)
-    with pytest.raises(NotPaid, match="settled"):
-        made[0].open_round(2)
+    for site in made[:2]:
+        with pytest.raises(NotPaid, match="settled"):
+            site.contribute(1, 1, START, keys)
+        with pytest.raises(NotPaid, match="settled"):
+            site.join(AE)
 
 
 def test_a_silent_ledger_is_no_leave() -> None:
@@ -139,41 +140,72 @@ def test_a_silent_ledger_is_no_leave() -> None:
         site_of("east", Unread(), reservations=Silent()).join(VAR)
 
 
+def joined(site: Site, study: StudyProtocol, attempt: int = 1) -> SignedRoundKey:
+    key = site.join(study, attempt)
+    assert key is not None
+    return key
+
+
 def test_a_restarted_hospital_goes_on_where_it_was_and_answers_no_round_with_fresh_noise(tmp_path: Path) -> None:
     def start() -> HospitalSite:
         return site_of("east", HeldStays(STAYS["east"]), answered=AnsweredRounds(tmp_path / "studies.db"))
 
     first = start()
-    first.join(AE)
-    first_keys = keys_with(first.open_round(1), AE, 1)
-    said = first.contribute(1, START, first_keys)
+    first_keys = keys_with(joined(first, AE), AE, 1)
+    said = first.contribute(1, 1, START, first_keys)
 
     again = start()
-    again.join(AE)
-    with pytest.raises(RoundRefused):
-        again.open_round(1)
-    assert np.array_equal(again.contribute(1, START, first_keys), said)  # in case it was lost
+    assert joined(again, AE) == said.next_key
+    assert again.contribute(1, 1, START, first_keys) == said  # in case it was lost
     for parameters, keys in ((START + 1, first_keys), (START, keys_with(first_keys[0], AE, 1))):
         other = start()
         other.join(AE)
         with pytest.raises(RoundRefused):
-            other.contribute(1, parameters, keys)
+            other.contribute(1, 1, parameters, keys)
 
     for number in (2, 3):  # each by a process of its own
         later = start()
-        later.join(AE)
-        later.contribute(number, START, keys_with(later.open_round(number), AE, number))
-    with pytest.raises(RoundRefused, match="took part in this study before"):
-        start().join(AE)
+        keys = keys_with(joined(later, AE), AE, number)
+        said = later.contribute(number, number, START, keys)
+    last = start()
+    assert last.join(AE) is None
+    assert last.contribute(3, 3, START, keys) == said
+    with pytest.raises(RoundRefused):
+        last.contribute(3, 3, START + 1, keys)
 
 
-def test_a_round_that_was_opened_and_not_answered_is_opened_anew_after_a_restart(tmp_path: Path) -> None:
+def test_a_hospital_that_has_answered_them_all_reads_no_stay_again(tmp_path: Path) -> None:
+    memory = AnsweredRounds(tmp_path / "studies.db")
+    east = site_of("east", HeldStays(STAYS["east"]), answered=memory)
+    keys = keys_with(joined(east, VAR), VAR, 1)
+    said = east.contribute(1, 1, NOTHING, keys)
+    again = site_of("east", Unread(), answered=memory)
+    assert again.join(VAR) is None
+    assert again.contribute(1, 1, NOTHING, keys) == said
+
+
+def test_a_key_that_was_given_out_stands_over_restarts_until_it_is_used(tmp_path: Path) -> None:
+    """So a study goes on over a restart between key and answer, with the keys that the others were sent."""
     keys = []
     for _ in range(2):
         east = site_of("east", HeldStays(STAYS["east"]), answered=AnsweredRounds(tmp_path / "studies.db"))
-        east.join(AE)
-        keys.append(east.open_round(1).public_key)
-    assert keys[0] != keys[1]
+        keys.append(joined(east, AE))
+    assert keys[0] == keys[1]
+    assert joined(east, AE, 2).public_key != keys[0].public_key  # it was lost for a while: the others are further on
+    with pytest.raises(RoundRefused, match="no key for attempt 1"):
+        east.contribute(1, 1, START, keys_with(keys[0], AE, 1))
+
+
+def test_what_masked_an_answer_is_forgotten_with_it(tmp_path: Path) -> None:
+    memory = AnsweredRounds(tmp_path / "studies.db")
+    east = site_of("east", HeldStays(STAYS["east"]), answered=memory)
+    keys = keys_with(joined(east, AE), AE, 1)
+    kept = memory.next_key(AE.fingerprint())
+    assert kept is not None
+    east.contribute(1, 1, START, keys)
+    memory.close()
+    for file in tmp_path.iterdir():
+        assert kept.private not in file.read_bytes()
 
 
 def test_two_processes_of_one_hospital_answer_a_round_once(tmp_path: Path) -> None:
@@ -181,26 +213,19 @@ def test_two_processes_of_one_hospital_answer_a_round_once(tmp_path: Path) -> No
     pair = [
         site_of("east", HeldStays(STAYS["east"]), answered=AnsweredRounds(tmp_path / "studies.db")) for _ in range(2)
     ]
-    for east in pair:
-        east.join(VAR)
-    sent: list[Masked] = []
-    for east in pair:
-        keys = keys_with(east.open_round(1), VAR, 1)
-        if sent:
-            with pytest.raises(RoundRefused, match="answered before"):
-                east.contribute(1, NOTHING, keys)
-        else:
-            sent.append(east.contribute(1, NOTHING, keys))
+    own = [joined(east, VAR) for east in pair]
+    pair[0].contribute(1, 1, NOTHING, keys_with(own[0], VAR, 1))
+    with pytest.raises(RoundRefused, match="another question"):
+        pair[1].contribute(1, 1, NOTHING, keys_with(own[1], VAR, 1))
 
 
 def test_an_answer_that_cannot_be_written_down_is_not_given(tmp_path: Path) -> None:
     memory = AnsweredRounds(tmp_path / "studies.db")
     east = site_of("east", HeldStays(STAYS["east"]), answered=memory)
-    east.join(VAR)
-    keys = keys_with(east.open_round(1), VAR, 1)
+    keys = keys_with(joined(east, VAR), VAR, 1)
     memory.close()
     with pytest.raises(Unavailable, match="nothing is answered"):
-        east.contribute(1, NOTHING, keys)
+        east.contribute(1, 1, NOTHING, keys)
 
 
 def test_the_memory_keeps_the_newest_answer_of_each_study(tmp_path: Path) -> None:
@@ -231,26 +256,26 @@ def test_kill_9_between_rounds_loses_no_answer_and_gives_none_twice(tmp_path: Pa
             IDENTITIES["east"], ROSTER, source, reservations=ledger, memory=memory, pace_s=0.01, reply_timeout_s=60
         )
 
-    said: list[tuple[list[SignedRoundKey], Masked]] = []
+    said: list[tuple[list[SignedRoundKey], Contribution]] = []
     for number in (1, 2, 3):
         east = start()
         try:
-            east.join(AE)
+            own = joined(east, AE)
             if said:
                 keys, answer = said[-1]
-                assert np.array_equal(east.contribute(number - 1, START, keys), answer)
-            keys = keys_with(east.open_round(number), AE, number)
-            said.append((keys, east.contribute(number, START, keys)))
+                assert own == answer.next_key
+                assert east.contribute(number - 1, number - 1, START, keys) == answer
+            keys = keys_with(own, AE, number)
+            said.append((keys, east.contribute(number, number, START, keys)))
             assert east.process_id is not None
             os.kill(east.process_id, signal.SIGKILL)
             with pytest.raises(RoundAborted):
-                east.open_round(number + 1)
+                east.join(AE)
         finally:
             east.close()
     east = start()
     try:
-        with pytest.raises(RoundRefused, match="took part"):
-            east.join(AE)
+        assert east.join(AE) is None
         ledger.write(**{AE.fingerprint().hex(): (cost_of(AE), False)})
         with pytest.raises(NotPaid, match="settled"):
             east.join(AE)

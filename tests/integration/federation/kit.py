@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +13,16 @@ import numpy as np
 from twinward.core.errors import Conflict
 from twinward.features.monitored_stays import Stays
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
-from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.aggregation.contribution import Contribution
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, Masked, SignedRoundKey
 from twinward.federation.errors import BudgetExhausted
 from twinward.federation.interfaces import Reservations, StaySource
 from twinward.federation.models import COHORT, ReservedPrivacy
 from twinward.federation.privacy.discrete_gaussian import RandomBytes
-from twinward.federation.site import HospitalSite
+from twinward.federation.site import HospitalSite, Site
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import HeldStays
+from twinward.federation.study import StudyProtocol
 from twinward_contracts.bindings import name_id
 
 HOSPITALS = ("east", "north", "south")
@@ -39,6 +41,34 @@ def simulated(count: int, seed: int) -> dict[str, Stays]:
         name: simulate_stays(count, seed * 10 + index, severity=0.3 + 0.12 * index)
         for index, name in enumerate(HOSPITALS)
     }
+
+
+def join_all(made: Sequence[Site], study: StudyProtocol) -> list[SignedRoundKey]:
+    """All take part; their keys for the first attempt."""
+    keys = [site.join(study) for site in made]
+    return [key for key in keys if key is not None]
+
+
+def ask_all(
+    made: Sequence[Site], parameters: np.ndarray, keys: Sequence[SignedRoundKey], number: int = 1
+) -> dict[str, Contribution]:
+    """An undisturbed round: what each hospital sends."""
+    return {site.name: site.contribute(number, number, parameters, keys) for site in made}
+
+
+def next_keys(sent: Mapping[str, Contribution]) -> list[SignedRoundKey]:
+    """The keys that came with answers."""
+    return [one.next_key for one in sent.values() if one.next_key is not None]
+
+
+def words(contribution: Contribution) -> Masked:
+    """A masked vector."""
+    return np.frombuffer(contribution.masked, "<u8").astype(np.uint64)
+
+
+def vectors(sent: Mapping[str, Contribution]) -> dict[str, Masked]:
+    """All masked vectors."""
+    return {name: words(one) for name, one in sent.items()}
 
 
 def reserved(study: bytes, micros: int, *, number: int = 1, live: bool = True) -> ReservedPrivacy:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, simulated, sites
+from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry, join_all, simulated, sites
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
-from twinward.federation.aggregation.secure_aggregation import Masked
+from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.coordinator import Coordinator, Progress
 from twinward.federation.detectors.detector import normalise
 from twinward.federation.detectors.dp_var import DpVarDetector
@@ -161,10 +161,10 @@ def test_an_exhausted_budget_stops_before_anything_is_read() -> None:
 
 def test_a_dropout_aborts_burns_and_registers_nothing() -> None:
     class Dropout(HospitalSite):
-        def contribute(self, round_number: int, parameters: object, keys: object) -> Masked:
+        def contribute(self, round_number: int, *asked: object) -> Contribution:  # type: ignore[override]
             if round_number == 2:
                 raise RoundAborted(f"{self.name} dropped out")
-            return super().contribute(round_number, parameters, keys)  # type: ignore[arg-type]
+            return super().contribute(round_number, *asked)  # type: ignore[arg-type]
 
     taking_part = sites(STAYS)
     taking_part[1].__class__ = Dropout
@@ -224,10 +224,7 @@ def test_how_long_an_answer_takes_does_not_tell_how_many_patients_there_are(monk
     held = np.concatenate(list(STAYS.values()))
     for patients in (0, 1, 2, 250, 300, 313):
         made = sites(dict.fromkeys(HOSPITALS, held[:patients]))
-        for site in made:
-            site.join(MOMENTS)
-        keys = [site.open_round(1) for site in made]
-        made[0].contribute(1, np.zeros(DpVarDetector.dimension), keys)
+        made[0].contribute(1, 1, np.zeros(DpVarDetector.dimension), join_all(made, MOMENTS))
     assert set(computed) == {313}
 
 

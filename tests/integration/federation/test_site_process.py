@@ -18,7 +18,10 @@ from tests.integration.federation.kit import (
     AllPaid,
     MemoryBudget,
     MemoryRegistry,
+    ask_all,
+    join_all,
     site_of,
+    vectors,
 )
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
@@ -69,22 +72,19 @@ def test_a_study_over_three_processes(processes: list[SiteProcess]) -> None:
     assert len(registry.entries) == 1
     assert 0.5 < trained.comparison.private.auroc < 1
     # What a site refuses crosses the pipe as the error it was.
-    with pytest.raises(RoundRefused, match="took part in this study before"):
-        processes[0].join(study("var-1"))
-    with pytest.raises(RoundRefused, match="refuses round 2"):
-        processes[0].open_round(2)
+    assert processes[0].join(study("var-1")) is None
+    with pytest.raises(RoundRefused, match="refuses attempt 2"):
+        processes[0].contribute(1, 2, np.zeros(1225), [])
+    with pytest.raises(RoundRefused, match="sealed no answer"):
+        processes[0].unmask(1, {})
 
 
 def test_masks_cancel_across_processes(processes: list[SiteProcess]) -> None:
-    for site in processes:
-        site.join(study("var-2"))
-    keys = [site.open_round(1) for site in processes]
-    zero = np.zeros(1225)
-    masked = {site.name: site.contribute(1, zero, keys) for site in processes}
-    total = open_sum(masked, HOSPITALS)
+    zero, keys = np.zeros(1225), join_all(processes, study("var-2"))
+    total = open_sum(vectors(ask_all(processes, zero, keys)), HOSPITALS)
     assert np.abs(total.astype(float)).max() < 2**45  # 300 patients of 2^24 and noise, far below 2^63
     with pytest.raises(RoundRefused):
-        processes[0].contribute(1, zero, keys)
+        processes[0].contribute(1, 1, zero + 1, keys)
 
 
 def test_a_killed_hospital_aborts_the_study(tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_a_killed_hospital_aborts_the_study(tmp_path: Path) -> None:
     try:
 
         class Killer(HospitalSite):
-            def open_round(self, round_number: int) -> SignedRoundKey:
+            def join(self, study: StudyProtocol, attempt: int = 1) -> SignedRoundKey | None:
                 assert killed.process_id is not None
                 os.kill(killed.process_id, signal.SIGKILL)
-                return super().open_round(round_number)
+                return super().join(study, attempt)
 
         held = HeldStays(simulate_stays(20, 1))
         here = [site_of("east", held), site_of("north", held)]
@@ -135,7 +135,7 @@ def test_what_is_no_message_is_refused_and_never_unpickled(processes: list[SiteP
 
 def test_errors_keep_their_type_across_the_pipe(processes: list[SiteProcess]) -> None:
     with pytest.raises(BadInput, match="64-bit floats"):
-        processes[0]._ask(site_process._Contribute(1, b"odd", []), site_process._Update)
+        processes[0]._ask(site_process._Contribute(1, 1, b"odd", []), site_process._Contributed)
     with pytest.raises(KeyRefused, match="not of the hospitals whose keys"):
         processes[0].join(StudyProtocol.for_dp_var("var-1", ("a", "b", "c")))
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER
 from twinward.features.monitored_stays import SIGNALS, BadStay, decode_stay, encode_stay
-from twinward.federation.aggregation.secure_aggregation import RoundSecret, open_sum
+from twinward.federation.aggregation.secure_aggregation import RoundSecret, open_sum, round_transcript
 from twinward.federation.privacy.dp_sum import UNIT, clipped_integers, clipped_sum, decode, noise_variance, sensitivity
 
 ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -62,7 +62,8 @@ def test_secure_sum_is_the_plain_sum(values: np.ndarray) -> None:
     study = hashlib.sha256(b"p").digest()
     opened = {name: RoundSecret(IDENTITIES[name], ROSTER, study, 1) for name in HOSPITALS}
     keys = [secret.signed_key for secret in opened.values()]
-    masked = {name: opened[name].mask(row, keys, b"") for name, row in zip(HOSPITALS, values, strict=True)}
+    told = round_transcript(study, 1, 1, keys, b"")
+    masked = {name: opened[name].mask(row, keys, told, least=3) for name, row in zip(HOSPITALS, values, strict=True)}
     assert np.array_equal(open_sum(masked, HOSPITALS), values.sum(0))
 
 
