@@ -126,7 +126,7 @@ def visit(chromium: Browser, url: str) -> Iterator[Visit]:
 @pytest.fixture
 def officer(visit: Visit, house: House) -> Visit:
     """A new browser profile, signed in by cookie: the form brakes whoever comes as often as tests do."""
-    session_id = house.node.accounts.sign_in("officer", PASSWORD)
+    session_id = house.node.sign_ins.by_password("officer", PASSWORD)
     visit.context.add_cookies([{"name": SESSION_COOKIE, "value": session_id, "url": f"{visit.url}/console"}])
     visit.go("/console")
     return visit

@@ -1,4 +1,4 @@
-"""Accounts, consents, anchors, witnesses' memories and states, answered rounds: the same on SQLite and PostgreSQL."""
+"""Accounts, sign-ins, consents, anchors, witnesses' memories and states, answered rounds: on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from tests.postgres import Postgres
 from tests.unit.access.test_vouched_store import Keys, Log
 from tests.unit.ledger.stores.test_witness_memory import FakeLog
 from twinward.access.account_store import AccountRecord, AccountStore
+from twinward.access.accounts import NobodysKeys
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
-from twinward.access.tables import ACCOUNTS, CONSENTS
+from twinward.access.errors import SignInRefused
+from twinward.access.sign_in_store import MOST_OF_KIND, Kind, SignInStore
+from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict, StoreAltered, Unavailable
 from twinward.core.vocabulary import Role, TwinId
@@ -210,8 +213,85 @@ def test_a_round_is_answered_once_by_whatever_process(opened: Open) -> None:
     assert newest.masked == b"masked %d" % done.index(True)
 
 
+def test_a_sign_in_is_one_truth_in_every_process(opened: Open) -> None:
+    clock = FixedClock()
+    one, other = (SignInStore(opened(SIGN_INS), NobodysKeys(), clock) for _ in range(2))
+    secret = one.put(Kind.SESSION, "lee", b"first", clock.now_ms() + 1000)
+    found = other.find(Kind.SESSION, secret)
+    assert found is not None
+    assert other.replace(found, b"second")
+    assert not one.replace(found, b"third")  # it is another one by now
+    kept = one.find(Kind.SESSION, secret)
+    assert kept is not None
+    assert (kept.value, [each.name for each in one.of(Kind.SESSION, "lee")]) == (b"second", [kept.name])
+    assert one.of(Kind.SESSION, "olga") == []
+    rotated = other.put(Kind.SESSION, "lee", b"new", clock.now_ms() + 1000, instead_of=kept)
+    with pytest.raises(SignInRefused):
+        one.put(Kind.SESSION, "lee", b"another", clock.now_ms() + 1000, instead_of=kept)
+    assert one.find(Kind.SESSION, secret) is None
+    assert [each.value for each in one.of(Kind.SESSION, "lee")] == [b"new"]
+    clock.advance(1000)
+    assert other.find(Kind.SESSION, rotated) is None
+    assert other.take(Kind.SESSION, rotated) is None
+    assert one.of(Kind.SESSION, "lee") == []
+
+
+def test_what_is_good_once_is_taken_once_by_whatever_process(opened: Open) -> None:
+    clock = FixedClock()
+    stores = [SignInStore(opened(SIGN_INS), NobodysKeys(), clock) for _ in range(4)]
+    secret = stores[0].put(Kind.SESSION, "lee", b"once", clock.now_ms() + 1000)
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda store: store.take(Kind.SESSION, secret), stores))
+        used = list(pool.map(lambda store: store.use_once(b"jti 7", clock.now_ms() + 1000), stores))
+    assert sum(one is not None for one in taken) == 1
+    assert sorted(used) == [False, False, False, True]
+    clock.advance(1000)
+    assert stores[1].use_once(b"jti 7", clock.now_ms() + 1000)
+
+
+def test_an_account_has_so_many_sign_ins_and_the_first_to_end_gives_way(opened: Open) -> None:
+    clock = FixedClock()
+    store = SignInStore(opened(SIGN_INS), NobodysKeys(), clock)
+    other = store.put(Kind.SESSION, "olga", b"", clock.now_ms() + 1)
+    secrets = [store.put(Kind.SESSION, "lee", b"", clock.now_ms() + 10 + number) for number in range(MOST_OF_KIND + 2)]
+    assert [store.find(Kind.SESSION, one) is None for one in secrets] == [True] * 2 + [False] * MOST_OF_KIND
+    assert store.find(Kind.SESSION, other) is not None
+    clock.advance(10_000)
+    store.put(Kind.SESSION, "lee", b"", clock.now_ms() + 10)
+    with opened(SIGN_INS).reading() as db:
+        assert db.execute(text("SELECT count(*) FROM sign_in")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("in_file", "on_server"),
+    [
+        ("UPDATE sign_in SET expires_at_ms = expires_at_ms + 1000000", ""),
+        ("UPDATE sign_in SET owner = x'00'", "UPDATE sign_in SET owner = '\\x00'"),
+        ("UPDATE sign_in SET sealed = x'00'", "UPDATE sign_in SET sealed = '\\x00'"),
+        (
+            "UPDATE sign_in SET sealed = (SELECT sealed FROM sign_in WHERE expires_at_ms = 1893456009000)",
+            "",
+        ),
+    ],
+    ids=["longer", "another's", "made up", "another row's"],
+)
+def test_whoever_writes_to_the_store_signs_in_as_nobody(opened: Open, in_file: str, on_server: str) -> None:
+    clock = FixedClock(1_893_456_000_000)
+    store = SignInStore(opened(SIGN_INS), NobodysKeys(), clock)
+    olga = store.put(Kind.SESSION, "olga", b"olga", clock.now_ms() + 5000)
+    store.put(Kind.SESSION, "lee", b"lee", clock.now_ms() + 9000)
+    run(opened, SIGN_INS, in_file, on_server)
+    with pytest.raises(StoreAltered):
+        store.find(Kind.SESSION, olga)
+
+
+def sign_ins(place: Database) -> SignInStore:
+    return SignInStore(place, NobodysKeys(), FixedClock())
+
+
 CLOSED: dict[str, tuple[Schema, Callable[[Database], object], type[Exception]]] = {
     "accounts": (ACCOUNTS, lambda place: AccountStore(place, Keys(), None).all(), Unavailable),
+    "sign-ins": (SIGN_INS, lambda place: sign_ins(place).find(Kind.SESSION, ""), Unavailable),
     "consents": (CONSENTS, lambda place: ConsentStore(place, Keys(), FixedClock()).current(ANN), Unavailable),
     "answers": (ANSWERS, lambda place: AnsweredRounds(place).newest(b""), Unavailable),
     "anchors": (ANCHORS, lambda place: AnchorJournal(place).notes(), LogUnavailable),

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("page", "says"),
     [
         ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
+        ("sign-in.md", ("ward-7", "olga (officer) may be used")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],
 )

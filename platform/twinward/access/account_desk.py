@@ -15,6 +15,8 @@ from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest
+from twinward.access.sessions import Session
+from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role
@@ -27,9 +29,10 @@ class AccountDesk:
     account, and ``Unavailable`` where the change could not be logged: then nothing was changed.
     """
 
-    def __init__(self, accounts: Accounts, access: AccessControl) -> None:
+    def __init__(self, accounts: Accounts, access: AccessControl, sign_ins: Callable[[], SignIns]) -> None:
         self.accounts = accounts
         self._access = access
+        self._sign_ins = sign_ins
 
     def all(self, by: AccessContext) -> list[AccountRecord]:
         """Every account. Looking is an event of its own."""
@@ -55,6 +58,16 @@ class AccountDesk:
     def end_sessions(self, account: str, by: AccessContext) -> AccountRecord:
         """End every session, stream and export; its password and tokens stay good."""
         return self._change(account, lambda one: one.ended(), "sessions ended", by)
+
+    def sessions(self, account: str, by: AccessContext) -> list[Session]:
+        """An account's sessions, the newest first. Looking is an event of its own."""
+        self._look(by, (("account", account[:64]), ("list", "sessions")))
+        return self._sign_ins().sessions(account)
+
+    def sign_out(self, account: str, session: str, by: AccessContext) -> None:
+        """End one session, by what it is called in the list. Raises ``NotFound``."""
+        self.require_leave(account, by)
+        self._sign_ins().end_session(account, session, by)
 
     def new_token(self, account: str, by: AccessContext, *, expires_in_days: int | None = None) -> tuple[int, str]:
         """Another bearer token beside those there are: its number, and itself, shown this once."""
@@ -171,5 +184,17 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
             }
             for one in record.tokens
         ],
-        "sessions_here": accounts.sessions_of(record.id),
+    }
+
+
+def session_json(session: Session) -> dict[str, Any]:
+    """One session for those who manage accounts. Its id is not kept, so it is not here."""
+    return {
+        "session": session.name,
+        "begun": iso(session.begun_ms),
+        "used": iso(session.used_ms),
+        "ends": iso(session.expires_at_ms),
+        "by": session.by,
+        "from": session.origin,
+        "must_change": session.must_change,
     }

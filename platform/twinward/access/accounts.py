@@ -22,7 +22,6 @@ from twinward.access.account_events import AT_THE_MACHINE, AccountEvents, Via
 from twinward.access.account_store import DAY_MS, AccountRecord, AccountStore, Check, TokenRecord, digest_of
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.access.sessions import Session, Sessions
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
@@ -84,7 +83,6 @@ class Accounts:
     ) -> None:
         self._clock = clock
         self._rules = rules or PasswordRules()
-        self._sessions = Sessions(clock)
         self._noted: set[tuple[str, int, int]] = set()
         self._decoy = passwords.decoy()
         self._store = AccountStore(place, keys or NobodysKeys(), heads, adopts=adopts)
@@ -95,20 +93,12 @@ class Accounts:
 
     # ---- Signing in ------------------------------------------------------------------------------------------------
 
-    def sign_in(
-        self, account_id: str, password: str, *, via: Via = (), roles: Collection[Role] = frozenset(Role)
-    ) -> str:
-        """Check a password; return a session id for a cookie, once the sign-in is in the log.
-
-        Args:
-            account_id, password: as they were typed.
-            via: facts for the event: by what way, from which address.
-            roles: who may sign in here.
+    def by_password(self, account_id: str, password: str, *, via: Via = (), roles: Collection[Role]) -> AccountRecord:
+        """Whose password this is. Nobody is signed in by it yet, and what succeeds is not logged yet.
 
         Raises:
             SignInRefused: a wrong name or password, or a disabled account; without saying which.
             WrongRole: right, but not one of the roles.
-            Unavailable: the log cannot be written, so nobody signs in.
         """
         record = self._store.find(account_id)
         right = passwords.matches(password, record.password if record is not None and record.password else self._decoy)
@@ -119,25 +109,7 @@ class Accounts:
         if record.role not in roles:
             self.events.refused(record, "another role's account", via)
             raise WrongRole
-        self.events.signed_in(record.principal(), via)
-        self._note_use(record.id, 0)
-        return self._begin(record)
-
-    def session(self, session_id: str) -> Session:
-        """The session a cookie names. Raises ``SignInRefused`` if it is unknown, expired or was ended."""
-        session = self._sessions.find(session_id)
-        try:
-            self.require_standing(session.principal)
-        except SignInRefused:
-            self._sessions.end(session_id)
-            raise
-        return session
-
-    def sign_out(self, session_id: str, *, via: Via = ()) -> None:
-        """End a session."""
-        session = self._sessions.end(session_id)
-        if session is not None:
-            self.events.signed_out(session.principal, via)
+        return record
 
     def by_token(self, token: str) -> Principal:
         """The principal a bearer token belongs to.
@@ -158,7 +130,7 @@ class Accounts:
         fault = "of a disabled account" if record.disabled else found.fault(self._clock.now_ms())
         if fault:
             raise TokenRefused(record.id, found.number, fault)
-        self._note_use(record.id, found.number)
+        self.note_use(record.id, found.number)
         return record.principal(found.number)
 
     def braked(self, account_id: str, *, via: Via = ()) -> None:
@@ -224,13 +196,18 @@ class Accounts:
         """When each token (0: the password) was last used: its day, counted from the epoch. Never finer."""
         return self._store.used()
 
-    def sessions_of(self, account_id: str) -> int:
-        """How many sessions of an account this process keeps."""
-        return self._sessions.number_of(account_id)
-
     def password_expires_at_ms(self, record: AccountRecord) -> int | None:
         """When an account's password has to be changed; None for never."""
         return record.password_expires_at_ms(self._rules.days)
+
+    def must_change_password(self, record: AccountRecord) -> bool:
+        """Whether another password has to be chosen before anything else."""
+        expires_at_ms = self.password_expires_at_ms(record)
+        return record.must_change or (expires_at_ms is not None and self._clock.now_ms() >= expires_at_ms)
+
+    def find(self, account_id: str) -> AccountRecord | None:
+        """An account as it is kept; None where there is none."""
+        return self._store.find(account_id)
 
     def now_ms(self) -> int:
         """The node's time."""
@@ -294,22 +271,28 @@ class Accounts:
         )
         return f"{TOKEN_PREFIX}_{account_id}_{secret}", kept
 
-    def change_password(self, session: Session, present: str, new: str, *, via: Via = ()) -> str:
-        """Let somebody change their own password; every session ends, and the new one's id is returned.
+    def change_password(self, principal: Principal, present: str, new: str, *, via: Via = ()) -> AccountRecord:
+        """Let somebody change their own password; every session ends.
 
         Raises:
             SignInRefused: the present password is not right.
             BadInput: the new one is the same, or weak.
         """
-        record = self.record(session.principal.id)
+        record = self.record(principal.id)
         if not record.password or not passwords.matches(present, record.password):
             self.events.refused(record, "wrong present password while changing it", via)
             raise SignInRefused
         if passwords.normalised(present) == passwords.normalised(new):
             raise BadInput("this is the password there is already", hint="choose another one")
         kept = self.with_password(record.id, new)
-        said, by = "password changed", AccessContext(session.principal, Purpose.COMPLIANCE, detail=tuple(via))
-        return self._begin(self.change(record.id, lambda one: one.ended(**kept, must_change=False), said, by))
+        said, by = "password changed", AccessContext(principal, Purpose.COMPLIANCE, detail=tuple(via))
+        return self.change(record.id, lambda one: one.ended(**kept, must_change=False), said, by)
+
+    def note_use(self, account_id: str, token: int) -> None:
+        """Note that a token (0: the password) was used, to the day; decides nothing."""
+        use = (account_id, token, self._clock.now_ms() // DAY_MS)
+        if use not in self._noted and self._store.note_use(*use):
+            self._noted = {one for one in self._noted if one[2] == use[2]} | {use}
 
     def close(self) -> None:
         """Write down what is still to be said, and give back the file."""
@@ -317,12 +300,6 @@ class Accounts:
         self._store.close()
 
     # ---- Inside ----------------------------------------------------------------------------------------------------
-
-    def _begin(self, record: AccountRecord) -> str:
-        now_ms = self._clock.now_ms()
-        expiry = self.password_expires_at_ms(record)
-        must_change = record.must_change or (expiry is not None and now_ms >= expiry)
-        return self._sessions.begin(record.principal(), must_change=must_change)
 
     def _new(self, principal: Principal) -> AccountRecord:
         if principal.role is Role.NODE:
@@ -340,8 +317,3 @@ class Accounts:
 
     def _add(self, record: AccountRecord, said: str, by: AccessContext) -> None:
         self._store.add(record, lambda: self.events.changed(record, said, by))
-
-    def _note_use(self, account_id: str, token: int) -> None:
-        use = (account_id, token, self._clock.now_ms() // DAY_MS)
-        if use not in self._noted and self._store.note_use(*use):
-            self._noted = {one for one in self._noted if one[2] == use[2]} | {use}

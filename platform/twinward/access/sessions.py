@@ -1,70 +1,156 @@
-"""Browsers' sign-ins, kept in this process and nowhere else: a restart ends them."""
+"""Browsers' sign-ins: kept in a store, so that they outlast a restart and are one in every process.
+
+A session ends after ``lifetime_ms`` whatever is done with it, after ``idle_ms`` in which nothing is, when it is signed
+out, and with its account's generation. Of its id a browser's cookie has the only copy.
+"""
 
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import dataclass
+from typing import Final
 
-from twinward.access.account_store import digest_of
+import msgspec
+
 from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
+from twinward.access.sign_in_store import Kept, Kind, SignInStore
 from twinward.core.clock import Clock
 
-SESSION_LIFETIME_MS = 8 * 3600 * 1000
-MOST_SESSIONS = 10_000
+SESSION_LIFETIME_MS: Final = 8 * 3600 * 1000
+SESSION_IDLE_MS: Final = 30 * 60 * 1000
+_NOTED_EVERY_MS: Final = 60_000
+"""How much of the idle time may pass before a use is noted: not every page is a write."""
+BY_PASSWORD: Final = "password"  # noqa: S105 - the word, not one
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a session: whose, by which generation of the account, how and from where it was begun.
+
+    Attributes:
+        csrf: the token that every form must carry back.
+        authenticated_ms: when its owner last proved who they are.
+        used_ms: when it was last used, to the minute.
+        by: by what they did.
+        origin: from where, in words for its owner.
+        must_change: nothing may be done with it but to choose a new password.
+    """
+
+    account: str
+    generation: int
+    csrf: str
+    begun_ms: int
+    authenticated_ms: int
+    used_ms: int
+    by: str
+    origin: str = ""
+    must_change: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser's sign-in: who, and the token that every form must carry back (CSRF).
-
-    ``must_change``: nothing may be done with it but to choose a new password.
-    """
+    """A browser's sign-in, as it stands now. ``name`` says in lists which it is."""
 
     principal: Principal
     csrf: str
     expires_at_ms: int
     must_change: bool
+    name: str
+    begun_ms: int
+    authenticated_ms: int
+    used_ms: int
+    by: str
+    origin: str
 
 
 class Sessions:
-    """Sessions by the digest of the id that a cookie carries: an id is kept nowhere."""
+    """The sessions in a store. ``lifetime_ms``: of those that are begun from now on; ``idle_ms``: of all."""
 
-    def __init__(self, clock: Clock, *, most: int = MOST_SESSIONS) -> None:
+    def __init__(
+        self,
+        store: SignInStore,
+        clock: Clock,
+        *,
+        lifetime_ms: int = SESSION_LIFETIME_MS,
+        idle_ms: int = SESSION_IDLE_MS,
+    ) -> None:
+        self.lifetime_ms = lifetime_ms
+        self._store = store
         self._clock = clock
-        self._most = most
-        self._lock = threading.Lock()
-        self._sessions: dict[bytes, Session] = {}
+        self._idle_ms = idle_ms
+        self._noted_every_ms = min(_NOTED_EVERY_MS, idle_ms // 10)
 
-    def begin(self, principal: Principal, *, must_change: bool) -> str:
-        """A new session's id. The oldest one ends where there are too many."""
+    def begin(
+        self, account: str, generation: int, *, by: str = BY_PASSWORD, origin: str = "", must_change: bool = False
+    ) -> str:
+        """A new session's id. Of an account's sessions the oldest gives way where there are too many."""
         now_ms = self._clock.now_ms()
-        session_id = secrets.token_urlsafe(32)
-        session = Session(principal, secrets.token_urlsafe(16), now_ms + SESSION_LIFETIME_MS, must_change)
-        with self._lock:
-            self._sessions = {key: one for key, one in self._sessions.items() if now_ms < one.expires_at_ms}
-            while len(self._sessions) >= self._most:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[digest_of(session_id)] = session
-        return session_id
+        signed = Signed(
+            account=account,
+            generation=generation,
+            csrf=secrets.token_urlsafe(16),
+            begun_ms=now_ms,
+            authenticated_ms=now_ms,
+            used_ms=now_ms,
+            by=by,
+            origin=origin,
+            must_change=must_change,
+        )
+        return self._store.put(Kind.SESSION, account, msgspec.json.encode(signed), now_ms + self.lifetime_ms)
 
-    def find(self, session_id: str) -> Session:
-        """The session of an id. Raises ``SignInRefused`` if it is unknown or expired."""
-        session = self._sessions.get(digest_of(session_id))
-        if session is None:
+    def find(self, session_id: str) -> tuple[Kept, Signed]:
+        """What an id stands for; it is used now. Raises ``SignInRefused`` if it is unknown or has ended."""
+        kept = self._store.find(Kind.SESSION, session_id)
+        if kept is None:
             raise SignInRefused
-        if self._clock.now_ms() >= session.expires_at_ms:
-            self.end(session_id)
+        signed = _signed(kept)
+        now_ms = self._clock.now_ms()
+        if now_ms - signed.used_ms >= self._idle_ms:
+            self._store.delete([kept])
             raise SignInRefused
-        return session
+        if now_ms - signed.used_ms >= self._noted_every_ms:
+            self._store.replace(kept, msgspec.json.encode(msgspec.structs.replace(signed, used_ms=now_ms)))
+        return kept, signed
 
-    def end(self, session_id: str) -> Session | None:
+    def end(self, session_id: str) -> Signed | None:
         """End one; None where there was none."""
-        with self._lock:
-            return self._sessions.pop(digest_of(session_id), None)
+        kept = self._store.take(Kind.SESSION, session_id)
+        return None if kept is None else _signed(kept)
 
-    def number_of(self, account_id: str) -> int:
-        """How many an account has here."""
-        with self._lock:
-            return sum(one.principal.id == account_id for one in self._sessions.values())
+    def of(self, account: str, generation: int) -> list[tuple[Kept, Signed]]:
+        """An account's that are good, the newest first. Those of other generations are cleared away."""
+        every = [(kept, _signed(kept)) for kept in self._store.of(Kind.SESSION, account)]
+        good = [one for one in every if one[1].generation == generation and not self._is_idle(one[1])]
+        if len(good) < len(every):
+            self._store.delete(kept for kept, signed in every if (kept, signed) not in good)
+        return sorted(good, key=lambda one: -one[1].begun_ms)
+
+    def end_named(self, account: str, name: str) -> Signed | None:
+        """End one of an account's by what it is called in lists; None where there is none."""
+        for kept in self._store.of(Kind.SESSION, account):
+            if kept.name == name and self._store.delete([kept]):
+                return _signed(kept)
+        return None
+
+    def shown(self, kept: Kept, signed: Signed, principal: Principal) -> Session:
+        """One as it stands."""
+        return Session(
+            principal=principal,
+            csrf=signed.csrf,
+            expires_at_ms=kept.expires_at_ms,
+            must_change=signed.must_change,
+            name=kept.name,
+            begun_ms=signed.begun_ms,
+            authenticated_ms=signed.authenticated_ms,
+            used_ms=signed.used_ms,
+            by=signed.by,
+            origin=signed.origin,
+        )
+
+    def _is_idle(self, signed: Signed) -> bool:
+        return self._clock.now_ms() - signed.used_ms >= self._idle_ms
+
+
+def _signed(kept: Kept) -> Signed:
+    """What the node itself wrote there, so that it is whole."""
+    return msgspec.json.decode(kept.value, type=Signed)

@@ -1,4 +1,6 @@
-"""The tables of accounts and consents, each in a database (or in tables) of its own, and the chain beside its rows."""
+"""The tables of accounts and consents, each with the chain beside its rows, and of sign-ins: each store in a database
+(or in tables) of its own.
+"""
 
 from __future__ import annotations
 
@@ -93,6 +95,35 @@ class ConsentChange(ConsentsBase, table=True):
     mac: bytes = Field(sa_type=AsStored)
 
 
+class SignInsBase(SQLModel):
+    """Tables of sign-ins."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SignInRow(SignInsBase, table=True):
+    """A session, or a step that waits for the next one: see ``SignInStore``."""
+
+    __tablename__ = "sign_in"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    id: bytes = Field(sa_type=AsStored, primary_key=True)
+    kind: str
+    owner: bytes = Field(sa_type=AsStored, index=True)
+    expires_at_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class UsedOnceRow(SignInsBase, table=True):
+    """The digest of something that is good for one use and was used."""
+
+    __tablename__ = "used_once"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    id: bytes = Field(sa_type=AsStored, primary_key=True)
+    expires_at_ms: int = Field(sa_type=Long, index=True)
+
+
 def _unavailable(message: str, hint: str) -> Unavailable:
     return Unavailable(message, hint=hint)
 
@@ -116,6 +147,15 @@ CONSENTS: Final = Schema(
     models=lambda: ConsentsBase.metadata,
     in_files={str(ConsentChange.__tablename__): _CHAIN_IN_FILES},
     unnumbered=1,
+    unavailable=_unavailable,
+    malformed=BadInput,
+)
+SIGN_INS: Final = Schema(
+    name="sign_ins",
+    application_id=0x54575349,  # "TWSI"
+    version=1,
+    revisions=_MIGRATIONS / "sign_ins",
+    models=lambda: SignInsBase.metadata,
     unavailable=_unavailable,
     malformed=BadInput,
 )

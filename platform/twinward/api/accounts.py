@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinward.access.account_desk import AccountDesk, account_json
+from twinward.access.account_desk import AccountDesk, account_json, session_json
 from twinward.access.account_store import AccountRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
@@ -23,6 +23,7 @@ from twinward.core.vocabulary import Purpose
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$"
 AccountPath = Annotated[str, Path(pattern=_ID, description="An account's id.")]
+SessionPath = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="A session, as the list calls it.")]
 TokenPath = Annotated[int, Path(ge=1, le=1000, description="A token's number.")]
 
 
@@ -109,6 +110,15 @@ def _add_standing(router: APIRouter, known: _Accounts, doer: _DoerOf) -> None:
     @router.post("/{account}/enable", summary="Let an account be used again; for officers")
     def enable(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
         return shown(desk.enable(account, by))
+
+    @router.get("/{account}/sessions", summary="An account's sessions in browsers; for officers")
+    def sessions(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:
+        return {"account": account, "sessions": [session_json(one) for one in desk.sessions(account, by)]}
+
+    @router.delete("/{account}/sessions/{session}", status_code=204, summary="End one session; for officers")
+    def sign_out(account: AccountPath, session: SessionPath, by: AccessContext = Depends(doer)) -> Response:
+        desk.sign_out(account, session, by)
+        return Response(status_code=204)
 
     @router.post("/{account}/end-sessions", summary="End sessions, streams and exports of an account; for officers")
     def end_sessions(account: AccountPath, by: AccessContext = Depends(doer)) -> dict[str, Any]:

@@ -36,7 +36,10 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY c.relname ORDER BY c.relname
 """
-_ADDED = {"log_key_changes"}
+_ADDED = {
+    *("log_key_changes", "subscription", "subscriptions_schema_version"),
+    *("sign_in", "used_once", "sign_ins_schema_version"),
+}
 """Tables that came without another revision: a backup made before has none, and they stay empty."""
 _NEEDS = """
 SELECT child.relname, parent.relname FROM pg_constraint k

@@ -125,6 +125,50 @@ def end_sessions(
         _tell(node, node.account_desk.end_sessions(account, who), as_json=as_json)
 
 
+def sessions(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """In which browsers somebody is signed in to the console: since when, last used when, from where.
+
+    Exit codes: 0, 3 no such account, 6 policy says no.
+
+    Example: twinward account sessions olga
+    """
+    from twinward.access.account_desk import session_json
+
+    with _desk(home, by, as_json=as_json) as (node, who):
+        shown = [session_json(one) for one in node.account_desk.sessions(account, who)]
+        if as_json:
+            show_json({"account": account, "sessions": shown})
+            return
+        rows = table("session", "begun", "last used", "ends by", "by", "from")
+        for one in shown:
+            times = (one[when][:16].replace("T", " ") for when in ("begun", "used", "ends"))
+            rows.add_row(one["session"], *times, one["by"], one["from"])
+        show_table(rows)
+
+
+def sign_out(
+    account: AccountArgument,
+    session: Annotated[str, typer.Argument(help="Which, as `twinward account sessions` calls it.")],
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End one session, in a served node too. `twinward account end-sessions` ends all, and whatever runs by tokens.
+
+    Exit codes: 0, 3 no such account or session, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account sign-out olga 0b5c2c8f6f1de0a3 --as ben
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        node.account_desk.sign_out(account, session, who)
+        if as_json:
+            show_json({"account": account, "session": session})
+        else:
+            say(f"{account} is signed out of session {session}")
+
+
 def new_token(
     account: AccountArgument,
     expires: ExpiresOption = None,
@@ -235,9 +279,7 @@ def doer_at(node: Node, by: str | None = None) -> AccessContext:
 def _json(node: Node, record: AccountRecord) -> dict[str, Any]:
     from twinward.access.account_desk import account_json
 
-    shown = account_json(node.accounts, record)
-    del shown["sessions_here"]  # sessions are the served node's, not this command's
-    return shown
+    return account_json(node.accounts, record)
 
 
 def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -> None:

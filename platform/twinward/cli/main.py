@@ -56,12 +56,14 @@ NOUNS: Final = (
     ),
     Noun(
         "account",
-        "See accounts; disable them, revoke tokens, reset passwords.",
+        "See accounts and sessions; disable them, revoke tokens, reset passwords.",
         {
             "list": "account:list_accounts",
             "show": "account:show",
             "disable": "account:disable",
             "enable": "account:enable",
+            "sessions": "account:sessions",
+            "sign-out": "account:sign_out",
             "end-sessions": "account:end_sessions",
             "new-token": "account:new_token",
             "revoke-token": "account:revoke_token",

@@ -14,7 +14,6 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twinward.access.interfaces import AccessContext, Permit
-from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.access.sessions import Session
 from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
@@ -24,7 +23,6 @@ from twinward.console import charts, external_use, health
 from twinward.console.rows import shown
 from twinward.console.sessions import PATH, Sessions
 from twinward.console.sign_in_gate import SignInGate
-from twinward.core.clock import iso
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.visible_text import visible_value
 from twinward.core.vocabulary import Action, Purpose, TwinId
@@ -46,7 +44,7 @@ class Console:
     def __init__(self, node: Node, *, secure: bool) -> None:
         self.node = node
         gate = SignInGate(node.clock, node.identity.browser_key())
-        self.sessions = Sessions(node.accounts, gate, secure)
+        self.sessions = Sessions(node.sign_ins, gate, secure)
         self._visits: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._visits_lock = threading.Lock()
 
@@ -89,24 +87,6 @@ class Console:
         page = self.page(request, "sign_in.html", None, status=status, csrf=token, refused=refused, account=account)
         self.sessions.bind_form(request, page, token)
         return page
-
-    def account_page(self, request: Request, session: Session, *, refused: str = "", status: int = 200) -> Response:
-        """The officer's own account: another password, and signing out everywhere."""
-        accounts = self.node.accounts
-        record = accounts.record(session.principal.id)
-        expires_at_ms = accounts.password_expires_at_ms(record)
-        return self.page(
-            request,
-            "account.html",
-            session,
-            status=status,
-            refused=refused,
-            changed="changed" in request.query_params and not refused,
-            since=iso(record.password_at_ms)[:10],
-            expires=iso(expires_at_ms)[:10] if expires_at_ms is not None else "",
-            least=MIN_LENGTH,
-            most=MAX_LENGTH,
-        )
 
     def home(self, request: Request, session: Session) -> Response:
         """One traffic light, what it rests on, and two charts."""

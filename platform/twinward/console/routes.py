@@ -14,11 +14,13 @@ from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
+from twinward.console.account import add_account
+from twinward.console.accounts import add_accounts
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
-from twinward.console.sessions import PATH, require_csrf
-from twinward.core.errors import BadInput, NotFound, Refused
+from twinward.console.sessions import PATH, too_many
+from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import TwinId
 from twinward.node import Node
 from twinward.overview.log import consistency_json, inclusion_json
@@ -31,8 +33,8 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     console = Console(node, secure=secure or node.settings.secure_cookies)
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
     _add_sign_in(pages, console)
-    _add_account(pages, console)
-    _add_sign_out(pages, console)
+    add_account(pages, console)
+    add_accounts(pages, console)
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)
     add_emergencies(pages, console)
@@ -70,61 +72,10 @@ def _add_sign_in(router: APIRouter, console: Console) -> None:
             refused = "Account and password do not fit together."
             return console.sign_in_page(request, refused=refused, account=account, status=401)
         except TooManyAttempts as error:
-            return console.sign_in_page(request, refused=_too_many(error), account=account, status=429)
+            return console.sign_in_page(request, refused=too_many(error), account=account, status=429)
         except Refused as error:
             return console.sign_in_page(request, refused=said(error), account=account, status=403)
         return answer
-
-
-def _add_account(router: APIRouter, console: Console) -> None:
-    @router.get("/account")
-    def account_page(request: Request) -> Response:
-        return console.account_page(request, console.sessions.officer(request, changing=True))
-
-    @router.post("/account/password")
-    def change_password(
-        request: Request,
-        present: Annotated[str, Form(max_length=MAX_LENGTH)],
-        new: Annotated[str, Form(max_length=MAX_LENGTH)],
-        again: Annotated[str, Form(max_length=MAX_LENGTH)],
-        csrf: Annotated[str, Form(max_length=64)],
-    ) -> Response:
-        session = console.sessions.officer(request, changing=True)
-        require_csrf(session, csrf)
-        answer = RedirectResponse(f"{PATH}/account?changed=1", status_code=303)
-        try:
-            if new != again:
-                raise BadInput("the two new passwords are not the same")
-            console.sessions.change_password(request, answer, present, new)
-        except SignInRefused:
-            return console.account_page(request, session, refused="The present password is not right.", status=401)
-        except TooManyAttempts as error:
-            return console.account_page(request, session, refused=_too_many(error), status=429)
-        except BadInput as error:
-            return console.account_page(request, session, refused=said(error), status=400)
-        return answer
-
-
-def _add_sign_out(router: APIRouter, console: Console) -> None:
-    @router.post("/account/end-sessions")
-    def end_sessions(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
-        require_csrf(console.sessions.officer(request, changing=True), csrf)
-        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
-        console.sessions.end_everywhere(request, answer)
-        return answer
-
-    @router.post("/sign-out")
-    def sign_out(request: Request, csrf: Annotated[str, Form(max_length=64)]) -> Response:
-        require_csrf(console.sessions.officer(request, changing=True), csrf)
-        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
-        console.sessions.end(request, answer)
-        return answer
-
-
-def _too_many(error: TooManyAttempts) -> str:
-    if error.wait_s <= 60:
-        return "Too many attempts. Wait a minute, then try again."
-    return f"Too many attempts. Wait {-(-error.wait_s // 60)} minutes, or use a browser that signed in here before."
 
 
 def _add_log_pages(router: APIRouter, console: Console) -> None:

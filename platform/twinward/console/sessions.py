@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from twinward.access.accounts import Accounts
 from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
-from twinward.access.interfaces import AccessContext
-from twinward.access.sessions import SESSION_LIFETIME_MS, Session
+from twinward.access.sessions import Session
+from twinward.access.sign_ins import SignIns, own
 from twinward.api.http.caller import address_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
-from twinward.core.vocabulary import Purpose, Role
+from twinward.core.vocabulary import Role
 
 PATH = "/console"
 _HOST_ONLY = "__Host-"
@@ -29,6 +28,16 @@ SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
 _ROLES = frozenset({Role.OFFICER})
+_BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+"""In this order: Edge says Chrome too, and Chrome says Safari."""
+_SYSTEMS = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Cookies:
 class Sessions:
     """Who is signed in. ``secure``: cookies travel over TLS only, also where a request does not say that it came so."""
 
-    accounts: Accounts
+    sign_ins: SignIns
     gate: SignInGate
     secure: bool
 
@@ -88,7 +97,7 @@ class Sessions:
         session_id = self._cookies(request).get(SESSION_COOKIE)
         if not session_id:
             raise SignInRefused
-        session = self.accounts.session(session_id)
+        session = self.sign_ins.session(session_id)
         if session.principal.role is not Role.OFFICER:
             raise _for_officers()
         if session.must_change and not changing:
@@ -106,11 +115,17 @@ class Sessions:
         self._braked(request, account, csrf)
         attempt = self._admitted(request, account)
         try:
-            session_id = self.accounts.sign_in(account, password, via=_via(request), roles=_ROLES)
+            session_id = self.sign_ins.by_password(
+                account,
+                password,
+                via=via_of(request),
+                roles=_ROLES,
+                origin=_origin(request),
+                ends=self._cookies(request).get(SESSION_COOKIE),
+            )
         except WrongRole:
             raise _for_officers() from None
         attempt.succeeded()
-        self.accounts.sign_out(self._cookies(request).get(SESSION_COOKIE), via=_via(request))
         self._begin(request, response, account, session_id)
 
     def change_password(self, request: Request, response: Response, present: str, new: str) -> None:
@@ -122,20 +137,24 @@ class Sessions:
         """
         session = self.officer(request, changing=True)
         attempt = self._admitted(request, session.principal.id)
-        session_id = self.accounts.change_password(session, present, new, via=_via(request))
+        session_id = self.sign_ins.change_password(session, present, new, via=via_of(request), origin=_origin(request))
         attempt.succeeded()
         self._begin(request, response, session.principal.id, session_id)
 
     def end(self, request: Request, response: Response) -> None:
         """Sign out and drop the cookie."""
-        self.accounts.sign_out(self._cookies(request).get(SESSION_COOKIE), via=_via(request))
+        self.sign_ins.sign_out(self._cookies(request).get(SESSION_COOKIE), via=via_of(request))
         self._cookies(request).drop(response, SESSION_COOKIE)
+
+    def end_one(self, request: Request, name: str) -> None:
+        """End one of the officer's own sessions. Raises ``NotFound``."""
+        who = self.officer(request, changing=True).principal
+        self.sign_ins.end_session(who.id, name, own(who, via_of(request)))
 
     def end_everywhere(self, request: Request, response: Response) -> None:
         """End the officer's sessions in every browser, and whatever runs by her tokens."""
         who = self.officer(request, changing=True).principal
-        by = AccessContext(who, Purpose.COMPLIANCE, detail=_via(request))
-        self.accounts.change(who.id, lambda one: one.ended(), "sessions ended", by)
+        self.sign_ins.accounts.change(who.id, lambda one: one.ended(), "sessions ended", own(who, via_of(request)))
         self._cookies(request).drop(response, SESSION_COOKIE)
 
     def new_form(self) -> str:
@@ -151,7 +170,7 @@ class Sessions:
         try:
             self.gate.admit_address(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
         except TooManyAttempts:
-            self.accounts.braked(account, via=_via(request))
+            self.sign_ins.accounts.braked(account, via=via_of(request))
             raise
         expected = self._cookies(request).get(FORM_COOKIE)
         if not expected or not hmac.compare_digest(expected.encode(), csrf.encode()):
@@ -161,12 +180,12 @@ class Sessions:
         try:
             return self.gate.admit(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
         except TooManyAttempts:
-            self.accounts.braked(account, via=_via(request))
+            self.sign_ins.accounts.braked(account, via=via_of(request))
             raise
 
     def _begin(self, request: Request, response: Response, account: str, session_id: str) -> None:
         cookies = self._cookies(request)
-        cookies.set(response, SESSION_COOKIE, session_id, SESSION_LIFETIME_MS // 1000)
+        cookies.set(response, SESSION_COOKIE, session_id, self.sign_ins.lifetime_ms // 1000)
         cookies.set(response, BROWSER_COOKIE, self.gate.cookie(account), BROWSER_LIFETIME_MS // 1000)
 
     def _cookies(self, request: Request) -> Cookies:
@@ -177,8 +196,24 @@ def _for_officers() -> Refused:
     return Refused("the console is for data officers", hint="sign in with an officer's account")
 
 
-def _via(request: Request) -> tuple[tuple[str, str], ...]:
+def too_many(error: TooManyAttempts) -> str:
+    """The brake in the words of a page."""
+    if error.wait_s <= 60:
+        return "Too many attempts. Wait a minute, then try again."
+    return f"Too many attempts. Wait {-(-error.wait_s // 60)} minutes, or use a browser that signed in here before."
+
+
+def via_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """What the log says of where something was asked."""
     return (("via", "console"), ("address", address_of(request)))
+
+
+def _origin(request: Request) -> str:
+    """From where a session was begun, in words for its owner: the address, and the browser as far as it says."""
+    agent = request.headers.get("user-agent", "")
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "another program")
+    system = next((f" on {name}" for mark, name in _SYSTEMS if mark in agent), "")
+    return f"{browser}{system}, {address_of(request)}"
 
 
 def require_csrf(session: Session, token: str) -> None:

@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     log: StoreUri = ""
     """The access log, one database for each hospital."""
     state: Annotated[str, AfterValidator(_without_password), AfterValidator(_server)] = ""
-    """Accounts, consents, the anchor journal and what is known of witnesses: ``postgresql://…``, else in the home."""
+    """Accounts, sign-ins, consents, the anchor journal, subscriptions and what is known of witnesses:
+    ``postgresql://…``, else in the home."""
     passphrase_file: Path | None = None
     """A file with the passphrase of the local key service; without one a key file protects it."""
     chain: str = ""
@@ -201,6 +202,10 @@ class Settings(BaseSettings):
     On a machine with other users, any of their processes can speak as a proxy at 127.0.0.1."""
     password_days: Annotated[int, Field(ge=0, le=3650)] = 0
     """After how many days a password has to be changed; 0 for never, as NIST SP 800-63B-4 advises."""
+    session_s: Annotated[int, Field(ge=300, le=12 * 3600)] = 8 * 3600
+    """How long a sign-in to the console lasts at most, in seconds."""
+    session_idle_s: Annotated[int, Field(ge=60, le=12 * 3600)] = 30 * 60
+    """After how many seconds in which nothing was asked for it ends before that."""
     secure_cookies: bool = False
     """Session cookies are only ever sent over HTTPS. They are so in any case where ``public_url`` is https, where a
     trusted proxy says that a request came over HTTPS, and where the node listens beyond this machine."""

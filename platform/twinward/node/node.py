@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy import Policy
     from twinward.access.service import Access
+    from twinward.access.sign_ins import SignIns
     from twinward.audit.events.heads import StoreHeads
     from twinward.audit.models import Head
     from twinward.audit.proofs.trust import Trust
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 CONSENTS_FILE = "consents.db"
 ACCOUNTS_FILE = "accounts.db"
 SUBSCRIPTIONS_FILE = "subscriptions.db"
+SIGN_INS_FILE = "sign_ins.db"
 
 
 class Node(Parts):
@@ -263,7 +265,24 @@ class Node(Parts):
         """Changes accounts in an officer's name."""
         from twinward.access.account_desk import AccountDesk
 
-        return AccountDesk(self.accounts, self.access)
+        return AccountDesk(self.accounts, self.access, lambda: self.sign_ins)
+
+    @part
+    def sign_ins(self) -> SignIns:
+        """Who has signed in, in every process."""
+        from twinward.access.sessions import Sessions
+        from twinward.access.sign_in_store import SignInStore
+        from twinward.access.sign_ins import SignIns
+        from twinward.access.tables import SIGN_INS
+        from twinward_ledger.storage import open_database
+
+        settings = self.settings
+        store = SignInStore(open_database(settings.state_uri(SIGN_INS_FILE), SIGN_INS), self.keyring, self.clock)
+        self.keep(store)
+        sessions = Sessions(
+            store, self.clock, lifetime_ms=settings.session_s * 1000, idle_ms=settings.session_idle_s * 1000
+        )
+        return SignIns(self.accounts, sessions)
 
     @part
     def authority(self) -> PermitAuthority:

@@ -146,6 +146,15 @@ def test_ending_sessions_leaves_password_and_token_good(node: Served) -> None:
         assert web.get("/console").headers["location"] == "/console/sign-in"
         assert sign_in(web, "petra", PASSWORD).status_code == 303
         assert web.get("/console").status_code == 200
+        (listed,) = json.loads(node.typed("account", "sessions", "petra", "--json"))["sessions"]
+        assert listed["from"].endswith("127.0.0.1")
+        assert web.cookies["twinward_session"] not in json.dumps(listed)
+        node.typed("account", "sign-out", "petra", "0" * 16, "--as", "olga", code=3)
+        node.typed("account", "sign-out", "petra", listed["session"], "--as", "olga")
+        assert web.get("/console").headers["location"] == "/console/sign-in"
+        change = events(node, "account")[0]
+        assert (change["agent"], change["detail"]["change"]) == ("olga", f"session {listed['session']} signed out")
+        assert json.loads(node.typed("account", "sessions", "petra", "--json"))["sessions"] == []
 
 
 def test_a_password_that_was_reset_is_good_for_choosing_another(node: Served) -> None:

@@ -145,7 +145,7 @@ def test_an_older_file_brings_no_token_back(home: Home) -> None:
         for ask in (
             lambda: node.accounts.by_token(home.revoked),
             lambda: node.accounts.by_token(home.token),
-            lambda: node.accounts.sign_in("olga", PASSWORD),
+            lambda: node.sign_ins.by_password("olga", PASSWORD),
             lambda: node.accounts.named("olga"),
             lambda: node.accounts.add_system(Principal("mallory", Role.CLINICIAN)),
         ):
@@ -158,9 +158,9 @@ def test_an_older_file_brings_no_token_back(home: Home) -> None:
 
 def test_an_older_file_under_a_running_node_is_noticed(home: Home, node: Node) -> None:
     assert node.accounts.by_token(home.token)
-    session = node.accounts.sign_in("olga", PASSWORD)
+    session = node.sign_ins.by_password("olga", PASSWORD)
     home.put_back()
-    for ask in (lambda: node.accounts.by_token(home.revoked), lambda: node.accounts.session(session)):
+    for ask in (lambda: node.accounts.by_token(home.revoked), lambda: node.sign_ins.session(session)):
         with pytest.raises(StoreAltered):
             ask()
 
@@ -238,7 +238,7 @@ def test_a_home_of_an_earlier_release_is_taken_over_once_and_says_so(tmp_path: P
     settings.write_text("".join(line for line in lines if not line.startswith("log_key")))  # an earlier one's did not
     with open_node(path) as node:
         assert node.accounts.by_token(older.token).name == "Dr. Lee"
-        assert node.accounts.session(node.accounts.sign_in("olga", PASSWORD)).principal.name == "Olga Officer"
+        assert node.sign_ins.session(node.sign_ins.by_password("olga", PASSWORD)).principal.name == "Olga Officer"
         assert node.accounts.visit("olga", 4) == (3, 5)
         assert len([one for one in told(node) if "dr-lee (clinician), olga (officer)" in one]) == 1
     with open_node(path) as node:

@@ -92,6 +92,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/api/1/accounts/{account}/enable"): {"officer"},
     ("POST", "/api/1/accounts/{account}/end-sessions"): {"officer"},
     ("POST", "/api/1/accounts/{account}/expire-password"): {"officer"},
+    ("GET", "/api/1/accounts/{account}/sessions"): {"officer"},
+    ("DELETE", "/api/1/accounts/{account}/sessions/{session}"): {"officer"},
     ("POST", "/api/1/accounts/{account}/tokens"): {"officer"},
     ("DELETE", "/api/1/accounts/{account}/tokens/{number}"): {"officer"},
     ("PUT", "/api/1/accounts/{account}/password"): {"officer"},
@@ -116,7 +118,7 @@ def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
     values |= {"account": "nobody", "number": "1", "query_id": "ab" * 16}
     values |= {"version_id": "1", "job": "j", "file": "Patient.ndjson", "feature": "bmi", "path": "value"}
-    filled_path = path.format(**values, emergency="0" * 16)
+    filled_path = path.format(**values, emergency="0" * 16, session="0" * 16)
     return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
 
 
@@ -187,7 +189,7 @@ def test_no_route_answers_without_a_genuine_token(
 def test_the_consoles_cookie_opens_no_route_of_the_api(
     web: TestClient, api_house: House, routes: set[tuple[str, str]]
 ) -> None:
-    session = api_house.node.accounts.sign_in("officer", "correct horse battery")
+    session = api_house.node.sign_ins.by_password("officer", "correct horse battery")
     for method, path in routes - PUBLIC:
         headers = body(method, path).get("headers", {}) | {"cookie": f"twinward_session={session}"}
         more = {name: value for name, value in body(method, path).items() if name != "headers"}
@@ -360,6 +362,7 @@ def test_no_junk_makes_a_server_error(
             "feature",
             "path",
             "emergency",
+            "session",
         ),
         keep,
     )

@@ -87,6 +87,7 @@ READING = {
 
 UNCHANGING = {
     "account list",
+    "account sessions",
     "account show",
     "access check",
     "audit check-proof",
@@ -135,6 +136,7 @@ ELSEWHERE = {
     "account new-token": _ACCOUNTS,
     "account reset-password": _ACCOUNTS,
     "account revoke-token": _ACCOUNTS,
+    "account sign-out": _ACCOUNTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "node tables": "tests/integration/postgres/test_postgres.py",
     "witness add-log": "tests/integration/witnesses/test_commands.py",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, House, build
@@ -17,7 +18,8 @@ from twinward.console import mount
 from twinward.console.pages import CHART_EVENTS
 from twinward.core.clock import FixedClock
 
-PAGES = ("/console", "/console/accesses", "/console/emergencies", "/console/verify", "/console/outside")
+NAVIGATION = ("/console", "/console/accesses", "/console/emergencies", "/console/verify", "/console/outside")
+PAGES = (*NAVIGATION, "/console/accounts", "/console/accounts/nurse")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")
 
 
@@ -69,7 +71,7 @@ def test_every_page_is_one_access_by_the_officer(web: TestClient, console_house:
 def test_every_page_of_the_navigation_is_one_of_these(web: TestClient) -> None:
     sign_in(web)
     navigation = web.get("/console").text.partition("<nav")[2].partition("</nav>")[0]
-    assert re.findall(r'href="([^"]+)"', navigation) == list(PAGES)
+    assert re.findall(r'href="([^"]+)"', navigation) == list(NAVIGATION)
 
 
 def test_cookies_are_for_this_console_alone(web: TestClient) -> None:
@@ -125,7 +127,7 @@ def test_a_session_planted_before_sign_in_is_not_the_session_after_it(web: TestC
     assert "planted" not in sessions[-1:]
     assert web.get("/console").status_code in (200, 303)
     with pytest.raises(Exception, match="refused"):
-        console_house.node.accounts.session("planted")
+        console_house.node.sign_ins.session("planted")
 
 
 def test_signing_in_again_ends_the_session_before(web: TestClient) -> None:
@@ -142,6 +144,49 @@ def test_a_session_ends_after_its_lifetime(web: TestClient, clock: FixedClock) -
     assert web.get("/console").status_code == 200
     clock.advance(8 * 3600 * 1000)
     assert web.get("/console").status_code == 303
+
+
+def test_a_session_that_nobody_uses_ends_and_one_that_is_used_does_not(web: TestClient, clock: FixedClock) -> None:
+    sign_in(web)
+    for _ in range(3):
+        clock.advance(29 * 60_000)
+        assert web.get("/console/account").status_code == 200
+    clock.advance(30 * 60_000)
+    assert web.get("/console/account").status_code == 303
+
+
+def test_an_officer_sees_and_ends_her_own_sessions_and_other_accounts(
+    web: TestClient, console_app: FastAPI, console_house: House
+) -> None:
+    sign_in(web)
+    other = TestClient(
+        console_app, follow_redirects=False, headers={"user-agent": "Mozilla/5.0 (X11; Linux) Firefox/9"}
+    )
+    assert sign_in(other).status_code == 303
+    own = web.get("/console/account").text
+    (name,) = re.findall(r"/console/account/sessions/([0-9a-f]{16})", own)  # none for the one she looks from
+    assert "Firefox on Linux, testclient" in own
+    token = re.search(r'name="csrf" value="([^"]+)"', own)
+    assert token
+    form = {"csrf": token[1]}
+    assert web.post(f"/console/account/sessions/{name}", data={"csrf": "wrong"}).status_code == 403
+    assert other.get("/console").status_code == 200
+    assert web.post(f"/console/account/sessions/{name}", data=form).status_code == 303
+    assert other.get("/console").headers["location"] == "/console/sign-in"
+    assert web.post(f"/console/account/sessions/{name}", data=form).status_code == 404
+    assert web.get("/console").status_code == 200
+
+    session = console_house.node.sign_ins.by_password("nurse", NIGHT_PASSWORD)
+    name = console_house.node.sign_ins.session(session).name
+    assert name in web.get("/console/accounts/nurse").text
+    assert web.post(f"/console/accounts/nurse/sessions/{name}", data={"csrf": "wrong"}).status_code == 403
+    assert web.post(f"/console/accounts/officer/sessions/{name}", data=form).status_code == 404
+    assert web.post(f"/console/accounts/nurse/sessions/{name}", data=form).status_code == 303
+    assert console_house.node.sign_ins.sessions("nurse") == []
+    for change, shown in (("disable", "disabled"), ("enable", "in use"), ("end-sessions", "in use")):
+        assert web.post("/console/accounts/nurse", data=form | {"change": change}).status_code == 303
+        assert f">{shown}<" in web.get("/console/accounts/nurse").text
+    assert web.post("/console/accounts/nurse", data=form | {"change": "promote"}).status_code == 400
 
 
 def test_signing_out_wants_the_sessions_own_token(web: TestClient) -> None:

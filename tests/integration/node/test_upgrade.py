@@ -114,7 +114,7 @@ def test_the_upgraded_home_verifies_and_works_on(home: OldHome) -> None:
 def require_held(node: Node, told: dict[str, Any]) -> None:
     """Accounts, consents and anchors as they were."""
     assert [one.id for one in node.accounts.records()] == told["accounts"]
-    assert node.accounts.session(node.accounts.sign_in("olga", told["password"])).principal.role is Role.OFFICER
+    assert node.sign_ins.session(node.sign_ins.by_password("olga", told["password"])).principal.role is Role.OFFICER
     assert node.accounts.by_token(told["tokens"]["dr-kim"]).id == "dr-kim"
     with pytest.raises(SignInRefused):
         node.accounts.by_token(told["tokens"]["dr-kim"].replace("dr-kim", "dr-lee"))

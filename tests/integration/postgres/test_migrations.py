@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
 from tests.postgres import Postgres
-from twinward.access.tables import ACCOUNTS, CONSENTS
+from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
 from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
@@ -29,7 +29,18 @@ from twinward_ledger.storage.sqlite import SqliteFile
 from twinward_ledger.stores import open_store
 from twinward_ledger.stores.tables import ANCHORS, LOG_FILE, MAP_FILE, WITNESS_MEMORY, WITNESS_STATE
 
-ON_BOTH = (RECORDS, KEYRING, ACCOUNTS, CONSENTS, ANSWERS, ANCHORS, WITNESS_MEMORY, WITNESS_STATE, SUBSCRIPTIONS)
+ON_BOTH = (
+    RECORDS,
+    KEYRING,
+    ACCOUNTS,
+    CONSENTS,
+    ANSWERS,
+    ANCHORS,
+    WITNESS_MEMORY,
+    WITNESS_STATE,
+    SUBSCRIPTIONS,
+    SIGN_INS,
+)
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
 """On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""
 KEPT_FOR_GOOD = (WITNESS_STATE, LOG_FILE)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.sign_ins import sign_ins_of
 from twinward.access.account_events import AT_THE_MACHINE, MOST_REFUSALS, UNKNOWN, WINDOW_MS
 from twinward.access.accounts import Accounts, PasswordRules
 from twinward.access.errors import SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessRequest, Principal
 from twinward.access.permits import PermitAuthority
+from twinward.access.sign_ins import SignIns
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Unavailable
@@ -56,11 +58,16 @@ def accounts(tmp_path: Path, trail: Trail, clock: FixedClock) -> Accounts:
     return made
 
 
-def test_each_step_of_a_session_is_an_event(accounts: Accounts, trail: Trail) -> None:
+@pytest.fixture
+def sign_ins(accounts: Accounts, tmp_path: Path, clock: FixedClock) -> SignIns:
+    return sign_ins_of(accounts, tmp_path, clock)
+
+
+def test_each_step_of_a_session_is_an_event(sign_ins: SignIns, accounts: Accounts, trail: Trail) -> None:
     via = (("via", "console"), ("address", "192.0.2.1"))
-    session = accounts.sign_in("olga", PASSWORD, via=via)
-    accounts.sign_out(session, via=via)
-    accounts.sign_out(session, via=via)  # it is over already
+    session = sign_ins.by_password("olga", PASSWORD, via=via)
+    sign_ins.sign_out(session, via=via)
+    sign_ins.sign_out(session, via=via)  # it is over already
     told = [(one.action, one.agent, one.decision) for one in trail.events]
     assert told == [
         (Action.ACCOUNT, "node", "permit"),
@@ -70,21 +77,23 @@ def test_each_step_of_a_session_is_an_event(accounts: Accounts, trail: Trail) ->
     assert trail.events[1].detail == via
 
 
-def test_a_log_that_is_down_lets_nobody_sign_in_and_changes_nothing(accounts: Accounts, trail: Trail) -> None:
-    session = accounts.sign_in("olga", PASSWORD)
+def test_a_log_that_is_down_lets_nobody_sign_in_and_changes_nothing(
+    sign_ins: SignIns, accounts: Accounts, trail: Trail
+) -> None:
+    session = sign_ins.by_password("olga", PASSWORD)
     before = accounts.records()
     trail.down = True
     with pytest.raises(Unavailable):
-        accounts.sign_in("olga", PASSWORD)
+        sign_ins.by_password("olga", PASSWORD)
     with pytest.raises(Unavailable):
         accounts.add_system(Principal("acme", Role.VENDOR))
     with pytest.raises(Unavailable):
         accounts.change("olga", lambda one: one.ended(disabled=True), "disabled", AT_THE_MACHINE)
     assert accounts.records() == before
     with pytest.raises(SignInRefused):
-        accounts.sign_in("olga", "wrong")
-    assert accounts.session(session).principal == OFFICER  # who is in stays in: an emergency needs no log
-    accounts.sign_out(session)
+        sign_ins.by_password("olga", "wrong")
+    assert sign_ins.session(session).principal == OFFICER  # who is in stays in: an emergency needs no log
+    sign_ins.sign_out(session)
 
 
 def test_a_flood_of_failures_is_few_events_and_one_number(accounts: Accounts, trail: Trail, clock: FixedClock) -> None:
@@ -112,20 +121,22 @@ def test_refusals_that_the_log_did_not_take_are_counted_and_told_later(accounts:
     assert dict(trail.events[-1].detail) == {"refused": "3"}
 
 
-def test_nothing_that_was_typed_is_written_down(accounts: Accounts, trail: Trail) -> None:
+def test_nothing_that_was_typed_is_written_down(sign_ins: SignIns, accounts: Accounts, trail: Trail) -> None:
     for name, password in [("my secret in the wrong field", "x"), ("olga", "secret two"), ("", "secret three")]:
         with pytest.raises(SignInRefused):
-            accounts.sign_in(name, password)
+            sign_ins.by_password(name, password)
     accounts.braked("secret four")
     assert "secret" not in repr(trail.events)
     assert [one.agent for one in trail.of(Action.SIGN_IN)] == [UNKNOWN, "olga", UNKNOWN, UNKNOWN]
 
 
-def test_another_roles_password_makes_no_session_and_an_event(accounts: Accounts, trail: Trail) -> None:
+def test_another_roles_password_makes_no_session_and_an_event(
+    sign_ins: SignIns, accounts: Accounts, trail: Trail
+) -> None:
     accounts.add_person(Principal("nurse", Role.CLINICIAN), PASSWORD)
     with pytest.raises(WrongRole):
-        accounts.sign_in("nurse", PASSWORD, roles={Role.OFFICER})
-    assert accounts.sessions_of("nurse") == 0
+        sign_ins.by_password("nurse", PASSWORD, roles={Role.OFFICER})
+    assert sign_ins.sessions("nurse") == []
     assert (trail.events[-1].agent, trail.events[-1].decision) == ("nurse", "deny")
 
 
@@ -143,26 +154,28 @@ def test_a_token_expires_and_its_later_use_is_an_event(accounts: Accounts, trail
     assert str(refusal.value) == str(SignInRefused())
 
 
-def test_a_password_that_is_too_old_is_good_for_choosing_another(accounts: Accounts, clock: FixedClock) -> None:
-    assert not accounts.session(accounts.sign_in("olga", PASSWORD)).must_change
+def test_a_password_that_is_too_old_is_good_for_choosing_another(
+    sign_ins: SignIns, accounts: Accounts, clock: FixedClock
+) -> None:
+    assert not sign_ins.session(sign_ins.by_password("olga", PASSWORD)).must_change
     clock.advance(30 * DAY_MS)
-    session = accounts.session(accounts.sign_in("olga", PASSWORD))
+    session = sign_ins.session(sign_ins.by_password("olga", PASSWORD))
     assert session.must_change
-    fresh = accounts.change_password(session, PASSWORD, "seven lamps under snow")
-    assert not accounts.session(fresh).must_change
+    fresh = sign_ins.change_password(session, PASSWORD, "seven lamps under snow")
+    assert not sign_ins.session(fresh).must_change
     with pytest.raises(SignInEnded):
         accounts.require_standing(session.principal)
 
 
-def test_two_processes_have_one_truth(accounts: Accounts, tmp_path: Path, clock: FixedClock) -> None:
+def test_two_processes_have_one_truth(sign_ins: SignIns, accounts: Accounts, tmp_path: Path, clock: FixedClock) -> None:
     other = Accounts(tmp_path / "accounts.db", clock)
-    session = accounts.sign_in("olga", PASSWORD)
+    session = sign_ins.by_password("olga", PASSWORD)
     token = other.add_system(Principal("acme", Role.VENDOR))
     principal = accounts.by_token(token)
     other.change("olga", lambda one: one.ended(), "sessions ended", AT_THE_MACHINE)
     other.change("acme", lambda one: one.ended(disabled=True), "disabled", AT_THE_MACHINE)
     with pytest.raises(SignInRefused):
-        accounts.session(session)
+        sign_ins.session(session)
     with pytest.raises(SignInRefused):
         accounts.by_token(token)
     with pytest.raises(SignInEnded):
@@ -189,7 +202,8 @@ def test_accounts_of_an_earlier_release_are_taken_over(tmp_path: Path, clock: Fi
     file.close()
     for _ in range(2):  # the second time it is of today's form
         accounts = Accounts(tmp_path / "old.db", clock)
-        assert accounts.session(accounts.sign_in("olga", PASSWORD)).principal.name == "Olga Officer"
+        sign_ins = sign_ins_of(accounts, tmp_path, clock)
+        assert sign_ins.session(sign_ins.by_password("olga", PASSWORD)).principal.name == "Olga Officer"
         assert accounts.by_token("twk_acme_s3cret").role is Role.VENDOR
         assert accounts.visit("olga", 7)[0] == 7
         accounts.close()

@@ -1,0 +1,108 @@
+"""The console's page of one's own account: another password, where one is signed in, and signing out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.errors import SignInRefused, TooManyAttempts
+from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
+from twinward.access.sessions import Session
+from twinward.console.pages import Console, said
+from twinward.console.sessions import PATH, require_csrf, too_many
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
+
+PAGE = f"{PATH}/account"
+Csrf = Annotated[str, Form(max_length=64)]
+Password = Annotated[str, Form(max_length=MAX_LENGTH)]
+SessionName = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
+
+
+def add_account(router: APIRouter, console: Console) -> None:
+    """Add the page and its forms to the pages' router."""
+    sessions = console.sessions
+
+    @router.get("/account")
+    def account_page(request: Request) -> Response:
+        return _page(console, request, sessions.officer(request, changing=True))
+
+    @router.post("/account/password")
+    def change_password(request: Request, present: Password, new: Password, again: Password, csrf: Csrf) -> Response:
+        session = sessions.officer(request, changing=True)
+        require_csrf(session, csrf)
+        answer = RedirectResponse(f"{PAGE}?changed=1", status_code=303)
+        try:
+            if new != again:
+                raise BadInput("the two new passwords are not the same")
+            sessions.change_password(request, answer, present, new)
+        except SignInRefused:
+            return _page(console, request, session, refused="The present password is not right.", status=401)
+        except TooManyAttempts as error:
+            return _page(console, request, session, refused=too_many(error), status=429)
+        except BadInput as error:
+            return _page(console, request, session, refused=said(error), status=400)
+        return answer
+
+    _add_sign_out(router, console)
+
+
+def _add_sign_out(router: APIRouter, console: Console) -> None:
+    sessions = console.sessions
+
+    @router.post("/account/sessions/{name}")
+    def end_one(request: Request, name: SessionName, csrf: Csrf) -> Response:
+        require_csrf(sessions.officer(request, changing=True), csrf)
+        sessions.end_one(request, name)
+        return RedirectResponse(PAGE, status_code=303)
+
+    @router.post("/account/end-sessions")
+    def end_sessions(request: Request, csrf: Csrf) -> Response:
+        require_csrf(sessions.officer(request, changing=True), csrf)
+        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
+        sessions.end_everywhere(request, answer)
+        return answer
+
+    @router.post("/sign-out")
+    def sign_out(request: Request, csrf: Csrf) -> Response:
+        require_csrf(sessions.officer(request, changing=True), csrf)
+        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
+        sessions.end(request, answer)
+        return answer
+
+
+def _page(console: Console, request: Request, session: Session, *, refused: str = "", status: int = 200) -> Response:
+    accounts = console.node.accounts
+    record = accounts.record(session.principal.id)
+    expires_at_ms = accounts.password_expires_at_ms(record)
+    return console.page(
+        request,
+        "account.html",
+        session,
+        status=status,
+        refused=refused,
+        changed="changed" in request.query_params and not refused,
+        since=iso(record.password_at_ms)[:10],
+        expires=iso(expires_at_ms)[:10] if expires_at_ms is not None else "",
+        least=MIN_LENGTH,
+        most=MAX_LENGTH,
+        sessions=[session_row(one) for one in console.node.sign_ins.sessions(record.id)],
+    )
+
+
+def session_row(session: Session) -> dict[str, Any]:
+    """A session as a row of a table."""
+    return {
+        "name": session.name,
+        "origin": session.origin,
+        "begun": _minute(session.begun_ms),
+        "used": _minute(session.used_ms),
+        "ends": _minute(session.expires_at_ms),
+    }
+
+
+def _minute(at_ms: int) -> str:
+    return f"{iso(at_ms)[:16].replace('T', ' ')} UTC"

@@ -1,0 +1,80 @@
+"""The console's pages of all accounts: who may sign in, who is signed in where, and taking that away at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.account_desk import account_json
+from twinward.access.account_store import AccountRecord
+from twinward.access.interfaces import AccessContext
+from twinward.access.sessions import Session
+from twinward.console.account import Csrf, SessionName, session_row
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH, require_csrf, via_of
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Purpose
+
+PAGE = f"{PATH}/accounts"
+AccountId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$")]
+
+
+def add_accounts(router: APIRouter, console: Console) -> None:
+    """Add the pages and their forms to the pages' router."""
+    desk = console.node.account_desk
+
+    @router.get("/accounts")
+    def accounts(request: Request) -> Response:
+        session = console.sessions.officer(request)
+        records = desk.all(_by(request, session))
+        return console.page(request, "accounts.html", session, accounts=[_row(console, one) for one in records])
+
+    @router.get("/accounts/{account}")
+    def account(request: Request, account: AccountId) -> Response:
+        session = console.sessions.officer(request)
+        record = desk.one(account, _by(request, session))
+        rows = [session_row(one) for one in console.node.sign_ins.sessions(record.id)]
+        shown = _row(console, record)
+        return console.page(request, "one_account.html", session, account=shown, sessions=rows)
+
+    @router.post("/accounts/{account}")
+    def change(
+        request: Request, account: AccountId, change: Annotated[str, Form(max_length=16)], csrf: Csrf
+    ) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        verbs = {"disable": desk.disable, "enable": desk.enable, "end-sessions": desk.end_sessions}
+        if change not in verbs:
+            raise BadInput("an account is disabled, enabled or signed out here", hint="go back and choose one")
+        verbs[change](account, _by(request, session))
+        return RedirectResponse(f"{PAGE}/{account}", status_code=303)
+
+    @router.post("/accounts/{account}/sessions/{name}")
+    def sign_out(request: Request, account: AccountId, name: SessionName, csrf: Csrf) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        desk.sign_out(account, name, _by(request, session))
+        return RedirectResponse(f"{PAGE}/{account}", status_code=303)
+
+
+def _by(request: Request, session: Session) -> AccessContext:
+    return AccessContext(session.principal, Purpose.COMPLIANCE, detail=via_of(request))
+
+
+def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
+    shown = account_json(console.node.accounts, record)
+    good = sum(token["state"] == "good" for token in shown["tokens"])
+    used = [one["last_used"] for one in (*shown["tokens"], shown["password"] or {"last_used": None})]
+    return {
+        "id": record.id,
+        "name": record.name,
+        "role": record.role.value,
+        "unit": record.unit,
+        "disabled": record.disabled,
+        "password": shown["password"],
+        "tokens": good,
+        "used": max((day for day in used if day), default="never"),
+    }

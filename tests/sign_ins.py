@@ -1,0 +1,24 @@
+"""Sign-ins beside a test's accounts, in a file of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twinward.access.accounts import Accounts, NobodysKeys
+from twinward.access.sessions import SESSION_IDLE_MS, SESSION_LIFETIME_MS, Sessions
+from twinward.access.sign_in_store import SignInStore
+from twinward.access.sign_ins import SignIns
+from twinward.core.clock import Clock
+
+
+def sign_ins_of(
+    accounts: Accounts,
+    folder: Path,
+    clock: Clock,
+    *,
+    lifetime_ms: int = SESSION_LIFETIME_MS,
+    idle_ms: int = SESSION_IDLE_MS,
+) -> SignIns:
+    """As another process opens them: each call has connections of its own."""
+    store = SignInStore(folder / "sign_ins.db", NobodysKeys(), clock)
+    return SignIns(accounts, Sessions(store, clock, lifetime_ms=lifetime_ms, idle_ms=idle_ms))
