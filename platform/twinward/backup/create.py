@@ -39,8 +39,8 @@ ELSEWHERE = "elsewhere"
 KEYS = "keys"
 _PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
 _SEALED = ".sealed"
-_OF_FOLDER = {EVIDENCE_FOLDER: (".split-view",), "models": (".model", ".card.json")}
-"""By a folder of the home, the files of it that are no secret and cannot be made again."""
+_OF_FOLDER = {EVIDENCE_FOLDER: (".split-view",), "models": (".model", ".card.json"), "approvals": (".json",)}
+"""By a folder of the home or of a hospital in it, the files of it that are no secret and cannot be made again."""
 _NONE: tuple[str, ...] = ()
 _DATABASE = ".db"
 _SQLITE = "sqlite:"
@@ -298,7 +298,9 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
             continue  # it was copied with the databases
         elif name.as_posix() in _OF_NO_WORTH or path.suffix == UNFINISHED:
             continue
-        elif path.name in _PLAIN or path.suffix == _SEALED or path.name.endswith(_OF_FOLDER.get(name.parts[0], _NONE)):
+        elif (
+            path.name in _PLAIN or path.suffix == _SEALED or path.name.endswith(_OF_FOLDER.get(name.parent.name, _NONE))
+        ):
             kept.append(path)
         else:
             left.add(name.as_posix())

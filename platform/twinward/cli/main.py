@@ -150,6 +150,10 @@ NOUNS: Final = (
         {
             "new": "study.protocol:new",
             "check": "study.protocol:check",
+            "keygen": "study.invitations:keygen",
+            "invite": "study.invitations:invite",
+            "approve": "study.invitations:approve",
+            "approvals": "study.invitations:approvals",
             "run": "study.run:run",
             "report": "study.models:report",
             "models": "study.models:models",

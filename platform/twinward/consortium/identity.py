@@ -20,6 +20,7 @@ BLS_SEED = b"twinward/witness-bls-key/1"
 BACKUP_SEED = b"twinward/backup-signing-key/1"
 KNOWN_BROWSER_SEED = b"twinward/known-browser-cookies/1"
 ANSWER_SEED = b"twinward/answer-signing-key/1"
+STUDY_SEED = b"twinward/study-signing-key/1"
 NODE_SECRETS_SEED = b"twinward/sealing-of-node-secrets/1"
 
 
@@ -52,6 +53,10 @@ class Identity:
     def answer_signer(self) -> AnswerSigner:
         """The key that signs what vendors are answered, and nothing else."""
         return AnswerSigner(self._seed(ANSWER_SEED))
+
+    def study_key(self) -> bytes:
+        """The secret Ed25519 key that signs what this hospital says in studies: round keys, invitations, approvals."""
+        return self._seed(STUDY_SEED)
 
     def sealing_key(self) -> bytes:
         """32 bytes under which the node's own secrets (cohort keys) are sealed in its home."""

@@ -135,6 +135,8 @@ class Action(StrEnum):
     SIGN_OUT = "sign-out"
     ACCOUNT = "account"
     """Looking at accounts, or changing who may sign in and how."""
+    STUDY = "study"
+    """A hospital's part in a study before it runs: its key, an invitation, an officer's approval or its withdrawal."""
 
 
 class Purpose(StrEnum):

@@ -2,17 +2,21 @@
 
 TwinwardError
 ├── BadInput
+│   ├── InvitationInvalid   no study key, invitation or approval, or one that was altered
 │   ├── StudyInvalid        a protocol that cannot be run as written; says which field and what would do
 │   └── ModelFileInvalid    bytes that are not a model file of ours
 ├── Conflict
 │   └── RoundRefused        a site was asked for a round it already answered, or one the protocol does not have
 ├── Refused
+│   ├── NotApproved         no officer of the hospital approved this protocol
+│   ├── NotAuthentic        a message that the study's coordinator, or the hospital asked, did not sign
 │   ├── BudgetExhausted     the hospitals' privacy budget does not pay for this study
 │   ├── NotPaid             a hospital finds no live reservation on the ledger for what it is asked
 │   ├── SumImplausible      a released sum that cannot come from patients and the protocol's noise
 │   ├── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
 │   └── ContributionRefused what a hospital sent is not what the protocol asked of it; says whose
 └── Unavailable
+    ├── SiteUnreachable     no daemon of a hospital answers where it should
     ├── StaysUnreadable     a hospital cannot read its stays; why is for its own log
     └── RoundAborted        a hospital dropped out; its share of noise and masks is missing, so nothing was opened
 """
@@ -20,6 +24,10 @@ TwinwardError
 from __future__ import annotations
 
 from twinward.core.errors import BadInput, Conflict, Refused, Unavailable
+
+
+class InvitationInvalid(BadInput):
+    """No study key, invitation or approval, or one that was altered; says which."""
 
 
 class StudyInvalid(BadInput):
@@ -38,6 +46,14 @@ class BudgetExhausted(Refused):
     """The hospitals' privacy budget does not pay for this study. Nothing was spent."""
 
 
+class NotApproved(Refused):
+    """No officer of this hospital approved this very protocol, so its site does not take part."""
+
+
+class NotAuthentic(Refused):
+    """A message that was not signed by whom it had to be: the study's coordinator, or the hospital that was asked."""
+
+
 class NotPaid(Refused):
     """A hospital finds no live reservation on the ledger that pays for what it is asked. Nothing was answered."""
 
@@ -52,6 +68,10 @@ class KeyRefused(Refused):
 
 class ContributionRefused(Refused):
     """What a hospital sent cannot have come of the protocol: of a broken length, or not what it committed itself to."""
+
+
+class SiteUnreachable(Unavailable):
+    """No daemon of a hospital answers where it should. It was asked nothing."""
 
 
 class StaysUnreadable(Unavailable):

@@ -17,6 +17,7 @@ A node's home holds, on the embedded defaults:
 ``subscriptions.db``    sealed FHIR subscriptions
 ``chain.db``            the embedded chain
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice
+``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are
 ``cohort.sealed``       the running epoch's similarity secrets, sealed
 ``releases.sealed``     what each vendor was ever told, sealed: no answer may tell fewer apart

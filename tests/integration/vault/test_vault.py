@@ -133,6 +133,7 @@ NEVER_OPEN = {
     Action.SHRED,
     Action.SIGN_IN,
     Action.SIGN_OUT,
+    Action.STUDY,
     Action.WRITE,
 }
 

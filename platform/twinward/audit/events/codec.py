@@ -38,6 +38,7 @@ _FHIR_ACTION = {
     Action.SHRED: "D",
     Action.CONSENT: "U",
     Action.ACCOUNT: "U",
+    Action.STUDY: "U",
 }  # everything else is E, execute
 _WRITER = msgspec.json.Encoder(order="sorted")
 _CATEGORY, _CONSENT = "category", "consent-version"

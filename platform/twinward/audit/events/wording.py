@@ -33,6 +33,7 @@ _DONE = {
     Action.SIGN_IN: "signed in",
     Action.SIGN_OUT: "signed out",
     Action.ACCOUNT: "looked at",  # or changed: see ``deed``
+    Action.STUDY: "dealt with",  # which way: see ``deed``
 }
 _TRIED = {
     Action.READ: "read",
@@ -51,6 +52,7 @@ _TRIED = {
     Action.SIGN_IN: "sign in",
     Action.SIGN_OUT: "sign out",
     Action.ACCOUNT: "look at or change",
+    Action.STUDY: "approve or invite to",
 }
 _PHASES = {
     "stop": "ended an emergency access",
@@ -61,6 +63,14 @@ _PHASES = {
     "allow": "allowed more patients in emergencies",
 }
 """Of the events of an emergency (``twinward.access.emergency``) those that are no access; its start is one."""
+
+_STUDY_STEPS = {
+    "key": "gave out the hospital's study key for",
+    "invite": "invited other hospitals to",
+    "approve": "approved",
+    "withdraw": "took back the approval of",
+}
+"""Of the events of a study before it runs (``twinward.node.study_approvals``)."""
 
 MANY_CATEGORIES = 5
 
@@ -82,6 +92,8 @@ def deed(event: AccessEvent) -> str:
         return _PHASES[phase]
     if event.action is Action.ACCOUNT and event.decision == "permit" and change_of(event):
         return "changed"
+    if event.action is Action.STUDY and event.decision == "permit":
+        return _STUDY_STEPS.get(dict(event.detail).get("step", ""), _DONE[Action.STUDY])
     return _DONE[event.action] if event.decision == "permit" else f"tried to {_TRIED[event.action]}"
 
 
@@ -110,6 +122,9 @@ def _object(event: AccessEvent) -> str:
     if event.action is Action.ACCOUNT:
         account, change = account_of(event), change_of(event)
         return f"{f'the account {account}' if account else 'accounts'}{f' ({change})' if change else ''}"
+    if event.action is Action.STUDY:
+        study = dict(event.detail).get("study", "")
+        return f"the study {study}" if study else "studies"
     if event.twin is None:
         return ""
     names = [category.value for category in event.categories]

@@ -1,0 +1,158 @@
+"""That a hospital takes part in one very protocol: an officer's approval, kept in the hospital's home.
+
+One file a protocol, ``approvals/<fingerprint>.json``: the invitation as it was approved, who approved it and when,
+signed by the hospital's own study key, which only its key service derives: a file that is laid there by somebody else
+approves nothing. A site reads it whenever it is asked something, so that a withdrawal holds at once, in every process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from twinward.core.errors import BadInput, Unavailable
+from twinward.core.private_files import sync_folder, write_private
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.errors import InvitationInvalid, NotApproved
+from twinward.federation.invitation import Invitation
+from twinward.federation.signed_json import MAX_BYTES, read_fields, signed_fields, verify_fields
+
+FOLDER: Final = "approvals"
+_DOMAIN: Final = b"twinward/federation/approval/v1\0"
+_KIND: Final = "twinward/study-approval/1"
+_MAX_FILE_BYTES: Final = 2 * MAX_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What was approved, by whom, when.
+
+    Attributes:
+        invitation: the protocol, the hospitals' keys, who coordinates.
+        officer: the account that approved.
+        at_ms: when.
+    """
+
+    invitation: Invitation
+    officer: str
+    at_ms: int
+
+
+class Approvals:
+    """A hospital's approvals.
+
+    Args:
+        home: the hospital's home.
+        identity: its study key, which signs and verifies them.
+    """
+
+    def __init__(self, home: Path, identity: HospitalIdentity) -> None:
+        self._folder = home / FOLDER
+        self._identity = identity
+        self._public_key = identity.public_key
+
+    def keep(self, invitation: bytes, officer: str, at_ms: int) -> Approval:
+        """Approve an invitation, durably.
+
+        Raises:
+            InvitationInvalid, StudyInvalid: it is none, was altered, or does not name this hospital's key.
+            Unavailable: the home cannot be written.
+        """
+        approval = Approval(self.own(Invitation.parse(invitation)), officer, at_ms)
+        fields = {
+            "kind": _KIND,
+            "hospital": self._identity.name,
+            "officer": officer,
+            "at_ms": at_ms,
+            "invitation": invitation.decode(),
+        }
+        try:
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            content = signed_fields(fields, self._identity, _DOMAIN)
+            write_private(self._path(approval.invitation.study.fingerprint()), content)
+        except OSError as error:
+            raise Unavailable(f"the approval cannot be kept: {error.strerror}") from None
+        return approval
+
+    def of(self, fingerprint: bytes) -> Approval:
+        """What was approved of the protocol of this fingerprint.
+
+        Raises:
+            NotApproved: nothing, or what lies there is not this hospital's.
+            Unavailable: it cannot be read.
+        """
+        found = self._read(self._path(fingerprint))
+        if found is None or found.invitation.study.fingerprint() != fingerprint:
+            raise NotApproved(
+                f"no officer of {self._identity.name} approved this protocol, so it takes no part",
+                hint="its officer approves it: `twinward study approve INVITATION --as OFFICER`",
+            )
+        return found
+
+    def withdraw(self, fingerprint: bytes) -> None:
+        """Take an approval back, durably. Raises as ``of``."""
+        self.of(fingerprint)
+        try:
+            self._path(fingerprint).unlink()
+            sync_folder(self._folder)
+        except OSError as error:
+            raise Unavailable(f"the approval cannot be taken back: {error.strerror}") from None
+
+    def all(self) -> list[Approval]:
+        """Every protocol that is approved, newest first."""
+        found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
+        return sorted((one for one in found if one is not None), key=lambda one: -one.at_ms)
+
+    def _path(self, fingerprint: bytes) -> Path:
+        return self._folder / f"{fingerprint.hex()}.json"
+
+    def _read(self, path: Path) -> Approval | None:
+        """One file; None where there is none, or none that this hospital signed."""
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"the approvals of {self._identity.name} cannot be read: {error.strerror}") from None
+        try:
+            fields = read_fields(raw, "an approval", most=_MAX_FILE_BYTES)
+            verify_fields(fields, self._public_key, _DOMAIN, "the approval")
+            return self._checked(fields)
+        except BadInput:
+            return None
+
+    def _checked(self, fields: dict[str, Any]) -> Approval | None:
+        if fields.get("kind") != _KIND or fields.get("hospital") != self._identity.name:
+            return None
+        invitation = self.own(Invitation.parse(str(fields["invitation"]).encode()))
+        return Approval(invitation, str(fields["officer"]), int(fields["at_ms"]))
+
+    def own(self, invitation: Invitation) -> Invitation:
+        """An invitation of this hospital under its own key. Raises ``InvitationInvalid``."""
+        name = self._identity.name
+        if name not in invitation.roster:
+            raise InvitationInvalid(f"this invitation is not to {name}: {', '.join(invitation.study.hospitals)}")
+        if invitation.roster[name] != self._public_key:
+            raise InvitationInvalid(
+                f"this invitation names another key for {name} than its own",
+                hint="send the coordinator what `twinward study keygen` writes here",
+            )
+        return invitation
+
+
+def approval_json(approval: Approval) -> dict[str, Any]:
+    """An approval for programs."""
+    invitation = approval.invitation
+    study = json.loads(invitation.study.canonical())
+    return {
+        "study": invitation.study.study_id,
+        "fingerprint": invitation.study.fingerprint().hex(),
+        "coordinator": invitation.coordinator,
+        "researcher": invitation.researcher,
+        "officer": approval.officer,
+        "at_ms": approval.at_ms,
+        "protocol": study,
+    }

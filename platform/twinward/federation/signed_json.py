@@ -1,0 +1,62 @@
+"""JSON files that a hospital signs with its study key: keys, invitations, approvals.
+
+The signature is Ed25519 (RFC 8032) over ``domain || RFC 8785 bytes of all members but "signature"``; it stands in that
+member, in hexadecimal. A file is read in this order: size, JSON with each name once, then its reader's fields, then the
+signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.errors import InvitationInvalid
+from twinward_crypto.canonical import canonicalize
+from twinward_crypto.errors import CryptoError
+
+MAX_BYTES: Final = 64 << 10
+HINT: Final = "`twinward study keygen` writes keys, `twinward study invite` writes invitations"
+_SIGNATURE: Final = "signature"
+
+
+def signed_fields(fields: Mapping[str, Any], identity: HospitalIdentity, domain: bytes) -> bytes:
+    """Members as a file that people can read, signed."""
+    signature = identity.sign(domain + canonicalize(fields)).hex()
+    return json.dumps({**fields, _SIGNATURE: signature}, indent=2).encode() + b"\n"
+
+
+def read_fields(raw: bytes, what: str, *, most: int = MAX_BYTES) -> dict[str, Any]:
+    """The members of a file, not verified yet. Raises ``InvitationInvalid``, which says that it is not ``what``."""
+    if len(raw) > most:
+        raise InvitationInvalid(f"this is not {what}: one has at most {most} bytes", hint=HINT)
+    try:
+        fields = json.loads(raw, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError):
+        raise InvitationInvalid(f"this is not {what}: it is no JSON", hint=HINT) from None
+    if not isinstance(fields, dict):
+        raise InvitationInvalid(f"this is not {what}: it is no JSON object", hint=HINT)
+    return fields
+
+
+def verify_fields(fields: Mapping[str, Any], public_key: bytes, domain: bytes, what: str) -> None:
+    """Raise ``InvitationInvalid`` unless the members are signed by this key for this use."""
+    rest = {name: value for name, value in fields.items() if name != _SIGNATURE}
+    try:
+        signature = bytes.fromhex(fields[_SIGNATURE])
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, domain + canonicalize(rest))
+    except (InvalidSignature, CryptoError, KeyError, TypeError, ValueError):
+        raise InvitationInvalid(
+            f"{what} is not signed by whom it names, or was altered", hint="ask that hospital for it anew"
+        ) from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name stands twice")
+    return fields

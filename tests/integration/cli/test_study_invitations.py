@@ -1,0 +1,101 @@
+"""From keys to an approval, over the command line: who may, what it says, what the log keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import PASSWORD, Hospital, run
+from twinward.access.interfaces import Principal
+from twinward.core.vocabulary import Role
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.invitation import study_key_file
+from twinward.federation.models import COHORT
+from twinward.node import open_node
+
+HERE = ("st-anna", "northgate", "lakeside")
+MERCY = HospitalIdentity("mercy", bytes(range(32)))
+
+
+@pytest.fixture(scope="module")
+def house(hospital: Hospital) -> Hospital:
+    with open_node(hospital.home) as node:
+        node.accounts.add_person(Principal("marie", Role.RESEARCHER, "Marie Research"), PASSWORD)
+        node.consortium.cap_privacy("st-anna", COHORT, 300_000)
+    return hospital
+
+
+@pytest.fixture(scope="module")
+def password(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("secret") / "password"
+    path.write_text(PASSWORD + "\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def protocol(folder: Path, name: str, *hospitals: str) -> str:
+    path = folder / f"{name}.toml"
+    words = [word for one in hospitals for word in ("--hospital", one)]
+    assert run("study", "new", str(path), *words).exit_code == 0
+    return str(path)
+
+
+def test_keys_an_invitation_an_approval_and_its_withdrawal(house: Hospital, tmp_path: Path, password: str) -> None:
+    key = house.asked("study", "keygen", "--out", str(tmp_path / "own.json"))
+    assert house.asked("study", "keygen", "--out", str(tmp_path / "again.json"))["key"] == key["key"]
+    (tmp_path / "mercy.json").write_bytes(study_key_file(MERCY))
+    file = protocol(tmp_path, "sepsis-1", *HERE, "mercy")
+    out = tmp_path / "sepsis-1.invitation.json"
+    asked = ("study", "invite", file, "--as", "marie", "--out", str(out))
+    done = house.run(*asked)
+    assert (done.exit_code, "mercy" in done.stderr) == (2, True)  # its key is missing
+    assert house.asked(*asked, "--key", str(tmp_path / "mercy.json"))["coordinator"] == "st-anna"
+
+    approve = ("study", "approve", str(out), "--as", "olga", "--password-file", password)
+    shown = house.run(*approve, "--yes")
+    assert shown.exit_code == 0, shown.stderr
+    for words in ("2.72-fold", "0.300000", "would be left", "NOT ENOUGH", key["fingerprint"], "told to nobody"):
+        assert words in shown.stdout
+    found = house.asked("study", "approvals")["approvals"]
+    assert {one["hospital"] for one in found} == set(HERE)
+    assert {(one["officer"], one["researcher"]) for one in found} == {("olga", "marie")}
+    assert house.asked(*approve, "--yes", "--withdraw", "--hospital", "northgate")["withdrawn"] == ["northgate"]
+    assert {one["hospital"] for one in house.asked("study", "approvals")["approvals"]} == {"st-anna", "lakeside"}
+    assert house.run(*approve, "--yes", "--withdraw", "--hospital", "northgate").exit_code == 6
+    listed = house.run("audit", "list", "--as", "olga", "--limit", "30").stdout
+    for words in ("gave out the hospital's study key", "invited other hospitals to the study sepsis-1", "approved the"):
+        assert words in listed
+
+
+def test_who_may_not(house: Hospital, tmp_path: Path, password: str) -> None:
+    file = protocol(tmp_path, "sepsis-2", *HERE)
+    out = tmp_path / "invitation.json"
+    for account in ("olga", "dr-lee", "acme"):
+        assert house.run("study", "invite", file, "--as", account, "--out", str(out)).exit_code == 6
+        assert not out.exists()
+    assert house.run("study", "invite", file, "--as", "marie", "--out", str(out)).exit_code == 0
+    wrong = tmp_path / "wrong"
+    wrong.write_text("guessed it, surely")
+    wrong.chmod(0o600)
+    for account, secret in (("olga", str(wrong)), ("marie", password), ("dr-lee", password)):
+        done = house.run("study", "approve", str(out), "--as", account, "--password-file", secret, "--yes")
+        assert done.exit_code in (5, 6), done.output
+    assert house.run("study", "approve", str(out), "--as", "olga", "--yes").exit_code == 2  # nobody to type it
+    names = [one["study"] for one in house.asked("study", "approvals")["approvals"]]
+    assert "sepsis-2" not in names
+
+
+def test_an_invitation_that_was_altered_or_is_not_to_this_hospital(
+    house: Hospital, tmp_path: Path, password: str
+) -> None:
+    file = protocol(tmp_path, "sepsis-3", *HERE)
+    out = tmp_path / "invitation.json"
+    assert house.run("study", "invite", file, "--as", "marie", "--out", str(out)).exit_code == 0
+    fields = json.loads(out.read_text())
+    fields["study"]["epsilon"] = 9.5
+    out.write_text(json.dumps(fields))
+    done = house.run("study", "approve", str(out), "--as", "olga", "--password-file", password, "--yes")
+    assert (done.exit_code, "altered" in done.stderr) == (2, True)
+    assert "Traceback" not in done.output
