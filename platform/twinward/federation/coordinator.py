@@ -130,7 +130,7 @@ class Coordinator:
         And as ``train``.
         """
         self._require_sites(study)
-        benchmark.require_measurable(study.bins)
+        benchmark.require_measurable(study.bins, study.signals)
         trained = self.train(study)
         return self.register(trained, self.measure(trained, benchmark), benchmark)
 
@@ -171,7 +171,7 @@ class Coordinator:
         untrained = measure_detector(UNTRAINED, detector, detector.untrained(), test, bins)
         if benchmark.open_stays is None:
             return Comparison(private, untrained)
-        blocks = normalise(benchmark.open_stays, bins)
+        blocks = normalise(benchmark.open_stays, bins, study.signals)
 
         def after_round(done: int, total: int) -> None:
             self._progress(Progress("comparing", done, total, trained.plan.epsilon))

@@ -3,6 +3,7 @@
 TwinwardError
 ├── BadInput
 │   ├── InvitationInvalid   no study key, invitation or approval, or one that was altered
+│   ├── DataInvalid         a researcher's own file that cannot be a study's stays; says which row and column
 │   ├── StudyInvalid        a protocol that cannot be run as written; says which field and what would do
 │   └── ModelFileInvalid    bytes that are not a model file of ours
 ├── Conflict
@@ -32,6 +33,10 @@ class InvitationInvalid(BadInput):
 
 class StudyInvalid(BadInput):
     """A study protocol that cannot be run as written."""
+
+
+class DataInvalid(BadInput):
+    """A researcher's own data that cannot be a study's stays. It says which row and column, never a value."""
 
 
 class ModelFileInvalid(BadInput):

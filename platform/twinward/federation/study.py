@@ -100,7 +100,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.AUTOENCODER}
             | {"epsilon": 3.0, "clip": 0.3, "rounds": 40}
-            | _bins_of(changes)
+            | {name: value for name, value in _fitting(changes).items() if name == "bins"}
             | changes
         )
 
@@ -114,7 +114,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.DP_VAR}
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
-            | _bins_of(changes)
+            | _fitting(changes)
             | changes
         )
 
@@ -146,10 +146,20 @@ class StudyProtocol(BaseModel):
         return hashlib.sha256(b"twinward/federation/study/v1\0" + self.canonical()).digest()
 
 
-def _bins_of(changes: Mapping[str, Any]) -> dict[str, int]:
-    """The bins that go with other signals than the ICU's, unless they are said."""
+def _fitting(changes: Mapping[str, Any]) -> dict[str, float]:
+    """The bins and dp-var's clip that go with other signals than the ICU's, unless they are said.
+
+    The clip is what a patient of the ICU's defaults may contribute, by the number of steps and of signals: a patient's
+    moments grow with both. A table's row counts as one half of its half-ranges away from the middle.
+    """
     try:
         signals = SignalSchema.model_validate(schema_of(changes.get("signals", ICU)))
     except ValueError:
         return {}  # the protocol says what is wrong with it
-    return {} if signals == ICU else {"bins": signals.default_bins()}
+    if signals == ICU:
+        return {}
+    bins = signals.default_bins()
+    if signals.is_table or len(signals.signal) == 1:
+        columns = len(signals.signal) if signals.is_table else bins
+        return {"bins": bins, "clip": round(1 + 9 * columns / 32, 1)}
+    return {"bins": bins, "clip": round(12.0 * (bins - 1) / 11 * (16 + len(signals.signal)) / 40, 1)}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any, Final
 
+from twinward.core.errors import BadInput
 from twinward.features.signal_schema import SHIPPED, SignalSchema
 from twinward.federation.study import DetectorKind, StudyProtocol
+
+MAX_PROTOCOL_BYTES: Final = 1 << 20
 
 FIELDS: Final = {
     "study_id": "The study's name: lower-case letters, digits and dashes. A protocol is run once; a new run is a new\n"
@@ -40,6 +45,30 @@ def new_protocol(
     """A protocol with the detector's defaults. Raises ``StudyInvalid``."""
     make = StudyProtocol.for_dp_var if detector is DetectorKind.DP_VAR else StudyProtocol.for_autoencoder
     return make(study_id, hospitals, epsilon=epsilon, **changes)
+
+
+def read_study(path: Path) -> StudyProtocol:
+    """The protocol in a ``.toml`` or ``.json`` file. Raises ``BadInput``, which says what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_PROTOCOL_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_PROTOCOL_BYTES:
+        raise BadInput(f"{path} is longer than {MAX_PROTOCOL_BYTES} bytes")
+    return parse_study(content, path)
+
+
+def parse_study(content: bytes, path: Path) -> StudyProtocol:
+    """A protocol's content; its file's name says whether it is TOML or JSON. Raises ``BadInput``."""
+    kind = "TOML" if path.suffix == ".toml" else "JSON"
+    try:
+        found = tomllib.loads(content.decode()) if kind == "TOML" else json.loads(content)
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path} is not {kind}", hint="a protocol is a .toml or .json file") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a JSON object")
+    return StudyProtocol.parse(found)
 
 
 def protocol_toml(study: StudyProtocol) -> str:

@@ -240,7 +240,7 @@ def test_a_bad_benchmark_costs_nothing(test: LabelledStays) -> None:
     budget = MemoryBudget()
     with pytest.raises(BadInput):
         coordinator(budget=budget).run(MOMENTS, Benchmark("bad", Origin.SYNTHETIC, test))
-    with pytest.raises(BadInput, match="synthetic or public"):
+    with pytest.raises(BadInput, match="synthetic, public or"):
         coordinator(budget=budget).run(MOMENTS, Benchmark("bad", "the hospitals' own", BENCHMARK.test))  # type: ignore[arg-type]
     assert not budget.reserved
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
+from twinward.features.signal_schema import CHECKUP
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.study import DetectorKind, StudyProtocol
 
@@ -33,7 +34,7 @@ from twinward.federation.study import DetectorKind, StudyProtocol
         ({"rounds": 1001}, "rounds.*1000"),
         ({"hidden": 257}, "hidden.*256"),
         ({"bins": 1}, "bins.*2"),
-        ({"bins": 5}, "bins.*divide the 48 hours"),
+        ({"bins": 5}, "bins.*divide the 48 steps"),
         ({"bins": 96}, "bins.*48"),
         ({"expected_patients": 0}, "expected_patients.*1"),
         ({"expected_patients": 10**8, "delta": 1e-12}, "expected_patients.*10000000"),
@@ -81,6 +82,7 @@ def test_fingerprint_follows_every_field() -> None:
         "bins": 6,
         "expected_patients": 100,
         "seed": 9,
+        "signals": CHECKUP.model_copy(update={"steps": 48}),
     }
     assert set(changes) == set(StudyProtocol.model_fields)
     for name, value in changes.items():

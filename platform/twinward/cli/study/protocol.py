@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,9 +119,9 @@ class Budget:
 
 def read_protocol(path: Path) -> StudyProtocol:
     """The protocol in a file. Raises ``BadInput``, which says what is wrong with it."""
-    from twinward.federation.study import StudyProtocol
+    from twinward.federation.study_file import parse_study
 
-    return StudyProtocol.parse(_fields(path))
+    return parse_study(read_input(path), path)
 
 
 def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budget]:
@@ -166,17 +164,3 @@ def _hospitals_of(home: Path | None) -> tuple[str, ...]:
     if not (settings.home / FILE_NAME).is_file():
         raise NotFound(f"there is no node in {settings.home} whose hospitals they could be", hint="give --hospital")
     return settings.witnesses
-
-
-def _fields(path: Path) -> dict[str, Any]:
-    raw = read_input(path)
-    try:
-        if path.suffix == ".toml":
-            return tomllib.loads(raw.decode())
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise BadInput(f"{path} is not {kind}", hint="a protocol is a .toml or .json file") from None
-    if not isinstance(found, dict):
-        raise BadInput(f"{path} is not a JSON object")
-    return found

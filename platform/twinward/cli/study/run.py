@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.context import AsOption, node_at
+from twinward.cli.context import node_at
+from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import HomeOption, JsonOption, YesOption, progress, say, show_json, show_table, table, tell
+from twinward.cli.study.own_data import DataOption
 from twinward.cli.study.protocol import MICROS, ProtocolArgument, budgets_of, read_protocol, say_cost
-from twinward.core.errors import TwinwardError
+from twinward.core.errors import BadInput, TwinwardError
 
 if TYPE_CHECKING:
     from twinward.federation.coordinator import Progress, TrainedStudy
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 def run(
     file: ProtocolArgument,
-    account: AsOption,
+    account: Annotated[
+        str | None, typer.Option("--as", help="In whose name: a researcher's account.", show_default=False)
+    ] = None,
+    data: DataOption = None,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -36,18 +41,30 @@ def run(
     home's models/, measured on SYNTHETIC stays, and registered on the ledger with its card. A protocol is run once.
     Whatever stops a study once it is paid for (Ctrl-C, a hospital that drops out) leaves it charged, and says so.
 
+    With --data the hospitals are simulated in this process and share out your own file: no node, no account, nothing
+    charged; model and card are kept beside the protocol, and figures without privacy stand beside those with.
+
     Exit codes: 0, 1 you said no, 2 not a protocol, not these hospitals, or nobody to ask and no --yes, 3 no such
     account, 4 run before, 6 no researcher's account, or a budget does not reach, 7 a hospital or the chain does not
     answer, 130 Ctrl-C.
 
-    Example: twinward study run sepsis-1.toml --as marie
+    Examples: twinward study run sepsis-1.toml --as marie
+    · twinward study run thyroid.toml --data thyroid.csv
     """
+    if data is not None:
+        with errors_taught(as_json=as_json):
+            from twinward.cli.study.own_data import run_on_data
+
+            run_on_data(read_protocol(file), file, data, as_json=as_json)
+        return
     with node_at(home, as_json=as_json) as node:
         from twinward.federation.evaluation.benchmark import synthetic_benchmark
         from twinward.federation.privacy.accountant import plan_for
         from twinward.node.study_run import require_hospitals_here, require_new, require_researcher, run_study, sites_of
 
         study = read_protocol(file)
+        if account is None:
+            raise BadInput("in whose name? A study over hospitals is a researcher's", hint="--as NAME; or --data FILE")
         researcher = node.accounts.named(account)
         require_researcher(researcher)
         require_hospitals_here(node, study.hospitals)
@@ -60,7 +77,7 @@ def run(
             _bars(study, plan, as_json=as_json) as told,
             sites_of(node, study.hospitals, researcher) as sites,
         ):
-            trained = run_study(node, sites, study, synthetic_benchmark(), progress=told)
+            trained = run_study(node, sites, study, synthetic_benchmark(signals=study.signals), progress=told)
         _show(node, trained, as_json=as_json)
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import SIGNALS, Stay, Stays
+from twinward.features.monitored_stays import Stay, Stays
+from twinward.features.signal_schema import ICU, SignalSchema
 
 _VITALS: Final = 10
-"""The first columns: bedside monitor and nurse's chart."""
+"""The first columns: of the ICU's signals, bedside monitor and nurse's chart."""
 
 _SPAN: Final = 1 / 3
 """Share of the stay that a shift, a freeze or noise lasts."""
@@ -32,6 +33,8 @@ class Anomaly(StrEnum):
     FREEZE = "freeze"
     NOISE = "noise"
     SWAP = "swap"
+    LABELLED = "labelled"
+    """Whoever gave the stays says that they are anomalies."""
 
 
 KINDS: Final = (Anomaly.SHIFT, Anomaly.FREEZE, Anomaly.NOISE, Anomaly.SWAP)
@@ -44,10 +47,14 @@ class LabelledStays:
     Attributes:
         stays: ``[patients, hours, signals]``.
         kinds: what was done to each, in order.
+        signals: what the stays are made of.
+        groups: the subgroup of each, where there are such.
     """
 
     stays: Stays
     kinds: tuple[Anomaly, ...]
+    signals: SignalSchema = ICU
+    groups: tuple[str, ...] | None = None
 
     @property
     def labels(self) -> NDArray[np.bool_]:
@@ -55,7 +62,7 @@ class LabelledStays:
         return np.array([kind is not Anomaly.NONE for kind in self.kinds])
 
 
-def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2) -> LabelledStays:
+def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2, signals: SignalSchema = ICU) -> LabelledStays:
     """A copy of ``stays`` of which about ``share`` is tampered with; the same seed does the same.
 
     Raises:
@@ -71,20 +78,24 @@ def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2) -> Labelled
         if kind is Anomaly.SWAP:
             donor = (patient + random.integers(1, len(stays))) % len(stays)
             half = stays.shape[1] // 2
-            altered[patient, half:] = stays[donor, half:]
+            if half:
+                altered[patient, half:] = stays[donor, half:]
+            else:  # a table's row: half of the columns are another patient's
+                altered[patient, :, stays.shape[2] // 2 :] = stays[donor, :, stays.shape[2] // 2 :]
         else:
-            _tamper_vitals(random, altered[patient], kind)
+            _tamper(random, altered[patient], kind, signals)
         kinds[patient] = kind
-    return LabelledStays(stays=altered, kinds=tuple(kinds))
+    return LabelledStays(stays=altered, kinds=tuple(kinds), signals=signals)
 
 
-def _tamper_vitals(random: np.random.Generator, stay: Stay, kind: Anomaly) -> None:
-    """Alter three vitals of one stay in place, over one span."""
+def _tamper(random: np.random.Generator, stay: Stay, kind: Anomaly, signals: SignalSchema) -> None:
+    """Alter three of the first signals of one stay in place, over one span."""
     hours = stay.shape[0]
     span = max(1, round(hours * _SPAN))
     start = int(random.integers(0, hours - span + 1))
-    for index in random.choice(_VITALS, 3, replace=False):
-        signal = SIGNALS[index]
+    columns = min(_VITALS, len(signals.signal))
+    for index in random.choice(columns, min(3, columns), replace=False):
+        signal = signals.signal[index]
         cells = stay[start : start + span, index]
         charted = ~np.isnan(cells)
         if kind is Anomaly.SHIFT:

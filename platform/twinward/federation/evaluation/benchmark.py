@@ -19,9 +19,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
+from twinward.features.signal_schema import ICU, SignalSchema
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
 from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays, inject_anomalies
-from twinward.federation.stays.simulated import simulate_stays
+from twinward.federation.stays.simulated import simulate_signals
 
 SYNTHETIC: Final = "SYNTHETIC stays"
 """The name of ``synthetic_benchmark``."""
@@ -43,6 +44,8 @@ class Origin(StrEnum):
     """Made up; nobody's."""
     PUBLIC = "public"
     """Published for research, such as PhysioNet's."""
+    OWN = "own"
+    """The researcher's, who may pool it: no hospital was asked for it."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,18 @@ class Benchmark:
     test: LabelledStays
     open_stays: Stays | None = None
 
-    def require_measurable(self, bins: int) -> None:
-        """Raise ``BadInput`` where detectors over this many time bins cannot be measured or trained on these stays."""
+    def require_measurable(self, bins: int, signals: SignalSchema = ICU) -> None:
+        """Raise ``BadInput`` where detectors of these bins and signals cannot be measured or trained on these stays."""
+        if self.test.signals != signals:
+            raise BadInput(f"the benchmark's stays are of the signals {self.test.signals.name}, the study's of others")
         if not isinstance(self.origin, Origin):
-            raise BadInput("a benchmark is of synthetic or public stays", hint="Origin.SYNTHETIC or Origin.PUBLIC")
+            raise BadInput("a benchmark is of synthetic, public or one's own stays", hint="see Origin")
         if len(self.test.kinds) != len(self.test.stays):
             raise BadInput("a benchmark has one label per stay")
         _require_both(self.test)
-        normalise(self.test.stays, bins)
+        normalise(self.test.stays, bins, signals)
         if self.open_stays is not None:
-            normalise(self.open_stays, bins)
+            normalise(self.open_stays, bins, signals)
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,11 @@ class Comparison:
         return tuple(measured for measured in found if measured is not None)
 
 
-def synthetic_benchmark(open_stays: Stays | None = None) -> Benchmark:
+def synthetic_benchmark(open_stays: Stays | None = None, signals: SignalSchema = ICU) -> Benchmark:
     """Made-up stays, the same for everybody and whatever was trained on: they are no patient's, so they cost nobody."""
-    stays = simulate_stays(_SYNTHETIC_STAYS, _SYNTHETIC_SEED)
-    return Benchmark(SYNTHETIC, Origin.SYNTHETIC, inject_anomalies(stays, _SYNTHETIC_SEED), open_stays)
+    stays = simulate_signals(signals, _SYNTHETIC_STAYS, _SYNTHETIC_SEED)
+    test = inject_anomalies(stays, _SYNTHETIC_SEED, signals=signals)
+    return Benchmark(SYNTHETIC, Origin.SYNTHETIC, test, open_stays)
 
 
 def measure(name: str, scores: NDArray[np.float64], test: LabelledStays, *, seed: int = 0) -> Measured:
@@ -147,13 +153,13 @@ def measure(name: str, scores: NDArray[np.float64], test: LabelledStays, *, seed
 
 def measure_detector(name: str, detector: Detector, parameters: Parameters, test: LabelledStays, bins: int) -> Measured:
     """AUROC of a detector with these parameters."""
-    return measure(name, detector.scores(parameters, normalise(test.stays, bins)), test)
+    return measure(name, detector.scores(parameters, normalise(test.stays, bins, test.signals)), test)
 
 
 def measure_isolation_forest(training: Blocks, test: LabelledStays, bins: int) -> Measured:
     """AUROC of scikit-learn's IsolationForest, trained in the open: the stock answer to anomaly detection."""
     forest = IsolationForest(random_state=0).fit(training.reshape(len(training), -1))
-    blocks = normalise(test.stays, bins)
+    blocks = normalise(test.stays, bins, test.signals)
     scores: NDArray[np.float64] = -forest.score_samples(blocks.reshape(len(blocks), -1))
     return measure("IsolationForest", scores, test)
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from twinward.core.clock import iso
+from twinward.federation.detectors.detector import normalise
 from twinward.federation.detectors.model_file import Model
 from twinward.federation.evaluation.benchmark import Benchmark, Comparison
+from twinward.federation.evaluation.operating_point import operating_point
 from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward_crypto.canonical import canonicalize
 
@@ -69,8 +71,12 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
                 }
                 for measured in comparison.all()
             },
+            "operating_point": operating_point(
+                model.detector().scores(model.parameters, normalise(benchmark.test.stays, study.bins, study.signals)),
+                benchmark.test,
+            ).to_json(),
         },
-        "inputs": "24 charted ICU signals, normalised by published reference ranges",
+        "inputs": f"{len(study.signals.signal)} signals ({study.signals.name}), normalised by published limits",
         "hyperparameters": "fixed defaults from synthetic and public stays; none tuned on a hospital's patients",
         "limits": [
             "measured on injected tampering, not on clinical outcomes; not a medical device",

@@ -95,7 +95,7 @@ def study_report(model: Model, card: Mapping[str, Any], registered: Registered) 
 
 def _curves(model: Model) -> list[Measured]:
     """The model and the same detector untrained, measured anew."""
-    detector, test, bins = model.detector(), synthetic_benchmark().test, model.study.bins
+    detector, test, bins = model.detector(), synthetic_benchmark(signals=model.study.signals).test, model.study.bins
     return [
         measure_detector(PRIVATE, detector, model.parameters, test, bins),
         measure_detector(UNTRAINED, detector, detector.untrained(), test, bins),

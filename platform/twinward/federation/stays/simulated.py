@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import MAX_HOURS, SIGNALS, Stays, column
+from twinward.features.signal_schema import ICU, SignalSchema
 
 _COURSES: Final = 5
 _MAX_COUNT: Final = 1_000_000
@@ -96,6 +97,26 @@ def simulate_stays(count: int, seed: int, *, hours: int = 48, severity: float = 
     values = _signals(random, illness)
     charted = _chart(random, illness)
     return np.where(charted, values, np.nan).astype(np.float32)
+
+
+def simulate_signals(signals: SignalSchema, count: int, seed: int) -> Stays:
+    """SYNTHETIC stays of any schema ``[count, steps, signals]``; of the ICU's, those of ``simulate_stays``.
+
+    Each patient has a level in each signal, and moves around it together with the others (AR(1) in three courses); a
+    tenth is missing. Plausible in range only: physiology is known of the ICU's signals alone.
+    """
+    if signals == ICU:
+        return simulate_stays(count, seed)
+    random = np.random.default_rng(seed)
+    steps, width = signals.steps, len(signals.signal)
+    middle = np.array([one.middle for one in signals.signal])
+    half = np.array([one.half_range for one in signals.signal])
+    loadings = random.normal(0, 0.5, (3, width))
+    level = random.standard_normal((count, 1, 3)) @ loadings + random.normal(0, 0.3, (count, 1, width))
+    courses = _ar1(random, (count, steps, 3), 0.9, 0.3) @ loadings + random.normal(0, 0.1, (count, steps, width))
+    values = middle + half * (0.6 * level + 0.6 * courses)
+    values[random.random(values.shape) < 0.1] = np.nan
+    return values.astype(np.float32)
 
 
 def _illness(random: np.random.Generator, count: int, hours: int, severity: float) -> NDArray[np.float64]:

@@ -1,0 +1,88 @@
+"""``twinward study run --data``: the same study over one's own file, in this process, with no hospital."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinward.cli.output import progress, say, show_json, show_table, table
+from twinward.core.errors import Conflict
+
+if TYPE_CHECKING:
+    from twinward.federation.coordinator import Progress, TrainedStudy
+    from twinward.federation.stays.patient_data import PatientData
+    from twinward.federation.study import StudyProtocol
+
+DataOption = Annotated[
+    Path | None, typer.Option(help="Your own .npz or .csv instead of hospitals: a simulation, nothing is charged.")
+]
+
+
+def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) -> None:
+    """Train over simulated hospitals on a file, keep model and card beside the protocol. Nothing is registered.
+
+    Raises:
+        DataInvalid: the file is not the study's.
+        Conflict: model or card exist there.
+    """
+    from twinward.federation import api
+
+    folder = file.parent.resolve()
+    kept = folder / f"{study.study_id}.model"
+    for path in (kept, api.card_beside(kept)):  # looked at before minutes are spent
+        if path.exists():
+            raise Conflict(f"{path} exists", hint="a new run is a new study: give it a study_id of its own")
+    own = api.read_data(data, study)
+    if not as_json:
+        say_data(own, data)
+    with _bars(study, as_json=as_json) as told:
+        done = api.run_simulation(study, own, progress=told)
+    path = api.save_model(done, folder)
+    _show(done, path, own, as_json=as_json)
+
+
+def say_data(own: PatientData, path: Path) -> None:
+    """What was read of a file."""
+    say(f"{path.name}: {len(own)} patients, {own.signals.steps} steps of {len(own.signals.signal)} signals")
+    for note in own.notes:
+        say(f"  {note}")
+
+
+@contextmanager
+def _bars(study: StudyProtocol, *, as_json: bool) -> Iterator[Callable[[Progress], None] | None]:
+    if as_json:
+        yield None
+        return
+    with progress() as bars:
+        task = bars.add_task("simulated hospitals join", total=study.rounds)
+
+        def tell_of(one: Progress) -> None:
+            words = f"{one.stage}, ε {one.epsilon:.3f} of {study.epsilon:g}"
+            bars.update(task, description=words, completed=one.done, total=one.total)
+
+        yield tell_of
+
+
+def _show(done: TrainedStudy, path: Path, own: PatientData, *, as_json: bool) -> None:
+    measured = {
+        one.name: {"auroc": round(one.auroc, 4), "low_95": round(one.low, 4), "high_95": round(one.high, 4)}
+        for one in done.comparison.all()
+    }
+    if as_json:
+        shown: dict[str, Any] = {"study": done.model.study.study_id, "patients": len(own), "notes": list(own.notes)}
+        shown |= {"epsilon": done.plan.epsilon, "model_sha256": done.model.hash().hex(), "auroc": measured}
+        show_json(shown | {"registered": False, "files": {"model": str(path)}})
+        return
+    made = table("detector", "AUROC", "95 % interval")
+    for name, one in measured.items():
+        made.add_row(name, f"{one['auroc']:.3f}", f"{one['low_95']:.3f} to {one['high_95']:.3f}")
+    show_table(made)
+    say("measured on a quarter of your patients, on whom it was not trained")
+    if done.comparison.private.auroc <= done.comparison.untrained.auroc:
+        say("it tells no better than the same detector untrained: it wants more patients, or a larger ε")
+    say(f"kept: {path} and its card; a simulation: nothing was charged, nothing registered")
+    say(f"next: twinward study report {path} --out report.html")

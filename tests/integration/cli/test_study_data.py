@@ -1,0 +1,85 @@
+"""A study over one's own file from the command line: no node, no account, nothing charged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.cli.conftest import run
+from twinward import federation
+
+OWN_SIGNALS = """
+[signals]
+name = "blood"
+steps = 1
+
+[[signals.signal]]
+name = "glucose"
+unit = "mg/dL"
+low = 70.0
+high = 100.0
+loinc = ["2339-0"]
+substance = "glucose"
+
+[[signals.signal]]
+name = "sodium"
+low = 135.0
+high = 145.0
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "blood-1.toml"
+    hospitals = [word for name in ("a", "b", "c") for word in ("--hospital", name)]
+    assert run("study", "new", str(path), *hospitals).exit_code == 0
+    text = path.read_text().replace("bins = 12", "bins = 1").replace('signals = "icu"', OWN_SIGNALS)
+    path.write_text(text.replace("clip = 12.0", "clip = 2.0").replace("= 2700", "= 400"))
+    return path
+
+
+def write_data(path: Path, patients: int = 400) -> Path:
+    random = np.random.default_rng(1)
+    rows = random.normal([4.7, 140], [0.4, 2.5], (patients, 2))
+    lines = [f"{n},{a:.2f},{b:.1f},{'f' if n % 2 else 'm'}" for n, (a, b) in enumerate(rows.tolist())]
+    path.write_text("\n".join(["patient,glucose [mmol/L],sodium,group", *lines, "0,5,140,m"]) + "\n")
+    return path
+
+
+def test_a_study_over_a_file(study: Path, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "own.csv")
+    done = run("study", "run", str(study), "--data", str(data))
+    assert done.exit_code == 0, done.output
+    for words in ("400 patients", "1 further rows of a person were left out", "without privacy", "nothing registered"):
+        assert words in done.stdout
+    kept = federation.load_model(tmp_path / "blood-1.model")
+    assert kept.model.study == federation.load_study(study)
+    assert [one["name"] for one in kept.card["evaluation"]["operating_point"]["subgroups"]] == ["f", "m"]
+    again = run("study", "run", str(study), "--data", str(data))
+    assert (again.exit_code, "study_id of its own" in again.stderr) == (4, True)
+
+
+def test_a_study_over_a_file_answers_programs(study: Path, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "own.csv")
+    done = run("study", "run", str(study), "--data", str(data), "--json")
+    shown = json.loads(done.stdout)
+    assert (shown["patients"], shown["registered"], sorted(shown["auroc"])) == (
+        400,
+        False,
+        ["IsolationForest", "private", "untrained", "without privacy"],
+    )
+
+
+def test_a_bad_file_is_refused_and_leaves_nothing(study: Path, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "own.csv", 20)
+    data.write_text(data.read_text() + "x,4711.25y,1,m\n")
+    done = run("study", "run", str(study), "--data", str(data))
+    assert done.exit_code == 2
+    assert "row 23, column glucose: not a number" in done.stderr
+    assert "4711" not in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blood-1.toml", "own.csv"]
+    nobody = run("study", "run", str(study), "--home", str(tmp_path / "none"))
+    assert nobody.exit_code == 3
