@@ -117,7 +117,7 @@ def _aurocs(kind: str, seed: int, epsilons: tuple[float, ...]) -> dict[float, fl
         study = _study(kind, f"study-{seed}-{epsilon:.0f}", epsilon)
         coordinator = Coordinator(sites(stays, seed), MemoryBudget(), MemoryRegistry(), FixedClock())
         found[epsilon] = coordinator.run(study, TestStays("simulated", Origin.SYNTHETIC, test)).comparison.private.auroc
-    detector = build_detector(study)
+    detector = build_detector(study, in_the_open=True)
     pooled = normalise(np.concatenate(list(stays.values())), study.bins)
     parameters = train_without_privacy(detector, pooled, study.rounds)
     found[math.inf] = measure_detector("open", detector, parameters, test, study.bins).auroc

@@ -176,11 +176,12 @@ class Coordinator:
         def after_round(done: int, total: int) -> None:
             self._progress(Progress("comparing", done, total, trained.plan.epsilon))
 
-        openly = train_without_privacy(detector, blocks, study.rounds, after_round=after_round)
+        plain = build_detector(study, in_the_open=True)
+        openly = train_without_privacy(plain, blocks, study.rounds, after_round=after_round)
         return Comparison(
             private,
             untrained,
-            measure_detector(WITHOUT_PRIVACY, detector, openly, test, bins),
+            measure_detector(WITHOUT_PRIVACY, plain, openly, test, bins),
             measure_isolation_forest(blocks, test, bins),
         )
 

@@ -12,7 +12,9 @@ from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.adam import AdamDescent
 from twinward.federation.detectors.autoencoder import AutoencoderDetector
 from twinward.federation.detectors.detector import Detector, normalise
-from twinward.federation.detectors.dp_var import DpVarDetector, fit
+from twinward.federation.detectors.dp_var import DpVarDetector, VarModel, fit
+from twinward.federation.detectors.simulated_moments import simulate, simulated_moments
+from twinward.federation.errors import StudyInvalid
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.study import DetectorKind, StudyProtocol
 
@@ -114,9 +116,46 @@ def test_moments_survive_noise_that_breaks_definiteness() -> None:
     assert np.isfinite(detector.scores(noisy, BLOCKS)).all()
 
 
+def test_covariances_are_drawn_towards_the_target_by_as_much_as_noise_explains() -> None:
+    detector, random = DpVarDetector(6), np.random.default_rng(3)
+    moments = detector.summed(detector.untrained(), normalise(simulate_stays(400, 8), 6))
+    target = simulated_moments(6)
+    assert target is not None
+    drowned = fit(moments, spread=1e9, target=target)
+    aimed = fit(target * moments[-1])
+    np.testing.assert_allclose(drowned.W, aimed.W)
+    np.testing.assert_allclose(drowned.whitening**2, aimed.whitening**2, rtol=1e-6)
+    assert not np.allclose(fit(moments).W, aimed.W, atol=0.01)
+    np.testing.assert_allclose(fit(moments, spread=1e-9, target=target).W, fit(moments).W, atol=1e-9)
+    noise = 30.0
+    noisy = moments + random.normal(0, noise, moments.shape)
+    exact = fit(moments)
+
+    def far(model: VarModel) -> float:
+        return float(np.abs(np.linalg.inv(model.whitening @ model.whitening.T) - covariance).sum())
+
+    covariance = np.linalg.inv(exact.whitening @ exact.whitening.T)
+    assert far(fit(noisy, spread=noise, target=target)) < 0.5 * far(fit(noisy))
+    assert far(fit(noisy, spread=noise)) < far(fit(noisy))  # without a target: towards no covariances
+
+
+@pytest.mark.slow
+def test_the_kept_moments_are_those_of_simulated_stays() -> None:
+    kept = simulated_moments(2)
+    assert kept is not None
+    np.testing.assert_allclose(kept, simulate(2), atol=0.02)
+    assert simulated_moments(5) is None
+
+
+def test_a_kind_that_nothing_trains_is_refused() -> None:
+    study = StudyProtocol.for_dp_var("s", HOSPITALS).model_copy(update={"detector": "crystal-ball"})
+    with pytest.raises(StudyInvalid, match="crystal-ball"):
+        build_detector(study)
+
+
 def test_untrained_moments_score_plain_change() -> None:
     detector = DpVarDetector()
-    change = (np.diff(BLOCKS.astype(float), axis=1) ** 2).sum(2).mean(1)
+    change = np.sqrt((np.diff(BLOCKS.astype(float), axis=1) ** 2).sum(2)).mean(1)
     np.testing.assert_allclose(detector.scores(detector.untrained(), BLOCKS), change)
 
 

@@ -64,7 +64,7 @@ def test_a_row_is_scored_by_its_distance(signals: SignalSchema, bins: int) -> No
     detector = DpVarDetector(bins, len(signals.signal))
     scores = detector.scores(detector.summed(detector.untrained(), blocks), blocks)
     flat = blocks.reshape(len(blocks), -1).astype(np.float64)
-    np.testing.assert_allclose(scores, EmpiricalCovariance().fit(flat).mahalanobis(flat), rtol=1e-4)
+    np.testing.assert_allclose(scores**2, EmpiricalCovariance().fit(flat).mahalanobis(flat), rtol=1e-4)
 
 
 def test_moments_of_another_width_are_refused() -> None:

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from twinward.features.signal_schema import ICU
 from twinward.federation.detectors.detector import Detector
+from twinward.federation.errors import StudyInvalid
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 
-def build_detector(study: StudyProtocol) -> Detector:
-    """The detector that a protocol names."""
+def build_detector(study: StudyProtocol, *, in_the_open: bool = False) -> Detector:
+    """The detector that a protocol names.
+
+    Args:
+        study: the protocol.
+        in_the_open: whether its parameters come from sums without noise, for a comparison.
+
+    Raises:
+        StudyInvalid: a kind that nothing here trains.
+    """
     if study.detector is DetectorKind.DP_VAR:
-        from twinward.federation.detectors.dp_var import DpVarDetector
+        return _dp_var(study, in_the_open=in_the_open)
+    if study.detector is DetectorKind.AUTOENCODER:
+        # torch and Opacus take seconds to import: only who trains or scores an autoencoder pays.
+        from twinward.federation.detectors.autoencoder import AutoencoderDetector
 
-        return DpVarDetector(study.bins, len(study.signals.signal))
-    # torch and Opacus take seconds to import: only who trains or scores an autoencoder pays.
-    from twinward.federation.detectors.autoencoder import AutoencoderDetector
+        return AutoencoderDetector(study)
+    raise StudyInvalid(f"nothing here trains a {study.detector}", hint="this Twinward is older than the protocol")
 
-    return AutoencoderDetector(study)
+
+def _dp_var(study: StudyProtocol, *, in_the_open: bool) -> Detector:
+    from twinward.federation.detectors.dp_var import DpVarDetector
+    from twinward.federation.detectors.simulated_moments import simulated_moments
+    from twinward.federation.privacy.accountant import noise_spread
+
+    signals = len(study.signals.signal)
+    if in_the_open:
+        return DpVarDetector(study.bins, signals)
+    spread = noise_spread(study, DpVarDetector(study.bins, signals).dimension)
+    target = simulated_moments(study.bins) if study.signals == ICU else None
+    return DpVarDetector(study.bins, signals, spread=spread, target=target)

@@ -3,18 +3,23 @@
 A patient contributes the upper triangle of Σ_t z_t z_tᵀ with z_t = (x_t, κ Δ_t, 1), Δ_t = x_{t+1} - x_t. Hour-to-hour
 changes are small beside levels, so κ weighs them up before clipping: the same noise then hurts them less. From the
 noisy sum follow the means, W = Cov(Δ, x) Cov(x)⁻¹ and the residual covariance Σ; the score of a stay is its mean
-squared Mahalanobis residual over time, i.e. how far the body departs from what its twin foretells. Eigenvalues are
-floored at public constants: noise may push them below zero. Without training, W is 0 and Σ the identity.
+Mahalanobis residual over time, i.e. how far the body departs from what its twin foretells. Eigenvalues are floored at
+public constants: noise may push them below zero. Without training, W is 0 and Σ the identity.
+
+How much noise there is in each number is public, so each covariance is drawn towards what is known without any patient
+(James & Stein 1961): target + max(0, 1 - E|noise|²/|found - target|²) (found - target). The target is what simulated
+stays have (``simulated_moments``), where signals are the ICU's; otherwise the found variances without covariances. All
+of it is post-processing of the one private sum.
 
 A patient of one step (a table's row), or of one signal (a heartbeat, whose bins are then its columns), has no changes
-to foretell: z = (κ x, 1), W is 0, and the score is the squared Mahalanobis distance of x.
+to foretell: z = (κ x, 1), W is 0, and the score is the Mahalanobis distance of x.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -66,12 +71,17 @@ class DpVarDetector:
 
     Args:
         bins, signals: of the blocks it is given.
+        spread: standard deviation of the noise in each moment it is trained to; 0 where it is trained in the open.
+        target: moments that covariances are drawn towards; none for variances only.
     """
 
     dimension: int = upper_of(2 * 24 + 1)
     """Of the 24 signals of the ICU; one with other signals has its own."""
 
-    def __init__(self, bins: int = 12, signals: int = 24) -> None:
+    def __init__(
+        self, bins: int = 12, signals: int = 24, *, spread: float = 0.0, target: Parameters | None = None
+    ) -> None:
+        self._spread, self._target = spread, target
         self._columns = bins if signals == 1 else signals
         self._rows = bins == 1 or signals == 1
         self.dimension = upper_of(self._columns + 1 if self._rows else 2 * self._columns + 1)
@@ -98,8 +108,9 @@ class DpVarDetector:
         return DpVarLearner(self.untrained())
 
     def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
-        """Mean squared Mahalanobis residual of each stay."""
-        means: NDArray[np.float64] = fit(parameters, rows=self._rows).residuals(self._seen(blocks)).mean(1)
+        """Mean Mahalanobis residual of each stay: squares would let one bad hour outweigh a bad day."""
+        model = fit(parameters, rows=self._rows, spread=self._spread, target=self._target)
+        means: NDArray[np.float64] = np.sqrt(model.residuals(self._seen(blocks))).mean(1)
         return means
 
     def _seen(self, blocks: Blocks) -> Blocks:
@@ -136,39 +147,85 @@ def gram_matrix(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     return full + np.triu(full, 1).T
 
 
-def fit(moments: Parameters, *, rows: bool = False) -> VarModel:
+@dataclass(frozen=True)
+class _Moments:
+    """Means and covariances of levels x and changes Δ; of rows, of x alone (as ``changes``)."""
+
+    mean_level: NDArray[np.float64]
+    mean_change: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    cross: NDArray[np.float64]
+    changes: NDArray[np.float64]
+    count: float
+
+    @classmethod
+    def read(cls, moments: Parameters, *, rows: bool) -> _Moments:
+        full = gram_matrix(moments)
+        v = len(full) - 1 if rows else (len(full) - 1) // 2
+        if v < 1 or len(full) != (v if rows else 2 * v) + 1:
+            raise BadInput("these are not dp-var's moments")
+        count = max(float(full[-1, -1]), 1.0)  # the last moment counts patient-steps
+        full = full / count
+        x, delta = slice(0, 0 if rows else v), slice(0 if rows else v, len(full) - 1)
+        level, change = full[x, -1], full[delta, -1] / _KAPPA
+        return cls(
+            level,
+            change,
+            full[x, x] - np.outer(level, level),
+            full[delta, x] / _KAPPA - np.outer(change, level),
+            full[delta, delta] / _KAPPA**2 - np.outer(change, change),
+            count,
+        )
+
+    def drawn_towards(self, target: _Moments | None, spread: float) -> _Moments:
+        """With covariances shrunk by as much as noise of ``spread`` in each moment explains them."""
+        noise = spread / self.count
+        levels, cross, changes = (None,) * 3 if target is None else (target.levels, target.cross, target.changes)
+        return replace(
+            self,
+            levels=_shrunk(self.levels, levels, noise),
+            cross=_shrunk(self.cross, cross, noise / _KAPPA),
+            changes=_shrunk(self.changes, changes, noise / _KAPPA**2),
+        )
+
+
+def _shrunk(found: NDArray[np.float64], target: NDArray[np.float64] | None, noise: float) -> NDArray[np.float64]:
+    if found.size == 0 or noise == 0:
+        return found
+    towards = np.diag(np.diag(found)) if target is None else target
+    apart = found - towards
+    numbers = apart.size if target is not None else apart.size - len(apart)
+    kept = max(0.0, 1 - numbers * noise**2 / max(float((apart**2).sum()), np.finfo(np.float64).tiny))
+    return towards + kept * apart
+
+
+def fit(moments: Parameters, *, rows: bool = False, spread: float = 0.0, target: Parameters | None = None) -> VarModel:
     """The autoregression that moments describe, however noisy.
 
     Args:
         moments: the upper triangle of Σ z zᵀ.
         rows: whether they are of rows, which have no changes.
+        spread: standard deviation of the noise in each of them.
+        target: moments of as many that are drawn towards, as far as noise explains the difference.
 
     Raises:
         BadInput: not a triangle of such a width, or not finite.
     """
     if moments.ndim != 1 or not bool(np.isfinite(moments).all()):
         raise BadInput("dp-var has finite moments")
-    full = gram_matrix(moments)
-    v = len(full) - 1 if rows else (len(full) - 1) // 2
-    if v < 1 or len(full) != (v if rows else 2 * v) + 1:
-        raise BadInput("these are not dp-var's moments")
+    public = None if target is None else _Moments.read(target, rows=rows)
+    found = _Moments.read(moments, rows=rows)
+    v = len(found.mean_change)
     if not moments.any():
         return VarModel(np.zeros((v, v)), np.zeros(v), np.zeros(v), np.eye(v))
-    full = full / max(full[-1, -1], 1.0)  # the last moment counts patient-steps
+    found = found.drawn_towards(public, spread)
     if rows:
-        mean = full[:-1, -1] / _KAPPA
-        return VarModel(
-            np.zeros((v, v)), np.zeros(v), mean, _whitening(full[:-1, :-1] / _KAPPA**2 - np.outer(mean, mean))
-        )
-    levels, changes = slice(0, v), slice(v, 2 * v)
-    mean_level, mean_change = full[levels, -1], full[changes, -1] / _KAPPA
-    level_covariance = full[levels, levels] - np.outer(mean_level, mean_level)
-    cross = full[changes, levels] / _KAPPA - np.outer(mean_change, mean_level)
-    change_covariance = full[changes, changes] / _KAPPA**2 - np.outer(mean_change, mean_change)
-    values, vectors = np.linalg.eigh(level_covariance)
-    W = cross @ ((vectors / (np.maximum(values, _LEVEL_FLOOR) + _RIDGE)) @ vectors.T)
-    residual = change_covariance - W @ cross.T
-    return VarModel(W, mean_level, mean_change, _whitening(residual))
+        return VarModel(np.zeros((v, v)), np.zeros(v), found.mean_change, _whitening(found.changes))
+    values, vectors = np.linalg.eigh(found.levels)
+    W = found.cross @ ((vectors / (np.maximum(values, _LEVEL_FLOOR) + _RIDGE)) @ vectors.T)
+    through = W @ found.cross.T
+    residual = found.changes - through - through.T + W @ found.levels @ W.T
+    return VarModel(W, found.mean_level, found.mean_change, _whitening(residual))
 
 
 def _whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

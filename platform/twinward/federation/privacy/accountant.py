@@ -26,6 +26,7 @@ from dp_accounting.pld import privacy_loss_distribution
 from twinward.core.errors import BadInput
 from twinward.federation.errors import NotPaid
 from twinward.federation.models import COHORT, ReservedPrivacy
+from twinward.federation.privacy.dp_sum import UNIT, noise_variance
 from twinward.federation.study import StudyProtocol
 from twinward_contracts.names import name_id
 
@@ -83,6 +84,13 @@ def plan_for(study: StudyProtocol) -> PrivacyPlan:
 def multiplier_of(study: StudyProtocol) -> float:
     """σ of each round's sum that keeps a study's promise, in units of one patient's clipped contribution."""
     return calibrate(study.epsilon, study.delta, study.rounds)
+
+
+def noise_spread(study: StudyProtocol, dimension: int) -> float:
+    """Standard deviation of the noise in each number of a released sum, in the units of contributions."""
+    honest = len(study.hospitals) - study.colluding
+    variance = len(study.hospitals) * noise_variance(multiplier_of(study), dimension, honest)
+    return math.sqrt(variance) * study.clip / UNIT
 
 
 def cost_of(study: StudyProtocol) -> int:
