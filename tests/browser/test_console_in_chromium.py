@@ -21,7 +21,7 @@ from twinward_ledger.formats.note import Note
 pytestmark = pytest.mark.slow
 
 """The rows the house was built with, whatever other tests have added since."""
-PAGES = ("/console", "/console/accesses", "/console/verify", "/console/check", "/console/outside")
+PAGES = ("/console", "/console/accesses", "/console/verify", "/console/check", "/console/outside", "/console/breaches")
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -21,6 +21,7 @@ from twinward.consortium.identity import Identity
 from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
 from twinward.core.clock import Clock
 from twinward.core.config import (
+    BREACHES_LOCK,
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
     FILE_NAME,
@@ -47,7 +48,9 @@ _SQLITE = "sqlite:"
 _SERVERS = ("postgresql://", "postgres://")
 _OF_SQLITE = ("-wal", "-shm", "-journal")
 _OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock"})
-_OF_NO_WORTH = frozenset({LOCK_FILE, EMERGENCIES_LOCK, FOLLOW_UP_LOCK, WRITING_LOCK, CONDITIONS_LOCK, MARK})
+_OF_NO_WORTH = frozenset(
+    {LOCK_FILE, BREACHES_LOCK, EMERGENCIES_LOCK, FOLLOW_UP_LOCK, WRITING_LOCK, CONDITIONS_LOCK, MARK}
+)
 _ATTEMPTS = 60
 _PAUSE_S = 0.05
 _BEGUN_ANEW_AFTER_S = (0.5, 2.0, 8.0)

@@ -82,6 +82,21 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "breach",
+        "Breaches of personal data: who is affected, whom to tell, by when.",
+        {
+            "list": "breach:list_",
+            "show": "breach:show",
+            "open": "breach:open_",
+            "assess": "breach:assess",
+            "draft": "breach:draft",
+            "note": "breach:note",
+            "notify": "breach:notify",
+            "close": "breach:close",
+            "export": "breach:export",
+        },
+    ),
+    Noun(
         "audit",
         "The access log: read, sign, verify, prove.",
         {

@@ -16,6 +16,7 @@ from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
 from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
+from twinward.console.breaches import add_breaches
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
@@ -38,6 +39,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)
     add_emergencies(pages, console)
+    add_breaches(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

@@ -34,6 +34,8 @@ JOURNAL_FILE = "break-glass.journal"
 """In a node's home, once an emergency had to be written down while the log could not be."""
 EMERGENCIES_LOCK, FOLLOW_UP_LOCK = "emergencies.lock", "follow-up.lock"
 """In a node's home; they hold nothing: one process at a time begins and ends emergencies, and follows them up."""
+BREACHES_LOCK = "breaches.lock"
+"""In a node's home; it holds nothing: one process at a time takes a step on the case of a breach."""
 WRITING_LOCK, CONDITIONS_LOCK = "writing.lock", "conditions.lock"
 """In a node's home; they hold nothing: one process at a time changes twins, and writes on a condition."""
 

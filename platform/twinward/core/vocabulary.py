@@ -137,6 +137,10 @@ class Action(StrEnum):
     """Looking at accounts, or changing who may sign in and how."""
     STUDY = "study"
     """A hospital's part in a study before it runs: its key, an invitation, an officer's approval or its withdrawal."""
+    BREACH = "breach"
+    """A step of a breach's case: opened, assessed, drafted, notified, closed."""
+    POLICY = "policy"
+    """Looking at the hospital's policy, or changing it."""
 
 
 class Purpose(StrEnum):

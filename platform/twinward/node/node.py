@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from twinward.access.interfaces import NODE
 from twinward.core.clock import Clock
 from twinward.core.config import (
+    BREACHES_LOCK,
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
     FOLLOW_UP_LOCK,
@@ -21,7 +22,7 @@ from twinward.core.config import (
     WRITING_LOCK,
     Settings,
 )
-from twinward.core.vocabulary import Role, TwinId
+from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.errors import translated
 from twinward.node.parts import Parts, part
 from twinward.node.restored_home import RestoredHome
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from twinward.audit.proofs.verification import LogCheck
     from twinward.audit.reader import AuditReader
     from twinward.audit.service import Audit
+    from twinward.breach.service import Breaches
     from twinward.consortium.identity import Identity
     from twinward.consortium.membership import Consortium
     from twinward.erasure.service import Erasures
@@ -338,6 +340,33 @@ class Node(Parts):
             lambda: self.consortium.break_glass(),
             settings.home / FOLLOW_UP_LOCK,
             Webhook(settings.alert_url, settings.hospital) if settings.alert_url else None,
+        )
+
+    @part
+    def breaches(self) -> Breaches:
+        """Cases of breaches."""
+        from twinward.audit.action_log import ActionLog
+        from twinward.breach.entry import Known
+        from twinward.breach.service import Breaches
+        from twinward.core.turns import Turn
+
+        audit, keyring = self.audit, self.keyring
+        known = Known(
+            role_of=self.accounts.role_of,
+            has_twin=audit.sealer.has_key,
+            keks=lambda: keyring.census().known,
+            twins_from=keyring.twins_from,
+            newest_erasure=keyring.newest_erasure,
+        )
+        return Breaches(
+            ActionLog(self.log, audit.sealer, Action.BREACH),
+            audit,
+            self.authority,
+            self.audit_reader,
+            known,
+            self.clock,
+            Turn(self.settings.home / BREACHES_LOCK),
+            self.settings.hospital,
         )
 
     @part

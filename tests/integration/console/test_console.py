@@ -18,7 +18,10 @@ from twinward.console import mount
 from twinward.console.pages import CHART_EVENTS
 from twinward.core.clock import FixedClock
 
-NAVIGATION = ("/console", "/console/accesses", "/console/emergencies", "/console/verify", "/console/outside")
+NAVIGATION = (
+    *("/console", "/console/accesses", "/console/emergencies", "/console/breaches"),
+    *("/console/verify", "/console/outside"),
+)
 PAGES = (*NAVIGATION, "/console/accounts", "/console/accounts/nurse")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")
 

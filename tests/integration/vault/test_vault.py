@@ -126,9 +126,11 @@ def test_read_twin_gives_what_the_permit_covers(house: House) -> None:
 NEVER_OPEN = {
     Action.ACCOUNT,
     Action.AUDIT,
+    Action.BREACH,
     Action.CONSENT,
     Action.MATCH,
     Action.NOTE,
+    Action.POLICY,
     Action.QUERY,
     Action.SHRED,
     Action.SIGN_IN,

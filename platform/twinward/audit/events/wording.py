@@ -34,6 +34,8 @@ _DONE = {
     Action.SIGN_OUT: "signed out",
     Action.ACCOUNT: "looked at",  # or changed: see ``deed``
     Action.STUDY: "dealt with",  # which way: see ``deed``
+    Action.BREACH: "worked on a breach",
+    Action.POLICY: "looked at the policy",
 }
 _TRIED = {
     Action.READ: "read",
@@ -53,6 +55,8 @@ _TRIED = {
     Action.SIGN_OUT: "sign out",
     Action.ACCOUNT: "look at or change",
     Action.STUDY: "approve or invite to",
+    Action.BREACH: "work on a breach",
+    Action.POLICY: "look at or change the policy",
 }
 _PHASES = {
     "stop": "ended an emergency access",
@@ -71,6 +75,22 @@ _STUDY_STEPS = {
     "withdraw": "took back the approval of",
 }
 """Of the events of a study before it runs (``twinward.node.study_approvals``)."""
+_STEPS = {
+    Action.BREACH: {
+        "opened": "opened the case of a breach",
+        "assessed": "assessed who is affected by a breach",
+        "drafted": "drafted a notification of a breach",
+        "noted": "noted something on a breach",
+        "notified": "notified somebody of a breach",
+        "closed": "closed the case of a breach",
+    },
+    Action.POLICY: {
+        "proposed": "proposed a change of the policy",
+        "approved": "approved a change of the policy, which is in force since",
+        "withdrawn": "withdrew a proposed change of the policy",
+    },
+}
+"""What the steps of a case and of a change of policy are called."""
 
 MANY_CATEGORIES = 5
 
@@ -90,6 +110,9 @@ def deed(event: AccessEvent) -> str:
     phase = dict(event.detail).get("phase", "") if event.action is Action.BREAK_GLASS else ""
     if phase in _PHASES:
         return _PHASES[phase]
+    step = dict(event.detail).get("step", "") if event.decision == "permit" else ""
+    if step in _STEPS.get(event.action, {}):
+        return _STEPS[event.action][step]
     if event.action is Action.ACCOUNT and event.decision == "permit" and change_of(event):
         return "changed"
     if event.action is Action.STUDY and event.decision == "permit":

@@ -8,7 +8,7 @@ from typing import Final
 
 from twinward.audit.events.wording import PURPOSES, deed
 from twinward.audit.exports.document import AccessDocument, DocumentRow
-from twinward.audit.exports.pdf_layout import INK, QUIET, WARN, Cell, Page, PrintedTable
+from twinward.audit.exports.pdf_layout import INK, QUIET, WARN, Cell, Heading, Page, PrintedTable
 from twinward.audit.exports.typeface import Typeface
 from twinward.core.clock import iso
 
@@ -27,7 +27,14 @@ def as_pdf(document: AccessDocument, fonts: Sequence[Path], told: Callable[[int]
     Raises:
         Unavailable: a font cannot be read.
     """
-    page = Page(document, Typeface(fonts))
+    subject = document.report.subject
+    heading = Heading(
+        title=f"Accesses to the record of {subject}",
+        author=document.hospital,
+        at_ms=document.at_ms,
+        foot=f"{document.hospital} · accesses to {subject}",
+    )
+    page = Page(heading, Typeface(fonts))
     page.add_page()
     _head(page, document)
     _summary(page, document)

@@ -15,7 +15,6 @@ from typing import Final
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
-from twinward.audit.exports.document import AccessDocument
 from twinward.audit.exports.typeface import Typeface
 
 INK, QUIET, LINE, WARN = (22, 32, 43), (92, 104, 117), (205, 211, 218), (150, 50, 20)
@@ -24,10 +23,20 @@ FAMILY: Final = "DejaVu"
 _MARGIN_MM: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What every page of a document says of it: its title, who hands it out, when (ms), and its running foot."""
+
+    title: str
+    author: str
+    at_ms: int
+    foot: str
+
+
 class Page(FPDF):
     """A4 with "page x of y" at the foot of each, in a typeface that has more than Latin letters."""
 
-    def __init__(self, document: AccessDocument, typeface: Typeface) -> None:
+    def __init__(self, heading: Heading, typeface: Typeface) -> None:
         super().__init__(format="A4")
         self.typeface = typeface
         regular, bold, *extra = typeface.files
@@ -36,14 +45,14 @@ class Page(FPDF):
         for number, path in enumerate(extra):
             self.add_font(f"extra{number}", "", path)
         self.set_fallback_fonts([f"extra{number}" for number in range(len(extra))], exact_match=False)
-        self._foot = f"{document.hospital} · accesses to {document.report.subject}"
+        self._foot = heading.foot
         self.set_margin(_MARGIN_MM)
         self.set_auto_page_break(True, 20)
-        self.set_title(f"Accesses to the record of {document.report.subject}")
-        self.set_author(document.hospital)
+        self.set_title(heading.title)
+        self.set_author(heading.author)
         self.set_creator("Twinward")
         self.set_lang("en")
-        self.set_creation_date(datetime.fromtimestamp(document.at_ms / 1000, UTC))
+        self.set_creation_date(datetime.fromtimestamp(heading.at_ms / 1000, UTC))
 
     def footer(self) -> None:
         """The running foot."""

@@ -51,6 +51,11 @@ class KeyCensus:
     keks: tuple[int, ...]
     wrapped: Mapping[int, int]
 
+    @property
+    def known(self) -> range:
+        """Every version that there is or was: they count up from 1."""
+        return range(1, max((*self.keks, *self.wrapped), default=0) + 1)
+
 
 class Keyring:
     """Twins' keys, one tenant's. Also the audit trail's ``EventKeys``. Safe to share between threads."""
@@ -221,6 +226,12 @@ class Keyring:
             versions = tuple(self._provider.versions(self._tenant))
         wrapped = {int(version): int(number) for version, number in counted}
         return KeyCensus(frozenset(map(TwinId, shredded)), versions, wrapped)
+
+    def twins_from(self, kek: int) -> list[TwinId]:
+        """Twins whose keys a KEK wraps or may have wrapped: under it or, since a rotation, under a newer one."""
+        with self._file.reading() as connection:
+            wanted = select(_keys.c.twin).where(_keys.c.created, _keys.c.kek_version >= kek).order_by(_keys.c.twin)
+            return [TwinId(one) for one in connection.execute(wanted).scalars()]
 
     def is_shredded(self, twin: TwinId) -> bool:
         """Whether a twin's key was destroyed on purpose."""

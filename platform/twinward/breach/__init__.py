@@ -1,0 +1,1 @@
+"""Breaches of personal data: their cases, their clocks, whom they affect and what those are told."""

@@ -1,0 +1,290 @@
+"""The console's pages of breaches: all cases, and one with its clocks, whom it affects, drafts and timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.interfaces import Permit
+from twinward.access.justification import MAX_CHARS
+from twinward.access.sessions import Session
+from twinward.breach.affected import LOGGED, Affected
+from twinward.breach.drafts import places
+from twinward.breach.entry import MAX_TEXT_BYTES
+from twinward.breach.files import ENDINGS, MEDIA_TYPES, BreachFormat, moment
+from twinward.breach.models import DRAFTED, HOUR_MS, MANY, Audience, BreachCase, Outcome, Scope, ScopeKind
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH, require_csrf
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Role, TwinId
+from twinward.overview.breaches import file_of
+
+PAGE = f"{PATH}/breaches"
+SHOWN_SUBJECTS = 100
+"""On a case's page; the table that is downloaded has all."""
+SHOWN_ENTRIES = 5
+
+_BADGES = {"overdue": "bad", "open": "warn", "told": "good", "closed": "plain"}
+_STATES = {
+    "overdue": "authority overdue",
+    "open": "the 72 hours run",
+    "told": "authority told",
+    "closed": "closed",
+}
+_KINDS = {
+    ScopeKind.ACCOUNT: "what one account did",
+    ScopeKind.VENDOR: "what one vendor was told",
+    ScopeKind.PATIENT: "one patient’s record",
+    ScopeKind.TIME: "everything between two moments",
+    ScopeKind.KEY: "a lost key",
+}
+_OUTCOMES = {
+    Outcome.NOTIFIED: "the authority was notified",
+    Outcome.NO_RISK: "unlikely to put anybody at risk",
+    Outcome.NO_BREACH: "it was no breach",
+}
+_Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
+_Text = Annotated[str, Form(max_length=4 * MAX_CHARS)]
+_Csrf = Annotated[str, Form(max_length=64)]
+_Act = Callable[[Permit], BreachCase]
+
+
+def add_breaches(router: APIRouter, console: Console) -> None:
+    """Add the pages and their forms to the pages' router."""
+    _add_pages(router, console)
+    _add_opening(router, console)
+    _add_steps(router, console)
+
+
+def _add_pages(router: APIRouter, console: Console) -> None:
+    @router.get("/breaches")
+    def cases(request: Request) -> Response:
+        session = console.sessions.officer(request)
+        node = console.node
+        found = node.breaches.all(console.permit(session, "breaches"))
+        now_ms = node.clock.now_ms()
+        return console.page(
+            request,
+            "breaches.html",
+            session,
+            running=[_shown(one, now_ms) for one in found if one.closed_ms is None],
+            closed=[_shown(one, now_ms) for one in found if one.closed_ms is not None],
+            kinds=[(kind.value, said) for kind, said in _KINDS.items()],
+            vendors=[(one.id, one.name) for one in node.accounts.of_role(Role.VENDOR)],
+            now=moment(now_ms).replace(" ", "T"),
+        )
+
+    @router.get("/breaches/{name}")
+    def case(request: Request, name: _Name) -> Response:
+        session = console.sessions.officer(request)
+        permit = console.permit(session, "breach")
+        return _case_page(console, request, session, permit, name)
+
+    @router.get("/breaches/{name}/file")
+    def file(request: Request, name: _Name, form: BreachFormat) -> Response:
+        session = console.sessions.officer(request)
+        permit = console.permit(session, f"breach export {form.value}")
+        made = file_of(console.node, permit, console.node.breaches.case(permit, name), form)
+        headers = {"Content-Disposition": f'attachment; filename="breach-{name}{ENDINGS[form]}"'}
+        return Response(made, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+def _add_opening(router: APIRouter, console: Console) -> None:
+    @router.post("/breaches")
+    def open_case(
+        request: Request,
+        title: _Text,
+        kind: Annotated[ScopeKind, Form()],
+        csrf: _Csrf,
+        subject: Annotated[str, Form(max_length=64)] = "",
+        since: Annotated[str, Form(max_length=32)] = "",
+        until: Annotated[str, Form(max_length=32)] = "",
+        aware: Annotated[str, Form(max_length=32)] = "",
+    ) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        scope = _scope(kind, subject.strip(), _instant(since), _instant(until))
+        aware_ms = _instant(aware) or None
+        permit = console.permit(session, "breach")
+        opened = console.node.breaches.open(permit, scope, title, aware_ms)
+        return RedirectResponse(f"{PAGE}/{opened.name}", status_code=303)
+
+
+def _add_steps(router: APIRouter, console: Console) -> None:
+    def done(request: Request, name: str, csrf: str, act: _Act) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        act(console.permit(session, "breach"))
+        return RedirectResponse(f"{PAGE}/{name}", status_code=303)
+
+    @router.post("/breaches/{name}/assess")
+    def assess(request: Request, name: _Name, csrf: _Csrf) -> Response:
+        def act(permit: Permit) -> BreachCase:
+            console.node.breaches.assess(permit, name)
+            return console.node.breaches.case(permit, name)
+
+        return done(request, name, csrf, act)
+
+    @router.post("/breaches/{name}/draft")
+    def draft(
+        request: Request,
+        name: _Name,
+        audience: Annotated[Audience, Form()],
+        csrf: _Csrf,
+        text: Annotated[str, Form(max_length=MAX_TEXT_BYTES)] = "",
+    ) -> Response:
+        breaches = console.node.breaches
+        return done(request, name, csrf, lambda permit: breaches.draft(permit, name, audience, text or None))
+
+    @router.post("/breaches/{name}/note")
+    def note(request: Request, name: _Name, said: _Text, csrf: _Csrf) -> Response:
+        return done(request, name, csrf, lambda permit: console.node.breaches.note(permit, name, said))
+
+    @router.post("/breaches/{name}/notify")
+    def notify(
+        request: Request,
+        name: _Name,
+        audience: Annotated[Audience, Form()],
+        reference: _Text,
+        csrf: _Csrf,
+        at: Annotated[str, Form(max_length=32)] = "",
+        late: Annotated[str, Form(max_length=4 * MAX_CHARS)] = "",
+    ) -> Response:
+        at_ms, breaches = _instant(at) or None, console.node.breaches
+        return done(
+            request,
+            name,
+            csrf,
+            lambda permit: breaches.notify(permit, name, audience, reference, at_ms=at_ms, late=late),
+        )
+
+    @router.post("/breaches/{name}/close")
+    def close(
+        request: Request, name: _Name, outcome: Annotated[Outcome, Form()], reason: _Text, csrf: _Csrf
+    ) -> Response:
+        return done(request, name, csrf, lambda permit: console.node.breaches.close(permit, name, outcome, reason))
+
+
+def _case_page(console: Console, request: Request, session: Session, permit: Permit, name: str) -> Response:
+    breaches, now_ms = console.node.breaches, console.node.clock.now_ms()
+    case = breaches.case(permit, name)
+    found = breaches.affected(permit, case) if case.assessment else None
+    return console.page(
+        request,
+        "breach.html",
+        session,
+        case=_shown(case, now_ms),
+        found=_affected(found) if found else None,
+        drafts=[_drafts(case, audience) for audience in DRAFTED],
+        notices=[
+            {"audience": one.audience.value, "at": moment(one.at_ms), "by": one.by, "reference": one.reference}
+            for one in case.notices
+        ],
+        steps=[
+            {"index": one.index, "at": moment(one.at_ms), "by": one.by, "kind": one.kind, "say": one.say}
+            for one in case.steps
+        ],
+        many=found is not None and len(found.subjects) >= MANY,
+        audiences=[one.value for one in Audience],
+        outcomes=[(one.value, said) for one, said in _OUTCOMES.items()],
+        now=moment(now_ms).replace(" ", "T"),
+    )
+
+
+def _shown(case: BreachCase, now_ms: int) -> dict[str, Any]:
+    state, left = case.state(now_ms), case.left_ms(now_ms)
+    hours = abs(left) // HOUR_MS
+    clock = f"{hours} hours left" if left >= 0 else f"{hours} hours too late"
+    return {
+        "name": case.name,
+        "title": case.title,
+        "badge": _BADGES[state],
+        "state": _STATES[state],
+        "is_open": case.closed_ms is None,
+        "clock": clock if state in ("open", "overdue") else "",
+        "share": min(72, max(0, 72 - left / HOUR_MS)),
+        "scope": case.scope.sentence(),
+        "twin": case.scope.twin or "",
+        "account": case.scope.account,
+        "opened": moment(case.opened_ms),
+        "opened_by": case.opened_by,
+        "aware": moment(case.aware_ms),
+        "due": moment(case.due_ms),
+        "patients_due": moment(case.patients_due_ms),
+        "late": left < 0,
+        "subjects": case.assessment.subjects if case.assessment else None,
+        "outcome": _OUTCOMES[Outcome(case.outcome)] if case.outcome else "",
+        "reason": case.reason,
+        "closed": moment(case.closed_ms) if case.closed_ms is not None else "",
+    }
+
+
+def _affected(found: Affected) -> dict[str, Any]:
+    return {
+        "size": found.size,
+        "count": len(found.subjects),
+        "accesses": found.accesses,
+        "refused": found.refused,
+        "erased": found.erased,
+        "others": found.others,
+        "categories": found.categories,
+        "more": max(0, len(found.subjects) - SHOWN_SUBJECTS),
+        "subjects": [
+            {
+                "twin": one.twin,
+                "accesses": len(one.indices),
+                "categories": ", ".join(sorted(one.categories)),
+                "actions": ", ".join(sorted(one.actions)),
+                "first": moment(one.first_ms) if one.indices else "",
+                "last": moment(one.last_ms) if one.indices else "",
+                "altered": one.altered,
+                "logged": one.known_by == LOGGED,
+                "indices": one.indices[:SHOWN_ENTRIES],
+                "further": max(0, len(one.indices) - SHOWN_ENTRIES),
+            }
+            for one in found.subjects[:SHOWN_SUBJECTS]
+        ],
+    }
+
+
+def _drafts(case: BreachCase, audience: Audience) -> dict[str, Any]:
+    versions = case.drafts_for(audience)
+    newest = versions[-1] if versions else None
+    return {
+        "audience": audience.value,
+        "law": "GDPR article 33" if audience is Audience.AUTHORITY else "GDPR article 34, HIPAA 164.404",
+        "version": newest.version if newest else 0,
+        "by": newest.by if newest else "",
+        "at": moment(newest.at_ms) if newest else "",
+        "text": newest.text if newest else "",
+        "lines": min(40, newest.text.count("\n") + 2) if newest else 0,
+        "places": places(newest.text) if newest else [],
+        "earlier": [
+            {"version": one.version, "at": moment(one.at_ms), "by": one.by, "text": one.text} for one in versions[:-1]
+        ],
+    }
+
+
+def _scope(kind: ScopeKind, subject: str, from_ms: int, until_ms: int) -> Scope:
+    if kind is ScopeKind.KEY:
+        if not (subject.isascii() and subject.isdigit() and len(subject) < 9):
+            raise BadInput("a key is named by its number", hint="`twinward keys status` prints them")
+        return Scope(kind, kek=int(subject), from_ms=from_ms, until_ms=until_ms)
+    if kind is ScopeKind.PATIENT:
+        return Scope(kind, twin=TwinId(subject), from_ms=from_ms, until_ms=until_ms)
+    return Scope(kind, "" if kind is ScopeKind.TIME else subject, from_ms=from_ms, until_ms=until_ms)
+
+
+def _instant(text: str) -> int:
+    """What a date-time field of a form says (in UTC) in milliseconds; 0 for an empty one."""
+    if not text:
+        return 0
+    try:
+        return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise BadInput("a time is written as 2026-01-31T08:30, in UTC", hint="go back and enter it again") from None

@@ -1,0 +1,29 @@
+"""A breach's case as a file, for console and command line alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twinward.access.interfaces import Permit
+from twinward.breach.files import BreachFormat, as_csv, as_pdf, as_proofs
+from twinward.breach.models import BreachCase
+from twinward.node import Node
+
+
+def file_of(
+    node: Node, permit: Permit, case: BreachCase, form: BreachFormat, told: Callable[[int], None] = lambda _: None
+) -> bytes:
+    """The file's bytes. ``told`` hears how many entries were read.
+
+    Raises:
+        BreachConflict: nobody has counted who is affected.
+        BreachInvalid: too many events for one file of proofs.
+        NoSuchEvent: no checkpoint covers one of them yet.
+    """
+    found = node.breaches.affected(permit, case, told)
+    if form is BreachFormat.CSV:
+        return as_csv(found)
+    if form is BreachFormat.PDF:
+        settings = node.settings
+        return as_pdf(case, found, hospital=settings.hospital, at_ms=node.clock.now_ms(), fonts=settings.print_fonts)
+    return as_proofs(found, lambda index: node.audit_reader.disclose(permit, index).encode())
