@@ -3,10 +3,14 @@
 Invariants: no whitespace; object members sorted by the UTF-16 code units of their names (section 3.2.3); strings with
 the fewest escapes (3.2.2.2); numbers as ECMAScript writes an IEEE 754 double (3.2.2.3); UTF-8 without a byte order
 mark (3.2.4). ``rfc8785`` writes it; here what has no exact form is refused rather than rounded, with its path.
+
+What has ASCII names and no floating-point number, as proofs and events do, the standard library writes byte for byte
+alike in a fraction of the time: its order of names and its escapes differ from RFC 8785 in nothing there.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +24,8 @@ MAX_DEPTH = 128
 
 MAX_INTEGER = 2**53 - 1
 """ECMAScript's ``Number.MAX_SAFE_INTEGER``: beyond it two integers share one double (RFC 7493 section 2.2)."""
+
+_PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 _SHOWN = 64
 """Characters of a member's name that an error's path may show."""
@@ -38,11 +44,16 @@ def canonicalize(obj: object) -> bytes:
         CanonicalizationError: NaN or an infinity, an integer beyond ±(2**53 - 1), a lone surrogate, a name that is not
             a string, another type, or more than ``MAX_DEPTH`` levels. ``path`` says where.
     """
-    return rfc8785.dumps(_exact(obj, None, 0))
+    particular: list[float | str] = []
+    exact = _exact(obj, None, 0, particular)
+    return rfc8785.dumps(exact) if particular else _PLAIN.encode(exact).encode()
 
 
-def _exact(value: object, where: _Where, depth: int) -> Any:
-    """The same value out of plain JSON types, or a refusal that says where what has no exact form stands."""
+def _exact(value: object, where: _Where, depth: int, particular: list[float | str]) -> Any:
+    """The same value out of plain JSON types, or a refusal that says where what has no exact form stands.
+
+    Floating-point numbers, and names beyond ASCII, are added to ``particular``.
+    """
     if isinstance(value, str):
         return _encodable(value, where)
     if value is None or isinstance(value, bool):
@@ -54,19 +65,24 @@ def _exact(value: object, where: _Where, depth: int) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _refuse("NaN and infinities have no JSON form", where)
+        particular.append(value)
         return value
     if isinstance(value, Mapping):
         depth = _deeper(depth, where)
-        return {_name(name, where): _exact(one, (where, name), depth) for name, one in value.items()}
+        return {
+            _name(name, where, particular): _exact(one, (where, name), depth, particular) for name, one in value.items()
+        }
     if isinstance(value, list | tuple):
         depth = _deeper(depth, where)
-        return [_exact(one, (where, index), depth) for index, one in enumerate(value)]
+        return [_exact(one, (where, index), depth, particular) for index, one in enumerate(value)]
     raise _refuse(f"a {type(value).__name__} has no JSON form", where)
 
 
-def _name(name: object, where: _Where) -> str:
+def _name(name: object, where: _Where, particular: list[float | str]) -> str:
     if not isinstance(name, str):
         raise _refuse(f"a member's name is a string, not a {type(name).__name__}", where)
+    if not name.isascii():
+        particular.append(name)
     return _encodable(name, (where, name))
 
 

@@ -6,6 +6,9 @@ import hashlib
 from typing import Any
 
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
+from tests.integration.audit.test_audit_trail import ANNA, BERT
+from tests.integration.audit.test_completeness import open_house
+from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger import merkle
 from twinward_ledger.completeness.map import MapHead
 from twinward_ledger.completeness.memory import MemoryMap
@@ -106,6 +109,33 @@ def publishing(scale: Scale) -> list[Row]:
     return rows
 
 
+def exporting(scale: Scale) -> list[Row]:
+    """All of one patient's accesses, proven and checked as an auditor does; against opening and proving each alone."""
+    count = scale.pick(10_000, 500)
+    with open_house(scale.folder, MemoryKeyProvider()) as house:
+        for _ in range(count // 500):  # the patient is one in five of the log
+            house.access(*([ANNA] * 500), *([BERT] * 2000))
+        house.audit.checkpoint_and_anchor()
+        log, sealer = house.consortium.log, house.audit.sealer
+        found = log.store.find(sealer.tag("twin", ANNA), limit=count)
+        size = log.store.size()
+
+        def one_by_one() -> None:
+            for index in found:
+                sealer.open(index, log.store.entry(index))
+                log.prove_inclusion(index, size)
+
+        whole, alone = "report, checked and encoded", "each row opened and proven alone"
+        arms = [
+            Arm(whole, lambda: house.document(ANNA).report.encode(), count),
+            Arm(alone, one_by_one, count),
+        ]
+        samples = race(arms, scale.pick(5, 2))
+    target = Target("10,000 rows ≤3 s", "value", "most", 3, f"of {count:,} rows in a log of {size:,}")
+    work = f"one patient's 10,000 accesses with every proof, of {count:,} (linear)"
+    return [versus(work, samples, whole, alone, unit="s", scale=1e4, kind="times", target=target, clock="cpu")]
+
+
 BENCHMARKS = (
     Benchmark(
         "ledger.fsck",
@@ -113,6 +143,12 @@ BENCHMARKS = (
         " tree over the same leaves"
         " already in memory; wall",
         auditing,
+    ),
+    Benchmark(
+        "ledger.report",
+        "an access report of one patient: rows opened, proven, checked as an auditor does and encoded, against opening"
+        " each row and proving it by itself; CPU",
+        exporting,
     ),
     Benchmark(
         "ledger.completeness",

@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import functools
 import hmac
 import threading
 from collections.abc import Callable, Sequence
@@ -169,9 +170,24 @@ class Log:
 
     def prove_inclusion(self, index: int, size: int) -> list[bytes]:
         """The audit path of an entry in the tree of ``size`` leaves. Raises ``NoSuchEntry``."""
-        if not 0 <= index < size <= self.store.size():
-            raise NoSuchEntry(f"no proof of entry {index} in a tree of {size}: the log holds {self.store.size()}")
-        return merkle.inclusion_path(index, size, self._node)
+        return self.prover(size)(index)
+
+    def prover(self, size: int) -> Callable[[int], list[bytes]]:
+        """``prove_inclusion`` for many entries of one tree: nodes that their paths share are read once.
+
+        Raises ``NoSuchEntry``, as what it returns does.
+        """
+        held = self.store.size()
+        if not 0 < size <= held:
+            raise NoSuchEntry(f"no proof in a tree of {size}: the log holds {held}")
+        node = functools.cache(self._node)
+
+        def prove(index: int) -> list[bytes]:
+            if not 0 <= index < size:
+                raise NoSuchEntry(f"no proof of entry {index} in a tree of {size}: the log holds {held}")
+            return merkle.inclusion_path(index, size, node)
+
+        return prove
 
     def prove_consistency(self, size1: int, size2: int) -> list[bytes]:
         """The proof that the tree of ``size2`` leaves extends the one of ``size1``. Raises ``NoSuchEntry``."""

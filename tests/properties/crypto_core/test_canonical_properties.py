@@ -5,6 +5,7 @@ import math
 import struct
 from typing import Any
 
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +57,18 @@ any_double = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("d", struc
 @given(values | any_double.filter(math.isfinite))
 def test_it_is_what_another_writer_writes(value: Any) -> None:
     assert canonicalize(value).decode() == canonical(value)
+
+
+plain = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.characters(max_codepoint=127)), inner, max_size=5)
+        | st.dictionaries(text, inner, max_size=2)
+    ),
+)
+
+
+@given(plain)
+def test_what_the_standard_library_writes_is_what_rfc8785_writes(value: Any) -> None:
+    assert canonicalize(value) == rfc8785.dumps(value)

@@ -18,8 +18,9 @@ was about.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -88,19 +89,23 @@ class EventSealer:
         Raises:
             LogTampered: the body is not this leaf's.
         """
-        if not entry.body or entry.leaf[1:2] == PUBLIC:
-            return None, None
-        try:
-            tenant_key = self._keys.audit_key(None)
-            twin = open_routing(entry.body, entry.leaf, tenant_key=tenant_key, origin=self._origin)
+        return next(self.open_all([(index, entry)]))
+
+    def open_all(self, numbered: Iterable[tuple[int, Entry]]) -> Iterator[tuple[TwinId | None, Opening | None]]:
+        """``open`` for many at one moment: each patient's key is unwrapped once."""
+        key_of = functools.cache(self._key_if_any)
+        for index, entry in numbered:
+            if not entry.body or entry.leaf[1:2] == PUBLIC:
+                yield None, None
+                continue
             try:
-                key = tenant_key if twin is None else self._keys.audit_key(twin)
-            except NotFound:
-                return twin, None
-            return twin, open_event(entry.body, entry.leaf, key=key, origin=self._origin)
-        except (OpenError, LedgerError) as error:
-            message = f"the body of event {index} is not the one its leaf commits to"
-            raise LogTampered(message, first_bad_index=index) from error
+                twin = open_routing(entry.body, entry.leaf, tenant_key=self._keys.audit_key(None), origin=self._origin)
+                key = key_of(twin)
+                opening = None if key is None else open_event(entry.body, entry.leaf, key=key, origin=self._origin)
+            except (OpenError, LedgerError) as error:
+                message = f"the body of event {index} is not the one its leaf commits to"
+                raise LogTampered(message, first_bad_index=index) from error
+            yield twin, opening
 
     def require_filed(self, index: int, entry: Entry, twin: TwinId | None, opening: Opening | None) -> None:
         """What is said of an entry in four places must agree: its leaf, its routing, its tags and its sealed event.
@@ -164,11 +169,13 @@ class EventSealer:
 
     def has_key(self, twin: TwinId) -> bool:
         """Whether events about a patient can be sealed and opened: not before it is known, nor once shredded."""
+        return self._key_if_any(twin) is not None
+
+    def _key_if_any(self, twin: TwinId | None) -> bytes | None:
         try:
-            self._keys.audit_key(twin)
+            return self._keys.audit_key(twin)
         except NotFound:
-            return False
-        return True
+            return None
 
     def _keys_for(self, events: Sequence[AccessEvent]) -> dict[TwinId | None, bytes]:
         """The audit key of every twin the events are about, and the hospital's own under None."""

@@ -67,13 +67,19 @@ class Proofs:
             found = self._completeness.prove(twin)
             index, head = found.logged.index, found.logged.head
             size, note, anchor = self._covering(index)
-            rows = tuple(self._report_row(row, entry, size) for row, entry in self._rows_of(twin, head.through))
+            prove = self._log.prover(size)
+            logged = self._rows_of(twin, head.through)
+            opened = self._sealer.open_all(logged)
+            rows = tuple(
+                ReportRow(LoggedLeaf(row, entry.leaf, tuple(prove(row))), opening)
+                for (row, entry), (_, opening) in zip(logged, opened, strict=True)
+            )
             return AccessReport(
                 origin=self._log.origin,
                 subject=twin,
                 label_key=found.label_key,
                 head=head.encode(),
-                head_place=self._place(index, self._log.store.entry(index).leaf, size),
+                head_place=LoggedLeaf(index, self._log.store.entry(index).leaf, tuple(prove(index))),
                 proof=found.proof,
                 rows=rows,
                 note=note,
@@ -119,9 +125,3 @@ class Proofs:
             if entry.leaf[1:2] == ACCESS:
                 found.append((index, entry))
         return found[::-1]
-
-    def _report_row(self, index: int, entry: Entry, size: int) -> ReportRow:
-        return ReportRow(self._place(index, entry.leaf, size), self._sealer.open(index, entry)[1])
-
-    def _place(self, index: int, leaf: bytes, size: int) -> LoggedLeaf:
-        return LoggedLeaf(index, leaf, tuple(self._log.prove_inclusion(index, size)))
