@@ -30,6 +30,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         admitted = seal_patients(node, Silent(), bundles=None, count=6, seed=1)
         give_consent(node, admitted.twins)
         node.consortium.grant_queries("acme", 9)
+        node.consortium.grant_epsilon(node.settings.tenant, "acme", own_millis=1500, whole_millis=3000)
         with served(node) as url:
             yield {"url": url, "token": accounts.vendor_token}
     finally:
@@ -37,7 +38,8 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("example", "said"), list(zip(EXAMPLES, ["budget", "hba1c_percent", "does not answer"], strict=True))
+    ("example", "said"),
+    list(zip(EXAMPLES, ["budget", "hba1c_percent", "does not answer", "patients (95 %)"], strict=True)),
 )
 def test_each_example_runs(
     example: str, said: str, hospital: dict[str, str], capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from twinward.api.http.json_body import BodyT, documented, read_message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Purpose
 from twinward.node.cohort import RunningCohort
+from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms
 from twinward.protocol.fields import QueryId
 from twinward.protocol.messages import (
     PREFIX,
@@ -36,7 +37,7 @@ from twinward.protocol.terms import Terms
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Of a message with an encrypted part; all others have ``USUAL_BYTES`` at most."""
-_ENCRYPTED = (GatedQuery, VendorKeyQuery, MatrixQuery)
+_ENCRYPTED = (GatedQuery, VendorKeyQuery, MatrixQuery, FeasibilityQuestion)
 _Vendor = Callable[..., Principal]
 """The dependency that yields who may query."""
 
@@ -49,6 +50,7 @@ def similarity_router(cohort: RunningCohort, access: AccessControl, principal_of
     _add_terms(router, cohort, may_query)
     _add_queries(router, cohort, may_query)
     _add_matrix_queries(router, cohort, may_query)
+    _add_feasibility(router, cohort, may_query)
     _add_records(router, cohort, may_query)
     _add_budget(router, cohort, may_query)
     _add_results(router, cohort, access, context_of)
@@ -143,6 +145,23 @@ def _add_matrix_queries(router: APIRouter, cohort: RunningCohort, may_query: _Ve
         principal: Principal = Depends(may_query), query: MatrixSearch = Depends(_sent(MatrixSearch, may_query))
     ) -> MatchReply:
         return cohort.current().search_matrix(principal, query)
+
+
+def _add_feasibility(router: APIRouter, cohort: RunningCohort, may_query: _Vendor) -> None:
+    @router.get("/feasibility", summary="What may be counted under hidden criteria, and what a count costs")
+    def feasibility_terms(principal: Principal = Depends(may_query)) -> FeasibilityTerms:
+        return cohort.current().feasibility_terms(principal)
+
+    @router.post(
+        "/feasibility",
+        summary="How many patients meet criteria that only you can read: a count with noise",
+        openapi_extra=documented(FeasibilityQuestion, required=True),
+    )
+    def feasibility(
+        principal: Principal = Depends(may_query),
+        question: FeasibilityQuestion = Depends(_sent(FeasibilityQuestion, may_query)),
+    ) -> CountReply:
+        return cohort.current().count(principal, question)
 
 
 def _add_records(router: APIRouter, cohort: RunningCohort, may_query: _Vendor) -> None:

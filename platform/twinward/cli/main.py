@@ -146,6 +146,7 @@ NOUNS: Final = (
             "keygen": "vendor.keys:keygen",
             "schema": "vendor.query:schema",
             "query": "vendor.query:query",
+            "feasibility": "vendor.feasibility:feasibility",
             "budget": "vendor.query:budget",
             "results": "vendor.query:results",
         },

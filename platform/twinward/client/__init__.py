@@ -1,11 +1,13 @@
 """The vendor SDK: ask hospitals which patients are like this one, without showing the query.
 
 Imports the crypto leaf and the public feature schema, never the node. ``VendorClient`` (``AsyncVendorClient`` with
-await) is the way in, ``ask_hospitals`` asks several, ``VendorKeys`` open the records that consent lets out;
-``messages`` is the contract that both sides of the HTTP API are written against.
+await) is the way in, ``ask_hospitals`` asks several, ``Criteria`` are what patients are counted by, ``VendorKeys`` open
+the records that consent lets out; ``messages`` is the contract that both sides of the HTTP API are written against.
 """
 
 from twinward.client.asynchronous import AsyncVendorClient
+from twinward.client.counts import Count, PreparedCount
+from twinward.client.criteria import Criteria
 from twinward.client.errors import (
     AnswerForged,
     AnswerMalformed,
@@ -29,6 +31,8 @@ __all__ = [
     "Answers",
     "AsyncVendorClient",
     "ClientError",
+    "Count",
+    "Criteria",
     "Failure",
     "Found",
     "HospitalKeyChanged",
@@ -38,6 +42,7 @@ __all__ = [
     "Mode",
     "OutOfRange",
     "Prepared",
+    "PreparedCount",
     "Question",
     "Record",
     "Records",

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
+from twinward.client.counts import Count
+from twinward.client.criteria import Criteria
 from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
@@ -98,6 +100,13 @@ class AsyncVendorClient:
         handles = matches.handles if isinstance(matches, Matches) else matches
         return await self._run(self._steps.records(handles, categories, keys))
 
+    async def feasibility(self, criteria: Criteria | Mapping[str, Any], *, epsilon: float | None = None) -> Count:
+        """As ``VendorClient.feasibility``."""
+        chosen = criteria if isinstance(criteria, Criteria) else Criteria.of(dict(criteria))
+        prepared = await self._run(self._steps.prepare_count(chosen, epsilon))
+        count: Count = await self._run(prepared.send())
+        return count
+
     async def budget(self) -> BudgetReply:
         """As ``VendorClient.budget``."""
         return await self._run(self._steps.budget())
@@ -119,8 +128,10 @@ class AsyncVendorClient:
         if self._http is None:
             self._http = async_connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
         url = self.base_url + request.path
+        more: dict[str, Any] = {"headers": headers, "content": request.content}
+        more |= {"timeout": request.timeout(self._timeout_s)} if request.patience_s else {}
         try:
-            async with self._http.stream(request.method, url, headers=headers, content=request.content) as response:
+            async with self._http.stream(request.method, url, **more) as response:
                 if response.is_stream_consumed:  # a client of the caller's own may have read it already
                     return Answer(response.status_code, response.headers, response.content)
                 body = request.unpacking(response)

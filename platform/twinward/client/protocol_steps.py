@@ -17,6 +17,8 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
+from twinward.client.counts import Count, OwnCount, PreparedCount
+from twinward.client.criteria import Criteria
 from twinward.client.errors import AnswerMalformed, HospitalRefused
 from twinward.client.keys import VendorKeys
 from twinward.client.queries import (
@@ -34,6 +36,7 @@ from twinward.client.results import Matches, Prepared, Record, Records
 from twinward.client.transport import Answer, Request, retry_after_s
 from twinward.client.trust import KeyTrust
 from twinward.core.errors import BadInput
+from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms
 from twinward.protocol.fields import MAX_HANDLES
 from twinward.protocol.messages import (
     PREFIX,
@@ -66,12 +69,17 @@ if TYPE_CHECKING:  # native code takes its time to load, and only queries under 
 MAX_SMALL_BYTES = 1 << 20
 """Of terms and allowances."""
 
+MAX_CODED_BYTES = 8 << 20
+"""Of terms with a code list."""
+
 MAX_OWN_QUERIES = 16
 """Vendor-key queries whose key is kept, so that their answers can be fetched again."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Result = TypeVar("Result")
-Query: TypeAlias = GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest
+Query: TypeAlias = (
+    GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest | FeasibilityQuestion
+)
 
 
 Steps: TypeAlias = Generator[Request, Answer, Result]
@@ -143,6 +151,24 @@ class ProtocolSteps:
                 size += len(sealed.sealed)
             withheld, left = withheld or reply.withheld, reply.budget_left
         return Records(tuple(found), withheld, size, left)
+
+    def feasibility_terms(self) -> Steps[FeasibilityTerms]:
+        """What may be counted. Fetched anew each time: what is left changes."""
+        terms = yield from self._current_terms()
+        told = yield from self._exchange(Request("GET", PREFIX + "/feasibility", None, MAX_CODED_BYTES))
+        return checked(told, read_as(FeasibilityTerms, told), Asked(Kind.FEASIBILITY_TERMS), terms)
+
+    def prepare_count(self, criteria: Criteria, epsilon: float | None) -> Steps[PreparedCount]:
+        """Fetch what is needed and encrypt the criteria. Nothing of them leaves yet."""
+        counts = yield from self.feasibility_terms()
+        terms = yield from self._current_terms()
+        own = OwnCount.encrypted(criteria, epsilon, terms, counts)
+        return own.prepared(terms, lambda: self._send_count(own, terms))
+
+    def _send_count(self, own: OwnCount, terms: Terms) -> Steps[Count]:
+        patience_s = 4.0 * own.terms.seconds_each[own.costs.threshold - 1] + 60
+        reply = yield from self._post("/feasibility", Kind.FEASIBILITY, own.message, terms, CountReply, patience_s)
+        return own.read(reply, terms)
 
     def budget(self) -> Steps[BudgetReply]:
         """Queries left in the running epoch. Not signed: it decides nothing."""
@@ -229,9 +255,12 @@ class ProtocolSteps:
             search.query = MatrixQuery(epoch=message.epoch, token=token, query_id=search.query_id)
         return (yield from self._send("/matrix", Kind.MATRIX, search.query, terms, len(search.query.token), size))
 
-    def _post(self, path: str, kind: Kind, message: Query, terms: Terms, reply: type[Reply]) -> Steps[Reply]:
+    def _post(
+        self, path: str, kind: Kind, message: Query, terms: Terms, reply: type[Reply], patience_s: float = 0.0
+    ) -> Steps[Reply]:
         asked = Asked.of(kind, message, message.query_id)
-        told = yield from self._exchange(Request("POST", PREFIX + path, _body(message), query_id=asked.query_id))
+        request = Request("POST", PREFIX + path, _body(message), query_id=asked.query_id, patience_s=patience_s)
+        told = yield from self._exchange(request)
         return checked(told, read_as(reply, told), asked, terms)
 
     def _exchange(self, request: Request) -> Steps[dict[str, Any]]:

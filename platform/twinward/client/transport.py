@@ -32,6 +32,12 @@ class Request:
     content: bytes | None = field(repr=False)
     most: int = MAX_ANSWER_BYTES
     query_id: str = ""
+    patience_s: float = 0.0
+    """How long an answer may take beyond the client's usual time."""
+
+    def timeout(self, usual_s: float) -> httpx.Timeout:
+        """For httpx: how long to wait."""
+        return httpx.Timeout(usual_s, read=usual_s + self.patience_s)
 
     @property
     def if_silent(self) -> str:

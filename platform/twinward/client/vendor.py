@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
+from twinward.client.counts import Count, PreparedCount
+from twinward.client.criteria import Criteria
 from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
@@ -16,6 +18,7 @@ from twinward.client.results import Matches, Prepared, Records
 from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.core.outbound import connection, require_token
+from twinward.protocol.feasibility import FeasibilityTerms
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
 
@@ -149,6 +152,28 @@ class VendorClient:
         handles = matches.handles if isinstance(matches, Matches) else matches
         return self._run(self._steps.records(handles, categories, keys))
 
+    def feasibility(self, criteria: Criteria | Mapping[str, Any], *, epsilon: float | None = None) -> Count:
+        """How many patients would be eligible, under criteria that only you can read: a count with noise.
+
+        Costs ``epsilon`` of what the hospital granted you (its suggestion if you name none). What criteria may say
+        stands in ``twinward.client.criteria``.
+        """
+        return self.send_count(self.prepare_count(criteria, epsilon=epsilon))
+
+    def feasibility_terms(self) -> FeasibilityTerms:
+        """What the hospital counts by, what a count costs, and what is left."""
+        return self._run(self._steps.feasibility_terms())
+
+    def prepare_count(self, criteria: Criteria | Mapping[str, Any], *, epsilon: float | None = None) -> PreparedCount:
+        """Fetch what is needed and encrypt; nothing of the criteria leaves. Says the error to expect, size and time."""
+        chosen = criteria if isinstance(criteria, Criteria) else Criteria.of(dict(criteria))
+        return self._run(self._steps.prepare_count(chosen, epsilon))
+
+    def send_count(self, prepared: PreparedCount) -> Count:
+        """Send what this client prepared. Sent again, it is answered the same and charged once."""
+        count: Count = self._run(prepared.send())
+        return count
+
     def budget(self) -> BudgetReply:
         """Queries left in the running epoch."""
         return self._run(self._steps.budget())
@@ -186,8 +211,10 @@ class VendorClient:
         if self._http is None:
             self._http = connection(self.base_url, timeout=self._timeout_s, plain_http=self._plain_http)
         url = self.base_url + request.path
+        more: dict[str, Any] = {"headers": headers, "content": request.content}
+        more |= {"timeout": request.timeout(self._timeout_s)} if request.patience_s else {}
         try:
-            with self._http.stream(request.method, url, headers=headers, content=request.content) as response:
+            with self._http.stream(request.method, url, **more) as response:
                 if response.is_stream_consumed:  # a client of the caller's own may have read it already
                     return Answer(response.status_code, response.headers, response.content)
                 body = request.unpacking(response)

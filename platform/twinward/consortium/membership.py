@@ -13,6 +13,7 @@ from eth_utils.address import is_address, to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinward.consortium.agreed_chain import AgreedChain
+from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.errors import BadInput, Conflict, Unavailable
 from twinward.core.private_files import write_public
 from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet
@@ -162,6 +163,17 @@ class Consortium:
     def grant_queries(self, vendor: str, per_epoch: int) -> Change | None:
         """Set how many queries a vendor may spend an epoch. As ``change``."""
         return self.change(self.budgets.granting(vendor, per_epoch))
+
+    def grant_epsilon(self, tenant: str, vendor: str, *, own_millis: int, whole_millis: int) -> list[Change | None]:
+        """Set what a vendor's counts may spend of epsilon an epoch, and all vendors' at this hospital together.
+
+        In thousandths. What all may spend is left as it is where something was granted before. As ``change``.
+        """
+        calls = [self.budgets.granting(vendor_epsilon(tenant, vendor), own_millis)]
+        with refusals_told():
+            if not self.budgets.queries_per_epoch(hospital_epsilon(tenant)):
+                calls.append(self.budgets.granting(hospital_epsilon(tenant), whole_millis))
+        return [self.change(call) for call in calls]
 
     def cap_privacy(self, hospital: str, cohort: str, cap_micros: int) -> Change | None:
         """Set what all studies may learn about a cohort of a hospital whose key is here. As ``change``.

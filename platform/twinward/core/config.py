@@ -94,6 +94,8 @@ def _server(uri: str) -> str:
     return uri
 
 
+Epsilon = Annotated[float, Field(ge=0.05, le=4)]
+"""Of one count."""
 StoreUri = Annotated[str, AfterValidator(_without_password)]
 """``sqlite:PATH`` or ``postgresql://user@host/database``; empty for a file in ``home``. Never with a password."""
 
@@ -165,6 +167,19 @@ class Settings(BaseSettings):
     """How many epochs are looked at together when a vendor spends: what epochs tell one by one adds up."""
     vendor_window_grants: Annotated[int, Field(ge=1, le=366)] = 10
     """How many epochs' grants a vendor may spend in them: at 12 an epoch, 120 queries in any 30 epochs."""
+    feasibility: bool = True
+    """Count for vendors how many patients meet criteria that they alone can read: counts with noise."""
+    feasibility_epsilons: Annotated[tuple[Annotated[float, Field(ge=0.05, le=4)], ...], Field(min_length=1)] = (
+        0.25,
+        0.1,
+        0.5,
+        1.0,
+    )
+    """What a count may cost each patient's privacy: the vendor chooses, the first is suggested."""
+    feasibility_vendor_epsilon: Annotated[float, Field(ge=0, le=100)] = 1.5
+    """What a new vendor is granted for counts, an epoch: six at 0.25."""
+    feasibility_epsilon: Annotated[float, Field(ge=0, le=100)] = 3.0
+    """What all vendors together are granted for counts, an epoch: twelve at 0.25."""
     answer_step_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Gated answers leave at whole steps of so many milliseconds: how long one took tells less of who was refused."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"

@@ -84,6 +84,7 @@ def query_as_vendor(node: Node, display: Display, token: str) -> Answered:
     """Ask in every mode, over HTTP, and check each answer."""
     display.begin("4 · a vendor's encrypted queries", len(Mode))
     node.consortium.grant_queries(VENDOR.id, node.settings.vendor_budget)
+    node.consortium.grant_epsilon(node.settings.tenant, VENDOR.id, own_millis=1500, whole_millis=3000)
     node.refresh_cohort()
     truth = _brute_force(node)
     queries: list[Query] = []

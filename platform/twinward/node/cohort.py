@@ -21,6 +21,8 @@ from twinward.similarity.answers import AnsweredOnce, Answers
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import NoCohort
+from twinward.similarity.feasibility.budget import EpsilonBudget
+from twinward.similarity.feasibility.service import Feasibility
 from twinward.similarity.rate_limit import Pace
 from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.scoring.placement import Scoring
@@ -89,6 +91,7 @@ class RunningCohort:
             window_epochs=settings.vendor_window_epochs,
             window_grants=settings.vendor_window_grants,
         )
+        self._epsilon = EpsilonBudget(self._budget, settings.tenant)
         self.signer = identity.answer_signer()
         """The hospital's key for answers."""
         self._public_terms = PublicTerms(settings.hospital, twins.schema, self._policy, self._budget, self.signer)
@@ -192,14 +195,13 @@ class RunningCohort:
         self._opened = opened = self._looked = self._departures.now()  # before the snapshot: what comes later counts
         if self._history is None or self._history.epoch != epoch:
             self._history = ReleaseHistory(epoch, self._sealed_history())
-        once = AnsweredOnce(
-            binding_of(self._settings.hospital, self._twins.schema, epoch),
-            self.signer,
-            self._budget,
-            SealedAnswers(self._settings.home, epoch, self._identity.sealing_key),
-        )
+        binding = binding_of(self._settings.hospital, self._twins.schema, epoch)
+        store = SealedAnswers(self._settings.home, epoch, self._identity.sealing_key)
+        once = AnsweredOnce(binding, self.signer, self._budget, store)
+        counted_once = AnsweredOnce(binding, self.signer, self._epsilon, store)
+        cohort = self._snapshot(epoch, secrets)
         similarity = Similarity(
-            self._snapshot(epoch, secrets),
+            cohort,
             secrets,
             service_policy=self._policy,
             access=self._access,
@@ -210,11 +212,20 @@ class RunningCohort:
             clock=self._clock,
             scoring=self._scoring,
             pace=Pace(self._settings.answer_step_ms / 1000),
+            feasibility=self._counting(cohort, secrets, store, counted_once),
         )
         if sealed is None:
             content = seal(self._identity.sealing_key(), secrets.dangerously_export(), _aad(epoch))
             write_private(self._settings.home / COHORT_FILE, content)
-        return Answers(similarity, once)
+        return Answers(similarity, once, counted_once)
+
+    def _counting(
+        self, cohort: Cohort, secrets: CohortSecrets, store: SealedAnswers, budget: AnsweredOnce
+    ) -> Feasibility | None:
+        if not self._settings.feasibility:
+            return None
+        millis = tuple(dict.fromkeys(round(one * 1000) for one in self._settings.feasibility_epsilons))
+        return Feasibility.prepare(cohort, secrets, store, budget, millis, self._scoring.workers)
 
     def _snapshot(self, epoch: int, secrets: CohortSecrets) -> Cohort:
         source = CohortReader(self._twins, self._access, NODE)

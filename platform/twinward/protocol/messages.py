@@ -11,6 +11,7 @@ All under ``/api/1/similarity``, each with ``Authorization: Bearer <token>``; er
     POST /matrix           MatrixQuery    -> MatchReply
     POST /matrix/search    MatrixSearch   -> MatchReply       matrix: the hospital makes the tokens and drives the tree
     POST /records          RecordsRequest -> RecordsReply     records of released handles, sealed to the vendor's key
+    GET, POST /feasibility                                    counts under hidden criteria: see ``feasibility``
     GET  /budget           -> BudgetReply
     GET  /results          -> ResultsReply          what this vendor was released in the running epoch
     GET  /results/{query id} -> KeptAnswer          one answer again, byte for byte; it costs nothing
@@ -30,6 +31,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from twinward.protocol.feasibility import CountReply
 from twinward.protocol.fields import (
     MAX_HANDLES,
     Base64Bytes,
@@ -179,7 +181,8 @@ class ResultsReply(Message):
 
 
 class KeptAnswer(Message):
-    """One answer again, as it was given: matches, or in vendor-key mode distances."""
+    """One answer again, as it was given: matches, in vendor-key mode distances, or a count."""
 
     matches: MatchReply | None = None
     distances: DistanceReply | None = None
+    count: CountReply | None = None

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     TOKEN = "token"  # noqa: S105 - a kind of answer
     MATRIX = "matrix"
     RECORDS = "records"
+    FEASIBILITY_TERMS = "feasibility-terms"
+    FEASIBILITY = "feasibility"
 
 
 class Proof(Message):

@@ -23,6 +23,7 @@ import msgspec
 
 from twinward.access.interfaces import Principal
 from twinward.core.errors import Conflict, NotFound
+from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms
 from twinward.protocol.messages import (
     DistanceReply,
     GatedQuery,
@@ -42,6 +43,7 @@ from twinward.protocol.messages import (
 from twinward.protocol.proofs import AnswerSigner, Kind, new_query_id, query_digest
 from twinward.protocol.terms import Mode
 from twinward.similarity.errors import SecretsUnreadable
+from twinward.similarity.feasibility.service import LEAKAGE
 from twinward.similarity.interfaces import AnswerStore, QueryBudget
 from twinward.similarity.models import Told
 from twinward.similarity.rate_limit import QueryQueue
@@ -51,12 +53,13 @@ from twinward.similarity.service import Similarity
 KEPT_ANSWERS = 1000
 """Answers kept for one vendor until the epoch ends; of more, the oldest go."""
 
-Query = GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest
-Reply = TypeVar("Reply", MatchReply, DistanceReply, TokenReply, RecordsReply)
-_KEPT_KINDS: dict[Kind, type[MatchReply] | type[DistanceReply]] = {
+Query = GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest | FeasibilityQuestion
+Reply = TypeVar("Reply", MatchReply, DistanceReply, TokenReply, RecordsReply, CountReply)
+_KEPT_KINDS: dict[Kind, type[MatchReply] | type[DistanceReply] | type[CountReply]] = {
     Kind.GATED: MatchReply,
     Kind.MATRIX: MatchReply,
     Kind.VENDOR_KEY: DistanceReply,
+    Kind.FEASIBILITY: CountReply,
 }
 
 
@@ -152,6 +155,11 @@ class AnsweredOnce:
         """As ``QueryBudget.resets_at_s``."""
         return self._budget.resets_at_s(epoch)
 
+    def sign_feasibility(self, terms: FeasibilityTerms, vendor: str) -> FeasibilityTerms:
+        """What may be counted, signed for one vendor."""
+        proof = self._signer.prove(Kind.FEASIBILITY_TERMS, terms, binding=self._binding, vendor=vendor)
+        return terms.model_copy(update={"proof": proof})
+
     def sign_gate_key(self, reply: GateKeyReply) -> GateKeyReply:
         """The gate's key, signed: whoever could put another one in its place would read gated queries."""
         return reply.model_copy(update={"proof": self._signer.prove(Kind.GATE_KEY, reply, binding=self._binding)})
@@ -170,6 +178,8 @@ class AnsweredOnce:
                 hint="wait, or send the same query again: it is answered without another charge",
             )
         reply = _read(kept)
+        if isinstance(reply, CountReply):
+            return KeptAnswer(count=reply)
         return KeptAnswer(matches=reply) if isinstance(reply, MatchReply) else KeptAnswer(distances=reply)
 
     def told(self, vendor: str) -> tuple[MatchReply, ...]:
@@ -197,7 +207,7 @@ class AnsweredOnce:
             self._store.drop(vendor, old)
 
 
-def _read(kept: _Kept) -> MatchReply | DistanceReply:
+def _read(kept: _Kept) -> MatchReply | DistanceReply | CountReply:
     return _KEPT_KINDS[Kind(kept.kind)].model_validate_json(kept.reply)
 
 
@@ -207,10 +217,11 @@ class Answers:
     Args:
         similarity: who answers; it must charge through ``once``.
         once: so that each query is charged and answered once.
+        counted_once: the same for counts, which spend epsilon; they must charge through it.
     """
 
-    def __init__(self, similarity: Similarity, once: AnsweredOnce) -> None:
-        self.similarity, self.once = similarity, once
+    def __init__(self, similarity: Similarity, once: AnsweredOnce, counted_once: AnsweredOnce | None = None) -> None:
+        self.similarity, self.once, self._counted_once = similarity, once, counted_once or once
 
     def gate_key(self) -> GateKeyReply:
         """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
@@ -266,6 +277,39 @@ class Answers:
             return self._match_reply(Mode.MATRIX, self.similarity.matrix_search(principal, query.epoch, asked))
 
         return self._once(principal, Kind.MATRIX, query, answer)
+
+    def feasibility_terms(self, principal: Principal) -> FeasibilityTerms:
+        """What may be counted, at which cost. Raises ``QueryRefused`` where nothing is, ``BudgetUnavailable``."""
+        feasibility = self.similarity.feasibility
+        terms = FeasibilityTerms(
+            epoch=self._epoch,
+            code_list=self.similarity.cohort.schema.codes,
+            epsilon_millis=feasibility.epsilon_millis,
+            rows=feasibility.engine.capacity,
+            seconds_each=feasibility.engine.seconds(),
+            left_millis=feasibility.budget.remaining(principal.id, self._epoch),
+            leakage=LEAKAGE,
+        )
+        return self._counted_once.sign_feasibility(terms, principal.id)
+
+    def count(self, principal: Principal, question: FeasibilityQuestion) -> CountReply:
+        """As ``Similarity.count``."""
+
+        def answer() -> CountReply:
+            told = self.similarity.count(principal, question.epoch, question.epsilon_millis, question.bundle)
+            return CountReply(
+                epoch=self._epoch,
+                epsilon_millis=told.noise.millis,
+                bound=told.noise.bound,
+                slots=told.slots,
+                bundle=told.bundle,
+                left_millis=told.left,
+            )
+
+        def again() -> None:
+            self.similarity.admit_again(principal, question.epoch, str(question.query_id))
+
+        return self._counted_once.answer(principal, Kind.FEASIBILITY, question, answer, again)
 
     def release_records(self, principal: Principal, request: RecordsRequest) -> RecordsReply:
         """As ``Similarity.records``."""

@@ -141,6 +141,9 @@ _HANDLE_TAG = b"twinward/similarity/handle/v1\x00"
 _ROW_TAG = b"twinward/similarity/row/v1\x00"
 
 
+_ROOM_TAG = b"twinward/similarity/room/v1\x00"
+
+
 HANDLE_BYTES = 16
 
 
@@ -174,6 +177,10 @@ class CohortSecrets:
     def row_key(self, twin: TwinId) -> bytes:
         """What rows are sorted by, so that a row's place says nothing about when a twin came."""
         return hmac.digest(self.row_secret, _ROW_TAG + twin.encode(), hashlib.sha256)
+
+    def room_bytes(self, size: int) -> bytes:
+        """Bytes of the epoch, for the one number that must be the same in every process: SHAKE-256, keyed in front."""
+        return hashlib.shake_256(self.row_secret + _ROOM_TAG).digest(size)
 
     def dangerously_export(self) -> bytes:
         """All of it, in the clear. Seal it before it touches anything."""

@@ -41,6 +41,21 @@ class BudgetExhausted(Refused):
         self.remaining = remaining
 
 
+class EpsilonExhausted(BudgetExhausted):
+    """Too little epsilon is left for a count, of the vendor's or of the hospital's for all vendors."""
+
+    def __init__(self, whose: str, left_millis: int, asked_millis: int, resets_at_s: int | None) -> None:
+        Refused.__init__(
+            self,
+            f"{whose} epsilon {left_millis / 1000:g} left for counts, and this one costs {asked_millis / 1000:g}; "
+            "nothing was spent",
+            hint=f"ask for a smaller epsilon, or wait: it is renewed {when(resets_at_s)}"
+            if left_millis
+            else f"it is renewed {when(resets_at_s)}, if the hospital granted any",
+        )
+        self.remaining = left_millis
+
+
 class WindowExhausted(BudgetExhausted):
     """No queries left over many epochs, whatever is left of the running one."""
 

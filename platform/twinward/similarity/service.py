@@ -26,6 +26,7 @@ from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
+from twinward.similarity.feasibility.service import Counted, Feasibility
 from twinward.similarity.interfaces import QueryBudget, RecordSource, ReleasePolicy
 from twinward.similarity.models import Distances, ReleasedRecords, Told
 from twinward.similarity.rate_limit import Pace, RateLimit
@@ -60,6 +61,7 @@ class Similarity:
         erased: the twins of which something was erased since the snapshot, in any process.
         clock: the node's time, for rate limits.
         scoring: who scores; processes of this machine if nothing is said.
+        feasibility: what counts under hidden criteria; None where nothing is counted.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Similarity:
         clock: Clock | None = None,
         scoring: Scoring | None = None,
         pace: Pace | None = None,
+        feasibility: Feasibility | None = None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
         self._secrets, self._service_policy = secrets, service_policy
         self._access, self._budget = access, budget
         self._records = records
+        self._feasibility, self._erased = feasibility, erased
         self._pace = pace or Pace()
         self._rate = RateLimit(clock or SystemClock(), service_policy.requests_per_minute)
         chosen = policy or MinimumCount(service_policy.minimum_count, secrets.handle)
@@ -113,6 +117,8 @@ class Similarity:
         """Give back what scores: processes, memory."""
         if self._gated is not None:
             self._gated.close()
+        if self._feasibility is not None:
+            self._feasibility.close()
 
     @property
     def cohort(self) -> Cohort:
@@ -212,6 +218,25 @@ class Similarity:
         left = self._budget.spend(principal.id, self._cohort.epoch)
         self._release.compare(principal, engine.cohort)
         return self._release.tell(principal, Mode.MATRIX, engine.cohort, search(engine, checked), left)
+
+    @property
+    def feasibility(self) -> Feasibility:
+        """What counts under hidden criteria. Raises ``QueryRefused`` where nothing is counted."""
+        if self._feasibility is None:
+            raise QueryRefused("this hospital counts for no vendor", hint="`schema` says what it answers")
+        return self._feasibility
+
+    def count(self, principal: Principal, epoch: int, epsilon_millis: int, query: bytes) -> Counted:
+        """How many meet hidden criteria, noisily, of the cohort as it stands."""
+        feasibility = self.feasibility
+        self._admit_epoch(principal, epoch, ("mode", "feasibility"))
+
+        def counted() -> Cohort:
+            cohort = self._cohort
+            self._release.compare(principal, cohort)
+            return cohort.without(self._erased())
+
+        return feasibility.count(principal, epoch, epsilon_millis, query, counted)
 
     def records(
         self, principal: Principal, epoch: int, handles: Sequence[str], categories: Sequence[str], recipient: bytes

@@ -233,6 +233,13 @@ def _grant(node: Node, account: str, role: Role, queries: int | None) -> _Grante
     except NotFound:
         granted = node.settings.vendor_budget if queries is None else queries
         change = node.consortium.grant_queries(account, granted)
+        if node.settings.feasibility:
+            node.consortium.grant_epsilon(
+                node.settings.tenant,
+                account,
+                own_millis=round(node.settings.feasibility_vendor_epsilon * 1000),
+                whole_millis=round(node.settings.feasibility_epsilon * 1000),
+            )
         return _Granted(granted, change.number if change else None)
     raise Conflict(f"there is an account {account!r} already")
 

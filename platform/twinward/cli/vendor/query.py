@@ -158,7 +158,7 @@ def query(
         for url in urls:
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
-        clients = _clients(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
+        clients = clients_of(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
         prepared = prepare_hospitals(clients, question)
         ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
         if not ready:
@@ -278,7 +278,7 @@ def _client(
         yield client
 
 
-def _clients(
+def clients_of(
     stack: contextlib.ExitStack,
     urls: list[str],
     tokens: list[str],

@@ -1,0 +1,147 @@
+"""Counts in processes of this machine: rows to slots, slots to an answer. No policy here, no budget, no log.
+
+Every process makes the query's tables for itself and then slots in pieces, so that a large cohort is no question that
+takes too long. On a Ray cluster counts are made by processes of the node's own machine all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
+from twinward.similarity.feasibility.worker import CountingWorker
+from twinward.similarity.scoring.child import Child
+from twinward.similarity.scoring.shards import fan_out
+from twinward_crypto.errors import MalformedBundle
+from twinward_crypto.feasibility.answer import Indices, Layout
+from twinward_crypto.feasibility.group import SODIUM, random_scalar
+from twinward_crypto.feasibility.noise import GeometricNoise
+from twinward_crypto.feasibility.query import MAX_THRESHOLD, SLOT_BYTES, Answer, FeasibilityQuery
+
+SLOTS_AT_ONCE: Final = 4096
+"""Of one question to a process: some seconds."""
+_HINT: Final = "make the question with the twinward client"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question whose every element was checked: its bytes, and how its answer is laid out."""
+
+    data: bytes = field(repr=False)
+    layout: Layout
+
+
+class FeasibilityEngine:
+    """Counts for one epoch.
+
+    Args:
+        levels: of each feature that criteria are about.
+        binding: what queries and answers carry.
+        capacity: rows that an answer has room for, the same for the whole epoch.
+        workers: how many processes; they are started with the first question.
+    """
+
+    def __init__(self, levels: tuple[int, ...], binding: bytes, capacity: int, workers: int) -> None:
+        self.levels, self.binding, self.capacity = levels, binding, capacity
+        self._workers = max(1, workers)
+        self._children: list[Child] = []
+        self._starting = threading.Lock()
+
+    def close(self) -> None:
+        """End the processes. Idempotent."""
+        with self._starting:
+            children, self._children = self._children, []
+        for child in children:
+            child.close()
+
+    def check(self, data: bytes) -> Asked:
+        """Look at a query and nothing else. Raises ``QueryMalformed``, ``ScoringUnavailable``."""
+        try:
+            query = FeasibilityQuery.decode(data, levels=self.levels, binding=self.binding)
+            layout = self._layout(query.threshold)
+            self._processes()[0].ask(data, self.binding, layout)
+        except MalformedBundle as error:
+            raise QueryMalformed(str(error), hint=_HINT) from None
+        return Asked(data, layout)
+
+    def count(self, rows: NDArray[np.int64], asked: Asked, noise: GeometricNoise) -> bytes:
+        """The answer: noise is drawn here, and leaves as dummies alone. Raises ``ScoringUnavailable``."""
+        drawn = noise.draw()
+        slots = asked.layout.slots(
+            asked.layout.rows(rows),
+            capacity=self.capacity,
+            matching=noise.bound + drawn,
+            never=noise.bound - drawn,
+        )
+        return Answer(self.binding, self._made(asked, slots)).encode()
+
+    def slots(self, threshold: int, noise: GeometricNoise) -> int:
+        """How many slots an answer has."""
+        return self.capacity * threshold + 2 * noise.bound
+
+    def seconds(self) -> tuple[int, ...]:
+        """How long a count takes, about, by slots a row from 1 on: from what operations take here, rounded up."""
+        addition, slot = _measured()
+        found = []
+        for threshold in range(1, MAX_THRESHOLD + 1):
+            share = -(-self.capacity * threshold // self._workers)
+            spent = self._layout(threshold).additions(share) * 2 * addition + share * slot
+            found.append(max(1, round(spent + 0.5)))
+        return tuple(found)
+
+    def _layout(self, threshold: int) -> Layout:
+        return Layout.plan(self.levels, threshold, -(-self.capacity * threshold // self._workers))
+
+    def _processes(self) -> list[Child]:
+        with self._starting:
+            if not self._children:
+                self._children = [Child(CountingWorker) for _ in range(self._workers)]
+            return self._children
+
+    def _made(self, asked: Asked, slots: Indices) -> bytes:
+        children = self._processes()
+        shares = np.array_split(slots, len(children))
+
+        def ask(number: int) -> tuple[bytes, ...]:
+            pieces = [shares[number][at : at + SLOTS_AT_ONCE] for at in range(0, len(shares[number]), SLOTS_AT_ONCE)]
+            return tuple(self._piece(children[number], asked, piece) for piece in pieces)
+
+        try:
+            return b"".join(piece for share in fan_out(len(children), ask) for piece in share)
+        except MalformedBundle as error:  # it was checked: what goes wrong now is the hospital's own fault
+            raise ScoringUnavailable("a process that counts gave no answer") from error
+
+    def _piece(self, child: Child, asked: Asked, piece: Indices) -> bytes:
+        made = child.ask(asked.data, self.binding, asked.layout, piece.astype("<i4").tobytes())
+        if len(made) != len(piece) * SLOT_BYTES:
+            raise ScoringUnavailable("a process that counts answered something else")
+        return made
+
+
+@lru_cache(maxsize=1)
+def _measured() -> tuple[float, float]:
+    """Seconds of an addition, and of what a slot costs beside its additions."""
+    scalar = random_scalar()
+    point = SODIUM.multiply_base(scalar)
+    repeats = 16
+    began = time.perf_counter()
+    for _ in range(repeats):
+        SODIUM.add(point, point)
+    added = time.perf_counter()
+    for _ in range(repeats):
+        SODIUM.multiply(scalar, point)
+    ended = time.perf_counter()
+    return (added - began) / repeats, 3.5 * (ended - added) / repeats
+
+
+def workers_here(wanted: int) -> int:
+    """As many processes as are wanted and there are cores."""
+    return max(1, min(wanted, os.cpu_count() or 1))

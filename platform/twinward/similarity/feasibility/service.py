@@ -1,0 +1,119 @@
+"""One epoch's counts: admitted, checked, charged, logged, counted, in this order.
+
+A question that is refused before it is charged costs nothing, and looks at nothing but itself. Nothing about rows
+changes a status, a sentence, a size or an operation: the answer has as many slots whoever is in the cohort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from twinward.access.interfaces import Principal
+from twinward.protocol.feasibility import feasibility_binding
+from twinward.protocol.terms import binding_of
+from twinward.similarity.cohort import Cohort, CohortSecrets
+from twinward.similarity.errors import QueryMalformed
+from twinward.similarity.feasibility.engine import FeasibilityEngine, workers_here
+from twinward.similarity.interfaces import AnswerStore, QueryBudget
+from twinward_crypto.feasibility.noise import GeometricNoise
+
+LEAKAGE: Final = (
+    "The hospital sees nothing of the criteria, only how many slots a row they need and what the count costs. The "
+    "vendor learns one noisy count: whatever it sends, the answer hardly depends on any one patient (differential "
+    "privacy). Criteria stay hidden as long as discrete logarithms are hard; privacy rests on no such thing."
+)
+ROOM: Final = 64
+"""Answers have room for a multiple of so many rows."""
+SIZE_MILLIS: Final = 250
+"""The epsilon at which the room for rows tells how many patients there are, once an epoch."""
+_ROOM_ID: Final = "0" * 32
+_NOBODY: Final = "\x00room"
+"""No account has such a name: under it the epoch's room is kept, sealed among the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One answer: its bundle, and epsilon left in thousandths."""
+
+    bundle: bytes = field(repr=False)
+    noise: GeometricNoise
+    slots: int
+    left: int
+
+
+class Feasibility:
+    """Counts about one epoch's cohort.
+
+    Args:
+        engine: what counts.
+        budget: epsilon, in thousandths.
+        epsilon_millis: what may be chosen.
+    """
+
+    def __init__(self, engine: FeasibilityEngine, budget: QueryBudget, epsilon_millis: tuple[int, ...]) -> None:
+        self.engine, self.budget, self.epsilon_millis = engine, budget, epsilon_millis
+
+    @classmethod
+    def prepare(
+        cls,
+        cohort: Cohort,
+        secrets: CohortSecrets,
+        store: AnswerStore,
+        budget: QueryBudget,
+        epsilon_millis: tuple[int, ...],
+        workers: int,
+    ) -> Feasibility:
+        """Make ready for an epoch. Raises ``Unavailable`` where the room for rows cannot be kept."""
+        binding = feasibility_binding(binding_of(cohort.hospital, cohort.schema, cohort.epoch), cohort.schema.codes)
+        room = _room(len(cohort), secrets, store)
+        engine = FeasibilityEngine(cohort.schema.eligibility_levels, binding, room, workers_here(workers))
+        return cls(engine, budget, epsilon_millis)
+
+    def count(
+        self,
+        principal: Principal,
+        epoch: int,
+        epsilon_millis: int,
+        query: bytes,
+        cohort: Callable[[], Cohort],
+    ) -> Counted:
+        """Check, charge, count.
+
+        Args:
+            cohort: logs that this vendor's questions are held against each patient, and gives who counts now.
+
+        Raises:
+            QueryMalformed: an epsilon that is not offered, or no query: nothing was charged.
+            EpsilonExhausted: nothing was charged.
+        """
+        if epsilon_millis not in self.epsilon_millis:
+            offered = ", ".join(f"{one / 1000:g}" for one in self.epsilon_millis)
+            raise QueryMalformed("this epsilon is not offered", hint=f"choose one of: {offered}")
+        noise = GeometricNoise.of(epsilon_millis)
+        asked = self.engine.check(query)
+        left = self.budget.spend(principal.id, epoch, epsilon_millis)
+        bundle = self.engine.count(np.asarray(cohort().eligibility), asked, noise)
+        return Counted(bundle, noise, self.engine.slots(asked.layout.threshold, noise), left)
+
+    def close(self) -> None:
+        """End the processes that count."""
+        self.engine.close()
+
+
+def _room(patients: int, secrets: CohortSecrets, store: AnswerStore) -> int:
+    """How many rows an answer has room for, kept for the epoch: patients and noise, rounded up.
+
+    The noise comes from the epoch's secrets: two processes that open the epoch at once find the same.
+    """
+    kept = store.load(_NOBODY, _ROOM_ID)
+    if kept is not None and int.from_bytes(kept, "big") >= patients:
+        return int.from_bytes(kept, "big")
+    noise = GeometricNoise.of(SIZE_MILLIS)
+    drawn = noise.draw(lambda total: int.from_bytes(secrets.room_bytes(total.bit_length() // 8 + 16), "big") % total)
+    room = -(-(patients + noise.bound + drawn) // ROOM) * ROOM
+    store.save(_NOBODY, _ROOM_ID, room.to_bytes(8, "big"))
+    return room
