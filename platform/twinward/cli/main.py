@@ -172,6 +172,7 @@ NOUNS: Final = (
             "approvals": "study.invitations:approvals",
             "run": "study.run:run",
             "report": "study.models:report",
+            "score": "study.score:score",
             "models": "study.models:models",
             "card": "study.models:card",
         },

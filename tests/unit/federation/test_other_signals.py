@@ -12,6 +12,8 @@ from twinward.federation.aggregation.plausibility import require_plausible
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import normalise
 from twinward.federation.detectors.dp_var import DpVarDetector, fit
+from twinward.federation.detectors.model_file import Model
+from twinward.federation.evaluation.anomaly_finding import find_anomalies
 from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.privacy.dp_sum import clipped_sum
 from twinward.federation.study import DetectorKind, StudyProtocol
@@ -75,3 +77,30 @@ def test_moments_of_another_width_are_refused() -> None:
         fit(np.ones(10))  # four columns: no levels and changes of as many
     with pytest.raises(BadInput, match="steps, 6"):
         normalise(np.zeros((3, 1, 5), np.float32), 1, TABLE)
+
+
+@pytest.mark.parametrize(("signals", "bins"), SHAPES)
+@pytest.mark.parametrize("kind", DetectorKind)
+def test_what_is_each_signals_sums_to_the_score(kind: DetectorKind, signals: SignalSchema, bins: int) -> None:
+    study = study_of(kind, signals, bins)
+    detector, blocks = build_detector(study), normalise(stays_of(signals), bins, signals)
+    learner = detector.learner()
+    learner.learn(detector.summed(detector.untrained(), blocks))
+    parts = detector.by_signal(learner.parameters, blocks)
+    assert parts.shape == (30, len(signals.signal))
+    assert (parts >= 0).all()
+    np.testing.assert_allclose(parts.sum(1), detector.scores(learner.parameters, blocks), rtol=1e-5)
+
+
+def test_the_signal_that_jumps_is_named() -> None:
+    study = study_of(DetectorKind.DP_VAR, TABLE, 1)
+    stays = np.random.default_rng(2).normal(0, 0.5, (500, 1, 6)).astype(np.float32)
+    stays[0, 0, 3] = 3.9
+    detector = build_detector(study)
+    moments = detector.summed(detector.untrained(), normalise(stays, 1, TABLE))
+    first, second = find_anomalies(Model(study, moments), stays, 25.0)[:2]
+    assert first.is_anomaly
+    assert first.contributions[0].signal.name == "s3"
+    assert first.contributions[0].share > 0.8
+    assert not second.is_anomaly
+    assert find_anomalies(Model(study, moments), stays[:0], 25.0) == []

@@ -17,8 +17,9 @@ from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_js
 from twinward.core.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
+    from twinward.federation.detectors.model_file import Model
     from twinward.node import Node
-    from twinward_contracts.bindings.model_registry import Model
+    from twinward_contracts.bindings.model_registry import Model as Entry
 
 
 MICROS = 1_000_000
@@ -64,7 +65,7 @@ def card(
     Example: twinward study card demo-0198c4a2-1f0e
     """
     with node_at(home, as_json=as_json) as node:
-        content, model = _registered_card(node, study)
+        content, model = registered_card(node, study)
         shown = json.loads(content)
         if as_json:
             show_json({"registered": _model_json(node, model), "card": shown})
@@ -90,13 +91,13 @@ def report(
     """
     with node_at(home, as_json=as_json) as node:
         file = OutputFile(out, as_json=as_json)
-        content, model = _registered_card(node, study)
+        content, model = registered_card(node, study)
         file.write(_page(node, study, content, model).encode())
         shown = {"study": study, "number": model.number, "file": str(file)}
         file.report(shown, f"wrote {file}: {study}, model {model.number} on the ledger")
 
 
-def _model_json(node: Node, model: Model) -> dict[str, Any]:
+def _model_json(node: Node, model: Entry) -> dict[str, Any]:
     """One entry, and what the hospitals were charged for it: 0 for one taken over from an earlier contract."""
     reservation = node.consortium.models.reservation_of(model.number)
     paid = node.consortium.budgets.reservation(reservation).micros if reservation else 0
@@ -113,7 +114,7 @@ def _model_json(node: Node, model: Model) -> dict[str, Any]:
     }
 
 
-def _registered_card(node: Node, study: str) -> tuple[bytes, Model]:
+def registered_card(node: Node, study: str) -> tuple[bytes, Entry]:
     """A card kept here, and its entry on the ledger. Raises ``BadInput``, ``NotFound``, and as ``_entry_of``."""
     if not _STUDY_ID.fullmatch(study):
         raise BadInput("a study's id is lower-case letters, digits and dashes")
@@ -125,17 +126,11 @@ def _registered_card(node: Node, study: str) -> tuple[bytes, Model]:
     return content, _entry_of(node, study, content, folder / f"{study}.model")
 
 
-def _page(node: Node, study: str, card: bytes, entry: Model) -> str:
+def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
     from twinward.core.clock import iso
-    from twinward.federation.detectors.model_file import read_model
     from twinward.federation.evaluation.study_report import Registered, study_report
 
-    path = node.settings.home / "models" / f"{study}.model"
-    if not path.is_file():
-        raise NotFound(f"there is no model of {study} here", hint="its card alone: `twinward study card`")
-    content = read_input(path, most=MAX_MODEL_BYTES)
-    if not hmac.compare_digest(hashlib.sha256(content).digest(), entry.model_hash):
-        raise Conflict(f"{path.name} is not the model that was registered", hint="do not use it")
+    model = registered_model(node, study, entry)
     shown = _model_json(node, entry)
     registered = Registered(
         number=entry.number,
@@ -148,12 +143,25 @@ def _page(node: Node, study: str, card: bytes, entry: Model) -> str:
         card_hash=shown["card_sha256"],
     )
     try:
-        return study_report(read_model(content), json.loads(card), registered)
+        return study_report(model, json.loads(card), registered)
     except (KeyError, TypeError, ValueError):
         raise BadInput(f"the card of {study} is not one that this release writes") from None
 
 
-def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Model:
+def registered_model(node: Node, study: str, entry: Entry) -> Model:
+    """A model kept here, held against its entry on the ledger. Raises ``NotFound``, ``Conflict``, ``BadInput``."""
+    from twinward.federation.detectors.model_file import read_model
+
+    path = node.settings.home / "models" / f"{study}.model"
+    if not path.is_file():
+        raise NotFound(f"there is no model of {study} here", hint="its card alone: `twinward study card`")
+    content = read_input(path, most=MAX_MODEL_BYTES)
+    if not hmac.compare_digest(hashlib.sha256(content).digest(), entry.model_hash):
+        raise Conflict(f"{path.name} is not the model that was registered", hint="do not use it")
+    return read_model(content)
+
+
+def _entry_of(node: Node, study: str, card: bytes, model_path: Path) -> Entry:
     """The ledger's entry of a card kept here. Raises ``Conflict`` unless card and model are what was registered."""
     from twinward.overview.external_use import registered_models
     from twinward_contracts.names import name_id
@@ -176,6 +184,6 @@ def _protocol_of(card: bytes) -> bytes:
         return b""
 
 
-def _is_model(model: Model, path: Path) -> bool:
+def _is_model(model: Entry, path: Path) -> bool:
     with path.open("rb") as file:
         return hmac.compare_digest(hashlib.file_digest(file, "sha256").digest(), model.model_hash)

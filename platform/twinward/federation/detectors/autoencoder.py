@@ -132,6 +132,16 @@ class AutoencoderDetector:
             errors: NDArray[np.float64] = ((self._module(given) - given) ** 2).mean((1, 2)).double().numpy()
         return errors
 
+    def by_signal(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """What of each score is each signal's ``[patients, signals]``; they sum to it."""
+        self._load(parameters)
+        with torch.no_grad():
+            given = torch.from_numpy(blocks)
+            parts: NDArray[np.float64] = (
+                (((self._module(given) - given) ** 2).mean(1) / blocks.shape[2]).double().numpy()
+            )
+        return parts
+
     def _load(self, parameters: Parameters) -> None:
         if parameters.shape != self._untrained.shape or not bool(np.isfinite(parameters).all()):
             raise BadInput(f"this autoencoder has {self.dimension} finite parameters")

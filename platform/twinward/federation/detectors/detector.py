@@ -93,3 +93,7 @@ class Detector(Protocol):
     def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """How far each stay departs from its twin, ``[patients]``; higher is stranger."""
         ...
+
+    def by_signal(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """What of each score is each signal's, ``[patients, signals]``: why a stay is strange."""
+        ...

@@ -93,15 +93,17 @@ Measure: TypeAlias = Callable[[Record], Iterable[Measurement]]
 
 
 class StayReader:
-    """One stay of every twin whose consent allows a study now, as one tensor.
+    """One stay of every twin that may be read now, as one tensor: for a study by default, whose researcher trains.
 
     In the signals of the ICU, and where a monitored stay is kept, that is the first of them; otherwise it is built of
     the twin's vital signs and laboratory results (``features.stay_building``). A twin is one row, whatever it keeps.
 
     Args:
         twins, vault, access: the hospital's own.
-        principal: the researcher who trains.
+        principal: who asks.
         measure: reads an Observation; without it only monitored stays are read.
+        action, purpose: what is done, and why; by default a twin is trained on for research.
+        detail: what every event of it says besides.
     """
 
     def __init__(
@@ -112,11 +114,15 @@ class StayReader:
         principal: Principal,
         *,
         measure: Measure | None = None,
+        action: Action = Action.TRAIN,
+        purpose: Purpose = Purpose.RESEARCH,
+        detail: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self._twins = twins
         self._vault = vault
         self._access = access
-        self._principal = principal
+        self._context = AccessContext(principal, purpose, detail=detail)
+        self._action = action
         self._measure = measure
         self._read: list[list[AccessRequest]] = []
 
@@ -125,6 +131,12 @@ class StayReader:
 
         A shorter monitored stay is NaN to the end, a longer one is cut.
         """
+        found = self.read(study, signals)
+        shape = (len(found), signals.steps, len(signals.signal))
+        return np.stack(list(found.values())) if found else np.empty(shape, np.float32)
+
+    def read(self, study: str, signals: SignalSchema = ICU) -> dict[TwinId, Stay]:
+        """The same by twin, in the order of the tensor's rows."""
         found: dict[TwinId, tuple[Stay, list[AccessRequest]]] = {}
         if signals == ICU:
             for permit, records in self._opened(self._twins.all(), Category.MONITORING, STAY_TYPE, study):
@@ -137,8 +149,7 @@ class StayReader:
                 if stay is not None:
                     found[twin] = (stay, requests)
         self._read = [requests for _, requests in found.values()]
-        shape = (len(found), signals.steps, len(signals.signal))
-        return np.stack([stay for stay, _ in found.values()]) if found else np.empty(shape, np.float32)
+        return {twin: stay for twin, (stay, _) in found.items()}
 
     def withdrawn(self) -> frozenset[int]:
         """Which rows of what ``stays`` gave last are of patients whose consent no longer allows the study.
@@ -154,17 +165,16 @@ class StayReader:
     def _opened(
         self, twins: Sequence[TwinId], category: Category, record_type: str, study: str
     ) -> Iterator[tuple[Permit, list[Record]]]:
-        """The newest records of a type, of each of these twins that this researcher may train on."""
-        context = AccessContext(self._principal, Purpose.RESEARCH)
+        """The newest records of a type, of each of these twins that may be read so."""
         look = partial(self._vault.read_twin, record_type=record_type)
-        for _, permit in _permits(self._access, context, twins, Action.TRAIN, category, (("study", study),)):
+        for _, permit in _permits(self._access, self._context, twins, self._action, category, (("study", study),)):
             for records in self._access.opened(permit, look):
                 yield permit, [record for record in records if record.content != DELETED]
 
     def _measured(
         self, twins: Sequence[TwinId], study: str, measure: Measure
     ) -> dict[TwinId, tuple[list[Measurement], list[AccessRequest]]]:
-        """What was measured on each twin, in the categories that its patient's consent lets a study see."""
+        """What was measured on each twin, in the categories that may be read."""
         found: dict[TwinId, tuple[list[Measurement], list[AccessRequest]]] = {}
         for category in (Category.VITALS, Category.LABS):
             for permit, records in self._opened(twins, category, MEASURING_TYPE, study):

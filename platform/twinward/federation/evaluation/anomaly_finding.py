@@ -1,0 +1,64 @@
+"""Stays above a model's threshold, and which signals make them so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from twinward.features.monitored_stays import Stays
+from twinward.features.signal_schema import SchemaSignal
+from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.model_file import Model
+
+MOST_SIGNALS: Final = 5
+LEAST_SHARE: Final = 0.05
+"""Signals that contribute less are not named."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What of a stay's score one signal is answerable for."""
+
+    signal: SchemaSignal
+    share: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A stay's score, whether it is an anomaly, and which signals contribute most."""
+
+    score: float
+    is_anomaly: bool
+    contributions: tuple[Contribution, ...]
+
+
+def find_anomalies(model: Model, stays: Stays, threshold: float) -> Sequence[Finding]:
+    """Each stay against a model.
+
+    Args:
+        model: what scores.
+        stays: ``[patients, steps, signals]`` in the units of the model's schema.
+        threshold: a score above it is an anomaly.
+
+    Raises:
+        BadInput: other signals than the model's.
+    """
+    study = model.study
+    if not len(stays):
+        return []
+    blocks, detector = normalise(stays, study.bins, study.signals), model.detector()
+    scores = detector.scores(model.parameters, blocks)
+    parts = np.maximum(detector.by_signal(model.parameters, blocks), 0)
+    shares = parts / np.maximum(parts.sum(1, keepdims=True), np.finfo(float).tiny)
+    found = []
+    for score, row in zip(scores.tolist(), shares, strict=True):
+        named = tuple(
+            Contribution(study.signals.signal[column], float(row[column]))
+            for column in np.argsort(-row, kind="stable")[:MOST_SIGNALS].tolist()
+            if row[column] >= LEAST_SHARE
+        )
+        found.append(Finding(score, score > threshold, named))
+    return found
