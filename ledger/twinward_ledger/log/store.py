@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from twinward_ledger.errors import MalformedLeaf
+from twinward_ledger.errors import LogCorrupt, MalformedLeaf
 
 MAX_LEAF_BYTES = 65_535
 """What an entry bundle of c2sp.org/tlog-tiles can hold."""
@@ -58,6 +58,19 @@ def check_entry(entry: Entry) -> None:
         raise MalformedLeaf(f"an entry has at most {MAX_TAGS} tags of {TAG_BYTES} bytes each")
 
 
+def entries_of(rows: Iterable[tuple[int, bytes, bytes | None, bytes | None]], start: int, stop: int) -> list[Entry]:
+    """Rows (index, leaf, body, joined tags) as the entries of ``start <= index < stop``; ``LogCorrupt`` for a gap."""
+    found = [(index, Entry(leaf, body or b"", _split(tags or b""))) for index, leaf, body, tags in rows]
+    for expected, index in zip(range(start, stop), [index for index, _ in found] + [-1], strict=False):
+        if index != expected:
+            raise LogCorrupt(f"leaf {expected} is missing", first_bad_index=expected)
+    return [entry for _, entry in found]
+
+
+def _split(tags: bytes) -> tuple[bytes, ...]:
+    return tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES))
+
+
 class LogStore(Protocol):
     """Durable, append-only storage of entries, tree nodes and the latest signed checkpoint.
 
@@ -91,6 +104,13 @@ class LogStore(Protocol):
 
     def entry(self, index: int) -> Entry:
         """One entry; its body is empty where it was erased."""
+        ...
+
+    def entries(self, start: int, stop: int) -> list[Entry]:
+        """The entries of ``start <= index < stop``, as far as there are any, in one look: for hundreds at a time.
+
+        Raises ``LogCorrupt`` at a row below the log's size that is missing.
+        """
         ...
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:

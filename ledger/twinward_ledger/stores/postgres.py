@@ -27,7 +27,7 @@ import psycopg
 from twinward_ledger import merkle
 from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import TAG_BYTES, Entry, KeyChange
+from twinward_ledger.log.store import Entry, KeyChange, entries_of
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.group_commit import GroupCommit
 
@@ -213,12 +213,16 @@ class PostgresLogStore:
     def entry(self, index: int) -> Entry:
         """One entry; its body is empty where it was erased."""
         self._require(index)
-        sql: Final = "SELECT leaf, body, tags FROM log_leaves LEFT JOIN log_bodies USING (idx) WHERE idx = %s"
-        rows = self._reader.rows(sql, (index,))
-        if not rows:
-            raise LogCorrupt(f"leaf {index} is missing", first_bad_index=index)
-        leaf, body, tags = rows[0][0], rows[0][1] or b"", rows[0][2] or b""
-        return Entry(leaf, body, tuple(tags[i : i + TAG_BYTES] for i in range(0, len(tags), TAG_BYTES)))
+        return self.entries(index, index + 1)[0]
+
+    def entries(self, start: int, stop: int) -> list[Entry]:
+        """The entries of ``start <= index < stop``, as far as there are any, in one look."""
+        start, stop = max(0, start), min(stop, self.size())
+        sql: Final = (
+            "SELECT idx, leaf, body, tags FROM log_leaves LEFT JOIN log_bodies USING (idx)"
+            " WHERE idx >= %s AND idx < %s ORDER BY idx"
+        )
+        return entries_of(self._reader.rows(sql, (start, stop)) if start < stop else [], start, stop)
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
         """Indices that carry a tag, newest first, below ``before``."""

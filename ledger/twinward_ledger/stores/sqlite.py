@@ -23,7 +23,7 @@ from typing import Any
 from twinward_ledger import merkle
 from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import TAG_BYTES, Entry, KeyChange
+from twinward_ledger.log.store import Entry, KeyChange, entries_of
 from twinward_ledger.storage import sqlite_files
 from twinward_ledger.storage.sqlite import connect_raw, stamp
 from twinward_ledger.stores import postings
@@ -190,12 +190,17 @@ class SqliteLogStore:
     def entry(self, index: int) -> Entry:
         """One entry; its body is empty where it was erased."""
         self._require(index)
-        sql = "SELECT leaf, body, tags FROM leaves LEFT JOIN bodies USING (idx) WHERE idx = ?"
-        row = self._rows(sql, (index,))
-        if not row:
-            raise LogCorrupt(f"leaf {index} is missing", first_bad_index=index)
-        leaf, body, tags = row[0][0], row[0][1] or b"", row[0][2] or b""
-        return Entry(leaf, body, tuple(tags[i : i + TAG_BYTES] for i in range(0, len(tags), TAG_BYTES)))
+        return self.entries(index, index + 1)[0]
+
+    def entries(self, start: int, stop: int) -> list[Entry]:
+        """The entries of ``start <= index < stop``, as far as there are any, in one look."""
+        start, stop = max(0, start), min(stop, self.size())
+        sql = (
+            "SELECT idx, leaf, body, tags FROM leaves LEFT JOIN bodies USING (idx) WHERE idx >= ? AND idx < ? ORDER BY"
+            " idx"
+        )
+        rows = self._rows(sql, (start, stop)) if start < stop else []
+        return entries_of(rows, start, stop)
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
         """Indices that carry a tag, newest first, below ``before``."""

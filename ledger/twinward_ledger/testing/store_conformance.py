@@ -87,6 +87,10 @@ class LogStoreConformance:
         ]
         store.append(odd)
         assert [store.entry(index) for index in range(4)] == odd
+        assert store.entries(0, 4) == odd
+        assert store.entries(2, 99) == odd[2:]
+        assert store.entries(-1, 1) == odd[:1]
+        assert store.entries(4, 9) == store.entries(3, 2) == []
         assert list(store.leaves(0, 4)) == [entry.leaf for entry in odd]
         assert list(store.leaves(1, 2)) == [odd[1].leaf]
         assert list(store.leaves(3, 99)) == [odd[3].leaf]

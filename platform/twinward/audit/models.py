@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -92,6 +93,39 @@ class AuditRow:
     event: AccessEvent | None = field(repr=False)
     opening: Opening | None = field(default=None, repr=False)
     """What lets a reader hold the event against its leaf without trusting this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedAccess:
+    """What the index knows of one event: see ``AccessEvent``. ``detail`` is its details as one text."""
+
+    index: int
+    at_ms: int
+    agent: str
+    role: Role
+    unit: str
+    action: Action
+    purpose: Purpose
+    twin: TwinId | None
+    categories: tuple[Category, ...]
+    permitted: bool
+    detail: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Accesses counted over a span of time, cut into equal parts.
+
+    Attributes:
+        since_ms, until_ms: the span.
+        by_role: how many each role made in each part.
+        refused: how many of each role's were refused, in all.
+    """
+
+    since_ms: int
+    until_ms: int
+    by_role: Mapping[Role, tuple[int, ...]]
+    refused: Mapping[Role, int]
 
 
 @dataclass(frozen=True, slots=True)

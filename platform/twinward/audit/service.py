@@ -46,6 +46,7 @@ from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores.anchor_journal import AnchorJournal
 
 if TYPE_CHECKING:
+    from twinward.audit.event_index.index import EventIndex
     from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
 
 
@@ -106,6 +107,13 @@ class Audit:
         """The trail of an anchorer that is at hand."""
         clock = anchorer.clock
         return cls(anchorer.log, anchorer.journal, keys, map_store, journal, clock=clock, anchorer=lambda: anchorer)
+
+    @cached_property
+    def event_index(self) -> EventIndex:
+        """Every event's facts in memory, for ``AccessSearch``."""
+        from twinward.audit.event_index.index import EventIndex
+
+        return EventIndex(self.log, self.sealer)
 
     @cached_property
     def anchorer(self) -> Anchorer:

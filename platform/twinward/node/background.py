@@ -170,6 +170,32 @@ class Checks(_Regular):
             log.error("log_check_failed", kind=type(error).__name__)  # noqa: TRY400 - its text may hold data
 
 
+class Indexing(_Regular):
+    """Takes the log into the index of events, the older ones too: at once, and again after a failure.
+
+    Args:
+        deepen: takes in as long as it may; asks now and then whether to go on.
+        interval_s: the rest before it is tried again.
+    """
+
+    def __init__(self, deepen: Callable[[Callable[[], bool]], object], interval_s: float) -> None:
+        super().__init__(interval_s)
+        self._deepen = deepen
+
+    def _run(self) -> None:
+        rest_s = 0.0
+        while not self._stopping.wait(rest_s):
+            self.beat()
+            rest_s = self._interval_s
+
+    def beat(self) -> None:
+        """Take in what is missing. Never raises."""
+        try:
+            self._deepen(lambda: not self._stopping.is_set())
+        except Exception as error:  # noqa: BLE001 - the heart goes on
+            log.error("indexing_failed", kind=type(error).__name__)  # noqa: TRY400 - its text may hold data
+
+
 class FollowUps(_Regular):
     """Follows emergencies up: at once, at an interval, and whenever it is woken because one has begun.
 

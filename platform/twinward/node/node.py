@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from twinward.audit.proofs.trust import Trust
     from twinward.audit.proofs.verification import LogCheck
     from twinward.audit.reader import AuditReader
+    from twinward.audit.search import AccessSearch
     from twinward.audit.service import Audit
     from twinward.breach.service import Breaches
     from twinward.consortium.identity import Identity
@@ -217,6 +218,13 @@ class Node(Parts):
         from twinward.audit.reader import AuditReader
 
         return AuditReader(self.audit, self.authority)
+
+    @part
+    def access_search(self) -> AccessSearch[Permit]:
+        """Finds accesses by filters, behind a permit."""
+        from twinward.audit.search import AccessSearch
+
+        return AccessSearch(self.audit, self.authority)
 
     @part
     def heads(self) -> StoreHeads:

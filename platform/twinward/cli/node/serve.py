@@ -18,13 +18,15 @@ from twinward.cli.server import listen, server_of, stopped_by_signals
 from twinward.console import mount
 from twinward.core.errors import TwinwardError
 from twinward.node import Node
-from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Pulse, Summaries
+from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Indexing, Pulse, Summaries
 from twinward.node.home import Serving, moment, serving
 
 if TYPE_CHECKING:
     from twinward.api.http.metrics import Metrics
 
 SUMMARY_EVERY_S = 60.0
+INDEX_EVERY_S = 60.0
+"""How often events that nobody has asked for are taken into the index."""
 CHECK_EVERY_S = 3600.0
 """How long the whole log is left alone after it was checked, at least."""
 FOLLOW_UP_S = 10.0
@@ -67,6 +69,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         node.emergencies.on_begin = follow_ups.wake
         stack.enter_context(Following(partial(_follow, node, held), FOLLOW_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
+        stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])

@@ -1,0 +1,197 @@
+"""What an officer asks the log for: filters that meet, an order, a page. As an address carries it, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from twinward.audit.models import AuditRow
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+
+MAX_TEXT: Final = 200
+_LONGEST: Final = {"agent": 64, "unit": 128, "twin": 36, "text": MAX_TEXT}
+_DAY_MS: Final = 24 * 3600 * 1000
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_YES: Final = "yes"
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+class Sort(StrEnum):
+    """What a list is in the order of."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    AGENT = "agent"
+    ROLE = "role"
+    UNIT = "unit"
+    ACTION = "action"
+    PURPOSE = "purpose"
+    TWIN = "twin"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessQuery:
+    """Which events, in which order. What is None or empty asks for nothing; the rest must all hold.
+
+    Attributes:
+        since, until: days (UTC), both included.
+        agent, unit, twin: exactly this one.
+        emergency: True: in an emergency, or about one.
+        text: occurs in account, unit, reason or the event's details, letter case aside.
+        hides_own: leave out officers' own looks at the log, which otherwise fill it.
+    """
+
+    since: date | None = None
+    until: date | None = None
+    agent: str = ""
+    role: Role | None = None
+    unit: str = ""
+    action: Action | None = None
+    purpose: Purpose | None = None
+    category: Category | None = None
+    decision: str = ""
+    emergency: bool = False
+    twin: TwinId | None = None
+    text: str = ""
+    hides_own: bool = True
+    sort: Sort = Sort.NEWEST
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> AccessQuery:
+        """Read an address's parameters; those that are no filter are not looked at.
+
+        Raises:
+            BadInput: one of them is not what it may be; the hint says what may be.
+        """
+        for name, longest in _LONGEST.items():
+            if len(given.get(name, "")) > longest:
+                raise BadInput(f"{name} is at most {longest} characters", hint="shorten it")
+        said = {name: value.strip() for name, value in given.items()}
+        since, until = _day(said, "since"), _day(said, "until")
+        if since and until and until < since:
+            raise BadInput("the last day is before the first", hint="change the two dates")
+        decision = said.get("decision", "")
+        if decision not in ("", "permit", "deny"):
+            raise BadInput("a decision is permit or deny", hint="choose one from the list")
+        return cls(
+            since=since,
+            until=until,
+            agent=said.get("agent", ""),
+            role=_word(Role, said, "role"),
+            unit=said.get("unit", ""),
+            action=_word(Action, said, "action"),
+            purpose=_word(Purpose, said, "purpose"),
+            category=_word(Category, said, "category"),
+            decision=decision,
+            emergency=_flag(said, "emergency"),
+            twin=TwinId(said["twin"]) if said.get("twin") else None,
+            text=said.get("text", ""),
+            hides_own=not _flag(said, "own"),
+            sort=_word(Sort, said, "sort") or Sort.NEWEST,
+        )
+
+    def parameters(self) -> dict[str, str]:
+        """What an address carries so that ``of`` gives this again: only what differs from asking for nothing."""
+        said = {
+            "since": self.since.isoformat() if self.since else "",
+            "until": self.until.isoformat() if self.until else "",
+            "agent": self.agent,
+            "role": self.role or "",
+            "unit": self.unit,
+            "action": self.action or "",
+            "purpose": self.purpose or "",
+            "category": self.category or "",
+            "decision": self.decision,
+            "emergency": _YES if self.emergency else "",
+            "twin": self.twin or "",
+            "text": self.text,
+            "own": "" if self.hides_own else _YES,
+            "sort": "" if self.sort is Sort.NEWEST else self.sort,
+        }
+        return {name: str(value) for name, value in said.items() if value}
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it asks for less than everything but the officers' own looks."""
+        return bool(self.parameters().keys() - {"own", "sort"})
+
+    @property
+    def since_ms(self) -> int | None:
+        """When the first day begins (UTC)."""
+        return _begin_ms(self.since) if self.since else None
+
+    @property
+    def until_ms(self) -> int | None:
+        """When the day after the last begins."""
+        return _begin_ms(self.until) + _DAY_MS if self.until else None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccesses:
+    """A page of what a query found.
+
+    Attributes:
+        rows: the page's, read from the log.
+        total: how many there are on all pages.
+        page: its number, 1 the first.
+        pages: how many pages.
+        below: every page is of events below this index, so pages stay as they are while the log grows.
+        reached: everything from this index on was searched; 0 is the whole log.
+        reached_ms: when that event was.
+        units: the units that occur, for a list to choose from.
+    """
+
+    rows: tuple[AuditRow, ...]
+    total: int
+    page: int
+    pages: int
+    below: int
+    reached: int
+    reached_ms: int
+    units: tuple[str, ...]
+
+
+def day_of(at_ms: int) -> date:
+    """The day of a moment (UTC)."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date()
+
+
+def _begin_ms(day: date) -> int:
+    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+
+
+def _day(said: Mapping[str, str], name: str) -> date | None:
+    written = said.get(name, "")
+    if not written:
+        return None
+    try:
+        if not _DATE.fullmatch(written):
+            raise ValueError
+        day = date.fromisoformat(written)
+        if not date(1970, 1, 1) <= day <= date.max - timedelta(days=1):
+            raise ValueError
+    except ValueError:
+        raise BadInput(f"{name} is a day, not {written[:20]!r}", hint="write it as 2026-01-31") from None
+    return day
+
+
+def _word(words: type[_Word], said: Mapping[str, str], name: str) -> _Word | None:
+    written = said.get(name, "")
+    try:
+        return words(written) if written else None
+    except ValueError:
+        hint = "one of " + ", ".join(one.value for one in words)
+        raise BadInput(f"there is no {name} {written[:32]!r}", hint=hint) from None
+
+
+def _flag(said: Mapping[str, str], name: str) -> bool:
+    written = said.get(name, "")
+    if written not in ("", _YES):
+        raise BadInput(f"{name} is yes, or is left out", hint="choose it on the page")
+    return bool(written)

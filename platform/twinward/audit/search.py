@@ -1,0 +1,180 @@
+"""Finding accesses by filters, a page at a time at any size of the log: an access itself, so it wants a permit.
+
+Which events fit is answered by the index in memory; each row that is given is read from the log and opened there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.audit.errors import ledger_translated
+from twinward.audit.event_index.columns import ACTIONS, CATEGORIES, OPEN, PURPOSES, ROLES
+from twinward.audit.event_index.index import Filled
+from twinward.audit.models import AuditRow, IndexedAccess, Tally
+from twinward.audit.queries import AccessQuery, FoundAccesses, Sort
+from twinward.audit.reader import PermitT, ReadGuard, row_of
+from twinward.audit.service import Audit
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, TwinId
+
+MAX_ROWS: Final = 500
+_STREAMED: Final = 256
+
+
+class AccessSearch(Generic[PermitT]):
+    """Searches one log. Every method wants a permit for the action ``audit``."""
+
+    def __init__(self, audit: Audit, guard: ReadGuard[PermitT]) -> None:
+        self._audit = audit
+        self._guard = guard
+
+    def page(
+        self, permit: PermitT, query: AccessQuery, *, page: int = 1, below: int | None = None, limit: int = 50
+    ) -> FoundAccesses:
+        """One page of what fits. Wants a permit that names no twin.
+
+        Args:
+            permit: to read the log.
+            query: what must fit.
+            page: 1 is the first; beyond the last one the last is given.
+            below: of events below this index only: so that pages stay as they are while the log grows.
+            limit: rows a page.
+
+        Raises:
+            BadInput: such a page there cannot be.
+            Unavailable, LogTampered: the log does not answer, or entries are missing.
+        """
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        if not 1 <= limit <= MAX_ROWS or page < 1:
+            raise BadInput(f"a page is 1 to {MAX_ROWS} events, and pages count from 1")
+        filled = self._audit.event_index.filled()
+        found = filled.select(query, below=below)
+        pages = max(1, -(-len(found) // limit))
+        page = min(page, pages)
+        part = found[(page - 1) * limit : page * limit]
+        return FoundAccesses(
+            rows=tuple(self._rows(part)),
+            total=len(found),
+            page=page,
+            pages=pages,
+            below=filled.stop if below is None else min(below, filled.stop),
+            reached=filled.start,
+            reached_ms=int(filled.columns["at_ms"][filled.start]) if filled.start < filled.stop else 0,
+            units=filled.units(),
+        )
+
+    def stream(
+        self, permit: PermitT, query: AccessQuery, *, below: int | None = None
+    ) -> tuple[int, Iterator[AuditRow]]:
+        """How many fit, and all of them, one after the other, each read when it is asked for."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        found = self._audit.event_index.filled().select(query, below=below)
+        return len(found), self._rows(found)
+
+    def neighbours(self, permit: PermitT, row: AuditRow, count: int) -> tuple[list[AuditRow], list[AuditRow]]:
+        """The accesses nearest in time to one: the same person's, and those to the same patient. Oldest first."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._audit.event_index.filled()
+
+        def near(query: AccessQuery) -> list[AuditRow]:
+            found = filled.select(query)
+            place = int(np.searchsorted(found, row.index))
+            nearest = found[max(0, place - count) : place + count + 1]
+            return list(self._rows(nearest[nearest != row.index]))
+
+        anybody = AccessQuery(hides_own=False, sort=Sort.OLDEST)
+        person = near(replace(anybody, agent=row.event.agent)) if row.event else []
+        return person, near(replace(anybody, twin=row.twin)) if row.twin else []
+
+    def accesses(
+        self,
+        permit: PermitT,
+        query: AccessQuery,
+        *,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> list[IndexedAccess]:
+        """The facts of every event that fits, oldest first; takes in as much of the log as the query's first day asks.
+
+        Of events that were erased or damaged nothing is given.
+        """
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._reaching(query.since_ms, going_on)
+        found = filled.select(replace(query, sort=Sort.OLDEST))
+        found = found[filled.columns["state"][found] == OPEN]
+        return list(_facts(filled, found))
+
+    def of_twin(self, permit: PermitT, twin: TwinId) -> list[AuditRow]:
+        """Everything that is indexed about one twin, newest first. Wants a permit for that twin."""
+        self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
+        self._audit.event_index.deepen()
+        return list(self._rows(self._audit.event_index.filled().select(AccessQuery(twin=twin, hides_own=False))))
+
+    def tally(self, permit: PermitT, since_ms: int, until_ms: int, bins: int) -> Tally:
+        """How many accesses each role made in each part of a span of time, officers' own looks left out."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._audit.event_index.filled()
+        found = filled.select(AccessQuery(sort=Sort.OLDEST))
+        at, permitted = filled.columns["at_ms"][found], filled.columns["permitted"][found]
+        inside = (filled.columns["state"][found] == OPEN) & (at >= since_ms) & (at < until_ms)
+        place = (at[inside] - since_ms) * bins // max(1, until_ms - since_ms)
+        roles = filled.columns["role"][found][inside].astype(np.int64)
+        counts = np.bincount(roles * bins + place, minlength=len(ROLES) * bins).reshape(len(ROLES), bins)
+        refused = np.bincount(roles[~permitted[inside]], minlength=len(ROLES))
+        return Tally(
+            since_ms,
+            until_ms,
+            {role: tuple(counts[code].tolist()) for code, role in enumerate(ROLES) if counts[code].any()},
+            {role: int(refused[code]) for code, role in enumerate(ROLES) if refused[code]},
+        )
+
+    def _reaching(self, since_ms: int | None, going_on: Callable[[], bool]) -> Filled:
+        """The index, taken in as far back as a moment."""
+        index = self._audit.event_index
+        filled = index.filled()
+        while filled.start > 0 and going_on():
+            if since_ms is not None and int(filled.columns["at_ms"][filled.start]) < since_ms:
+                break
+            index.deepen(down_to=max(0, filled.start - 4096), going_on=going_on)
+            filled = index.filled()
+        return filled
+
+    def _rows(self, indices: NDArray[np.intp]) -> Iterator[AuditRow]:
+        store = self._audit.log.store
+        for index in indices.tolist():
+            with ledger_translated():
+                entry = store.entry(index)
+            yield row_of(self._audit, index, entry)
+
+
+def _facts(filled: Filled, indices: NDArray[np.intp]) -> Iterator[IndexedAccess]:
+    columns, texts = filled.columns, filled.strings.texts
+    names = ("at_ms", "agent", "role", "unit", "action", "purpose", "twin", "categories", "permitted", "detail")
+    taken = [columns[name][indices].tolist() for name in names]
+    for index, at_ms, agent, role, unit, action, purpose, twin, categories, permitted, detail in zip(
+        indices.tolist(), *taken, strict=True
+    ):
+        yield IndexedAccess(
+            index=index,
+            at_ms=at_ms,
+            agent=texts[agent],
+            role=ROLES[role],
+            unit=texts[unit],
+            action=ACTIONS[action],
+            purpose=PURPOSES[purpose],
+            twin=TwinId(texts[twin]) if twin >= 0 else None,
+            categories=_categories(categories),
+            permitted=permitted,
+            detail=texts[detail],
+        )
+
+
+@lru_cache(maxsize=4096)
+def _categories(bits: int) -> tuple[Category, ...]:
+    """Those whose bits are set, sorted as events have them."""
+    return tuple(sorted(one for bit, one in enumerate(CATEGORIES) if bits >> bit & 1))
