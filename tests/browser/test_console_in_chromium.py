@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Route
 
 from tests.browser.conftest import Visit, served
 from tests.integration.console.fixtures import CLINICIAN, House, build
-from twinward.console.pages import PAGE_ROWS
+from twinward.console.accesses import PAGE_ROWS
 from twinward_ledger import merkle
 from twinward_ledger.formats.leaf import LeafKind
 from twinward_ledger.formats.note import Note
@@ -63,7 +63,7 @@ def test_home_shows_a_green_light_and_what_it_rests_on(officer: Visit) -> None:
 
 
 def test_every_signed_row_is_proven_by_the_browser(officer: Visit, house: House) -> None:
-    officer.go("/console/accesses")
+    officer.go("/console/accesses?own=yes")
     assert officer.verdict() == "good"
     signed = officer.page.locator("[data-sealed=yes]")
     leaves = house.node.log.store.leaves(0, house.node.audit.status().signed_size)
@@ -83,7 +83,10 @@ def test_filters_narrow_the_table_and_an_empty_one_says_so(officer: Visit) -> No
     rows = officer.page.locator("tbody tr")
     assert rows.count() == 5
     assert all("dr-lee" in text and "refused" in text for text in rows.all_inner_texts())
-    officer.page.locator("tbody a").first.click()
+    officer.page.locator("tbody td:first-child a").first.click()
+    assert officer.verdict() == "good"
+    assert "the whole story" in officer.page.inner_text("h1")
+    officer.page.locator("tbody a.mono").first.click()
     assert officer.verdict() == "good"
     assert "twin=" in officer.page.url
     officer.go("/console/accesses?agent=nobody")

@@ -7,7 +7,6 @@ import json
 import threading
 from collections import OrderedDict
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
@@ -18,19 +17,16 @@ from twinward.access.sessions import Session
 from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
 from twinward.audit.exports import ExportFormat
-from twinward.audit.models import Filters
 from twinward.console import charts, external_use, health
-from twinward.console.rows import shown
-from twinward.console.sessions import PATH, Sessions
+from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
-from twinward.core.errors import BadInput, TwinwardError
+from twinward.core.errors import TwinwardError
 from twinward.core.visible_text import visible_value
-from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.core.vocabulary import Purpose, TwinId
 from twinward.node import Node
 from twinward.overview import status as standing
 from twinward.overview.log import permit_to_examine
 
-PAGE_ROWS = 50
 CHART_EVENTS = 500
 _MAX_VISITS = 1000
 _TEMPLATES = Environment(
@@ -116,30 +112,6 @@ class Console:
             emergencies=said,
         )
 
-    def accesses(self, request: Request, session: Session, before: int | None, chosen: dict[str, str]) -> Response:
-        """The table of accesses, a page at a time."""
-        node = self.node
-        filters = _filters(chosen)
-        permit = self.permit(session, "accesses")
-        page = node.audit_reader.events(permit, before=before, limit=PAGE_ROWS, filters=filters)
-        status = node.audit.status()
-        query = {name: value for name, value in chosen.items() if value}
-        older = f"{PATH}/accesses?{urlencode(query | {'before': page.before})}" if page.before else ""
-        newest = f"{PATH}/accesses?{urlencode(query)}" if before is not None else ""
-        return self.page(
-            request,
-            "accesses.html",
-            session,
-            rows=[shown(row) for row in page.rows],
-            size=status.size,
-            signed_size=status.signed_size,
-            filters=chosen,
-            filtered=bool(query),
-            actions=[action.value for action in Action],
-            older=older,
-            newest=newest,
-        )
-
     def verify(self, request: Request, session: Session) -> Response:
         """Re-derive the whole log and say what was compared."""
         node = self.node
@@ -174,21 +146,6 @@ class Console:
                 while len(self._visits) > _MAX_VISITS:
                     self._visits.popitem(last=False)
             return self._visits[session.csrf]
-
-
-def _filters(chosen: dict[str, str]) -> Filters:
-    if chosen["decision"] not in ("", "permit", "deny"):
-        raise BadInput("a decision is permit or deny", hint="choose one from the list")
-    try:
-        action = Action(chosen["action"]) if chosen["action"] else None
-    except ValueError:
-        raise BadInput("there is no such action", hint="choose one from the list") from None
-    return Filters(
-        twin=TwinId(chosen["twin"]) if chosen["twin"] else None,
-        agent=chosen["agent"] or None,
-        action=action,
-        decision=chosen["decision"] or None,
-    )
 
 
 def said(error: TwinwardError) -> str:

@@ -14,6 +14,7 @@ from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH
 from twinward.api.audit import MAX_INDEX
 from twinward.audit.exports import ExportFormat
+from twinward.console.accesses import add_accesses
 from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
 from twinward.console.breaches import add_breaches
@@ -40,6 +41,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     _add_other_pages(pages, console)
     add_emergencies(pages, console)
     add_breaches(pages, console)
+    add_accesses(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
@@ -84,19 +86,6 @@ def _add_log_pages(router: APIRouter, console: Console) -> None:
     @router.get("")
     def home(request: Request) -> Response:
         return console.home(request, console.sessions.officer(request))
-
-    @router.get("/accesses")
-    def accesses(
-        request: Request,
-        before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
-        decision: Annotated[str, Query(max_length=16)] = "",
-        action: Annotated[str, Query(max_length=32)] = "",
-        agent: Annotated[str, Query(max_length=64)] = "",
-        twin: Annotated[str, Query(max_length=36)] = "",
-    ) -> Response:
-        session = console.sessions.officer(request)
-        chosen = {"decision": decision, "action": action, "agent": agent.strip(), "twin": twin.strip()}
-        return console.accesses(request, session, before, chosen)
 
     @router.get("/verify")
     def verify(request: Request) -> Response:

@@ -15,6 +15,7 @@ A node's home holds, on the embedded defaults:
 ``accounts.db``         accounts: names, stretched passwords, hashed tokens; chained, and held against the log
 ``sign_ins.db``         sessions, sealed and found by a hash of their ids alone; what is good for one use and was used
 ``subscriptions.db``    sealed FHIR subscriptions
+``saved_filters.db``    officers' saved filters of the log, sealed
 ``chain.db``            the embedded chain
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key

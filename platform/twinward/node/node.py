@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from twinward.audit.proofs.trust import Trust
     from twinward.audit.proofs.verification import LogCheck
     from twinward.audit.reader import AuditReader
+    from twinward.audit.saved_filters import SavedFilters
     from twinward.audit.search import AccessSearch
     from twinward.audit.service import Audit
     from twinward.breach.service import Breaches
@@ -70,6 +71,7 @@ CONSENTS_FILE = "consents.db"
 ACCOUNTS_FILE = "accounts.db"
 SUBSCRIPTIONS_FILE = "subscriptions.db"
 SIGN_INS_FILE = "sign_ins.db"
+SAVED_FILTERS_FILE = "saved_filters.db"
 
 
 class Node(Parts):
@@ -225,6 +227,16 @@ class Node(Parts):
         from twinward.audit.search import AccessSearch
 
         return AccessSearch(self.audit, self.authority)
+
+    @part
+    def saved_filters(self) -> SavedFilters:
+        """Officers' saved filters of the log, sealed."""
+        from twinward.audit.saved_filters import SAVED_FILTERS, SavedFilters
+        from twinward_ledger.storage import open_database
+
+        made = SavedFilters(open_database(self.settings.state_uri(SAVED_FILTERS_FILE), SAVED_FILTERS), self.keyring)
+        self.keep(made)
+        return made
 
     @part
     def heads(self) -> StoreHeads:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
+from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
@@ -21,7 +22,7 @@ LOG = "log"
 _SCHEMAS = {
     RECORDS.name: (RECORDS,),
     KEYRING.name: (KEYRING,),
-    "state": (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS),
+    "state": (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS, SAVED_FILTERS),
 }
 
 

@@ -15,7 +15,14 @@ from twinward.node import translated
 from twinward_ledger.formats.note import VerifierKey
 
 
-def permit_to_examine(access: AccessControl, context: AccessContext, page: str, twin: TwinId | None = None) -> Permit:
+def permit_to_examine(
+    access: AccessControl,
+    context: AccessContext,
+    page: str,
+    twin: TwinId | None = None,
+    *,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> Permit:
     """Leave to read the log, or one twin's part of it, itself logged: who audits is audited.
 
     Args:
@@ -23,8 +30,9 @@ def permit_to_examine(access: AccessControl, context: AccessContext, page: str, 
         context: who asks, and why.
         page: what is looked at; the log says so.
         twin: whose part of the log; None for all of it.
+        detail: what the log says besides.
     """
-    return access.decide(context.request(Action.AUDIT, twin, detail=(("page", page),)))
+    return access.decide(context.request(Action.AUDIT, twin, detail=(("page", page), *detail)))
 
 
 def event_json(row: AuditRow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, 
 
 from tests.postgres import Postgres
 from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
+from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
@@ -40,6 +41,7 @@ ON_BOTH = (
     WITNESS_STATE,
     SUBSCRIPTIONS,
     SIGN_INS,
+    SAVED_FILTERS,
 )
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
 """On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Sequence
 from typing import Final
@@ -43,10 +42,13 @@ class Strings:
         """For each number, whether its text holds ``part``, letter case aside."""
         count, end = len(self.texts), len(self._folded)  # others may add while this looks
         hits = np.zeros(count, dtype=np.bool_)
-        whole_line = re.compile(re.escape(folded(part)) + rb"[^\n]*")  # one match a text: on to the next
-        found = [match.start() for match in whole_line.finditer(self._folded[:end])]
+        blob, wanted, found = bytes(self._folded[:end]), folded(part), array("q")
+        place = blob.find(wanted)
+        while place >= 0:
+            found.append(place)
+            place = blob.find(wanted, blob.find(_END, place))  # one is enough in a text: on to the next
         starts = np.array(self._starts, dtype=np.int64)[:count]
-        hits[np.searchsorted(starts, np.asarray(found, dtype=np.int64), side="right") - 1] = True
+        hits[np.searchsorted(starts, np.array(found, dtype=np.int64), side="right") - 1] = True
         return hits
 
     def only(self, codes: Sequence[int]) -> tuple[Strings, NDArray[np.int32]]:

@@ -12,6 +12,7 @@ import io
 from typing import Final
 
 from twinward.audit.exports.document import AccessDocument, DocumentRow
+from twinward.audit.models import AuditRow
 from twinward.core.clock import iso
 from twinward.core.visible_text import visible
 
@@ -32,6 +33,12 @@ COLUMNS: Final = (
     "policy_sha256",
     "leaf",
 )
+EVENT_COLUMNS: Final = (
+    "index", "minute", "at", "state", "decision", "agent", "role", "unit", "action", "purpose", "twin", "categories",
+    "reason", "justification", "details", "consent_version", "policy_sha256",
+)  # fmt: skip
+"""Of a list over all patients: see ``event_cells``."""
+
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\n", "|", "%", "＝", "＋", "－", "＠")
 
 
@@ -48,6 +55,33 @@ def cell(value: str) -> str:
     """A value that can be seen and that no spreadsheet computes."""
     shown = visible(value)
     return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULA) else shown
+
+
+def event_cells(row: AuditRow) -> list[str]:
+    """One event of any patient's as cells, in the order of ``EVENT_COLUMNS``."""
+    event = row.event
+    known = [str(row.index), iso(row.minute_ms)[:16] + "Z"]
+    if event is None:
+        return [*known, "", row.state.value, *[""] * 6, cell(row.twin or ""), *[""] * 6]
+    details = dict(event.detail)
+    values = (
+        iso(event.at_ms),
+        row.state.value,
+        event.decision,
+        event.agent,
+        event.role.value,
+        event.unit,
+        event.action.value,
+        event.purpose.value,
+        event.twin or "",
+        " ".join(category.value for category in event.categories),
+        event.reason,
+        details.pop("justification", ""),
+        "; ".join(f"{name}: {value}" for name, value in details.items()),
+        str(event.consent_version),
+        event.policy_hash,
+    )
+    return [*known, *map(cell, values)]
 
 
 def _values(row: DocumentRow) -> tuple[str, ...]:

@@ -105,13 +105,18 @@ const ALWAYS = ["at", "agent", "role", "action", "purpose", "decision", "reason"
 
 // A cell shows its value, made visible as the server makes it, or names it in data-code and shows it in words; both are
 // the cell's claim about the event.
+const said = (name, event) => (name.startsWith("x-") ? detail(event, name).join() : SAYS[name](event));
+
 function checkCells(row, event) {
   for (const name of ALWAYS) if (!row.querySelector(`[data-field="${name}"]`)) throw new Error(`the row does not show the ${name}`);
   for (const cell of row.querySelectorAll("[data-field]")) {
     const claimed = cell.dataset.code ?? cell.textContent.trim();
-    if (claimed !== visible(SAYS[cell.dataset.field](event)).trim()) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
+    if (claimed !== visible(said(cell.dataset.field, event)).trim()) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
   }
 }
+
+// What is claimed of one event: its line in a table, or the whole page that is about it.
+const rowOf = (badge) => badge.closest("[data-row]") ?? badge.closest("tr");
 
 async function verifyRow(badge, checkpoints) {
   const { found, told } = await ask(badge.dataset.proof);
@@ -121,12 +126,12 @@ async function verifyRow(badge, checkpoints) {
   const leaf = bytesOf(told.leaf);
   await verifyInclusion(Number(badge.dataset.index), checkpoint.size, leaf, told.path.map(bytesOf), checkpoint.root);
   if (!badge.dataset.event) {
-    if (badge.closest("tr").querySelector("[data-field]")) throw new Error("the row shows an event, but not what opens its leaf");
+    if (rowOf(badge).querySelector("[data-field]")) throw new Error("the row shows an event, but not what opens its leaf");
     return "erased";
   }
   const opening = { key: bytesOf(badge.dataset.key), salt: bytesOf(badge.dataset.salt), event: bytesOf(badge.dataset.event) };
   await verifyOpening(leaf, opening);
-  checkCells(badge.closest("tr"), JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(opening.event)));
+  checkCells(rowOf(badge), JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(opening.event)));
   return "proven";
 }
 
