@@ -21,7 +21,10 @@ from twinward_ledger.formats.note import Note
 pytestmark = pytest.mark.slow
 
 """The rows the house was built with, whatever other tests have added since."""
-PAGES = ("/console", "/console/accesses", "/console/verify", "/console/check", "/console/outside", "/console/breaches")
+PAGES = (
+    "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/verify", "/console/check",
+    "/console/outside", "/console/breaches",
+)  # fmt: skip
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -99,7 +102,7 @@ def test_older_pages_are_reached_and_proven(officer: Visit, house: House) -> Non
     for twin in house.twins * 7:
         house.read(CLINICIAN, twin)
     house.node.audit.checkpoint_and_anchor()
-    officer.go("/console/accesses")
+    officer.go("/console/accesses?own=yes")
     newest = int(officer.page.locator("[data-index]").first.get_attribute("data-index") or -1)
     officer.page.click("text=Older →")
     assert officer.verdict() == "good"
@@ -168,7 +171,7 @@ def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
 
 def first_day(house: House) -> str:
     """The page that begins with the last access of the first day: the same however many sign in later."""
-    return f"/console/accesses?before={house.first_day}"
+    return f"/console/accesses?own=yes&before={house.first_day}"
 
 
 def focused(visit: Visit) -> str:

@@ -19,7 +19,7 @@ from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessRequest
-from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE
+from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category
 
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
@@ -37,6 +37,7 @@ class Facts:
     justified: bool
     own: bool
     derived: bool
+    identity: bool
 
     @classmethod
     def of(cls, request: AccessRequest, consent: ConsentOutcome) -> Facts:
@@ -50,6 +51,7 @@ class Facts:
             justified=justification.is_sufficient(request.justification),
             own=request.twin is not None and request.principal.id == f"patient:{request.twin}",
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
+            identity=request.categories == {Category.DEMOGRAPHICS},
         )
 
 
@@ -111,6 +113,7 @@ class Policy:
                 "justified": facts.justified,
                 "own": facts.own,
                 "derived": facts.derived,
+                "identity": facts.identity,
             },
         }
         entities = [

@@ -21,6 +21,7 @@ from twinward.console.breaches import add_breaches
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
+from twinward.console.people import add_people
 from twinward.console.sessions import PATH, too_many
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import TwinId
@@ -42,6 +43,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_emergencies(pages, console)
     add_breaches(pages, console)
     add_accesses(pages, console)
+    add_people(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

@@ -434,7 +434,7 @@ def test_a_policy_that_does_not_parse_never_permits(text: str) -> None:
         return
     from twinward.access.policy import Facts
 
-    assert not policy.evaluate(Facts("clinician", "read", "TREAT", "none", False, False, False, False)).permitted
+    assert not policy.evaluate(Facts("clinician", "read", "TREAT", "none", False, False, False, False, False)).permitted
 
 
 @pytest.mark.parametrize(
