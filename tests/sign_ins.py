@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from twinward.access.accounts import Accounts, NobodysKeys
+from twinward.access.second_factors import SecondFactors
 from twinward.access.sessions import SESSION_IDLE_MS, SESSION_LIFETIME_MS, Sessions
 from twinward.access.sign_in_store import SignInStore
 from twinward.access.sign_ins import SignIns
 from twinward.core.clock import Clock
+from twinward.core.vocabulary import Role
 
 
 def sign_ins_of(
@@ -18,7 +21,9 @@ def sign_ins_of(
     *,
     lifetime_ms: int = SESSION_LIFETIME_MS,
     idle_ms: int = SESSION_IDLE_MS,
+    needed_by: Collection[Role] = (),
 ) -> SignIns:
     """As another process opens them: each call has connections of its own."""
     store = SignInStore(folder / "sign_ins.db", NobodysKeys(), clock)
-    return SignIns(accounts, Sessions(store, clock, lifetime_ms=lifetime_ms, idle_ms=idle_ms))
+    sessions = Sessions(store, clock, lifetime_ms=lifetime_ms, idle_ms=idle_ms)
+    return SignIns(accounts, sessions, store, SecondFactors(accounts, store, NobodysKeys()), needed_by)

@@ -174,6 +174,8 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "unit": record.unit,
         "disabled": record.disabled,
         "password": password if record.password else None,
+        "second_factor": bool(record.totp),
+        "recovery_codes_left": len(record.recovery),
         "tokens": [
             {
                 "number": one.number,

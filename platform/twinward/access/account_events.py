@@ -44,9 +44,9 @@ class AccountEvents:
         self._refused = 0
         self._unsaid = 0
 
-    def signed_in(self, who: Principal, via: Via) -> None:
+    def signed_in(self, who: Principal, via: Via, said: str = "the password was right") -> None:
         """Somebody proved who they are. Raises ``Unavailable`` where it cannot be logged: then nobody signs in."""
-        self._write(who, Action.SIGN_IN, "permit", "the password was right", via)
+        self._write(who, Action.SIGN_IN, "permit", said, via)
 
     def signed_out(self, who: Principal, via: Via) -> None:
         """Somebody left. A log that is down keeps nobody signed in."""

@@ -72,6 +72,10 @@ class AccountRecord(BaseModel):
     must_change: bool = False
     """Somebody else knows the password: it is good for one thing, to choose another."""
     tokens: tuple[TokenRecord, ...] = ()
+    totp: str = ""
+    """The secret of an authenticator app, sealed (``second_factors``); empty is none."""
+    recovery: tuple[str, ...] = ()
+    """SHA-256 (hex) of the recovery codes that are left."""
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""

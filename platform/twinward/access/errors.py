@@ -14,7 +14,10 @@ NotAuthenticated
 └── SignInRefused         wrong name, secret or token: one answer for all
     ├── TokenRefused      a token that was good once: for the log, not for its bearer
     ├── SignInEnded       it was right, and is good no longer: disabled, revoked, expired, a new password
-    └── PasswordMustChange  right, but good for one thing only: to choose another
+    ├── PasswordMustChange  right, but good for one thing only: to choose another
+    ├── SecondFactorNeeded  right, and a code is asked for; ``waiting`` is what it goes on by
+    ├── SecondFactorMissing  signed in, but good for one thing only: to set up a second factor
+    └── NotFresh          signed in, but too long ago for this: to be confirmed
 Conflict
 └── LastOfficer           nobody could undo it
 BadInput
@@ -93,6 +96,29 @@ class PasswordMustChange(SignInRefused):
 
     def __init__(self) -> None:
         NotAuthenticated.__init__(self, "a new password has to be chosen first", hint="choose one, then go on")
+
+
+class SecondFactorNeeded(SignInRefused):
+    """The password was right, and is not enough. Not to be told apart from a session: it is none."""
+
+    def __init__(self, waiting: str) -> None:
+        NotAuthenticated.__init__(self, "a code is needed, too", hint="give the code of your authenticator app")
+        self.waiting = waiting
+
+
+class SecondFactorMissing(SignInRefused):
+    """Who has this role needs a second factor, and has none yet."""
+
+    def __init__(self) -> None:
+        NotAuthenticated.__init__(self, "a second factor has to be set up first", hint="set it up, then go on")
+
+
+class NotFresh(SignInRefused):
+    """What is asked wants somebody who proved a short while ago who they are. ``then``: where to go on."""
+
+    def __init__(self, then: str) -> None:
+        NotAuthenticated.__init__(self, "this has to be confirmed", hint="prove anew who you are, then do it again")
+        self.then = then
 
 
 class TokenRefused(SignInRefused):

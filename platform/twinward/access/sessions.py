@@ -21,6 +21,7 @@ SESSION_LIFETIME_MS: Final = 8 * 3600 * 1000
 SESSION_IDLE_MS: Final = 30 * 60 * 1000
 _NOTED_EVERY_MS: Final = 60_000
 """How much of the idle time may pass before a use is noted: not every page is a write."""
+FRESH_MS: Final = 10 * 60 * 1000
 BY_PASSWORD: Final = "password"  # noqa: S105 - the word, not one
 
 
@@ -49,12 +50,18 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser's sign-in, as it stands now. ``name`` says in lists which it is."""
+    """A browser's sign-in, as it stands now.
+
+    ``must_enrol``: nothing may be done with it but to set up a second factor. ``fresh``: its owner proved a short while
+    ago who they are. ``name`` says in lists which it is.
+    """
 
     principal: Principal
     csrf: str
     expires_at_ms: int
     must_change: bool
+    must_enrol: bool
+    fresh: bool
     name: str
     begun_ms: int
     authenticated_ms: int
@@ -64,7 +71,15 @@ class Session:
 
 
 class Sessions:
-    """The sessions in a store. ``lifetime_ms``: of those that are begun from now on; ``idle_ms``: of all."""
+    """The sessions in a store.
+
+    Args:
+        store: where they are.
+        clock: the node's time.
+        lifetime_ms: how long those last at most that are begun from now on.
+        idle_ms: after how long without a use any of them ends.
+        fresh_ms: for how long a proof of who somebody is is new enough for what matters most.
+    """
 
     def __init__(
         self,
@@ -73,7 +88,9 @@ class Sessions:
         *,
         lifetime_ms: int = SESSION_LIFETIME_MS,
         idle_ms: int = SESSION_IDLE_MS,
+        fresh_ms: int = FRESH_MS,
     ) -> None:
+        self.fresh_ms = fresh_ms
         self.lifetime_ms = lifetime_ms
         self._store = store
         self._clock = clock
@@ -97,6 +114,19 @@ class Sessions:
             must_change=must_change,
         )
         return self._store.put(Kind.SESSION, account, msgspec.json.encode(signed), now_ms + self.lifetime_ms)
+
+    def renew(self, session_id: str, by: str) -> str:
+        """Another id for a session whose owner has just proved anew who they are; the one before is worthless.
+
+        It lasts no longer than it would have. Raises ``SignInRefused``: it has ended.
+        """
+        kept, signed = self.find(session_id)
+        now_ms = self._clock.now_ms()
+        renewed = msgspec.structs.replace(
+            signed, csrf=secrets.token_urlsafe(16), authenticated_ms=now_ms, used_ms=now_ms, by=by
+        )
+        value = msgspec.json.encode(renewed)
+        return self._store.put(Kind.SESSION, signed.account, value, kept.expires_at_ms, instead_of=kept)
 
     def find(self, session_id: str) -> tuple[Kept, Signed]:
         """What an id stands for; it is used now. Raises ``SignInRefused`` if it is unknown or has ended."""
@@ -132,13 +162,15 @@ class Sessions:
                 return _signed(kept)
         return None
 
-    def shown(self, kept: Kept, signed: Signed, principal: Principal) -> Session:
+    def shown(self, kept: Kept, signed: Signed, principal: Principal, *, must_enrol: bool = False) -> Session:
         """One as it stands."""
         return Session(
             principal=principal,
             csrf=signed.csrf,
             expires_at_ms=kept.expires_at_ms,
             must_change=signed.must_change,
+            must_enrol=must_enrol,
+            fresh=0 <= self._clock.now_ms() - signed.authenticated_ms < self.fresh_ms,
             name=kept.name,
             begun_ms=signed.begun_ms,
             authenticated_ms=signed.authenticated_ms,

@@ -49,6 +49,10 @@ class Kind(StrEnum):
     """What a row is. A secret of one kind is none of another."""
 
     SESSION = "session"
+    SECOND_STEP = "second-step"
+    """A password was right, and a code is waited for."""
+    ENROLMENT = "enrolment"
+    """An authenticator app's secret that waits for its first code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class SignInStore:
             SignInRefused: that row is gone.
         """
         secret = secrets.token_urlsafe(32)
-        name, owner = digest_of(secret), self._owner(account)
+        name, owner = digest_of(secret), self.owner(account)
         sealed = seal(self._key(), value, _aad(name, kind, owner, expires_at_ms))
         with self._database.writing() as db:
             self._clear(db, kind, owner)
@@ -126,7 +130,7 @@ class SignInStore:
 
     def of(self, kind: Kind, account: str) -> list[Kept]:
         """An account's that have not ended, the one that ends last first. Raises ``StoreAltered``."""
-        of_account = (_rows.c.owner == self._owner(account), _rows.c.kind == kind.value)
+        of_account = (_rows.c.owner == self.owner(account), _rows.c.kind == kind.value)
         with self._database.reading() as db:
             found = db.execute(
                 select(_rows)
@@ -165,7 +169,8 @@ class SignInStore:
     def _deleted(db: Connection, names: Iterable[bytes]) -> bool:
         return db.execute(delete(_rows).where(_rows.c.id.in_(list(names)))).rowcount > 0
 
-    def _owner(self, account: str) -> bytes:
+    def owner(self, account: str) -> bytes:
+        """The blind tag of an account."""
         return self._keys.tag(_OWNER_LABEL, account)
 
     def _key(self) -> bytes:

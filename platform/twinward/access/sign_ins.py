@@ -1,4 +1,4 @@
-"""Signing in, and staying so: from a password to a session, and from a session's id to who that is now.
+"""Signing in, and staying so: from a password and a code to a session, and from a session's id to who that is now.
 
 A sign-in is in the log before there is a session. Each look at a session holds it against the account as it is at that
 moment, so that disabling, a new password and "sign out everywhere" bite at once in every process.
@@ -7,29 +7,63 @@ moment, so that disabling, a new password and "sign out everywhere" bite at once
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from typing import Final
+
+import msgspec
 
 from twinward.access.account_events import Via
 from twinward.access.account_store import AccountRecord
 from twinward.access.accounts import Accounts
-from twinward.access.errors import SignInEnded
+from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused
 from twinward.access.interfaces import AccessContext, Principal, Standing
-from twinward.access.sessions import Session, Sessions
+from twinward.access.second_factors import SecondFactors
+from twinward.access.sessions import BY_PASSWORD, Session, Sessions
+from twinward.access.sign_in_store import Kind, SignInStore
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Purpose, Role
 
+SECOND_STEP_MS: Final = 5 * 60_000
+"""How long a right password waits for its code."""
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """A password that was right: whose, and by which generation of the account."""
+
+    account: str
+    generation: int
+
 
 class SignIns:
-    """Verbs of whoever signs in, and of whoever ends that. ``origin``: from where, in words for the account's owner."""
+    """Verbs of whoever signs in, and of whoever ends that.
 
-    def __init__(self, accounts: Accounts, sessions: Sessions) -> None:
+    Args:
+        accounts: who there is.
+        sessions: where they are signed in.
+        store: where a right password waits for its code.
+        factors: the second factors.
+        needed_by: roles that may do nothing before they have set one up.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        store: SignInStore,
+        factors: SecondFactors,
+        needed_by: Collection[Role] = (),
+    ) -> None:
         self.accounts = accounts
+        self.factors = factors
         self._sessions = sessions
+        self._store = store
+        self._needed_by = frozenset(needed_by)
 
     @property
     def lifetime_ms(self) -> int:
         """How long a session lasts at most."""
         return self._sessions.lifetime_ms
+
+    # ---- Signing in ------------------------------------------------------------------------------------------------
 
     def by_password(
         self,
@@ -52,14 +86,49 @@ class SignIns:
 
         Raises:
             SignInRefused: a wrong name or password, or a disabled account; without saying which.
+            SecondFactorNeeded: right, and ``by_code`` goes on.
             WrongRole: right, but not one of the roles.
             Unavailable: the log cannot be written, so nobody signs in.
         """
         record = self.accounts.by_password(account_id, password, via=via, roles=roles)
-        self.accounts.events.signed_in(record.principal(), via)
-        self.accounts.note_use(record.id, 0)
-        self.sign_out(ends, via=via)
-        return self._begin(record, origin)
+        if record.totp:
+            step = msgspec.json.encode(_Step(record.id, record.generation))
+            until_ms = self.accounts.now_ms() + SECOND_STEP_MS
+            raise SecondFactorNeeded(self._store.put(Kind.SECOND_STEP, record.id, step, until_ms))
+        return self._signed_in(record, BY_PASSWORD, via, origin, ends)
+
+    def waits(self, waiting: str) -> str:
+        """Whose code is waited for. Raises ``SignInRefused``: nobody's, or no longer."""
+        return self._step(waiting).id
+
+    def by_code(self, waiting: str, code: str, *, via: Via = (), origin: str = "", ends: str = "") -> str:
+        """Go on from a right password by a code: a session id, as ``by_password``.
+
+        Raises:
+            SignInRefused: nothing waits any more, the code is wrong, or it was used.
+            Unavailable: the log cannot be written.
+        """
+        record = self._step(waiting)
+        kind = self.factors.check(record.id, code, via=via)
+        if self._store.take(Kind.SECOND_STEP, waiting) is None:
+            raise SignInRefused
+        return self._signed_in(record, f"{BY_PASSWORD} and {kind}", via, origin, ends)
+
+    def confirm(self, session_id: str, password: str, code: str, *, via: Via = ()) -> str:
+        """Prove anew who one is, within a session: another id for it, which is fresh.
+
+        Raises:
+            SignInRefused: the session has ended, or the password or the code is not right.
+        """
+        session = self.session(session_id)
+        record = self.accounts.by_password(session.principal.id, password, via=via, roles=frozenset(Role))
+        by = BY_PASSWORD
+        if record.totp:
+            by = f"{BY_PASSWORD} and {self.factors.check(record.id, code, via=via)}"
+        self.accounts.events.signed_in(record.principal(), via, f"confirmed by {by}")
+        return self._sessions.renew(session_id, by)
+
+    # ---- Staying so ------------------------------------------------------------------------------------------------
 
     def session(self, session_id: str) -> Session:
         """The session an id stands for.
@@ -74,7 +143,8 @@ class SignIns:
         if record is None or fault:
             self._sessions.end(session_id)
             raise SignInEnded(fault)
-        return self._sessions.shown(kept, signed, record.principal())
+        must_enrol = record.role in self._needed_by and not record.totp
+        return self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
 
     def sign_out(self, session_id: str, *, via: Via = ()) -> None:
         """End a session. One that is unknown, or an empty id, is none."""
@@ -90,7 +160,8 @@ class SignIns:
             SignInRefused: the present password is not right.
             BadInput: the new one is the same, or weak.
         """
-        return self._begin(self.accounts.change_password(session.principal, present, new, via=via), origin)
+        record = self.accounts.change_password(session.principal, present, new, via=via)
+        return self._begin(record, session.by, origin)
 
     def sessions(self, account_id: str) -> list[Session]:
         """An account's sessions, the newest first. Raises ``NotFound``: there is no such account."""
@@ -117,12 +188,31 @@ class SignIns:
         self.accounts.events.changed(record, f"session {name} signed out", by)
         self._sessions.end_named(record.id, name)
 
-    def _begin(self, record: AccountRecord, origin: str) -> str:
-        return self._sessions.begin(
-            record.id, record.generation, origin=origin, must_change=self.accounts.must_change_password(record)
-        )
+    # ---- Inside ----------------------------------------------------------------------------------------------------
+
+    def _step(self, waiting: str) -> AccountRecord:
+        """The account whose password was right, as it is now. Raises ``SignInRefused``."""
+        kept = self._store.find(Kind.SECOND_STEP, waiting)
+        if kept is None:
+            raise SignInRefused
+        step = msgspec.json.decode(kept.value, type=_Step)
+        record = self.accounts.find(step.account)
+        if record is None or record.fault(Standing(step.generation), self.accounts.now_ms()):
+            raise SignInRefused
+        return record
+
+    def _signed_in(self, record: AccountRecord, by: str, via: Via, origin: str, ends: str) -> str:
+        said = "the password was right" if by == BY_PASSWORD else f"signed in by {by}"
+        self.accounts.events.signed_in(record.principal(), via, said)
+        self.accounts.note_use(record.id, 0)
+        self.sign_out(ends, via=via)
+        return self._begin(record, by, origin)
+
+    def _begin(self, record: AccountRecord, by: str = BY_PASSWORD, origin: str = "") -> str:
+        must_change = self.accounts.must_change_password(record)
+        return self._sessions.begin(record.id, record.generation, by=by, origin=origin, must_change=must_change)
 
 
 def own(principal: Principal, via: Via) -> AccessContext:
     """Somebody at their own account."""
-    return replace(AccessContext(principal, Purpose.COMPLIANCE), detail=tuple(via))
+    return AccessContext(principal, Purpose.COMPLIANCE, detail=tuple(via))

@@ -134,9 +134,9 @@ def sessions(
 
     Example: twinward account sessions olga
     """
-    from twinward.access.account_desk import session_json
-
     with _desk(home, by, as_json=as_json) as (node, who):
+        from twinward.access.account_desk import session_json
+
         shown = [session_json(one) for one in node.account_desk.sessions(account, who)]
         if as_json:
             show_json({"account": account, "sessions": shown})

@@ -69,6 +69,8 @@ NOUNS: Final = (
             "revoke-token": "account:revoke_token",
             "reset-password": "account:reset_password",
             "expire-password": "account:expire_password",
+            "enrol": "second_factor:enrol",
+            "unenrol": "second_factor:unenrol",
         },
     ),
     Noun(

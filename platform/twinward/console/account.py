@@ -75,7 +75,7 @@ def _add_sign_out(router: APIRouter, console: Console) -> None:
 
 
 def _page(console: Console, request: Request, session: Session, *, refused: str = "", status: int = 200) -> Response:
-    accounts = console.node.accounts
+    accounts, sign_ins = console.node.accounts, console.node.sign_ins
     record = accounts.record(session.principal.id)
     expires_at_ms = accounts.password_expires_at_ms(record)
     return console.page(
@@ -89,7 +89,9 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         expires=iso(expires_at_ms)[:10] if expires_at_ms is not None else "",
         least=MIN_LENGTH,
         most=MAX_LENGTH,
-        sessions=[session_row(one) for one in console.node.sign_ins.sessions(record.id)],
+        sessions=[session_row(one) for one in sign_ins.sessions(record.id)],
+        second_factor=bool(record.totp),
+        recovery_left=len(record.recovery),
     )
 
 

@@ -75,6 +75,7 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "unit": record.unit,
         "disabled": record.disabled,
         "password": shown["password"],
+        "second_factor": shown["second_factor"],
         "tokens": good,
         "used": max((day for day in used if day), default="never"),
     }

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import Request, Response
@@ -18,7 +19,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from twinward.access.errors import PasswordMustChange, SignInRefused
+from twinward.access.errors import NotFresh, PasswordMustChange, SecondFactorMissing, SignInRefused
 from twinward.api.http.problems import first_fault
 from twinward.console.sessions import PATH
 from twinward.core.errors import TwinwardError, Unavailable
@@ -46,8 +47,10 @@ def page_route(show: ShowProblem) -> type[APIRoute]:
                 try:
                     with _key_service_told():
                         return await handle(request)
-                except PasswordMustChange:
+                except (PasswordMustChange, SecondFactorMissing):
                     return RedirectResponse(f"{PATH}/account", status_code=303)
+                except NotFresh as error:
+                    return RedirectResponse(f"{PATH}/confirm?{urlencode({'next': error.then})}", status_code=303)
                 except SignInRefused:
                     return RedirectResponse(f"{PATH}/sign-in", status_code=303)
                 except TwinwardError as error:

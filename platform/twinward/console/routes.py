@@ -18,10 +18,12 @@ from twinward.console.accesses import add_accesses
 from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
 from twinward.console.breaches import add_breaches
+from twinward.console.confirmation import add_confirmation
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
 from twinward.console.people import add_people
+from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, too_many
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import TwinId
@@ -37,6 +39,8 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
     _add_sign_in(pages, console)
     add_account(pages, console)
+    add_second_factor(pages, console)
+    add_confirmation(pages, console)
     add_accounts(pages, console)
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)
@@ -105,7 +109,8 @@ def _add_other_pages(router: APIRouter, console: Console) -> None:
         twin: Annotated[str, InPath(min_length=1, max_length=36)],
         form: Annotated[ExportFormat, Query(alias="format")],
     ) -> Response:
-        return console.export(console.sessions.officer(request), TwinId(twin), form)
+        again = f"{PATH}/exports/{twin}?format={form.value}"
+        return console.export(console.sessions.officer(request, fresh=again), TwinId(twin), form)
 
     @router.get("/outside")
     def external_use(request: Request) -> Response:

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from twinward.access.errors import PasswordMustChange, SignInRefused, TooManyAttempts, WrongRole
+from twinward.access.errors import (
+    NotFresh,
+    PasswordMustChange,
+    SecondFactorMissing,
+    SecondFactorNeeded,
+    SignInRefused,
+    TooManyAttempts,
+    WrongRole,
+)
 from twinward.access.sessions import Session
-from twinward.access.sign_ins import SignIns, own
+from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
@@ -27,6 +35,8 @@ _HOST_ONLY = "__Host-"
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
+STEP_COOKIE = "twinward_step"
+CODE_PAGE = f"{PATH}/sign-in/code"
 _ROLES = frozenset({Role.OFFICER})
 _BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 """In this order: Edge says Chrome too, and Chrome says Safari."""
@@ -83,16 +93,20 @@ class Sessions:
     gate: SignInGate
     secure: bool
 
-    def officer(self, request: Request, *, changing: bool = False) -> Session:
+    def officer(self, request: Request, *, changing: bool = False, fresh: str = "") -> Session:
         """The signed-in officer.
 
         Args:
             request: with the cookie.
-            changing: also one who has to choose a new password first.
+            changing: also one who has to choose a new password, or to set up a second factor, first.
+            fresh: for what matters most (erasure, export, policy, consent, ways of signing in): only one who proved a
+                short while ago who she is, and the page that she is sent back to once she has.
 
         Raises:
             SignInRefused: nobody is signed in.
             PasswordMustChange: somebody is, who has to choose a new password first.
+            SecondFactorMissing: somebody is, who has to set up a second factor first.
+            NotFresh: somebody is, who has to confirm this.
         """
         session_id = self._cookies(request).get(SESSION_COOKIE)
         if not session_id:
@@ -102,10 +116,14 @@ class Sessions:
             raise _for_officers()
         if session.must_change and not changing:
             raise PasswordMustChange
+        if session.must_enrol and not changing:
+            raise SecondFactorMissing
+        if fresh and not session.fresh:
+            raise NotFresh(fresh)
         return session
 
     def start(self, request: Request, response: Response, account: str, password: str, csrf: str) -> None:
-        """Sign in and set the cookie; a session this browser had before ends.
+        """Sign in and set the cookie; a session this browser had before ends. Who needs a code is sent to give it.
 
         Raises:
             TooManyAttempts: too many were made; nothing was looked at.
@@ -125,8 +143,48 @@ class Sessions:
             )
         except WrongRole:
             raise _for_officers() from None
+        except SecondFactorNeeded as needed:
+            attempt.succeeded()
+            self._cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
+            response.headers["location"] = CODE_PAGE
+            return
         attempt.succeeded()
         self._begin(request, response, account, session_id)
+
+    def waits(self, request: Request) -> str:
+        """Whose code this browser is to give. Raises ``SignInRefused``: nobody's, or no longer."""
+        return self.sign_ins.waits(self._cookies(request).get(STEP_COOKIE))
+
+    def give_code(self, request: Request, response: Response, code: str, csrf: str) -> None:
+        """Go on from a right password by a code, as ``start``.
+
+        Raises:
+            TooManyAttempts, SignInRefused, Refused: as ``start``.
+        """
+        cookies, waiting = self._cookies(request), self._cookies(request).get(STEP_COOKIE)
+        account = self.sign_ins.waits(waiting)
+        self._require_form(request, csrf)
+        attempt = self._admitted(request, account)
+        session_id = self.sign_ins.by_code(
+            waiting, code, via=via_of(request), origin=_origin(request), ends=cookies.get(SESSION_COOKIE)
+        )
+        attempt.succeeded()
+        cookies.drop(response, STEP_COOKIE)
+        self._begin(request, response, account, session_id)
+
+    def confirm(self, request: Request, response: Response, password: str, code: str) -> None:
+        """Have the signed-in officer prove anew who she is: her session has another id, and is fresh.
+
+        Raises:
+            TooManyAttempts, SignInRefused: as ``start``.
+        """
+        session = self.officer(request, changing=True)
+        attempt = self._admitted(request, session.principal.id)
+        present = self._cookies(request).get(SESSION_COOKIE)
+        session_id = self.sign_ins.confirm(present, password, code, via=via_of(request))
+        attempt.succeeded()
+        left_s = max(1, (session.expires_at_ms - self.sign_ins.accounts.now_ms()) // 1000)
+        self._cookies(request).set(response, SESSION_COOKIE, session_id, left_s)
 
     def change_password(self, request: Request, response: Response, present: str, new: str) -> None:
         """Change the signed-in officer's password; all her sessions end, and this browser gets a new one.
@@ -172,6 +230,9 @@ class Sessions:
         except TooManyAttempts:
             self.sign_ins.accounts.braked(account, via=via_of(request))
             raise
+        self._require_form(request, csrf)
+
+    def _require_form(self, request: Request, csrf: str) -> None:
         expected = self._cookies(request).get(FORM_COOKIE)
         if not expected or not hmac.compare_digest(expected.encode(), csrf.encode()):
             raise Refused("this form is too old or not yours", hint="open the sign-in page again")

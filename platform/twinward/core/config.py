@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Role
 
 DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
@@ -223,6 +224,11 @@ class Settings(BaseSettings):
     """How long a sign-in to the console lasts at most, in seconds."""
     session_idle_s: Annotated[int, Field(ge=60, le=12 * 3600)] = 30 * 60
     """After how many seconds in which nothing was asked for it ends before that."""
+    fresh_sign_in_s: Annotated[int, Field(ge=30, le=3600)] = 10 * 60
+    """For how many seconds after a sign-in, or after it was confirmed, somebody may erase, export and change policy,
+    consent or their own ways of signing in."""
+    second_factor_roles: tuple[Role, ...] = ()
+    """Roles that may do nothing in the console before they have set up a second factor: ``["officer"]``."""
     secure_cookies: bool = False
     """Session cookies are only ever sent over HTTPS. They are so in any case where ``public_url`` is https, where a
     trusted proxy says that a request came over HTTPS, and where the node listens beyond this machine."""

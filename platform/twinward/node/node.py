@@ -292,6 +292,7 @@ class Node(Parts):
     @part
     def sign_ins(self) -> SignIns:
         """Who has signed in, in every process."""
+        from twinward.access.second_factors import SecondFactors
         from twinward.access.sessions import Sessions
         from twinward.access.sign_in_store import SignInStore
         from twinward.access.sign_ins import SignIns
@@ -302,9 +303,14 @@ class Node(Parts):
         store = SignInStore(open_database(settings.state_uri(SIGN_INS_FILE), SIGN_INS), self.keyring, self.clock)
         self.keep(store)
         sessions = Sessions(
-            store, self.clock, lifetime_ms=settings.session_s * 1000, idle_ms=settings.session_idle_s * 1000
+            store,
+            self.clock,
+            lifetime_ms=settings.session_s * 1000,
+            idle_ms=settings.session_idle_s * 1000,
+            fresh_ms=settings.fresh_sign_in_s * 1000,
         )
-        return SignIns(self.accounts, sessions)
+        factors = SecondFactors(self.accounts, store, self.keyring, settings.hospital)
+        return SignIns(self.accounts, sessions, store, factors, settings.second_factor_roles)
 
     @part
     def authority(self) -> PermitAuthority:

@@ -5,8 +5,12 @@ And sign-ins: an address cannot be made up, and nobody can lock an officer out o
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +21,7 @@ import pytest
 
 from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital, run
 from tests.integration.cli.test_while_serving import Served, served
+from twinward.access import totp
 from twinward.access.errors import SignInEnded
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.console.sign_in_gate import PER_ADDRESS
@@ -182,6 +187,33 @@ def test_a_password_that_was_reset_is_good_for_choosing_another(node: Served) ->
         assert web.get("/console").headers["location"] == "/console/sign-in"
     told = [one["detail"]["change"] for one in events(node, "account")[:3]]
     assert told == ["password expired", "password changed", "password reset"]
+
+
+def test_an_app_that_is_set_up_here_is_asked_for_by_the_server(node: Served) -> None:
+    command = [sys.executable, "-m", "twinward", "account", "enrol", "exa", "--home", str(node.hospital.home), "--json"]
+    with open_node(node.hospital.home) as opened:
+        opened.accounts.add_person(Principal("exa", Role.OFFICER), PASSWORD)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as typing:
+        assert typing.stdin is not None
+        assert typing.stderr is not None
+        secret = base64.b32decode(typing.stderr.readline().removeprefix("secret").replace(" ", "").strip())
+        typing.stdin.write(totp.code_at(secret, totp.step_at(time.time_ns() // 1_000_000)) + "\n")
+        typing.stdin.close()
+        assert typing.stdout is not None
+        codes = json.loads(typing.stdout.read())["recovery_codes"]
+    with browser(node) as web:
+        assert sign_in(web, "exa", PASSWORD).headers["location"] == "/console/sign-in/code"
+        assert web.get("/console").headers["location"] == "/console/sign-in"
+        form = {"csrf": csrf_of(web.get("/console/sign-in/code")), "code": codes[0]}
+        assert web.post("/console/sign-in/code", data=form).headers["location"] == "/console"
+        assert web.get("/console/account").status_code == 200
+        node.typed("account", "unenrol", "exa", "--as", "olga")
+        assert web.get("/console/account").status_code == 303
+    assert [one["detail"]["change"] for one in events(node, "account")[:3]] == [
+        *("second factor removed", "recovery code used, 9 left", "second factor set up")
+    ]
 
 
 def test_the_last_officer_stays_unless_it_is_meant(node: Served, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_an_account_keeps_its_newest_sessions(sign_ins: SignIns, accounts: Accou
     record = accounts.record("officer")
     ids = []
     for _ in range(MOST_OF_KIND + 1):
-        ids.append(sign_ins._begin(record, ""))
+        ids.append(sign_ins._begin(record))
         clock.advance(1)
     assert [is_in(sign_ins, one) for one in ids] == [False] + [True] * MOST_OF_KIND
 
@@ -164,4 +164,4 @@ def test_an_account_that_changed_while_its_password_was_looked_at_gets_no_sessio
 ) -> None:
     record = accounts.record("officer")
     accounts.change("officer", lambda one: one.ended(), "sessions ended", AT_THE_MACHINE)
-    assert not is_in(sign_ins, sign_ins._begin(record, ""))
+    assert not is_in(sign_ins, sign_ins._begin(record))
