@@ -22,13 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
         ("sign-in.md", ("ward-7", "olga (officer) may be used")),
+        ("federation.md", ("approved: sepsis-watch for", "northgate answers approved", "registered as model 1")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],
 )
 def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path: Path) -> None:
     home = tmp_path / "home"
     make_hospital(home)
-    if page == "studies.md":
+    if page in ("studies.md", "federation.md"):
         fill_vaults(home, 40)
     text = (ROOT / "platform/docs" / page).read_text(encoding="utf-8")
     for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):

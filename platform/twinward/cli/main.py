@@ -180,6 +180,11 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "site",
+        "This hospital's part in studies, as a daemon that answers approved ones.",
+        {"serve": "site.serve:serve"},
+    ),
+    Noun(
         "keys",
         "The keyring: state, rotation, erasing a person, officers' shares.",
         {

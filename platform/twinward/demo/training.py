@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,12 @@ from twinward.federation.coordinator import Progress
 from twinward.federation.evaluation.benchmark import Benchmark, Measured, synthetic_benchmark
 from twinward.federation.models import COHORT
 from twinward.federation.privacy.accountant import spent_epsilon
-from twinward.federation.site_process import SiteProcess
+from twinward.federation.site import Site
 from twinward.federation.stays.simulated import simulate_stays
 from twinward.federation.stays.sources import deal_stays
 from twinward.federation.study import StudyProtocol
 from twinward.node import SYSTEM, Node, join_as_peer
+from twinward.node.study_approvals import approve_embedded
 from twinward.node.study_run import run_study, sites_of
 from twinward.twins.ingest.bulk_create import NewPatient, bulk_create
 from twinward.twins.models import ImportRecord
@@ -71,7 +73,7 @@ def train_across_hospitals(
 
 
 def _train(
-    node: Node, display: Display, sites: list[SiteProcess], title: str, study: StudyProtocol, benchmark: Benchmark
+    node: Node, display: Display, sites: Sequence[Site], title: str, study: StudyProtocol, benchmark: Benchmark
 ) -> TrainedModel:
     """One study: train, compare, register, keep model and card."""
     started = time.perf_counter()
@@ -81,6 +83,7 @@ def _train(
         if progress.stage in ("training", "comparing"):
             display.advance()
 
+    approve_embedded(node, study, node.accounts.named(RESEARCHER.id), AccessContext(OFFICER, Purpose.COMPLIANCE))
     trained = run_study(node, sites, study, benchmark, progress=show)
     auroc, number = trained.comparison.private.auroc, trained.model_number
     display.finish(f"{title}: ε = {trained.plan.epsilon:.2f}, AUROC {auroc:.3f}, registered as model {number}")

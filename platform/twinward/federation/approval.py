@@ -8,12 +8,12 @@ approves nothing. A site reads it whenever it is asked something, so that a with
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from twinward.core.errors import BadInput, Unavailable
-from twinward.core.private_files import sync_folder, write_private
+from twinward.core.private_files import write_private
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.errors import InvitationInvalid, NotApproved
 from twinward.federation.invitation import Invitation
@@ -33,11 +33,13 @@ class Approval:
         invitation: the protocol, the hospitals' keys, who coordinates.
         officer: the account that approved.
         at_ms: when.
+        withdrawn: whether it was taken back since; it then approves nothing.
     """
 
     invitation: Invitation
     officer: str
     at_ms: int
+    withdrawn: bool = False
 
 
 class Approvals:
@@ -61,19 +63,7 @@ class Approvals:
             Unavailable: the home cannot be written.
         """
         approval = Approval(self.own(Invitation.parse(invitation)), officer, at_ms)
-        fields = {
-            "kind": _KIND,
-            "hospital": self._identity.name,
-            "officer": officer,
-            "at_ms": at_ms,
-            "invitation": invitation.decode(),
-        }
-        try:
-            self._folder.mkdir(exist_ok=True, mode=0o700)
-            content = signed_fields(fields, self._identity, _DOMAIN)
-            write_private(self._path(approval.invitation.study.fingerprint()), content)
-        except OSError as error:
-            raise Unavailable(f"the approval cannot be kept: {error.strerror}") from None
+        self._write(approval, invitation.decode())
         return approval
 
     def of(self, fingerprint: bytes) -> Approval:
@@ -83,40 +73,71 @@ class Approvals:
             NotApproved: nothing, or what lies there is not this hospital's.
             Unavailable: it cannot be read.
         """
-        found = self._read(self._path(fingerprint))
-        if found is None or found.invitation.study.fingerprint() != fingerprint:
+        found = self._found(fingerprint)
+        if found is None or found.withdrawn:
+            said = "took back its approval of" if found is not None else "approved"
+            who = self._identity.name if found is not None else f"no officer of {self._identity.name}"
             raise NotApproved(
-                f"no officer of {self._identity.name} approved this protocol, so it takes no part",
+                f"{who} {said} this protocol, so it takes no part",
                 hint="its officer approves it: `twinward study approve INVITATION --as OFFICER`",
             )
         return found
 
+    def invitation(self, fingerprint: bytes) -> Invitation:
+        """The invitation that was approved. Raises as ``of``."""
+        return self.of(fingerprint).invitation
+
     def withdraw(self, fingerprint: bytes) -> None:
         """Take an approval back, durably. Raises as ``of``."""
-        self.of(fingerprint)
-        try:
-            self._path(fingerprint).unlink()
-            sync_folder(self._folder)
-        except OSError as error:
-            raise Unavailable(f"the approval cannot be taken back: {error.strerror}") from None
+        found = self.of(fingerprint)
+        raw = read_fields(self._content(self._path(fingerprint)), "an approval", most=_MAX_FILE_BYTES)
+        self._write(replace(found, withdrawn=True), str(raw["invitation"]))
+
+    def was_withdrawn(self, fingerprint: bytes) -> bool:
+        """Whether it was approved once, and taken back."""
+        found = self._found(fingerprint)
+        return found is not None and found.withdrawn
 
     def all(self) -> list[Approval]:
         """Every protocol that is approved, newest first."""
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
-        return sorted((one for one in found if one is not None), key=lambda one: -one.at_ms)
+        return sorted((one for one in found if one is not None and not one.withdrawn), key=lambda one: -one.at_ms)
 
     def _path(self, fingerprint: bytes) -> Path:
         return self._folder / f"{fingerprint.hex()}.json"
 
-    def _read(self, path: Path) -> Approval | None:
-        """One file; None where there is none, or none that this hospital signed."""
+    def _write(self, approval: Approval, invitation: str) -> None:
+        fields = {
+            "kind": _KIND,
+            "hospital": self._identity.name,
+            "officer": approval.officer,
+            "at_ms": approval.at_ms,
+            "withdrawn": approval.withdrawn,
+            "invitation": invitation,
+        }
+        try:
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            content = signed_fields(fields, self._identity, _DOMAIN)
+            write_private(self._path(approval.invitation.study.fingerprint()), content)
+        except OSError as error:
+            raise Unavailable(f"the approval cannot be written: {error.strerror}") from None
+
+    def _found(self, fingerprint: bytes) -> Approval | None:
+        found = self._read(self._path(fingerprint))
+        return None if found is None or found.invitation.study.fingerprint() != fingerprint else found
+
+    def _content(self, path: Path) -> bytes:
         try:
             with path.open("rb") as file:
-                raw = file.read(_MAX_FILE_BYTES + 1)
+                return file.read(_MAX_FILE_BYTES + 1)
         except FileNotFoundError:
-            return None
+            return b""
         except OSError as error:
             raise Unavailable(f"the approvals of {self._identity.name} cannot be read: {error.strerror}") from None
+
+    def _read(self, path: Path) -> Approval | None:
+        """One file; None where there is none, or none that this hospital signed."""
+        raw = self._content(path)
         try:
             fields = read_fields(raw, "an approval", most=_MAX_FILE_BYTES)
             verify_fields(fields, self._public_key, _DOMAIN, "the approval")
@@ -128,7 +149,7 @@ class Approvals:
         if fields.get("kind") != _KIND or fields.get("hospital") != self._identity.name:
             return None
         invitation = self.own(Invitation.parse(str(fields["invitation"]).encode()))
-        return Approval(invitation, str(fields["officer"]), int(fields["at_ms"]))
+        return Approval(invitation, str(fields["officer"]), int(fields["at_ms"]), fields["withdrawn"] is not False)
 
     def own(self, invitation: Invitation) -> Invitation:
         """An invitation of this hospital under its own key. Raises ``InvitationInvalid``."""

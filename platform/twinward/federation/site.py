@@ -170,6 +170,10 @@ class HospitalSite:
         kept = self._memory().key_for(study.fingerprint(), number, new_private_key())
         return self._secret(study, kept.attempt, kept.private).signed_key
 
+    def has_joined(self, study: StudyProtocol) -> bool:
+        """Whether it holds what this study needs, in this process."""
+        return self._participation is not None and self._participation.study == study
+
     def contribute(
         self, round_number: int, attempt: int, parameters: Parameters, keys: Sequence[SignedRoundKey]
     ) -> Contribution:

@@ -26,6 +26,7 @@ from twinward.federation.site_envelope import MAX_MESSAGE_BYTES
 MOST_CONNECTIONS: Final = 8
 _LENGTH: Final = struct.Struct(">I")
 _ROOT: Final = 0
+_PROBE_S: Final = 2.0
 _STALLED_S: Final = 30.0
 _IDLE_S: Final = 24 * 3600.0
 _MAX_PATH: Final = 103
@@ -64,10 +65,14 @@ class SocketServer:
                 continue
             threading.Thread(target=self._converse, args=(connection,), daemon=True, name="site-connection").start()
 
-    def close(self) -> None:
-        """Answer no more, once what is being answered is."""
+    def stop(self) -> None:
+        """Let nobody in any more, so that ``serve`` returns. Fit for a signal handler."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Answer no more, once what is being answered is."""
+        self.stop()
         self._listener.close()
         with self._turn:
             with suppress(OSError):
@@ -105,6 +110,7 @@ class SocketChannel:
         self._path = path
         self._timeout_s = timeout_s
         self._connection: socket.socket | None = None
+        self._closed = False
 
     def ask(self, message: bytes) -> bytes:
         """The answer to a message.
@@ -113,27 +119,36 @@ class SocketChannel:
             SiteUnreachable: nobody answers at that socket.
             RoundAborted: it did not answer in time, or stopped in the middle.
         """
+        if self._closed:
+            raise RoundAborted(f"the conversation with the daemon at {self._path} is over")
         began_before = self._connection is not None
         try:
             return self._asked(message)
-        except (EOFError, ConnectionError) as error:
-            self.close()
-            if not began_before:  # it was there, and went while it was asked
-                raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
         except TimeoutError:
-            self.close()
+            self._end()
             raise RoundAborted(f"the daemon at {self._path} did not answer within {self._timeout_s:g} s") from None
+        except (OSError, EOFError) as error:
+            self._end()
+            if self._closed or not began_before:
+                raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
         try:
             return self._asked(message)  # the daemon of an earlier message went; the one there now is asked
         except (OSError, EOFError) as error:
-            self.close()
+            self._end()
             raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
 
     def close(self) -> None:
-        """End the conversation."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """End the conversation, also in the middle of a question: it then raises ``RoundAborted``."""
+        self._closed = True
+        if (connection := self._connection) is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._end()
+
+    def _end(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _asked(self, message: bytes) -> bytes:
         if self._connection is None:
@@ -143,6 +158,15 @@ class SocketChannel:
         if answered is None:
             raise EOFError
         return answered
+
+
+def is_answering(path: Path) -> bool:
+    """Whether a daemon answers at a socket now."""
+    try:
+        _connect(path, _PROBE_S).close()
+    except SiteUnreachable:
+        return False
+    return True
 
 
 def _listen(path: Path) -> socket.socket:
@@ -170,16 +194,9 @@ def _clear(path: Path) -> None:
         return
     if not stat.S_ISSOCK(kind):
         raise Conflict(f"{path} is there, and is no socket", hint="give another --socket")
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.settimeout(2)
-        probe.connect(os.fspath(path))
-    except OSError:
-        path.unlink(missing_ok=True)
-    else:
+    if is_answering(path):
         raise Conflict(f"another process answers at {path}", hint="stop it first")
-    finally:
-        probe.close()
+    path.unlink(missing_ok=True)
 
 
 def _connect(path: Path, timeout_s: float) -> socket.socket:

@@ -155,14 +155,15 @@ def approve_embedded(node: Node, study: StudyProtocol, researcher: Principal, by
     """Approve for every hospital that did not yet, where all of the protocol's are in this home. Who they are.
 
     Raises:
-        NotApproved: one of them stands elsewhere: its own officer approves.
+        NotApproved: one of them stands elsewhere, or took its approval back: its own officer approves.
 
     And as ``approve``.
     """
     missing = tuple(name for name, approval in approved_here(node, study).items() if approval is None)
     if not missing:
-        return ()
-    if not set(study.hospitals) <= set(names_here(node)):
+        return ()  # those that stand elsewhere refuse for themselves
+    withdrawn = any(_was_withdrawn(node, name, study) for name in missing)
+    if withdrawn or not set(study.hospitals) <= set(names_here(node)):
         raise NotApproved(
             f"{', '.join(missing)} did not approve this protocol",
             hint="`twinward study approve INVITATION --as OFFICER`, at each hospital",
@@ -172,6 +173,11 @@ def approve_embedded(node: Node, study: StudyProtocol, researcher: Principal, by
     for name in missing:
         approve(node, name, content, by)
     return missing
+
+
+def _was_withdrawn(node: Node, name: str, study: StudyProtocol) -> bool:
+    with member(node, name) as one:
+        return one.approvals().was_withdrawn(study.fingerprint())
 
 
 def _approval_of(one: Member, study: StudyProtocol) -> Approval | None:

@@ -1,27 +1,33 @@
-"""A study over the hospitals of one home: each a site in a process of its own, over its own vault and its own view of
-the ledger; their keys are here, as in an embedded consortium. What the demo runs, and ``twinward study run``.
+"""A study, run from the home of the hospital that coordinates it, over each hospital's daemon (``site_daemon``): over
+its own vault, its own study key and its own view of the ledger. What the demo runs, and ``twinward study run``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from twinward.access.interfaces import Principal
 from twinward.core.errors import BadInput, Conflict, NotAtWork, Refused
 from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Role
-from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.approval import Approvals
 from twinward.federation.coordinator import Coordinator, Progress, TrainedStudy
+from twinward.federation.daemon_site import DaemonSite
 from twinward.federation.detectors.model_file import Model
 from twinward.federation.evaluation.benchmark import Benchmark
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
 from twinward.federation.models import ReservedPrivacy
-from twinward.federation.site_process import SiteProcess
+from twinward.federation.site import Site
+from twinward.federation.site_socket import SocketChannel, is_answering
 from twinward.federation.study import StudyProtocol
 from twinward.node.node import Node
-from twinward.node.study_source import VaultStays, memory_of
+from twinward.node.site_daemon import DaemonProcess, socket_of, study_identity
+
+REPLY_TIMEOUT_S: Final = 120.0
+"""How long a round may take before a hospital counts as dropped out."""
 
 
 def model_path(home: Path, study_id: str) -> Path:
@@ -35,25 +41,44 @@ def card_path(home: Path, study_id: str) -> Path:
 
 
 @contextmanager
-def sites_of(node: Node, hospitals: Sequence[str], researcher: Principal) -> Iterator[list[SiteProcess]]:
-    """The sites of some hospitals of this home, in whose vaults the researcher's permits are asked for.
+def sites_of(
+    node: Node, hospitals: Sequence[str], researcher: Principal, sockets: Mapping[str, Path] | None = None
+) -> Iterator[list[DaemonSite]]:
+    """The sites of some hospitals: daemons that run already, else started for as long as this lasts.
+
+    Args:
+        node: of the hospital that coordinates.
+        hospitals: whose sites.
+        researcher: in whose name studies will be run.
+        sockets: where daemons answer that are elsewhere than in their hospital's home.
 
     Raises:
         Refused: that is no researcher.
+        SiteUnreachable: one did not start.
 
     And as ``require_hospitals_here``.
     """
     require_researcher(researcher)
-    require_hospitals_here(node, hospitals)
-    identities = {name: HospitalIdentity.generate(name) for name in hospitals}
-    roster = {name: identity.public_key for name, identity in identities.items()}
+    named = sockets or {}
+    require_hospitals_here(node, [name for name in hospitals if name not in named])
     home = node.settings.home.resolve()
+    coordinator = study_identity(node)
+    approvals = Approvals(home, coordinator)
     with ExitStack() as stack:
-        sites = []
+        started = {}
+        places = {}
         for name in hospitals:
-            own = VaultStays(home, name, researcher)  # its vault, and its own view of the ledger
-            memory = memory_of(node.settings, name).absolute()
-            sites.append(SiteProcess(identities[name], roster, own, reservations=own, memory=memory))
+            place = named.get(name, socket_of(node.settings, name))
+            if name not in named and not is_answering(place):
+                started[name] = DaemonProcess(home, name)
+                stack.callback(started[name].close)
+                place = started[name].socket
+            places[name] = place
+        for process in started.values():
+            process.await_started()
+        sites = []
+        for name, place in places.items():
+            sites.append(DaemonSite(name, SocketChannel(place, REPLY_TIMEOUT_S), coordinator, approvals))
             stack.callback(sites[-1].close)
         yield sites
 
@@ -110,7 +135,7 @@ def paid_for(node: Node, study: StudyProtocol) -> ReservedPrivacy | None:
 
 def run_study(
     node: Node,
-    sites: Sequence[SiteProcess],
+    sites: Sequence[Site],
     study: StudyProtocol,
     benchmark: Benchmark,
     *,
@@ -127,10 +152,14 @@ def run_study(
 
     Raises:
         Conflict: as ``require_new``.
+        NotApproved: a hospital's officer did not approve the study; nothing was reserved.
 
     And as ``Coordinator.run``: whatever fails or interrupts it after something was reserved leaves that charged.
     """
     require_new(node, study)
+    for site in sites:
+        if isinstance(site, DaemonSite):
+            site.prepare(study)
     home = node.settings.home
     (home / "models").mkdir(exist_ok=True, mode=0o700)
 

@@ -13,11 +13,12 @@ from tests.integration.cli.conftest import Hospital, fill_vaults, run
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
 from twinward.federation.coordinator import Progress
-from twinward.federation.errors import RoundAborted
+from twinward.federation.errors import NotApproved, RoundAborted
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
 from twinward.node import open_node
+from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
 from twinward.node.study_run import model_path, paid_for, run_study, sites_of
 
 HOSPITALS = ("st-anna", "northgate", "lakeside")
@@ -164,6 +165,11 @@ def test_a_hospital_that_dies_ends_a_study_which_stays_charged(filled: Hospital)
 
     with open_node(filled.home) as node:
         marie = node.accounts.named("marie")
+        with sites_of(node, HOSPITALS, marie) as sites:
+            with pytest.raises(NotApproved):
+                run_study(node, sites, study, synthetic_benchmark())
+            assert paid_for(node, study) is None  # a hospital is asked before anything is reserved
+        approve_embedded(node, study, marie, AT_THIS_MACHINE)
         with sites_of(node, HOSPITALS, marie) as sites, pytest.raises(RoundAborted, match="northgate dropped out"):
             run_study(node, sites, study, synthetic_benchmark(), progress=kill)
         paid = paid_for(node, study)

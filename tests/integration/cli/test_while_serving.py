@@ -73,6 +73,8 @@ REFUSED = {
 """Verb: the test that it refuses while the home is served."""
 
 READING = {
+    "study invite",
+    "study keygen",
     "access emergencies",
     "audit export",
     "audit list",
@@ -108,6 +110,7 @@ UNCHANGING = {
     "node status",
     "similarity key",
     "similarity plan",
+    "study approvals",
     "study card",
     "study check",
     "study models",
@@ -141,6 +144,8 @@ ELSEWHERE = {
     "account unenrol": _ACCOUNTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "node tables": "tests/integration/postgres/test_postgres.py",
+    "site serve": "tests/integration/cli/test_site_serve.py",
+    "study approve": "tests/integration/cli/test_study_invitations.py",
     "witness add-log": "tests/integration/witnesses/test_commands.py",
     "witness remember": "tests/integration/witnesses/test_commands.py",
 }

@@ -25,7 +25,7 @@ from tests.integration.federation.kit import (
 )
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
-from twinward.federation import site_process
+from twinward.federation import site_messages
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey, open_sum
 from twinward.federation.coordinator import Coordinator
 from twinward.federation.errors import KeyRefused, RoundAborted, RoundRefused
@@ -126,8 +126,8 @@ def test_what_is_no_message_is_refused_and_never_unpickled(processes: list[SiteP
 
     for content in (pickle.dumps(Trap()), b"", b"\x81\xa4type\xa5leave", os.urandom(100)):
         processes[0]._pipe.send_bytes(content)
-        reply = site_process._REPLIES.decode(processes[0]._pipe.recv_bytes())
-        assert isinstance(reply, site_process._Failed)
+        reply = site_messages.REPLIES.decode(processes[0]._pipe.recv_bytes())
+        assert isinstance(reply, site_messages.Failed)
         assert reply.kind == "BadInput"
     assert not os.path.exists(trap)  # noqa: PTH110
     processes[0].join(study("var-4"))  # and it still serves
@@ -135,7 +135,7 @@ def test_what_is_no_message_is_refused_and_never_unpickled(processes: list[SiteP
 
 def test_errors_keep_their_type_across_the_pipe(processes: list[SiteProcess]) -> None:
     with pytest.raises(BadInput, match="64-bit floats"):
-        processes[0]._ask(site_process._Contribute(1, 1, b"odd", []), site_process._Contributed)
+        processes[0]._ask(site_messages.Contribute(1, 1, b"odd", []), site_messages.Contributed)
     with pytest.raises(KeyRefused, match="not of the hospitals whose keys"):
         processes[0].join(StudyProtocol.for_dp_var("var-1", ("a", "b", "c")))
 

@@ -36,7 +36,7 @@ def test_every_command_helps_with_an_example(words: tuple[str, ...], command: cl
 
 
 def test_every_command_that_answers_can_answer_in_json() -> None:
-    without = {"node serve", "witness serve", "audit trust", "witness card"}  # served; or JSON already
+    without = {"node serve", "site serve", "witness serve", "audit trust", "witness card"}  # served; or JSON already
     for words, command in COMMANDS:
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--json" in options) is (" ".join(words) not in without), words

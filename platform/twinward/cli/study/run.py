@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinward.cli.context import node_at
+from twinward.cli.context import node_at, typed_by
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import HomeOption, JsonOption, YesOption, progress, say, show_json, show_table, table, tell
@@ -30,11 +32,15 @@ def run(
         str | None, typer.Option("--as", help="In whose name: a researcher's account.", show_default=False)
     ] = None,
     data: DataOption = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(help="HOSPITAL=SOCKET: where its `twinward site serve` answers, or a relay to it; once for each."),
+    ] = None,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a protocol's detector over the hospitals of this home, each a process with its own vault; register it.
+    """Train a protocol's detector over the hospitals of this home, each a daemon with its own vault; register it.
 
     Says what it costs and asks. Then the cost is reserved from each hospital's budget, each reads the stays of its
     consenting patients under permits in its own log, and only masked, noisy sums leave it. The model is kept in the
@@ -60,6 +66,7 @@ def run(
     with node_at(home, as_json=as_json) as node:
         from twinward.federation.evaluation.benchmark import synthetic_benchmark
         from twinward.federation.privacy.accountant import plan_for
+        from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
         from twinward.node.study_run import require_hospitals_here, require_new, require_researcher, run_study, sites_of
 
         study = read_protocol(file)
@@ -72,13 +79,24 @@ def run(
         plan = plan_for(study)
         _require_affordable(node, study, plan, as_json=as_json)
         confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
+        approved = approve_embedded(node, study, researcher, replace(AT_THIS_MACHINE, detail=typed_by()))
+        if approved:
+            tell(f"approved at this machine, which holds their keys: {', '.join(approved)}")
         with (
             _charge_told(node, study),
             _bars(study, plan, as_json=as_json) as told,
-            sites_of(node, study.hospitals, researcher) as sites,
+            sites_of(node, study.hospitals, researcher, _sockets(site)) as sites,
         ):
             trained = run_study(node, sites, study, synthetic_benchmark(signals=study.signals), progress=told)
         _show(node, trained, as_json=as_json)
+
+
+def _sockets(given: list[str] | None) -> dict[str, Path]:
+    """Where daemons answer, by hospital. Raises ``BadInput``."""
+    pairs = [one.partition("=") for one in given or ()]
+    if any(not name or not path for name, _, path in pairs):
+        raise BadInput("a site is given as HOSPITAL=SOCKET", hint="e.g. --site northgate=/srv/northgate/site.sock")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 def _require_affordable(node: Node, study: StudyProtocol, plan: PrivacyPlan, *, as_json: bool) -> None:

@@ -1,0 +1,1 @@
+"""``twinward site``: a hospital's own part in studies."""
