@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
     from tests.benchmarks import (
+        feasibility,
         federation,
         http,
         ledger,
@@ -84,6 +85,7 @@ def benchmarks() -> list[Benchmark]:
         *ledger_audit.BENCHMARKS,
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
+        *feasibility.BENCHMARKS,
         *federation.BENCHMARKS,
         *study_speed.BENCHMARKS,
     ]

@@ -47,6 +47,8 @@ class PreparedCount:
     epsilon_left: float
     leakage: str
     query_id: str
+    own: OwnCount = field(repr=False)
+    """What is sent, and the key that reads the answer."""
     send: Callable[[], Any] = field(repr=False)
     """The steps of sending, for the client that prepared it."""
 
@@ -108,9 +110,16 @@ class OwnCount:
         if millis > counts.left_millis:
             raise BadInput(
                 f"epsilon {counts.left_millis / 1000:g} is left for counts, and this one costs {millis / 1000:g}",
-                hint="wait for the next epoch, or choose a smaller epsilon; nothing was sent",
+                hint="wait for the next epoch, or choose a smaller epsilon; nothing was sent"
+                if counts.left_millis
+                else "the hospital grants it, anew each epoch: ask there if it never did; nothing was sent",
             )
         costs = costs_of(criteria, terms.feature_schema, counts.code_list)
+        if costs.threshold > counts.most_slots:
+            raise BadInput(
+                f"this group needs {costs.threshold} slots a patient, and this hospital answers {counts.most_slots}",
+                hint="fewer alternatives, or a value set that holds several of them; nothing was sent",
+            )
         started = time.perf_counter()
         key = FeasibilityKey()
         binding = feasibility_binding(terms.binding(), counts.code_list)
@@ -142,6 +151,7 @@ class OwnCount:
             epsilon_left=self.terms.left_millis / 1000,
             leakage=self.terms.leakage,
             query_id=self.message.query_id or "",
+            own=self,
             send=send,
         )
 

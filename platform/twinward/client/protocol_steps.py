@@ -69,6 +69,9 @@ if TYPE_CHECKING:  # native code takes its time to load, and only queries under 
 MAX_SMALL_BYTES = 1 << 20
 """Of terms and allowances."""
 
+MAX_PATIENCE_S = 3600.0
+"""Of a count, whatever time a hospital says it needs."""
+
 MAX_CODED_BYTES = 8 << 20
 """Of terms with a code list."""
 
@@ -166,7 +169,7 @@ class ProtocolSteps:
         return own.prepared(terms, lambda: self._send_count(own, terms))
 
     def _send_count(self, own: OwnCount, terms: Terms) -> Steps[Count]:
-        patience_s = 4.0 * own.terms.seconds_each[own.costs.threshold - 1] + 60
+        patience_s = min(MAX_PATIENCE_S, 60 + 4.0 * own.terms.seconds_each[own.costs.threshold - 1])
         reply = yield from self._post("/feasibility", Kind.FEASIBILITY, own.message, terms, CountReply, patience_s)
         return own.read(reply, terms)
 
@@ -204,6 +207,11 @@ class ProtocolSteps:
         reply = read_as(KeptAnswer, told)
         if reply.matches is not None:
             return self._matches(reply.matches, told["matches"], terms, query_id)
+        if reply.count is not None:
+            raise BadInput(
+                "this is a count: it is read by the client that asked alone, whose key is nowhere else",
+                hint="send() the prepared question again there; it costs nothing",
+            )
         if reply.distances is None:
             raise AnswerMalformed("an answer of a kind that this client does not know")
         own = self._own.get(query_id)

@@ -102,6 +102,14 @@ def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
         )
         for query in result.queries
     ]
+    rows.append(
+        (
+            result.count.is_possible,
+            "feasibility count",
+            f"{result.count.noisy} ± {result.count.half_width} of {result.count.patients} patients eligible (true: "
+            f"{result.count.truth}), criteria hidden, ε = {result.count.epsilon:g}, {result.count.seconds:.1f} s",
+        )
+    )
     rows += [
         (
             True,

@@ -14,13 +14,14 @@ from twinward.access.interfaces import AccessContext
 from twinward.client import Matches, VendorClient
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.demo.accounts import OFFICER, VENDOR
+from twinward.demo.counting import count_as_vendor
 from twinward.demo.display import Display
 from twinward.demo.result import Query
 from twinward.demo.serving import served
 from twinward.features.schema import FeatureSchema
 from twinward.node import Node
 from twinward.protocol.terms import Mode
-from twinward.similarity.explainer import Observation
+from twinward.similarity.explainer import CountObservation, Observation
 
 SIMILARITY_YES = Provision(
     effect="permit",
@@ -55,6 +56,7 @@ class Answered:
     queries: tuple[Query, ...]
     distances: tuple[float, ...]
     observation: Observation
+    count: CountObservation
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def give_consent(node: Node, twins: tuple[TwinId, ...]) -> int:
 
 def query_as_vendor(node: Node, display: Display, token: str) -> Answered:
     """Ask in every mode, over HTTP, and check each answer."""
-    display.begin("4 · a vendor's encrypted queries", len(Mode))
+    display.begin("4 · a vendor's encrypted queries", len(Mode) + 1)
     node.consortium.grant_queries(VENDOR.id, node.settings.vendor_budget)
     node.consortium.grant_epsilon(node.settings.tenant, VENDOR.id, own_millis=1500, whole_millis=3000)
     node.refresh_cohort()
@@ -100,12 +102,17 @@ def query_as_vendor(node: Node, display: Display, token: str) -> Answered:
             matches = ask()
             queries.append(_query(mode, matches, truth, noise, time.perf_counter() - started))
             display.advance()
+        count = count_as_vendor(node, vendor)
+        display.advance()
     right = sum(query.equals_brute_force for query in queries)
-    display.finish(f"{right} of {len(queries)} modes agree with brute force; {queries[-1].budget_left} queries left")
+    low, high = max(0, count.noisy - count.half_width), max(0, count.noisy + count.half_width)
+    eligible = f"{low} to {high} patients eligible (true: {count.truth})"
+    display.finish(f"{right} of {len(queries)} modes agree with brute force; {eligible}")
     return Answered(
         tuple(queries),
         tuple(float(distance) for distance in np.sqrt(truth.squared)),
         node.similarity().observe_matrix(truth.levels, truth.limit),
+        count,
     )
 
 

@@ -14,8 +14,8 @@ from twinward.federation.evaluation.charts import BRAND, SOFT, draw_aurocs, draw
 BAD, GOOD = "#b3261e", "#146c43"
 
 
-def write_report(result: DemoResult, path: Path, *, explained: str) -> None:
-    """Render the report of a finished run to ``path``; ``explained`` is the page beside it on one encrypted query."""
+def write_report(result: DemoResult, path: Path, *, explained: str, counted: str) -> None:
+    """Render the report of a finished run to ``path``; ``explained`` and ``counted`` are pages beside it."""
     pictures = {
         "sizes": _draw_sizes(result.sealing.plain_bytes, result.sealing.stored_bytes),
         "log": _draw_log_strip(result.witnessed.size, result.tampering.altered_index),
@@ -30,10 +30,10 @@ def write_report(result: DemoResult, path: Path, *, explained: str) -> None:
         trim_blocks=True,
         finalize=visible_value,
     )
-    path.write_text(
-        environment.get_template("report.html").render(run=result, picture=pictures, explained=explained),
-        encoding="utf-8",
+    page = environment.get_template("report.html").render(
+        run=result, picture=pictures, explained=explained, counted=counted
     )
+    path.write_text(page, encoding="utf-8")
 
 
 def _draw_sizes(plain_bytes: int, stored_bytes: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from twinward.similarity.explainer import CountObservation
+
 
 @dataclass(frozen=True)
 class Sealing:
@@ -132,6 +134,8 @@ class DemoResult:
     queries: tuple[Query, ...]
     distances: tuple[float, ...]
     """Brute-force distances of the demo's query, for the picture only: no party to the protocol holds them all."""
+    count: CountObservation
+    """The feasibility count, as both sides saw it."""
     training: Training
     seconds: float
 
@@ -140,4 +144,4 @@ class DemoResult:
         sealed = self.sealing.needles_found == 0
         caught = self.tampering.altered_index == self.tampering.reported_index
         exact = bool(self.queries) and all(query.equals_brute_force for query in self.queries)
-        return sealed and caught and exact
+        return sealed and caught and exact and self.count.is_possible

@@ -19,10 +19,10 @@ from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
 from twinward.demo.witnessing import witnesses_started
 from twinward.node import create_node, remove_node
-from twinward.similarity.explainer import write_explainer
+from twinward.similarity.explainer import write_count_page, write_explainer
 
 REPORT_NAME = "report.html"
-EXPLAINED_NAME = "similarity.html"
+EXPLAINED_NAME, COUNT_NAME = "similarity.html", "feasibility.html"
 MARKER = "made-by-demo"
 """A file that says a home is the demo's own, so that the next demo may replace it."""
 ALL_MODES = ("gated", "vendor-key", "matrix")
@@ -99,12 +99,14 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, DemoAccounts]:
             tampering=tampering,
             queries=answered.queries,
             distances=answered.distances,
+            count=answered.count,
             training=training,
             seconds=time.perf_counter() - started,
         )
     finally:
         running.close()
         node.close()
-    write_report(result, plan.home / REPORT_NAME, explained=EXPLAINED_NAME)
+    write_report(result, plan.home / REPORT_NAME, explained=EXPLAINED_NAME, counted=COUNT_NAME)
+    write_count_page(answered.count, plan.home / COUNT_NAME, title="A feasibility count, explained")
     write_explainer(answered.observation, plan.home / EXPLAINED_NAME, title="A matrix-mode query, explained")
     return result, accounts

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinward.consortium.membership import Consortium, WitnessCard, founder_of, refusals_told
+from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.config import CONSORTIUM_FILE, Settings
 from twinward.core.errors import BadInput, Conflict
 from twinward.core.private_files import write_public
@@ -95,7 +96,10 @@ class _Carried:
     def carry(self, budgets: BudgetLedger, models: ModelRegistry) -> None:
         """Write all of it into the new contracts."""
         for vendor in self._vendors:
-            self._carry_vendor(vendor, budgets)
+            self.vendors += self._carry_allowance(vendor, budgets)
+        tenant = self._settings.tenant
+        for name in (hospital_epsilon(tenant), *(vendor_epsilon(tenant, vendor) for vendor in self._vendors)):
+            self._carry_allowance(name, budgets)
         for hospital in dict.fromkeys((*self._settings.witnesses, self._settings.tenant)):
             account = self._budgets.privacy(hospital, COHORT)
             if account.cap_micros or account.spent_micros or account.reserved_micros:
@@ -106,16 +110,17 @@ class _Carried:
             models.carry_model(one.study_id, one.model_hash, one.card_hash, one.epsilon_micros, one.delta_e12)
             self.models += 1
 
-    def _carry_vendor(self, vendor: str, budgets: BudgetLedger) -> None:
-        granted, now = self._budgets.queries_per_epoch(vendor), self._budgets.current_epoch()
+    def _carry_allowance(self, name: str, budgets: BudgetLedger) -> bool:
+        """What is granted an epoch under a name, and what was spent of it. Says whether there was anything."""
+        granted, now = self._budgets.queries_per_epoch(name), self._budgets.current_epoch()
         if not granted:
-            return
-        budgets.grant_queries(vendor, granted)
+            return False
+        budgets.grant_queries(name, granted)
         for epoch in range(max(0, now - self._settings.vendor_window_epochs + 1), now + 1):
-            spent = granted - self._budgets.remaining_queries(vendor, epoch)
+            spent = granted - self._budgets.remaining_queries(name, epoch)
             if spent:
-                budgets.carry_queries(vendor, epoch, spent)
-        self.vendors += 1
+                budgets.carry_queries(name, epoch, spent)
+        return True
 
 
 def _require_earlier(old: Consortium) -> None:

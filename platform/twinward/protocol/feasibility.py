@@ -34,6 +34,7 @@ class FeasibilityTerms(Message):
         code_list: the coded features.
         epsilon_millis: the epsilons a vendor may choose from; the first is the hospital's suggestion.
         rows: how many rows an answer has room for: a noisy number, the same for the whole epoch.
+        most_slots: how many slots a row a question may need here: large cohorts answer no large groups.
         seconds_each: how long a count takes this hospital, about, by slots a row: 1 .. ``MAX_THRESHOLD``.
         left_millis: epsilon that the vendor has left in the epoch, or the hospital for all vendors, if that is less.
         leakage: who learns what, in the hospital's words.
@@ -43,6 +44,7 @@ class FeasibilityTerms(Message):
     code_list: CodeList
     epsilon_millis: Annotated[tuple[Millis, ...], Field(min_length=1, max_length=16)]
     rows: Annotated[int, Field(ge=1, le=1 << 24)]
+    most_slots: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
     seconds_each: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=MAX_THRESHOLD)]
     left_millis: Annotated[int, Field(ge=0)]
     leakage: str

@@ -286,6 +286,7 @@ class Answers:
             code_list=self.similarity.cohort.schema.codes,
             epsilon_millis=feasibility.epsilon_millis,
             rows=feasibility.engine.capacity,
+            most_slots=feasibility.engine.most_slots,
             seconds_each=feasibility.engine.seconds(),
             left_millis=feasibility.budget.remaining(principal.id, self._epoch),
             leakage=LEAKAGE,

@@ -173,6 +173,16 @@ def test_what_no_client_sends_is_refused_before_it_is_charged_or_a_row_is_seen(c
     assert counting.budget.remaining(VENDOR.id, 1) == left
 
 
+def test_a_large_cohort_answers_no_large_group() -> None:
+    engine = FeasibilityEngine(LEVELS, BINDING, 200_000, 1)
+    assert engine.most_slots == 2
+    data = FeasibilityKey().query([[0] * size for size in LEVELS], threshold=3, binding=BINDING).encode()
+    with pytest.raises(QueryMalformed, match="at most 2 slots a row"):
+        engine.check(data)
+    engine.close()
+    assert FeasibilityEngine(LEVELS, BINDING, 5_000_000, 1).most_slots == 1
+
+
 def test_answers_have_one_size_whoever_is_in_the_cohort_and_are_charged_before(counting: Feasibility) -> None:
     key = FeasibilityKey()
     data = key.query([[0] * size for size in LEVELS], binding=BINDING).encode()

@@ -137,5 +137,8 @@ def test_the_whole_run_on_real_bundles(tmp_path: Path, shared_data: Path) -> Non
     report = (tmp_path / "home" / "report.html").read_text(encoding="utf-8")
     assert report.count("<svg") == 7
     links = re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', report)
-    assert links == ['href="similarity.html']  # nothing is fetched when it is opened; the page beside it is there
+    assert links == [
+        'href="similarity.html',
+        'href="feasibility.html',
+    ]  # nothing is fetched when it is opened; the page beside it is there
     assert (tmp_path / "home" / "similarity.html").read_text(encoding="utf-8").count("<svg") == 4

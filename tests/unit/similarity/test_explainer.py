@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from twinward.similarity.explainer import Observation, observe, write_explainer
+from twinward.similarity.explainer import CountObservation, Observation, observe, write_count_page, write_explainer
 from twinward_crypto.matrix.index import build_index, key_for
 from twinward_crypto.matrix.token import make_token
 
@@ -60,3 +60,33 @@ def test_a_search_that_finds_nothing_draws_too(cohort: np.ndarray, tmp_path: Pat
     found = seen(cohort[:40], far, 0)
     write_explainer(found, tmp_path / "nothing.html", title="Nothing near")
     assert found.accepted == 0
+
+
+def test_a_counts_page_shows_both_sides_and_fetches_nothing(tmp_path: Path) -> None:
+    seen = CountObservation(
+        reading=("include <age> from 40",),
+        pairs=(("aa" * 32, "bb" * 32),),
+        pairs_sent=2160,
+        slots=(("cc" * 32, "dd" * 8, True), ("ee" * 32, "ff" * 8, False)),
+        slots_sent=170,
+        patients=50,
+        room=64,
+        truth=9,
+        noisy=-2,
+        half_width=6,
+        bound=53,
+        matched=51,
+        epsilon=0.5,
+        delta=9e-13,
+        upload_bytes=138_000,
+        download_bytes=6_844,
+        seconds=1.5,
+    )
+    assert (seen.is_covered, seen.is_possible) == (False, True)
+    write_count_page(seen, tmp_path / "count.html", title="A count")
+    page = (tmp_path / "count.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 1
+    assert "&lt;age&gt;" in page
+    assert "Told: -2; 0 to 4 with 95 % probability; true: 9" in page
+    assert "does not hold" in page
+    assert not re.findall(r'(?:src|href)="', page)

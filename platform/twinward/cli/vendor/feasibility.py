@@ -92,7 +92,7 @@ def feasibility(
 
 def _announce(ready: dict[str, PreparedCount]) -> None:
     for line in dict.fromkeys(line for one in ready.values() for line in one.reading):
-        tell(f"counted as: {line}")
+        tell(f"counted as: {one_line(line)}")
     for name, one in ready.items():
         tell(
             f"to {one_line(one.hospital)} ({name}): off by at most {one.half_width} with 95 % probability; costs "

@@ -26,6 +26,8 @@ from twinward_crypto.feasibility.group import SODIUM, random_scalar
 from twinward_crypto.feasibility.noise import GeometricNoise
 from twinward_crypto.feasibility.query import MAX_THRESHOLD, SLOT_BYTES, Answer, FeasibilityQuery
 
+MOST_SLOTS: Final = 1 << 19
+"""Of one answer, unless one slot a row is more: minutes of two cores."""
 SLOTS_AT_ONCE: Final = 4096
 """Of one question to a process: some seconds."""
 _HINT: Final = "make the question with the twinward client"
@@ -66,6 +68,8 @@ class FeasibilityEngine:
         """Look at a query and nothing else. Raises ``QueryMalformed``, ``ScoringUnavailable``."""
         try:
             query = FeasibilityQuery.decode(data, levels=self.levels, binding=self.binding)
+            if query.threshold > self.most_slots:
+                raise MalformedBundle(f"at most {self.most_slots} slots a row are answered about so large a cohort")
             layout = self._layout(query.threshold)
             self._processes()[0].ask(data, self.binding, layout)
         except MalformedBundle as error:
@@ -86,6 +90,11 @@ class FeasibilityEngine:
     def slots(self, threshold: int, noise: GeometricNoise) -> int:
         """How many slots an answer has."""
         return self.capacity * threshold + 2 * noise.bound
+
+    @property
+    def most_slots(self) -> int:
+        """How many slots a row a question may need."""
+        return max(1, min(MAX_THRESHOLD, MOST_SLOTS // self.capacity))
 
     def seconds(self) -> tuple[int, ...]:
         """How long a count takes, about, by slots a row from 1 on: from what operations take here, rounded up."""
