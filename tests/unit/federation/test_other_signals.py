@@ -98,9 +98,9 @@ def test_the_signal_that_jumps_is_named() -> None:
     stays[0, 0, 3] = 3.9
     detector = build_detector(study)
     moments = detector.summed(detector.untrained(), normalise(stays, 1, TABLE))
-    first, second = find_anomalies(Model(study, moments), stays, 25.0)[:2]
+    first, second = find_anomalies(Model(study, moments), stays, 6.0)[:2]
     assert first.is_anomaly
     assert first.contributions[0].signal.name == "s3"
     assert first.contributions[0].share > 0.8
     assert not second.is_anomaly
-    assert find_anomalies(Model(study, moments), stays[:0], 25.0) == []
+    assert find_anomalies(Model(study, moments), stays[:0], 6.0) == []

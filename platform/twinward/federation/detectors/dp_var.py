@@ -109,20 +109,25 @@ class DpVarDetector:
 
     def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """Mean Mahalanobis residual of each stay: squares would let one bad hour outweigh a bad day."""
-        model = fit(parameters, rows=self._rows, spread=self._spread, target=self._target)
-        means: NDArray[np.float64] = np.sqrt(model.residuals(self._seen(blocks))).mean(1)
+        means: NDArray[np.float64] = np.sqrt(self.fitted(parameters).residuals(self._seen(blocks))).mean(1)
         return means
+
+    def fitted(self, parameters: Parameters) -> VarModel:
+        """What its parameters describe, given the noise there is in them."""
+        return fit(parameters, rows=self._rows, spread=self._spread, target=self._target)
 
     def by_signal(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """What of each score is each signal's ``[patients, signals]``; they sum to it.
 
-        Residuals are whitened symmetrically (ZCA), which keeps each whitened number nearest to its own signal
-        (Kessy, Lewin & Strimmer, The American Statistician 72:309, 2018).
+        Of each step's residual a signal has the share that its square has of all squares. Residuals are whitened
+        symmetrically (ZCA), which keeps each whitened number nearest to its own signal (Kessy, Lewin & Strimmer, The
+        American Statistician 72:309, 2018).
         """
-        model = fit(parameters, rows=self._rows)
+        model = self.fitted(parameters)
         turned = model.whitening / np.linalg.norm(model.whitening, axis=0)
         squared = (model.whitened(self._seen(blocks)) @ turned.T) ** 2
-        parts: NDArray[np.float64] = squared.mean(1)
+        residuals = np.sqrt(squared.sum(2, keepdims=True))
+        parts: NDArray[np.float64] = (squared / np.maximum(residuals, np.finfo(np.float64).tiny)).mean(1)
         return parts if blocks.shape[2] == self._columns else parts.sum(1, keepdims=True)
 
     def _seen(self, blocks: Blocks) -> Blocks:
