@@ -175,6 +175,7 @@ NOUNS: Final = (
             "run": "study.run:run",
             "report": "study.models:report",
             "score": "study.score:score",
+            "export": "study.models:export",
             "models": "study.models:models",
             "card": "study.models:card",
         },

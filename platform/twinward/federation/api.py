@@ -182,6 +182,13 @@ def load_model(path: str | Path) -> KeptModel:
     return KeptModel(model, card)
 
 
+def export_onnx(model: Model, path: str | Path) -> Path:
+    """Write a model as ONNX (``evaluation.onnx_export``). Raises ``Conflict``: the file exists."""
+    from twinward.federation.evaluation import onnx_export  # onnx is imported by whoever exports
+
+    return _write(Path(path), onnx_export.export_onnx(model))
+
+
 def card_beside(path: Path) -> Path:
     """Where the card of a model's file is."""
     return path.with_name(path.name.removesuffix(".model") + ".card.json")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from tests.integration.cli.conftest import run
@@ -58,6 +59,12 @@ def test_a_study_over_a_file(study: Path, tmp_path: Path) -> None:
     kept = federation.load_model(tmp_path / "blood-1.model")
     assert kept.model.study == federation.load_study(study)
     assert [one["name"] for one in kept.card["evaluation"]["operating_point"]["subgroups"]] == ["f", "m"]
+    exported = run("study", "export", str(tmp_path / "blood-1.model"), "--onnx", str(tmp_path / "blood-1.onnx"))
+    assert exported.exit_code == 0, exported.output
+    session = onnxruntime.InferenceSession(tmp_path / "blood-1.onnx")
+    own = federation.read_data(data, kept.model.study)
+    (scores,) = session.run(["score"], {"stays": own.stays})
+    np.testing.assert_allclose(scores, federation.score(kept.model, own), rtol=1e-5, atol=1e-5)
     again = run("study", "run", str(study), "--data", str(data))
     assert (again.exit_code, "study_id of its own" in again.stderr) == (4, True)
 

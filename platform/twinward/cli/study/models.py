@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.cli.context import node_at
+from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_json, show_table, table
 from twinward.core.errors import BadInput, Conflict, NotFound
@@ -95,6 +96,40 @@ def report(
         file.write(_page(node, study, content, model).encode())
         shown = {"study": study, "number": model.number, "file": str(file)}
         file.report(shown, f"wrote {file}: {study}, model {model.number} on the ledger")
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="A study's id, or the file of a model kept elsewhere (.model).")],
+    onnx: Annotated[Path, typer.Option(help='The ONNX file to write; "-" is standard output.')],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model as ONNX: from a stay's clinical values (NaN where missing) to its score, to run without Twinward.
+
+    A study's model is held against the ledger first; a file's against the card beside it.
+
+    Exit codes: 0, 2 no model, 3 no such card, model or file, 4 the ledger does not know them, they were altered, or
+    the file exists, 7 the chain does not answer.
+
+    Examples: twinward study export sepsis-1 --onnx sepsis-1.onnx
+    · twinward study export ./thyroid.model --onnx thyroid.onnx
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.federation.evaluation.onnx_export import export_onnx
+
+        out = OutputFile(onnx, as_json=as_json, option="--onnx")
+        if study.endswith(".model"):
+            from twinward.federation.api import load_model
+
+            model = load_model(study).model
+        else:
+            with node_at(home, as_json=as_json) as node:
+                _, entry = registered_card(node, study)
+                model = registered_model(node, study, entry)
+        out.write(export_onnx(model))
+        digest = model.hash().hex()
+        shown = {"study": model.study.study_id, "model_sha256": digest, "file": str(onnx)}
+        out.report(shown, f"wrote {onnx}: {model.study.study_id}, model {digest}")
 
 
 def _model_json(node: Node, model: Entry) -> dict[str, Any]:

@@ -86,6 +86,11 @@ class DpVarDetector:
         self._rows = bins == 1 or signals == 1
         self.dimension = upper_of(self._columns + 1 if self._rows else 2 * self._columns + 1)
 
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether what it sees has no changes: a table's rows, or one signal."""
+        return self._rows
+
     def untrained(self) -> Parameters:
         """No moments."""
         return np.zeros(self.dimension)
