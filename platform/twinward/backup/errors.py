@@ -2,6 +2,7 @@
 
 TwinwardError
 ├── BackupDamaged (exit 8)      not this node's backup, or not as it was written: altered, cut off, extended
+├── RelocationFailed (exit 8)   what was moved to a server does not come back as it was written
 ├── Conflict
 │   ├── RolledBack              it would make the access log forget what others have witnessed
 │   ├── WouldRevive             its keyring would bring back what the node has shredded since
@@ -19,6 +20,12 @@ from twinward.core.errors import BadInput, Conflict, TwinwardError, Unavailable
 
 class BackupDamaged(TwinwardError):
     """Not a backup of this node as it was written. Nothing was restored."""
+
+    exit_code = 8
+
+
+class RelocationFailed(TwinwardError):
+    """What was copied to a server is not read back as it was written. The home works as before."""
 
     exit_code = 8
 

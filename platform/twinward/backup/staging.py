@@ -144,7 +144,7 @@ def settle(home: Path, values: Mapping[str, str]) -> None:
         settled = False
     if not settled:
         raise BackupDamaged(
-            f"the settings in the backup cannot be changed to {', '.join(values)}",
+            f"the settings in {FILE_NAME} cannot be changed to {', '.join(values)}",
             hint=f"{FILE_NAME} must be TOML that says each of them once, outside of any table",
         )
     write_private(path, changed.encode())

@@ -28,6 +28,7 @@ NOUNS: Final = (
             "backup": "node.backup:backup",
             "restore": "node.backup:restore",
             "activate": "node.backup:activate",
+            "move": "node.move:move",
             "compact": "node.setup:compact",
             "init": "node.setup:init",
             "serve": "node.setup:serve",

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from twinward_ledger.stores.anchor_journal import AnchorJournal
     from twinward_ledger.witness.interfaces import WitnessPeer
 
+ANCHORS_FILE = "anchors.db"
+WITNESSES_FILE = "witnesses.db"
 CONSENTS_FILE = "consents.db"
 ACCOUNTS_FILE = "accounts.db"
 SUBSCRIPTIONS_FILE = "subscriptions.db"
@@ -143,7 +145,7 @@ class Node(Parts):
         from twinward_ledger.stores.anchor_journal import AnchorJournal
         from twinward_ledger.stores.tables import ANCHORS
 
-        made = AnchorJournal(open_database(self.settings.state_uri("anchors.db"), ANCHORS))
+        made = AnchorJournal(open_database(self.settings.state_uri(ANCHORS_FILE), ANCHORS))
         self.keep(made)
         return made
 
@@ -176,7 +178,7 @@ class Node(Parts):
         from twinward_ledger.stores.witness_memory import WitnessMemory
 
         links = self.links
-        memory = WitnessMemory(open_database(self.settings.state_uri("witnesses.db"), WITNESS_MEMORY))
+        memory = WitnessMemory(open_database(self.settings.state_uri(WITNESSES_FILE), WITNESS_MEMORY))
         made = Anchorer(
             self.log,
             links.witnesses,
