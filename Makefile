@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup run serve test test-all bench conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
+.PHONY: help setup flower run serve test test-all bench conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -46,7 +46,7 @@ test: $(READY)
 
 ## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9); what `make test` passed on the
 ##                very same files is not run again
-test-all: $(READY) contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
+test-all: $(READY) .venv-flower/.ready contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
 	@$(BIN)/python -m tests.checks.passed || $(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
@@ -91,6 +91,17 @@ slither: .venv-slither/.ready contracts/node_modules/.ready
 	cd contracts && FOUNDRY_DISABLE_NIGHTLY_WARNING=1 node_modules/.bin/forge build src --force --quiet --build-info \
 	  --out out/slither --build-info-path out/slither/build-info --cache-path cache/slither
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" ../.venv-slither/bin/slither .
+
+# flwr wants protobuf < 7 and brings uvloop and httptools, which the node's server would take: an environment of its own,
+# with the project on its path and nothing of the node's.
+.venv-flower/.ready: deploy/flower-requirements.lock
+	$(PYTHON) -m venv .venv-flower
+	.venv-flower/bin/python $(INSTALL) $<
+	.venv-flower/bin/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "twinward.pth").write_text("\n".join(str(pathlib.Path(one).resolve()) for one in ("platform", "ledger", "contracts", "crypto")))'
+	@touch $@
+
+## make flower    studies over Flower: an environment of its own, .venv-flower/bin/python -m twinward site flower
+flower: .venv-flower/.ready
 
 .venv-tools/.ready: deploy/tools-requirements.lock
 	$(PYTHON) -m venv .venv-tools
@@ -140,4 +151,4 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-flower .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

@@ -29,6 +29,10 @@ TOOLS: Final = (
 )
 """Environments of their own: ``NAME.txt`` says what is wanted, ``NAME.lock`` which files."""
 
+FLOWER: Final = ROOT / "deploy/flower-requirements.lock"
+"""The project with its extra flower and no other. flwr wants protobuf < 7, and brings an event loop and a parser that
+the node's server would take by itself: an environment of its own, without constraints.txt."""
+
 SOURCE_ONLY: Final = "yattag"
 """Has no wheel, and only wheels are installed: it writes Cosmic Ray's HTML report, which nothing here asks for."""
 
@@ -49,10 +53,13 @@ the others stand so in other projects' lock files (nixpkgs among them). One that
 
 def main() -> None:
     """Resolve, split off torch, write."""
-    entries = _resolve(ROOT / "pyproject.toml", "--all-extras", "--constraints", str(ROOT / "constraints.txt"))
+    project = ROOT / "pyproject.toml"
+    extras = ("--extra", "all", "--extra", "dev")
+    entries = _resolve(project, *extras, "--constraints", str(ROOT / "constraints.txt"))
     _write(PRODUCT, [one for one in entries if not WITH_TORCH.match(one)])
     _write(TORCH, [one for one in entries if WITH_TORCH.match(one)])
     _write(TORCH_CPU, [" \\\n    --hash=sha256:".join(CPU_BUILDS)])
+    _write(FLOWER, _resolve(project, "--extra", "flower"))
     for tool in TOOLS:
         _write(tool.with_suffix(".lock"), _resolve(tool.with_suffix(".txt"), "--no-emit-package", SOURCE_ONLY))
 

@@ -67,6 +67,7 @@ def benchmarks() -> list[Benchmark]:
     from tests.benchmarks import (
         feasibility,
         federation,
+        flower,
         http,
         ledger,
         ledger_audit,
@@ -87,6 +88,7 @@ def benchmarks() -> list[Benchmark]:
         *similarity_scale.BENCHMARKS,
         *feasibility.BENCHMARKS,
         *federation.BENCHMARKS,
+        *flower.BENCHMARKS,
         *study_speed.BENCHMARKS,
     ]
 

@@ -21,6 +21,7 @@ _EXTRA_OF_PACKAGE = {
     "boto3": "aws",
     "botocore": "aws",
     "dp_accounting": "research",
+    "flwr": "flower",
     "hvac": "transit",
     "opacus": "research",
     "pkcs11": "pkcs11",

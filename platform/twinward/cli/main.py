@@ -173,6 +173,7 @@ NOUNS: Final = (
             "invite": "study.invitations:invite",
             "approve": "study.invitations:approve",
             "approvals": "study.invitations:approvals",
+            "flower": "study.flower:flower",
             "run": "study.run:run",
             "report": "study.models:report",
             "score": "study.score:score",
@@ -184,7 +185,7 @@ NOUNS: Final = (
     Noun(
         "site",
         "This hospital's part in studies, as a daemon that answers approved ones.",
-        {"serve": "site.serve:serve"},
+        {"serve": "site.serve:serve", "flower": "site.flower:flower"},
     ),
     Noun(
         "keys",

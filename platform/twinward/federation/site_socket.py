@@ -14,6 +14,7 @@ import stat
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ MOST_CONNECTIONS: Final = 8
 _LENGTH: Final = struct.Struct(">I")
 _ROOT: Final = 0
 _PROBE_S: Final = 2.0
+_ASK_AGAIN_S: Final = 0.1
 _STALLED_S: Final = 30.0
 _IDLE_S: Final = 24 * 3600.0
 _MAX_PATH: Final = 103
@@ -104,11 +106,14 @@ class SocketChannel:
     Args:
         path: the daemon's socket.
         timeout_s: how long an answer may take.
+        patience_s: how long to try again where nobody answers, or somebody stopped. A message that is sent again is
+            answered the same.
     """
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float, patience_s: float = 0.0) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._connection: socket.socket | None = None
         self._closed = False
 
@@ -121,21 +126,23 @@ class SocketChannel:
         """
         if self._closed:
             raise RoundAborted(f"the conversation with the daemon at {self._path} is over")
-        began_before = self._connection is not None
-        try:
-            return self._asked(message)
-        except TimeoutError:
-            self._end()
-            raise RoundAborted(f"the daemon at {self._path} did not answer within {self._timeout_s:g} s") from None
-        except (OSError, EOFError) as error:
-            self._end()
-            if self._closed or not began_before:
-                raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
-        try:
-            return self._asked(message)  # the daemon of an earlier message went; the one there now is asked
-        except (OSError, EOFError) as error:
-            self._end()
-            raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            began_before = self._connection is not None
+            try:
+                return self._asked(message)
+            except TimeoutError:
+                self._end()
+                raise RoundAborted(f"the daemon at {self._path} did not answer within {self._timeout_s:g} s") from None
+            except (OSError, EOFError, SiteUnreachable) as error:
+                self._end()
+                over = not began_before and time.monotonic() > deadline
+                if self._closed or over:
+                    if isinstance(error, SiteUnreachable):
+                        raise
+                    raise RoundAborted(f"the daemon at {self._path} stopped: {type(error).__name__}") from error
+            if not began_before:  # otherwise the daemon of an earlier message went, and the one there now is asked
+                time.sleep(_ASK_AGAIN_S)
 
     def close(self) -> None:
         """End the conversation, also in the middle of a question: it then raises ``RoundAborted``."""

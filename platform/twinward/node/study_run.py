@@ -29,6 +29,9 @@ from twinward.node.site_daemon import DaemonProcess, socket_of, study_identity
 REPLY_TIMEOUT_S: Final = 120.0
 """How long a round may take before a hospital counts as dropped out."""
 
+PATIENCE_S: Final = 60.0
+"""How long a daemon, or a relay to it, may be away while somebody starts it again. What this process started is not."""
+
 
 def model_path(home: Path, study_id: str) -> Path:
     """Where a home keeps a study's model."""
@@ -78,7 +81,9 @@ def sites_of(
             process.await_started()
         sites = []
         for name, place in places.items():
-            sites.append(DaemonSite(name, SocketChannel(place, REPLY_TIMEOUT_S), coordinator, approvals))
+            patience_s = 0.0 if name in started else PATIENCE_S
+            channel = SocketChannel(place, REPLY_TIMEOUT_S, patience_s)
+            sites.append(DaemonSite(name, channel, coordinator, approvals))
             stack.callback(sites[-1].close)
         yield sites
 

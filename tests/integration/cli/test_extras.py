@@ -21,6 +21,7 @@ LIGHT |= {"vendor keygen", "vendor schema", "vendor query", "vendor budget", "ve
 LIGHT |= {"disclosure public", "disclosure open", "study new"}
 """What runs with no extra at all, as far as it comes without a home and a network. A query loads NumPy and SEAL."""
 
+FLOWER = {"site flower", "study flower"}
 RESEARCH = {"study check"}
 SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan"}
 """What would do its work, where it can: nothing of it is asked of an installation that has all it needs."""
@@ -89,6 +90,8 @@ def require_taught(extras: str, needs: dict[str, str], folder: Path) -> None:
 def needed(verb: str) -> str:
     if verb in LIGHT:
         return ""
+    if verb in FLOWER:
+        return "flower"
     return "research" if verb in RESEARCH else "node"
 
 

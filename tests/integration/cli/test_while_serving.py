@@ -144,6 +144,8 @@ ELSEWHERE = {
     "account unenrol": _ACCOUNTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "node tables": "tests/integration/postgres/test_postgres.py",
+    "site flower": "tests/integration/federation/test_flower.py",
+    "study flower": "tests/integration/federation/test_flower.py",
     "site serve": "tests/integration/cli/test_site_serve.py",
     "study approve": "tests/integration/cli/test_study_invitations.py",
     "witness add-log": "tests/integration/witnesses/test_commands.py",

@@ -71,9 +71,11 @@ def vectors(sent: Mapping[str, Contribution]) -> dict[str, Masked]:
     return {name: words(one) for name, one in sent.items()}
 
 
-def reserved(study: bytes, micros: int, *, number: int = 1, live: bool = True) -> ReservedPrivacy:
+def reserved(
+    study: bytes, micros: int, *, number: int = 1, live: bool = True, hospitals: Sequence[str] = HOSPITALS
+) -> ReservedPrivacy:
     """A reservation of the three hospitals as the ledger would tell it."""
-    ids = frozenset(name_id(name) for name in HOSPITALS)
+    ids = frozenset(name_id(name) for name in hospitals)
     return ReservedPrivacy(number, study, name_id(COHORT), ids, micros, live)
 
 
@@ -81,8 +83,10 @@ def reserved(study: bytes, micros: int, *, number: int = 1, live: bool = True) -
 class AllPaid:
     """A ledger on which everything is paid for: for tests of something else. Can be sent to a site's own process."""
 
+    hospitals: Sequence[str] = HOSPITALS
+
     def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
-        return reserved(fingerprint, 10**15)
+        return reserved(fingerprint, 10**15, hospitals=self.hospitals)
 
 
 @dataclass(frozen=True)

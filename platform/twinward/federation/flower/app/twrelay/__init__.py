@@ -1,0 +1,1 @@
+"""What Flower asks of an app: a ServerApp that carries messages, and a ClientApp that is never started."""

@@ -1,0 +1,126 @@
+"""A private round on the real deployment: Flower's SuperLink, SuperNodes and runners, and a daemon a hospital."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target, percentile
+from tests.flower_network import Network
+from tests.integration.federation.kit import AllPaid, MemoryBudget, MemoryRegistry
+from twinward.core.clock import FixedClock
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
+from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
+from twinward.federation.approval import Approvals
+from twinward.federation.coordinator import Coordinator, Progress
+from twinward.federation.daemon_site import DaemonSite
+from twinward.federation.invitation import Invitation
+from twinward.federation.site import HospitalSite
+from twinward.federation.site_socket import SocketChannel, SocketServer
+from twinward.federation.stays.sources import SimulatedStays
+from twinward.federation.study import StudyProtocol
+from twinward.federation.study_desk import StudyDesk
+
+NAMES = ("anna", "bert", "cora", "dana", "emil")
+STAYS = 2700
+ROUNDS = 20
+_WAIT_S = 300
+
+
+def rounds(scale: Scale) -> list[Row]:
+    """Three and five hospitals."""
+    return [_rounds(scale.folder / str(hospitals), NAMES[:hospitals]) for hospitals in (3, 5)]
+
+
+def _rounds(folder: Path, names: Sequence[str]) -> Row:
+    folder.mkdir()
+    study = StudyProtocol.for_autoencoder("over-flower", tuple(names), rounds=ROUNDS)
+    roster = {name: _identity(name).public_key for name in names}
+    invitation = folder / "i.json"
+    invitation.write_bytes(Invitation(study, roster, names[0], "marie").signed(_identity(names[0])))
+    took: list[float] = []
+    last = [0.0]
+
+    def note(progress: Progress) -> None:
+        now = time.perf_counter()
+        if progress.stage == "training":
+            took.append(now - last[0])
+        last[0] = now
+
+    with ExitStack() as stack:
+        for name in names:
+            _start_daemon(stack, folder, name, len(names))
+        network = Network(folder, invitation, {name: folder / f"{name}.sock" for name in names})
+        stack.callback(network.end)
+        network.start()
+        known = Approvals(folder / names[0], _identity(names[0]))
+        sites = []
+        for name in names:
+            channel = SocketChannel(network.socket_of(name), _WAIT_S, _WAIT_S)
+            stack.callback(channel.close)
+            sites.append(DaemonSite(name, channel, _identity(names[0]), known))
+        for site in sites:
+            site.prepare(study)
+        Coordinator(sites, MemoryBudget(), MemoryRegistry(), FixedClock(), progress=note).train(study)
+        memory = max(network.memory_mib(name) for name in names)
+    tail = percentile(took, 0.95)
+    work = (
+        f"LSTM autoencoder, {len(names)} hospitals × {STAYS // len(names)} stays over Flower, TLS and authentication: "
+        f"median round of {ROUNDS} (one exchange each); p95 {tail:.2f} s; a runner holds {memory:.0f} MiB"
+    )
+    target = Target(
+        "≤3 s median, ≤6 s p95, runner ≤150 MiB", "value", "most", 3, "" if len(names) == 5 else "3 hospitals"
+    )
+    return Row(work, Figure.of(took, "s"), target=target, raw={"rounds_s": took, "p95_s": tail, "runner_mib": memory})
+
+
+def _start_daemon(stack: ExitStack, folder: Path, name: str, hospitals: int) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(folder, name, hospitals), daemon=True)
+    process.start()
+    stack.callback(process.kill)
+    deadline = time.monotonic() + _WAIT_S
+    while not (folder / f"{name}.sock").is_socket():
+        if not process.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError(f"the daemon of {name} did not start")
+        time.sleep(0.1)
+
+
+def _serve(folder: Path, name: str, hospitals: int) -> None:
+    """A hospital's daemon over simulated stays, everything paid: in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    home, identity = folder / name, _identity(name)
+    home.mkdir()
+    approvals = Approvals(home, identity)
+    approved = approvals.keep((folder / "i.json").read_bytes(), "olga", 1)
+    memory = AnsweredRounds(home / "studies.db")
+    stays = SimulatedStays(STAYS // hospitals, NAMES.index(name))
+    roster = approved.invitation.roster
+    paid = AllPaid(tuple(roster))
+    desk = StudyDesk(
+        identity,
+        approvals,
+        lambda _: HospitalSite(identity, roster, stays, reservations=paid, answered=memory),
+        pace_s=0.01,
+    )
+    SocketServer(folder / f"{name}.sock", desk.answer).serve()
+
+
+def _identity(name: str) -> HospitalIdentity:
+    return HospitalIdentity(name, hashlib.sha256(name.encode()).digest())
+
+
+BENCHMARKS = (
+    Benchmark(
+        "federation.flower",
+        "SuperLink, relay, SuperNodes and runners in flwr's environment (make flower), a daemon a hospital, all on this"
+        " machine: from the model to the opened sum, real noise and masks; joining not timed",
+        rounds,
+        in_quick=False,
+    ),
+)

@@ -1,0 +1,104 @@
+"""A study over Flower's own network in real processes: TLS, SuperNode authentication, kill -9 of each part."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.flower_network import Network, python
+from tests.integration.federation.daemons import EAST, Daemons, invitation_to, protocol
+from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry
+from tests.tools import ROOT
+from twinward.core.clock import FixedClock
+from twinward.federation.coordinator import Coordinator, Progress
+from twinward.federation.daemon_site import DaemonSite
+from twinward.federation.site_socket import SocketChannel
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+STUDY = protocol("over-flower", rounds=5)
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Daemons]:
+    with ExitStack() as stack:
+        made = Daemons(tmp_path)
+        for name in HOSPITALS:
+            stack.callback(lambda name=name: made.servers[name].close())
+        yield made
+
+
+def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, tmp_path: Path) -> None:
+    daemons.approve(STUDY)
+    invitation = tmp_path / "i.json"
+    invitation.write_bytes(invitation_to(STUDY))
+    network = Network(tmp_path, invitation, {name: tmp_path / f"{name}.sock" for name in HOSPITALS})
+    killed = []
+
+    def kill(progress: Progress) -> None:
+        step = (progress.stage, progress.done)
+        if step == ("training", 1):
+            daemons.restart("north")
+        elif step == ("training", 2):
+            network.kill_runner("south")
+            network.start_node("south")
+        elif step == ("training", 3):
+            os.kill(network.superlink(), signal.SIGKILL)
+        else:
+            return
+        killed.append(step)
+
+    channels = [SocketChannel(network.socket_of(name), 300, 300) for name in HOSPITALS]
+    try:
+        network.start()
+        sites = [
+            DaemonSite(name, channel, EAST, daemons.approvals("east"))
+            for name, channel in zip(HOSPITALS, channels, strict=True)
+        ]
+        for site in sites:
+            site.prepare(STUDY)
+        assert max(network.memory_mib(name) for name in HOSPITALS) < 150
+        budget = MemoryBudget()
+        model = Coordinator(sites, budget, MemoryRegistry(), FixedClock(), progress=kill).train(STUDY).model
+    finally:
+        for channel in channels:
+            channel.close()
+        network.end()
+    assert len(killed) == 3
+    assert budget.settled == {1: "committed"}
+    assert np.isfinite(model.parameters).all()
+
+
+def test_what_flower_does_not_promise_to_keep_is_as_it_was_read() -> None:
+    """When this fails, flwr changed a function that Twinward uses though it is private: read it anew."""
+    program = (
+        "import hashlib, inspect, json\n"
+        "from twinward.federation.flower import private_runner, private_waits\n"
+        "read = {one.__module__ + '.' + one.__qualname__: hashlib.sha256(inspect.getsource(one).encode()).hexdigest()\n"
+        "        for one in (*private_runner.CONTRACT, *private_waits.CONTRACT)}\n"
+        "print(json.dumps(read))\n"
+    )
+    done = subprocess.run([python(), "-c", program], capture_output=True, text=True, check=True)
+    kept = json.loads((ROOT / "tests/vectors/flower/private.json").read_text())
+    assert json.loads(done.stdout) == kept
+
+
+def test_the_runner_loads_no_vault_and_nothing_that_trains() -> None:
+    program = (
+        "import sys\n"
+        "from twinward.cli.main import app\n"
+        "import twinward.cli.site.flower, twinward.federation.flower.runner\n"
+        "import twinward.federation.flower.private_runner\n"
+        "print(' '.join(sorted(sys.modules)))\n"
+    )
+    done = subprocess.run([python(), "-c", program], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert [one for one in loaded if one.startswith(("torch", "twinward.vault", "twinward.node", "sqlalchemy"))] == []
