@@ -176,6 +176,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "password": password if record.password else None,
         "second_factor": bool(record.totp),
         "recovery_codes_left": len(record.recovery),
+        "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
         "tokens": [
             {
                 "number": one.number,

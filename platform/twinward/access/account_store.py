@@ -55,6 +55,18 @@ class TokenRecord(BaseModel):
         return "expired" if self.expires_at_ms is not None and at_ms >= self.expires_at_ms else ""
 
 
+class PasskeyRecord(BaseModel):
+    """A passkey: its id and public key (base64url), how often it said it was used, and what its owner calls it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    public_key: str
+    sign_count: int
+    name: str
+    made_at_ms: int
+
+
 class AccountRecord(BaseModel):
     """An account. ``generation`` counts up whenever whoever is signed in must no longer be."""
 
@@ -76,6 +88,7 @@ class AccountRecord(BaseModel):
     """The secret of an authenticator app, sealed (``second_factors``); empty is none."""
     recovery: tuple[str, ...] = ()
     """SHA-256 (hex) of the recovery codes that are left."""
+    passkeys: tuple[PasskeyRecord, ...] = ()
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""
@@ -98,7 +111,9 @@ class AccountRecord(BaseModel):
 
     def usable(self, at_ms: int) -> bool:
         """Whether anybody can sign in with it."""
-        return not self.disabled and bool(self.password or any(not one.fault(at_ms) for one in self.tokens))
+        return not self.disabled and bool(
+            self.password or self.passkeys or any(not one.fault(at_ms) for one in self.tokens)
+        )
 
     def password_expires_at_ms(self, days: int) -> int | None:
         """When its password will have to be changed, if it is good for so many days; 0 is for ever."""

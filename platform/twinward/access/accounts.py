@@ -255,6 +255,17 @@ class Accounts:
         """
         return self._store.change(account_id, changed, lambda record: self.events.changed(record, said, by), check)
 
+    def signed_in_by(
+        self, account_id: str, changed: Callable[[AccountRecord], AccountRecord], said: str, via: Via
+    ) -> AccountRecord:
+        """Sign somebody in by what changes with its use, a counter say: one event, and the change with it.
+
+        Raises ``Unavailable`` where it cannot be logged, and whatever ``changed`` raises.
+        """
+        return self._store.change(
+            account_id, changed, lambda record: self.events.signed_in(record.principal(), via, said), None
+        )
+
     def with_password(self, account_id: str, password: str) -> dict[str, object]:
         """What is kept of a new password of an account. Raises ``BadInput`` if it is weak."""
         self._require_strong(password, self.record(account_id))

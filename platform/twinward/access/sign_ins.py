@@ -16,6 +16,7 @@ from twinward.access.account_store import AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused
 from twinward.access.interfaces import AccessContext, Principal, Standing
+from twinward.access.passkeys import PASSKEY, Passkeys
 from twinward.access.second_factors import SecondFactors
 from twinward.access.sessions import BY_PASSWORD, Session, Sessions
 from twinward.access.sign_in_store import Kind, SignInStore
@@ -41,6 +42,7 @@ class SignIns:
         sessions: where they are signed in.
         store: where a right password waits for its code.
         factors: the second factors.
+        passkeys: what signs in without a password.
         needed_by: roles that may do nothing before they have set one up.
     """
 
@@ -50,10 +52,12 @@ class SignIns:
         sessions: Sessions,
         store: SignInStore,
         factors: SecondFactors,
+        passkeys: Passkeys,
         needed_by: Collection[Role] = (),
     ) -> None:
         self.accounts = accounts
         self.factors = factors
+        self.passkeys = passkeys
         self._sessions = sessions
         self._store = store
         self._needed_by = frozenset(needed_by)
@@ -114,6 +118,26 @@ class SignIns:
             raise SignInRefused
         return self._signed_in(record, f"{BY_PASSWORD} and {kind}", via, origin, ends)
 
+    def by_passkey(
+        self, answer: str, bound: str, *, via: Via = (), roles: Collection[Role] = frozenset(Role), **more: str
+    ) -> tuple[str, str]:
+        """Sign in by a passkey: whose it is, and a session id, as ``by_password``. ``more``: ``origin``, ``ends``.
+
+        Raises:
+            SignInRefused: the answer is not right, in whatever way.
+            WrongRole: right, but not one of the roles.
+        """
+        record = self.passkeys.signed_in(answer, bound, f"signed in by {PASSKEY}", via=via, roles=roles)
+        self.sign_out(more.get("ends", ""), via=via)
+        return record.id, self._begin(record, PASSKEY, more.get("origin", ""))
+
+    def confirm_by_passkey(self, session_id: str, answer: str, *, via: Via = ()) -> str:
+        """As ``confirm``, by a passkey of the session's account; bound to the session's form token."""
+        session = self.session(session_id)
+        said, account = f"confirmed by {PASSKEY}", session.principal.id
+        self.passkeys.signed_in(answer, session.csrf, said, account=account, via=via)
+        return self._sessions.renew(session_id, PASSKEY)
+
     def confirm(self, session_id: str, password: str, code: str, *, via: Via = ()) -> str:
         """Prove anew who one is, within a session: another id for it, which is fresh.
 
@@ -143,7 +167,7 @@ class SignIns:
         if record is None or fault:
             self._sessions.end(session_id)
             raise SignInEnded(fault)
-        must_enrol = record.role in self._needed_by and not record.totp
+        must_enrol = record.role in self._needed_by and not record.totp and signed.by != PASSKEY
         return self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
 
     def sign_out(self, session_id: str, *, via: Via = ()) -> None:

@@ -292,6 +292,10 @@ def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -
     if shown["password"]:
         used = shown["password"]["last_used"] or "never"
         say(f"password  {_password_state(shown['password'])}, last used {used}")
+    if shown["second_factor"]:
+        say(f"app       asked for beside the password, {shown['recovery_codes_left']} recovery codes left")
+    for one in shown["passkeys"]:
+        say(f"passkey   {one['name']}, since {one['made'][:10]}, {one['id']}")
     for one in shown["tokens"]:
         until = f", good until {one['expires'][:10]}" if one["expires"] else ""
         say(f"token {one['number']:<3} {one['state']}{until}, last used {one['last_used'] or 'never'}")

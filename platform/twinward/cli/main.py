@@ -72,6 +72,7 @@ NOUNS: Final = (
             "expire-password": "account:expire_password",
             "enrol": "second_factor:enrol",
             "unenrol": "second_factor:unenrol",
+            "remove-passkey": "second_factor:remove_passkey",
         },
     ),
     Noun(

@@ -1,8 +1,9 @@
-"""``twinward account enrol`` and ``unenrol``: an authenticator app beside a password, at the node's own machine."""
+"""``twinward account enrol``, ``unenrol``, ``remove-passkey``: ways of signing in, at the node's own machine."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -58,6 +59,29 @@ def unenrol(
             show_json({"account": account, "second_factor": False})
         else:
             say(f"{account} signs in by password alone")
+
+
+def remove_passkey(
+    account: AccountArgument,
+    passkey: Annotated[str, typer.Argument(help="Its id, as `twinward account show --json` prints it.")],
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a lost device's passkey away; whoever is signed in is so no longer.
+
+    Exit codes: 0, 3 no such account or passkey, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account remove-passkey olga rAnD0m-Id --as ben
+    """
+    with node_at(home, as_json=as_json) as node:
+        who = doer_at(node, by)
+        node.account_desk.require_leave(account, who)
+        record = node.sign_ins.passkeys.remove(account, passkey, who)
+        if as_json:
+            show_json({"account": account, "passkeys": len(record.passkeys)})
+        else:
+            say(f"{account} has {len(record.passkeys)} passkeys")
 
 
 def _show(uri: str, secret: str) -> None:

@@ -90,6 +90,8 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         least=MIN_LENGTH,
         most=MAX_LENGTH,
         sessions=[session_row(one) for one in sign_ins.sessions(record.id)],
+        passkeys=[{"id": one.id, "name": one.name, "made": _minute(one.made_at_ms)} for one in record.passkeys],
+        passkey_options=sign_ins.passkeys.creation_options(record.id, session.csrf) if session.fresh else "",
         second_factor=bool(record.totp),
         recovery_left=len(record.recovery),
     )

@@ -80,7 +80,16 @@ class Console:
     def sign_in_page(self, request: Request, *, refused: str = "", account: str = "", status: int = 200) -> Response:
         """The sign-in form."""
         token = self.sessions.new_form()
-        page = self.page(request, "sign_in.html", None, status=status, csrf=token, refused=refused, account=account)
+        page = self.page(
+            request,
+            "sign_in.html",
+            None,
+            status=status,
+            csrf=token,
+            refused=refused,
+            account=account,
+            passkey_options=self.node.sign_ins.passkeys.request_options(token),
+        )
         self.sessions.bind_form(request, page, token)
         return page
 

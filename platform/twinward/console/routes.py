@@ -22,6 +22,7 @@ from twinward.console.confirmation import add_confirmation
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
+from twinward.console.passkeys import add_passkeys
 from twinward.console.people import add_people
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, too_many
@@ -41,6 +42,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_account(pages, console)
     add_second_factor(pages, console)
     add_confirmation(pages, console)
+    add_passkeys(pages, console)
     add_accounts(pages, console)
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)

@@ -151,6 +151,29 @@ class Sessions:
         attempt.succeeded()
         self._begin(request, response, account, session_id)
 
+    def start_by_passkey(self, request: Request, response: Response, answer: str, csrf: str) -> None:
+        """Sign in by a passkey, as ``start``. Raises as that."""
+        self._braked(request, "", csrf)
+        try:
+            account, session_id = self.sign_ins.by_passkey(
+                answer,
+                csrf,
+                via=via_of(request),
+                roles=_ROLES,
+                origin=_origin(request),
+                ends=self._cookies(request).get(SESSION_COOKIE),
+            )
+        except WrongRole:
+            raise _for_officers() from None
+        self._begin(request, response, account, session_id)
+
+    def confirm_by_passkey(self, request: Request, response: Response, answer: str) -> None:
+        """As ``confirm``, by a passkey. Raises ``SignInRefused``."""
+        session = self.officer(request, changing=True)
+        present = self._cookies(request).get(SESSION_COOKIE)
+        session_id = self.sign_ins.confirm_by_passkey(present, answer, via=via_of(request))
+        self._renewed(request, response, session, session_id)
+
     def waits(self, request: Request) -> str:
         """Whose code this browser is to give. Raises ``SignInRefused``: nobody's, or no longer."""
         return self.sign_ins.waits(self._cookies(request).get(STEP_COOKIE))
@@ -183,6 +206,9 @@ class Sessions:
         present = self._cookies(request).get(SESSION_COOKIE)
         session_id = self.sign_ins.confirm(present, password, code, via=via_of(request))
         attempt.succeeded()
+        self._renewed(request, response, session, session_id)
+
+    def _renewed(self, request: Request, response: Response, session: Session, session_id: str) -> None:
         left_s = max(1, (session.expires_at_ms - self.sign_ins.accounts.now_ms()) // 1000)
         self._cookies(request).set(response, SESSION_COOKIE, session_id, left_s)
 

@@ -229,6 +229,12 @@ class Settings(BaseSettings):
     consent or their own ways of signing in."""
     second_factor_roles: tuple[Role, ...] = ()
     """Roles that may do nothing in the console before they have set up a second factor: ``["officer"]``."""
+    public_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(max_length=16)] = ()
+    """Where browsers have the console open, for passkeys: ``https://twinward.hospital.example``. Empty for
+    ``public_url``, or without one ``http://localhost`` at the port that is listened on."""
+    rp_id: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]*$")] = ""
+    """For which host, or domain above it, passkeys are kept: another one later makes all of them worthless. Empty for
+    the host of the first of ``public_origins``."""
     secure_cookies: bool = False
     """Session cookies are only ever sent over HTTPS. They are so in any case where ``public_url`` is https, where a
     trusted proxy says that a request came over HTTPS, and where the node listens beyond this machine."""
@@ -298,6 +304,16 @@ class Settings(BaseSettings):
     def chain_uri(self) -> str:
         """The chain to use."""
         return self.chain or f"embedded:{self.home / 'chain.db'}"
+
+    @property
+    def passkey_origins(self) -> tuple[str, ...]:
+        """Where browsers have the console open."""
+        return self.public_origins or (self.public_url or f"http://localhost:{self.listen_port}",)
+
+    @property
+    def passkey_host(self) -> str:
+        """For which host passkeys are kept."""
+        return self.rp_id or urlsplit(self.passkey_origins[0]).hostname or "localhost"
 
     @property
     def origin(self) -> str:

@@ -294,6 +294,8 @@ class Node(Parts):
     @part
     def sign_ins(self) -> SignIns:
         """Who has signed in, in every process."""
+        from twinward.access.challenges import Challenges
+        from twinward.access.passkeys import Passkeys, RelyingParty
         from twinward.access.second_factors import SecondFactors
         from twinward.access.sessions import Sessions
         from twinward.access.sign_in_store import SignInStore
@@ -312,7 +314,9 @@ class Node(Parts):
             fresh_ms=settings.fresh_sign_in_s * 1000,
         )
         factors = SecondFactors(self.accounts, store, self.keyring, settings.hospital)
-        return SignIns(self.accounts, sessions, store, factors, settings.second_factor_roles)
+        party = RelyingParty(settings.passkey_host, settings.passkey_origins, f"Twinward {settings.hospital}")
+        passkeys = Passkeys(self.accounts, Challenges(store, self.keyring, self.clock), self.keyring, party)
+        return SignIns(self.accounts, sessions, store, factors, passkeys, settings.second_factor_roles)
 
     @part
     def authority(self) -> PermitAuthority:

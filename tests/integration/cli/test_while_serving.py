@@ -138,6 +138,7 @@ ELSEWHERE = {
     "account end-sessions": _ACCOUNTS,
     "account expire-password": _ACCOUNTS,
     "account new-token": _ACCOUNTS,
+    "account remove-passkey": "tests/unit/access/test_passkeys.py",
     "account reset-password": _ACCOUNTS,
     "account revoke-token": _ACCOUNTS,
     "account sign-out": _ACCOUNTS,
