@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from functools import lru_cache
 from typing import Final, Generic
 
@@ -17,7 +18,7 @@ from twinward.audit.errors import ledger_translated
 from twinward.audit.event_index.columns import ACTIONS, CATEGORIES, OPEN, PURPOSES, ROLES
 from twinward.audit.event_index.index import Filled
 from twinward.audit.models import AuditRow, IndexedAccess, Tally
-from twinward.audit.queries import AccessQuery, FoundAccesses, Sort
+from twinward.audit.queries import AccessQuery, FoundAccesses, Sort, day_of
 from twinward.audit.reader import PermitT, ReadGuard, row_of
 from twinward.audit.service import Audit
 from twinward.core.errors import BadInput
@@ -108,6 +109,17 @@ class AccessSearch(Generic[PermitT]):
         found = filled.select(replace(query, sort=Sort.OLDEST))
         found = found[filled.columns["state"][found] == OPEN]
         return list(_facts(filled, found))
+
+    def day_of(self, permit: PermitT, index: int) -> date | None:
+        """The day (UTC) of one event; None where there is no such event, or nothing of it is known."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._audit.event_index.filled()
+        if index < filled.start:
+            self._audit.event_index.deepen(down_to=index)
+            filled = self._audit.event_index.filled()
+        if not 0 <= index < filled.stop or filled.columns["state"][index] != OPEN:
+            return None
+        return day_of(int(filled.columns["at_ms"][index]))
 
     def of_twin(self, permit: PermitT, twin: TwinId) -> list[AuditRow]:
         """Everything that is indexed about one twin, newest first. Wants a permit for that twin."""

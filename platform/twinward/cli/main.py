@@ -113,6 +113,7 @@ NOUNS: Final = (
             "verifier": "audit.proofs:verifier",
             "trust": "audit.proofs:trust",
             "check-proof": "audit.proofs:check_proof",
+            "review": "audit.review:review",
             "tiles": "audit.files:tiles",
             "gaps": "audit.files:gaps",
             "policy": "audit.files:policy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
@@ -13,6 +13,8 @@ from twinward.console.sessions import require_csrf
 from twinward.core.errors import BadInput
 from twinward.overview import people
 
+_NOTHING: Final = {"identifier": "", "name": "", "reason": ""}
+
 
 def add_people(router: APIRouter, console: Console) -> None:
     """Add the page and its form to the pages' router."""
@@ -21,7 +23,7 @@ def add_people(router: APIRouter, console: Console) -> None:
     def page(request: Request) -> Response:
         session = console.sessions.officer(request)
         console.permit(session, "person look-up")
-        return console.page(request, "people.html", session, found=None, refused="", asked={})
+        return console.page(request, "people.html", session, found=None, refused="", asked=_NOTHING)
 
     @router.post("/people")
     def look_up(

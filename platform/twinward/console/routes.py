@@ -24,6 +24,7 @@ from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
 from twinward.console.people import add_people
+from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, too_many
 from twinward.core.errors import NotFound, Refused
@@ -50,6 +51,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_breaches(pages, console)
     add_accesses(pages, console)
     add_people(pages, console)
+    add_reviews(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

@@ -139,6 +139,8 @@ class Action(StrEnum):
     """A hospital's part in a study before it runs: its key, an invitation, an officer's approval or its withdrawal."""
     BREACH = "breach"
     """A step of a breach's case: opened, assessed, drafted, notified, closed."""
+    REVIEW = "review"
+    """A finding on somebody's accesses: signed off, asked, answered, escalated."""
     POLICY = "policy"
     """Looking at the hospital's policy, or changing it."""
 

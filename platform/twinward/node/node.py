@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from twinward.node.cohort import RunningCohort
     from twinward.node.consortium_links import ConsortiumLinks
     from twinward.node.departures import Departures
+    from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
     from twinward.twins.service import Twins
     from twinward.vault.interfaces import RecordStore
@@ -239,6 +240,28 @@ class Node(Parts):
         made = SavedFilters(open_database(self.settings.state_uri(SAVED_FILTERS_FILE), SAVED_FILTERS), self.keyring)
         self.keep(made)
         return made
+
+    @part
+    def reviews(self) -> Reviews:
+        """Accesses examined: explained, ranked, signed off."""
+        from twinward.audit.action_log import ActionLog
+        from twinward.review.service import Care, Reviews
+
+        return Reviews(
+            self.access_search,
+            ActionLog(self.log, self.audit.sealer, Action.REVIEW),
+            Care(self.vault, self.access, self.twins.directory),
+            lambda: {one.id: one.unit for one in self.accounts.records()},
+            self._first_checkpoint_over,
+        )
+
+    def _first_checkpoint_over(self, size: int) -> bytes:
+        """Size and root of the first signed checkpoint that covers so many events; nothing where none does yet."""
+        for covered, note in self.log.store.checkpoints():
+            if covered >= size > 0:
+                checkpoint, _ = self.log.open(note)
+                return covered.to_bytes(8, "big") + checkpoint.root
+        return b""
 
     @part
     def heads(self) -> StoreHeads:

@@ -22,7 +22,6 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.fhir.mapping.records import identifier_key
 from twinward.node import Node
-from twinward.twins.models import DIRECTORY
 from twinward.vault.errors import NotReleased, TwinShredded
 
 MOST_OPENED: Final = 1000
@@ -76,7 +75,7 @@ def look_up(node: Node, officer: Principal, *, identifier: str = "", name: str =
     context = AccessContext(officer, Purpose.COMPLIANCE, reason, (("page", f"person look-up by {how}"),))
     node.access.decide(context.request(Action.SEARCH, None, {Category.DEMOGRAPHICS}))
     if identifier:
-        twins = sorted(node.twins.search.twins_of(identifier_key("Patient", None, identifier)) - {DIRECTORY})
+        twins = sorted(node.twins.search.twins_of(identifier_key("Patient", None, identifier)))
         people = list(_opened(node, context, twins))
         return Found(tuple(people[:MOST_SHOWN]), len(people))
     return _named(node, context, name)
@@ -84,7 +83,8 @@ def look_up(node: Node, officer: Principal, *, identifier: str = "", name: str =
 
 def _named(node: Node, context: AccessContext, name: str) -> Found:
     wanted = [_folded(word) for word in name.split()]
-    twins = [twin for twin in node.twins.all() if twin != DIRECTORY]
+    directory = node.twins.directory()
+    twins = [twin for twin in node.twins.all() if twin != directory]
     searched, fitting, opened = twins[:MOST_OPENED], [], 0
     for person in _opened(node, context, searched):
         opened += 1

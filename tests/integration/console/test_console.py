@@ -19,7 +19,7 @@ from twinward.console.pages import CHART_EVENTS
 from twinward.core.clock import FixedClock
 
 NAVIGATION = (
-    *("/console", "/console/accesses", "/console/emergencies", "/console/breaches"),
+    *("/console", "/console/accesses", "/console/reviews", "/console/emergencies", "/console/breaches"),
     *("/console/verify", "/console/outside"),
 )
 PAGES = (*NAVIGATION, "/console/accounts", "/console/accounts/nurse")

@@ -45,7 +45,9 @@ def test_an_identifier_opens_its_patient_alone_and_both_stand_in_the_log(web: Te
     number = of["identifier"][0]["value"]  # type: ignore[index]
     family = of["name"][0]["family"]  # type: ignore[index]
     sign_in(web)
-    web.get("/console/people")
+    empty = web.get("/console/people")
+    assert empty.status_code == 200
+    assert 'name="identifier" value=""' in empty.text
     before = console_house.size() + 1
     page = ask(web, identifier=number)
     assert f"/console/accesses?twin={twin}" in page

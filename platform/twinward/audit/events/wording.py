@@ -35,6 +35,7 @@ _DONE = {
     Action.ACCOUNT: "looked at",  # or changed: see ``deed``
     Action.STUDY: "dealt with",  # which way: see ``deed``
     Action.BREACH: "worked on a breach",
+    Action.REVIEW: "reviewed accesses",
     Action.POLICY: "looked at the policy",
 }
 _TRIED = {
@@ -56,6 +57,7 @@ _TRIED = {
     Action.ACCOUNT: "look at or change",
     Action.STUDY: "approve or invite to",
     Action.BREACH: "work on a breach",
+    Action.REVIEW: "review accesses",
     Action.POLICY: "look at or change the policy",
 }
 _PHASES = {
@@ -83,6 +85,12 @@ _STEPS = {
         "noted": "noted something on a breach",
         "notified": "notified somebody of a breach",
         "closed": "closed the case of a breach",
+    },
+    Action.REVIEW: {
+        "signed-off": "signed off somebody's accesses to the record",
+        "asked": "asked somebody about their accesses to the record",
+        "answered": "answered a question about their accesses to the record",
+        "escalated": "escalated somebody's accesses to the record",
     },
     Action.POLICY: {
         "proposed": "proposed a change of the policy",

@@ -1,0 +1,128 @@
+"""The console's review of accesses: what nothing explains, by risk; a sample beside it; and what officers found."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.justification import MAX_CHARS
+from twinward.access.sessions import Session
+from twinward.api.audit import MAX_INDEX
+from twinward.audit.queries import AccessQuery, day_of
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH, require_csrf
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
+from twinward.review.models import ReviewCase, Verdict, Visit
+
+PAGE: Final = f"{PATH}/reviews"
+A_DAY: Final = 50
+"""Visits of a day that officers are asked to look at, the riskiest."""
+
+_VERDICTS: Final = {
+    Verdict.SIGNED_OFF.value: Verdict.SIGNED_OFF,
+    Verdict.ASKED.value: Verdict.ASKED,
+    Verdict.ESCALATED.value: Verdict.ESCALATED,
+}
+_WORDS: Final = {
+    Verdict.SIGNED_OFF: "signed off",
+    Verdict.ASKED: "asked",
+    Verdict.ANSWERED: "answered",
+    Verdict.ESCALATED: "escalated",
+}
+
+
+def add_reviews(router: APIRouter, console: Console) -> None:
+    """Add the page and its form to the pages' router."""
+
+    @router.get("/reviews")
+    def page(request: Request, day: Annotated[str, Query(max_length=10)] = "") -> Response:
+        session = console.sessions.officer(request)
+        return _page(console, request, session, _day(console, day))
+
+    @router.post("/reviews/{index}")
+    def find(
+        request: Request,
+        index: Annotated[int, InPath(ge=0, le=MAX_INDEX)],
+        verdict: Annotated[str, Form(max_length=16)],
+        note: Annotated[str, Form(max_length=4 * MAX_CHARS)],
+        csrf: Annotated[str, Form(max_length=64)],
+        day: Annotated[str, Form(max_length=10)] = "",
+    ) -> Response:
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        if verdict not in _VERDICTS:
+            raise BadInput("a review signs off, asks or escalates", hint="go back and choose one")
+        back = _day(console, day)
+        permit = console.permit(session, f"review of {index}")
+        console.node.reviews.find(permit, session.principal, index, _VERDICTS[verdict], note)
+        return RedirectResponse(f"{PAGE}?day={back.isoformat()}#v-{index}", status_code=303)
+
+
+def yesterday(console: Console) -> date:
+    """The newest day that is over (UTC)."""
+    return day_of(console.node.clock.now_ms()) - timedelta(days=1)
+
+
+def _day(console: Console, written: str) -> date:
+    """The day that is asked for; yesterday where none is."""
+    asked = AccessQuery.of({"since": written}).since if written else None
+    day = asked or yesterday(console)
+    if day > day_of(console.node.clock.now_ms()):
+        raise BadInput("this day has not come yet", hint="choose a day that is over")
+    return day
+
+
+def _page(console: Console, request: Request, session: Session, day: date) -> Response:
+    node = console.node
+    permit = console.permit(session, f"review of {day.isoformat()}")
+    review, cases = node.reviews.day(permit, day), node.reviews.cases()
+    suspects = [
+        {
+            **_visit(one.visit, cases.get(one.visit.index), session),
+            "risk": round(100 * one.risk),
+            "reasons": [reason.sentence for reason in one.reasons],
+        }
+        for one in review.suspects[:A_DAY]
+    ]
+    return console.page(
+        request,
+        "reviews.html",
+        session,
+        day=day.isoformat(),
+        today=day_of(node.clock.now_ms()).isoformat(),
+        is_over=day < day_of(node.clock.now_ms()),
+        before=(day - timedelta(days=1)).isoformat(),
+        after=(day + timedelta(days=1)).isoformat() if day < yesterday(console) else "",
+        review=review,
+        share=f"{100 * review.explained_share:.1f}",
+        suspects=suspects,
+        waiting=sum(not one["closed"] for one in suspects),
+        more=max(0, len(review.suspects) - A_DAY),
+        sample=[{**_visit(one, cases.get(one.index), session), "why": why} for one, why in review.sample],
+    )
+
+
+def _visit(visit: Visit, case: ReviewCase | None, session: Session) -> dict[str, Any]:
+    categories = sorted({category.value for one in visit.accesses for category in one.categories})
+    return {
+        "index": visit.index,
+        "agent": visit.agent,
+        "role": visit.role.value,
+        "unit": visit.unit,
+        "twin": visit.twin,
+        "when": iso(visit.at_ms)[:16].replace("T", " "),
+        "count": len(visit.accesses),
+        "categories": ", ".join(categories) or "no category",
+        "own": visit.agent == session.principal.id,
+        "closed": case is not None and case.is_closed,
+        "asked": case is not None and case.question is not None,
+        "steps": [
+            {"by": one.by, "at": iso(one.at_ms)[:16].replace("T", " "), "word": _WORDS[one.verdict], "note": one.note}
+            for one in (case.steps if case else ())
+        ],
+    }

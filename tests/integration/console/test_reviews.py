@@ -1,0 +1,234 @@
+"""A day's review on a real node: explained from FHIR resources in the vault, findings by two persons, in the log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.fixtures import OFFICER, PASSWORD, SYSTEMS
+from tests.integration.console.test_accesses_page import token_of
+from tests.integration.console.test_console import sign_in
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessContext, Permit, Principal
+from twinward.api.app import create_app
+from twinward.audit.queries import day_of
+from twinward.console import mount
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.node import create_node
+from twinward.overview.log import permit_to_examine
+from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
+from twinward.review.models import Verdict
+from twinward.review.service import Reviews
+
+DAY_MS = 24 * 3600 * 1000
+LEE, ROE, POE = (
+    Principal("dr-lee", Role.CLINICIAN, "Dr. Lee", "cardiology"),
+    Principal("nurse-roe", Role.CLINICIAN, "Nurse Roe", "cardiology"),
+    Principal("dr-poe", Role.CLINICIAN, "Dr. Poe", "radiology"),
+)
+OTHER = Principal("second", Role.OFFICER, "Second Officer", "data office")
+
+
+def practitioner(account: str, family: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Practitioner",
+        "id": f"p-{account}",
+        "identifier": [{"system": "urn:twinward:principal", "value": account}],
+        "name": [{"family": family}],
+    }
+
+
+def transaction(name: str, family: str) -> dict[str, Any]:
+    resources: list[dict[str, Any]] = [
+        {"resourceType": "Patient", "id": name, "name": [{"family": family}]},
+        practitioner("dr-lee", "Lee"),
+        practitioner("dr-poe", "Poe"),
+        {
+            "resourceType": "Encounter",
+            "id": f"e-{name}",
+            "status": "finished",
+            "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+            "subject": {"reference": f"Patient/{name}"},
+            "period": {"start": "2025-12-30", "end": "2026-01-02"},
+            "participant": [{"individual": {"reference": "Practitioner/p-dr-lee"}}],
+        },
+    ]
+    entries = [
+        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in resources
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+class Ward:
+    """A node with two patients whom Dr. Lee treats, and a day of accesses."""
+
+    def __init__(self, home: Path) -> None:
+        self.clock = FixedClock()
+        self.node = create_node(Settings(home=home), clock=self.clock)
+        accounts = self.node.accounts
+        accounts.add_person(OFFICER, PASSWORD)
+        accounts.add_person(OTHER, PASSWORD)
+        for one in (LEE, ROE, POE):
+            accounts.add_system(one)
+        token = accounts.add_system(SYSTEMS["system"])
+        with TestClient(create_app(self.node)) as api:
+            for name, family in (("a", "Miller"), ("b", "Poe")):
+                answer = api.post("/fhir", json=transaction(name, family), headers={"authorization": f"Bearer {token}"})
+                assert answer.status_code == 200, answer.text
+        self.twins = [self.node.twins.find(f"Patient/{name}") for name in ("a", "b")]
+        for who, twin in ((LEE, 0), (LEE, 0), (LEE, 1), (ROE, 0), (POE, 1)):
+            self.read(who, self.twins[twin])
+        self.day = day_of(self.clock.now_ms())
+        self.node.audit.checkpoint_and_anchor()
+        self.clock.advance(DAY_MS)
+
+    def read(self, who: Principal, twin: TwinId) -> None:
+        request = AccessContext(who, Purpose.TREATMENT).request(Action.READ, twin, {Category.VITALS})
+        self.node.access.decide(request)
+
+    def permit(self, who: Principal = OFFICER) -> Permit:
+        return permit_to_examine(self.node.access, AccessContext(who, Purpose.COMPLIANCE), "review")
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    one = Ward(tmp_path_factory.mktemp("ward") / "home")
+    yield one
+    one.node.close()
+
+
+@pytest.fixture
+def web(ward: Ward) -> Iterator[TestClient]:
+    ward.clock.advance(60_001)
+    app = create_app(ward.node)
+    mount(app, ward.node)
+    with TestClient(app, follow_redirects=False) as client:
+        yield client
+
+
+def test_care_explains_and_what_it_does_not_is_ranked_with_reasons(ward: Ward) -> None:
+    review = ward.node.reviews.day(ward.permit(), ward.day)
+    assert review.explained["encounter"] == 2
+    assert review.explained["same unit as a treating colleague"] == 1
+    (suspect,) = review.suspects
+    assert (suspect.visit.agent, suspect.visit.twin) == ("dr-poe", ward.twins[1])
+    assert "surname" in {reason.name for reason in suspect.reasons}
+    assert 0.5 <= suspect.risk < 1
+    assert len(review.sample) == min(10, review.visits)
+
+
+def test_each_patient_that_is_opened_for_it_is_an_event_of_the_nodes_and_only_once(ward: Ward) -> None:
+    ward.node.reviews.day(ward.permit(), ward.day)
+    before = ward.node.log.store.size()
+    ward.node.reviews.day(ward.permit(), ward.day)
+    assert ward.node.log.store.size() == before + 1  # the officer's own look
+    page = ward.node.audit_reader.of_twin(
+        permit_to_examine(ward.node.access, AccessContext(OFFICER, Purpose.COMPLIANCE), "test", ward.twins[0]),
+        ward.twins[0],
+    )
+    looks = [
+        row.event for row in page.rows if row.event and row.event.agent == "node" and row.event.purpose == "HCOMPL"
+    ]
+    assert len(looks) == 1
+    assert looks[0].reason == "the node itself may open who treats whom, to explain accesses to the data office"
+
+
+def test_the_sample_is_drawn_by_the_signed_tree_head(ward: Ward) -> None:
+    review = ward.node.reviews.day(ward.permit(), ward.day)
+    checkpoint = ward.node.log.latest()
+    assert checkpoint is not None
+    assert bytes.fromhex(review.seed)[8:] == checkpoint[0].root
+    ward.node.audit.checkpoint_and_anchor()  # a later one, which somebody may have chosen
+    other = reviews_of_another_process(ward)
+    assert other.day(ward.permit(), ward.day).seed == review.seed
+
+
+def reviews_of_another_process(ward: Ward) -> Reviews:
+    """As a process that has just been started makes them: it has examined nothing, and reads findings off the log."""
+    vars(ward.node).pop("reviews", None)
+    return ward.node.reviews
+
+
+def test_findings_are_events_and_close_a_visit_once(ward: Ward, web: TestClient) -> None:
+    reviews = ward.node.reviews
+    suspect = reviews.day(ward.permit(), ward.day).suspects[0]
+    index = suspect.visit.index
+    with pytest.raises(BadInput):
+        reviews.find(ward.permit(), OFFICER, index, Verdict.SIGNED_OFF, "  ")
+    with pytest.raises(NoSuchVisit):
+        reviews.find(ward.permit(), OFFICER, 0, Verdict.SIGNED_OFF, "looked at it")
+    reviews.find(ward.permit(), OFFICER, index, Verdict.ASKED, "Why did you open it?")
+    with pytest.raises(ReviewConflict):
+        reviews.find(ward.permit(), OTHER, index, Verdict.ASKED, "And why so?")
+    assert [(case.index, text) for case, text in reviews.questions("dr-poe")] == [(index, "Why did you open it?")]
+    with pytest.raises(ReviewConflict):
+        reviews.answer(LEE, index, "I was not asked")
+    reviews.answer(POE, index, "The patient asked me to look at the scan")
+    assert reviews.questions("dr-poe") == []
+    sign_in(web)
+    page = web.get(f"/console/reviews?day={ward.day}").text
+    assert "The patient asked me to look at the scan" in page
+    found = {"verdict": "signed-off", "note": "plausible, the scan is there", "day": str(ward.day)}
+    assert web.post(f"/console/reviews/{index}", data=found | {"csrf": "wrong"}).status_code == 403
+    answer = web.post(f"/console/reviews/{index}", data=found | {"csrf": token_of(page)})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/console/reviews?day={ward.day}#v-{index}")
+    again = web.post(f"/console/reviews/{index}", data=found | {"csrf": token_of(page)})
+    assert again.status_code == 409
+    case = reviews.cases()[index]
+    assert [step.verdict for step in case.steps] == [Verdict.ASKED, Verdict.ANSWERED, Verdict.SIGNED_OFF]
+    assert [step.by for step in case.steps] == ["officer", "dr-poe", "officer"]
+    event = ward.node.audit_reader.event(ward.permit(), case.steps[-1].index).event
+    assert event is not None
+    assert (event.action, event.twin, event.decision) == (Action.REVIEW, ward.twins[1], "permit")
+
+
+def test_nobody_reviews_what_they_did_themselves(ward: Ward) -> None:
+    context = AccessContext(OFFICER, Purpose.PATIENT_REQUEST)
+    ward.node.access.decide(context.request(Action.EXPORT, ward.twins[0], {Category.LABS}))
+    today = day_of(ward.clock.now_ms())
+    visits = ward.node.reviews.day(ward.permit(), today).sample or ()
+    index = ward.node.log.store.size()
+    own = next((one.index for one, _ in visits if one.agent == "officer"), None)
+    if own is None:  # no checkpoint covers it yet, so nothing was drawn
+        ward.node.audit.checkpoint_and_anchor()
+        own = next(
+            one.index
+            for one, _ in reviews_of_another_process(ward).day(ward.permit(), today).sample
+            if one.agent == "officer"
+        )
+    assert own < index
+    with pytest.raises(OwnAccess):
+        ward.node.reviews.find(ward.permit(), OFFICER, own, Verdict.SIGNED_OFF, "all is well")
+    ward.node.reviews.find(ward.permit(OTHER), OTHER, own, Verdict.SIGNED_OFF, "the patient asked for it")
+
+
+@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.VENDOR, Role.RESEARCHER, Role.SYSTEM])
+def test_nobody_but_an_officer_examines(ward: Ward, role: Role) -> None:
+    with pytest.raises(AccessDenied):
+        permit_to_examine(ward.node.access, AccessContext(Principal("x", role), Purpose.COMPLIANCE), "review")
+
+
+@pytest.mark.parametrize("day", ["tomorrow", "2026-13-01", "2999-01-01"])
+def test_a_day_that_cannot_be_reviewed_is_said_so(web: TestClient, day: str) -> None:
+    sign_in(web)
+    answer = web.get(f"/console/reviews?day={day}")
+    assert answer.status_code == 400
+    assert "day" in answer.text
+
+
+def test_the_page_names_what_was_found_in_plain_words(web: TestClient, ward: Ward) -> None:
+    sign_in(web)
+    page = web.get(f"/console/reviews?day={ward.day}").text
+    assert re.search(r"Care explains \d+\.\d % of them", page)
+    assert "both have the same family name" in page
+    assert "took part in an encounter with the patient" in page
+    assert "signed tree head" in page
