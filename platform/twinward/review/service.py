@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -34,7 +34,6 @@ from twinward.review.register import ReviewRegister
 from twinward.vault.errors import NotReleased, TwinShredded
 
 if TYPE_CHECKING:
-    from twinward.audit.action_log import ActionLog
     from twinward.audit.search import AccessSearch
     from twinward.vault.interfaces import RecordVault
 
@@ -48,6 +47,18 @@ _STAFF_CATEGORIES: Final = frozenset({Category.ADMINISTRATIVE})
 
 Progress = Callable[[int, int], None]
 """Called with (patients whose care data were opened, patients in all)."""
+
+
+class ReviewLog(Protocol):
+    """Where findings are read back."""
+
+    def size(self) -> int:
+        """How many entries the log has. Raises ``Unavailable``."""
+        ...
+
+    def between(self, start: int, stop: int) -> list[Noted]:
+        """Those of ``start <= index < stop``, oldest first. Raises ``Unavailable``, ``LogTampered``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ class Reviews:
     def __init__(
         self,
         search: AccessSearch[Permit],
-        log: ActionLog,
+        log: ReviewLog,
         care: Care,
         units: Callable[[], dict[str, str]],
         seed_of: Callable[[int], bytes],
