@@ -301,10 +301,14 @@ def test_kill_9_between_any_two_steps_loses_and_doubles_nothing(tmp_path: Path, 
             fork_server.stdin.write(f"{path} {log} {1000 * round_}\n")
             fork_server.stdin.flush()
             said: list[str] = []
-            while not (said and said[-1].startswith("pid")):
+            pid = 0
+            # Half of them are killed once they have written at all, however busy the machine is.
+            while not pid or (round_ % 2 and len(said) < 2):
                 said.append(fork_server.stdout.readline())
+                if said[-1].startswith("pid"):
+                    pid = int(said[-1].split()[1])
             time.sleep(dice.uniform(0, 0.06))
-            os.kill(int(said[-1].split()[1]), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             while said[-1] != "gone\n":
                 said.append(fork_server.stdout.readline())
             acknowledged |= {int(line) for line in said if line[:-1].isdigit()}
@@ -314,6 +318,6 @@ def test_kill_9_between_any_two_steps_loses_and_doubles_nothing(tmp_path: Path, 
     leaves = list(store.leaves(0, store.size()))
     assert len(leaves) == len(set(leaves)), "nothing twice"
     assert {entry(number).leaf for number in acknowledged} <= set(leaves), "nothing lost"
-    assert len(acknowledged) > 150
+    assert len(acknowledged) >= 75
     assert journal.state().evidence == ()
     store.close()

@@ -120,6 +120,7 @@ def test_a_plan_that_cannot_run_makes_nothing(plan: Plan) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_whole_run_on_real_bundles(tmp_path: Path, shared_data: Path) -> None:
     """`twinward demo --bundles` on 27 Synthea patients: every claim holds and the report is written."""
     command = [sys.executable, "-m", "twinward", "demo", "--json", "--home", str(tmp_path / "home")]

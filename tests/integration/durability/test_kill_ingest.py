@@ -7,6 +7,7 @@ were killed on is then read back whole: through the vault, and by counting what 
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[3]
 KILLS = 200
 SERVER_CRASHES = 5
 LONGEST_S = 0.12
+ACKNOWLEDGED = re.compile(rf"({MARKER}/[0-9a-f-]{{36}}/[0-9]+) ([0-9])")
 
 
 class ForkServer:
@@ -70,8 +72,8 @@ def kill_many(
             assert writers.ask("kill") == "dead"
     told: dict[str, int] = {}
     for line in output.read_text().rpartition("\n")[0].splitlines():
-        name, version = line.split()
-        told[name] = max(int(version), told.get(name, 0))
+        if whole := ACKNOWLEDGED.fullmatch(line):
+            told[whole[1]] = max(int(whole[2]), told.get(whole[1], 0))
     return told
 
 

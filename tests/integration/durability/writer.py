@@ -92,7 +92,8 @@ class Writer:
             self._acknowledge([(name, version)])
 
     def _acknowledge(self, written: list[tuple[str, int]]) -> None:
-        os.write(self._file, "".join(f"{name} {version}\n" for name, version in written).encode())
+        # A line of its own, whatever a writer that was killed in the middle of its last one left.
+        os.write(self._file, "".join(["\n", *(f"{name} {version}\n" for name, version in written)]).encode())
 
 
 def child(keys: Path, places: list[str], output: Path, seed: int, told: int) -> None:

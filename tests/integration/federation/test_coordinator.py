@@ -128,6 +128,7 @@ def test_dp_var_learns_something_under_privacy() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_autoencoder_learns_something_under_privacy() -> None:
     torch.set_num_threads(1)  # three sites share this process's cores
     stays = simulated(800, seed=5)
