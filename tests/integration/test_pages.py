@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
         ("sign-in.md", ("ward-7", "olga (officer) may be used")),
         ("federation.md", ("approved: sepsis-watch for", "northgate answers approved", "registered as model 1")),
+        ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],
 )
@@ -35,6 +36,9 @@ def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path: Pa
     for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "study.toml").write_text(content)
     script = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
+    for number, program in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)):
+        (tmp_path / f"page{number}.py").write_text(program)
+        script += f"\npython page{number}.py"
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

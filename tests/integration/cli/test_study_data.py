@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,22 @@ def test_a_study_over_a_file(study: Path, tmp_path: Path) -> None:
     kept = federation.load_model(tmp_path / "blood-1.model")
     assert kept.model.study == federation.load_study(study)
     assert [one["name"] for one in kept.card["evaluation"]["operating_point"]["subgroups"]] == ["f", "m"]
+    page = tmp_path / "blood-1.html"
+    assert run("study", "report", str(tmp_path / "blood-1.model"), "--out", str(page)).exit_code == 0
+    html = page.read_text()
+    assert re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', html) == []
+    for words in ("registered nowhere", "ceiling", "floor", "default-src", "prefers-color-scheme", "<td>f</td>"):
+        assert words in html
+    card = tmp_path / "blood-1.card.json"
+    written = card.read_text()
+    for part in ("limits", "privacy", "evaluation"):
+        fields = json.loads(written)
+        for broken in (fields | {part: None}, {name: value for name, value in fields.items() if name != part}):
+            card.write_text(json.dumps(broken))
+            done = run("study", "report", str(tmp_path / "blood-1.model"), "--out", str(tmp_path / "broken.html"))
+            assert done.exit_code == 2, part
+    assert not (tmp_path / "broken.html").exists()
+    card.write_text(written)
     exported = run("study", "export", str(tmp_path / "blood-1.model"), "--onnx", str(tmp_path / "blood-1.onnx"))
     assert exported.exit_code == 0, exported.output
     session = onnxruntime.InferenceSession(tmp_path / "blood-1.onnx")

@@ -139,7 +139,7 @@ def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: P
     page = tmp_path / "report.html"
     assert filled.run("study", "report", "sepsis-1", "--out", str(page)).exit_code == 0
     html = page.read_text()
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 4
     assert re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', html) == []
     for words in ("sepsis-1", *HOSPITALS, trained["model_sha256"], trained["fingerprint"], "2.72-fold"):
         assert words in html

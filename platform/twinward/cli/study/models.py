@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MICROS = 1_000_000
 MAX_MODEL_BYTES = 16 << 20
 _STUDY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a card raises that is a card in name only."""
+
 StudyArgument = Annotated[str, typer.Argument(help="The study's id, as its protocol names it.")]
 
 
@@ -76,20 +79,26 @@ def card(
 
 
 def report(
-    study: StudyArgument,
+    study: Annotated[str, typer.Argument(help="A study's id, or the file of a model kept elsewhere (.model).")],
     out: Annotated[Path, typer.Option(help='The page to write; "-" is standard output.')],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page of a study: ROC curves, AUROC with intervals, ε and δ in words, what the ledger registered.
+    """Write one HTML page of a study: AUROC between floor and ceiling, ROC, calibration, subgroups, ε in words.
 
-    Of a study whose model and card are kept here and are those that the ledger registered. The page fetches nothing.
+    Of a study whose model and card are kept here and are those that the ledger registered; or of a model's file of
+    `study run --data`, which was registered nowhere: the page says so. It fetches nothing.
 
     Exit codes: 0, 2 not a study's id, 3 no such card or model, 4 the ledger does not know them, they were altered, or
     the file exists, 7 the chain does not answer.
 
-    Example: twinward study report sepsis-1 --out sepsis-1.html
+    Examples: twinward study report sepsis-1 --out sepsis-1.html
+    · twinward study report thyroid.model --out thyroid.html
     """
+    if study.endswith(".model"):
+        with errors_taught(as_json=as_json):
+            _report_of_file(study, OutputFile(out, as_json=as_json))
+        return
     with node_at(home, as_json=as_json) as node:
         file = OutputFile(out, as_json=as_json)
         content, model = registered_card(node, study)
@@ -161,6 +170,20 @@ def registered_card(node: Node, study: str) -> tuple[bytes, Entry]:
     return content, _entry_of(node, study, content, folder / f"{study}.model")
 
 
+def _report_of_file(path: str, file: OutputFile) -> None:
+    from twinward.federation.api import load_model
+    from twinward.federation.evaluation.study_report import study_report
+
+    kept = load_model(path)
+    try:
+        page = study_report(kept.model, kept.card, None)
+    except _NOT_OURS:
+        raise BadInput(f"the card beside {path} is not one that this release writes") from None
+    file.write(page.encode())
+    name = kept.model.study.study_id
+    file.report({"study": name, "registered": False, "file": str(file)}, f"wrote {file}: {name}, registered nowhere")
+
+
 def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
     from twinward.core.clock import iso
     from twinward.federation.evaluation.study_report import Registered, study_report
@@ -179,7 +202,7 @@ def _page(node: Node, study: str, card: bytes, entry: Entry) -> str:
     )
     try:
         return study_report(model, json.loads(card), registered)
-    except (KeyError, TypeError, ValueError):
+    except _NOT_OURS:
         raise BadInput(f"the card of {study} is not one that this release writes") from None
 
 

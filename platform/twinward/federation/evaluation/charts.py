@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK: Final = "#17212b"
 SOFT: Final = "#8a97a3"
@@ -85,6 +86,37 @@ def draw_aurocs(curves: Sequence[Curve]) -> str:
     axes.set_xlim(0.4, 1.0)
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlabel("AUROC (0.5 is a coin)")
+    return svg(figure)
+
+
+def draw_burn_down(epsilons: Sequence[float]) -> str:
+    """The privacy spent after each round."""
+    figure, axes = new_figure(4.2, 2.4)
+    rounds = range(len(epsilons) + 1)
+    axes.step(rounds, [0, *epsilons], where="post", color=BRAND, linewidth=1.8)
+    axes.axhline(epsilons[-1], color=SOFT, linewidth=1, linestyle=":")
+    axes.set_ylim(0, epsilons[-1] * 1.15)
+    axes.set_xlim(0, len(epsilons))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("private sums released")
+    axes.set_ylabel("ε spent")
+    return svg(figure)
+
+
+def draw_calibration(predicted: Sequence[float], observed: Sequence[tuple[float, float, float]]) -> str:
+    """Of what was given a probability, how much is an anomaly: (share, low, high) of each."""
+    figure, axes = new_figure(4.2, 3.6)
+    axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
+    shares = [share for share, _, _ in observed]
+    errors = [
+        [max(share - low, 0) for share, low, _ in observed],
+        [max(high - share, 0) for share, _, high in observed],
+    ]
+    axes.errorbar(predicted, shares, yerr=errors, color=BRAND, marker="o", markersize=4, linewidth=1.4, capsize=3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("probability given")
+    axes.set_ylabel("anomalies among them")
     return svg(figure)
 
 

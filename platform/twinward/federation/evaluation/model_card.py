@@ -10,13 +10,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from twinward.core.clock import iso
 from twinward.federation.detectors.detector import normalise
 from twinward.federation.detectors.model_file import Model
-from twinward.federation.evaluation.benchmark import Benchmark, Comparison
+from twinward.federation.evaluation.benchmark import Benchmark, Comparison, Measured
 from twinward.federation.evaluation.operating_point import operating_point
 from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward_crypto.canonical import canonicalize
+
+ROC_POINTS: Final = 21
+"""Of a curve in a card: at 0, 0.05, … 1 of false alarms."""
 
 _DIGITS: Final = 3
 """Of an AUROC: its interval is wider than that."""
@@ -31,6 +36,13 @@ class ModelCard:
     def hash(self) -> bytes:
         """SHA-256 of the card: what the ledger keeps."""
         return hashlib.sha256(self.content).digest()
+
+
+def _roc(measured: Measured) -> list[float]:
+    """The true positive rate at each twentieth of the false positive rate."""
+    grid = np.linspace(0, 1, ROC_POINTS)
+    rates = np.interp(grid, measured.false_positive_rate, measured.true_positive_rate)
+    return [round(rate, _DIGITS) for rate in rates.tolist()]
 
 
 def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmark: Benchmark, at_ms: int) -> ModelCard:
@@ -67,6 +79,7 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
                     "estimate": round(measured.auroc, _DIGITS),
                     "low_95": round(measured.low, _DIGITS),
                     "high_95": round(measured.high, _DIGITS),
+                    "roc": _roc(measured),
                     "by_kind": {kind.value: round(auroc, _DIGITS) for kind, auroc in measured.by_kind.items()},
                 }
                 for measured in comparison.all()

@@ -1,7 +1,7 @@
 """A registered model as one HTML page with its pictures inside: nothing is fetched when it is opened.
 
-Figures are the card's, whose hash is on the ledger. ROC curves are in no card: they are drawn anew from the registered
-model on the same made-up stays, which costs nobody any privacy.
+Figures are the card's, whose hash is on the ledger; where it was registered nowhere, of a simulation, the page says so.
+Nothing here was measured on a hospital's patients.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from twinward.core.visible_text import visible_value
 from twinward.federation.detectors.model_file import Model
@@ -19,11 +19,13 @@ from twinward.federation.evaluation.benchmark import (
     PRIVATE,
     SYNTHETIC,
     UNTRAINED,
+    WITHOUT_PRIVACY,
     Measured,
     measure_detector,
     synthetic_benchmark,
 )
-from twinward.federation.evaluation.charts import draw_aurocs, draw_roc
+from twinward.federation.evaluation.charts import draw_aurocs, draw_burn_down, draw_calibration, draw_roc
+from twinward.federation.privacy.accountant import plan_for
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,48 @@ class _Bar:
     true_positive_rate: tuple[float, ...] = ()
 
 
-def study_report(model: Model, card: Mapping[str, Any], registered: Registered) -> str:
-    """The page. ``card`` and ``model`` are those that were registered: who calls has checked that.
+def study_report(model: Model, card: Mapping[str, Any], registered: Registered | None) -> str:
+    """The page.
+
+    Args:
+        model, card: of each other: who calls has checked that, and where they were registered, that they are those.
+        registered: what the ledger says; None of a simulation on a researcher's own data.
 
     Raises:
-        KeyError, TypeError: the card is not one of ``model_card``.
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError: the card is not one of ``model_card``.
     """
+    measured = card["evaluation"]
     bars = [
-        _Bar(name, one["estimate"], one["low_95"], one["high_95"], one["by_kind"])
-        for name, one in sorted(card["evaluation"]["auroc"].items(), key=lambda named: named[0] != PRIVATE)
+        _Bar(name, one["estimate"], one["low_95"], one["high_95"], one["by_kind"], *_curve(one))
+        for name, one in sorted(measured["auroc"].items(), key=lambda named: named[0] != PRIVATE)
     ]
-    curves = _curves(model) if card["evaluation"]["benchmark"] == SYNTHETIC else []
+    curves: list[Measured] | list[_Bar] = [bar for bar in bars if bar.true_positive_rate]
+    if not curves and measured["benchmark"] == SYNTHETIC:
+        curves = _curves(model)
+    plan = plan_for(model.study)
+    spent = [plan.epsilon_after(done) for done in range(1, plan.rounds + 1)]
+    point = measured.get("operating_point")  # cards of before had none
+    return _rendered(
+        study=model.study,
+        fingerprint=model.study.fingerprint().hex(),
+        card=card,
+        registered=registered,
+        epsilon=card["privacy"]["epsilon"] if registered is None else registered.epsilon,
+        delta=card["privacy"]["delta"] if registered is None else registered.delta,
+        model_hash=model.hash().hex(),
+        bars=bars,
+        roles=_ROLES,
+        point=point,
+        aurocs=_named(draw_aurocs(bars), "AUROC of each detector; the table above has the figures"),
+        roc=_named(draw_roc(curves), "ROC curves") if curves else "",
+        burn=_named(draw_burn_down(spent), "Epsilon spent, by round"),
+        calibration=_calibration(point),
+        odds=math.exp,
+        whole=round,
+    )
+
+
+def _rendered(**values: Any) -> str:
     page = Environment(
         loader=PackageLoader("twinward.federation"),
         autoescape=True,
@@ -80,21 +113,41 @@ def study_report(model: Model, card: Mapping[str, Any], registered: Registered) 
         trim_blocks=True,
         finalize=visible_value,
     ).get_template("study.html")
-    return page.render(
-        study=model.study,
-        fingerprint=model.study.fingerprint().hex(),
-        card=card,
-        registered=registered,
-        odds=math.exp(registered.epsilon),
-        one_in=round(1 / registered.delta),
-        bars=bars,
-        aurocs=draw_aurocs(bars),
-        roc=draw_roc(curves) if curves else "",
-    )
+    try:
+        return page.render(values)
+    except TemplateError as error:
+        raise TypeError("the card lacks what the page shows") from error
+
+
+_ROLES: Final = {
+    UNTRAINED: "floor: nothing learnt",
+    WITHOUT_PRIVACY: "ceiling: the same, pooled and without noise",
+    "IsolationForest": "a stock detector, pooled and without noise",
+}
+
+
+def _curve(one: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """A card's ROC curve: false and true positive rates; empty of cards of before."""
+    rates = tuple(float(rate) for rate in one.get("roc", ()))
+    return tuple(step / max(len(rates) - 1, 1) for step in range(len(rates))), rates
+
+
+def _calibration(point: Mapping[str, Any] | None) -> str:
+    if point is None or not point["calibration"]:
+        return ""
+    shares = [one["observed"] for one in point["calibration"]]
+    observed = [(one["share"], one["low"], one["high"]) for one in shares]
+    drawn = draw_calibration([one["predicted"] for one in point["calibration"]], observed)
+    return _named(drawn, "Calibration; the table has the figures")
+
+
+def _named(picture: str, words: str) -> str:
+    """A picture with a name for who does not see it."""
+    return picture.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
 
 
 def _curves(model: Model) -> list[Measured]:
-    """The model and the same detector untrained, measured anew."""
+    """The model and the same detector untrained, measured anew: for cards without curves."""
     detector, test, bins = model.detector(), synthetic_benchmark(signals=model.study.signals).test, model.study.bins
     return [
         measure_detector(PRIVATE, detector, model.parameters, test, bins),
