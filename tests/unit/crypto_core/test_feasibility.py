@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from fractions import Fraction
 
@@ -38,6 +39,10 @@ def test_libsodium_and_plain_integers_give_the_same_bytes() -> None:
     found = answered(SODIUM, "same", threshold=2)
     assert found == answered(PlainCurve(), "same", threshold=2)
     assert found[2] == 2  # the first row, and the dummy that always matches
+    # A known answer, for whoever writes a client: seeds as in ``tests.edwards25519``, layout as in crypto/SPEC.md.
+    query, slots = (hashlib.sha256(one).hexdigest() for one in found[:2])
+    assert query == "9a33c37107e44e8c29536960e0e74d519b1e9e0e882a275c1170eb2cd72c9139"
+    assert slots == "e45403e7ff9c8b779dbbb5c10e401e2e568b3b0b845f44d99106359d96609783"
 
 
 def test_a_group_of_logarithms_counts_the_same() -> None:
