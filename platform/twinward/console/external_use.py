@@ -7,7 +7,7 @@ from typing import Any
 from twinward.core.clock import iso
 from twinward.node import Node
 from twinward.overview import external_use
-from twinward.overview.external_use import MICROS, PrivacyBudget
+from twinward.overview.external_use import MICROS, EpsilonAllowance, PrivacyBudget
 from twinward_contracts.bindings.model_registry import Model
 
 
@@ -18,8 +18,20 @@ def rows(node: Node) -> dict[str, Any]:
     return {
         "epoch": queries.epoch,
         "vendors": queries.vendors,
+        "counts": [_count(one) for one in external_use.epsilon_allowances(node)],
         "privacy": [_privacy(one) for one in external_use.privacy_budgets(node)],
         "models": [_model(one, studies) for one in external_use.registered_models(node)],
+    }
+
+
+def _count(one: EpsilonAllowance) -> dict[str, Any]:
+    spent = one.granted_millis - one.left_millis
+    return {
+        "name": one.name,
+        "granted": f"{one.granted_millis / 1000:g}",
+        "spent": f"{spent / 1000:g}",
+        "left": f"{one.left_millis / 1000:g}",
+        "share": round(100 * spent / one.granted_millis),
     }
 
 

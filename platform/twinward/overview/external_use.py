@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinward.consortium.membership import refusals_told
+from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.vocabulary import Role
 from twinward.federation.models import COHORT
 from twinward.node import Node
@@ -69,6 +70,34 @@ def query_budgets(node: Node) -> QueryBudgets:
             granted, left = budgets.queries_per_epoch(vendor.id), budgets.remaining_queries(vendor.id, epoch)
             found.append(VendorQueries(vendor.id, vendor.name or vendor.id, granted, left))
         return QueryBudgets(epoch, tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class EpsilonAllowance:
+    """What counts under hidden criteria may cost in the running epoch: of one vendor, or (``vendor`` empty) of all."""
+
+    vendor: str
+    name: str
+    granted_millis: int
+    left_millis: int
+
+
+def epsilon_allowances(node: Node) -> tuple[EpsilonAllowance, ...]:
+    """All vendors together first, then each that was ever granted epsilon; none where nothing was."""
+    tenant = node.settings.tenant
+    asked = [("", "all vendors together", hospital_epsilon(tenant))]
+    asked += [
+        (one.id, one.name or one.id, vendor_epsilon(tenant, one.id)) for one in node.accounts.of_role(Role.VENDOR)
+    ]
+    with refusals_told():
+        budgets = node.consortium.budgets
+        epoch = budgets.current_epoch()
+        found = [
+            EpsilonAllowance(vendor, name, granted, budgets.remaining_queries(allowance, epoch))
+            for vendor, name, allowance in asked
+            if (granted := budgets.queries_per_epoch(allowance))
+        ]
+    return tuple(found)
 
 
 def privacy_budgets(node: Node) -> list[PrivacyBudget]:

@@ -14,7 +14,7 @@ from twinward.core.clock import iso
 from twinward.core.errors import TwinwardError
 from twinward.node import Node
 from twinward.node.restored_home import RestoredHome
-from twinward.overview.external_use import QueryBudgets, query_budgets
+from twinward.overview.external_use import EpsilonAllowance, QueryBudgets, epsilon_allowances, query_budgets
 from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.stores.witness_memory import Standing as WitnessStanding
 
@@ -65,11 +65,17 @@ class AgreedStatus:
 
     consortium: Standing
     queries: QueryBudgets
+    counts: tuple[EpsilonAllowance, ...]
 
     def shown(self, now_ms: int) -> dict[str, Any]:
         """For a machine."""
         vendors = [{"id": one.vendor, "queries_left": one.left} for one in self.queries.vendors]
-        return {"consortium": self.consortium.shown(now_ms), "epoch": self.queries.epoch, "vendors": vendors}
+        counts = [
+            {"id": one.vendor, "epsilon_granted": one.granted_millis / 1000, "epsilon_left": one.left_millis / 1000}
+            for one in self.counts
+        ]
+        agreed = self.consortium.shown(now_ms)
+        return {"consortium": agreed, "epoch": self.queries.epoch, "vendors": vendors, "counts": counts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,8 @@ def agreed_status(node: Node) -> AgreedStatus:
         Conflict: they are an earlier release's.
         Unavailable: the chain does not answer.
     """
-    return AgreedStatus(standing_of(node.consortium, node.known_names()), query_budgets(node))
+    standing = standing_of(node.consortium, node.known_names())
+    return AgreedStatus(standing, query_budgets(node), epsilon_allowances(node))
 
 
 def witnesses(audit: Audit) -> list[WitnessStatus]:

@@ -73,6 +73,9 @@ def _print_agreed(shown: dict[str, Any]) -> None:
     say(f"epoch     {shown['epoch']}")
     for vendor in shown["vendors"]:
         say(f"vendor    {vendor['id']}: {vendor['queries_left']} queries left in this epoch")
+    for one in shown["counts"]:
+        left = f"epsilon {one['epsilon_left']:g} of {one['epsilon_granted']:g} left in this epoch"
+        say(f"counts    {one['id'] or 'all vendors'}: {left}")
 
 
 def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
@@ -84,4 +87,4 @@ def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
         return own | agreed_status(node).shown(node.clock.now_ms()), None
     except (Conflict, Unavailable) as error:
         told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
-        return own | {"consortium": None, "epoch": None, "vendors": None, "error": told}, error
+        return own | {"consortium": None, "epoch": None, "vendors": None, "counts": None, "error": told}, error
