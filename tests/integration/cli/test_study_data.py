@@ -97,6 +97,19 @@ def test_a_study_over_a_file_answers_programs(study: Path, tmp_path: Path) -> No
     )
 
 
+def test_check_says_what_a_file_carries(study: Path, tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    data.write_text("glucose [mmol/L],sodium\n5,140\n5,\n,141\n4.5,\n")
+    done = run("study", "check", str(study), "--data", str(data), "--json")
+    shown = json.loads(done.stdout)
+    assert (shown["patients"], shown["coverage"], shown["budgets"]) == (4, {"glucose": 0.75, "sodium": 0.5}, None)
+    told = run("study", "check", str(study), "--data", str(data)).stdout
+    assert "75.0%" in told
+    assert "2 of 2 signals are carried, every one" in told
+    data.write_text("glucose,sodium\n5,x\n")
+    assert run("study", "check", str(study), "--data", str(data)).exit_code == 2
+
+
 def test_a_bad_file_is_refused_and_leaves_nothing(study: Path, tmp_path: Path) -> None:
     data = write_data(tmp_path / "own.csv", 20)
     data.write_text(data.read_text() + "x,4711.25y,1,m\n")

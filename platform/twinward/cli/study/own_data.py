@@ -14,6 +14,7 @@ from twinward.core.errors import Conflict
 
 if TYPE_CHECKING:
     from twinward.federation.coordinator import Progress, TrainedStudy
+    from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.stays.patient_data import PatientData
     from twinward.federation.study import StudyProtocol
 
@@ -43,6 +44,27 @@ def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) 
         done = api.run_simulation(study, own, progress=told)
     path = api.save_model(done, folder)
     _show(done, path, own, as_json=as_json)
+
+
+def check_data(study: StudyProtocol, plan: PrivacyPlan, data: Path, *, as_json: bool) -> None:
+    """What a study would cost, and how much of each signal a file carries. Raises ``DataInvalid``."""
+    from twinward.cli.study.protocol import cost_json, say_cost
+    from twinward.federation.api import read_data
+
+    own = read_data(data, study)
+    carried = dict(zip(own.signals.names, own.coverage(), strict=True))
+    if as_json:
+        coverage = {name: round(share, 4) for name, share in carried.items()}
+        show_json(cost_json(study, plan, None) | {"patients": len(own), "notes": list(own.notes), "coverage": coverage})
+        return
+    say_cost(study, plan, None)
+    say_data(own, data)
+    made = table("signal", "patients with it")
+    for name, share in carried.items():
+        made.add_row(name, f"{share:.1%}")
+    show_table(made)
+    bare = sum(share == 0 for share in carried.values())
+    say(f"{len(carried) - bare} of {len(carried)} signals are carried" + ("" if bare else ", every one"))
 
 
 def say_data(own: PatientData, path: Path) -> None:

@@ -73,15 +73,20 @@ def new(
 
 def check(
     file: ProtocolArgument,
+    data: Annotated[
+        Path | None, typer.Option(help="Your own .npz or .csv: how many of the signals does it carry?")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Can a study run as written, what would it cost every patient, and do the hospitals' budgets reach?
 
-    Nothing is reserved. Without a node the budgets are left out. Exit codes: 0 it could run, 2 not a protocol, 6 a
-    hospital's budget does not reach, 7 the chain does not answer.
+    Nothing is reserved. Without a node, or with --data, the budgets are left out. Which signals a hospital's patients
+    carry is not looked at: the answer would tell of them, and nobody would have paid for it. Exit codes: 0 it could
+    run, 2 not a protocol, or not its data, 6 a hospital's budget does not reach, 7 the chain does not answer.
 
-    Example: twinward study check study.toml
+    Examples: twinward study check study.toml
+    · twinward study check blood.toml --data blood.csv
 
     Example file: study_id = "sepsis-1"; hospitals = ["st-anna", "northgate", "lakeside"];
     detector = "lstm-autoencoder"; epsilon = 3.0; clip = 0.3; rounds = 40 (each on a line of its own)
@@ -92,6 +97,11 @@ def check(
         study = read_protocol(file)
         plan = plan_for(study)
         budgets: list[Budget] | None = None
+        if data is not None:
+            from twinward.cli.study.own_data import check_data
+
+            check_data(study, plan, data, as_json=as_json)
+            return
         if home is not None or (Settings.load().home / FILE_NAME).is_file():
             with node_at(home, as_json=as_json) as node:
                 budgets = budgets_of(node, study, plan)

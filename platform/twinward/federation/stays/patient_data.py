@@ -38,6 +38,11 @@ class PatientData:
     def __len__(self) -> int:
         return len(self.stays)
 
+    def coverage(self) -> list[float]:
+        """Of how many patients each signal was measured at all, as shares."""
+        measured = ~np.isnan(self.stays).all(axis=1)
+        return [float(share) for share in measured.mean(axis=0)]
+
     def take(self, rows: NDArray[Any]) -> PatientData:
         """Some of its patients."""
         chosen = np.arange(len(self))[rows]
