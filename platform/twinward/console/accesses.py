@@ -22,7 +22,7 @@ from twinward.audit.queries import AccessQuery, FoundAccesses, Sort
 from twinward.audit.saved_filters import MAX_NAME, described
 from twinward.console.pages import Console
 from twinward.console.rows import shown
-from twinward.console.sessions import PATH, require_csrf
+from twinward.console.sessions import PATH, asked_again, require_csrf
 from twinward.console.story import story
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
@@ -81,7 +81,8 @@ def _add_lists(router: APIRouter, console: Console) -> None:
 
     @router.get("/accesses/list.csv")
     def as_csv(request: Request, before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None) -> Response:
-        rows = _taken_out(console, console.sessions.officer(request), request, "list as CSV", before)[2]
+        session = console.sessions.officer(request, fresh=asked_again(request))
+        rows = _taken_out(console, session, request, "list as CSV", before)[2]
         name = f"accesses-{console.node.settings.tenant}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
         return StreamingResponse(_csv(rows), media_type="text/csv; charset=utf-8", headers=headers)

@@ -44,7 +44,7 @@ def add_accounts(router: APIRouter, console: Console) -> None:
     def change(
         request: Request, account: AccountId, change: Annotated[str, Form(max_length=16)], csrf: Csrf
     ) -> Response:
-        session = console.sessions.officer(request)
+        session = console.sessions.officer(request, fresh=f"{PAGE}/{account}")
         require_csrf(session, csrf)
         verbs = {"disable": desk.disable, "enable": desk.enable, "end-sessions": desk.end_sessions}
         if change not in verbs:
@@ -54,7 +54,7 @@ def add_accounts(router: APIRouter, console: Console) -> None:
 
     @router.post("/accounts/{account}/sessions/{name}")
     def sign_out(request: Request, account: AccountId, name: SessionName, csrf: Csrf) -> Response:
-        session = console.sessions.officer(request)
+        session = console.sessions.officer(request, fresh=f"{PAGE}/{account}")
         require_csrf(session, csrf)
         desk.sign_out(account, name, _by(request, session))
         return RedirectResponse(f"{PAGE}/{account}", status_code=303)

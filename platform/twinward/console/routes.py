@@ -26,7 +26,7 @@ from twinward.console.passkeys import add_passkeys
 from twinward.console.people import add_people
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
-from twinward.console.sessions import PATH, too_many
+from twinward.console.sessions import PATH, asked_again, too_many
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import TwinId
 from twinward.node import Node
@@ -113,8 +113,8 @@ def _add_other_pages(router: APIRouter, console: Console) -> None:
         twin: Annotated[str, InPath(min_length=1, max_length=36)],
         form: Annotated[ExportFormat, Query(alias="format")],
     ) -> Response:
-        again = f"{PATH}/exports/{twin}?format={form.value}"
-        return console.export(console.sessions.officer(request, fresh=again), TwinId(twin), form)
+        session = console.sessions.officer(request, fresh=asked_again(request))
+        return console.export(session, TwinId(twin), form)
 
     @router.get("/outside")
     def external_use(request: Request) -> Response:

@@ -295,6 +295,11 @@ def via_of(request: Request) -> tuple[tuple[str, str], ...]:
     return (("via", "console"), ("address", address_of(request)))
 
 
+def asked_again(request: Request) -> str:
+    """The page that a request asks for, to come back to once it is confirmed."""
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+
+
 def _origin(request: Request) -> str:
     """From where a session was begun, in words for its owner: the address, and the browser as far as it says."""
     agent = request.headers.get("user-agent", "")

@@ -7,6 +7,7 @@ from typing import Final
 ACCESS: Final = "tests/unit/access/test_access.py"
 CONSENT: Final = "tests/unit/access/test_consent.py tests/unit/access/test_consent_entry.py " + ACCESS
 ACCOUNTS: Final = "tests/unit/access/test_accounts.py tests/unit/access/test_account_events.py"
+SIGN_INS: Final = "tests/unit/access/test_sessions.py tests/unit/access/test_second_factors.py"
 SEALING: Final = "tests/unit/vault tests/integration/vault/test_vault.py"
 SEGMENTS: Final = "tests/unit/vault tests/integration/vault/test_segments.py"
 KEYS: Final = "tests/unit/vault/test_twin_keys.py tests/integration/vault/test_keyring.py"
@@ -41,6 +42,12 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/justification.py": "tests/unit/access/test_justification.py",
     "platform/twinward/access/passwords.py": "tests/unit/access/test_passwords.py",
     "platform/twinward/access/sessions.py": "tests/unit/access/test_sessions.py",
+    "platform/twinward/access/sign_ins.py": SIGN_INS,
+    "platform/twinward/access/sign_in_store.py": f"{SIGN_INS} tests/conformance/test_small_stores.py",
+    "platform/twinward/access/second_factors.py": SIGN_INS,
+    "platform/twinward/access/totp.py": "tests/unit/access/test_totp.py",
+    "platform/twinward/access/passkeys.py": "tests/unit/access/test_passkeys.py",
+    "platform/twinward/access/challenges.py": "tests/unit/access/test_passkeys.py",
     "platform/twinward/access/account_events.py": ACCOUNTS,
     "platform/twinward/access/emergencies.py": EMERGENCIES,
     "platform/twinward/vault/records/sealer.py": SEALING,

@@ -112,6 +112,12 @@ def test_what_matters_most_is_confirmed_where_the_sign_in_is_old(
     export = f"/console/exports/{console_house.twins[0]}?format=csv"
     assert web.get(export).status_code == 200
     clock.advance(10 * MINUTE_MS)
+    taken_out = web.get("/console/accesses/list.csv?role=clinician&text=a%20b")
+    assert taken_out.headers["location"].endswith("list.csv%3Frole%3Dclinician%26text%3Da%2520b")
+    form = {"csrf": field(web.get("/console/account").text, "csrf"), "change": "disable"}
+    changed = web.post("/console/accounts/nurse", data=form)
+    assert changed.headers["location"] == "/console/confirm?next=%2Fconsole%2Faccounts%2Fnurse"
+    assert not console_house.node.accounts.record("nurse").disabled
     before, size = web.cookies["twinward_session"], console_house.size()
     asked = web.get(export)
     assert (asked.status_code, console_house.size()) == (303, size)
