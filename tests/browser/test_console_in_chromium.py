@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 """The rows the house was built with, whatever other tests have added since."""
 PAGES = (
-    "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/verify", "/console/check",
-    "/console/outside", "/console/breaches",
+    "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/reviews",
+    "/console/verify", "/console/check", "/console/outside", "/console/breaches",
 )  # fmt: skip
 Change = Callable[[dict[str, Any]], None]
 
@@ -158,8 +158,8 @@ def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
         page.keyboard.press("Tab")
         walked.append(focused(visit).rstrip(" 0123456789"))
     assert walked == [
-        "Skip to content", "Twinward", "Home", "Accesses", "Emergencies", "Verify", "Vendors and studies",
-        "Olga Officer · officer", "Sign out",
+        "Skip to content", "Twinward", "Home", "Accesses", "Reviews", "Emergencies", "Breaches", "Verify",
+        "Vendors and studies", "Olga Officer · officer", "Sign out",
     ]  # fmt: skip
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"

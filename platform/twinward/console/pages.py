@@ -20,6 +20,7 @@ from twinward.audit.exports import ExportFormat
 from twinward.console import charts, external_use, health
 from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
+from twinward.console.work import work_waiting
 from twinward.core.errors import TwinwardError
 from twinward.core.visible_text import visible_value
 from twinward.core.vocabulary import Purpose, TwinId
@@ -103,7 +104,14 @@ class Console:
             log = node.audit.status()
         except LogTampered as error:
             return self.page(
-                request, "home.html", session, **health.alarm(error), chart=None, checkpoint="", emergencies=said
+                request,
+                "home.html",
+                session,
+                **health.alarm(error),
+                chart=None,
+                checkpoint="",
+                emergencies=said,
+                waiting=[],
             )
         events = [row.event for row in page.rows if row.event is not None]
         seen_size, seen_at_ms = self._visit_before(session, log.signed_size)
@@ -119,6 +127,7 @@ class Console:
             chart={"total": len(events), "timeline": charts.timeline(events), "roles": charts.by_role(events)},
             checkpoint=latest[1].encode().decode() if latest else "",
             emergencies=said,
+            waiting=work_waiting(node),
         )
 
     def verify(self, request: Request, session: Session) -> Response:

@@ -15,13 +15,12 @@ from twinward.api.audit import MAX_INDEX
 from twinward.audit.queries import AccessQuery, day_of
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.work import REVIEWED_A_DAY
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 from twinward.review.models import ReviewCase, Verdict, Visit
 
 PAGE: Final = f"{PATH}/reviews"
-A_DAY: Final = 50
-"""Visits of a day that officers are asked to look at, the riskiest."""
 
 _VERDICTS: Final = {
     Verdict.SIGNED_OFF.value: Verdict.SIGNED_OFF,
@@ -87,7 +86,7 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
             "risk": round(100 * one.risk),
             "reasons": [reason.sentence for reason in one.reasons],
         }
-        for one in review.suspects[:A_DAY]
+        for one in review.suspects[:REVIEWED_A_DAY]
     ]
     return console.page(
         request,
@@ -102,7 +101,7 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
         share=f"{100 * review.explained_share:.1f}",
         suspects=suspects,
         waiting=sum(not one["closed"] for one in suspects),
-        more=max(0, len(review.suspects) - A_DAY),
+        more=max(0, len(review.suspects) - REVIEWED_A_DAY),
         sample=[{**_visit(one, cases.get(one.index), session), "why": why} for one, why in review.sample],
     )
 

@@ -127,10 +127,17 @@ class Reviews:
             self._next = size
             return dict(self._register.cases)
 
-    def waiting(self, review: DayReview, most: int) -> int:
-        """Of the riskiest so many of a day, how many nobody has closed."""
+    def waiting(self, day: date, most: int) -> int | None:
+        """Of a day's riskiest so many, how many nobody has closed; None where this process has not examined that day.
+
+        Opens nothing and names nobody.
+        """
+        with self._lock:
+            kept = self._days.get(day)
+        if kept is None:
+            return None
         cases = self.cases()
-        return sum(not _closed(cases, one.visit) for one in review.suspects[:most])
+        return sum(not _closed(cases, one.visit) for one in kept[1].suspects[:most])
 
     def find(self, permit: Permit, officer: Principal, index: int, verdict: Verdict, note: str) -> ReviewCase:
         """Sign a visit off, ask whoever made it, or escalate it.

@@ -225,6 +225,15 @@ def test_a_day_that_cannot_be_reviewed_is_said_so(web: TestClient, day: str) -> 
     assert "day" in answer.text
 
 
+def test_home_says_what_waits(web: TestClient, ward: Ward) -> None:
+    reviews_of_another_process(ward)
+    sign_in(web)
+    assert f"accesses ({ward.day}) were not examined" in web.get("/console").text
+    web.get(f"/console/reviews?day={ward.day}")
+    closed = ward.node.reviews.waiting(ward.day, 50)
+    assert f"{closed} of yesterday&#39;s unexplained accesses wait for a finding" in web.get("/console").text
+
+
 def test_the_page_names_what_was_found_in_plain_words(web: TestClient, ward: Ward) -> None:
     sign_in(web)
     page = web.get(f"/console/reviews?day={ward.day}").text
