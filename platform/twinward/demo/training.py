@@ -84,7 +84,7 @@ def _train(
             display.advance()
 
     approve_embedded(node, study, node.accounts.named(RESEARCHER.id), AccessContext(OFFICER, Purpose.COMPLIANCE))
-    trained = run_study(node, sites, study, benchmark, progress=show)
+    trained = run_study(node, sites, study, benchmark, node.accounts.named(RESEARCHER.id), progress=show)
     auroc, number = trained.comparison.private.auroc, trained.model_number
     display.finish(f"{title}: ε = {trained.plan.epsilon:.2f}, AUROC {auroc:.3f}, registered as model {number}")
     return TrainedModel(

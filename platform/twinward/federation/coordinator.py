@@ -5,20 +5,15 @@ The coordinator never sees a hospital's own update: only masked vectors, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
 from twinward.core.clock import Clock
-from twinward.core.errors import BadInput, Conflict, Unavailable
-from twinward.federation.aggregation.contribution import masked_vector
-from twinward.federation.aggregation.plausibility import require_plausible
-from twinward.federation.aggregation.secure_aggregation import SignedRoundKey, open_sum
+from twinward.core.errors import BadInput, Conflict, Refused, Unavailable
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Detector, Parameters, normalise
 from twinward.federation.detectors.model_file import Model
-from twinward.federation.errors import RoundAborted
 from twinward.federation.evaluation.benchmark import (
     PRIVATE,
     UNTRAINED,
@@ -32,11 +27,11 @@ from twinward.federation.evaluation.benchmark import (
 from twinward.federation.evaluation.model_card import ModelCard, write_card
 from twinward.federation.interfaces import ModelRegistry, PrivacyBudget
 from twinward.federation.privacy.accountant import PrivacyPlan, plan_for
-from twinward.federation.privacy.dp_sum import decode
+from twinward.federation.rounds import Rounds
 from twinward.federation.site import Site
 from twinward.federation.study import StudyProtocol
-
-Answer = TypeVar("Answer")
+from twinward.federation.study_journal import StudyJournal
+from twinward_ledger.storage import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +94,12 @@ class Coordinator:
         budget: where privacy is reserved and spent.
         registry: where models are registered.
         clock: for the model card.
+        journals: where studies are kept that go on after an interruption (``StudyJournal``).
+        account: in whose name they run.
         keep: keeps a model durably, as soon as it is trained and before anything else is done with it. Whatever fails
             later, what was paid for is there.
+        keep_card: keeps a card before it is registered, and gives the one that stands: an earlier one, where
+            registering it failed.
         progress: told of every step, on the calling thread.
     """
 
@@ -111,14 +110,20 @@ class Coordinator:
         registry: ModelRegistry,
         clock: Clock,
         *,
+        journals: Path | Database = Path(":memory:"),
+        account: str = "",
         keep: Callable[[Model], None] | None = None,
+        keep_card: Callable[[ModelCard], ModelCard] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._sites = list(sites)
         self._budget = budget
         self._registry = registry
         self._clock = clock
+        self._journals = journals
+        self._account = account
         self._keep = keep or (lambda _: None)
+        self._keep_card = keep_card or (lambda card: card)
         self._progress = progress or (lambda _: None)
 
     def run(self, study: StudyProtocol, benchmark: Benchmark) -> TrainedStudy:
@@ -131,31 +136,42 @@ class Coordinator:
         """
         self._require_sites(study)
         benchmark.require_measurable(study.bins, study.signals)
-        trained = self.train(study)
+        return self.finish(self.train(study), benchmark)
+
+    def finish(self, trained: Trained, benchmark: Benchmark) -> TrainedStudy:
+        """Measure and register a model that is kept and paid for. Raises as these do; finish it again then."""
         return self.register(trained, self.measure(trained, benchmark), benchmark)
+
+    def settle(self, trained: Trained) -> None:
+        """Commit what pays for a model that was kept. Raises ``Conflict``, ``Unavailable``."""
+        self._budget.commit(trained.reservation)
 
     def train(self, study: StudyProtocol) -> Trained:
         """Reserve, train, keep the model, commit.
 
+        A study that was begun goes on where it was, under the reservation that it has: nothing more is charged. What
+        ends it for good, a hospital that refuses or lies, burns that; what only interrupts it leaves it.
+
         Raises:
             BudgetExhausted: a hospital's budget does not pay for this; nothing was computed.
-            SumImplausible: some hospital does not keep to the protocol; burned, and no model is made.
-            RoundAborted: a hospital dropped out. The reservation is burned: sums may have been released.
-            RoundRefused, KeyRefused, NotPaid, StaysUnreadable: a hospital would not take part; burned likewise.
-            Unavailable: the ledger does not answer.
+            SumImplausible, ContributionRefused: some hospital does not keep to the protocol; no model is made.
+            RoundRefused, KeyRefused, NotPaid: a hospital would not take part.
+            RoundAborted: more hospitals are lost than the protocol lets be.
+            Unavailable: the ledger or the journal does not answer.
         """
         self._require_sites(study)
         plan = plan_for(study)
-        detector = build_detector(study)
-        reservation = self._budget.reserve(study.fingerprint(), study.hospitals, plan.inverse_variance_micros)
+        journal = StudyJournal(self._journals, study.fingerprint())
+        reservation = self._reservation(study, plan, journal)
         try:
-            model = Model(study, self._train(study, plan, detector))
+            model = Model(study, self._train(study, plan, build_detector(study), journal))
             self._keep(model)
-        except BaseException as error:
+        except (BadInput, Conflict, Refused) as error:
             self._burn(reservation, error)
             raise
-        self._budget.commit(reservation)
-        return Trained(model, plan, reservation)
+        trained = Trained(model, plan, reservation)
+        self.settle(trained)
+        return trained
 
     def measure(self, trained: Trained, benchmark: Benchmark) -> Comparison:
         """The trained detector, the untrained one and, on open stays, those that privacy is given up for.
@@ -193,46 +209,34 @@ class Coordinator:
             Unavailable: the ledger does not answer.
         """
         model, plan = trained.model, trained.plan
-        card = write_card(model, plan, comparison, benchmark, self._clock.now_ms())
+        card = self._keep_card(write_card(model, plan, comparison, benchmark, self._clock.now_ms()))
         number = self._registry.register(
             trained.reservation, model.hash(), card.hash(), plan.epsilon_micros, plan.delta_e12
         )
+        StudyJournal(self._journals, model.study.fingerprint()).forget()
         self._progress(Progress("registering", 1, 1, plan.epsilon))
         return TrainedStudy(model, card, plan, comparison, number, trained.reservation)
 
-    def _train(self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector) -> Parameters:
+    def _train(self, study: StudyProtocol, plan: PrivacyPlan, detector: Detector, journal: StudyJournal) -> Parameters:
         """All rounds; what is learnt from their sums."""
-        learner = detector.learner()
-        with ThreadPoolExecutor(len(self._sites), thread_name_prefix="site") as pool:
-            keys = _of_each(pool, self._sites, lambda site: site.join(study))
-            self._progress(Progress("joining", len(self._sites), len(self._sites), 0.0))
-            for round_number in range(1, study.rounds + 1):
-                total, keys = self._round(pool, study, plan, round_number, learner.parameters, detector.dimension, keys)
-                learner.learn(total)
-                spent = plan.epsilon_after(round_number)
-                self._progress(Progress("training", round_number, study.rounds, spent))
-        return learner.parameters
 
-    def _round(
-        self,
-        pool: ThreadPoolExecutor,
-        study: StudyProtocol,
-        plan: PrivacyPlan,
-        number: int,
-        parameters: Parameters,
-        dimension: int,
-        keys: Mapping[str, SignedRoundKey | None],
-    ) -> tuple[Parameters, Mapping[str, SignedRoundKey | None]]:
-        """One secure sum in one exchange: keys and model to all, masked vectors and the next keys from all."""
-        missing = [name for name, key in keys.items() if key is None]
-        if missing:
-            raise RoundAborted(f"{', '.join(missing)} gave no key for round {number}: it answered this study before")
-        known = [key for key in keys.values() if key is not None]
-        sent = _of_each(pool, self._sites, lambda site: site.contribute(number, number, parameters, known))
-        masked = {name: masked_vector(name, one, dimension) for name, one in sent.items()}
-        total = open_sum(masked, study.hospitals)
-        require_plausible(study, plan, total)
-        return decode(total, study.clip), {name: one.next_key for name, one in sent.items()}
+        def joined(hospitals: int) -> None:
+            self._progress(Progress("joining", hospitals, len(self._sites), 0.0))
+
+        def learnt(number: int, sums: int) -> None:
+            self._progress(Progress("training", number, study.rounds, plan.epsilon_after(sums)))
+
+        rounds = Rounds(study, plan, self._sites, journal, detector.dimension)
+        return rounds.run(detector.learner(), joined, learnt)
+
+    def _reservation(self, study: StudyProtocol, plan: PrivacyPlan, journal: StudyJournal) -> int:
+        """What pays for a study: of before, where it was begun."""
+        begun = journal.begun()
+        if begun is not None:
+            return begun.reservation
+        number = self._budget.reserve(study.fingerprint(), study.hospitals, plan.inverse_variance_micros)
+        journal.begin(number, self._account)
+        return number
 
     def _burn(self, reservation: int, cause: BaseException) -> None:
         """Settle a failed run. A reservation that cannot be settled now stays reserved, which charges the same."""
@@ -248,9 +252,3 @@ class Coordinator:
                 f"study {study.study_id} is of {', '.join(study.hospitals)}; the sites here are {', '.join(names)}",
                 hint="connect exactly the protocol's hospitals",
             )
-
-
-def _of_each(pool: ThreadPoolExecutor, sites: Sequence[Site], ask: Callable[[Site], Answer]) -> Mapping[str, Answer]:
-    """Ask all sites at once; wait for all, then raise the first error there was."""
-    futures = {site.name: pool.submit(ask, site) for site in sites}
-    return {name: future.result() for name, future in futures.items()}

@@ -81,6 +81,7 @@ class LedgerReservations:
             hospitals=frozenset(found.hospital_ids),
             micros=found.micros,
             live=found.state is bindings.ReservationState.RESERVED,
+            committed=found.state is bindings.ReservationState.COMMITTED,
         )
 
 
@@ -100,6 +101,10 @@ class LedgerModelRegistry:
             Unavailable: the chain does not answer.
         """
         return _asked(lambda: self._contract.register(reservation, model_hash, card_hash, epsilon_micros, delta_e12))
+
+    def number_of(self, model_hash: bytes) -> int:
+        """A model's number; 0 for one that is not registered. Raises ``Unavailable``."""
+        return _asked(lambda: self._contract.number_of(model_hash))
 
 
 def _asked(ask: Callable[[], Answer]) -> Answer:

@@ -23,6 +23,7 @@ class ReservedPrivacy:
         hospitals: ``name_id`` of each hospital that is charged.
         micros: what each is charged, in millionths of 1/sigma^2.
         live: whether it is reserved and not settled yet.
+        committed: whether it was settled as the price of a model, which may be registered under it.
     """
 
     number: int
@@ -31,3 +32,4 @@ class ReservedPrivacy:
     hospitals: frozenset[bytes]
     micros: int
     live: bool
+    committed: bool = False

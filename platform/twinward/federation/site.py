@@ -10,7 +10,6 @@ A round takes one exchange: the key for the next attempt travels with the answer
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -24,14 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds
-from twinward.federation.aggregation.contribution import Contribution, Unmasking, masked_bytes
+from twinward.federation.aggregation.answered_rounds import AnsweredRound, AnsweredRounds, Sealed
+from twinward.federation.aggregation.contribution import Contribution, Seal, Unmasking, masked_bytes
+from twinward.federation.aggregation.sealing import SealSecret, new_seed, quorum_of, read_secret, seal, unmasking
 from twinward.federation.aggregation.secure_aggregation import (
     HospitalIdentity,
     Masked,
     Roster,
     RoundSecret,
     SignedRoundKey,
+    model_context,
     new_private_key,
     round_transcript,
     verify_round_keys,
@@ -164,8 +165,8 @@ class HospitalSite:
         newest = self._memory().newest(study.fingerprint())
         number = attempt if newest is None else max(attempt, newest.number + 1)
         if self._participation is None or self._participation.study != study:
-            self._participation = self._take_part(study, over=number > study.rounds)
-        if number > study.rounds:
+            self._participation = self._take_part(study, over=number > study.attempts)
+        if number > study.attempts or self._is_over(study):
             return None
         kept = self._memory().key_for(study.fingerprint(), number, new_private_key())
         return self._secret(study, kept.attempt, kept.private).signed_key
@@ -192,7 +193,7 @@ class HospitalSite:
         study = part.study
         self._require_paid(study)
         _require_attempt(self.name, study, attempt, round_number)
-        asked = round_transcript(study.fingerprint(), round_number, attempt, keys, round_context(parameters))
+        asked = round_transcript(study.fingerprint(), round_number, attempt, keys, model_context(parameters))
         said = self._said_before(study, attempt, asked)
         if said is not None:
             return said
@@ -202,21 +203,31 @@ class HospitalSite:
                 f"{self.name} has no key for attempt {attempt}", hint="attempts are answered once and in order"
             )
         secret = self._secret(study, attempt, kept.private)
-        verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=len(study.hospitals))
+        verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=study.least_hospitals)
         self._forget_withdrawn(part)
         contributions = part.detector.contributions(parameters, part.blocks)
         total = clipped_sum(_only(contributions, part.present), study.clip, part.detector.dimension)
         noised = add_noise(total, part.variance, self._random_bytes)
-        masked = secret.mask(noised, keys, asked, least=len(study.hospitals))
-        return self._written(study, attempt, asked, masked)
+        masked = secret.mask(noised, keys, asked, least=study.least_hospitals)
+        sealed = self._seal(study, secret, keys, asked, masked) if study.sealed else (masked, None, None)
+        return self._written(study, (round_number, attempt), asked, *sealed)
 
-    def unmask(self, attempt: int, shares: Mapping[str, bytes]) -> Unmasking:  # noqa: ARG002
-        """Nothing is sealed yet.
+    def unmask(self, attempt: int, shares: Mapping[str, bytes]) -> Unmasking:
+        """Agree, once it is written down, that the newest answer is opened: its seed, and shares of lost ones' seeds.
+
+        It may be asked again, for the same attempt; of a round no other is ever opened.
 
         Raises:
-            RoundRefused: always.
+            RoundRefused: it is not the newest answer, or the protocol seals none.
+            NotPaid: the reservation is no longer live.
+            Unavailable: it could not be written down, so nothing was given.
         """
-        raise RoundRefused(f"{self.name} sealed no answer, so there is none to unmask")
+        study = self._require_participation().study
+        self._require_paid(study)
+        if not study.sealed:
+            raise RoundRefused(f"{self.name} seals no answer under this protocol, so there is none to open")
+        kept = self._memory().agree_to_open(study.fingerprint(), attempt)
+        return unmasking(read_secret(kept.secret), self.name, shares)
 
     def close(self) -> None:
         """Forget the stays."""
@@ -226,8 +237,7 @@ class HospitalSite:
         """What is held while a study runs; no stays where all its rounds are answered, and only said again."""
         blocks, present = (np.zeros((0, 0, 0), np.float32), np.zeros(0, np.bool_)) if over else self._slots(study)
         detector = build_detector(study)
-        honest = len(study.hospitals) - study.colluding
-        variance = noise_variance(multiplier_of(study), detector.dimension, honest)
+        variance = noise_variance(multiplier_of(study), detector.dimension, study.honest)
         return _Participation(study, detector, blocks, present, variance)
 
     def _said_before(self, study: StudyProtocol, attempt: int, asked: bytes) -> Contribution | None:
@@ -242,13 +252,37 @@ class HospitalSite:
             )
         return msgspec.msgpack.decode(newest.masked, type=Contribution)
 
-    def _written(self, study: StudyProtocol, attempt: int, asked: bytes, masked: Masked) -> Contribution:
-        """The answer, once it is on disk together with the key that it announces."""
-        upcoming = new_private_key() if attempt < study.rounds else None
+    def _is_over(self, study: StudyProtocol) -> bool:
+        """Whether the last round was opened, however many attempts are left."""
+        sealed = self._memory().sealed(study.fingerprint())
+        return sealed is not None and sealed.opened and sealed.round_number == study.rounds
+
+    def _seal(
+        self, study: StudyProtocol, secret: RoundSecret, keys: Sequence[SignedRoundKey], asked: bytes, masked: Masked
+    ) -> tuple[Masked, Seal, bytes]:
+        """A masked vector under a seal, the seal, and what this hospital keeps to open the attempt with."""
+        outgoing, incoming = secret.channels(keys, asked)
+        kept = SealSecret(asked, new_seed(), incoming)
+        sealed, given = seal(masked, kept, outgoing, self.name, quorum_of(study))
+        return sealed, given, msgspec.msgpack.encode(kept)
+
+    def _written(
+        self,
+        study: StudyProtocol,
+        numbers: tuple[int, int],
+        asked: bytes,
+        masked: Masked,
+        given: Seal | None,
+        kept: bytes | None,
+    ) -> Contribution:
+        """The answer, once it is on disk together with the key that it announces and what opens it."""
+        round_number, attempt = numbers
+        upcoming = new_private_key() if attempt < study.attempts else None
         key = None if upcoming is None else self._secret(study, attempt + 1, upcoming).signed_key
-        contribution = Contribution(masked_bytes(masked), key)
+        contribution = Contribution(masked_bytes(masked), key, given)
         answer = AnsweredRound(attempt, asked, msgspec.msgpack.encode(contribution))
-        self._memory().keep(study.fingerprint(), answer, next_key=upcoming)
+        sealed = None if kept is None else Sealed(attempt, round_number, kept)
+        self._memory().keep(study.fingerprint(), answer, next_key=upcoming, sealed=sealed)
         return contribution
 
     def _secret(self, study: StudyProtocol, attempt: int, private: bytes) -> RoundSecret:
@@ -303,9 +337,10 @@ def _only(chunks: Iterable[NDArray[np.float32]], present: NDArray[np.bool_]) -> 
 
 def _require_attempt(hospital: str, study: StudyProtocol, attempt: int, round_number: int = 1) -> None:
     """Raise ``RoundRefused`` for numbers that the protocol does not have."""
-    if not 1 <= attempt <= study.rounds or not 1 <= round_number <= study.rounds:
+    if not 1 <= attempt <= study.attempts or not 1 <= round_number <= study.rounds:
         raise RoundRefused(
-            f"{hospital} refuses attempt {attempt} at round {round_number}: the protocol has {study.rounds}",
+            f"{hospital} refuses attempt {attempt} at round {round_number}: the protocol has {study.rounds} rounds, in "
+            f"{study.attempts} attempts",
             hint="rounds are answered once and in order",
         )
 
@@ -318,8 +353,3 @@ def _nothing_told(hospital: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - raised again, as an error that tells nothing
         _LOG.error("stays of %s cannot be read: %s", hospital, type(error).__name__)
         raise StaysUnreadable(f"{hospital} cannot read its stays", hint="see that hospital's own log") from None
-
-
-def round_context(parameters: Parameters) -> bytes:
-    """What every hospital must have been sent alike for the masks to cancel: a hash of the model."""
-    return hashlib.sha256(b"twinward/federation/parameters/v1\0" + parameters.astype("<f8").tobytes()).digest()

@@ -48,6 +48,7 @@ class SiteProcess(RemoteSite):
     ) -> None:
         super().__init__(identity.name)
         self._timeout_s = reply_timeout_s
+        self._asking = False
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -70,15 +71,20 @@ class SiteProcess(RemoteSite):
         return self._process.pid
 
     def close(self) -> None:
-        """End the process."""
-        self._pipe.close()  # which it takes as its leave
-        self._process.join(timeout=10)
+        """End the process: at once where it is asked something, for what it answered is on its disk."""
+        if self._asking:
+            self._process.terminate()
+        else:
+            self._pipe.close()  # which it takes as its leave
+        self._process.join(timeout=2)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self._pipe.close()
         self._process.close()
 
     def _carried(self, message: bytes) -> bytes:
+        self._asking = True
         try:
             self._pipe.send_bytes(message)
             if not self._pipe.poll(self._timeout_s):
@@ -88,6 +94,8 @@ class SiteProcess(RemoteSite):
             raise RoundAborted(
                 f"{self._name} dropped out: {type(error).__name__}", hint="see that hospital's own log"
             ) from error
+        finally:
+            self._asking = False
 
 
 def _serve(

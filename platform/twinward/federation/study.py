@@ -13,13 +13,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from twinward.features.signal_schema import ICU, MAX_STEPS, SignalSchema, schema_of
 from twinward.federation.errors import StudyInvalid
 from twinward_crypto.canonical import canonicalize
+
+MOST_SEALED: Final = 33
+"""Hospitals of a study that seals its sums: each seed is split among the others, 32 at most."""
+MOST_UNOPENED: Final = 64
+"""Attempts that a study may leave unopened. They tell nothing; the bound keeps a coordinator from asking for ever."""
+
+ENOUGH_TO_LOSE_ONE: Final = 5
+"""Hospitals from which on a new protocol goes on without one of them: fewer would pay too much noise for it."""
 
 HospitalName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -44,6 +52,11 @@ class StudyProtocol(BaseModel):
         epsilon, delta: the whole study's privacy: one patient's whole stay added or removed, anywhere. ε lies between
             0.01 and 10, δ between 1e-12 and 1e-4.
         colluding: hospitals that may pool what they know (or lie about their noise) without breaking that promise.
+        dropouts: hospitals that a round may go on without. A share of noise that is missing counts like a colluder's,
+            and a coordinator may lie about who is lost: so the others' noise suffices without both.
+        spare_rounds: sums beyond ``rounds`` that are paid for, each for one round that lost a hospital: then a round
+            takes one exchange. Without any, and with ``dropouts``, sums are sealed and a second, small exchange opens
+            them (``aggregation.sealing``): nothing is paid for what was not opened.
         clip: the L2 norm C, 1e-6 to 1e6, that one patient's contribution to one round may have.
         rounds: private sums; 1 for dp-var.
         learning_rate: of Adam on the noisy mean gradient; unused by dp-var.
@@ -62,6 +75,8 @@ class StudyProtocol(BaseModel):
     epsilon: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
     delta: Annotated[float, Field(ge=1e-12, le=1e-4, allow_inf_nan=False)] = 1e-5
     colluding: Annotated[int, Field(ge=0, le=62)] = 1
+    dropouts: Annotated[int, Field(ge=0, le=62)] = 0
+    spare_rounds: Annotated[int, Field(ge=0, le=100)] = 0
     clip: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     learning_rate: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = 0.03
@@ -75,11 +90,15 @@ class StudyProtocol(BaseModel):
     def _check(self) -> StudyProtocol:
         if len(set(self.hospitals)) != len(self.hospitals):
             raise ValueError("hospitals: name each hospital once")
-        if self.colluding > len(self.hospitals) - 2:
+        if self.honest < 2:
             raise ValueError(
-                f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude; "
-                "two honest ones must remain for a sum to hide either"
+                f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude or drop "
+                "out, dropouts included; two honest ones must remain for a sum to hide either"
             )
+        if self.spare_rounds and not self.dropouts:
+            raise ValueError("spare_rounds: of no use without dropouts, for no round goes on without a hospital")
+        if self.sealed and len(self.hospitals) > MOST_SEALED:
+            raise ValueError(f"dropouts: of more than {MOST_SEALED} hospitals a round is repeated: set spare_rounds")
         if self.detector is DetectorKind.DP_VAR and self.rounds != 1:
             raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
         steps = self.signals.steps
@@ -100,6 +119,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.AUTOENCODER}
             | {"epsilon": 3.0, "clip": 0.3, "rounds": 40}
+            | ({"dropouts": 1, "spare_rounds": 1} if len(hospitals) >= ENOUGH_TO_LOSE_ONE else {})
             | {name: value for name, value in _fitting(changes).items() if name == "bins"}
             | changes
         )
@@ -114,6 +134,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.DP_VAR}
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
+            | ({"dropouts": 1} if len(hospitals) >= ENOUGH_TO_LOSE_ONE else {})
             | _fitting(changes)
             | changes
         )
@@ -137,9 +158,38 @@ class StudyProtocol(BaseModel):
                 hint="correct these fields of the protocol; StudyProtocol documents each of them",
             ) from error
 
+    @property
+    def honest(self) -> int:
+        """Hospitals whose noise alone keeps the promise."""
+        return len(self.hospitals) - self.colluding - self.dropouts
+
+    @property
+    def least_hospitals(self) -> int:
+        """Hospitals without which no round goes on."""
+        return len(self.hospitals) - self.dropouts
+
+    @property
+    def sums(self) -> int:
+        """Sums that a patient may be in, and that are paid for."""
+        return self.rounds + self.spare_rounds
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a sum is sealed until enough hospitals agree to open it."""
+        return self.dropouts > 0 and self.spare_rounds == 0
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that hospitals answer: one for each sum, or, where unopened ones cost nothing, some more."""
+        return self.sums + (MOST_UNOPENED if self.sealed else 0)
+
     def canonical(self) -> bytes:
-        """The protocol's RFC 8785 bytes. The signals of the ICU go without saying, as before there were others."""
-        return canonicalize(self.model_dump(mode="json", exclude={"signals"} if self.signals == ICU else None))
+        """The protocol's RFC 8785 bytes. What earlier releases had no other of goes without saying, so that their
+        protocols keep their fingerprints: the signals of the ICU, no dropouts, no spare rounds.
+        """
+        unsaid = {"dropouts": 0, "spare_rounds": 0, "signals": ICU}
+        same = {name for name, value in unsaid.items() if getattr(self, name) == value}
+        return canonicalize(self.model_dump(mode="json", exclude=same))
 
     def fingerprint(self) -> bytes:
         """SHA-256 of the canonical bytes: what sites sign, so that nobody takes part in another study."""

@@ -24,6 +24,10 @@ FIELDS: Final = {
     "delta": "The chance that this fails, 1e-12 to 1e-4; below 1/expected_patients.",
     "colluding": "How many hospitals may pool what they know without breaking the promise to the others' patients.\n"
     "The others draw enough noise by themselves; two must remain.",
+    "dropouts": "How many hospitals a round may go on without. The others draw enough noise without them, too.",
+    "spare_rounds": "Rounds beyond those below that are paid for, each to make up for one that lost a hospital;\n"
+    "then a round takes one exchange. With dropouts and 0 here, a second, small exchange opens each sum, and none is\n"
+    "paid twice: the better choice for few rounds.",
     "clip": "The most that one patient may change a round's sum by, an L2 norm, 1e-6 to 1e6. Noise grows with it.",
     "rounds": "How many private sums are released, 1 to 1000; together they cost the ε above. 1 for dp-var.",
     "learning_rate": "Of Adam on the noisy mean gradient. Not used by dp-var.",

@@ -17,6 +17,7 @@ A node's home holds, on the embedded defaults:
 ``subscriptions.db``    sealed FHIR subscriptions
 ``saved_filters.db``    officers' saved filters of the log, sealed
 ``chain.db``            the embedded chain
+``study-journal.db``    where the studies stand that this node coordinates
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are

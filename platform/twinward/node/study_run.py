@@ -6,23 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from twinward.access.interfaces import Principal
-from twinward.core.errors import BadInput, Conflict, NotAtWork, Refused
+from twinward.core.errors import BadInput, Busy, Conflict, NotAtWork, Refused
 from twinward.core.private_files import write_private
+from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Role
 from twinward.federation.approval import Approvals
-from twinward.federation.coordinator import Coordinator, Progress, TrainedStudy
+from twinward.federation.coordinator import Coordinator, Progress, Trained, TrainedStudy
 from twinward.federation.daemon_site import DaemonSite
-from twinward.federation.detectors.model_file import Model
+from twinward.federation.detectors.model_file import Model, read_model
+from twinward.federation.errors import ModelFileInvalid
 from twinward.federation.evaluation.benchmark import Benchmark
+from twinward.federation.evaluation.model_card import ModelCard
 from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
 from twinward.federation.models import ReservedPrivacy
+from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.site import Site
 from twinward.federation.site_socket import SocketChannel, is_answering
 from twinward.federation.study import StudyProtocol
+from twinward.federation.study_journal import StudyJournal
 from twinward.node.node import Node
 from twinward.node.site_daemon import DaemonProcess, socket_of, study_identity
 
@@ -31,6 +38,9 @@ REPLY_TIMEOUT_S: Final = 120.0
 
 PATIENCE_S: Final = 60.0
 """How long a daemon, or a relay to it, may be away while somebody starts it again. What this process started is not."""
+
+JOURNAL_FILE: Final = "study-journal.db"
+"""In the home of whoever coordinates: where its studies stand."""
 
 
 def model_path(home: Path, study_id: str) -> Path:
@@ -120,17 +130,63 @@ def require_hospitals_here(node: Node, hospitals: Sequence[str]) -> None:
         )
 
 
-def require_new(node: Node, study: StudyProtocol) -> None:
-    """Raise ``Conflict`` where this protocol, or another of its name, was run here: a study is run once."""
-    if paid_for(node, study) is not None:
+class Stage(Enum):
+    """How far a study has come."""
+
+    NEW = "new"
+    BEGUN = "begun"
+    """Reserved; rounds may be learnt."""
+    TRAINED = "trained"
+    """Its model is kept and paid for, and not registered yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a study stands in this home.
+
+    Attributes:
+        stage: how far it has come.
+        rounds: learnt so far.
+        reservation: what pays for it; 0 where nothing was reserved.
+    """
+
+    stage: Stage
+    rounds: int = 0
+    reservation: int = 0
+
+
+def standing_of(node: Node, study: StudyProtocol, researcher: Principal) -> Standing:
+    """Where a study stands: new, or to go on under the reservation that it has.
+
+    Raises:
+        Conflict: it is over: registered, or settled without a model; or an earlier study bore its name.
+        Refused: it was begun in another researcher's name.
+        Unavailable: the ledger or the journal does not answer.
+    """
+    home, paid = node.settings.home, paid_for(node, study)
+    kept = _kept_model(home, study)
+    if paid is None:
+        for path in (model_path(home, study.study_id), card_path(home, study.study_id)):
+            if path.exists():
+                raise Conflict(
+                    f"{path.name} is kept here, of an earlier study of this name",
+                    hint="give the protocol a new study_id",
+                )
+        return Standing(Stage.NEW)
+    if not paid.live and (kept is None or not paid.committed or _is_registered(node, kept)):
         raise Conflict(
             "this protocol was paid for before: it is run once", hint="a new run is a new study, with its own ε"
         )
-    for path in (model_path(node.settings.home, study.study_id), card_path(node.settings.home, study.study_id)):
-        if path.exists():
-            raise Conflict(
-                f"{path.name} is kept here, of an earlier study of this name", hint="give the protocol a new study_id"
+    with _journal(home, study) as journal:
+        begun = journal.begun()
+        if begun is None:  # it was killed between the ledger's word and the journal's
+            journal.begin(paid.number, researcher.id)
+        elif begun.account != researcher.id:
+            raise Refused(
+                f"{study.study_id} was begun in the name of {begun.account}", hint=f"go on with --as {begun.account}"
             )
+        rounds = study.rounds if kept is not None else len(journal.totals())
+    return Standing(Stage.BEGUN if paid.live else Stage.TRAINED, rounds, paid.number)
 
 
 def paid_for(node: Node, study: StudyProtocol) -> ReservedPrivacy | None:
@@ -143,36 +199,95 @@ def run_study(
     sites: Sequence[Site],
     study: StudyProtocol,
     benchmark: Benchmark,
+    researcher: Principal,
     *,
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainedStudy:
-    """Train over the sites, keep the model, measure it, register it, keep its card.
+    """Train over the sites, keep the model, measure it, keep its card, register both; or go on with what was begun.
 
     Args:
-        node: whose home keeps model and card, and whose consortium's budgets pay.
-        sites: the protocol's hospitals, of ``sites_of``.
+        node: whose home keeps model, card and journal, and whose consortium's budgets pay.
+        sites: the protocol's hospitals, of ``sites_of``; none are asked once the model is kept.
         study: what is run, once.
         benchmark: what the model is measured on.
+        researcher: in whose name.
         progress: told of every step, on the calling thread.
 
     Raises:
-        Conflict: as ``require_new``.
+        Busy: another process runs this very study.
         NotApproved: a hospital's officer did not approve the study; nothing was reserved.
 
-    And as ``Coordinator.run``: whatever fails or interrupts it after something was reserved leaves that charged.
+    And as ``standing_of`` and ``Coordinator.run``: what interrupts it after something was reserved leaves that charged,
+    and the study to go on.
     """
-    require_new(node, study)
     for site in sites:
         if isinstance(site, DaemonSite):
             site.prepare(study)
     home = node.settings.home
     (home / "models").mkdir(exist_ok=True, mode=0o700)
+    with process_lock(home / "models" / f".{study.study_id}.lock", wait=False) as held:
+        if not held:
+            raise Busy(f"another process runs {study.study_id}", hint="it goes on there")
+        standing = standing_of(node, study, researcher)
+        coordinator = _coordinator(node, sites, study, researcher, progress)
+        kept = _kept_model(home, study)
+        if standing.stage is Stage.NEW or kept is None:
+            return coordinator.run(study, benchmark)
+        trained = Trained(kept, plan_for(study), standing.reservation)
+        if standing.stage is Stage.BEGUN:
+            coordinator.settle(trained)
+        return coordinator.finish(trained, benchmark)
+
+
+def _coordinator(
+    node: Node,
+    sites: Sequence[Site],
+    study: StudyProtocol,
+    researcher: Principal,
+    progress: Callable[[Progress], None] | None,
+) -> Coordinator:
+    home = node.settings.home
 
     def keep(model: Model) -> None:
         write_private(model_path(home, study.study_id), model.to_bytes())
 
-    budget = LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys)
-    registry = LedgerModelRegistry(node.consortium.models)
-    trained = Coordinator(sites, budget, registry, node.clock, keep=keep, progress=progress).run(study, benchmark)
-    write_private(card_path(home, study.study_id), trained.card.content)
-    return trained
+    def keep_card(card: ModelCard) -> ModelCard:
+        path = card_path(home, study.study_id)
+        if path.exists():
+            return ModelCard(path.read_bytes())
+        write_private(path, card.content)
+        return card
+
+    return Coordinator(
+        sites,
+        LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys),
+        LedgerModelRegistry(node.consortium.models),
+        node.clock,
+        journals=home / JOURNAL_FILE,
+        account=researcher.id,
+        keep=keep,
+        keep_card=keep_card,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _journal(home: Path, study: StudyProtocol) -> Iterator[StudyJournal]:
+    journal = StudyJournal(home / JOURNAL_FILE, study.fingerprint())
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _kept_model(home: Path, study: StudyProtocol) -> Model | None:
+    """The model that is kept of this very protocol."""
+    try:
+        model = read_model(model_path(home, study.study_id).read_bytes())
+    except (OSError, ModelFileInvalid):
+        return None
+    return model if model.study.fingerprint() == study.fingerprint() else None
+
+
+def _is_registered(node: Node, model: Model) -> bool:
+    return LedgerModelRegistry(node.consortium.models).number_of(model.hash()) != 0

@@ -63,6 +63,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/federation/privacy/accountant.py": "tests/unit/federation/test_accountant.py",
     "platform/twinward/federation/privacy/discrete_gaussian.py": "tests/unit/federation/test_discrete_gaussian.py",
     "platform/twinward/federation/privacy/dp_sum.py": SUMS,
+    "platform/twinward/federation/aggregation/sealing.py": "tests/adversarial/federation/test_two_survivor_sets.py",
     "platform/twinward/federation/aggregation/secure_aggregation.py": f"{MASKS} {SUMS}",
     "platform/twinward/similarity/release/policy.py": RELEASE,
     "platform/twinward/similarity/release/history.py": "tests/unit/similarity/test_release_history.py",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -17,9 +21,11 @@ from twinward.federation.errors import NotApproved, RoundAborted
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
+from twinward.federation.study_file import protocol_toml
+from twinward.federation.study_journal import StudyJournal
 from twinward.node import open_node
 from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
-from twinward.node.study_run import model_path, paid_for, run_study, sites_of
+from twinward.node.study_run import JOURNAL_FILE, model_path, paid_for, run_study, sites_of
 
 HOSPITALS = ("st-anna", "northgate", "lakeside")
 CAP = 300_000
@@ -155,8 +161,12 @@ def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_hospital_that_dies_ends_a_study_which_stays_charged(filled: Hospital) -> None:
+def test_a_study_that_a_dying_hospital_stopped_goes_on_when_it_is_back_and_is_charged_once(
+    filled: Hospital, tmp_path: Path
+) -> None:
     study = StudyProtocol.for_dp_var("dying-1", HOSPITALS, epsilon=0.5)
+    path, before = tmp_path / "dying-1.toml", spent(filled)
+    path.write_text(protocol_toml(study))
 
     def kill(progress: Progress) -> None:
         if progress.stage == "joining":
@@ -167,12 +177,126 @@ def test_a_hospital_that_dies_ends_a_study_which_stays_charged(filled: Hospital)
         marie = node.accounts.named("marie")
         with sites_of(node, HOSPITALS, marie) as sites:
             with pytest.raises(NotApproved):
-                run_study(node, sites, study, synthetic_benchmark())
+                run_study(node, sites, study, synthetic_benchmark(), marie)
             assert paid_for(node, study) is None  # a hospital is asked before anything is reserved
         approve_embedded(node, study, marie, AT_THIS_MACHINE)
         with sites_of(node, HOSPITALS, marie) as sites, pytest.raises(RoundAborted, match="northgate dropped out"):
-            run_study(node, sites, study, synthetic_benchmark(), progress=kill)
+            run_study(node, sites, study, synthetic_benchmark(), marie, progress=kill)
         paid = paid_for(node, study)
-    assert paid is not None
-    assert not paid.live
+        assert paid is not None
+        assert paid.live
+        node.accounts.add_system(Principal("rita", Role.RESEARCHER, "Rita Research"))
     assert not model_path(filled.home, "dying-1").exists()
+    stranger = filled.run("study", "run", str(path), "--as", "rita", "--yes")
+    assert (stranger.exit_code, "in the name of marie" in stranger.stderr) == (6, True)
+    assert filled.run("account", "disable", "marie", "--as", "olga").exit_code == 0
+    disabled = filled.run("study", "run", str(path), "--as", "marie", "--yes")
+    assert (disabled.exit_code, "marie is disabled" in disabled.stderr) == (6, True)
+    assert filled.run("account", "enable", "marie", "--as", "olga").exit_code == 0
+    done = filled.run("study", "run", str(path), "--as", "marie", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "dying-1 was begun: 0 of 1 rounds are learnt, and nothing more is charged" in done.stderr
+    assert spent(filled) == [(taken + paid.micros, reserved) for taken, reserved in before]
+    assert filled.run("study", "run", str(path), "--as", "marie", "--yes").exit_code == 4
+
+
+KILLED_AT = ("reserve", "ask", "learn", "keep", "settle", "keep_card")
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from twinward.federation import coordinator, study_journal
+from twinward.federation.evaluation.benchmark import synthetic_benchmark
+from twinward.federation.ledger_adapters import LedgerPrivacyBudget
+from twinward.cli.study.protocol import read_protocol
+from twinward.node import open_node, study_run
+from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
+
+home, protocol, phase = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+
+def dying(kind, name):
+    honest = getattr(kind, name)
+    def then_die(*given, **named):
+        honest(*given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(kind, name, then_die)
+
+if __name__ == "__main__":
+    if phase in ("ask", "learn"):
+        dying(study_journal.StudyJournal, phase)
+    elif phase == "reserve":
+        dying(LedgerPrivacyBudget, "reserve")
+    elif phase == "settle":
+        dying(LedgerPrivacyBudget, "commit")
+    elif phase == "keep_card":
+        honest = study_run.write_private
+        def card(path, content):
+            honest(path, content)
+            if path.name.endswith(".card.json"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        study_run.write_private = card
+    else:
+        honest = study_run.write_private
+        def model(path, content):
+            honest(path, content)
+            os.kill(os.getpid(), signal.SIGKILL)
+        study_run.write_private = model
+    study = read_protocol(protocol)
+    with open_node(home) as node:
+        marie = node.accounts.named("marie")
+        approve_embedded(node, study, marie, AT_THIS_MACHINE)
+        stage = study_run.standing_of(node, study, marie).stage
+        hospitals = () if stage is study_run.Stage.TRAINED else study.hospitals
+        with study_run.sites_of(node, hospitals, marie) as sites:
+            study_run.run_study(node, sites, study, synthetic_benchmark(), marie)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_coordinator_at_each_phase_costs_nothing_and_ends_in_one_model(
+    filled: Hospital, tmp_path: Path
+) -> None:
+    """And with it of all sites, which end with it. One study, killed again at each later phase."""
+    path, before = protocol(tmp_path, "killed-1", "--epsilon", "0.5"), spent(filled)
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    for phase in KILLED_AT:
+        done = subprocess.run(
+            [sys.executable, str(script), str(filled.home), str(path), phase],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL, (phase, done.stderr)
+    trained = filled.asked("study", "run", str(path), "--as", "marie", "--yes")
+    assert spent(filled) == [(taken + trained["charged_micros"], reserved) for taken, reserved in before]
+    assert filled.asked("study", "card", "killed-1")["registered"]["number"] == trained["number"]
+    assert filled.run("study", "run", str(path), "--as", "marie", "--yes").exit_code == 4
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_study_within_seconds_and_the_same_command_goes_on(filled: Hospital, tmp_path: Path) -> None:
+    path = protocol(tmp_path, "stopped-1", "--detector", "lstm-autoencoder", "--epsilon", "0.3")
+    text = path.read_text().replace("rounds = 40", "rounds = 2").replace("hidden = 24", "hidden = 2")
+    path.write_text(text)
+    command = [sys.executable, "-m", "twinward", "study", "run", str(path), "--as", "marie", "--yes"]
+    command += ["--home", str(filled.home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        journal = filled.home / JOURNAL_FILE
+        fingerprint = StudyProtocol.parse(tomllib.loads(text)).fingerprint()
+        while running.poll() is None and not (journal.exists() and begun(journal, fingerprint)):
+            time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=30)[1]
+    assert running.returncode == 130, said
+    assert "the same command again goes on with it" in said
+    done = filled.run("study", "run", str(path), "--as", "marie", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "stopped-1 was begun" in done.stderr
+
+
+def begun(journal: Path, fingerprint: bytes) -> bool:
+    opened = StudyJournal(journal, fingerprint)
+    try:
+        return opened.pending() is not None
+    finally:
+        opened.close()

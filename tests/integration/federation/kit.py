@@ -26,8 +26,10 @@ from twinward.federation.study import StudyProtocol
 from twinward_contracts.bindings import name_id
 
 HOSPITALS = ("east", "north", "south")
-IDENTITIES = {name: HospitalIdentity(name, hashlib.sha256(name.encode()).digest()) for name in HOSPITALS}
-ROSTER = {name: identity.public_key for name, identity in IDENTITIES.items()}
+FIVE = ("centre", *HOSPITALS, "west")
+IDENTITIES = {name: HospitalIdentity(name, hashlib.sha256(name.encode()).digest()) for name in FIVE}
+ROSTER = {name: IDENTITIES[name].public_key for name in HOSPITALS}
+ROSTER_OF_FIVE = {name: IDENTITIES[name].public_key for name in FIVE}
 
 
 def seeded_bytes(seed: int) -> RandomBytes:
@@ -74,7 +76,7 @@ def vectors(sent: Mapping[str, Contribution]) -> dict[str, Masked]:
 def reserved(
     study: bytes, micros: int, *, number: int = 1, live: bool = True, hospitals: Sequence[str] = HOSPITALS
 ) -> ReservedPrivacy:
-    """A reservation of the three hospitals as the ledger would tell it."""
+    """A reservation of some hospitals as the ledger would tell it."""
     ids = frozenset(name_id(name) for name in hospitals)
     return ReservedPrivacy(number, study, name_id(COHORT), ids, micros, live)
 
@@ -124,6 +126,22 @@ def site_of(
     )
 
 
+def five_sites(
+    stays: Mapping[str, Stays], folder: Path | None = None, *, reservations: Reservations | None = None
+) -> list[HospitalSite]:
+    """Sites of five hospitals in this process, each with a memory of its own, in a folder if they are to outlive it."""
+    return [
+        HospitalSite(
+            IDENTITIES[name],
+            ROSTER_OF_FIVE,
+            HeldStays(stays[name]),
+            reservations=reservations or AllPaid(FIVE),
+            answered=AnsweredRounds(Path(":memory:") if folder is None else folder / f"{name}.db"),
+        )
+        for name in FIVE
+    ]
+
+
 def sites(stays: dict[str, Stays], seed: int = 1, *, reservations: Reservations | None = None) -> list[HospitalSite]:
     """Sites in this process, their noise seeded."""
     return [
@@ -142,6 +160,7 @@ class MemoryBudget:
     """A ``PrivacyBudget`` in memory, with one cap for all; and the ``Reservations`` that sites find on it."""
 
     cap: int = 10_000_000
+    hospitals: tuple[str, ...] = HOSPITALS
     reserved: dict[int, int] = field(default_factory=dict)
     settled: dict[int, str] = field(default_factory=dict)
     numbers: dict[bytes, int] = field(default_factory=dict)
@@ -160,7 +179,8 @@ class MemoryBudget:
         number = self.numbers.get(fingerprint)
         if number is None:
             return None
-        return reserved(fingerprint, self.reserved[number], number=number, live=number not in self.settled)
+        live = number not in self.settled
+        return reserved(fingerprint, self.reserved[number], number=number, live=live, hospitals=self.hospitals)
 
     def commit(self, reservation: int) -> None:
         assert reservation not in self.settled

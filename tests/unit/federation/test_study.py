@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
 from twinward.features.signal_schema import CHECKUP
 from twinward.federation.errors import StudyInvalid
+from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 
@@ -40,6 +42,10 @@ from twinward.federation.study import DetectorKind, StudyProtocol
         ({"expected_patients": 10**8, "delta": 1e-12}, "expected_patients.*10000000"),
         ({"learning_rate": 1e-300}, "learning_rate.*0.000001"),
         ({"colluding": 63}, "colluding.*62"),
+        ({"dropouts": 1}, "at most 1 of 3.*dropouts included"),
+        ({"dropouts": 1, "colluding": 0, "spare_rounds": 101}, "spare_rounds.*100"),
+        ({"spare_rounds": 1}, "spare_rounds: of no use without dropouts"),
+        ({"hospitals": tuple(f"h{i}" for i in range(34)), "dropouts": 1}, "of more than 33 hospitals.*spare_rounds"),
         ({"seed": 2**31}, "seed.*2147483648"),
         ({"rounds": 0}, "rounds"),
         ({"study_id": "Not A Name"}, "study_id"),
@@ -83,12 +89,15 @@ def test_fingerprint_follows_every_field() -> None:
         "expected_patients": 100,
         "seed": 9,
         "signals": CHECKUP.model_copy(update={"steps": 48}),
+        "dropouts": 1,
+        "spare_rounds": 2,
     }
+    needed = {"detector": {"rounds": 1}, "dropouts": {"colluding": 0}, "spare_rounds": {"colluding": 0, "dropouts": 1}}
     assert set(changes) == set(StudyProtocol.model_fields)
     for name, value in changes.items():
-        extra = {"rounds": 1} if name == "detector" else {}
-        changed = StudyProtocol.parse(base.model_dump() | extra | {name: value})
-        assert changed.fingerprint() != base.fingerprint(), name
+        beside = StudyProtocol.parse(base.model_dump() | needed.get(name, {})) if name != "detector" else base
+        changed = StudyProtocol.parse(base.model_dump() | needed.get(name, {}) | {name: value})
+        assert changed.fingerprint() != beside.fingerprint(), name
 
 
 def test_a_protocol_survives_its_canonical_form() -> None:
@@ -96,3 +105,28 @@ def test_a_protocol_survives_its_canonical_form() -> None:
 
     study = StudyProtocol.for_autoencoder("icu-1", HOSPITALS, epsilon=1.5)
     assert StudyProtocol.parse(json.loads(study.canonical())) == study
+
+
+FIVE = ("a", "b", "c", "d", "e")
+
+
+def test_a_protocol_of_before_keeps_its_fingerprint() -> None:
+    """No dropouts and no spare rounds go without saying, also where they are said."""
+    before = StudyProtocol.for_dp_var("x", FIVE[:3])
+    assert b"dropouts" not in before.canonical()
+    said = StudyProtocol.parse(before.model_dump() | {"dropouts": 0, "spare_rounds": 0})
+    assert said.fingerprint() == before.fingerprint()
+    with_dropouts = StudyProtocol.for_dp_var("x", FIVE)
+    assert with_dropouts.fingerprint() != StudyProtocol.for_dp_var("x", FIVE, dropouts=0).fingerprint()
+
+
+def test_what_a_lost_hospital_costs_is_in_the_protocol() -> None:
+    """Each share of noise is for those that remain; a spare round is paid for like any other."""
+    spare, sealed = StudyProtocol.for_autoencoder("x", FIVE), StudyProtocol.for_dp_var("x", FIVE)
+    assert (spare.honest, spare.least_hospitals, spare.sums, spare.attempts, spare.sealed) == (3, 4, 41, 41, False)
+    assert (sealed.honest, sealed.least_hospitals, sealed.sums, sealed.sealed) == (3, 4, 1, True)
+    unspared = StudyProtocol.for_autoencoder("x", FIVE, spare_rounds=0)
+    assert plan_for(spare).noise_multiplier == pytest.approx(
+        plan_for(unspared).noise_multiplier * math.sqrt(41 / 40), rel=1e-6
+    )
+    assert plan_for(spare).epsilon <= spare.epsilon

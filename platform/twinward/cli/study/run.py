@@ -44,8 +44,11 @@ def run(
 
     Says what it costs and asks. Then the cost is reserved from each hospital's budget, each reads the stays of its
     consenting patients under permits in its own log, and only masked, noisy sums leave it. The model is kept in the
-    home's models/, measured on SYNTHETIC stays, and registered on the ledger with its card. A protocol is run once.
-    Whatever stops a study once it is paid for (Ctrl-C, a hospital that drops out) leaves it charged, and says so.
+    home's models/, measured on SYNTHETIC stays, and registered on the ledger with its card.
+
+    A protocol is run once. Whatever interrupts that (Ctrl-C, kill -9, a hospital that drops out, a ledger that does not
+    answer) leaves it charged, and says so; the same command again goes on where it was and charges nothing more. A
+    hospital that refuses or does not keep to the protocol ends it for good.
 
     With --data the hospitals are simulated in this process and share out your own file: no node, no account, nothing
     charged; model and card are kept beside the protocol, and figures without privacy stand beside those with.
@@ -67,7 +70,14 @@ def run(
         from twinward.federation.evaluation.benchmark import synthetic_benchmark
         from twinward.federation.privacy.accountant import plan_for
         from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
-        from twinward.node.study_run import require_hospitals_here, require_new, require_researcher, run_study, sites_of
+        from twinward.node.study_run import (
+            Stage,
+            require_hospitals_here,
+            require_researcher,
+            run_study,
+            sites_of,
+            standing_of,
+        )
 
         study = read_protocol(file)
         if account is None:
@@ -75,19 +85,25 @@ def run(
         researcher = node.accounts.named(account)
         require_researcher(researcher)
         require_hospitals_here(node, study.hospitals)
-        require_new(node, study)
-        plan = plan_for(study)
-        _require_affordable(node, study, plan, as_json=as_json)
-        confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
+        standing, plan = standing_of(node, study, researcher), plan_for(study)
+        if standing.stage is Stage.NEW:
+            _require_affordable(node, study, plan, as_json=as_json)
+            confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
+        else:
+            learnt = f"{standing.rounds} of {study.rounds} rounds are learnt"
+            tell(f"{study.study_id} was begun: {learnt}, and nothing more is charged")
+            confirm(f"Go on with {study.study_id}?", yes=yes)
         approved = approve_embedded(node, study, researcher, replace(AT_THIS_MACHINE, detail=typed_by()))
         if approved:
             tell(f"approved at this machine, which holds their keys: {', '.join(approved)}")
+        asked = () if standing.stage is Stage.TRAINED else study.hospitals
         with (
             _charge_told(node, study),
             _bars(study, plan, as_json=as_json) as told,
-            sites_of(node, study.hospitals, researcher, _sockets(site)) as sites,
+            sites_of(node, asked, researcher, _sockets(site)) as sites,
         ):
-            trained = run_study(node, sites, study, synthetic_benchmark(signals=study.signals), progress=told)
+            measured_on = synthetic_benchmark(signals=study.signals)
+            trained = run_study(node, sites, study, measured_on, researcher, progress=told)
         _show(node, trained, as_json=as_json)
 
 
@@ -124,7 +140,7 @@ def _charge_told(node: Node, study: StudyProtocol) -> Iterator[None]:
         tell(_charge(node, study))
         raise
     except KeyboardInterrupt:
-        tell(f"interrupted: no model is made; {_charge(node, study)}")
+        tell(f"interrupted; {_charge(node, study)}; the same command again goes on with it")
         raise typer.Exit(130) from None
 
 

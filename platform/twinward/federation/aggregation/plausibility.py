@@ -38,8 +38,8 @@ def require_plausible(study: StudyProtocol, plan: PrivacyPlan, total: Integers) 
         SumImplausible: it cannot: a hospital lies, or there are far more patients than the protocol says.
     """
     dimension = len(total)
-    honest = len(study.hospitals) - study.colluding
-    spread = math.sqrt(len(study.hospitals) * noise_variance(plan.noise_multiplier, dimension, honest))
+    share = noise_variance(plan.noise_multiplier, dimension, study.honest)
+    spread = math.sqrt(len(study.hospitals) * share)
     most = HEADROOM * study.expected_patients * sensitivity(dimension)
     if float(np.linalg.norm(total.astype(np.float64))) > most + spread * (math.sqrt(dimension) + _DEVIATIONS):
         raise _implausible(study, "larger than all its patients together")

@@ -43,6 +43,7 @@ Roster = Mapping[str, bytes]
 _KEY_DOMAIN: Final = b"twinward/federation/round-key/v1\0"
 _TRANSCRIPT_DOMAIN: Final = b"twinward/federation/transcript/v2\0"
 _MASK_DOMAIN: Final = b"twinward/federation/mask/v1\0"
+_CHANNEL_DOMAIN: Final = b"twinward/federation/channel/v1\0"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,21 @@ class RoundSecret:
             masked = masked + stream if self._name < key.hospital else masked - stream  # modulo 2^64
         return masked
 
+    def channels(self, keys: Sequence[SignedRoundKey], transcript: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Keys of one message to, and one from, each other hospital of the attempt, 32 bytes each, by name.
+
+        Raises:
+            KeyRefused: a key that is no valid X25519 key.
+        """
+        others = [key for key in keys if key.hospital != self._name]
+        outgoing = {key.hospital: self._channel(key, transcript, self._name, key.hospital) for key in others}
+        incoming = {key.hospital: self._channel(key, transcript, key.hospital, self._name) for key in others}
+        return outgoing, incoming
+
+    def _channel(self, key: SignedRoundKey, transcript: bytes, sender: str, receiver: str) -> bytes:
+        info = _CHANNEL_DOMAIN + _field(sender.encode()) + _field(receiver.encode())
+        return HKDF(SHA256(), 32, salt=transcript, info=info).derive(_exchange(self._private, key))
+
 
 def new_private_key() -> bytes:
     """A fresh X25519 private key, 32 bytes."""
@@ -186,16 +202,19 @@ def open_sum(masked: Mapping[str, Masked], hospitals: Sequence[str]) -> NDArray[
     return total.view(np.int64)
 
 
+def _exchange(private: X25519PrivateKey, other: SignedRoundKey) -> bytes:
+    try:
+        return private.exchange(X25519PublicKey.from_public_bytes(other.public_key))
+    except ValueError:  # a low-order point: the shared secret would be zero (RFC 7748, section 6.1)
+        raise KeyRefused(f"{other.hospital} sent a key that is no valid X25519 key") from None
+
+
 def _pair_stream(
     private: X25519PrivateKey, other: SignedRoundKey, own_name: str, transcript: bytes, length: int
 ) -> Masked:
-    try:
-        shared = private.exchange(X25519PublicKey.from_public_bytes(other.public_key))
-    except ValueError:  # a low-order point: the shared secret would be zero (RFC 7748, section 6.1)
-        raise KeyRefused(f"{other.hospital} sent a key that is no valid X25519 key") from None
     low, high = sorted((own_name, other.hospital))
     info = _MASK_DOMAIN + _field(low.encode()) + _field(high.encode())
-    material = HKDF(SHA256(), 48, salt=transcript, info=info).derive(shared)
+    material = HKDF(SHA256(), 48, salt=transcript, info=info).derive(_exchange(private, other))
     # The key serves this one stream, so a derived initial counter cannot repeat under it.
     encryptor = Cipher(algorithms.AES256(material[:32]), modes.CTR(material[32:])).encryptor()
     return np.frombuffer(encryptor.update(bytes(8 * length)), "<u8").astype(np.uint64)
@@ -214,6 +233,11 @@ def round_transcript(
     for key in sorted(keys, key=lambda key: key.hospital):
         digest.update(_field(key.hospital.encode()) + _field(key.public_key) + _field(key.signature))
     return digest.digest()
+
+
+def model_context(parameters: NDArray[np.float64]) -> bytes:
+    """What every hospital must have been sent alike for the masks to cancel: a hash of the model."""
+    return hashlib.sha256(b"twinward/federation/parameters/v1\0" + parameters.astype("<f8").tobytes()).digest()
 
 
 def _field(value: bytes) -> bytes:

@@ -66,6 +66,7 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
             "rounds": plan.rounds,
             "clip": study.clip,
             "colluding_hospitals_tolerated": study.colluding,
+            "lost_hospitals_tolerated": study.dropouts,
             "inverse_variance_micros": plan.inverse_variance_micros,
             "accountant": "privacy loss distribution, full batch",
         },

@@ -41,7 +41,7 @@ class PrivacyPlan:
 
     Attributes:
         noise_multiplier: σ of each round's sum in units of one patient's clipped contribution, from honest noise only.
-        rounds: how often it is drawn.
+        rounds: how often it is drawn, spare rounds included.
         epsilon, delta: what is charged for all rounds together.
         inverse_variance_micros: rounds/σ² in millionths, rounded up: what the ledger reserves.
     """
@@ -74,8 +74,8 @@ def plan_for(study: StudyProtocol) -> PrivacyPlan:
     multiplier = multiplier_of(study)
     return PrivacyPlan(
         noise_multiplier=multiplier,
-        rounds=study.rounds,
-        epsilon=charged_epsilon(multiplier, study.rounds, study.delta),
+        rounds=study.sums,
+        epsilon=charged_epsilon(multiplier, study.sums, study.delta),
         delta=study.delta,
         inverse_variance_micros=cost_of(study),
     )
@@ -83,7 +83,7 @@ def plan_for(study: StudyProtocol) -> PrivacyPlan:
 
 def multiplier_of(study: StudyProtocol) -> float:
     """σ of each round's sum that keeps a study's promise, in units of one patient's clipped contribution."""
-    return calibrate(study.epsilon, study.delta, study.rounds)
+    return calibrate(study.epsilon, study.delta, study.sums)
 
 
 def noise_spread(study: StudyProtocol, dimension: int) -> float:
@@ -94,8 +94,8 @@ def noise_spread(study: StudyProtocol, dimension: int) -> float:
 
 
 def cost_of(study: StudyProtocol) -> int:
-    """rounds/σ² in millionths, rounded up: what a study costs each of its hospitals on the ledger."""
-    return math.ceil(study.rounds / multiplier_of(study) ** 2 * _MICROS)
+    """sums/σ² in millionths, rounded up: what a study costs each of its hospitals on the ledger."""
+    return math.ceil(study.sums / multiplier_of(study) ** 2 * _MICROS)
 
 
 def calibrate(epsilon: float, delta: float, rounds: int) -> float:
