@@ -17,8 +17,10 @@ from twinward.access.account_store import AccountRecord, AccountStore
 from twinward.access.accounts import NobodysKeys
 from twinward.access.consent import NO_CONSENT, ConsentStore, Provision
 from twinward.access.errors import SignInRefused
+from twinward.access.policy import Policy
+from twinward.access.policy_store import PolicyStore
 from twinward.access.sign_in_store import MOST_OF_KIND, Kind, SignInStore
-from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
+from twinward.access.tables import ACCOUNTS, CONSENTS, POLICIES, SIGN_INS
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict, StoreAltered, Unavailable
 from twinward.core.vocabulary import Role, TwinId
@@ -293,6 +295,7 @@ CLOSED: dict[str, tuple[Schema, Callable[[Database], object], type[Exception]]] 
     "accounts": (ACCOUNTS, lambda place: AccountStore(place, Keys(), None).all(), Unavailable),
     "sign-ins": (SIGN_INS, lambda place: sign_ins(place).find(Kind.SESSION, ""), Unavailable),
     "consents": (CONSENTS, lambda place: ConsentStore(place, Keys(), FixedClock()).current(ANN), Unavailable),
+    "policies": (POLICIES, lambda place: PolicyStore(place, Keys(), Policy.load()).current(), Unavailable),
     "answers": (ANSWERS, lambda place: AnsweredRounds(place).newest(b""), Unavailable),
     "anchors": (ANCHORS, lambda place: AnchorJournal(place).notes(), LogUnavailable),
     "memory": (WITNESS_MEMORY, lambda place: WitnessMemory(place).all(), LogUnavailable),

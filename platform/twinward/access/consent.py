@@ -21,6 +21,7 @@ import hashlib
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -117,6 +118,14 @@ class Consent(BaseModel):
         return min((bound for bound in bounds if bound is not None and bound > at_ms), default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptConsent:
+    """A version of a consent, and when it was recorded."""
+
+    at_ms: int
+    consent: Consent
+
+
 NO_CONSENT = Consent(version=0, provisions=())
 """What stands where a patient has said nothing."""
 
@@ -174,6 +183,26 @@ class ConsentStore:
         if known is not None and (known[0] == digest if digest else known[0] == state):
             return known[1]
         return self._load(twin)
+
+    def kept(self, twin: TwinId) -> list[KeptConsent]:
+        """A twin's versions, newest first; none once it is shredded. Raises as ``current``.
+
+        Each is sealed under the patient's own key and bound to its place; which is the newest, the chain says.
+        """
+        self.current(twin)
+        with self._store.reading() as reader:
+            wanted = select(_consents.c.version, _consents.c.at_ms, _consents.c.sealed).where(_consents.c.twin == twin)
+            rows = reader.db.execute(wanted.order_by(_consents.c.version.desc())).all()
+        try:
+            key = self._keys.audit_key(twin)
+            return [
+                KeptConsent(int(at_ms), Consent.model_validate_json(open_sealed(key, sealed, _aad(twin, version))))
+                for version, at_ms, sealed in rows
+            ]
+        except NotFound:
+            return []
+        except (OpenError, ValidationError) as error:
+            raise self._store.altered("a consent does not open") from error
 
     def put(self, twin: TwinId, provisions: tuple[Provision, ...]) -> Consent:
         """Store the next version durably. Takes effect at the next decision."""

@@ -110,7 +110,8 @@ class Permit:
 
     ``log_index`` is the event's place in the access log: it was durable before this permit existed. In an emergency
     while the log cannot be written it is negative: -1 minus the event's number in the break-glass journal.
-    ``consent_version`` is the consent it was given under: with another one in force the permit is decided again.
+    ``consent_version`` and ``policy_hash`` are the consent and the policy it was given under: with others in force the
+    permit is decided again.
     """
 
     request: AccessRequest
@@ -118,6 +119,7 @@ class Permit:
     expires_at_ms: int
     capability: bytes = field(repr=False)
     consent_version: int = 0
+    policy_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ A capability is HMAC-SHA256 (FIPS 198-1) under a key drawn when the process star
 the permit, a list of one shape: equal fields give equal bytes, and different ones never do. The key never leaves the
 process, so a permit cannot be forged, widened, prolonged or replayed elsewhere.
 
-A permit is leave given at one moment, and names the consent it was given under. Whenever something is opened by it,
-that must still be the consent in force, whichever process changed it, or else the request is decided again. It ends
+A permit is leave given at one moment, and names the consent and policy it was given under. Whenever something is opened
+by it, those must still be in force, whichever process changed it, or else the request is decided again. It ends
 when the period of any provision begins or ends.
 """
 
@@ -33,6 +33,10 @@ class InForce(Protocol):
 
     def consent_version(self, request: AccessRequest) -> int:
         """The version of the consent that is in force for a request. Raises ``Unavailable``."""
+        ...
+
+    def policy_hash(self) -> str:
+        """The SHA-256 of the policy in force. Raises ``Unavailable``."""
         ...
 
     def check(self, request: AccessRequest) -> Decision:
@@ -64,12 +68,13 @@ class PermitAuthority:
         """A permit for a request whose event is already durable at ``log_index``; by a decision, or as if by one."""
         expires_at_ms = self._clock.now_ms() + self._lifetime_ms
         if decision is not None:
-            version = decision.consent_version
+            version, policy = decision.consent_version, decision.policy_hash
             expires_at_ms = min(expires_at_ms, decision.until_ms or expires_at_ms)
         else:
-            version = 0 if self._in_force is None else self._in_force.consent_version(request)
-        capability = self._mac(request, log_index, expires_at_ms, version)
-        return Permit(request, log_index, expires_at_ms, capability, version)
+            asked = self._in_force
+            version, policy = (0, "") if asked is None else (asked.consent_version(request), asked.policy_hash())
+        capability = self._mac(request, log_index, expires_at_ms, version, policy)
+        return Permit(request, log_index, expires_at_ms, capability, version, policy)
 
     def require(self, permit: Permit, *, action: Action, twin: TwinId | None, category: Category | None) -> None:
         """Raise ``PermitInvalid`` unless the permit is genuine, fresh, covers exactly this and would still be given.
@@ -81,7 +86,9 @@ class PermitAuthority:
             PermitInvalid: any other reason.
             Unavailable: it cannot be known what consent says.
         """
-        expected = self._mac(permit.request, permit.log_index, permit.expires_at_ms, permit.consent_version)
+        expected = self._mac(
+            permit.request, permit.log_index, permit.expires_at_ms, permit.consent_version, permit.policy_hash
+        )
         if not hmac.compare_digest(expected, permit.capability):
             raise PermitInvalid("this permit was not issued by this node")
         if self._clock.now_ms() >= permit.expires_at_ms:
@@ -96,13 +103,20 @@ class PermitAuthority:
         self._require_in_force(permit)
 
     def _require_in_force(self, permit: Permit) -> None:
-        """Decide again, without logging, where another consent is in force than the permit was given under."""
-        if self._in_force is None or self._in_force.consent_version(permit.request) == permit.consent_version:
+        """Decide again, without logging, where consent or policy is another than the permit was given under."""
+        if self._in_force is None:
+            return
+        same_consent = self._in_force.consent_version(permit.request) == permit.consent_version
+        if same_consent and (permit.request.is_urgent or self._in_force.policy_hash() == permit.policy_hash):
             return
         if not self._in_force.check(permit.request).permitted:
-            raise PermitWithdrawn("consent says no since this permit was given", hint="ask for a new decision")
+            raise PermitWithdrawn(
+                "policy or consent says no since this permit was given", hint="ask for a new decision"
+            )
 
-    def _mac(self, request: AccessRequest, log_index: int, expires_at_ms: int, consent_version: int) -> bytes:
+    def _mac(
+        self, request: AccessRequest, log_index: int, expires_at_ms: int, consent_version: int, policy: str
+    ) -> bytes:
         principal = request.principal
         fields = [
             [principal.id, principal.role.value, principal.name, principal.unit],
@@ -113,6 +127,6 @@ class PermitAuthority:
                 sorted(request.categories),
             ],
             [request.justification, [list(pair) for pair in request.detail]],
-            [log_index, expires_at_ms, consent_version],
+            [log_index, expires_at_ms, consent_version, policy],
         ]
         return hmac.digest(self._key, _JSON.encode(fields).encode(), "sha256")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 import cedarpy
 
@@ -64,8 +65,21 @@ class Verdict:
     reason: str
 
 
+class PolicySource(Protocol):
+    """What says which policy is in force."""
+
+    def current(self) -> Policy:
+        """The policy that decides now. Raises ``Unavailable``, ``StoreAltered``."""
+        ...
+
+    @property
+    def base(self) -> Policy:
+        """The settings' own: what emergencies are decided by where nobody can say which is in force."""
+        ...
+
+
 class Policy:
-    """A parsed policy set.
+    """A parsed policy set. It is a ``PolicySource`` that never changes.
 
     Raises:
         PolicyInvalid: the text does not parse as Cedar.
@@ -91,6 +105,15 @@ class Policy:
             return cls(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise PolicyInvalid(f"the policy file {path} cannot be read: {error}") from error
+
+    def current(self) -> Policy:
+        """Itself."""
+        return self
+
+    @property
+    def base(self) -> Policy:
+        """Itself."""
+        return self
 
     def evaluate(self, facts: Facts) -> Verdict:
         """Permit or deny, with the sentences of the rules that decided. An engine error denies."""

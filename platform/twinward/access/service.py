@@ -12,7 +12,7 @@ from twinward.access.emergencies import Emergencies
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
 from twinward.access.permits import PermitAuthority
-from twinward.access.policy import Facts, Policy
+from twinward.access.policy import Facts, Policy, PolicySource
 from twinward.audit.interfaces import AuditTrail, EmergencyTrail
 from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import Clock
@@ -34,7 +34,7 @@ class Access(AccessControl):
     """Decides by policy and consent.
 
     Args:
-        policy: the rules.
+        policy: the rules, or what says which are in force.
         consents: what patients allow.
         trail: where events go; if it cannot be written, nothing is permitted.
         authority: makes the permits the vault will verify.
@@ -48,7 +48,7 @@ class Access(AccessControl):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicySource,
         consents: ConsentStore,
         trail: AuditTrail,
         authority: PermitAuthority,
@@ -83,12 +83,13 @@ class Access(AccessControl):
         now_ms = self._clock.now_ms()
         outcome = consent.outcome(request, now_ms)
         facts = Facts.of(request, outcome)
-        verdict = self.policy.evaluate(facts)
+        policy = self._policy_for(request)
+        verdict = policy.evaluate(facts)
         reason = verdict.reason
         unjustified = request.purpose is Purpose.EMERGENCY and not (verdict.permitted or facts.justified)
-        if unjustified and self.policy.evaluate(replace(facts, justified=True)).permitted:
+        if unjustified and policy.evaluate(replace(facts, justified=True)).permitted:
             reason = justification.fault(request.justification)  # nothing else stands in the way
-        return Decision(verdict.permitted, reason, consent.version, self.policy.hash, consent.next_change(now_ms))
+        return Decision(verdict.permitted, reason, consent.version, policy.hash, consent.next_change(now_ms))
 
     def decide(self, request: AccessRequest) -> Permit:
         """Decide, log durably, then give the permit.
@@ -179,6 +180,18 @@ class Access(AccessControl):
     def consent_version(self, request: AccessRequest) -> int:
         """The version of the consent that is in force for a request. Raises ``Unavailable``."""
         return self._consent_of(request).version
+
+    def policy_hash(self) -> str:
+        """The SHA-256 of the policy in force. Raises ``Unavailable``."""
+        return self.policy.current().hash
+
+    def _policy_for(self, request: AccessRequest) -> Policy:
+        try:
+            return self.policy.current()
+        except TwinwardError:
+            if request.is_urgent:
+                return self.policy.base  # care goes on by the hospital's own settings; all else waits
+            raise
 
     def _consent_of(self, request: AccessRequest) -> Consent:
         if request.twin is None:

@@ -1,5 +1,5 @@
-"""The tables of accounts and consents, each with the chain beside its rows, and of sign-ins: each store in a database
-(or in tables) of its own.
+"""The tables of accounts, consents and the policy, each with the chain beside its rows, and of sign-ins: each store in
+a database (or in tables) of its own.
 """
 
 from __future__ import annotations
@@ -124,6 +124,33 @@ class UsedOnceRow(SignInsBase, table=True):
     expires_at_ms: int = Field(sa_type=Long, index=True)
 
 
+class PoliciesBase(SQLModel):
+    """Tables of the policy."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class PolicyRow(PoliciesBase, table=True):
+    """A version, a proposal, or which version is in force: see ``PolicyStore``."""
+
+    __tablename__ = "policy_record"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    subject: str = Field(sa_type=Name, primary_key=True)
+    record: str
+
+
+class PolicyChange(PoliciesBase, table=True):
+    """The chain of the policy: see ``vouched_store``."""
+
+    __tablename__ = "policy_change"
+
+    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    subject: str = Field(sa_type=Name)
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
+
+
 def _unavailable(message: str, hint: str) -> Unavailable:
     return Unavailable(message, hint=hint)
 
@@ -156,6 +183,15 @@ SIGN_INS: Final = Schema(
     version=1,
     revisions=_MIGRATIONS / "sign_ins",
     models=lambda: SignInsBase.metadata,
+    unavailable=_unavailable,
+    malformed=BadInput,
+)
+POLICIES: Final = Schema(
+    name="policies",
+    application_id=0x5457504C,  # "TWPL"
+    version=1,
+    revisions=_MIGRATIONS / "policies",
+    models=lambda: PoliciesBase.metadata,
     unavailable=_unavailable,
     malformed=BadInput,
 )

@@ -27,7 +27,7 @@ _WRITERS_TOUCH = {
     "records": ("record_head", "segment"),
     "keyring": ("wrapped_twin_key",),
     "log": ("log_head",),
-    "state": ("account_change", "consent_change", "anchors", "witnesses"),
+    "state": ("account_change", "consent_change", "policy_change", "anchors", "witnesses"),
 }
 _REVISIONS = "_schema_version"
 _TABLES = """
@@ -39,6 +39,8 @@ GROUP BY c.relname ORDER BY c.relname
 _ADDED = {
     *("log_key_changes", "subscription", "subscriptions_schema_version"),
     *("sign_in", "used_once", "sign_ins_schema_version"),
+    *("policy_record", "policy_change", "policies_schema_version"),
+    *("policy_record", "policy_change", "policies_schema_version"),
 }
 """Tables that came without another revision: a backup made before has none, and they stay empty."""
 _NEEDS = """
@@ -67,8 +69,13 @@ class PostgresSource:
         with _translated(self._address):
             self._holder.execute("SET LOCAL lock_timeout = '100ms'")
             for role in self.roles:
-                tables = sql.SQL(", ").join(map(sql.Identifier, _WRITERS_TOUCH[role]))
+                touched = [one for one in _WRITERS_TOUCH[role] if one not in _ADDED or self._has(one)]
+                tables = sql.SQL(", ").join(map(sql.Identifier, touched))
                 self._holder.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
+
+    def _has(self, table: str) -> bool:
+        """Whether a table that came later is there."""
+        return self._holder.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone() == (True,)
 
     def pin(self) -> None:
         """Fix the moment that will be copied."""

@@ -86,6 +86,18 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "policy",
+        "The hospital's policy: read it, preview a change, change it together.",
+        {
+            "show": "policy:show",
+            "history": "policy:history",
+            "preview": "policy:preview",
+            "propose": "policy:propose",
+            "approve": "policy:approve",
+            "withdraw": "policy:withdraw",
+        },
+    ),
+    Noun(
         "breach",
         "Breaches of personal data: who is affected, whom to tell, by when.",
         {

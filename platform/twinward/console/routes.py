@@ -19,6 +19,7 @@ from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
 from twinward.console.breaches import add_breaches
 from twinward.console.confirmation import add_confirmation
+from twinward.console.consent_and_policy import add_consent_and_policy
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
@@ -52,6 +53,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_accesses(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)
+    add_consent_and_policy(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

@@ -13,6 +13,7 @@ A node's home holds, on the embedded defaults:
 ``witness.db``          what this hospital's own witness has co-signed
 ``consents.db``         sealed consents, chained and held against the log
 ``accounts.db``         accounts: names, stretched passwords, hashed tokens; chained, and held against the log
+``policies.db``         versions of the policy and proposed changes, chained and held against the log
 ``sign_ins.db``         sessions, sealed and found by a hash of their ids alone; what is good for one use and was used
 ``subscriptions.db``    sealed FHIR subscriptions
 ``saved_filters.db``    officers' saved filters of the log, sealed

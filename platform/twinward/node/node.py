@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.interfaces import Permit
     from twinward.access.permits import PermitAuthority
-    from twinward.access.policy import Policy
+    from twinward.access.policy_desk import PolicyDesk
+    from twinward.access.policy_store import PolicyStore
     from twinward.access.service import Access
     from twinward.access.sign_ins import SignIns
     from twinward.audit.events.heads import StoreHeads
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 ANCHORS_FILE = "anchors.db"
 WITNESSES_FILE = "witnesses.db"
 CONSENTS_FILE = "consents.db"
+POLICIES_FILE = "policies.db"
 ACCOUNTS_FILE = "accounts.db"
 SUBSCRIPTIONS_FILE = "subscriptions.db"
 SIGN_INS_FILE = "sign_ins.db"
@@ -361,11 +363,25 @@ class Node(Parts):
         return made
 
     @part
-    def policy(self) -> Policy:
-        """What the hospital allows."""
+    def policy(self) -> PolicyStore:
+        """What the hospital allows, in versions."""
         from twinward.access.policy import Policy
+        from twinward.access.policy_store import PolicyStore
+        from twinward.access.tables import POLICIES
+        from twinward_ledger.storage import open_database
 
-        return Policy.load(self.settings.policy)
+        base = Policy.load(self.settings.policy)
+        database = open_database(self.settings.state_uri(POLICIES_FILE), POLICIES)
+        made = PolicyStore(database, self.keyring, base, self.heads)
+        self.keep(made)
+        return made
+
+    @part
+    def policy_desk(self) -> PolicyDesk:
+        """Changes the policy in officers' names."""
+        from twinward.access.policy_desk import PolicyDesk
+
+        return PolicyDesk(self.policy, self.access, self.audit, self.clock)
 
     @part
     def emergencies(self) -> Emergencies:
@@ -553,11 +569,13 @@ class Node(Parts):
         """
         from twinward.access.account_store import STORE as ACCOUNTS
         from twinward.access.consent import STORE as CONSENTS
+        from twinward.access.policy_store import STORE as POLICIES
 
         known = recorded or {}
         return {
             ACCOUNTS: self.accounts.verify(known.get(ACCOUNTS)),
             CONSENTS: self.consents.verify(known.get(CONSENTS)),
+            POLICIES: self.policy.verify(known.get(POLICIES)),
         }
 
     def known_names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
+from twinward.access.tables import ACCOUNTS, CONSENTS, POLICIES, SIGN_INS
 from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
@@ -15,6 +15,7 @@ from twinward.node.node import (
     ACCOUNTS_FILE,
     ANCHORS_FILE,
     CONSENTS_FILE,
+    POLICIES_FILE,
     SAVED_FILTERS_FILE,
     SIGN_INS_FILE,
     SUBSCRIPTIONS_FILE,
@@ -36,6 +37,7 @@ STATE_FILES = (
     (SUBSCRIPTIONS, SUBSCRIPTIONS_FILE),
     (SIGN_INS, SIGN_INS_FILE),
     (SAVED_FILTERS, SAVED_FILTERS_FILE),
+    (POLICIES, POLICIES_FILE),
 )
 """What is in ``state``, and in which file of the home where that is no server's."""
 _SCHEMAS = {

@@ -20,9 +20,10 @@ from twinward.core.clock import FixedClock
 
 NAVIGATION = (
     *("/console", "/console/accesses", "/console/reviews", "/console/emergencies", "/console/breaches"),
+    "/console/policy",
     *("/console/verify", "/console/outside"),
 )
-PAGES = (*NAVIGATION, "/console/accounts", "/console/accounts/nurse")
+PAGES = (*NAVIGATION, "/console/consents", "/console/accounts", "/console/accounts/nurse")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")
 
 

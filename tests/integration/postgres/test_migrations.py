@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
 from tests.postgres import Postgres
-from twinward.access.tables import ACCOUNTS, CONSENTS, SIGN_INS
+from twinward.access.tables import ACCOUNTS, CONSENTS, POLICIES, SIGN_INS
 from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
@@ -42,6 +42,7 @@ ON_BOTH = (
     SUBSCRIPTIONS,
     SIGN_INS,
     SAVED_FILTERS,
+    POLICIES,
 )
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
 """On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""

@@ -1,0 +1,127 @@
+"""What a change of the policy would change: the last decisions, taken again by both policies on the same facts.
+
+A decision's facts are in its event: who, what, what for, which categories, which justification, and the version of the
+consent it was taken under. What both say is compared, so that a change of consent since, or an emergency's bound, is
+never taken for the policy's doing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.access.consent import NO_CONSENT, Consent, ConsentOutcome
+from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.policy import Facts, Policy
+from twinward.audit.models import AccessEvent
+from twinward.audit.reader import MAX_PAGE, AuditReader
+from twinward.core.vocabulary import TwinId
+
+LAST: Final = 10_000
+"""Decisions that are taken again."""
+EXAMPLES: Final = 5
+
+ConsentAt = Callable[[TwinId, int], Consent | None]
+"""A version of a patient's consent; None where it is not kept any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Decisions of one kind that would come out otherwise.
+
+    Attributes:
+        role, action, purpose: of what kind they are.
+        now, then: what each policy says, and in whose words.
+        now_reason, then_reason: those words.
+        count: how many there were.
+        examples: places of a few in the log.
+    """
+
+    role: str
+    action: str
+    purpose: str
+    now: bool
+    then: bool
+    now_reason: str
+    then_reason: str
+    count: int
+    examples: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many decisions were taken again, how many could not be, and what would differ, most often first."""
+
+    looked_at: int
+    unknown: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def changed(self) -> int:
+        """How many of the decisions would come out otherwise."""
+        return sum(one.count for one in self.differences)
+
+
+def preview(
+    reader: AuditReader[Permit],
+    permit: Permit,
+    consent_at: ConsentAt,
+    now: Policy,
+    then: Policy,
+    *,
+    last: int = LAST,
+    told: Callable[[int], None] = lambda _: None,
+) -> Preview:
+    """Take the newest decisions again. Wants a permit to audit that names no twin."""
+    counts: Counter[tuple[str, str, str, bool, bool, str, str]] = Counter()
+    examples: dict[tuple[str, str, str, bool, bool, str, str], list[int]] = {}
+    looked_at = unknown = 0
+    before: int | None = None
+    while looked_at + unknown < last:
+        page = reader.events(permit, before=before, limit=min(MAX_PAGE, last))
+        for row in page.rows:
+            event = row.event
+            if event is None or not event.policy_hash or looked_at + unknown >= last:
+                continue
+            facts = facts_of(event, consent_at)
+            if facts is None:
+                unknown += 1
+                continue
+            looked_at += 1
+            one, other = now.evaluate(facts), then.evaluate(facts)
+            if one.permitted != other.permitted:
+                kind = (
+                    facts.role,
+                    facts.action,
+                    facts.purpose,
+                    one.permitted,
+                    other.permitted,
+                    one.reason,
+                    other.reason,
+                )
+                counts[kind] += 1
+                examples.setdefault(kind, []).append(row.index)
+        told(looked_at + unknown)
+        if page.before is None:
+            break
+        before = page.before
+    found = (Difference(*kind, count, tuple(examples[kind][:EXAMPLES])) for kind, count in counts.most_common())
+    return Preview(looked_at, unknown, tuple(found))
+
+
+def facts_of(event: AccessEvent, consent_at: ConsentAt) -> Facts | None:
+    """What the policy saw when this was decided; None where the consent of then is not kept any more."""
+    request = AccessRequest(
+        Principal(event.agent, event.role, unit=event.unit),
+        event.action,
+        event.purpose,
+        event.twin,
+        frozenset(event.categories),
+        dict(event.detail).get("justification", ""),
+    )
+    if event.twin is None:
+        return Facts.of(request, ConsentOutcome.NONE)
+    consent = consent_at(event.twin, event.consent_version) if event.consent_version else NO_CONSENT
+    return None if consent is None else Facts.of(request, consent.outcome(request, event.at_ms))

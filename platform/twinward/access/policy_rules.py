@@ -1,0 +1,125 @@
+"""A policy's text before it may be proposed: parsed, checked against what requests are made of, read out in sentences.
+
+Refused is what nobody can have meant: Cedar that does not parse, a rule that looks at something that no request has, a
+rule without a name or a sentence, a policy under which no officer could read the log or change it back. What a hospital
+may mean, and an officer should think about, is a warning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cedarpy
+
+from twinward.access.errors import PolicyInvalid
+from twinward.access.policy import Facts, Policy
+from twinward.core.vocabulary import Action, Purpose, Role
+
+MAX_POLICY_BYTES: Final = 30_000
+"""A proposal stands in the log as one event, which holds 64 KiB."""
+
+_MOST_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: its name, whether it permits or forbids, and its sentence."""
+
+    name: str
+    permits: bool
+    sentence: str
+
+
+def schema() -> str:
+    """What requests are made of, as a Cedar schema."""
+    actions = ", ".join(f'"{action.value}"' for action in Action)
+    return (
+        "entity Principal = { role: String };\nentity Twin;\n"
+        "type Asked = { purpose: String, consent: String, "
+        "sensitive: Bool, justified: Bool, own: Bool, derived: Bool };\n"
+        f"action {actions} appliesTo {{ principal: [Principal], resource: [Twin], context: Asked }};\n"
+    )
+
+
+def checked(text: str) -> Policy:
+    """The policy of a text that may be proposed.
+
+    Raises:
+        PolicyInvalid: with what is wrong, and in which rule.
+    """
+    if any("\ud800" <= one <= "\udfff" for one in text) or len(text.encode()) > MAX_POLICY_BYTES:
+        raise PolicyInvalid(f"a policy is text in UTF-8 of {MAX_POLICY_BYTES} bytes at most")
+    policy = Policy(text)
+    notes = [one.get("annotations", {}) for one in _parsed(text)]
+    names = [str(one.get("id", "")) for one in notes]
+    if not notes:
+        raise PolicyInvalid("a policy has rules: without one nobody may do anything")
+    for name, one in zip(names, notes, strict=True):
+        if not name or not one.get("say"):
+            hint = 'write @id("…") and @say("…") above the rule: the sentence is what people are told'
+            raise PolicyInvalid(f"a rule has no name or no sentence ({name or 'unnamed'})", hint=hint)
+    if len(set(names)) != len(names):
+        raise PolicyInvalid("two rules have one name", hint="give each its own @id")
+    found = cedarpy.validate_policies(text, schema())
+    if not found.validation_passed:
+        said = "; ".join(dict.fromkeys(_named(str(one), names) for one in found.errors[:_MOST_SHOWN]))
+        raise PolicyInvalid(f"the policy looks at what no request has: {said}", hint="compare it with the present one")
+    for action, what in ((Action.AUDIT, "read the log"), (Action.POLICY, "change the policy back")):
+        if not policy.evaluate(_facts(Role.OFFICER, action, Purpose.COMPLIANCE)).permitted:
+            raise PolicyInvalid(f"under this policy no officer could {what}", hint="permit officers that for HCOMPL")
+    return policy
+
+
+def rules(text: str) -> list[Rule]:
+    """The rules of a policy, in their order, in its own sentences."""
+    return [
+        Rule(str(note.get("id", "unnamed")), one.get("effect") == "permit", str(note.get("say", note.get("id", ""))))
+        for one in _parsed(text)
+        for note in [one.get("annotations", {})]
+    ]
+
+
+def warnings(policy: Policy) -> list[str]:
+    """What a policy permits that an officer should have thought about."""
+    return [said for facts, said in _doubtful() if policy.evaluate(facts).permitted]
+
+
+def _doubtful() -> Iterator[tuple[Facts, str]]:
+    for role in Role:
+        if role is not Role.OFFICER:
+            yield _facts(role, Action.AUDIT, Purpose.COMPLIANCE), f"a {role.value} may read the access log"
+            yield _facts(role, Action.POLICY, Purpose.COMPLIANCE), f"a {role.value} may change this policy"
+        if role is not Role.PATIENT:
+            against = _facts(role, Action.READ, Purpose.TREATMENT, consent="deny")
+            yield against, f"a {role.value} may read against the patient's consent, outside emergencies"
+            sensitive = _facts(role, Action.READ, Purpose.TREATMENT, sensitive=True)
+            yield sensitive, f"a {role.value} may read sensitive records without the patient's explicit consent"
+    emergency = _facts(Role.CLINICIAN, Action.READ, Purpose.EMERGENCY, consent="deny")
+    yield emergency, "a clinician may read in an emergency without a justification"
+    for action in (Action.MATCH, Action.EXPORT, Action.COHORT):
+        told = _facts(Role.VENDOR, action, Purpose.SIMILARITY)
+        yield told, f"a vendor is given something without the patient's consent ({action.value})"
+    trained = _facts(Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH)
+    yield trained, "patients are trained on without their consent"
+
+
+def _facts(role: Role, action: Action, purpose: Purpose, *, consent: str = "none", sensitive: bool = False) -> Facts:
+    return Facts(role.value, action.value, purpose.value, consent, sensitive, False, False, False)
+
+
+def _parsed(text: str) -> list[dict[str, Any]]:
+    parsed = json.loads(cedarpy.policies_to_json_str(text))
+    found = parsed.get("staticPolicies", {})
+    order = sorted(found, key=lambda name: int(name.removeprefix("policy")) if name[6:].isdigit() else 0)
+    return [found[name] for name in order]
+
+
+def _named(error: str, names: list[str]) -> str:
+    """An error of the engine's, which counts rules, with the rule's name."""
+    said = error.partition("] ")[2] or error
+    for number in range(len(names) - 1, -1, -1):
+        said = said.replace(f"policy `policy{number}`", f"rule {names[number]}")
+    return said

@@ -1,0 +1,64 @@
+"""One patient's consents for whoever examines them: who recorded each, and what the newest comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.audit.models import Filters
+from twinward.audit.reader import MAX_PAGE
+from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
+from twinward.node import Node
+
+_ASKED: Final = (
+    (Role.CLINICIAN, Action.READ, Purpose.TREATMENT, "a clinician who treats"),
+    (Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH, "a study that trains"),
+    (Role.VENDOR, Action.MATCH, Purpose.SIMILARITY, "a vendor that is told of a match"),
+    (Role.VENDOR, Action.EXPORT, Purpose.SIMILARITY, "a vendor that receives records"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What somebody may have of a patient now: which categories, and why the first other one is refused."""
+
+    who: str
+    permitted: tuple[str, ...]
+    refused: tuple[str, ...]
+    reason: str
+
+
+def check_effects(node: Node, twin: TwinId) -> list[Effect]:
+    """What policy and the newest consent say to the usual questions; dry runs, nothing is logged."""
+    return [_effect(node, twin, *asked) for asked in _ASKED]
+
+
+def recorded_by(node: Node, permit: Permit, twin: TwinId) -> dict[int, str]:
+    """Who recorded each version, by the log: a permitted ``consent`` names the version that it replaced.
+
+    Wants a permit to audit that names this twin.
+    """
+    found: dict[int, str] = {}
+    before: int | None = None
+    while True:
+        filters = Filters(action=Action.CONSENT, decision="permit")
+        page = node.audit_reader.of_twin(permit, twin, before=before, limit=MAX_PAGE, filters=filters)
+        for row in page.rows:
+            if row.event is not None:
+                found.setdefault(row.event.consent_version + 1, row.event.agent)
+        if page.before is None:
+            return found
+        before = page.before
+
+
+def _effect(node: Node, twin: TwinId, role: Role, action: Action, purpose: Purpose, who: str) -> Effect:
+    permitted: list[str] = []
+    refused: list[str] = []
+    reason = ""
+    for category in sorted(Category, key=lambda one: (one in SENSITIVE, one.value)):
+        request = AccessRequest(Principal("somebody", role), action, purpose, twin, frozenset({category}))
+        decision = node.access.check(request)
+        (permitted if decision.permitted else refused).append(category.value)
+        reason = reason or ("" if decision.permitted else decision.reason)
+    return Effect(who, tuple(permitted), tuple(refused), reason)

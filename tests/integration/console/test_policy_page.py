@@ -1,0 +1,114 @@
+"""Policy and consents in the console: previewed, proposed by one officer, approved by another, shown in sentences."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, House
+from tests.integration.console.test_console import sign_in
+from tests.integration.console.test_emergencies_page import csrf
+from twinward.access.consent import Provision
+from twinward.access.interfaces import AccessContext, AccessRequest
+from twinward.core.vocabulary import Action, Category, Purpose
+
+PAGE = "/console/policy"
+RULE = (
+    '\n@id("no-labs-<b>")\n@say("no <b>labs</b> for anybody")\nforbid (principal, action == Action::"read", resource)\n'
+)
+RULE += 'when { principal.role == "clinician" && context.purpose == "TREAT" };\n'
+
+
+def text_of(page: str) -> str:
+    found = re.search(r'<textarea class="mono" id="text"[^>]*>\n(.*?)</textarea>', page, flags=re.DOTALL)
+    assert found
+    return html.unescape(found[1])
+
+
+def test_a_change_is_previewed_proposed_approved_and_brought_back(web: TestClient, console_house: House) -> None:
+    node = console_house.node
+    sign_in(web)
+    page = web.get(PAGE).text
+    token, text = csrf(page), text_of(page)
+    assert text == node.policy.current().text
+    shown = web.post(f"{PAGE}/preview", data={"text": text + RULE, "csrf": token})
+    assert shown.status_code == 200
+    assert "would come out otherwise" in shown.text
+    assert "no &lt;b&gt;labs&lt;/b&gt;" in shown.text
+    assert "<b>labs" not in shown.text
+    proposed = web.post(
+        f"{PAGE}/propose", data={"text": text_of(shown.text), "reason": "the board said so", "csrf": token}
+    )
+    assert proposed.headers["location"] == PAGE
+    name = node.policy.proposals()[0].name
+    page = web.get(PAGE).text
+    assert f"{PAGE}/{name}/withdraw" in page
+    assert f"{PAGE}/{name}/approve" not in page  # one's own
+    assert web.post(f"{PAGE}/{name}/approve", data={"csrf": token}).status_code == 409
+    read = AccessRequest(CLINICIAN, Action.READ, Purpose.TREATMENT, console_house.twins[0], frozenset({Category.LABS}))
+    assert node.access.check(read).permitted
+    other = AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE)
+    node.policy_desk.approve(other, name)
+    assert not node.access.check(read).permitted
+    assert "approved by officer-api" in web.get(PAGE).text
+    back = web.post(f"{PAGE}/restore", data={"version": "0", "reason": "labs are needed after all", "csrf": token})
+    assert back.status_code == 303
+    node.policy_desk.approve(other, node.policy.proposals()[0].name)
+    assert node.access.check(read).permitted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("permit (", "does not parse"),
+        ("// nothing", "has rules"),
+        ('@id("a")\n@say("b")\npermit (principal, action, resource) when { context.x };', "no request has"),
+    ],
+)
+def test_what_could_not_be_in_force_is_said_and_kept_in_the_form(web: TestClient, text: str, said: str) -> None:
+    sign_in(web)
+    answer = web.post(f"{PAGE}/preview", data={"text": text, "csrf": csrf(web.get(PAGE).text)})
+    assert answer.status_code in (400, 422)
+    assert said in answer.text
+    assert "/policy/propose" not in answer.text
+
+
+def test_strangers_and_forged_forms_change_nothing(web: TestClient, console_house: House) -> None:
+    sign_in(web)
+    forms = (
+        ("preview", {"text": "x"}),
+        ("propose", {"text": "x", "reason": "a good reason"}),
+        ("restore", {"version": "0", "reason": "a good reason"}),
+        (f"{'0' * 16}/approve", {}),
+        (f"{'0' * 16}/withdraw", {}),
+    )
+    size = console_house.size()
+    for path, data in forms:
+        assert web.post(f"{PAGE}/{path}", data=data | {"csrf": "x" * 32}).status_code == 403
+    assert console_house.size() == size
+    token = csrf(web.get(PAGE).text)
+    assert web.post(f"{PAGE}/{'0' * 16}/approve", data={"csrf": token}).status_code == 404
+    web.cookies.clear()
+    size = console_house.size()
+    for path, data in forms:
+        assert web.post(f"{PAGE}/{path}", data=data | {"csrf": token}).headers["location"] == "/console/sign-in"
+    assert console_house.size() == size
+
+
+def test_a_patients_consents_are_told_in_sentences_with_who_recorded_them(
+    web: TestClient, console_house: House
+) -> None:
+    node, twin = console_house.node, console_house.twins[0]
+    no_vitals = Provision(effect="deny", categories=(Category.VITALS,), actors=("dr-lee",))
+    node.access.set_consent(AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), twin, (no_vitals,))
+    sign_in(web)
+    page = web.get(f"/console/consents?twin={twin}").text
+    assert "forbids dr-lee to use vitals for any purpose" in page
+    assert "allows everybody to use features for similarity search" in page
+    assert page.index("Version 2") < page.index("Version 1")
+    assert page.count("Recorded by officer at") == 2
+    assert "a vendor that is told of a match" in page
+    assert "recorded no consent" in web.get("/console/consents?twin=nobody").text
