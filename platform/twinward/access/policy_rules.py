@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import cedarpy
 
@@ -36,10 +36,12 @@ class Rule:
 def schema() -> str:
     """What requests are made of, as a Cedar schema."""
     actions = ", ".join(f'"{action.value}"' for action in Action)
+    kinds = {str: "String", bool: "Bool"}
+    seen = {name: kinds[kind] for name, kind in get_type_hints(Facts).items() if name not in ("role", "action")}
+    asked = ", ".join(f"{name}: {kind}" for name, kind in seen.items())
     return (
         "entity Principal = { role: String };\nentity Twin;\n"
-        "type Asked = { purpose: String, consent: String, "
-        "sensitive: Bool, justified: Bool, own: Bool, derived: Bool };\n"
+        f"type Asked = {{ {asked} }};\n"
         f"action {actions} appliesTo {{ principal: [Principal], resource: [Twin], context: Asked }};\n"
     )
 
@@ -107,7 +109,17 @@ def _doubtful() -> Iterator[tuple[Facts, str]]:
 
 
 def _facts(role: Role, action: Action, purpose: Purpose, *, consent: str = "none", sensitive: bool = False) -> Facts:
-    return Facts(role.value, action.value, purpose.value, consent, sensitive, False, False, False)
+    return Facts(
+        role=role.value,
+        action=action.value,
+        purpose=purpose.value,
+        consent=consent,
+        sensitive=sensitive,
+        justified=False,
+        own=False,
+        derived=False,
+        identity=False,
+    )
 
 
 def _parsed(text: str) -> list[dict[str, Any]]:

@@ -134,6 +134,12 @@ class PolicyStore:
             ]
         return [*found, self._shipped()]
 
+    def text_of(self, sha256: str) -> str | None:
+        """The text of the version that an event names; None where it was none of this node's. Raises as ``current``."""
+        if sha256 == self.current().hash:
+            return self.current().text
+        return next((one.text for one in self.versions() if one.sha256 == sha256), None)
+
     def proposals(self) -> list[Proposal]:
         """What waits for a second officer, oldest first. Raises as ``current``."""
         with self._store.reading() as reader:

@@ -8,7 +8,6 @@ from typing import Any, Final
 from twinward.access.consent import Consent, Provision
 from twinward.access.interfaces import Permit
 from twinward.access.permits import PERMIT_LIFETIME_MS
-from twinward.access.policy import Policy
 from twinward.audit.events.wording import PURPOSES, row_sentence
 from twinward.audit.models import AccessEvent, AuditRow
 from twinward.console.rows import shown
@@ -33,9 +32,9 @@ def story(node: Node, permit: Permit, index: int) -> dict[str, Any]:
         "sentence": row_sentence(row),
         "signed_size": status.signed_size,
         "details": _details(event) if event else [],
-        "rules": _rules(node.policy, event) if event else [],
+        "rules": _rules(node.policy.text_of(event.policy_hash), event) if event and event.policy_hash else [],
         "policy": event.policy_hash if event else "",
-        "policy_is_in_force": event is not None and event.policy_hash == node.policy.hash,
+        "policy_is_in_force": event is not None and event.policy_hash == node.policy.current().hash,
         "consent": _consent(node, event) if event else None,
         "permit_s": PERMIT_LIFETIME_MS // 1000,
         "person": [_neighbour(one) for one in person],
@@ -47,14 +46,14 @@ def _details(event: AccessEvent) -> list[tuple[str, str]]:
     return [(name, value) for name, value in event.detail if name != "justification"]
 
 
-def _rules(policy: Policy, event: AccessEvent) -> list[dict[str, str]]:
-    """The rules that decided, as they are written, where the policy that decided is the one in force."""
-    if event.policy_hash != policy.hash:
+def _rules(text: str | None, event: AccessEvent) -> list[dict[str, str]]:
+    """The rules that decided, as they are written in the version that decided; none where that is not kept."""
+    if text is None:
         return []
     said = event.reason.split("; ")
     return [
         {"id": found["id"], "say": found["say"], "rule": found["rule"].strip()}
-        for found in _RULE.finditer(policy.text)
+        for found in _RULE.finditer(text)
         if found["say"] in said
     ]
 
