@@ -33,6 +33,7 @@ NOUNS: Final = (
             "init": "node.setup:init",
             "serve": "node.setup:serve",
             "status": "node.status:status",
+            "doctor": "node.doctor:doctor",
             "tables": "node.setup:tables",
             "add-person": "node.setup:add_person",
             "add-system": "node.setup:add_system",

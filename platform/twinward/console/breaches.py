@@ -87,7 +87,7 @@ def _add_pages(router: APIRouter, console: Console) -> None:
 
     @router.get("/breaches/{name}/file")
     def file(request: Request, name: _Name, form: BreachFormat) -> Response:
-        session = console.sessions.officer(request)
+        session = console.sessions.officer(request, fresh=f"{PAGE}/{name}/file?form={form.value}")
         permit = console.permit(session, f"breach export {form.value}")
         made = file_of(console.node, permit, console.node.breaches.case(permit, name), form)
         headers = {"Content-Disposition": f'attachment; filename="breach-{name}{ENDINGS[form]}"'}

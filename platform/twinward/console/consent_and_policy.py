@@ -78,8 +78,8 @@ def _add_policy(router: APIRouter, console: Console) -> None:
 
 
 def _add_changes(router: APIRouter, console: Console) -> None:
-    def asked(request: Request, csrf: str) -> AccessContext:
-        session = console.sessions.officer(request)
+    def asked(request: Request, csrf: str, *, fresh: str = "") -> AccessContext:
+        session = console.sessions.officer(request, fresh=fresh)
         require_csrf(session, csrf)
         return AccessContext(session.principal, Purpose.COMPLIANCE, detail=(("via", "console"),))
 
@@ -99,7 +99,7 @@ def _add_changes(router: APIRouter, console: Console) -> None:
 
     @router.post("/policy/{name}/approve")
     def approve(request: Request, name: _Name, csrf: _Csrf) -> Response:
-        console.node.policy_desk.approve(asked(request, csrf), name)
+        console.node.policy_desk.approve(asked(request, csrf, fresh=PAGE), name)
         return RedirectResponse(PAGE, status_code=303)
 
     @router.post("/policy/{name}/withdraw")
