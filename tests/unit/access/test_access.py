@@ -454,7 +454,8 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing(role: Role, action: Action,
     allowed = {
         ("clinician", "read"), ("clinician", "search"), ("clinician", "write"), ("system", "write"), ("node", "write"),
         ("operator", "write"), ("officer", "audit"), ("officer", "consent"), ("officer", "shred"), ("vendor", "query"),
-        ("officer", "export"), ("officer", "account"), ("officer", "policy"), ("officer", "study"), ("researcher", "study"),
+        ("officer", "export"), ("officer", "account"), ("officer", "policy"),
+        ("officer", "study"), ("researcher", "study"),
     }  # fmt: skip
     request = AccessRequest(Principal("x", role), action, purpose, ANN, frozenset({Category.LABS}))
     if POLICY.evaluate(Facts.of(request, ConsentOutcome.NONE)).permitted:
