@@ -132,6 +132,7 @@ NEVER_OPEN = {
     Action.NOTE,
     Action.POLICY,
     Action.QUERY,
+    Action.REVIEW,
     Action.SHRED,
     Action.SIGN_IN,
     Action.SIGN_OUT,
