@@ -44,6 +44,10 @@ def serve(
     """
     with errors_taught(), ExitStack() as stack:
         from twinward.cli.logs import configure_logs
+        from twinward.node import open_node
+
+        with open_node(home):
+            pass  # where there is no node to serve, that is said before what trains is loaded
         from twinward.node.site_daemon import serve as serve_site
         from twinward.node.site_daemon import socket_of
 
