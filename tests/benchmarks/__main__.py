@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
     from tests.benchmarks import (
+        examining,
         feasibility,
         federation,
         flower,
@@ -84,6 +85,7 @@ def benchmarks() -> list[Benchmark]:
         *ledger.BENCHMARKS,
         *ledger_witnesses.BENCHMARKS,
         *ledger_audit.BENCHMARKS,
+        *examining.BENCHMARKS,
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
         *feasibility.BENCHMARKS,
