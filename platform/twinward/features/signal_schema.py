@@ -105,6 +105,8 @@ class SignalSchema(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> SignalSchema:
+        if OUTCOME in self.names[:-1] or self.names == (OUTCOME,):
+            raise ValueError(f"{OUTCOME} is the last signal of those that foretell it")
         if self.steps * len(self.signal) > _MAX_CELLS:
             raise ValueError(f"steps times signals may be {_MAX_CELLS} at most")
         return self
@@ -120,6 +122,11 @@ class SignalSchema(BaseModel):
         return self.steps == 1
 
     @property
+    def has_outcome(self) -> bool:
+        """Whether its last signal is no input but what is to be foretold: 1, 0, or missing."""
+        return self.signal[-1].name == OUTCOME
+
+    @property
     def reads_fhir(self) -> bool:
         """Whether FHIR Observations can be read with it."""
         return any(one.loinc for one in self.signal) and (self.step_hours is not None or self.is_table)
@@ -128,6 +135,9 @@ class SignalSchema(BaseModel):
         """How many bins a stay is cut into unless it is said: the largest divisor of its steps up to 14."""
         return max(bins for bins in range(1, min(self.steps, 14) + 1) if self.steps % bins == 0)
 
+
+OUTCOME: Final = "outcome"
+"""The last signal's name in a schema that has one."""
 
 RESERVED: Final = frozenset({"patient", "step", "label", "group"})
 """Columns of a file that are no signals."""
@@ -211,7 +221,17 @@ def _checkup() -> SignalSchema:
 
 CHECKUP: Final = _checkup()
 
-SHIPPED: Final[Mapping[str, SignalSchema]] = MappingProxyType({one.name: one for one in (ICU, ECG, CHECKUP)})
+ICU_OUTCOME: Final = SignalSchema(
+    name="icu-outcome",
+    steps=ICU.steps,
+    step_hours=ICU.step_hours,
+    signal=(*ICU.signal, SchemaSignal(name=OUTCOME, title="Died in hospital", low=0.375, high=0.625)),
+)
+"""The ICU's signals and whether the patient died in hospital: 1 or 0 at each step, which a block has as 1 and -1."""
+
+SHIPPED: Final[Mapping[str, SignalSchema]] = MappingProxyType(
+    {one.name: one for one in (ICU, ICU_OUTCOME, ECG, CHECKUP)}
+)
 """By the name a protocol's file may use instead of the whole schema."""
 
 

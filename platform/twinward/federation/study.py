@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from twinward.features.signal_schema import ICU, MAX_STEPS, SignalSchema, schema_of
+from twinward.features.signal_schema import ICU, ICU_OUTCOME, MAX_STEPS, SignalSchema, schema_of
 from twinward.federation.errors import StudyInvalid
 from twinward_crypto.canonical import canonicalize
 
@@ -39,6 +39,8 @@ class DetectorKind(StrEnum):
     """LSTM autoencoder by full-batch DP gradient descent."""
     DP_VAR = "dp-var"
     """Vector autoregression from one private sum of moments."""
+    LOGISTIC = "logistic-warning"
+    """Logistic regression of an outcome, from one private sum."""
 
 
 class StudyProtocol(BaseModel):
@@ -58,12 +60,12 @@ class StudyProtocol(BaseModel):
             takes one exchange. Without any, and with ``dropouts``, sums are sealed and a second, small exchange opens
             them (``aggregation.sealing``): nothing is paid for what was not opened.
         clip: the L2 norm C, 1e-6 to 1e6, that one patient's contribution to one round may have.
-        rounds: private sums; 1 for dp-var.
-        learning_rate: of Adam on the noisy mean gradient; unused by dp-var.
+        rounds: private sums; 1 for dp-var and logistic-warning.
+        learning_rate: of the descent along the noisy mean gradient; unused by dp-var.
         hidden: LSTM units; unused by dp-var.
         bins: time steps a stay is cut into; divides the steps of its schema.
         expected_patients: a public guess of the cohort's size that gradients are divided by. The true size is private.
-        seed: of the initial weights. Nothing secret depends on it.
+        seed: of the initial weights; see ``simulated_start`` for 0. Nothing secret depends on it.
         signals: what a stay is made of: which signals, in which units and steps.
     """
 
@@ -99,8 +101,13 @@ class StudyProtocol(BaseModel):
             raise ValueError("spare_rounds: of no use without dropouts, for no round goes on without a hospital")
         if self.sealed and len(self.hospitals) > MOST_SEALED:
             raise ValueError(f"dropouts: of more than {MOST_SEALED} hospitals a round is repeated: set spare_rounds")
-        if self.detector is DetectorKind.DP_VAR and self.rounds != 1:
-            raise ValueError("rounds: dp-var is one private sum, so rounds must be 1")
+        if self.detector is not DetectorKind.AUTOENCODER and self.rounds != 1:
+            raise ValueError(f"rounds: {self.detector} is one private sum, so rounds must be 1")
+        if self.signals.has_outcome != (self.detector is DetectorKind.LOGISTIC):
+            raise ValueError(
+                "signals: logistic-warning foretells an outcome, the last signal of its schema (icu-outcome has one); "
+                "other detectors learn from signals without one"
+            )
         steps = self.signals.steps
         if self.bins > steps or steps % self.bins or (self.bins == 1 and steps > 1):
             fitting = ", ".join(str(n) for n in range(min(2, steps), steps + 1) if steps % n == 0)
@@ -136,6 +143,20 @@ class StudyProtocol(BaseModel):
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
             | ({"dropouts": 1} if len(hospitals) >= ENOUGH_TO_LOSE_ONE else {})
             | _fitting(changes)
+            | changes
+        )
+
+    @classmethod
+    def for_logistic(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
+        """An early warning of death in hospital with this module's defaults, ε = 3.
+
+        Raises:
+            StudyInvalid: a change that cannot be run.
+        """
+        return cls.parse(
+            {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.LOGISTIC}
+            | {"epsilon": 3.0, "clip": 4.0, "rounds": 1, "signals": ICU_OUTCOME}
+            | {name: value for name, value in _fitting(changes).items() if name == "bins"}
             | changes
         )
 

@@ -17,8 +17,8 @@ FIELDS: Final = {
     "study_id": "The study's name: lower-case letters, digits and dashes. A protocol is run once; a new run is a new\n"
     "study, under a new name, with an ε of its own.",
     "hospitals": "Who takes part: at least three. Each pays from its own patients' privacy budget.",
-    "detector": 'What is trained: "dp-var" (vector autoregression, one private sum) or "lstm-autoencoder" (Opacus,\n'
-    "many rounds).",
+    "detector": 'What is trained: "dp-var" (vector autoregression, one private sum), "lstm-autoencoder" (Opacus,\n'
+    'many rounds) or "logistic-warning" (foretells an outcome, one private sum).',
     "epsilon": "The privacy of the whole study, 0.01 to 10, for one patient's whole stay: whoever sees the model can\n"
     "raise their odds that this patient took part at most e^ε-fold. Smaller is more private.",
     "delta": "The chance that this fails, 1e-12 to 1e-4; below 1/expected_patients.",
@@ -29,14 +29,17 @@ FIELDS: Final = {
     "then a round takes one exchange. With dropouts and 0 here, a second, small exchange opens each sum, and none is\n"
     "paid twice: the better choice for few rounds.",
     "clip": "The most that one patient may change a round's sum by, an L2 norm, 1e-6 to 1e6. Noise grows with it.",
-    "rounds": "How many private sums are released, 1 to 1000; together they cost the ε above. 1 for dp-var.",
-    "learning_rate": "Of Adam on the noisy mean gradient. Not used by dp-var.",
-    "hidden": "LSTM units, 1 to 256. Not used by dp-var.",
+    "rounds": "How many private sums are released, 1 to 1000; together they cost the ε above. 1\n"
+    "but for lstm-autoencoder.",
+    "learning_rate": "Of the descent along the noisy mean gradient. Used by lstm-autoencoder.",
+    "hidden": "LSTM units, 1 to 256. Used by lstm-autoencoder.",
     "bins": "Time steps that a stay is cut into: a divisor of the steps of its signals, such as 12 of 48.",
     "expected_patients": "A public guess of how many patients there are at all hospitals together. The true number is\n"
     "nobody's to know; a sum of four times as many is refused.",
-    "seed": "Of the first weights. Nothing secret depends on it. Not used by dp-var.",
-    "signals": 'What a stay is made of: "icu" (24 charted signals, 48 hours), "ecg" (a heartbeat of 140 samples),\n'
+    "seed": "Of the first weights. Nothing secret depends on it. 0: where the ICU's signals, 12 bins and 24 units are\n"
+    "kept, weights that were learnt from simulated stays. Used by lstm-autoencoder.",
+    "signals": 'What a stay is made of: "icu" (24 charted signals, 48 hours), "icu-outcome" (and death in hospital),\n'
+    '"ecg" (a heartbeat of 140 samples),\n'
     '"checkup" (what a practice measures in ten years), or signals of your own, in which low and high are published\n'
     "reference limits, never measured on the patients of the study.",
 }
@@ -47,8 +50,12 @@ def new_protocol(
     study_id: str, hospitals: tuple[str, ...], detector: DetectorKind, epsilon: float, **changes: Any
 ) -> StudyProtocol:
     """A protocol with the detector's defaults. Raises ``StudyInvalid``."""
-    make = StudyProtocol.for_dp_var if detector is DetectorKind.DP_VAR else StudyProtocol.for_autoencoder
-    return make(study_id, hospitals, epsilon=epsilon, **changes)
+    make = {
+        DetectorKind.DP_VAR: StudyProtocol.for_dp_var,
+        DetectorKind.AUTOENCODER: StudyProtocol.for_autoencoder,
+        DetectorKind.LOGISTIC: StudyProtocol.for_logistic,
+    }
+    return make[detector](study_id, hospitals, epsilon=epsilon, **changes)
 
 
 def read_study(path: Path) -> StudyProtocol:

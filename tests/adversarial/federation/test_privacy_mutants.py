@@ -25,6 +25,7 @@ from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.autoencoder import AutoencoderDetector
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
 from twinward.federation.detectors.dp_var import DpVarDetector
+from twinward.federation.detectors.logistic import LogisticDetector
 from twinward.federation.errors import KeyRefused
 from twinward.federation.privacy import dp_sum
 from twinward.federation.privacy.dp_sum import UNIT, sensitivity
@@ -43,12 +44,19 @@ MOMENTS = StudyProtocol.for_dp_var("m", HOSPITALS, bins=4, clip=0.5, expected_pa
 GRADIENTS = StudyProtocol.for_autoencoder(
     "g", HOSPITALS, bins=3, hidden=2, rounds=2, clip=1e-3, expected_patients=3 * MANY
 )
+WARNINGS = StudyProtocol.for_logistic("l", HOSPITALS, bins=4, clip=0.5, expected_patients=3 * MANY)
 WIDE = StudyProtocol.for_autoencoder("w", HOSPITALS, bins=2, hidden=48, rounds=2, epsilon=1.0, expected_patients=3)
 """33,000 coordinates and no patients: what is released is noise."""
 
 EAST = simulate_stays(MANY, 5, severity=0.9)
 EAST[[0, 255, 511, 1024], :, ::2] = 3e38  # as abnormal as it gets
 OTHERS = simulate_stays(3, 6)
+
+
+def with_outcomes(stays: Stays) -> Stays:
+    """Every third of them died."""
+    died = (np.arange(len(stays)) % 3 == 0).astype(np.float32)
+    return np.concatenate([stays, np.broadcast_to(died[:, None, None], (*stays.shape[:2], 1))], axis=2)
 
 
 def start_of(study: StudyProtocol) -> Parameters:
@@ -73,16 +81,17 @@ def released(study: StudyProtocol, made: list[HospitalSite], rounds: int = 1) ->
 def without_noise(study: StudyProtocol, east: Stays) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site, "add_noise", lambda total, *_: total)
-        return released(study, sites_with(east, OTHERS))[0]
+        return released(study, sites_with(east, with_outcomes(OTHERS) if study.signals.has_outcome else OTHERS))[0]
 
 
 # What must hold.
 
 
 def one_patient_changes_a_sum_by_at_most_the_sensitivity(study: StudyProtocol) -> None:
-    whole = without_noise(study, EAST)
+    east = with_outcomes(EAST) if study is WARNINGS else EAST
+    whole = without_noise(study, east)
     for index in BORDERS:
-        moved = whole - without_noise(study, np.delete(EAST, index, 0))
+        moved = whole - without_noise(study, np.delete(east, index, 0))
         norm = math.sqrt(sum(int(value) ** 2 for value in moved))
         assert norm <= sensitivity(len(moved)), f"patient {index} moves the sum by {norm / UNIT} C"
         assert norm > 0.4 * UNIT, f"patient {index} hardly counts"
@@ -96,10 +105,15 @@ def gradients_are_bounded() -> None:
     one_patient_changes_a_sum_by_at_most_the_sensitivity(GRADIENTS)
 
 
+def warnings_are_bounded() -> None:
+    one_patient_changes_a_sum_by_at_most_the_sensitivity(WARNINGS)
+
+
 def a_row_is_one_patients_own() -> None:
-    for study in (MOMENTS, GRADIENTS):
+    for study in (MOMENTS, GRADIENTS, WARNINGS):
         detector, start = build_detector(study), start_of(study)
-        blocks = normalise(EAST[:20], study.bins)
+        east = with_outcomes(EAST[:20]) if study is WARNINGS else EAST[:20]
+        blocks = normalise(east, study.bins, study.signals)
         together = np.concatenate(list(detector.contributions(start, blocks)))
         for index in range(20):
             (alone,) = detector.contributions(start, blocks[index : index + 1])
@@ -300,6 +314,8 @@ Check = Callable[[], None]
 MUTANTS: list[tuple[Callable[[Patch], None], Check]] = [
     (no_clip, moments_are_bounded),
     (no_clip, gradients_are_bounded),
+    (no_clip, warnings_are_bounded),
+    (a_patient_twice_at_a_border(LogisticDetector), warnings_are_bounded),
     (clip_each_coordinate, moments_are_bounded),
     (clip_each_coordinate, gradients_are_bounded),
     (clip_each_hour, moments_are_bounded),

@@ -20,6 +20,7 @@ from twinward.federation.study import DetectorKind, StudyProtocol
 
 STAYS = simulate_stays(1026, 12, severity=0.9)
 STAYS[::3, :, ::2] = 3e38
+OUTCOMES = np.broadcast_to((np.arange(len(STAYS)) % 5 == 0)[:, None, None], (*STAYS.shape[:2], 1)).astype(np.float32)
 
 PROTOCOLS = st.fixed_dictionaries(
     {
@@ -39,8 +40,9 @@ PROTOCOLS = st.fixed_dictionaries(
 
 
 def accepted(fields: dict[str, Any]) -> StudyProtocol:
-    moments = fields["detector"] is DetectorKind.DP_VAR
-    return StudyProtocol.parse(fields | ({"rounds": 1} if moments else {}))
+    one_sum = fields["detector"] is not DetectorKind.AUTOENCODER
+    outcome = {"signals": "icu-outcome"} if fields["detector"] is DetectorKind.LOGISTIC else {}
+    return StudyProtocol.parse(fields | outcome | ({"rounds": 1} if one_sum else {}))
 
 
 @pytest.mark.slow
@@ -48,7 +50,8 @@ def accepted(fields: dict[str, Any]) -> StudyProtocol:
 @given(PROTOCOLS, st.sampled_from([0, 255, 256, 511, 512, 1023, 1024, 1025]), st.floats(0, 3))
 def test_one_patient_changes_a_sum_by_at_most_the_sensitivity(fields: dict[str, Any], gone: int, spread: float) -> None:
     study = accepted(fields)
-    detector, blocks = build_detector(study), normalise(STAYS, study.bins)
+    stays = np.concatenate([STAYS, OUTCOMES], axis=2) if study.signals.has_outcome else STAYS
+    detector, blocks = build_detector(study), normalise(stays, study.bins, study.signals)
     start = detector.untrained()
     start = start + np.random.default_rng(0).normal(0, 1, start.shape) * spread
     whole = clipped_sum(detector.contributions(start, blocks), study.clip, detector.dimension)

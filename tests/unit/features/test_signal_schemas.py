@@ -27,6 +27,7 @@ def test_the_icu_schema_is_the_vocabulary_of_monitored_stays_for_ever() -> None:
 def test_shipped_schemas_say_what_can_be_read_with_them() -> None:
     assert [(one.name, one.steps, one.reads_fhir, one.default_bins()) for one in SHIPPED.values()] == [
         ("icu", 48, True, 12),
+        ("icu-outcome", 48, True, 12),
         ("ecg", 140, False, 14),
         ("checkup", 10, True, 10),
     ]

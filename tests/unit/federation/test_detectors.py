@@ -9,10 +9,11 @@ import torch
 from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
 from twinward.federation.detectors import build_detector
-from twinward.federation.detectors.adam import AdamDescent
 from twinward.federation.detectors.autoencoder import AutoencoderDetector
+from twinward.federation.detectors.descent import AdamDescent
 from twinward.federation.detectors.detector import Detector, normalise
 from twinward.federation.detectors.dp_var import DpVarDetector, VarModel, fit
+from twinward.federation.detectors.logistic import LogisticDetector
 from twinward.federation.detectors.simulated_moments import simulate, simulated_moments
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.stays.simulated import simulate_stays
@@ -26,12 +27,16 @@ def autoencoder(**changes: object) -> AutoencoderDetector:
 
 
 def each() -> list[Detector]:
-    return [autoencoder(), DpVarDetector()]
+    return [autoencoder(), DpVarDetector(), LogisticDetector(24)]
 
 
 def test_each_kind_of_a_protocol_has_a_detector_of_its_own() -> None:
     base = {"study_id": "s", "hospitals": HOSPITALS, "clip": 1.0, "rounds": 1, "epsilon": 1.0, "hidden": 4}
-    made = [build_detector(StudyProtocol.parse(base | {"detector": kind})) for kind in DetectorKind]
+    signals = {DetectorKind.LOGISTIC: "icu-outcome"}
+    made = [
+        build_detector(StudyProtocol.parse(base | {"detector": kind, "signals": signals.get(kind, "icu")}))
+        for kind in DetectorKind
+    ]
     assert {type(one) for one in made} == {type(one) for one in each()}
     assert len(each()) == len(DetectorKind)
 
@@ -85,7 +90,7 @@ def test_initial_weights_answer_to_the_protocols_seed_and_leave_torch_alone() ->
     assert not np.array_equal(first.untrained(), other.untrained())
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", range(len(DetectorKind)))
 def test_parameters_that_do_not_fit_are_refused(index: int) -> None:
     detector = each()[index]
     with pytest.raises(BadInput):

@@ -49,7 +49,8 @@ OWN = SignalSchema(
 
 @pytest.mark.parametrize("signals", [*SHIPPED.values(), OWN, OWN.model_copy(update={"name": "icu"})])
 def test_a_files_signals_parse_to_the_same(signals: SignalSchema) -> None:
-    study = new_protocol("own-1", HOSPITALS, DetectorKind.DP_VAR, 1.0, signals=signals)
+    detector = DetectorKind.LOGISTIC if signals.has_outcome else DetectorKind.DP_VAR
+    study = new_protocol("own-1", HOSPITALS, detector, 1.0, signals=signals)
     text = protocol_toml(study)
     assert StudyProtocol.parse(tomllib.loads(text)) == study
     assert (f'signals = "{signals.name}"' in text) == (signals in SHIPPED.values())
@@ -68,5 +69,5 @@ def test_bins_fit_the_signals() -> None:
     assert new_protocol("own-1", HOSPITALS, DetectorKind.AUTOENCODER, 1.0, signals="ecg").bins == 14
     with pytest.raises(StudyInvalid, match="one of 2, 3, 6"):
         new_protocol("own-1", HOSPITALS, DetectorKind.DP_VAR, 1.0, signals=OWN, bins=4)
-    with pytest.raises(StudyInvalid, match="there are icu, ecg, checkup"):
+    with pytest.raises(StudyInvalid, match="there are icu, icu-outcome, ecg, checkup"):
         new_protocol("own-1", HOSPITALS, DetectorKind.DP_VAR, 1.0, signals="icu-2")

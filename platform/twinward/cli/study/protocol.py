@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twinward.node import Node
 
 MICROS = 1_000_000
-_DETECTORS = ("dp-var", "lstm-autoencoder")
+_DETECTORS = ("dp-var", "lstm-autoencoder", "logistic-warning")
 
 ProtocolArgument = Annotated[
     Path, typer.Argument(help="A protocol: .toml or .json, as `twinward study new` writes it.")

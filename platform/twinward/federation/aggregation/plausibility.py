@@ -6,8 +6,8 @@ it is registered. What a liar hides within these bounds is not found here.
 
 1. N patients of norm at most Δ sum to a norm of at most NΔ, and n noises of variance v to one of about √(nvd); N is
    bounded by ``HEADROOM`` times the protocol's public guess.
-2. DP-VAR's moments are Σ z zᵀ, each scaled down: positive semidefinite, so no eigenvalue of their noisy sum lies below
-   minus the spectral norm of the noise, which is about 2√(nvw) for width w (Wigner).
+2. DP-VAR's moments, and the early warning's, are Σ z zᵀ, each scaled down: positive semidefinite, so no eigenvalue of
+   their noisy sum lies below minus the spectral norm of the noise, which is about 2√(nvw) for width w (Wigner).
 
 Bounds leave six standard deviations, so an honest sum fails with a chance below 1e-8.
 """
@@ -18,6 +18,7 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward.federation.detectors.dp_var import gram_matrix
 from twinward.federation.errors import SumImplausible
@@ -43,11 +44,21 @@ def require_plausible(study: StudyProtocol, plan: PrivacyPlan, total: Integers) 
     most = HEADROOM * study.expected_patients * sensitivity(dimension)
     if float(np.linalg.norm(total.astype(np.float64))) > most + spread * (math.sqrt(dimension) + _DEVIATIONS):
         raise _implausible(study, "larger than all its patients together")
-    if study.detector is DetectorKind.DP_VAR:
-        matrix = gram_matrix(total.astype(np.float64))
+    moments = _moments_of(study, total.astype(np.float64))
+    if moments is not None:
+        matrix = gram_matrix(moments)
         least = -spread * (2 * math.sqrt(len(matrix)) + _DEVIATIONS)
         if float(np.linalg.eigvalsh(matrix)[0]) < least:
             raise _implausible(study, "no sum of moments under the protocol's noise")
+
+
+def _moments_of(study: StudyProtocol, total: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The part of a sum that is a sum of z zᵀ, as an upper triangle; None where there is none."""
+    if study.detector is DetectorKind.DP_VAR:
+        return total
+    if study.detector is DetectorKind.LOGISTIC:
+        return total[2 * len(study.signals.signal) - 1 :]  # after the means and last values, and 1
+    return None
 
 
 def _implausible(study: StudyProtocol, what: str) -> SumImplausible:

@@ -24,7 +24,9 @@ def build_detector(study: StudyProtocol, *, in_the_open: bool = False) -> Detect
         # torch and Opacus take seconds to import: only who trains or scores an autoencoder pays.
         from twinward.federation.detectors.autoencoder import AutoencoderDetector
 
-        return AutoencoderDetector(study)
+        return AutoencoderDetector(study, in_the_open=in_the_open)
+    if study.detector is DetectorKind.LOGISTIC:
+        return _logistic(study, in_the_open=in_the_open)
     raise StudyInvalid(f"nothing here trains a {study.detector}", hint="this Twinward is older than the protocol")
 
 
@@ -39,3 +41,12 @@ def _dp_var(study: StudyProtocol, *, in_the_open: bool) -> Detector:
     spread = noise_spread(study, DpVarDetector(study.bins, signals).dimension)
     target = simulated_moments(study.bins) if study.signals == ICU else None
     return DpVarDetector(study.bins, signals, spread=spread, target=target)
+
+
+def _logistic(study: StudyProtocol, *, in_the_open: bool) -> Detector:
+    from twinward.federation.detectors.logistic import LogisticDetector
+    from twinward.federation.privacy.accountant import noise_spread
+
+    signals = len(study.signals.signal)
+    spread = 0.0 if in_the_open else noise_spread(study, LogisticDetector(signals).dimension)
+    return LogisticDetector(signals, spread=spread)

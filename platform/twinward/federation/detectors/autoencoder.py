@@ -19,9 +19,10 @@ from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import Tensor, nn
 
 from twinward.core.errors import BadInput
-from twinward.federation.detectors.adam import AdamDescent
-from twinward.federation.detectors.detector import Blocks, Parameters
+from twinward.federation.detectors.descent import AdamDescent, MomentumDescent
+from twinward.federation.detectors.detector import Blocks, Learner, Parameters
 from twinward.federation.detectors.lstm import Lstm, per_patient_gradients
+from twinward.federation.detectors.simulated_start import simulated_start
 from twinward.federation.study import StudyProtocol
 
 _CHUNK: Final = 256
@@ -74,17 +75,23 @@ def _loss(reconstruction: Tensor, blocks: Tensor) -> Tensor:
 
 
 class AutoencoderDetector:
-    """The autoencoder as a ``Detector``."""
+    """The autoencoder as a ``Detector``.
 
-    def __init__(self, study: StudyProtocol) -> None:
+    Args:
+        study: its protocol.
+        in_the_open: whether it learns from sums that are neither clipped nor noisy.
+    """
+
+    def __init__(self, study: StudyProtocol, *, in_the_open: bool = False) -> None:
         self._study = study
+        self._start = simulated_start(study)
+        self._in_the_open = in_the_open
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(study.seed)
             self._module = LstmAutoencoder(len(study.signals.signal), study.hidden)
         self._weights = list(self._module.parameters())
-        self._untrained = np.concatenate([weight.detach().numpy().ravel() for weight in self._weights]).astype(
-            np.float64
-        )
+        drawn = np.concatenate([weight.detach().numpy().ravel() for weight in self._weights]).astype(np.float64)
+        self._untrained = drawn if self._start is None else self._start
 
     @property
     def dimension(self) -> int:
@@ -92,7 +99,7 @@ class AutoencoderDetector:
         return len(self._untrained)
 
     def untrained(self) -> Parameters:
-        """Initial weights, drawn from the protocol's seed."""
+        """Initial weights: learnt from simulated stays, or drawn from the protocol's seed."""
         return self._untrained.copy()
 
     def contributions(self, parameters: Parameters, blocks: Blocks) -> Iterator[NDArray[np.float32]]:
@@ -120,9 +127,12 @@ class AutoencoderDetector:
             torch.set_num_threads(threads)
         return np.concatenate([gradient.numpy().ravel() for gradient in gradients]).astype(np.float64)
 
-    def learner(self) -> AdamDescent:
-        """Adam on the mean gradient, the cohort's size being the protocol's public guess."""
-        return AdamDescent(self.untrained(), self._study.learning_rate, self._study.expected_patients)
+    def learner(self) -> Learner:
+        """Descent along the mean gradient, the cohort's size being the protocol's public guess."""
+        study = self._study
+        if self._start is None or self._in_the_open:
+            return AdamDescent(self.untrained(), study.learning_rate, study.expected_patients)
+        return MomentumDescent(self.untrained(), study.learning_rate, study.expected_patients, study.clip)
 
     def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """Mean squared reconstruction error of each stay."""

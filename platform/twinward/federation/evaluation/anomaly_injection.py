@@ -67,7 +67,11 @@ def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2, signals: Si
 
     Raises:
         BadInput: fewer than two stays (a swap needs a donor), or a share outside (0, 1).
+
+    Stays that come with an outcome are labelled by it, and nothing is done to them.
     """
+    if signals.has_outcome:
+        return labelled_by_outcome(stays, signals)
     if len(stays) < 2 or not 0 < share < 1:
         raise BadInput("tampering wants at least two stays and a share between 0 and 1")
     random = np.random.default_rng(seed)
@@ -86,6 +90,16 @@ def inject_anomalies(stays: Stays, seed: int, *, share: float = 0.2, signals: Si
             _tamper(random, altered[patient], kind, signals)
         kinds[patient] = kind
     return LabelledStays(stays=altered, kinds=tuple(kinds), signals=signals)
+
+
+def labelled_by_outcome(stays: Stays, signals: SignalSchema) -> LabelledStays:
+    """Stays whose outcome is known, labelled by it; what is scored does not see it."""
+    outcome = np.nan_to_num(stays[:, -1, -1], nan=-1.0)
+    known = np.isin(outcome, (0.0, 1.0))
+    seen = stays[known].copy()
+    seen[:, :, -1] = np.nan
+    kinds = tuple(Anomaly.LABELLED if one else Anomaly.NONE for one in outcome[known] == 1)
+    return LabelledStays(stays=seen, kinds=kinds, signals=signals)
 
 
 def _tamper(random: np.random.Generator, stay: Stay, kind: Anomaly, signals: SignalSchema) -> None:

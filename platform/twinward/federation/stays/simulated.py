@@ -107,6 +107,8 @@ def simulate_signals(signals: SignalSchema, count: int, seed: int) -> Stays:
     """
     if signals == ICU:
         return simulate_stays(count, seed)
+    if signals.has_outcome:
+        return _with_outcome(signals, count, seed)
     random = np.random.default_rng(seed)
     steps, width = signals.steps, len(signals.signal)
     middle = np.array([one.middle for one in signals.signal])
@@ -117,6 +119,27 @@ def simulate_signals(signals: SignalSchema, count: int, seed: int) -> Stays:
     values = middle + half * (0.6 * level + 0.6 * courses)
     values[random.random(values.shape) < 0.1] = np.nan
     return values.astype(np.float32)
+
+
+_RISK: Final = {"GCS": -0.8, "Lactate": 0.5, "BUN": 0.5, "RespRate": 0.5, "SysABP": -0.4, "Urine": -0.6, "FiO2": 0.6}
+"""What half a reference range more of an ICU signal at the end of a stay adds to the log odds of dying."""
+
+
+def _with_outcome(signals: SignalSchema, count: int, seed: int) -> Stays:
+    """Stays and an outcome drawn from how they end; in other signals than the ICU's, the first three tell."""
+    inputs = signals.signal[:-1]
+    plain = ICU if inputs == ICU.signal else signals.model_copy(update={"signal": inputs})
+    stays = simulate_signals(plain, count, seed)
+    middle = np.array([one.middle for one in inputs])
+    half = np.array([one.half_range for one in inputs])
+    end = stays[:, -max(1, signals.steps // 4) :]
+    charted = ~np.isnan(end)
+    level = np.where(charted, (end - middle) / half, 0).sum(1) / np.maximum(charted.sum(1), 1)
+    first = 1.5 * (np.arange(len(inputs)) < 3)
+    odds = np.clip(level, -3, 3) @ (np.array([_RISK.get(one.name, 0.0) for one in inputs]) if plain == ICU else first)
+    chance = 1 / (1 + np.exp(-(odds - np.median(odds) - 1.2)))
+    died = (np.random.default_rng(seed + 1).random(count) < chance).astype(np.float32)
+    return np.concatenate([stays, np.broadcast_to(died[:, None, None], (count, stays.shape[1], 1))], axis=2)
 
 
 def _illness(random: np.random.Generator, count: int, hours: int, severity: float) -> NDArray[np.float64]:

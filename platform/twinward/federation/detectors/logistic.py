@@ -1,0 +1,109 @@
+"""A logistic early warning, learnt from one private sum: the functional mechanism (Zhang et al., PVLDB 5:1364, 2012).
+
+The schema's last signal is the outcome (of ``icu-outcome``: death in hospital); it is no input. A stay is told by z:
+each other signal's mean over the bins, its last value, and 1. The logistic loss log(1 + e^(-y z·w)), y = ±1, is to
+second order log 2 - y z·w / 2 + (z·w)² / 8, so its sum over patients is told by Σ y z and Σ z zᵀ: a patient contributes
+these, κ y z and the upper triangle of z zᵀ, to one sum. The minimum is w = 2 (Σ z zᵀ + λ)⁻¹ Σ y z, λ half of √d times
+the spread of the noise, which is public. Descent over many rounds does worse at ε = 1: its noise adds up.
+
+Whose outcome is missing (0 between the ±1 of a block) contributes nothing. A score is 1 / (1 + e^(-z·w)), the foretold
+chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.core.errors import BadInput
+from twinward.federation.detectors.detector import Blocks, Parameters
+from twinward.federation.detectors.dp_var import upper_of
+
+_KAPPA: Final = 3.0
+"""Of y z beside z zᵀ: there are fewer of them, and all of the direction comes from them."""
+_LEAST_RIDGE: Final = 1e-6
+"""Of the number of patients: so that inputs that never change do no harm without noise either."""
+_CHUNK: Final = 512
+
+
+class LogisticDetector:
+    """The early warning as a ``Detector``. Its parameters are the released sums, zero before training.
+
+    Args:
+        signals: of the blocks it learns from, the outcome included.
+        spread: standard deviation of the noise in each number of the sum; 0 where it is trained in the open.
+    """
+
+    def __init__(self, signals: int, *, spread: float = 0.0) -> None:
+        if signals < 2:
+            raise BadInput("an early warning needs a signal beside its outcome")
+        self._inputs = signals - 1
+        self._width = 2 * self._inputs + 1
+        self._spread = spread
+        self.dimension = self._width + upper_of(self._width)
+
+    def untrained(self) -> Parameters:
+        """No sums."""
+        return np.zeros(self.dimension)
+
+    def contributions(self, parameters: Parameters, blocks: Blocks) -> Iterator[NDArray[np.float32]]:  # noqa: ARG002
+        """Per-patient κ y z and z zᵀ; they depend on no parameters."""
+        row, column = np.triu_indices(self._width)
+        for start in range(0, len(blocks), _CHUNK):
+            part = blocks[start : start + _CHUNK]
+            told, outcome = self._told(part), np.sign(part[:, -1, self._inputs])[:, None]
+            squares = told[:, row] * told[:, column] * np.abs(outcome)
+            yield np.concatenate([_KAPPA * outcome * told, squares], axis=1).astype(np.float32)
+
+    def summed(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """The plain sum: for training in the open."""
+        chunks = [chunk.sum(0, dtype=np.float64) for chunk in self.contributions(parameters, blocks)]
+        total: NDArray[np.float64] = np.sum([np.zeros(self.dimension), *chunks], axis=0)
+        return total
+
+    def learner(self) -> OneSum:
+        """A fresh start."""
+        return OneSum(self.untrained())
+
+    def scores(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """The outcome's chance ``[patients]``, ½ where nothing was learnt. Raises ``BadInput``: no such parameters."""
+        odds = self._told(blocks).astype(np.float64) @ self.weights(parameters)
+        chances: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
+        return chances
+
+    def weights(self, parameters: Parameters) -> NDArray[np.float64]:
+        """w ``[2 inputs + 1]``: of means, of last values, and the intercept.
+
+        Raises:
+            BadInput: not this detector's sums, or not finite.
+        """
+        if parameters.shape != (self.dimension,) or not bool(np.isfinite(parameters).all()):
+            raise BadInput(f"this early warning has {self.dimension} finite sums")
+        squares = np.zeros((self._width, self._width))
+        squares[np.triu_indices(self._width)] = parameters[self._width :]
+        values, vectors = np.linalg.eigh(squares + np.triu(squares, 1).T)
+        ridge = 0.5 * self._spread * np.sqrt(self._width) + _LEAST_RIDGE * max(float(squares[-1, -1]), 1.0)
+        along = vectors.T @ (parameters[: self._width] / _KAPPA)
+        weights: NDArray[np.float64] = 2 * vectors @ (along / (np.maximum(values, 0) + ridge))
+        return weights
+
+    def _told(self, blocks: Blocks) -> NDArray[np.float32]:
+        """z ``[patients, 2 inputs + 1]``."""
+        if blocks.ndim != 3 or blocks.shape[2] not in (self._inputs, self._inputs + 1):
+            raise BadInput(f"an early warning looks at {self._inputs} signals")
+        inputs = blocks[:, :, : self._inputs]
+        return np.concatenate([inputs.mean(1), inputs[:, -1], np.ones((len(blocks), 1), np.float32)], axis=1)
+
+
+class OneSum:
+    """A learner whose parameters are the one sum that was released."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def learn(self, noisy_sum: NDArray[np.float64]) -> None:
+        """Keep the sum."""
+        self.parameters = noisy_sum.copy()
