@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup flower run serve test test-all bench conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
+.PHONY: help setup flower run serve test test-all bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -149,6 +149,11 @@ sbom: $(READY) .venv-tools/.ready
 ## make bench     ratios against baselines measured in the same run -> bench-results.json
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+## make quality   private detectors beside the best plain one, and what the rule refuses -> build/quality.json (minutes)
+quality: $(READY)
+	@mkdir -p build
+	$(BIN)/python -m tests.benchmarks --only "studies.[qo]*" --output build/quality.json
 
 clean:
 	rm -rf $(VENV) .venv-flower .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

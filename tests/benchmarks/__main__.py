@@ -75,6 +75,7 @@ def benchmarks() -> list[Benchmark]:
         ledger_witnesses,
         similarity,
         similarity_scale,
+        study_quality,
         study_speed,
         vault,
     )
@@ -92,6 +93,7 @@ def benchmarks() -> list[Benchmark]:
         *federation.BENCHMARKS,
         *flower.BENCHMARKS,
         *study_speed.BENCHMARKS,
+        *study_quality.BENCHMARKS,
     ]
 
 

@@ -13,6 +13,7 @@ TwinwardError
 │   ├── NotAuthentic        a message that the study's coordinator, or the hospital asked, did not sign
 │   ├── BudgetExhausted     the hospitals' privacy budget does not pay for this study
 │   ├── NotPaid             a hospital finds no live reservation on the ledger for what it is asked
+│   ├── NotWorthwhile       a study whose noise would drown what its patients tell
 │   ├── SumImplausible      a released sum that cannot come from patients and the protocol's noise
 │   ├── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
 │   └── ContributionRefused what a hospital sent is not what the protocol asked of it; says whose
@@ -61,6 +62,10 @@ class NotAuthentic(Refused):
 
 class NotPaid(Refused):
     """A hospital finds no live reservation on the ledger that pays for what it is asked. Nothing was answered."""
+
+
+class NotWorthwhile(Refused):
+    """A study whose noise would drown what its patients tell: it would cost their privacy and learn nothing."""
 
 
 class SumImplausible(Refused):

@@ -17,6 +17,7 @@ from scipy import stats
 
 from tests.integration.federation.kit import HOSPITALS, ask_all, join_all, next_keys, site_of, vectors, words
 from twinward.features.monitored_stays import Stays
+from twinward.features.signal_schema import SignalSchema
 from twinward.federation import site
 from twinward.federation.aggregation import secure_aggregation
 from twinward.federation.aggregation.contribution import Contribution
@@ -220,8 +221,8 @@ def clip_each_hour(patch: Patch) -> None:
 
 
 def statistics_of_the_data(patch: Patch) -> None:
-    def standardised(held: Stays, bins: int) -> Blocks:
-        blocks = normalise(held, bins)
+    def standardised(held: Stays, bins: int, *signals: SignalSchema) -> Blocks:
+        blocks = normalise(held, bins, *signals)
         return np.clip((blocks - blocks.mean(0)) / (blocks.std(0) + 1e-3), -1, 1).astype(np.float32)
 
     patch.setattr(site, "normalise", standardised)

@@ -79,11 +79,12 @@ def check(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Can a study run as written, what would it cost every patient, and do the hospitals' budgets reach?
+    """Can a study run as written, is it worth it, what would it cost every patient, and do the budgets reach?
 
     Nothing is reserved. Without a node, or with --data, the budgets are left out. Which signals a hospital's patients
     carry is not looked at: the answer would tell of them, and nobody would have paid for it. Exit codes: 0 it could
-    run, 2 not a protocol, or not its data, 6 a hospital's budget does not reach, 7 the chain does not answer.
+    run, 2 not a protocol, or not its data, 6 a hospital's budget does not reach, or noise would drown what there is to
+    learn, 7 the chain does not answer.
 
     Examples: twinward study check study.toml
     · twinward study check blood.toml --data blood.csv
@@ -93,6 +94,7 @@ def check(
     """
     with errors_taught(as_json=as_json):
         from twinward.federation.privacy.accountant import plan_for
+        from twinward.federation.privacy.outlook import require_worthwhile
 
         study = read_protocol(file)
         plan = plan_for(study)
@@ -109,6 +111,7 @@ def check(
             show_json(cost_json(study, plan, budgets))
         else:
             say_cost(study, plan, budgets)
+        require_worthwhile(study)
         if budgets is not None and not all(one.reaches for one in budgets):
             raise typer.Exit(6)
 
@@ -144,10 +147,13 @@ def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budg
 
 def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> None:
     """What a study would cost each patient, and each hospital's budget."""
+    from twinward.federation.privacy.outlook import outlook
+
     say(f"{study.study_id}: {study.detector.value} at {', '.join(study.hospitals)}")
     say(f"fingerprint {study.fingerprint().hex()}")
     say(f"ε = {plan.epsilon:.4f} at δ = {plan.delta:g} for one patient's whole stay")
     say(f"noise multiplier σ = {plan.noise_multiplier:.3f}, {plan.rounds} rounds, clip {study.clip:g}")
+    say(f"signal: {outlook(study).signal_to_noise:.1f} times the noise, if there are as many patients (2 is least)")
     say(f"cost: {plan.inverse_variance_micros / MICROS:.6f} of each hospital's budget, in 1/σ²")
     if budgets is None:
         say("no node here: the hospitals' budgets were not looked at")
@@ -159,7 +165,11 @@ def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | No
 
 def cost_json(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> dict[str, Any]:
     """The same, for programs."""
+    from twinward.federation.privacy.outlook import outlook
+
     shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "epsilon": plan.epsilon}
+    expected = outlook(study)
+    shown |= {"signal_to_noise": expected.signal_to_noise, "worthwhile": expected.worthwhile}
     rest = {"delta": plan.delta, "noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
     found = (
         None

@@ -54,8 +54,8 @@ def run(
     charged; model and card are kept beside the protocol, and figures without privacy stand beside those with.
 
     Exit codes: 0, 1 you said no, 2 not a protocol, not these hospitals, or nobody to ask and no --yes, 3 no such
-    account, 4 run before, 6 no researcher's account, or a budget does not reach, 7 a hospital or the chain does not
-    answer, 130 Ctrl-C.
+    account, 4 run before, 6 no researcher's account, a budget that does not reach, or noise that would drown what there
+    is to learn, 7 a hospital or the chain does not answer, 130 Ctrl-C.
 
     Examples: twinward study run sepsis-1.toml --as marie
     · twinward study run thyroid.toml --data thyroid.csv
@@ -69,6 +69,7 @@ def run(
     with node_at(home, as_json=as_json) as node:
         from twinward.federation.evaluation.benchmark import synthetic_benchmark
         from twinward.federation.privacy.accountant import plan_for
+        from twinward.federation.privacy.outlook import require_worthwhile
         from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
         from twinward.node.study_run import (
             Stage,
@@ -87,6 +88,7 @@ def run(
         require_hospitals_here(node, study.hospitals)
         standing, plan = standing_of(node, study, researcher), plan_for(study)
         if standing.stage is Stage.NEW:
+            require_worthwhile(study)
             _require_affordable(node, study, plan, as_json=as_json)
             confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
         else:

@@ -88,8 +88,7 @@ def multiplier_of(study: StudyProtocol) -> float:
 
 def noise_spread(study: StudyProtocol, dimension: int) -> float:
     """Standard deviation of the noise in each number of a released sum, in the units of contributions."""
-    honest = len(study.hospitals) - study.colluding
-    variance = len(study.hospitals) * noise_variance(multiplier_of(study), dimension, honest)
+    variance = len(study.hospitals) * noise_variance(multiplier_of(study), dimension, study.honest)
     return math.sqrt(variance) * study.clip / UNIT
 
 

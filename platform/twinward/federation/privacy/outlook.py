@@ -1,0 +1,89 @@
+"""Whether a study can learn anything at all: from its protocol alone, before anybody's privacy is spent.
+
+A study of T sums over n patients, each clipped at C, in d numbers with noise of spread s in each: what all patients
+tell is at most n C √T long (the sums together), the noise s √d. Real patients agree in about half of that (.32 to .68
+of n C, on six public data sets), so below **twice the noise** there is more noise than signal: what is drawn towards
+targets by as much as noise explains (``dp_var``) keeps less than half, and what is not ends anywhere.
+
+Held against public sets (``make bench``, studies.outlook): whatever ended below no learning at all, or at chance, had
+less than 1.9; from 2 on all were above it whose detector learns there without privacy either. n is the protocol's
+guess: it is public, and nobody measures it. Who guesses too high spends privacy for nothing, and signs that.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.federation.errors import NotWorthwhile
+from twinward.federation.privacy.accountant import calibrate, noise_spread
+from twinward.federation.study import DetectorKind, StudyProtocol
+
+LEAST: Final = 2.0
+_MOST_EPSILON: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of a study.
+
+    Attributes:
+        signal_to_noise: what all patients could tell, in lengths of the noise.
+        patients_needed: at the protocol's ε.
+        epsilon_needed: with the protocol's patients; None where even 10 would not do.
+    """
+
+    signal_to_noise: float
+    patients_needed: int
+    epsilon_needed: float | None
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether it is enough."""
+        return self.signal_to_noise >= LEAST
+
+
+def outlook(study: StudyProtocol) -> Outlook:
+    """What to expect of a study."""
+    dimension = dimension_of(study)
+    noise = noise_spread(study, dimension) * math.sqrt(dimension) / (study.clip * math.sqrt(study.rounds))
+    found = study.expected_patients / noise
+    return Outlook(found, math.ceil(LEAST * noise), _epsilon_for(study, LEAST / found))
+
+
+def require_worthwhile(study: StudyProtocol) -> None:
+    """Raise ``NotWorthwhile``, with what would do, unless a study can learn more than its noise."""
+    expected = outlook(study)
+    if expected.worthwhile:
+        return
+    epsilon = expected.epsilon_needed
+    more = f", or ε = {math.ceil(epsilon * 100) / 100:g} with {study.expected_patients}" if epsilon is not None else ""
+    raise NotWorthwhile(
+        f"{study.study_id} would learn next to nothing: all its patients could tell {expected.signal_to_noise:.1f} "
+        f"times the noise, and it takes {LEAST:g}",
+        hint=f"at ε = {study.epsilon:g} it takes {expected.patients_needed} expected_patients{more}; "
+        "or fewer signals or hidden units",
+    )
+
+
+def dimension_of(study: StudyProtocol) -> int:
+    """Numbers of one contribution: ``build_detector(study).dimension``, without loading what it takes to train one."""
+    signals, hidden = len(study.signals.signal), study.hidden
+    if study.detector is DetectorKind.AUTOENCODER:
+        return 4 * hidden * (signals + hidden + 2) + 4 * hidden * (2 * hidden + 2) + signals * (hidden + 1)
+    from twinward.federation.detectors import build_detector
+
+    return build_detector(study).dimension
+
+
+def _epsilon_for(study: StudyProtocol, less_noise: float) -> float | None:
+    """The ε at which there is 1/``less_noise`` of the noise. Shares and smoothing do not depend on it."""
+    target = calibrate(study.epsilon, study.delta, study.rounds) / less_noise
+    low, high = study.epsilon, _MOST_EPSILON
+    if calibrate(high, study.delta, study.rounds) > target:
+        return None
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if calibrate(middle, study.delta, study.rounds) <= target else (middle, high)
+    return high
