@@ -154,7 +154,7 @@ def quality_row(data: DataSet, kind: DetectorKind, patients: int, rivals: dict[s
         Figure.of(private, "AUROC"),
         Figure.of([rivals[best]], "AUROC"),
         f"best plain: {best}",
-        Ratio.between(private, [rivals[best]], "of"),
+        Ratio.between(private, [rivals[best]] * SEEDS, "of"),
         Target(f"≥{least:g} of the best plain", "ratio", "least", least),
         {"private": private, "plain": rivals, "untrained": untrained},
     )

@@ -72,6 +72,16 @@ def test_who_has_no_outcome_contributes_nothing_and_who_is_scored_needs_none() -
         detector.scores(trained, blocks[:, :, :7])
 
 
+def test_what_each_signal_adds_makes_the_log_odds() -> None:
+    detector = LogisticDetector(25)
+    trained = detector.summed(detector.untrained(), BLOCKS)
+    parts = detector.by_signal(trained, BLOCKS)
+    assert parts.shape == (len(BLOCKS), 25)
+    assert not parts[:, -1].any()
+    chances = detector.scores(trained, BLOCKS)
+    np.testing.assert_allclose(parts.sum(1) + detector.weights(trained)[-1], np.log(chances / (1 - chances)))
+
+
 def test_nothing_learnt_is_an_even_chance() -> None:
     detector = LogisticDetector(25)
     assert (detector.scores(detector.untrained(), BLOCKS) == 0.5).all()

@@ -44,7 +44,7 @@ def stays_of(signals: SignalSchema, count: int = 30) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("signals", "bins"), SHAPES)
-@pytest.mark.parametrize("kind", DetectorKind)
+@pytest.mark.parametrize("kind", [DetectorKind.DP_VAR, DetectorKind.AUTOENCODER])
 def test_a_detector_takes_any_signals(kind: DetectorKind, signals: SignalSchema, bins: int) -> None:
     study = study_of(kind, signals, bins)
     detector, blocks = build_detector(study), normalise(stays_of(signals), bins, signals)
@@ -80,7 +80,7 @@ def test_moments_of_another_width_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("signals", "bins"), SHAPES)
-@pytest.mark.parametrize("kind", DetectorKind)
+@pytest.mark.parametrize("kind", [DetectorKind.DP_VAR, DetectorKind.AUTOENCODER])
 def test_what_is_each_signals_sums_to_the_score(kind: DetectorKind, signals: SignalSchema, bins: int) -> None:
     study = study_of(kind, signals, bins)
     detector, blocks = build_detector(study), normalise(stays_of(signals), bins, signals)

@@ -74,6 +74,11 @@ class LogisticDetector:
         chances: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
         return chances
 
+    def by_signal(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
+        """What each signal adds to the log odds ``[patients, signals]``; nothing of the outcome's own."""
+        parts = (self._told(blocks) * self.weights(parameters))[:, :-1].reshape(len(blocks), 2, self._inputs).sum(1)
+        return np.pad(parts, ((0, 0), (0, blocks.shape[2] - self._inputs)))
+
     def weights(self, parameters: Parameters) -> NDArray[np.float64]:
         """w ``[2 inputs + 1]``: of means, of last values, and the intercept.
 
