@@ -159,7 +159,7 @@ def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
         page.keyboard.press("Tab")
         walked.append(focused(visit).rstrip(" 0123456789"))
     assert walked == [
-        "Skip to content", "Twinward", "Home", "Accesses", "Reviews", "Emergencies", "Breaches", "Verify",
+        "Skip to content", "Twinward", "Home", "Accesses", "Reviews", "Emergencies", "Breaches", "Policy", "Verify",
         "Vendors and studies", "Olga Officer · officer", "Sign out",
     ]  # fmt: skip
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
