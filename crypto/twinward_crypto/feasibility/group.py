@@ -4,16 +4,17 @@ Elements are 32 bytes in RFC 8032's encoding, scalars 32 bytes, little-endian. `
 ``crypto_core_ed25519_is_valid_point``: canonical, on the curve, in the subgroup of prime order, not of small order; so
 neutral elements and torsion are refused, and no cofactor needs clearing. Its multiplications take the same time
 whatever the scalar; its additions are complete formulas, which have no case of their own for equal or opposite points.
+
+PyNaCl comes with the extras ``vendor`` and ``node``, and is imported when something is computed: bounds and formats are
+read without it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
-
-from nacl import bindings
-from nacl.exceptions import CryptoError as SodiumError
+from functools import cache, cached_property
+from typing import Any, Final, Protocol, TypeAlias
 
 from twinward_crypto.errors import MalformedKey
 
@@ -48,31 +49,52 @@ class Group(Protocol):
         ...
 
 
+@cache
+def _sodium() -> Any:
+    from nacl import bindings
+
+    return bindings
+
+
+@cache
+def _refusal() -> type[Exception]:
+    from nacl.exceptions import CryptoError
+
+    return CryptoError
+
+
 class Sodium:
     """libsodium's."""
 
+    @cached_property
+    def _bindings(self) -> Any:
+        return _sodium()
+
     def require_element(self, point: bytes) -> None:
         """As ``Group.require_element``."""
-        if len(point) != ELEMENT_BYTES or not bindings.crypto_core_ed25519_is_valid_point(point):
+        if len(point) != ELEMENT_BYTES or not self._bindings.crypto_core_ed25519_is_valid_point(point):
             raise MalformedKey("not an element of the group: wrong length, encoding, curve or subgroup, or neutral")
 
     def add(self, one: Element, other: Element) -> Element:
         """As ``Group.add``."""
-        return bindings.crypto_core_ed25519_add(one, other)
+        sum_: Element = self._bindings.crypto_core_ed25519_add(one, other)
+        return sum_
 
     def multiply(self, scalar: Scalar, point: Element) -> Element:
         """As ``Group.multiply``."""
         try:
-            return bindings.crypto_scalarmult_ed25519_noclamp(scalar, point)
-        except SodiumError:
+            multiple: Element = self._bindings.crypto_scalarmult_ed25519_noclamp(scalar, point)
+        except _refusal():
             raise MalformedKey("a multiple that is neutral") from None
+        return multiple
 
     def multiply_base(self, scalar: Scalar) -> Element:
         """As ``Group.multiply_base``."""
         try:
-            return bindings.crypto_scalarmult_ed25519_base_noclamp(scalar)
-        except SodiumError:
+            multiple: Element = self._bindings.crypto_scalarmult_ed25519_base_noclamp(scalar)
+        except _refusal():
             raise MalformedKey("a multiple that is neutral") from None
+        return multiple
 
 
 SODIUM: Final = Sodium()
@@ -80,7 +102,8 @@ SODIUM: Final = Sodium()
 
 def random_scalar(random_bytes: RandomBytes = os.urandom) -> Scalar:
     """Uniform modulo the order (to within 2^-259), and so neither 0 nor guessed."""
-    return bindings.crypto_core_ed25519_scalar_reduce(random_bytes(64))
+    scalar: Scalar = _sodium().crypto_core_ed25519_scalar_reduce(random_bytes(64))
+    return scalar
 
 
 def scalar_of(number: int) -> Scalar:
@@ -90,5 +113,6 @@ def scalar_of(number: int) -> Scalar:
 
 def multiply_add(factor: Scalar, other: Scalar, summand: int) -> Scalar:
     """``factor * other + summand`` modulo the order, as libsodium computes it: in the same time whatever they are."""
-    product = bindings.crypto_core_ed25519_scalar_mul(factor, other)
-    return bindings.crypto_core_ed25519_scalar_add(product, scalar_of(summand))
+    product = _sodium().crypto_core_ed25519_scalar_mul(factor, other)
+    total: Scalar = _sodium().crypto_core_ed25519_scalar_add(product, scalar_of(summand))
+    return total

@@ -73,6 +73,9 @@ REFUSED = {
 """Verb: the test that it refuses while the home is served."""
 
 READING = {
+    "breach export",
+    "breach list",
+    "breach show",
     "study invite",
     "study keygen",
     "access emergencies",
@@ -107,17 +110,23 @@ UNCHANGING = {
     "keys split",
     "keys status",
     "node backup",
+    "node doctor",
     "node status",
+    "policy history",
+    "policy preview",
+    "policy show",
     "similarity key",
     "similarity plan",
     "study approvals",
     "study card",
     "study check",
+    "study export",
     "study models",
     "study new",
     "study report",
     "twin list",
     "vendor budget",
+    "vendor feasibility",
     "vendor keygen",
     "vendor query",
     "vendor results",
@@ -131,6 +140,8 @@ UNCHANGING = {
 """Verbs that change no node's home, or speak to the server itself."""
 
 _ACCOUNTS = "tests/adversarial/access/test_accounts_taken_away.py"
+_BREACHES = "tests/integration/breach/test_breaches.py"
+_POLICY = "tests/integration/policy/test_policy_changes.py"
 ELSEWHERE = {
     "account disable": _ACCOUNTS,
     "account enable": _ACCOUNTS,
@@ -144,15 +155,28 @@ ELSEWHERE = {
     "account sign-out": _ACCOUNTS,
     "account unenrol": _ACCOUNTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
+    "audit review": "tests/integration/console/test_reviews.py",
+    "breach assess": _BREACHES,
+    "breach close": _BREACHES,
+    "breach draft": _BREACHES,
+    "breach note": _BREACHES,
+    "breach notify": _BREACHES,
+    "breach open": _BREACHES,
+    "node move": "tests/integration/postgres/test_move.py",
+    "policy approve": _POLICY,
+    "policy propose": _POLICY,
+    "policy withdraw": _POLICY,
     "node tables": "tests/integration/postgres/test_postgres.py",
     "site flower": "tests/integration/federation/test_flower.py",
     "study flower": "tests/integration/federation/test_flower.py",
     "site serve": "tests/integration/cli/test_site_serve.py",
+    "study score": "tests/integration/cli/test_study_score.py",
     "study approve": "tests/integration/cli/test_study_invitations.py",
     "witness add-log": "tests/integration/witnesses/test_commands.py",
     "witness remember": "tests/integration/witnesses/test_commands.py",
 }
-"""Verbs shown elsewhere: on a witness's home, on accounts (beside the attacks on those), on the clock, on servers."""
+"""Verbs shown elsewhere: on a witness's home, on accounts (beside the attacks on those), on the clock, on servers, in
+the tests of what they are about."""
 
 
 @dataclass
