@@ -18,8 +18,10 @@ LOCKS = (
     *("requirements.lock", "requirements-torch.lock", "requirements-torch-cpu.lock"),
     *("contracts/tools/slither-requirements.lock", "deploy/tools-requirements.lock"),
     *("deploy/uv-requirements.lock", "deploy/docs-requirements.lock"),
-    "deploy/mutations-requirements.lock",
+    *("deploy/mutations-requirements.lock", "deploy/flower-requirements.lock"),
 )
+APART = {"flower": "deploy/flower-requirements.lock"}
+"""Extras that have an environment of their own, for what they need does not go with the product's."""
 
 
 def entries_of(path: Path) -> dict[str, tuple[Requirement, list[str]]]:
@@ -54,7 +56,13 @@ def test_the_lock_is_of_these_versions_and_of_all_that_is_asked_for() -> None:
     pins = {canonicalize_name(one.name): version_of(one) for one in map(Requirement, wanted)}
     assert {name: version for name, version in pins.items() if (locked | torch).get(name) != version} == {}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = project["optional-dependencies"]
+    for extra, lock in APART.items():
+        apart = {name: version_of(asked) for name, (asked, _) in entries_of(ROOT / lock).items()}
+        for asked in map(Requirement, extras[extra]):
+            name = canonicalize_name(asked.name)
+            assert name == "twinward" or asked.specifier.contains(apart[name]), asked
+    lists = [project["dependencies"], *(listed for extra, listed in extras.items() if extra not in APART)]
     for asked in (Requirement(one) for listed in lists for one in listed):
         name = canonicalize_name(asked.name)
         assert name == "twinward" or asked.specifier.contains((locked | torch)[name], prereleases=True), asked
@@ -76,7 +84,9 @@ def installs(target: str, *variables: str) -> list[str]:
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-@pytest.mark.parametrize("target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready", ".venv-mutations/.ready"])
+@pytest.mark.parametrize(
+    "target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready", ".venv-mutations/.ready", ".venv-flower/.ready"]
+)
 def test_whatever_make_installs_is_held_to_a_hash(target: str, installer: str) -> None:
     lines = installs(target, f"INSTALLER={installer}", "TORCH=pypi")
     assert any(f"-m {installer} " in line for line in lines)
