@@ -125,7 +125,7 @@ class Passkeys:
                 expected_origin=list(self.party.origins),
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (WebAuthnException, ValueError, LookupError, TypeError, AttributeError) as error:
             raise BadInput("the device's answer is not right", hint="try again on this page") from error
         if not self._challenges.spend(challenge):
             raise BadInput("this form was sent already", hint="open the page again")
@@ -204,7 +204,7 @@ class Passkeys:
                 raise BadInput("the account is disabled")
             if not self._challenges.spend(challenge):
                 raise BadInput("an answer that was given already")
-        except (BadInput, WebAuthnException, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (BadInput, WebAuthnException, ValueError, LookupError, TypeError, AttributeError) as error:
             why = str(error) if isinstance(error, BadInput) else type(error).__name__
             self._accounts.events.refused(record, f"passkey: {why}", via)
             raise SignInRefused from None

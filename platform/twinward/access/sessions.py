@@ -98,22 +98,33 @@ class Sessions:
         self._noted_every_ms = min(_NOTED_EVERY_MS, idle_ms // 10)
 
     def begin(
-        self, account: str, generation: int, *, by: str = BY_PASSWORD, origin: str = "", must_change: bool = False
+        self,
+        account: str,
+        generation: int,
+        *,
+        by: str = BY_PASSWORD,
+        origin: str = "",
+        must_change: bool = False,
+        after: Session | None = None,
     ) -> str:
-        """A new session's id. Of an account's sessions the oldest gives way where there are too many."""
+        """A new session's id. Of an account's sessions the oldest gives way where there are too many.
+
+        ``after``: the one that it goes on from; it is no fresher than that, and lasts no longer.
+        """
         now_ms = self._clock.now_ms()
         signed = Signed(
             account=account,
             generation=generation,
             csrf=secrets.token_urlsafe(16),
-            begun_ms=now_ms,
-            authenticated_ms=now_ms,
+            begun_ms=after.begun_ms if after else now_ms,
+            authenticated_ms=after.authenticated_ms if after else now_ms,
             used_ms=now_ms,
             by=by,
             origin=origin,
             must_change=must_change,
         )
-        return self._store.put(Kind.SESSION, account, msgspec.json.encode(signed), now_ms + self.lifetime_ms)
+        until_ms = after.expires_at_ms if after else now_ms + self.lifetime_ms
+        return self._store.put(Kind.SESSION, account, msgspec.json.encode(signed), until_ms)
 
     def renew(self, session_id: str, by: str) -> str:
         """Another id for a session whose owner has just proved anew who they are; the one before is worthless.

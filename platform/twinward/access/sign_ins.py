@@ -7,6 +7,7 @@ moment, so that disabling, a new password and "sign out everywhere" bite at once
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -168,7 +169,10 @@ class SignIns:
             self._sessions.end(session_id)
             raise SignInEnded(fault)
         must_enrol = record.role in self._needed_by and not record.totp and signed.by != PASSKEY
-        return self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
+        shown = self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
+        if must_enrol and record.passkeys:  # there is a second factor: who has only the password adds none of their own
+            return replace(shown, fresh=False)
+        return shown
 
     def sign_out(self, session_id: str, *, via: Via = ()) -> None:
         """End a session. One that is unknown, or an empty id, is none."""
@@ -178,14 +182,16 @@ class SignIns:
             self.accounts.events.signed_out(record.principal(), via)
 
     def change_password(self, session: Session, present: str, new: str, *, via: Via = (), origin: str = "") -> str:
-        """Let somebody change their own password; every session ends, and a new one's id is returned.
+        """Let somebody change their own password; every session ends, and the id of one that goes on is returned.
+
+        A password is no code: what goes on is no fresher than ``session``, and ends when that would have.
 
         Raises:
             SignInRefused: the present password is not right.
             BadInput: the new one is the same, or weak.
         """
         record = self.accounts.change_password(session.principal, present, new, via=via)
-        return self._begin(record, session.by, origin)
+        return self._begin(record, session.by, origin, after=session)
 
     def sessions(self, account_id: str) -> list[Session]:
         """An account's sessions, the newest first. Raises ``NotFound``: there is no such account."""
@@ -232,9 +238,13 @@ class SignIns:
         self.sign_out(ends, via=via)
         return self._begin(record, by, origin)
 
-    def _begin(self, record: AccountRecord, by: str = BY_PASSWORD, origin: str = "") -> str:
+    def _begin(
+        self, record: AccountRecord, by: str = BY_PASSWORD, origin: str = "", *, after: Session | None = None
+    ) -> str:
         must_change = self.accounts.must_change_password(record)
-        return self._sessions.begin(record.id, record.generation, by=by, origin=origin, must_change=must_change)
+        return self._sessions.begin(
+            record.id, record.generation, by=by, origin=origin, must_change=must_change, after=after
+        )
 
 
 def own(principal: Principal, via: Via) -> AccessContext:

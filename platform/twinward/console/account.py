@@ -32,7 +32,7 @@ def add_account(router: APIRouter, console: Console) -> None:
 
     @router.post("/account/password")
     def change_password(request: Request, present: Password, new: Password, again: Password, csrf: Csrf) -> Response:
-        session = sessions.officer(request, changing=True)
+        session = sessions.officer(request, changing=True, fresh=PAGE)
         require_csrf(session, csrf)
         answer = RedirectResponse(f"{PAGE}?changed=1", status_code=303)
         try:

@@ -164,6 +164,10 @@ def test_who_confirms_with_an_app_gives_its_code_too(web: TestClient, app: bytes
     form = {"csrf": csrf, "code": code_of(app, clock.now_ms())}
     assert web.post("/console/sign-in/code", data=form).status_code == 303
     clock.advance(11 * MINUTE_MS)
+    password = {"present": PASSWORD, "new": "seven lamps under snow", "again": "seven lamps under snow"}
+    form = password | {"csrf": field(web.get("/console/account").text, "csrf")}
+    refused = web.post("/console/account/password", data=form)  # else a password makes fresh what wants a code
+    assert refused.headers["location"] == "/console/confirm?next=%2Fconsole%2Faccount"
     for verb in ("", "/codes", "/remove"):
         csrf = field(web.get("/console/account").text, "csrf")
         refused = web.post(SETS_UP + verb, data={"csrf": csrf})

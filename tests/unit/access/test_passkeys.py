@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -198,7 +200,31 @@ def test_a_role_that_needs_a_second_factor_has_it_in_a_passkey(
     sign_ins = sign_ins_of(accounts, tmp_path, clock, needed_by=[Role.OFFICER])
     device = registered(sign_ins)
     assert not sign_ins.session(sign_ins.by_passkey(answered(sign_ins, device), FORM)[1]).must_enrol
-    assert sign_ins.session(sign_ins.by_password("olga", PASSWORD)).must_enrol
+    by_password = sign_ins.by_password("olga", PASSWORD)
+    session = sign_ins.session(by_password)
+    assert (session.must_enrol, session.fresh) == (True, False)  # who learned the password adds no factor of theirs
+    by_password = sign_ins.confirm(by_password, PASSWORD, "")
+    assert not sign_ins.session(by_password).fresh
+    session = sign_ins.session(by_password)
+    answer = device.get(sign_ins.passkeys.request_options(session.csrf, "olga"))
+    session = sign_ins.session(sign_ins.confirm_by_passkey(by_password, answer))
+    assert (session.must_enrol, session.fresh) == (False, True)
+
+
+@pytest.mark.parametrize("key", [[1], 5, {}, {1: 9}, {1: 2, 3: -7, -1: 99, -2: b"x", -3: b"y"}])
+def test_no_public_key_is_more_than_a_refusal(sign_ins: SignIns, key: Any) -> None:
+    device = Device()
+    said = json.loads(device.create(sign_ins.passkeys.creation_options("olga", FORM)))
+    raw = base64.urlsafe_b64decode(said["response"]["attestationObject"] + "===")
+    attested = cbor2.loads(raw)
+    size = int.from_bytes(attested["authData"][53:55], "big")
+    attested["authData"] = attested["authData"][: 55 + size] + cbor2.dumps(key)
+    said["response"]["attestationObject"] = base64.urlsafe_b64encode(cbor2.dumps(attested)).decode().rstrip("=")
+    try:
+        sign_ins.passkeys.add("olga", "odd", json.dumps(said), FORM, AT_THE_MACHINE)
+    except BadInput:
+        return
+    refused(sign_ins, answered(sign_ins, device))
 
 
 JSON = st.recursive(

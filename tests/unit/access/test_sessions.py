@@ -165,3 +165,14 @@ def test_an_account_that_changed_while_its_password_was_looked_at_gets_no_sessio
     record = accounts.record("officer")
     accounts.change("officer", lambda one: one.ended(), "sessions ended", AT_THE_MACHINE)
     assert not is_in(sign_ins, sign_ins._begin(record))
+
+
+def test_another_password_makes_a_session_no_fresher_and_no_longer(sign_ins: SignIns, clock: FixedClock) -> None:
+    session_id = begin(sign_ins)
+    clock.advance(20 * 60_000)
+    before = sign_ins.session(session_id)
+    after = sign_ins.session(sign_ins.change_password(before, PASSWORD, ANOTHER))
+    assert not before.fresh
+    assert not after.fresh
+    assert (after.expires_at_ms, after.authenticated_ms) == (before.expires_at_ms, before.authenticated_ms)
+    assert not is_in(sign_ins, session_id)
