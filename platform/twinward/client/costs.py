@@ -133,7 +133,10 @@ def _spread(schema: FeatureSchema, name: str, low: int, high: int) -> str:
 def _coded(kind: Kind, name: str, codes: CodeList) -> tuple[int, CodedFeature]:
     here = [(place, one) for place, one in enumerate(codes.features) if one.kind is kind]
     for place, one in here:
-        if name in (one.name, one.url) or codes.codes_of(one) == frozenset({name}):
+        if name and name in (one.name, one.url):
+            return place, one
+    for place, one in here if "|" in name else ():
+        if codes.codes_of(one) == frozenset({name}):
             return place, one
     wider = [one.name for _, one in here if "|" in name and _holds(codes.codes_of(one), name)]
     if wider:

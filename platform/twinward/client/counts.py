@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,8 @@ class OwnCount:
     @classmethod
     def encrypted(cls, criteria: Criteria, epsilon: float | None, terms: Terms, counts: FeasibilityTerms) -> OwnCount:
         """Encrypt what each level costs. Raises ``BadInput``: see ``costs_of``; an epsilon that is not offered."""
+        if epsilon is not None and not math.isfinite(epsilon):
+            raise BadInput(f"epsilon {epsilon} is no number", hint="leave it out for the hospital's suggestion")
         millis = counts.epsilon_millis[0] if epsilon is None else round(epsilon * 1000)
         if millis not in counts.epsilon_millis:
             offered = ", ".join(f"{one / 1000:g}" for one in sorted(counts.epsilon_millis))

@@ -127,6 +127,8 @@ class Criteria(_Part):
             told: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"the criteria are no TOML: {error}") from None
+        except (ValueError, RecursionError):
+            raise BadInput("the criteria are no TOML that is read: a number too long, or nested too deep") from None
         return cls.of(told)
 
     @classmethod

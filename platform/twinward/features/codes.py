@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from importlib import resources
@@ -25,6 +25,8 @@ from twinward.core.errors import BadInput
 
 MAX_FEATURES: Final = 512
 MAX_CODES: Final = 20_000
+MAX_INCLUDES: Final = 4096
+"""Of all features together: a list may come from a hospital that nobody trusts, and is walked once a feature."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Code = Annotated[str, Field(pattern=r"^[^\s|]{1,200}\|[A-Za-z0-9.\-_]{1,64}\*?$")]
 """``system|code``; with ``*`` at the end every code that begins so."""
@@ -85,13 +87,16 @@ class CodeList(BaseModel):
             raise ValueError("a name stands twice")
         if sum(len(one.codes) for one in self.features) > MAX_CODES:
             raise ValueError(f"at most {MAX_CODES} codes")
+        if sum(len(one.includes) for one in self.features) > MAX_INCLUDES:
+            raise ValueError(f"at most {MAX_INCLUDES} inclusions")
         for one in self.features:
             for other in one.includes:
                 if other not in by_name or by_name[other].kind is not one.kind:
                     raise ValueError(f"{one.name} includes {other}, which is no {one.kind} of this list")
-            if one.name in {below.name for other in one.includes for below in _below(by_name, by_name[other], [])}:
+            below = _below(by_name, one.includes)
+            if any(other.name == one.name for other in below):
                 raise ValueError(f"{one.name} includes itself")
-            if not any(below.codes for below in _below(by_name, one, [])):
+            if not (one.codes or any(other.codes for other in below)):
                 raise ValueError(f"{one.name} has no code")
         return self
 
@@ -106,7 +111,7 @@ class CodeList(BaseModel):
     def codes_of(self, feature: CodedFeature) -> frozenset[str]:
         """Every code of a feature, those of what it includes among them."""
         by_name = {one.name: one for one in self.features}
-        return frozenset(code for one in _below(by_name, feature, []) for code in one.codes)
+        return frozenset(code for one in (feature, *_below(by_name, feature.includes)) for code in one.codes)
 
     def telling(self, fact: str) -> tuple[str, ...]:
         """The names of the features that a coded fact (``fact_code``) tells of."""
@@ -141,6 +146,8 @@ def read_code_list(text: str) -> CodeList:
         told: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"not a code list: {error}", hint="it is TOML; see the page on similarity") from None
+    except (ValueError, RecursionError):
+        raise BadInput("not a code list: a number too long, or nested too deep") from None
     try:
         return CodeList.model_validate(told)
     except ValidationError as error:
@@ -155,9 +162,13 @@ def cardiometabolic_codes() -> CodeList:
     return read_code_list(place.read_text(encoding="utf-8"))
 
 
-def _below(by_name: Mapping[str, CodedFeature], feature: CodedFeature, above: list[str]) -> Iterator[CodedFeature]:
-    """A feature and all that it includes, each path of it; a circle ends where it closes."""
-    yield feature
-    for name in feature.includes:
-        if name not in above and name in by_name:
-            yield from _below(by_name, by_name[name], [*above, feature.name])
+def _below(by_name: Mapping[str, CodedFeature], included: Iterable[str]) -> list[CodedFeature]:
+    """Features and all that they include, each once, by however many paths; a circle ends where it closes."""
+    found: dict[str, CodedFeature] = {}
+    waiting = list(included)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in by_name:
+            found[name] = by_name[name]
+            waiting += found[name].includes
+    return list(found.values())

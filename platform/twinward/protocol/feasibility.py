@@ -24,6 +24,7 @@ from twinward_crypto.feasibility.query import MAX_THRESHOLD
 
 Millis = Annotated[int, Field(ge=MIN_MILLIS, le=MAX_MILLIS)]
 """An epsilon in thousandths."""
+MAX_LEFT_MILLIS = 1 << 40
 _BINDING = b"twinward/feasibility/binding/v1\x00"
 
 
@@ -45,8 +46,10 @@ class FeasibilityTerms(Message):
     epsilon_millis: Annotated[tuple[Millis, ...], Field(min_length=1, max_length=16)]
     rows: Annotated[int, Field(ge=1, le=1 << 24)]
     most_slots: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
-    seconds_each: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=MAX_THRESHOLD)]
-    left_millis: Annotated[int, Field(ge=0)]
+    seconds_each: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1 << 31)], ...], Field(min_length=MAX_THRESHOLD, max_length=MAX_THRESHOLD)
+    ]
+    left_millis: Annotated[int, Field(ge=0, le=MAX_LEFT_MILLIS)]
     leakage: str
     proof: Proof | None = None
 
@@ -68,7 +71,7 @@ class CountReply(Message):
     bound: Annotated[int, Field(ge=1)]
     slots: Annotated[int, Field(ge=1, le=1 << 28)]
     bundle: Encoded
-    left_millis: int
+    left_millis: Annotated[int, Field(le=MAX_LEFT_MILLIS)]
     proof: Proof | None = None
 
 

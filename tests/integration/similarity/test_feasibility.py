@@ -105,6 +105,14 @@ def test_a_question_sent_again_gets_the_same_answer_and_costs_nothing(hospital: 
     assert hospital.client.send_count(hospital.client.prepare_count(CRITERIA, epsilon=0.1)).query_id != first.query_id
 
 
+@pytest.mark.parametrize("epsilon", [float("nan"), float("inf"), -1.0, 0.3])
+def test_an_epsilon_that_is_not_offered_is_refused_before_anything_is_sent(hospital: Hospital, epsilon: float) -> None:
+    left = hospital.left()
+    with pytest.raises(BadInput, match="epsilon"):
+        hospital.client.prepare_count(CRITERIA, epsilon=epsilon)
+    assert hospital.left() == left
+
+
 def test_what_is_announced_is_what_travels(hospital: Hospital) -> None:
     prepared = hospital.client.prepare_count(CRITERIA, epsilon=0.5)
     count = hospital.client.send_count(prepared)

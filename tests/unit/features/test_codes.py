@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.features.codes import Kind, Recorded, cardiometabolic_codes, fact_code, read_code_list
+from twinward.features.codes import CodeList, Kind, Recorded, cardiometabolic_codes, fact_code, read_code_list
 from twinward.features.derivation import (
     Evidence,
     News,
@@ -98,6 +98,8 @@ def test_the_list_that_comes_along_is_one_and_its_fingerprint_is_its_own() -> No
         ('kind = "allergy"', "kind"),
         ("weight = 2", "weight"),
         ("name = ", "not a code list"),
+        (f"weight = {'9' * 5000}", "not a code list"),
+        (f"weight = {'[' * 9999}", "not a code list"),
     ],
 )
 def test_what_is_no_list_is_refused_with_the_place(change: str, says: str) -> None:
@@ -205,3 +207,22 @@ def test_levels_for_criteria_tell_what_was_measured_from_what_was_not() -> None:
     assert levels[1] == SCHEMA.levels - 1
     assert {level for place, level in enumerate(levels[:-3]) if place != 1} == {SCHEMA.levels}
     assert all(level < most for level, most in zip(levels, SCHEMA.eligibility_levels, strict=True))
+
+
+def test_a_list_of_many_paths_is_read_at_once_and_one_of_too_many_is_refused() -> None:
+    """Lists come from hospitals that a vendor does not trust: 2^40 paths from the first entry to the last."""
+
+    def entry(name: str, *includes: str) -> dict[str, Any]:
+        code = (f"urn:x|{name}",)
+        return {"name": name, "title": "T", "kind": "condition", "codes": code, "includes": includes}
+
+    depth = 40
+    made = [
+        entry(f"{side}{at}", *([f"a{at + 1}", f"b{at + 1}"] if at < depth else []))
+        for at in range(depth + 1)
+        for side in "ab"
+    ]
+    wide = CodeList.model_validate({"features": made})
+    assert len(wide.codes_of(wide.features[0])) == 2 * depth + 1
+    with pytest.raises(ValueError, match="inclusions"):
+        CodeList.model_validate({"features": [entry("a0", *["b0"] * 4097), entry("b0")]})

@@ -178,6 +178,8 @@ def test_any_two_parts_together_are_those_who_meet_both(data: st.DataObject) -> 
             },
             "need two scores",
         ),
+        ({"include": [{"condition": ""}]}, "counts by no condition"),
+        ({"exclude": [{"procedure": ""}]}, "counts by no procedure"),
     ],
 )
 def test_what_cannot_be_counted_is_refused_with_the_reason(told: dict[str, Any], says: str) -> None:
@@ -185,7 +187,9 @@ def test_what_cannot_be_counted_is_refused_with_the_reason(told: dict[str, Any],
         costs_of(Criteria.of(told), SCHEMA, CODES)
 
 
-@pytest.mark.parametrize("text", ["include = 3", "[[include]\n", "x = 1", "include = ['a']"])
+@pytest.mark.parametrize(
+    "text", ["include = 3", "[[include]\n", "x = 1", "include = ['a']", f"x = {'9' * 5000}", f"x = {'[' * 9999}"]
+)
 def test_what_is_no_file_of_criteria_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
         Criteria.read(text)
