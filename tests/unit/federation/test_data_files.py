@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,64 @@ def test_parts_are_everybody_once() -> None:
     assert sorted(map(tuple, together.tolist())) == sorted(map(tuple, data.stays[:, 0].tolist()))
     with pytest.raises(DataInvalid):
         PatientData(data.signals, data.stays[:1]).split(0.75)
+
+
+def member(header: str, body: bytes = b"") -> bytes:
+    """An array's file whose header somebody wrote by hand."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + body
+
+
+def flipped(content: bytes, *places: tuple[int, int]) -> bytes:
+    made = bytearray(content)
+    for place, value in places:
+        made[place] = value
+    return bytes(made)
+
+
+@pytest.mark.parametrize("header", ["{'descr': ((((", "'''abc", "(" * 9000, "{'descr': '<f8'}", ""])
+def test_headers_written_by_hand_are_refused(tmp_path: Path, header: str) -> None:
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as archive:
+        archive.writestr("stays.npy", member(header))
+    with pytest.raises(DataInvalid):
+        read_data(tmp_path / "own.npz", TABLE)
+
+
+def test_archives_that_are_damaged_locked_or_packed_otherwise_are_refused(tmp_path: Path) -> None:
+    path = npz_of(tmp_path, stays=np.full((5, 2), 80.0))
+    whole = path.read_bytes()
+    entry = whole.rindex(b"PK\x01\x02")
+    np.savez_compressed(path, stays=np.random.default_rng(0).random((500, 2)))
+    packed = path.read_bytes()
+    for content in (
+        flipped(whole, (6, whole[6] | 1), (entry + 8, whole[entry + 8] | 1)),  # encrypted
+        flipped(whole, (8, 99), (entry + 10, 99)),  # a method that nobody has
+        packed[:200] + b"\xff" * 60 + packed[260:],
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataInvalid, match="cannot be read as npz"):
+            read_data(path, TABLE)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("stays.npy", b"no array")
+    with pytest.raises(DataInvalid, match="stays is no array"):
+        read_data(path, TABLE)
+
+
+def test_arrays_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    for arrays in (
+        {"Xa": np.zeros((2, 2)), "Xb": np.zeros((2, 2), "M8[s]")},
+        {"stays": np.zeros((2, 1)), "columns": ["glucose", "temp"]},
+        {"stays": 3.0, "columns": ["glucose", "temp"]},
+    ):
+        with pytest.raises(DataInvalid):
+            read_data(npz_of(tmp_path, **arrays), TABLE)
+
+
+def test_a_small_file_of_no_steps_fills_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(DataInvalid, match="more than fit"):
+        read_data(npz_of(tmp_path, stays=np.zeros((100_000_000, 0, 2))), HOURS)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.npz")
+    with pytest.raises(DataInvalid, match="is no file"):
+        read_data(tmp_path / "own.npz", TABLE)

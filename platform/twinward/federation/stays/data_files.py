@@ -14,7 +14,9 @@ columns ``SIGNAL_STEP``, as ``lead_0``. A header may name the unit: ``glucose [m
 from __future__ import annotations
 
 import csv
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,11 @@ from twinward.federation.stays.patient_data import FileRows, PatientData, patien
 MAX_FILE_BYTES: Final = 1 << 30
 _ARRAYS: Final = ("stays", "X", "Xa", "Xb", "Xc", "Xd")
 _LABELS: Final = ("label", "y")
+_UNREADABLE: Final = (
+    *(OSError, EOFError, MemoryError, ValueError, TypeError, RuntimeError, SystemError, SyntaxError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What bytes formed by hand make the readers of archives, arrays and rows raise; zip's own refusals among them."""
 
 
 def read_data(path: Path, signals: SignalSchema) -> PatientData:
@@ -40,10 +47,12 @@ def read_data(path: Path, signals: SignalSchema) -> PatientData:
     if path.suffix not in (".npz", ".csv"):
         raise DataInvalid(f"{path.name}: data is an .npz or a .csv file")
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, and has no size
+            raise DataInvalid(f"{path.name} is no file", hint="save it to one first")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataInvalid(f"{path.name} is larger than {MAX_FILE_BYTES >> 20} MiB")
         rows = _read_npz(path, signals) if path.suffix == ".npz" else read_csv(path, signals)
-    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataInvalid(f"{path.name} cannot be read as {path.suffix[1:]}: {type(error).__name__}") from None
     return patients_of(path.name, rows, signals)
 
@@ -53,21 +62,36 @@ def _read_npz(path: Path, signals: SignalSchema) -> FileRows:
         if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
             raise DataInvalid(f"{path.name} unpacks to more than {MAX_FILE_BYTES >> 20} MiB")
     with np.load(path, allow_pickle=False) as arrays:
-        found = [arrays[name] for name in _ARRAYS if name in arrays.files]
+        found = [_array(path.name, arrays, name) for name in _ARRAYS if name in arrays.files]
         extra = {
-            kind: next((_words(path.name, kind, arrays[name]) for name in names if name in arrays.files), None)
+            kind: next(
+                (_words(path.name, kind, _array(path.name, arrays, name)) for name in names if name in arrays.files),
+                None,
+            )
             for kind, names in (("patient", ("patient",)), ("label", _LABELS), ("group", ("group",)))
         }
-        columns = _words(path.name, "columns", arrays["columns"]) if "columns" in arrays.files else None
+        columns = (
+            _words(path.name, "columns", _array(path.name, arrays, "columns")) if "columns" in arrays.files else None
+        )
     if not found:
         raise DataInvalid(f"{path.name} has no array called stays", hint="or X, or Xa, Xb, …")
     if len({array.shape[1:] for array in found}) > 1:
         raise DataInvalid(f"{path.name}: Xa, Xb, … have different shapes")
     array = np.concatenate(found)
     if columns is not None:
+        if array.ndim == 0 or array.shape[-1] != len(columns):
+            raise DataInvalid(f"{path.name}: {len(columns)} columns are named, and the arrays have another number")
         array = array[..., _order(path.name, columns, signals)]
     values, notes = shaped(path.name, array, signals)
     return FileRows(values, extra["patient"], extra["label"], extra["group"], notes)
+
+
+def _array(name: str, arrays: np.lib.npyio.NpzFile, member: str) -> NDArray[Any]:
+    """One array; what is no array comes as it is from ``np.load``, as bytes."""
+    found = arrays[member]
+    if not isinstance(found, np.ndarray):
+        raise DataInvalid(f"{name}: {member} is no array")
+    return found
 
 
 def _words(name: str, kind: str, array: NDArray[Any]) -> list[str]:

@@ -15,6 +15,8 @@ from twinward.federation.detectors.detector import CLIP
 from twinward.federation.errors import DataInvalid
 
 MAX_GROUPS: Final = 32
+_MAX_CELLS: Final = 1 << 28
+"""Of all stays together, where shorter ones are filled up: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def shaped(name: str, array: NDArray[Any], signals: SignalSchema) -> tuple[NDArr
         array = array.reshape(len(array), steps, width)
     notes: list[str] = []
     if array.ndim == 3 and array.shape[2] == width and signals.step_hours is not None and array.shape[1] != steps:
+        if len(array) * steps * width > _MAX_CELLS:  # an array of no steps takes no room in a file
+            raise DataInvalid(f"{name}: {len(array)} stays of {steps} steps are more than fit")
         notes.append(f"stays of {array.shape[1]} steps are {'cut' if array.shape[1] > steps else 'missing'} to the end")
         fitted = np.full((len(array), steps, width), np.nan)
         fitted[:, : array.shape[1]] = array[:, :steps]
