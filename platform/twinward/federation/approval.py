@@ -22,7 +22,8 @@ from twinward.federation.signed_json import MAX_BYTES, read_fields, signed_field
 FOLDER: Final = "approvals"
 _DOMAIN: Final = b"twinward/federation/approval/v1\0"
 _KIND: Final = "twinward/study-approval/1"
-_MAX_FILE_BYTES: Final = 2 * MAX_BYTES
+_MAX_FILE_BYTES: Final = 4 * MAX_BYTES
+"""An invitation stands in it as a string, in which a character of two bytes takes six."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """JSON files that a hospital signs with its study key: keys, invitations, approvals.
 
 The signature is Ed25519 (RFC 8032) over ``domain || RFC 8785 bytes of all members but "signature"``; it stands in that
-member, in hexadecimal. A file is read in this order: size, JSON with each name once, then its reader's fields, then the
+member, in hexadecimal. A file is read in this order: size, UTF-8, JSON with each name once, its reader's fields, the
 signature.
 """
 
@@ -19,7 +19,9 @@ from twinward.federation.errors import InvitationInvalid
 from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import CryptoError
 
-MAX_BYTES: Final = 64 << 10
+MAX_BYTES: Final = 256 << 10
+"""An invitation to the longest protocol is shorter, also where its titles are escaped and it is indented."""
+
 HINT: Final = "`twinward study keygen` writes keys, `twinward study invite` writes invitations"
 _SIGNATURE: Final = "signature"
 
@@ -35,7 +37,7 @@ def read_fields(raw: bytes, what: str, *, most: int = MAX_BYTES) -> dict[str, An
     if len(raw) > most:
         raise InvitationInvalid(f"this is not {what}: one has at most {most} bytes", hint=HINT)
     try:
-        fields = json.loads(raw, object_pairs_hook=_each_once)
+        fields = json.loads(raw.decode(), object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise InvitationInvalid(f"this is not {what}: it is no JSON", hint=HINT) from None
     if not isinstance(fields, dict):

@@ -28,6 +28,8 @@ MOST_UNOPENED: Final = 64
 
 ENOUGH_TO_LOSE_ONE: Final = 5
 """Hospitals from which on a new protocol goes on without one of them: fewer would pay too much noise for it."""
+MAX_CANONICAL_BYTES: Final = 64 << 10
+"""Of a protocol: a model's file and an invitation carry it, and take no more."""
 
 HospitalName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -114,6 +116,8 @@ class StudyProtocol(BaseModel):
             raise ValueError(f"bins: must divide the {steps} steps of its signals, so one of {fitting}")
         if self.delta * self.expected_patients >= 1:
             raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
+        if len(self.canonical()) > MAX_CANONICAL_BYTES:
+            raise ValueError(f"signals: a protocol has {MAX_CANONICAL_BYTES} bytes at most; shorten titles and units")
         return self
 
     @classmethod

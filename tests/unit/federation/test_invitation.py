@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.approval import FOLDER, Approvals
-from twinward.federation.errors import InvitationInvalid, NotApproved, StudyInvalid
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.model_file import Model, read_model
+from twinward.federation.errors import InvitationInvalid, ModelFileInvalid, NotApproved, StudyInvalid
 from twinward.federation.invitation import Invitation, StudyKey, study_key_file
+from twinward.federation.signed_json import MAX_BYTES
 from twinward.federation.study import StudyProtocol
 
 NAMES = ("east", "north", "south")
@@ -41,7 +44,7 @@ def changed(**fields: Any) -> bytes:
         b"[]",
         b"\xff",
         b"[" * 100_000,
-        b" " * (64 << 10) + FILE,
+        b" " * MAX_BYTES + FILE,
         FILE.replace(b"{", b'{"researcher": "marie",', 1),
         study_key_file(IDENTITIES["east"]),
         changed(kind="twinward/study-invitation/2"),
@@ -142,3 +145,39 @@ def test_a_file_that_another_laid_there_approves_nothing(tmp_path: Path) -> None
     elsewhere.write_bytes(own)
     with pytest.raises(NotApproved):
         desk.of(bytes(32))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_a_file_is_utf_8_and_nothing_else(encoding: str, tmp_path: Path) -> None:
+    for read, content in ((Invitation.parse, FILE), (StudyKey.parse, study_key_file(IDENTITIES["east"]))):
+        with pytest.raises(InvitationInvalid, match="no JSON"):
+            read(content.decode().encode(encoding))
+    with pytest.raises(InvitationInvalid):
+        Approvals(tmp_path, IDENTITIES["north"]).keep(FILE.decode().encode(encoding), "olga", 1)
+
+
+def test_the_longest_protocol_is_invited_to_approved_and_kept_as_a_model(tmp_path: Path) -> None:
+    def study(title: str) -> StudyProtocol:
+        signals = [
+            {"name": f"s{n}", "title": title, "low": 0, "high": 1, "loinc": [f"{n * 16 + k}-1" for k in range(16)]}
+            for n in range(128)
+        ]
+        return StudyProtocol.for_dp_var("long-1", NAMES, signals={"name": "own", "steps": 1, "signal": signals})
+
+    with pytest.raises(StudyInvalid, match="65536 bytes at most"):
+        study("\U0001f600" * 100)
+    longest = study("\u00e9" * 100)
+    assert len(longest.canonical()) > 50_000
+    approvals, raw = Approvals(tmp_path, IDENTITIES["north"]), Invitation(longest, ROSTER, "east", "marie")
+    signed = raw.signed(IDENTITIES["east"])
+    for content in (signed, json.dumps(json.loads(signed), ensure_ascii=False).encode()):
+        approvals.keep(content, "olga", 1)
+        assert approvals.of(longest.fingerprint()).invitation == Invitation.parse(content) == raw
+    model = Model(longest, build_detector(longest).untrained())
+    assert read_model(model.to_bytes()).study == longest
+
+
+def test_a_model_file_of_nested_objects_is_refused() -> None:
+    nested = b'{"a":' * 10_000
+    with pytest.raises(ModelFileInvalid):
+        read_model(b"TWMODEL1" + len(nested).to_bytes(4, "big") + nested + bytes(8))

@@ -22,10 +22,9 @@ import numpy as np
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Detector, Parameters
 from twinward.federation.errors import ModelFileInvalid, StudyInvalid
-from twinward.federation.study import StudyProtocol
+from twinward.federation.study import MAX_CANONICAL_BYTES, StudyProtocol
 
 _MAGIC: Final = b"TWMODEL1"
-_MAX_PROTOCOL_BYTES: Final = 64 << 10
 _MAX_FILE_BYTES: Final = 16 << 20
 
 
@@ -59,11 +58,11 @@ def read_model(content: bytes) -> Model:
     if len(content) > _MAX_FILE_BYTES or len(content) < 12 or content[:8] != _MAGIC:
         raise ModelFileInvalid("this is no model file", hint="a model file begins with TWMODEL1 and is under 16 MiB")
     length = int.from_bytes(content[8:12], "big")
-    if length > _MAX_PROTOCOL_BYTES or len(content) < 12 + length or (len(content) - 12 - length) % 8:
+    if length > MAX_CANONICAL_BYTES or len(content) < 12 + length or (len(content) - 12 - length) % 8:
         raise ModelFileInvalid("this model file is cut short or malformed")
     try:
         study = StudyProtocol.parse(msgspec.json.decode(content[12 : 12 + length], type=dict[str, object]))
-    except (msgspec.DecodeError, StudyInvalid) as error:
+    except (msgspec.DecodeError, StudyInvalid, RecursionError) as error:
         raise ModelFileInvalid("this model file's protocol is not one of ours") from error
     if study.canonical() != content[12 : 12 + length]:
         raise ModelFileInvalid("this model file's protocol is not in canonical form")
