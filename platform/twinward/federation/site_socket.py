@@ -8,6 +8,7 @@ message that has begun and stalls ends its connection.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -31,6 +32,8 @@ _PROBE_S: Final = 2.0
 _ASK_AGAIN_S: Final = 0.1
 _STALLED_S: Final = 30.0
 _IDLE_S: Final = 24 * 3600.0
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS, errno.ENOMEM})
+"""Why nobody can be let in now, and can soon: no reason for a daemon to end."""
 _MAX_PATH: Final = 103
 """Bytes of a socket's path: 107 on Linux, 103 on macOS."""
 
@@ -60,8 +63,11 @@ class SocketServer:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    return
+                time.sleep(_ASK_AGAIN_S)
+                continue
             if not self._room.acquire(blocking=False):
                 connection.close()
                 continue

@@ -56,7 +56,15 @@ def test_keys_an_invitation_an_approval_and_its_withdrawal(house: Hospital, tmp_
     approve = ("study", "approve", str(out), "--as", "olga", "--password-file", password)
     shown = house.run(*approve, "--yes")
     assert shown.exit_code == 0, shown.stderr
-    for words in ("2.72-fold", "0.300000", "would be left", "NOT ENOUGH", key["fingerprint"], "told to nobody"):
+    for words in (
+        "2.72-fold",
+        "0.300000",
+        "would be left",
+        "NOT ENOUGH",
+        key["fingerprint"],
+        "told to nobody",
+        "Respiratory",
+    ):
         assert words in shown.stdout
     found = house.asked("study", "approvals")["approvals"]
     assert {one["hospital"] for one in found} == set(HERE)

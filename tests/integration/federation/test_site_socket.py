@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -123,3 +124,26 @@ def test_one_place_has_one_daemon(server: SocketServer, place: Path) -> None:
     with pytest.raises(Conflict, match="another process answers"):
         SocketServer(place, bytes)
     assert asked(place, b"ab") == b"ba"
+
+
+def test_a_daemon_outlives_a_moment_without_descriptors(server: SocketServer, place: Path) -> None:
+    class Scarce:
+        """The listener, which has no descriptor left once."""
+
+        def __init__(self, listener: socket.socket) -> None:
+            self._listener, self.failed = listener, False
+
+        def accept(self) -> object:
+            if not self.failed:
+                self.failed = True
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._listener.accept()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._listener, name)
+
+    scarce = Scarce(server._listener)
+    server._listener = scarce  # type: ignore[assignment]
+    assert asked(place, b"ab") == b"ba"  # by the accept that was waiting
+    assert asked(place, b"cd") == b"dc"
+    assert scarce.failed

@@ -28,6 +28,7 @@ from twinward.core.vocabulary import Purpose, Role
 
 if TYPE_CHECKING:
     from twinward.federation.invitation import Invitation
+    from twinward.federation.study import StudyProtocol
     from twinward.node import Node
 
 InvitationArgument = Annotated[Path, typer.Argument(help="The file that `twinward study invite` wrote.")]
@@ -199,8 +200,10 @@ def terms_of(node: Node, invitation: Invitation, hospitals: list[str]) -> dict[s
     words = [
         f"{study.study_id}: {invitation.coordinator} asks to train {study.detector.value} in the name of "
         f"{invitation.researcher}, with {', '.join(study.hospitals)}",
-        f"who: every patient of {', '.join(hospitals)} with a monitored stay who consents to research; their number "
+        f"who: every patient of {', '.join(hospitals)} who consents to research and has {_kept(study)}; their number "
         "is told to nobody",
+        f"what is read of them: {len(study.signals.signal)} signals ({study.signals.name}): "
+        + ", ".join(one.title or one.name for one in study.signals.signal),
         f"what leaves: {rounds} each hospital, masked and with noise; no record, no count",
         f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
         f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
@@ -223,6 +226,15 @@ def terms_of(node: Node, invitation: Invitation, hospitals: list[str]) -> dict[s
         "budgets": [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in budgets],
         "keys": {name: fingerprint_of(key) for name, key in invitation.roster.items()},
     }
+
+
+def _kept(study: StudyProtocol) -> str:
+    """What of a patient a hospital's site makes a stay of (``StayReader.read``)."""
+    from twinward.features.signal_schema import ICU
+
+    ways = ["a monitored stay"] if study.signals == ICU else []
+    ways += ["vital signs or laboratory results"] if study.signals.reads_fhir else []
+    return ", or ".join(ways) or "signals that no hospital keeps"
 
 
 def _prove(node: Node, account: str, password_file: Path | None) -> None:
