@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinward.core.errors import BadInput
+from twinward.core.visible_text import visible_line
 from twinward.features import units
 from twinward.features.monitored_stays import SIGNALS
 from twinward.features.schema import CARDIOMETABOLIC
@@ -36,7 +37,7 @@ class SchemaSignal(BaseModel):
 
     Attributes:
         name: a column's name in a file.
-        title: what people call it.
+        title: what people call it, on one line; it stands in records of patients whom a model finds.
         unit: its UCUM unit; "1" where there is none.
         low, high: published reference limits, in that unit.
         loinc: LOINC codes of FHIR Observations that carry it, preferred first; none where it comes from files only.
@@ -57,6 +58,9 @@ class SchemaSignal(BaseModel):
     def _check(self) -> SchemaSignal:
         if not self.high - self.low >= 1e-9:
             raise ValueError(f"{self.name}: low must be below high")
+        for text in (self.title, self.unit):
+            if visible_line(text) != text or (text and not text.strip()):
+                raise ValueError(f"{self.name}: title and unit are words that can be seen, on one line")
         if self.substance and self.substance not in units.SUBSTANCES:
             raise ValueError(f"{self.name}: substance is one of {', '.join(sorted(units.SUBSTANCES))}, or nothing")
         return self

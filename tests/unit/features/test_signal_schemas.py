@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import SIGNALS
-from twinward.features.signal_schema import CHECKUP, ECG, ICU, SHIPPED, SignalSchema, table_schema
+from twinward.features.signal_schema import CHECKUP, ECG, ICU, SHIPPED, SchemaSignal, SignalSchema, table_schema
 
 
 def test_the_icu_schema_is_the_vocabulary_of_monitored_stays_for_ever() -> None:
@@ -67,3 +67,10 @@ def test_a_table_is_one_step() -> None:
     assert (table.is_table, table.names, table.default_bins(), table.reads_fhir) == (True, ("tsh", "t3"), 1, False)
     with pytest.raises(BadInput, match="below high"):
         table_schema("thyroid", {"tsh": (4.0, 0.4)})
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2J", "two\nlines", "\u202eneddih", "  ", "\x00", "\u200b"])
+def test_titles_and_units_are_words_that_can_be_seen(text: str) -> None:
+    for field in ("title", "unit"):
+        with pytest.raises(ValidationError, match="can be seen"):
+            SchemaSignal.model_validate({"name": "k", "low": 0, "high": 1, field: text})

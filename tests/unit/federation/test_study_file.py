@@ -35,7 +35,7 @@ OWN = SignalSchema(
     signal=(
         SchemaSignal(
             name="glucose",
-            title='Glucose, "fasting"\n\x7f\u2028é\\',
+            title='Glucose, "fasting" é\\',
             unit="mg/dL",
             low=70,
             high=1e11,
