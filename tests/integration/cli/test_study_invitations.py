@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli.conftest import PASSWORD, Hospital, run
+from twinward.access import totp
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.invitation import study_key_file
 from twinward.federation.models import COHORT
 from twinward.node import open_node
+from twinward.node.study_approvals import AT_THIS_MACHINE
 
 HERE = ("st-anna", "northgate", "lakeside")
 MERCY = HospitalIdentity("mercy", bytes(range(32)))
@@ -107,3 +110,36 @@ def test_an_invitation_that_was_altered_or_is_not_to_this_hospital(
     done = house.run("study", "approve", str(out), "--as", "olga", "--password-file", password, "--yes")
     assert (done.exit_code, "altered" in done.stderr) == (2, True)
     assert "Traceback" not in done.output
+
+
+def test_a_password_alone_approves_nothing_of_who_has_a_second_factor(
+    house: Hospital, tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "invitation.json"
+    file = protocol(tmp_path, "sepsis-4", *HERE)
+    assert house.run("study", "invite", file, "--as", "marie", "--out", str(out)).exit_code == 0
+    asked = ("study", "approve", str(out), "--as", "olga", "--password-file", password, "--yes")
+
+    def names() -> list[str]:
+        return [one["study"] for one in house.asked("study", "approvals")["approvals"]]
+
+    monkeypatch.setenv("TWINWARD_SECOND_FACTOR_ROLES", '["officer"]')
+    done = house.run(*asked)
+    assert (done.exit_code, "no second factor yet" in done.stderr) == (6, True)
+    with open_node(house.home) as node:
+        factors = node.sign_ins.factors
+        waiting, secret, _ = factors.begin("olga")
+        app = totp.code_at(base64.b32decode(secret.replace(" ", "")), totp.step_at(node.clock.now_ms()))
+        recovery = factors.finish("olga", waiting, app, AT_THIS_MACHINE)
+    code = tmp_path / "code"
+    try:
+        assert house.run(*asked).exit_code == 2  # nobody is there to type it
+        for typed, exits in (("000000", 5), (app, 5), (recovery[0], 0), (recovery[0], 5)):
+            code.write_text(typed + "\n")
+            code.chmod(0o600)
+            done = house.run(*asked, "--code-file", str(code))
+            assert done.exit_code == exits, done.output
+            assert ("sepsis-4" in names()) is (typed == recovery[0])
+    finally:
+        with open_node(house.home) as node:
+            node.sign_ins.factors.remove("olga", AT_THIS_MACHINE)

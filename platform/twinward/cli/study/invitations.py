@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from twinward.node import Node
 
 InvitationArgument = Annotated[Path, typer.Argument(help="The file that `twinward study invite` wrote.")]
+CodeFileOption = Annotated[
+    Path | None, typer.Option(help='A file with the code of the officer\'s authenticator app; "-" is standard input.')
+]
 HospitalsOption = Annotated[
     list[str] | None,
     typer.Option("--hospital", help="For which hospital of this home; once for each.", show_default="all invited"),
@@ -113,18 +116,21 @@ def approve(
     hospital: HospitalsOption = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the approval back; it holds at once.")] = False,
     password_file: PasswordFileOption = None,
+    code_file: CodeFileOption = None,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Approve an invitation as this hospital's officer: without that, its site answers nothing of the study.
 
-    Says in plain words what it means for the hospital's patients and what it costs, whose keys it names, and asks for
-    the officer's password. The approval is of this very protocol, these keys and this coordinator; it is an event in
-    the log, and reserves nothing. Where several hospitals are in one home, it is for each that was invited.
+    Says in plain words what it means for the hospital's patients, what is read of them and what it costs, whose keys it
+    names, and asks for the officer's password, and for a code where they have an authenticator app. The approval is of
+    this very protocol, these keys and this coordinator; it is an event in the log, and reserves nothing. Where several
+    hospitals are in one home, it is for each that was invited.
 
-    Exit codes: 0, 1 you said no, 2 no invitation, not to this hospital, or nobody to ask, 3 no such account, 6 no
-    officer's account, a wrong password, or nothing there to withdraw, 7 the log or the chain does not answer.
+    Exit codes: 0, 1 you said no, 2 no invitation, not to this hospital, or nobody to ask, 3 no such account, 5 a wrong
+    password or code, 6 no officer's account, no second factor where one is needed, or nothing there to withdraw, 7 the
+    log or the chain does not answer.
 
     Examples: twinward study approve sepsis-1.invitation.json --as olga
     · twinward study approve sepsis-1.invitation.json --as olga --withdraw
@@ -144,7 +150,7 @@ def approve(
         if not as_json:
             for line in terms["words"]:
                 say(line)
-        _prove(node, account, password_file)
+        _prove(node, account, password_file, code_file)
         word = "Take back the approval of" if withdraw else "Approve"
         confirm(f"{word} {invitation.study.study_id} for {', '.join(chosen)}?", yes=yes)
         for name in chosen:
@@ -237,8 +243,11 @@ def _kept(study: StudyProtocol) -> str:
     return ", or ".join(ways) or "signals that no hospital keeps"
 
 
-def _prove(node: Node, account: str, password_file: Path | None) -> None:
-    """Have the officer prove who they are. Raises ``SignInRefused``, ``WrongRole``, each an event, and ``Refused``."""
+def _prove(node: Node, account: str, password_file: Path | None, code_file: Path | None) -> None:
+    """Have the officer prove who they are, as at the console, by both factors where they have two.
+
+    Raises ``SignInRefused`` and ``WrongRole``, each an event, and ``Refused``.
+    """
     if password_file is None:
         password = ask_secret(f"Password of {account}", option="--password-file")
     else:
@@ -247,3 +256,11 @@ def _prove(node: Node, account: str, password_file: Path | None) -> None:
     record = node.accounts.by_password(account, password, via=typed_by(), roles={Role.OFFICER})
     if node.accounts.must_change_password(record):
         raise Refused(f"the password of {account} was chosen by somebody else", hint="sign in and change it first")
+    if record.totp:
+        if code_file is None:
+            code = ask_secret(f"Code of {account}", option="--code-file")
+        else:
+            code = read_secret_input(code_file, "the code", most=PASSWORD_MAX_BYTES).decode("utf-8", "replace")
+        node.sign_ins.factors.check(record.id, code.strip(), via=typed_by())
+    elif Role.OFFICER in node.settings.second_factor_roles:
+        raise Refused(f"{account} has no second factor yet", hint="`twinward account enrol` adds an authenticator app")
