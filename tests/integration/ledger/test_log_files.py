@@ -172,6 +172,8 @@ def test_a_hospital_may_keep_its_log_to_itself(tmp_path: Path) -> None:
         node.audit.checkpoint_and_anchor()
         with served(node) as found:
             assert httpx.get(f"{found}/log/checkpoint", trust_env=False).status_code == 404
+            told = httpx.get(f"{found}/api/1/audit/checkpoint", trust_env=False)
+            assert told.status_code == 401  # it would tell the log's size
     finally:
         node.close()
 
