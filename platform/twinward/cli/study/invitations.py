@@ -22,7 +22,8 @@ from twinward.cli.output import (
     show_table,
     table,
 )
-from twinward.cli.study.protocol import MICROS, ProtocolArgument, budgets_of, read_protocol
+from twinward.cli.study.cost import MICROS, budgets_of
+from twinward.cli.study.protocol import ProtocolArgument, read_protocol
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Purpose, Role
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinward.cli.output import progress, say, show_json, show_table, table
+from twinward.cli.study.cost import cost_json, say_cost
 from twinward.core.errors import Conflict
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) 
 
 def check_data(study: StudyProtocol, plan: PrivacyPlan, data: Path, *, as_json: bool) -> None:
     """What a study would cost, and how much of each signal a file carries. Raises ``DataInvalid``."""
-    from twinward.cli.study.protocol import cost_json, say_cost
     from twinward.federation.api import read_data
 
     own = read_data(data, study)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
-from twinward.cli.output import HomeOption, JsonOption, OutputFile, say, show_json
+from twinward.cli.output import HomeOption, JsonOption, OutputFile, show_json
+from twinward.cli.study.cost import Budget, budgets_of, cost_json, say_cost
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
-    from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.study import StudyProtocol
-    from twinward.node import Node
 
-MICROS = 1_000_000
 _DETECTORS = ("dp-var", "lstm-autoencoder", "logistic-warning")
 
 ProtocolArgument = Annotated[
@@ -116,67 +113,11 @@ def check(
             raise typer.Exit(6)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One hospital's privacy budget, in millionths of 1/σ²."""
-
-    hospital: str
-    left: int
-    cost: int
-
-    @property
-    def reaches(self) -> bool:
-        """Whether it pays."""
-        return self.left >= self.cost
-
-
 def read_protocol(path: Path) -> StudyProtocol:
     """The protocol in a file. Raises ``BadInput``, which says what is wrong with it."""
     from twinward.federation.study_file import parse_study
 
     return parse_study(read_input(path), path)
-
-
-def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budget]:
-    """What each hospital of a protocol may still spend, and what it would. Raises ``Conflict``, ``Unavailable``."""
-    from twinward.overview.external_use import privacy_left
-
-    left = privacy_left(node, study.hospitals)
-    return [Budget(name, left[name], plan.inverse_variance_micros) for name in study.hospitals]
-
-
-def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> None:
-    """What a study would cost each patient, and each hospital's budget."""
-    from twinward.federation.privacy.outlook import outlook
-
-    say(f"{study.study_id}: {study.detector.value} at {', '.join(study.hospitals)}")
-    say(f"fingerprint {study.fingerprint().hex()}")
-    say(f"ε = {plan.epsilon:.4f} at δ = {plan.delta:g} for one patient's whole stay")
-    say(f"noise multiplier σ = {plan.noise_multiplier:.3f}, {plan.rounds} rounds, clip {study.clip:g}")
-    say(f"signal: {outlook(study).signal_to_noise:.1f} times the noise, if there are as many patients (2 is least)")
-    say(f"cost: {plan.inverse_variance_micros / MICROS:.6f} of each hospital's budget, in 1/σ²")
-    if budgets is None:
-        say("no node here: the hospitals' budgets were not looked at")
-        return
-    for one in budgets:
-        after = f"{(one.left - one.cost) / MICROS:.6f} after it" if one.reaches else "not enough"
-        say(f"  {one.hospital}: {one.left / MICROS:.6f} left, {after}")
-
-
-def cost_json(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> dict[str, Any]:
-    """The same, for programs."""
-    from twinward.federation.privacy.outlook import outlook
-
-    shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "epsilon": plan.epsilon}
-    expected = outlook(study)
-    shown |= {"signal_to_noise": expected.signal_to_noise, "worthwhile": expected.worthwhile}
-    rest = {"delta": plan.delta, "noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
-    found = (
-        None
-        if budgets is None
-        else [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in budgets]
-    )
-    return shown | rest | {"cost_micros": plan.inverse_variance_micros, "budgets": found}
 
 
 def _hospitals_of(home: Path | None) -> tuple[str, ...]:

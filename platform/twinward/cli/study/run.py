@@ -15,8 +15,9 @@ from twinward.cli.context import node_at, typed_by
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import HomeOption, JsonOption, YesOption, progress, say, show_json, show_table, table, tell
+from twinward.cli.study.cost import MICROS, budgets_of, say_cost
 from twinward.cli.study.own_data import DataOption
-from twinward.cli.study.protocol import MICROS, ProtocolArgument, budgets_of, read_protocol, say_cost
+from twinward.cli.study.protocol import ProtocolArgument, read_protocol
 from twinward.core.errors import BadInput, TwinwardError
 
 if TYPE_CHECKING:
