@@ -50,6 +50,10 @@ _ERRORS: Final = {
     StudyInvalid,
     Unavailable,
 }
+_UNDECODABLE: Final = (msgspec.DecodeError, RecursionError)
+"""What a message formed by hand makes its decoder raise: it goes only so deep."""
+_MOST_WORDS: Final = 1000
+"""Characters of what another hospital says went wrong."""
 _ERROR_NAMED: Final = {kind.__name__: kind for kind in _ERRORS}
 
 
@@ -158,12 +162,12 @@ class RemoteSite(ABC):
     def _ask(self, request: Asked, expected: type[_Answer]) -> _Answer:
         try:
             reply = REPLIES.decode(self._carried(msgspec.msgpack.encode(request)))
-        except msgspec.DecodeError as error:
+        except _UNDECODABLE as error:
             raise RoundAborted(
                 f"{self._name} dropped out: {type(error).__name__}", hint="see that hospital's own log"
             ) from error
         if isinstance(reply, Failed):
-            raise _ERROR_NAMED.get(reply.kind, RoundAborted)(reply.message, hint=reply.hint)
+            raise _ERROR_NAMED.get(reply.kind, RoundAborted)(reply.message[:_MOST_WORDS], hint=reply.hint[:_MOST_WORDS])
         if not isinstance(reply, expected):
             raise RoundAborted(f"{self._name} answered out of turn")
         return reply
@@ -182,11 +186,11 @@ def answered(site: HospitalSite, message: bytes, *, pace_s: float = PACE_S, only
     started = time.monotonic()
     try:
         request = REQUESTS.decode(message)
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         return failed(BadInput(f"{site.name} was sent a message it does not know"))
     try:
         reply = msgspec.msgpack.encode(_reply(site, request, only))
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         reply = failed(BadInput(f"{site.name} was sent a message it does not know"))
     except TwinwardError as error:
         reply = failed(error)
