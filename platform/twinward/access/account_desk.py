@@ -14,12 +14,12 @@ from twinward.access.account_events import Via
 from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import LastOfficer
-from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest
+from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Action, Role
+from twinward.core.vocabulary import Action, Role, TwinId
 
 
 class AccountDesk:
@@ -29,8 +29,15 @@ class AccountDesk:
     account, and ``Unavailable`` where the change could not be logged: then nothing was changed.
     """
 
-    def __init__(self, accounts: Accounts, access: AccessControl, sign_ins: Callable[[], SignIns]) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        access: AccessControl,
+        sign_ins: Callable[[], SignIns],
+        is_patient: Callable[[TwinId], bool],
+    ) -> None:
         self.accounts = accounts
+        self._is_patient = is_patient
         self._access = access
         self._sign_ins = sign_ins
 
@@ -115,6 +122,50 @@ class AccountDesk:
 
         return self._change(account, expired, "password expired", by)
 
+    def add_patient(self, account: str, name: str, password: str, twin: TwinId, by: AccessContext) -> None:
+        """Add a patient's account that is tied to a record. Raises as ``tie``, and as ``Accounts.add_person``."""
+        self._require_tie(account, twin, by)
+        self.accounts.add_person(Principal(account, Role.PATIENT, name, own_twin=twin), password, by=by)
+
+    def tie(self, account: str, twin: TwinId, by: AccessContext) -> AccountRecord:
+        """Tie a patient's account to the patient's record: an officer has seen who that is.
+
+        Raises:
+            BadInput: nobody is named who vouches for it, or the account is no patient's.
+            NotFound: there is no such account or patient.
+            Conflict: it is tied already.
+        """
+        self._require_tie(account, twin, by)
+
+        def tied(record: AccountRecord) -> AccountRecord:
+            if record.role is not Role.PATIENT:
+                raise BadInput(f"{record.id} is a {record.role.value}'s account", hint="add one for the patient")
+            if record.twin is not None:
+                raise Conflict(f"{record.id} is tied to a record already", hint="untie it first, if that was wrong")
+            return record.ended(twin=twin)
+
+        return self.accounts.change(account, tied, "tied to this patient", by, twin=twin)
+
+    def untie(self, account: str, by: AccessContext) -> AccountRecord:
+        """Tie a patient's account to nobody: it sees nothing from here on, in every process. Raises ``Conflict``."""
+        self.require_leave(account, by)
+        twin = self.accounts.record(account).twin
+
+        def untied(record: AccountRecord) -> AccountRecord:
+            if record.twin is None or record.twin != twin:
+                raise Conflict(f"{record.id} is tied to no record", hint="`twinward account show` says to which")
+            return record.ended(twin=None)
+
+        return self.accounts.change(account, untied, "untied from this patient", by, twin=twin)
+
+    def _require_tie(self, account: str, twin: TwinId, by: AccessContext) -> None:
+        """Leave first, so that nobody without it learns which twins there are."""
+        if by.principal == NODE:
+            raise BadInput("a record is tied to an account by an officer, who has seen whose it is", hint="say --as")
+        self.require_leave(account, by)
+        if not self._is_patient(twin):
+            raise NotFound("there is no such patient's record", hint="`twinward twin list` prints the ids of all")
+
     def _look(self, by: AccessContext, what: Via) -> None:
         if by.principal != NODE:
             self._access.decide(self._request(by, (*what, *by.detail)))
@@ -172,6 +223,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "role": record.role.value,
         "name": record.name,
         "unit": record.unit,
+        "twin": record.twin,
         "disabled": record.disabled,
         "password": password if record.password else None,
         "second_factor": bool(record.totp),

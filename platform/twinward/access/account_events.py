@@ -17,7 +17,7 @@ from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
 from twinward.core.errors import Unavailable
-from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 
 Via = Sequence[tuple[str, str]]
 """Small facts of how it came: ``("via", "console"), ("address", "192.0.2.7")``."""
@@ -53,12 +53,15 @@ class AccountEvents:
         with suppress(Unavailable):
             self._write(who, Action.SIGN_OUT, "permit", "signed out", via)
 
-    def changed(self, record: AccountRecord, said: str, by: AccessContext) -> None:
-        """An account is about to change. Raises ``Unavailable`` where it cannot be logged: then it does not."""
+    def changed(self, record: AccountRecord, said: str, by: AccessContext, twin: TwinId | None = None) -> None:
+        """An account is about to change. Raises ``Unavailable`` where it cannot be logged: then it does not.
+
+        ``twin``: whose record it is tied to, or was until now: the patient sees that, and it is erased with the record.
+        """
         facts = [("account", record.id), ("change", said), ("its_role", record.role.value), *by.detail]
         if by.justification:
             facts.append(("justification", by.justification))
-        self._write(by.principal, Action.ACCOUNT, "permit", f"account {record.id}: {said}", facts, by.purpose)
+        self._write(by.principal, Action.ACCOUNT, "permit", f"account {record.id}: {said}", facts, by.purpose, twin)
 
     def taken_over(self, records: Sequence[AccountRecord]) -> None:
         """Accounts of an earlier release, for which nothing vouched, count from now on. Raises ``Unavailable``."""
@@ -111,6 +114,7 @@ class AccountEvents:
         reason: str,
         facts: Via,
         purpose: Purpose = Purpose.OPERATIONS,
+        twin: TwinId | None = None,
     ) -> None:
         if self._trail is None:
             return
@@ -121,7 +125,7 @@ class AccountEvents:
             unit=who.unit,
             action=action,
             purpose=purpose,
-            twin=None,
+            twin=twin,
             categories=(),
             decision=decision,
             reason=reason,

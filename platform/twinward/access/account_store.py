@@ -25,7 +25,7 @@ from twinward.access.vouched_store import Row, VouchedStore, Writer
 from twinward.audit.interfaces import EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.errors import Conflict, NotFound, Unavailable
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Role, TwinId
 from twinward_crypto.kdf import length_prefixed
 from twinward_ledger.storage import Database, table_of, upsert
 from twinward_ledger.storage.sqlite import SqliteFile
@@ -89,10 +89,12 @@ class AccountRecord(BaseModel):
     recovery: tuple[str, ...] = ()
     """SHA-256 (hex) of the recovery codes that are left."""
     passkeys: tuple[PasskeyRecord, ...] = ()
+    twin: TwinId | None = None
+    """A patient's own record, as an officer tied it; None, as in every row of an earlier release, is none."""
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""
-        return Principal(self.id, self.role, self.name, self.unit, Standing(self.generation, token))
+        return Principal(self.id, self.role, self.name, self.unit, Standing(self.generation, token), self.twin)
 
     def fault(self, standing: Standing, at_ms: int) -> str:
         """Why somebody who has signed in is signed in no longer; empty where it stands."""

@@ -227,7 +227,8 @@ class Accounts:
         """Add somebody who signs in with a password. Raises ``Conflict`` if the id is taken, ``BadInput`` if weak."""
         record = self._new(principal)
         self._require_strong(password, record)
-        self._add(record.model_copy(update=self._kept(password)), "added, with a password", by)
+        said = "added, with a password" if record.twin is None else "added, with a password, tied to this patient"
+        self._add(record.model_copy(update=self._kept(password)), said, by)
 
     def add_system(
         self,
@@ -248,12 +249,17 @@ class Accounts:
         said: str,
         by: AccessContext,
         check: Check | None = None,
+        *,
+        twin: TwinId | None = None,
     ) -> AccountRecord:
         """Change an account, as it is at that moment, once an event says so. Raises ``NotFound``, ``Unavailable``.
 
-        ``check`` sees it and all other accounts before that, and raises where it must not be.
+        ``check`` sees it and all other accounts before that, and raises where it must not be. ``twin``: whose record
+        the change is about, too.
         """
-        return self._store.change(account_id, changed, lambda record: self.events.changed(record, said, by), check)
+        return self._store.change(
+            account_id, changed, lambda record: self.events.changed(record, said, by, twin), check
+        )
 
     def signed_in_by(
         self, account_id: str, changed: Callable[[AccountRecord], AccountRecord], said: str, via: Via
@@ -317,7 +323,9 @@ class Accounts:
             raise BadInput("no account can act as the node itself", hint="a ward system has the role system")
         if not _ACCOUNT_ID.fullmatch(principal.id):
             raise BadInput("an account id is 1 to 64 letters, digits, '.', ':', '@' or '-'")
-        return AccountRecord(id=principal.id, role=principal.role, name=principal.name, unit=principal.unit)
+        return AccountRecord(
+            id=principal.id, role=principal.role, name=principal.name, unit=principal.unit, twin=principal.own_twin
+        )
 
     def _kept(self, password: str) -> dict[str, object]:
         return {"password": passwords.stretch(password), "password_at_ms": self._clock.now_ms()}
@@ -327,4 +335,4 @@ class Accounts:
         passwords.require_strong(password, about)
 
     def _add(self, record: AccountRecord, said: str, by: AccessContext) -> None:
-        self._store.add(record, lambda: self.events.changed(record, said, by))
+        self._store.add(record, lambda: self.events.changed(record, said, by, record.twin))

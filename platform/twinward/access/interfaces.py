@@ -35,7 +35,7 @@ class Principal:
     """Somebody or something that has proven who it is.
 
     ``standing`` is what every later decision holds against the account as it is then; None is a principal without an
-    account: the node itself.
+    account: the node itself. ``own_twin`` is the record of a patient whose account an officer tied to it.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Principal:
     name: str = ""
     unit: str = ""
     standing: Standing | None = field(default=None, compare=False, repr=False)
+    own_twin: TwinId | None = field(default=None, repr=False)
 
 
 NODE = Principal("node", Role.NODE, "this node")

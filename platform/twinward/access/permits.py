@@ -119,7 +119,7 @@ class PermitAuthority:
     ) -> bytes:
         principal = request.principal
         fields = [
-            [principal.id, principal.role.value, principal.name, principal.unit],
+            [principal.id, principal.role.value, principal.name, principal.unit, principal.own_twin],
             [
                 request.action.value,
                 request.purpose.value,

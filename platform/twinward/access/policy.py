@@ -20,7 +20,7 @@ from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
 from twinward.access.errors import PolicyInvalid
 from twinward.access.interfaces import AccessRequest
-from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category
+from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category, Role
 
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
@@ -50,7 +50,7 @@ class Facts:
             consent=consent.value,
             sensitive=bool(SENSITIVE & request.categories),
             justified=justification.is_sufficient(request.justification),
-            own=request.twin is not None and request.principal.id == f"patient:{request.twin}",
+            own=_is_own(request),
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
             identity=request.categories == {Category.DEMOGRAPHICS},
         )
@@ -63,6 +63,15 @@ class Verdict:
     permitted: bool
     rules: tuple[str, ...]
     reason: str
+
+
+def _is_own(request: AccessRequest) -> bool:
+    """Whether a patient asks for the record that an officer tied the account to; what an account is called says no."""
+    return (
+        request.principal.role is Role.PATIENT
+        and request.twin is not None
+        and request.twin == request.principal.own_twin
+    )
 
 
 class PolicySource(Protocol):

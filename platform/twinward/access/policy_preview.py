@@ -17,7 +17,7 @@ from twinward.access.interfaces import AccessRequest, Permit, Principal
 from twinward.access.policy import Facts, Policy
 from twinward.audit.models import AccessEvent
 from twinward.audit.reader import MAX_PAGE, AuditReader
-from twinward.core.vocabulary import TwinId
+from twinward.core.vocabulary import Role, TwinId
 
 LAST: Final = 10_000
 """Decisions that are taken again."""
@@ -112,9 +112,15 @@ def preview(
 
 
 def facts_of(event: AccessEvent, consent_at: ConsentAt) -> Facts | None:
-    """What the policy saw when this was decided; None where the consent of then is not kept any more."""
+    """What the policy saw when this was decided; None where the consent of then is not kept any more.
+
+    Nor where a patient was refused: the event does not say whether it was the patient's own record.
+    """
+    if event.role is Role.PATIENT and event.twin is not None and event.decision == "deny":
+        return None
+    own = event.twin if event.role is Role.PATIENT else None  # patients are permitted nothing but their own
     request = AccessRequest(
-        Principal(event.agent, event.role, unit=event.unit),
+        Principal(event.agent, event.role, unit=event.unit, own_twin=own),
         event.action,
         event.purpose,
         event.twin,

@@ -14,7 +14,7 @@ from twinward.cli.context import node_at, typed_by
 from twinward.cli.input import ask_secret, read_secret_input
 from twinward.cli.output import HomeOption, JsonOption, say, show_json, show_table, table
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Purpose
+from twinward.core.vocabulary import Purpose, TwinId
 
 if TYPE_CHECKING:
     from twinward.access.account_store import AccountRecord
@@ -74,6 +74,38 @@ def show(
     """
     with _desk(home, by, as_json=as_json) as (node, who):
         _tell(node, node.account_desk.one(account, who), as_json=as_json)
+
+
+def tie(
+    account: AccountArgument,
+    twin: Annotated[str, typer.Argument(help="The patient's twin, as `twinward twin list` prints it.")],
+    by: OfficerOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tie a patient's account to the patient's record, in the name of an officer who knows whose it is: wants --as.
+
+    From then on the account sees that record, who looked at it, and its consents, in the console. The patient sees
+    that it was tied, and by whom. Exit codes: 0, 2 nobody is named, or no patient's account, 3 no such account or
+    patient, 4 it is tied already, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account tie ann 0198… --as olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.tie(account, TwinId(twin), who), as_json=as_json)
+
+
+def untie(
+    account: AccountArgument, by: OfficerOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Tie a patient's account to nobody: it sees nothing any more, and is signed out at once, in a served node too.
+
+    Exit codes: 0, 3 no such account, 4 it is tied to no record, 6 policy says no, 7 the log cannot be written.
+
+    Example: twinward account untie ann --as olga
+    """
+    with _desk(home, by, as_json=as_json) as (node, who):
+        _tell(node, node.account_desk.untie(account, who), as_json=as_json)
 
 
 def disable(
@@ -289,6 +321,8 @@ def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -
         return
     state = "is disabled" if shown["disabled"] else "may be used"
     say(f"{shown['account']} ({shown['role']}) {state}" + (f"; {note}" if note else ""))
+    if shown["twin"]:
+        say(f"record    {shown['twin']}")
     if shown["password"]:
         used = shown["password"]["last_used"] or "never"
         say(f"password  {_password_state(shown['password'])}, last used {used}")

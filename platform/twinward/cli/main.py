@@ -58,10 +58,12 @@ NOUNS: Final = (
     ),
     Noun(
         "account",
-        "See accounts and sessions; disable them, revoke tokens, reset passwords.",
+        "See accounts and sessions; tie patients, disable, revoke tokens, reset passwords.",
         {
             "list": "account:list_accounts",
             "show": "account:show",
+            "tie": "account:tie",
+            "untie": "account:untie",
             "disable": "account:disable",
             "enable": "account:enable",
             "sessions": "account:sessions",

@@ -254,6 +254,7 @@ class Node(Parts):
             ActionLog(self.log, self.audit.sealer, Action.REVIEW),
             Care(self.vault, self.access, self.twins.directory),
             lambda: {one.id: one.unit for one in self.accounts.records()},
+            lambda: {one.id: one.twin for one in self.accounts.records() if one.twin is not None},
             self._first_checkpoint_over,
         )
 
@@ -314,7 +315,11 @@ class Node(Parts):
         """Changes accounts in an officer's name."""
         from twinward.access.account_desk import AccountDesk
 
-        return AccountDesk(self.accounts, self.access, lambda: self.sign_ins)
+        return AccountDesk(self.accounts, self.access, lambda: self.sign_ins, self._is_patient)
+
+    def _is_patient(self, twin: TwinId) -> bool:
+        """Whether this is a patient's twin that is kept here, and was not shredded."""
+        return twin in self.twins.all(twin, 1) and not self.keyring.is_shredded(twin)
 
     @part
     def sign_ins(self) -> SignIns:

@@ -26,8 +26,8 @@ def explain(visit: Visit, care: CareContext, staff: Staff) -> Explained | None:
     return None
 
 
-def _own_record(visit: Visit, care: CareContext, _: Staff) -> str:
-    is_own = visit.role is Role.PATIENT and visit.agent == f"patient:{care.twin}"
+def _own_record(visit: Visit, care: CareContext, staff: Staff) -> str:
+    is_own = visit.role is Role.PATIENT and staff.ties.get(visit.agent) == care.twin
     return "the patient looked at their own record" if is_own else ""
 
 

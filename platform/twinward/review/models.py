@@ -58,6 +58,8 @@ class Staff:
 
     kin: Mapping[str, Kin] = field(default_factory=dict, repr=False)
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ties: Mapping[str, TwinId] = field(default_factory=dict, repr=False)
+    """Of patients' accounts: whose record each is tied to."""
 
 
 @dataclass(frozen=True, slots=True)

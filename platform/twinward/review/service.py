@@ -78,6 +78,7 @@ class Reviews:
         log: where findings are read.
         care: what connects people and patients.
         units: each account's unit.
+        ties: whose record each patient's account is tied to.
         seed_of: the signed checkpoint that covers so many events first; empty where none does.
     """
 
@@ -87,9 +88,11 @@ class Reviews:
         log: ReviewLog,
         care: Care,
         units: Callable[[], dict[str, str]],
+        ties: Callable[[], dict[str, TwinId]],
         seed_of: Callable[[int], bytes],
     ) -> None:
         self._search, self._log, self._care, self._units, self._seed_of = search, log, care, units, seed_of
+        self._ties = ties
         self._lock = threading.Lock()
         self._register, self._next = ReviewRegister(), 0
         self._days: OrderedDict[date, tuple[int, DayReview]] = OrderedDict()
@@ -218,7 +221,7 @@ class Reviews:
             return Staff(), {}
         context = AccessContext(NODE, Purpose.COMPLIANCE, detail=(("page", "review"),))
         directory = Directory(self._directory(context))
-        staff = Staff(directory.staff.kin, self._units())
+        staff = Staff(directory.staff.kin, self._units(), self._ties())
         care: dict[TwinId, CareContext] = {}
         for start in range(0, len(twins), _BATCH):
             batch = twins[start : start + _BATCH]

@@ -140,6 +140,7 @@ UNCHANGING = {
 """Verbs that change no node's home, or speak to the server itself."""
 
 _ACCOUNTS = "tests/adversarial/access/test_accounts_taken_away.py"
+_PATIENTS = "tests/integration/console/test_patient_accounts.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 ELSEWHERE = {
@@ -153,7 +154,9 @@ ELSEWHERE = {
     "account reset-password": _ACCOUNTS,
     "account revoke-token": _ACCOUNTS,
     "account sign-out": _ACCOUNTS,
+    "account tie": _PATIENTS,
     "account unenrol": _ACCOUNTS,
+    "account untie": _PATIENTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "audit review": "tests/integration/console/test_reviews.py",
     "breach assess": _BREACHES,

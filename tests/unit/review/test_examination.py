@@ -55,7 +55,8 @@ def visit(**other: Any) -> Visit:
 
 def explained_by(*resources: dict[str, Any], staff: Staff | None = None, **of: Any) -> str | None:
     directory = Directory([LEE])
-    found = explain(visit(**of), care_of(TWIN, resources, directory), staff or directory.staff)
+    tied = replace(directory.staff, ties={"ann": TWIN, "ben": TwinId("another")})
+    found = explain(visit(**of), care_of(TWIN, resources, directory), staff or tied)
     return found.template if found else None
 
 
@@ -154,8 +155,10 @@ def test_an_identifier_of_another_system_is_nobodys_account() -> None:
 @pytest.mark.parametrize(
     ("role", "purpose", "agent", "template"),
     [
-        (Role.PATIENT, Purpose.PATIENT_REQUEST, f"patient:{TWIN}", "own record"),
-        (Role.PATIENT, Purpose.PATIENT_REQUEST, "patient:other", None),
+        (Role.PATIENT, Purpose.PATIENT_REQUEST, "ann", "own record"),
+        (Role.PATIENT, Purpose.PATIENT_REQUEST, "ben", None),
+        (Role.PATIENT, Purpose.PATIENT_REQUEST, f"patient:{TWIN}", None),
+        (Role.CLINICIAN, Purpose.TREATMENT, "ann", None),
         (Role.NODE, Purpose.RECORD_MANAGEMENT, "node", "the node itself"),
         (Role.SYSTEM, Purpose.RECORD_MANAGEMENT, "ward-3", "record keeping"),
         (Role.SYSTEM, Purpose.TREATMENT, "ward-3", None),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from twinward.cli.account import ExpiresOption, PasswordFileOption, days_of, doer_at, password_of
+from twinward.cli.account import ExpiresOption, OfficerOption, PasswordFileOption, days_of, doer_at, password_of
 from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
@@ -16,7 +16,7 @@ from twinward.cli.keys.shred import DryRunOption
 from twinward.cli.output import HomeOption, HostOption, JsonOption, PortOption, out, progress, say, show_json
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Role, TwinId
 
 if TYPE_CHECKING:
     from twinward.node import Node
@@ -130,25 +130,41 @@ def add_person(
     role: Annotated[Role, typer.Option(help="What the person is to the hospital.")],
     name: NameOption = "",
     unit: UnitOption = "",
+    patient: Annotated[
+        str | None,
+        typer.Option(help="A patient's twin: whose record the account sees. Wants --as.", show_default="none"),
+    ] = None,
+    by: OfficerOption = None,
     password_file: PasswordFileOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a person an account with a password, asked for twice: 12 characters at least, and no common one.
 
-    Exit codes: 0 added, 2 a bad id or password, 4 the id is taken.
+    A patient's account sees nothing until an officer has tied it to the patient's record: here by --patient and --as,
+    or later by `twinward account tie`. Exit codes: 0 added, 2 a bad id or password, 3 no such patient or officer, 4 the
+    id is taken, 6 policy says no.
 
     Example: twinward node add-person olga --role officer --name "Olga Officer"
+
+    Example: twinward node add-person ann --role patient --patient 0198… --as olga
     """
     with node_at(home, as_json=as_json) as node:
         from twinward.access.interfaces import Principal
 
-        principal = Principal(account, role, name, unit)
-        node.accounts.add_person(principal, password_of(password_file), by=doer_at(node))
-        if as_json:
-            show_json({"account": account, "role": role.value})
+        if patient is None:
+            who = doer_at(node, by)
+            node.account_desk.require_leave(account, who)
+            node.accounts.add_person(Principal(account, role, name, unit), password_of(password_file), by=who)
+        elif role is not Role.PATIENT:
+            raise BadInput(f"a {role.value} has no record of their own here", hint="leave --patient out")
         else:
-            say(f"{account} may sign in as {role.value}")
+            password = password_of(password_file)
+            node.account_desk.add_patient(account, name, password, TwinId(patient), doer_at(node, by))
+        if as_json:
+            show_json({"account": account, "role": role.value, "twin": patient})
+        else:
+            say(f"{account} may sign in as {role.value}" + (f", and sees the record {patient}" if patient else ""))
 
 
 def add_system(
