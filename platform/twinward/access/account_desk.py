@@ -13,7 +13,7 @@ from typing import Any
 from twinward.access.account_events import Via
 from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord
 from twinward.access.accounts import Accounts
-from twinward.access.errors import LastOfficer
+from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
@@ -79,6 +79,7 @@ class AccountDesk:
     def new_token(self, account: str, by: AccessContext, *, expires_in_days: int | None = None) -> tuple[int, str]:
         """Another bearer token beside those there are: its number, and itself, shown this once."""
         expires_at_ms = self.accounts.in_days(expires_in_days)
+        self._require_no_other_officers(account, by, "new-token")
         made: list[str] = []
 
         def with_token(record: AccountRecord) -> AccountRecord:
@@ -108,7 +109,8 @@ class AccountDesk:
         def reset(record: AccountRecord) -> AccountRecord:
             return record.ended(**kept, must_change=True)
 
-        self.require_leave(account, by)  # before the password is looked at, which takes a while
+        # Before the password is looked at, which takes a while.
+        self._require_no_other_officers(account, by, "reset-password")
         kept = self.accounts.with_password(account, password)
         return self._change(account, reset, "password reset", by)
 
@@ -188,6 +190,14 @@ class AccountDesk:
         request = self._request(by, (("account", account[:64]), *by.detail))
         if by.principal != NODE:
             self._access.require(request)  # what is permitted is logged as the change it is
+
+    def _require_no_other_officers(self, account: str, by: AccessContext, verb: str) -> None:
+        """Raise ``AnotherOfficers`` where an officer could sign in as another one, and approve in that one's name."""
+        self.require_leave(account, by)
+        if by.principal == NODE or by.principal.id == account:
+            return
+        if self.accounts.record(account).role is Role.OFFICER:
+            raise AnotherOfficers(account, verb)
 
     def _require_other_officer(self, record: AccountRecord, others: Iterator[AccountRecord]) -> None:
         if record.role is not Role.OFFICER or record.disabled:

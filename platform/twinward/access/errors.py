@@ -57,6 +57,16 @@ class TooManyEmergencies(AccessDenied):
         )
 
 
+class AnotherOfficers(Refused):
+    """One officer wants into another's account. What takes two officers would take one, then."""
+
+    def __init__(self, account: str, verb: str) -> None:
+        super().__init__(
+            "no officer gives another officer's account a password or a token",
+            hint=f"on the node's machine, without --as: twinward account {verb} {account}",
+        )
+
+
 class EmergencyOver(AccessDenied):
     """An emergency's time box has ended, and with it what followed the twin within it. Logged as a refusal."""
 
