@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("page", "says"),
     [
         ("officer.md", ("twins     6", "HOLDS", "no gap", "holds: event 12", "nothing was done or logged")),
+        ("patient.md", ("ann may sign in as patient", "ann (patient) may be used")),
         ("sign-in.md", ("ward-7", "olga (officer) may be used")),
         ("federation.md", ("approved: sepsis-watch for", "northgate answers approved", "registered as model 1")),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),

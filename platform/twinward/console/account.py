@@ -28,11 +28,11 @@ def add_account(router: APIRouter, console: Console) -> None:
 
     @router.get("/account")
     def account_page(request: Request) -> Response:
-        return _page(console, request, sessions.officer(request, changing=True))
+        return _page(console, request, sessions.person(request, changing=True))
 
     @router.post("/account/password")
     def change_password(request: Request, present: Password, new: Password, again: Password, csrf: Csrf) -> Response:
-        session = sessions.officer(request, changing=True, fresh=PAGE)
+        session = sessions.person(request, changing=True, fresh=PAGE)
         require_csrf(session, csrf)
         answer = RedirectResponse(f"{PAGE}?changed=1", status_code=303)
         try:
@@ -55,20 +55,20 @@ def _add_sign_out(router: APIRouter, console: Console) -> None:
 
     @router.post("/account/sessions/{name}")
     def end_one(request: Request, name: SessionName, csrf: Csrf) -> Response:
-        require_csrf(sessions.officer(request, changing=True), csrf)
+        require_csrf(sessions.person(request, changing=True), csrf)
         sessions.end_one(request, name)
         return RedirectResponse(PAGE, status_code=303)
 
     @router.post("/account/end-sessions")
     def end_sessions(request: Request, csrf: Csrf) -> Response:
-        require_csrf(sessions.officer(request, changing=True), csrf)
+        require_csrf(sessions.person(request, changing=True), csrf)
         answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
         sessions.end_everywhere(request, answer)
         return answer
 
     @router.post("/sign-out")
     def sign_out(request: Request, csrf: Csrf) -> Response:
-        require_csrf(sessions.officer(request, changing=True), csrf)
+        require_csrf(sessions.person(request, changing=True), csrf)
         answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
         sessions.end(request, answer)
         return answer

@@ -26,7 +26,7 @@ def add_confirmation(router: APIRouter, console: Console) -> None:
 
     @router.get("/confirm")
     def page(request: Request, then: Next = PATH) -> Response:
-        return confirmation_page(console, request, console.sessions.officer(request, changing=True), own_page(then))
+        return confirmation_page(console, request, console.sessions.person(request, changing=True), own_page(then))
 
     @router.post("/confirm")
     def confirm(
@@ -36,7 +36,7 @@ def add_confirmation(router: APIRouter, console: Console) -> None:
         then: Then = PATH,
         code: Code = "",
     ) -> Response:
-        session = console.sessions.officer(request, changing=True)
+        session = console.sessions.person(request, changing=True)
         require_csrf(session, csrf)
         answer = RedirectResponse(own_page(then), status_code=303)
         try:

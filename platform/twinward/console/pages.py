@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -23,13 +24,16 @@ from twinward.console.sign_in_gate import SignInGate
 from twinward.console.work import work_waiting
 from twinward.core.errors import TwinwardError
 from twinward.core.visible_text import visible_value
-from twinward.core.vocabulary import Purpose, TwinId
+from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward.node import Node
 from twinward.overview import status as standing
 from twinward.overview.log import permit_to_examine
 
 CHART_EVENTS = 500
 _MAX_VISITS = 1000
+_COMMANDS = re.compile("`|twinward |--")
+"""What a hint says to whoever has a command line. Patients have none."""
+
 _TEMPLATES = Environment(
     loader=PackageLoader("twinward.console"), autoescape=True, undefined=StrictUndefined, finalize=visible_value
 )
@@ -60,7 +64,7 @@ class Console:
             ],
             path=request.url.path,
             session=session,
-            standing=self.node.emergencies.counts() if session else None,
+            standing=self.node.emergencies.counts() if session and session.principal.role is Role.OFFICER else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)
@@ -73,7 +77,9 @@ class Console:
         """An error's page, with the navigation of whoever is signed in."""
         said = {"message": _sentence(message), "hint": _sentence(hint)}
         try:
-            session = self.sessions.officer(request)
+            session = self.sessions.person(request)
+            if session.principal.role is Role.PATIENT and _COMMANDS.search(hint):
+                said["hint"] = "Please ask the data office of your hospital."
             return self.page(request, "problem.html", session, status=status, code=status, **said)
         except Exception:  # noqa: BLE001 - nobody is signed in, or what broke the page breaks its navigation, too
             return self.page(request, "problem.html", None, status=status, code=status, **said)

@@ -29,7 +29,7 @@ def add_passkeys(router: APIRouter, console: Console) -> None:
     def add(
         request: Request, answer: Answer, csrf: Csrf, name: Annotated[str, Form(max_length=4 * NAME_CHARS)] = ""
     ) -> Response:
-        session = sessions.officer(request, changing=True, fresh=ACCOUNT)
+        session = sessions.person(request, changing=True, fresh=ACCOUNT)
         require_csrf(session, csrf)
         by = own(session.principal, via_of(request))
         passkeys.add(session.principal.id, name, answer, session.csrf, by)
@@ -37,7 +37,7 @@ def add_passkeys(router: APIRouter, console: Console) -> None:
 
     @router.post("/account/passkeys/remove")
     def remove(request: Request, passkey: Annotated[str, Form(max_length=2048)], csrf: Csrf) -> Response:
-        session = sessions.officer(request, fresh=ACCOUNT)
+        session = sessions.person(request, fresh=ACCOUNT)
         require_csrf(session, csrf)
         passkeys.remove(session.principal.id, passkey, own(session.principal, via_of(request)))
         return RedirectResponse(f"{PATH}/sign-in", status_code=303)
@@ -60,7 +60,7 @@ def _add_signing_in(router: APIRouter, console: Console) -> None:
 
     @router.post("/confirm/passkey")
     def confirm(request: Request, answer: Answer, csrf: Csrf, then: Then = PATH) -> Response:
-        session = console.sessions.officer(request, changing=True)
+        session = console.sessions.person(request, changing=True)
         require_csrf(session, csrf)
         done = RedirectResponse(own_page(then), status_code=303)
         try:

@@ -24,12 +24,14 @@ from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
+from twinward.console.patient import PAGE as PATIENTS_PAGE
+from twinward.console.patient import add_patient
 from twinward.console.people import add_people
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
 from twinward.core.errors import NotFound, Refused
-from twinward.core.vocabulary import TwinId
+from twinward.core.vocabulary import Role, TwinId
 from twinward.node import Node
 from twinward.overview.log import consistency_json, inclusion_json
 
@@ -54,6 +56,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_people(pages, console)
     add_reviews(pages, console)
     add_consent_and_policy(pages, console)
+    add_patient(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
@@ -97,6 +100,9 @@ def _add_sign_in(router: APIRouter, console: Console) -> None:
 def _add_log_pages(router: APIRouter, console: Console) -> None:
     @router.get("")
     def home(request: Request) -> Response:
+        session = console.sessions.person(request)
+        if session.principal.role is Role.PATIENT:
+            return RedirectResponse(PATIENTS_PAGE, status_code=303)
         return console.home(request, console.sessions.officer(request))
 
     @router.get("/verify")

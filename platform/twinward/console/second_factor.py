@@ -30,14 +30,14 @@ def add_second_factor(router: APIRouter, console: Console) -> None:
 
     @router.post("/account/second-factor/codes")
     def new_codes(request: Request, csrf: Csrf) -> Response:
-        session = console.sessions.officer(request, fresh=ACCOUNT)
+        session = console.sessions.person(request, fresh=ACCOUNT)
         require_csrf(session, csrf)
         codes = factors.new_codes(session.principal.id, own(session.principal, via_of(request)))
         return console.page(request, "recovery_codes.html", session, codes=codes)
 
     @router.post("/account/second-factor/remove")
     def remove(request: Request, csrf: Csrf) -> Response:
-        session = console.sessions.officer(request, fresh=ACCOUNT)
+        session = console.sessions.person(request, fresh=ACCOUNT)
         require_csrf(session, csrf)
         factors.remove(session.principal.id, own(session.principal, via_of(request)))
         return RedirectResponse(f"{PATH}/sign-in", status_code=303)
@@ -79,14 +79,14 @@ def _add_setting_up(router: APIRouter, console: Console) -> None:
 
     @router.post("/account/second-factor")
     def begin(request: Request, csrf: Csrf) -> Response:
-        session = console.sessions.officer(request, changing=True, fresh=ACCOUNT)
+        session = console.sessions.person(request, changing=True, fresh=ACCOUNT)
         require_csrf(session, csrf)
         waiting, secret, uri = factors.begin(session.principal.id)
         return _setting_up(console, request, session, waiting, secret, uri)
 
     @router.post("/account/second-factor/finish")
     def finish(request: Request, waiting: Annotated[str, Form(max_length=64)], code: Code, csrf: Csrf) -> Response:
-        session = console.sessions.officer(request, changing=True, fresh=ACCOUNT)
+        session = console.sessions.person(request, changing=True, fresh=ACCOUNT)
         require_csrf(session, csrf)
         account = session.principal.id
         try:

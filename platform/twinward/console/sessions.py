@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -26,7 +27,7 @@ from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Role, TwinId
 
 PATH = "/console"
 _HOST_ONLY = "__Host-"
@@ -37,7 +38,7 @@ FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
 STEP_COOKIE = "twinward_step"
 CODE_PAGE = f"{PATH}/sign-in/code"
-_ROLES = frozenset({Role.OFFICER})
+_ROLES = frozenset({Role.OFFICER, Role.PATIENT})
 _BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 """In this order: Edge says Chrome too, and Chrome says Safari."""
 _SYSTEMS = (
@@ -94,7 +95,24 @@ class Sessions:
     secure: bool
 
     def officer(self, request: Request, *, changing: bool = False, fresh: str = "") -> Session:
-        """The signed-in officer.
+        """The signed-in officer. As ``person``; raises ``Refused`` for anybody else, whatever the page is about."""
+        return self._of(request, Role.OFFICER, _for_officers, changing=changing, fresh=fresh)
+
+    def patient(self, request: Request, *, fresh: str = "") -> Session:
+        """The signed-in patient, tied to a record or not. As ``officer``."""
+        return self._of(request, Role.PATIENT, _for_patients, changing=False, fresh=fresh)
+
+    def own_record(self, request: Request, *, fresh: str = "") -> tuple[Session, TwinId]:
+        """The signed-in patient and the record that an officer tied the account to. Raises ``Refused``: to none."""
+        session = self.patient(request, fresh=fresh)
+        if session.principal.own_twin is None:
+            raise Refused(
+                "your account is not connected with a record yet", hint="the data office of your hospital connects it"
+            )
+        return session, session.principal.own_twin
+
+    def person(self, request: Request, *, changing: bool = False, fresh: str = "") -> Session:
+        """Whoever is signed in, at their own account.
 
         Args:
             request: with the cookie.
@@ -104,16 +122,31 @@ class Sessions:
 
         Raises:
             SignInRefused: nobody is signed in.
+            Refused: somebody is, whose role has no business here.
             PasswordMustChange: somebody is, who has to choose a new password first.
             SecondFactorMissing: somebody is, who has to set up a second factor first.
             NotFresh: somebody is, who has to confirm this.
         """
+        return self._standing(self._session(request), changing=changing, fresh=fresh)
+
+    def _of(
+        self, request: Request, role: Role, refusal: Callable[[], Refused], *, changing: bool, fresh: str
+    ) -> Session:
+        session = self._session(request)
+        if session.principal.role is not role:
+            raise refusal()
+        return self._standing(session, changing=changing, fresh=fresh)
+
+    def _session(self, request: Request) -> Session:
         session_id = self._cookies(request).get(SESSION_COOKIE)
         if not session_id:
             raise SignInRefused
         session = self.sign_ins.session(session_id)
-        if session.principal.role is not Role.OFFICER:
-            raise _for_officers()
+        if session.principal.role not in _ROLES:
+            raise _for_others()
+        return session
+
+    def _standing(self, session: Session, *, changing: bool, fresh: str) -> Session:
         if session.must_change and not changing:
             raise PasswordMustChange
         if session.must_enrol and not changing:
@@ -142,7 +175,7 @@ class Sessions:
                 ends=self._cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
-            raise _for_officers() from None
+            raise _for_others() from None
         except SecondFactorNeeded as needed:
             attempt.succeeded()
             self._cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
@@ -164,12 +197,12 @@ class Sessions:
                 ends=self._cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
-            raise _for_officers() from None
+            raise _for_others() from None
         self._begin(request, response, account, session_id)
 
     def confirm_by_passkey(self, request: Request, response: Response, answer: str) -> None:
         """As ``confirm``, by a passkey. Raises ``SignInRefused``."""
-        session = self.officer(request, changing=True)
+        session = self.person(request, changing=True)
         present = self._cookies(request).get(SESSION_COOKIE)
         session_id = self.sign_ins.confirm_by_passkey(present, answer, via=via_of(request))
         self._renewed(request, response, session, session_id)
@@ -201,7 +234,7 @@ class Sessions:
         Raises:
             TooManyAttempts, SignInRefused: as ``start``.
         """
-        session = self.officer(request, changing=True)
+        session = self.person(request, changing=True)
         attempt = self._admitted(request, session.principal.id)
         present = self._cookies(request).get(SESSION_COOKIE)
         session_id = self.sign_ins.confirm(present, password, code, via=via_of(request))
@@ -219,7 +252,7 @@ class Sessions:
             TooManyAttempts, SignInRefused: as ``start``, for the present password.
             BadInput: the new one is weak.
         """
-        session = self.officer(request, changing=True)
+        session = self.person(request, changing=True)
         attempt = self._admitted(request, session.principal.id)
         session_id = self.sign_ins.change_password(session, present, new, via=via_of(request), origin=_origin(request))
         attempt.succeeded()
@@ -232,12 +265,12 @@ class Sessions:
 
     def end_one(self, request: Request, name: str) -> None:
         """End one of the officer's own sessions. Raises ``NotFound``."""
-        who = self.officer(request, changing=True).principal
+        who = self.person(request, changing=True).principal
         self.sign_ins.end_session(who.id, name, own(who, via_of(request)))
 
     def end_everywhere(self, request: Request, response: Response) -> None:
         """End the officer's sessions in every browser, and whatever runs by her tokens."""
-        who = self.officer(request, changing=True).principal
+        who = self.person(request, changing=True).principal
         self.sign_ins.accounts.change(who.id, lambda one: one.ended(), "sessions ended", own(who, via_of(request)))
         self._cookies(request).drop(response, SESSION_COOKIE)
 
@@ -280,7 +313,15 @@ class Sessions:
 
 
 def _for_officers() -> Refused:
-    return Refused("the console is for data officers", hint="sign in with an officer's account")
+    return Refused("this page is for data officers", hint="go back to your own pages")
+
+
+def _for_patients() -> Refused:
+    return Refused("this page is for patients", hint="sign in with a patient's account")
+
+
+def _for_others() -> Refused:
+    return Refused("the console is for data officers and patients", hint="sign in with an account of one of these")
 
 
 def too_many(error: TooManyAttempts) -> str:

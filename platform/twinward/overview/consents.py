@@ -18,6 +18,10 @@ _ASKED: Final = (
     (Role.VENDOR, Action.EXPORT, Purpose.SIMILARITY, "a vendor that receives records"),
 )
 
+LOOKED: Final = ("page", "own consents")
+CHANGED: Final = ("page", "change of own consents")
+"""What the events of patients at their own consents say of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:

@@ -1,0 +1,93 @@
+"""Consents in a patient's words: what each allows, which choices there are, what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from twinward.access.consent import Consent, KeptConsent, Provision
+from twinward.access.consent_choices import CHOICES, is_over, offered
+from twinward.audit.events.plain_words import WHATS, WHYS
+from twinward.core.clock import iso
+from twinward.core.vocabulary import SENSITIVE, Role
+
+_SAID: Final = {
+    "similar": (
+        "Companies may search for patients like me",
+        "Figures computed from your record are compared with their encrypted question. They learn that somebody fits, "
+        "not who. Without this nobody outside searches among your figures.",
+    ),
+    "records": (
+        "A company whose search I fit may receive my record",
+        "All but mental health, addiction, HIV, sexual health and genetics. It then knows you as your record does.",
+    ),
+    "research": (
+        "Research here may learn from my figures and monitor recordings",
+        "A study's model is trained inside this hospital, with noise, so that little can be learnt of any one patient.",
+    ),
+    "no-research": ("Nobody may use my record for research", "This also stops searches by companies. Care goes on."),
+    "own": (
+        "My own download contains mental health, addiction, HIV, sexual health and genetics",
+        "These are given out, even to you here, by your explicit consent only.",
+    ),
+    **{
+        f"treat-{one.value}": (
+            f"Clinicians who treat me may see: {WHATS[one]}",
+            "Without this they see it in an emergency only, with a reason that is reviewed.",
+        )
+        for one in SENSITIVE
+    },
+}
+_ROLES: Final = {
+    Role.OFFICER: "the hospital's data office",
+    Role.CLINICIAN: "clinicians",
+    Role.RESEARCHER: "researchers",
+    Role.VENDOR: "companies",
+    Role.OPERATOR: "whoever runs the computers",
+    Role.PATIENT: "me",
+    Role.PEER_HOSPITAL: "other hospitals",
+    Role.SYSTEM: "the hospital's machines",
+    Role.NODE: "the hospital's own system",
+}
+
+
+def kept(consent: Consent, at_ms: int) -> list[dict[str, Any]]:
+    """What the consent in force says, each with its place; what is over is said as over."""
+    return [
+        {"place": place, "say": said(one), "hint": _hint(one), "over": is_over(one, at_ms)}
+        for place, one in enumerate(consent.provisions)
+    ]
+
+
+def choices(consent: Consent) -> list[dict[str, str]]:
+    """What may be said besides."""
+    return [{"name": name, "say": _SAID[name][0], "hint": _SAID[name][1]} for name in offered(consent)]
+
+
+def earlier(versions: Sequence[KeptConsent]) -> list[dict[str, Any]]:
+    """Every version, the newest first."""
+    return [
+        {
+            "version": one.consent.version,
+            "at": iso(one.at_ms)[:16].replace("T", " "),
+            "says": [said(each) for each in one.consent.provisions],
+        }
+        for one in versions
+    ]
+
+
+def said(one: Provision) -> str:
+    """One rule of a consent, as the patient who said it would."""
+    for name, provision in CHOICES.items():
+        if one == provision:
+            return _SAID[name][0]
+    who = ", ".join([*one.actors, *(_ROLES[role] for role in one.roles if not one.actors)]) or "everybody"
+    what = ", ".join(WHATS[category] for category in one.categories) or "everything"
+    why = " or ".join(WHYS[purpose] for purpose in one.purposes) or "for any purpose"
+    since = f", from {iso(one.valid_from_ms)[:10]}" if one.valid_from_ms else ""
+    until = f", until {iso(one.valid_until_ms)[:10]}" if one.valid_until_ms is not None else ""
+    return f"{'Yes' if one.effect == 'permit' else 'No'}: {who} · {what} · {why}{since}{until}"
+
+
+def _hint(one: Provision) -> str:
+    return next((_SAID[name][1] for name, provision in CHOICES.items() if provision == one), "")

@@ -1,0 +1,131 @@
+"""A patient's own pages: who looked at the record, what the patient consents to, and all of it to take along.
+
+No address and no form here names a record: it is the one that an officer tied the account to, or none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.consent_choices import chosen
+from twinward.access.interfaces import AccessContext
+from twinward.access.sessions import Session
+from twinward.api.audit import MAX_INDEX, AccessesFiles
+from twinward.audit.exports import ExportFormat
+from twinward.console.own_consents import choices, earlier, kept
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
+from twinward.core.clock import iso
+from twinward.core.vocabulary import Action, Purpose
+from twinward.overview.consents import CHANGED, LOOKED
+from twinward.overview.log import permit_to_examine
+from twinward.overview.own_record import own_accesses, own_bundle
+
+PAGE: Final = f"{PATH}/my"
+PAGE_ROWS: Final = 25
+
+
+def add_patient(router: APIRouter, console: Console) -> None:
+    """Add the pages and their forms to the pages' router."""
+    _add_looks(router, console)
+    _add_consents(router, console)
+    _add_downloads(router, console)
+
+    @router.get("/my")
+    def home(request: Request) -> Response:
+        session = console.sessions.patient(request)
+        return console.page(request, "my.html", session, tied=session.principal.own_twin is not None)
+
+
+def _add_looks(router: APIRouter, console: Console) -> None:
+    @router.get("/my/accesses")
+    def accesses(
+        request: Request,
+        before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
+        looks: Annotated[str, Query(pattern="^(yes)?$")] = "",
+    ) -> Response:
+        session, twin = console.sessions.own_record(request)
+        node, shows = console.node, looks == "yes"
+        permit = permit_to_examine(node.access, _context(request, session), "own accesses", twin)
+        account = session.principal.id
+        rows, older = own_accesses(node, permit, twin, account, before=before, limit=PAGE_ROWS, looks=shows)
+        shown = [{"at": _minute(one.at_ms), "words": one.words} for one in rows]
+        page = console.page(
+            request, "my_accesses.html", session, rows=shown, older=older, newest=before is None, looks=shows
+        )
+        page.headers["cache-control"] = "no-store"
+        return page
+
+
+def _add_consents(router: APIRouter, console: Console) -> None:
+    node = console.node
+
+    @router.get("/my/consents")
+    def consents(request: Request) -> Response:
+        session, twin = console.sessions.own_record(request)
+        node.access.decide(_context(request, session, LOOKED).request(Action.CONSENT, twin))
+        now, now_ms = node.access.consent_of(twin), node.clock.now_ms()
+        page = console.page(
+            request,
+            "my_consents.html",
+            session,
+            version=now.version,
+            kept=kept(now, now_ms),
+            choices=choices(now),
+            earlier=earlier(node.consents.kept(twin)),
+        )
+        page.headers["cache-control"] = "no-store"
+        return page
+
+    @router.post("/my/consents")
+    def change(
+        request: Request,
+        csrf: Annotated[str, Form(max_length=64)],
+        version: Annotated[int, Form(ge=0, le=MAX_INDEX)],
+        keep: Annotated[list[int] | None, Form(max_length=200)] = None,
+        add: Annotated[list[str] | None, Form(max_length=50)] = None,
+    ) -> Response:
+        session, twin = console.sessions.own_record(request, fresh=f"{PAGE}/consents")
+        require_csrf(session, csrf)
+        now = node.access.consent_of(twin)
+        said = chosen(now, version, keep or (), add or (), node.clock.now_ms())
+        node.access.set_consent(_context(request, session, CHANGED), twin, tuple(said))
+        return RedirectResponse(f"{PAGE}/consents", status_code=303)
+
+
+def _add_downloads(router: APIRouter, console: Console) -> None:
+    @router.get("/my/downloads")
+    def downloads(request: Request) -> Response:
+        session, _ = console.sessions.own_record(request)
+        return console.page(request, "my_downloads.html", session)
+
+    @router.get("/my/record.json")
+    def record(request: Request) -> Response:
+        session, twin = console.sessions.own_record(request, fresh=asked_again(request))
+        content = own_bundle(console.node, _context(request, session), twin)
+        headers = {"content-disposition": 'attachment; filename="my-record.json"', "cache-control": "no-store"}
+        return Response(content, media_type="application/fhir+json", headers=headers)
+
+    def report(request: Request, form: ExportFormat) -> Response:
+        session, twin = console.sessions.own_record(request, fresh=asked_again(request))
+        permit = permit_to_examine(console.node.access, _context(request, session), f"own export {form.value}", twin)
+        return AccessesFiles.of(console.node).answer(permit, twin, form)
+
+    @router.get("/my/accesses.json")
+    def proof(request: Request) -> Response:
+        return report(request, ExportFormat.PROOF)
+
+    @router.get("/my/accesses.pdf")
+    def on_paper(request: Request) -> Response:
+        return report(request, ExportFormat.PDF)
+
+
+def _context(request: Request, session: Session, *more: tuple[str, str]) -> AccessContext:
+    return AccessContext(session.principal, Purpose.PATIENT_REQUEST, detail=(*via_of(request), *more))
+
+
+def _minute(at_ms: int) -> str:
+    return iso(at_ms)[:16].replace("T", " ")

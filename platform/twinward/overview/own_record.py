@@ -1,0 +1,103 @@
+"""One patient's own pages: who looked at the record, and all of the record to take along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.access.interfaces import AccessContext, Permit, categories_in
+from twinward.audit.events.plain_words import PlainWords, plain_words
+from twinward.audit.models import AccessEvent, AuditRow, Filters
+from twinward.core.clock import iso
+from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
+from twinward.fhir.search.representation import is_resource
+from twinward.node import Node
+from twinward.overview.consents import LOOKED
+from twinward.twins.references import DELETED
+
+_READ_AT_ONCE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccess:
+    """One event about the patient's record. ``words`` None: it cannot be opened any more."""
+
+    index: int
+    at_ms: int
+    words: PlainWords | None
+
+
+def own_accesses(
+    node: Node, permit: Permit, twin: TwinId, account: str, *, before: int | None, limit: int, looks: bool
+) -> tuple[list[OwnAccess], int | None]:
+    """A page of who did what with a record, newest first, and where the next begins (None: nowhere).
+
+    Args:
+        node: the hospital's.
+        permit: to audit, naming this twin.
+        twin: the patient's.
+        account: who reads; what it did is told as one's own.
+        before: events below this index only.
+        limit: how many.
+        looks: also the reader's own looks at this list and at consents, which otherwise fill it.
+    """
+    found: list[OwnAccess] = []
+    for row in _rows(node, permit, twin, before):
+        event = row.event
+        if event is not None and not looks and event.agent == account and _is_look(event):
+            continue
+        if len(found) == limit:
+            return found, found[-1].index
+        at_ms = row.minute_ms if event is None else event.at_ms
+        words = None if event is None else plain_words(event, reader=account, name=_name(node, event))
+        found.append(OwnAccess(row.index, at_ms, words))
+    return found, None
+
+
+def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
+    """Every FHIR resource of a record that may be taken out, as a Bundle (FHIR R4, type collection).
+
+    What policy or consent keeps back is named in an OperationOutcome at the end, and so is what is no FHIR resource.
+
+    Raises:
+        AccessDenied: nothing of it may be taken out; the refusal is logged.
+        TwinNotFound, TwinShredded: it is not kept any more.
+    """
+    request = context.request(Action.EXPORT, twin, RECORD_CATEGORIES)
+    permits = node.access.decide_part(request)
+    withheld = RECORD_CATEGORIES - categories_in([one.request for one in permits])
+    records = [one for permit in permits for one in node.vault.read_twin(permit) if one.content != DELETED]
+    resources = [one.content for one in records if is_resource(one)]
+    said = []
+    if withheld:
+        kinds = ", ".join(sorted(one.value for one in withheld))
+        said.append(f"kept back, because it is given out by explicit consent only or consent forbids it: {kinds}")
+    if len(records) > len(resources):
+        said.append(f"{len(records) - len(resources)} recordings of monitors are not in this file: ask the hospital")
+    if said:
+        issues = [{"severity": "information", "code": "suppressed", "diagnostics": one} for one in said]
+        resources.append(json.dumps({"resourceType": "OperationOutcome", "issue": issues}).encode())
+    head = json.dumps({"resourceType": "Bundle", "type": "collection", "timestamp": iso(node.clock.now_ms())}).encode()
+    entries = b",\n".join(b'{"resource":' + one + b"}" for one in resources)
+    return head[:-1] + (b',"entry":[\n' + entries + b"\n]" if entries else b"") + b"}\n"
+
+
+def _rows(node: Node, permit: Permit, twin: TwinId, before: int | None) -> Iterator[AuditRow]:
+    while True:
+        page = node.audit_reader.of_twin(permit, twin, before=before, limit=_READ_AT_ONCE, filters=Filters())
+        yield from page.rows
+        if page.before is None:
+            return
+        before = page.before
+
+
+def _is_look(event: AccessEvent) -> bool:
+    """Whether a patient looked at what stands about the record, and not at the record."""
+    return event.action is Action.AUDIT or (event.action is Action.CONSENT and LOOKED in event.detail)
+
+
+def _name(node: Node, event: AccessEvent) -> str:
+    record = node.accounts.find(event.agent)
+    return record.name if record is not None and record.role is event.role else ""
