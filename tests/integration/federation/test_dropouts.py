@@ -180,6 +180,17 @@ def test_a_round_opens_to_the_plain_sum_of_some_or_to_nothing(
     assert any(np.allclose(total, reference(study, names), atol=200) for names in four)
 
 
+@pytest.mark.parametrize("study", [SEALED, LONG], ids=lambda study: study.study_id)
+def test_what_was_learnt_to_the_last_round_goes_on_without_asking_anybody(study: StudyProtocol) -> None:
+    journal = StudyJournal(Path(":memory:"), study.fingerprint())
+    made = losing()
+    sums = learnt(study, made, journal)
+    asked = [list(one.asked) for one in made]
+    again = learnt(study, made, journal)
+    assert [one.tolist() for one in again] == [one.tolist() for one in sums]
+    assert [one.asked for one in made] == asked
+
+
 def test_two_lost_stop_it_with_their_names() -> None:
     with pytest.raises(RoundAborted, match="east does not answer; west does not answer: 4 of 5 hospitals are needed"):
         learnt(SEALED, losing(west=Phase.AFTER_JOINING, east=Phase.AFTER_JOINING))
