@@ -22,7 +22,7 @@ from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Purpose
 from twinward.overview.consents import CHANGED, LOOKED
 from twinward.overview.log import permit_to_examine
-from twinward.overview.own_record import own_accesses, own_bundle
+from twinward.overview.own_record import own_accesses, own_bundle, own_relations
 
 PAGE: Final = f"{PATH}/my"
 PAGE_ROWS: Final = 25
@@ -46,15 +46,26 @@ def _add_looks(router: APIRouter, console: Console) -> None:
         request: Request,
         before: Annotated[int | None, Query(ge=0, le=MAX_INDEX)] = None,
         looks: Annotated[str, Query(pattern="^(yes)?$")] = "",
+        related: Annotated[str, Query(pattern="^(yes)?$")] = "",
     ) -> Response:
         session, twin = console.sessions.own_record(request)
         node, shows = console.node, looks == "yes"
         permit = permit_to_examine(node.access, _context(request, session), "own accesses", twin)
         account = session.principal.id
         rows, older = own_accesses(node, permit, twin, account, before=before, limit=PAGE_ROWS, looks=shows)
-        shown = [{"at": _minute(one.at_ms), "words": one.words} for one in rows]
+        why = own_relations(node, twin, rows) if related else {}
+        shown = [{"at": _minute(one.at_ms), "words": one.words, "related": why.get(one.index, "")} for one in rows]
+        also = "".join(f"&{name}=yes" for name, given in (("looks", looks), ("related", related)) if given)
         page = console.page(
-            request, "my_accesses.html", session, rows=shown, older=older, newest=before is None, looks=shows
+            request,
+            "my_accesses.html",
+            session,
+            rows=shown,
+            older=older,
+            newest=before is None,
+            looks=shows,
+            related=related,
+            also=also,
         )
         page.headers["cache-control"] = "no-store"
         return page

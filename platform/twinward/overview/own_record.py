@@ -9,7 +9,7 @@ from typing import Final
 
 from twinward.access.interfaces import AccessContext, Permit, categories_in
 from twinward.audit.events.plain_words import PlainWords, plain_words
-from twinward.audit.models import AccessEvent, AuditRow, Filters
+from twinward.audit.models import AccessEvent, AuditRow, Filters, IndexedAccess
 from twinward.core.clock import iso
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
 from twinward.fhir.search.representation import is_resource
@@ -27,6 +27,7 @@ class OwnAccess:
     index: int
     at_ms: int
     words: PlainWords | None
+    event: AccessEvent | None
 
 
 def own_accesses(
@@ -52,8 +53,13 @@ def own_accesses(
             return found, found[-1].index
         at_ms = row.minute_ms if event is None else event.at_ms
         words = None if event is None else plain_words(event, reader=account, name=_name(node, event))
-        found.append(OwnAccess(row.index, at_ms, words))
+        found.append(OwnAccess(row.index, at_ms, words, event))
     return found, None
+
+
+def own_relations(node: Node, twin: TwinId, rows: list[OwnAccess]) -> dict[int, str]:
+    """How care connects whoever made each of these accesses with the patient, by index, where that may be told."""
+    return node.reviews.relations(twin, [_indexed(row.index, row.event) for row in rows if row.event is not None])
 
 
 def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
@@ -91,6 +97,22 @@ def _rows(node: Node, permit: Permit, twin: TwinId, before: int | None) -> Itera
         if page.before is None:
             return
         before = page.before
+
+
+def _indexed(index: int, event: AccessEvent) -> IndexedAccess:
+    return IndexedAccess(
+        index,
+        event.at_ms,
+        event.agent,
+        event.role,
+        event.unit,
+        event.action,
+        event.purpose,
+        event.twin,
+        event.categories,
+        event.decision == "permit",
+        "",
+    )
 
 
 def _is_look(event: AccessEvent) -> bool:

@@ -31,6 +31,7 @@ from twinward.review.errors import NoSuchVisit, OwnAccess, ReviewConflict
 from twinward.review.examination import examine, visits_of
 from twinward.review.models import CareContext, DayReview, ReviewCase, Staff, Verdict, Visit
 from twinward.review.register import ReviewRegister
+from twinward.review.relations import relation
 from twinward.vault.errors import NotReleased, TwinShredded
 
 if TYPE_CHECKING:
@@ -189,6 +190,16 @@ class Reviews:
         if case is None or case.agent != person.id or case.question is None:
             raise ReviewConflict("no question waits for your answer here")
         return self._noted(person, self._twin_of(case), index, case.agent, Verdict.ANSWERED, text)
+
+    def relations(self, twin: TwinId, accesses: Iterable[IndexedAccess]) -> dict[int, str]:
+        """What connects whoever made each access with this patient, by its index: see ``relations.relation``.
+
+        Opening that is an event of the node's own. Who asks has shown a permit for the accesses before.
+        """
+        staff, care = self._cares([twin], lambda _, __: None)
+        known = care.get(twin, CareContext(twin, is_known=False))
+        visits = [Visit(one.agent, one.role, one.unit, twin, (one,)) for one in accesses if one.twin == twin]
+        return {one.index: said for one in visits if (said := relation(one, known, staff))}
 
     def _noted(
         self, by: Principal, twin: TwinId | None, index: int, whose: str, verdict: Verdict, note: str

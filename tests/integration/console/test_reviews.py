@@ -241,3 +241,24 @@ def test_the_page_names_what_was_found_in_plain_words(web: TestClient, ward: War
     assert "both have the same family name" in page
     assert "took part in an encounter with the patient" in page
     assert "signed tree head" in page
+
+
+def test_a_patient_is_told_how_care_connects_and_nothing_of_others_nor_of_what_is_unexplained(
+    ward: Ward, web: TestClient
+) -> None:
+    officer = AccessContext(ward.node.accounts.named(OFFICER.id), Purpose.COMPLIANCE)
+    pages = []
+    for name, twin in (("ann", ward.twins[0]), ("ben", ward.twins[1])):
+        ward.node.account_desk.add_patient(name, name.title(), PASSWORD, twin, officer)
+        ward.clock.advance(60_001)
+        assert sign_in(web, PASSWORD, name).status_code == 303
+        assert "stay of yours" not in web.get("/console/my/accesses").text  # nothing was opened for it
+        pages.append(web.get("/console/my/accesses?related=yes").text)
+    ann, ben = pages
+    assert ann.count("Dr. Lee (dr-lee) took part in a visit or stay of yours.") == 2
+    assert ann.count("Nurse Roe (nurse-roe) works with somebody who treats you.") == 1
+    assert "Dr. Lee (dr-lee) took part in a visit or stay of yours." in ben
+    assert "Dr. Poe (dr-poe)" in ben
+    assert "Dr. Poe (dr-poe) " not in ben  # no sentence, and no accusation
+    newest = web.get("/console/my/accesses").text
+    assert "The hospital&#39;s system" in newest  # opening it is an event that the patient reads
