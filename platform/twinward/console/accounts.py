@@ -16,7 +16,7 @@ from twinward.console.account import Csrf, SessionName, session_row
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Purpose
+from twinward.core.vocabulary import Purpose, TwinId
 
 PAGE = f"{PATH}/accounts"
 AccountId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}$")]
@@ -52,6 +52,20 @@ def add_accounts(router: APIRouter, console: Console) -> None:
         verbs[change](account, _by(request, session))
         return RedirectResponse(f"{PAGE}/{account}", status_code=303)
 
+    @router.post("/accounts/{account}/tie")
+    def tie(request: Request, account: AccountId, twin: Annotated[str, Form(max_length=64)], csrf: Csrf) -> Response:
+        session = console.sessions.officer(request, fresh=f"{PAGE}/{account}")
+        require_csrf(session, csrf)
+        desk.tie(account, TwinId(twin.strip()), _by(request, session))
+        return RedirectResponse(f"{PAGE}/{account}", status_code=303)
+
+    @router.post("/accounts/{account}/untie")
+    def untie(request: Request, account: AccountId, csrf: Csrf) -> Response:
+        session = console.sessions.officer(request, fresh=f"{PAGE}/{account}")
+        require_csrf(session, csrf)
+        desk.untie(account, _by(request, session))
+        return RedirectResponse(f"{PAGE}/{account}", status_code=303)
+
     @router.post("/accounts/{account}/sessions/{name}")
     def sign_out(request: Request, account: AccountId, name: SessionName, csrf: Csrf) -> Response:
         session = console.sessions.officer(request, fresh=f"{PAGE}/{account}")
@@ -73,6 +87,7 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "name": record.name,
         "role": record.role.value,
         "unit": record.unit,
+        "twin": record.twin,
         "disabled": record.disabled,
         "password": shown["password"],
         "second_factor": shown["second_factor"],

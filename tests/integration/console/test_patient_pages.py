@@ -15,11 +15,11 @@ from fastapi.testclient import TestClient
 
 from tests.integration.api.test_reason import api_routes
 from tests.integration.console.fixtures import CLINICIAN, OFFICER, PASSWORD, House, build
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
 from twinward.console import mount
 from twinward.core.clock import FixedClock
-from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, TwinId
+from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.node import open_node
 
 MINE = ("/console/my", "/console/my/accesses", "/console/my/consents", "/console/my/downloads")
@@ -298,3 +298,26 @@ def test_what_another_process_takes_away_ends_at_once(web: TestClient, hospital:
 
 def _officer(hospital: Hospital) -> AccessContext:
     return AccessContext(hospital.house.node.accounts.named("officer"), Purpose.COMPLIANCE)
+
+
+def test_an_officer_ties_and_unties_in_the_console(web: TestClient, hospital: Hospital) -> None:
+    node = hospital.house.node
+    node.accounts.add_person(Principal("una", Role.PATIENT, "Una"), PASSWORD)
+    sign_in(web, "officer")
+    page = "/console/accounts/una"
+    form = {"csrf": csrf_of(web.get(page)), "twin": f" {hospital.twins[1]} "}
+    assert "so it sees nothing" in web.get(page).text
+    assert web.post(f"{page}/tie", data=form | {"csrf": "wrong"}).status_code == 403
+    assert web.post(f"{page}/tie", data=form | {"twin": UNKNOWN}).status_code == 404
+    assert web.post("/console/accounts/nurse/tie", data=form).status_code == 400
+    assert node.accounts.record("una").twin is None
+    assert web.post(f"{page}/tie", data=form).status_code == 303
+    assert node.accounts.record("una").twin == hospital.twins[1]
+    assert newest(hospital) == ("officer", "account", "permit", hospital.twins[1])
+    assert web.post(f"{page}/tie", data=form).status_code == 409
+    assert hospital.twins[1] in web.get(page).text
+    assert web.post(f"{page}/untie", data={"csrf": "wrong"}).status_code == 403
+    assert web.post(f"{page}/untie", data=form).status_code == 303
+    assert node.accounts.record("una").twin is None
+    hospital.clock.advance(node.settings.fresh_sign_in_s * 1000 + 1)
+    assert web.post(f"{page}/tie", data=form).headers["location"].startswith("/console/confirm")
