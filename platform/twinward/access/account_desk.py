@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from twinward.access.account_events import Via
-from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord
-from twinward.access.accounts import Accounts
+from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord, ClientKeyRecord
+from twinward.access.accounts import Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.sessions import Session
@@ -102,6 +102,32 @@ class AccountDesk:
             return record.model_copy(update={"tokens": tuple(kept)})
 
         return self._change(account, revoked, f"token {number} revoked", by)
+
+    def add_client_keys(self, account: str, keys: tuple[ClientKeyRecord, ...], by: AccessContext) -> AccountRecord:
+        """Let a system or vendor sign by these keys too. Raises ``BadInput``: a name twice, too many, another role."""
+        from twinward.access.client_keys import require_distinct
+
+        def with_keys(record: AccountRecord) -> AccountRecord:
+            require_client_role(record.role)
+            every = (*record.client_keys, *keys)
+            require_distinct(every)
+            return record.model_copy(update={"client_keys": every})
+
+        names = ", ".join(f"{one.kid} ({one.alg})" for one in keys)
+        return self._change(account, with_keys, f"new client keys {names}", by)
+
+    def remove_client_key(self, account: str, kid: str, by: AccessContext) -> AccountRecord:
+        """Take a key away, and end at once every token, session and stream of the account. Raises ``NotFound``."""
+
+        def without(record: AccountRecord) -> AccountRecord:
+            kept = tuple(one for one in record.client_keys if one.kid != kid)
+            if len(kept) == len(record.client_keys):
+                raise NotFound(
+                    f"{record.id} has no such client key", hint="`twinward account client-keys ID` prints them"
+                )
+            return record.ended(client_keys=kept)
+
+        return self._change(account, without, f"client key {kid[:128]} removed", by)
 
     def reset_password(self, account: str, password: str, by: AccessContext) -> AccountRecord:
         """Set a password that somebody else chose: good for signing in once, to choose another."""
@@ -239,6 +265,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "second_factor": bool(record.totp),
         "recovery_codes_left": len(record.recovery),
         "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
+        "client_keys": client_keys_json(record),
         "tokens": [
             {
                 "number": one.number,
@@ -250,6 +277,11 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
             for one in record.tokens
         ],
     }
+
+
+def client_keys_json(record: AccountRecord) -> list[dict[str, str]]:
+    """An account's client keys: which there are."""
+    return [{"kid": one.kid, "alg": one.alg, "made": iso(one.made_at_ms)} for one in record.client_keys]
 
 
 def session_json(session: Session) -> dict[str, Any]:

@@ -67,6 +67,17 @@ class PasskeyRecord(BaseModel):
     made_at_ms: int
 
 
+class ClientKeyRecord(BaseModel):
+    """A public key by which a system signs: its name, the one algorithm it is for, its JWK (RFC 7517)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kid: str
+    alg: str
+    jwk: str
+    made_at_ms: int
+
+
 class AccountRecord(BaseModel):
     """An account. ``generation`` counts up whenever whoever is signed in must no longer be."""
 
@@ -91,6 +102,7 @@ class AccountRecord(BaseModel):
     passkeys: tuple[PasskeyRecord, ...] = ()
     twin: TwinId | None = None
     """A patient's own record, as an officer tied it; None, as in every row of an earlier release, is none."""
+    client_keys: tuple[ClientKeyRecord, ...] = ()
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""
@@ -102,6 +114,8 @@ class AccountRecord(BaseModel):
             return "disabled"
         if standing.generation != self.generation:
             return "ended"
+        if standing.until_ms and at_ms >= standing.until_ms:
+            return "expired"
         if not standing.token:
             return ""
         token = next((one for one in self.tokens if one.number == standing.token), None)
@@ -114,7 +128,7 @@ class AccountRecord(BaseModel):
     def usable(self, at_ms: int) -> bool:
         """Whether anybody can sign in with it."""
         return not self.disabled and bool(
-            self.password or self.passkeys or any(not one.fault(at_ms) for one in self.tokens)
+            self.password or self.passkeys or self.client_keys or any(not one.fault(at_ms) for one in self.tokens)
         )
 
     def password_expires_at_ms(self, days: int) -> int | None:

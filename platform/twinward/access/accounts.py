@@ -19,7 +19,15 @@ from pathlib import Path
 
 from twinward.access import passwords
 from twinward.access.account_events import AT_THE_MACHINE, AccountEvents, Via
-from twinward.access.account_store import DAY_MS, AccountRecord, AccountStore, Check, TokenRecord, digest_of
+from twinward.access.account_store import (
+    DAY_MS,
+    AccountRecord,
+    AccountStore,
+    Check,
+    ClientKeyRecord,
+    TokenRecord,
+    digest_of,
+)
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
@@ -31,6 +39,7 @@ from twinward_ledger.storage import Database
 
 PASSWORD_MIN_LENGTH = passwords.MIN_LENGTH
 TOKEN_PREFIX = "twk"  # noqa: S105 - the public marker secret scanners look for, not a secret
+CLIENT_ROLES = frozenset({Role.SYSTEM, Role.VENDOR})
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
 _GENERIC_WORDS = ("twinward", "administrator", "hospital")
 
@@ -140,7 +149,8 @@ class Accounts:
     def token_refused(self, refusal: TokenRefused, via: Via) -> None:
         """Log that somebody came with a token that is good no longer."""
         record = self._store.find(refusal.account)
-        self.events.refused(record, f"token {refusal.number} {refusal.fault}", via)
+        which = f"token {refusal.number}" if refusal.number else "access token"
+        self.events.refused(record, f"{which} {refusal.fault}", via)
 
     def require_standing(self, principal: Principal) -> None:
         """Raise ``SignInEnded`` unless what somebody signed in by is still good. One read, whoever changed it."""
@@ -242,6 +252,15 @@ class Accounts:
         self._add(self._new(principal).model_copy(update={"tokens": (kept,)}), "added, with token 1", by)
         return token
 
+    def add_client(
+        self, principal: Principal, keys: tuple[ClientKeyRecord, ...], *, by: AccessContext = AT_THE_MACHINE
+    ) -> AccountRecord:
+        """Add a system or vendor that signs what it gets tokens by. Raises ``Conflict`` if the id is taken."""
+        require_client_role(principal.role)
+        record = self._new(principal).model_copy(update={"client_keys": keys})
+        self._add(record, f"added, with {_named(keys)}", by)
+        return record
+
     def change(
         self,
         account_id: str,
@@ -336,3 +355,15 @@ class Accounts:
 
     def _add(self, record: AccountRecord, said: str, by: AccessContext) -> None:
         self._store.add(record, lambda: self.events.changed(record, said, by, record.twin))
+
+
+def require_client_role(role: Role) -> None:
+    """Raise ``BadInput`` for accounts that do not sign assertions."""
+    if role not in CLIENT_ROLES:
+        raise BadInput(
+            f"a {role.value} signs in otherwise", hint=f"client keys are for {' and '.join(sorted(CLIENT_ROLES))}"
+        )
+
+
+def _named(keys: tuple[ClientKeyRecord, ...]) -> str:
+    return ", ".join(f"client key {one.kid} ({one.alg})" for one in keys)

@@ -8,6 +8,7 @@ Refused
 ├── PermitInvalid         a permit that is forged, expired or does not cover what is asked
 │   └── PermitWithdrawn   policy or consent says no since it was given
 ├── AccountDisabled       the account may not be used
+├── ScopeTooNarrow        the token was not granted what is asked
 ├── WrongRole             the password was right, and the role has no business here
 └── TooManyAttempts       the sign-in brake holds; wait, then try again (HTTP 429)
 NotAuthenticated
@@ -21,6 +22,7 @@ NotAuthenticated
 Conflict
 └── LastOfficer           nobody could undo it
 BadInput
+├── NoToken               a client gets no token; ``code`` is RFC 6749's word for it
 ├── ConsentInvalid        a consent that cannot be understood
 └── PolicyInvalid         a policy set that does not parse or does not fit the schema
 """
@@ -162,6 +164,22 @@ class TooManyAttempts(Refused):
 
 class LastOfficer(Conflict):
     """What is asked would leave nobody who can sign in and undo it."""
+
+
+class NoToken(BadInput):
+    """A client gets no token: ``code`` is one of RFC 6749, section 5.2, and the message what a client may be told."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ScopeTooNarrow(Refused):
+    """A token that was not granted what is asked. ``needed`` is the scope that would be."""
+
+    def __init__(self, needed: str) -> None:
+        super().__init__("this token was granted reading only", hint=f"ask for one with the scope {needed}")
+        self.needed = needed
 
 
 class ConsentInvalid(BadInput):

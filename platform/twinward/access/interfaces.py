@@ -23,11 +23,12 @@ T = TypeVar("T")
 class Standing:
     """By which sign-in somebody is who they are: it ends with the account's generation, and with the token.
 
-    ``token`` 0 is no token: a password, or the node's own command line.
+    ``token`` 0 is no token: a password, or the node's own command line. ``until_ms``: when it ends by itself; 0 is not.
     """
 
     generation: int
     token: int = 0
+    until_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

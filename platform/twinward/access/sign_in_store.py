@@ -53,6 +53,8 @@ class Kind(StrEnum):
     """A password was right, and a code is waited for."""
     ENROLMENT = "enrolment"
     """An authenticator app's secret that waits for its first code."""
+    ACCESS = "access"
+    """A system's access token."""
 
 
 @dataclass(frozen=True, slots=True)

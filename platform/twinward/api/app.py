@@ -17,6 +17,7 @@ from twinward.api.fhir.subscriptions import Streaming
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import conditions_checked
 from twinward.api.similarity import similarity_router
+from twinward.api.tokens import token_urls, tokens_router
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router
 from twinward.api.twins.records import twin_records_router
@@ -48,10 +49,12 @@ def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int,
 
 
 def _add_domains(app: FastAPI, node: Node) -> None:
-    principal_of = pipeline.caller_of(node.accounts)
+    principal_of = pipeline.caller_of(node.accounts, node.client_tokens)
+    token_url_of = token_urls(node.settings.public_url)
+    app.include_router(tokens_router(node.client_tokens, token_url_of))
     streams, standing = EventStreams(), node.accounts.require_standing
     streaming = Streaming(subscriptions_of(node), streams, standing)
-    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of, streaming))
+    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of, streaming, token_url_of))
     principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))

@@ -330,6 +330,8 @@ def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -
         say(f"app       asked for beside the password, {shown['recovery_codes_left']} recovery codes left")
     for one in shown["passkeys"]:
         say(f"passkey   {one['name']}, since {one['made'][:10]}, {one['id']}")
+    for one in shown["client_keys"]:
+        say(f"key       {one['kid']}, {one['alg']}, since {one['made'][:10]}")
     for one in shown["tokens"]:
         until = f", good until {one['expires'][:10]}" if one["expires"] else ""
         say(f"token {one['number']:<3} {one['state']}{until}, last used {one['last_used'] or 'never'}")

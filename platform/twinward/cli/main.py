@@ -71,6 +71,8 @@ NOUNS: Final = (
             "end-sessions": "account:end_sessions",
             "new-token": "account:new_token",
             "revoke-token": "account:revoke_token",
+            "add-client": "client_keys:add_client",
+            "client-keys": "client_keys:client_keys",
             "reset-password": "account:reset_password",
             "expire-password": "account:expire_password",
             "enrol": "second_factor:enrol",

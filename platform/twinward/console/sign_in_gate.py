@@ -12,32 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from dataclasses import dataclass
 
 from twinward.access.errors import TooManyAttempts
 from twinward.core.clock import Clock
-from twinward.core.rate_limit import MovingWindow
+from twinward.core.rate_limit import MovingWindow, network_of
 
 PER_ADDRESS, ADDRESS_WINDOW_MS = 10, 60_000
 PER_PAIR, PER_ACCOUNT, PER_BROWSER, ACCOUNT_WINDOW_MS = 5, 20, 10, 15 * 60_000
 """No address can fill an account's count alone: it takes four of them to hold strange browsers off one account."""
 BROWSER_LIFETIME_MS = 90 * 86_400_000
 _DOMAIN = b"twinward/known-browser/1\n"
-
-
-def network_of(address: str) -> str:
-    """What an address is counted as: an IPv4 address itself, however it is written; an IPv6 address's /64."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 @dataclass(frozen=True, slots=True)

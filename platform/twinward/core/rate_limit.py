@@ -5,6 +5,7 @@ In memory: a restart forgives, and each process counts for itself. Why not the l
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import OrderedDict, deque
 
@@ -50,3 +51,16 @@ class MovingWindow:
         with self._lock:
             if recent := self._admitted.get(key):
                 recent.pop()
+
+
+def network_of(address: str) -> str:
+    """What an address is counted as: an IPv4 address itself, however it is written; an IPv6 address's /64."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -30,6 +30,7 @@ from twinward.node.restored_home import RestoredHome
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.access.accounts import Accounts
+    from twinward.access.client_tokens import ClientTokens
     from twinward.access.consent import ConsentStore
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from twinward.access.policy_desk import PolicyDesk
     from twinward.access.policy_store import PolicyStore
     from twinward.access.service import Access
+    from twinward.access.sign_in_store import SignInStore
     from twinward.access.sign_ins import SignIns
     from twinward.audit.events.heads import StoreHeads
     from twinward.audit.models import Head
@@ -322,20 +324,34 @@ class Node(Parts):
         return twin in self.twins.all(twin, 1) and not self.keyring.is_shredded(twin)
 
     @part
+    def sign_in_store(self) -> SignInStore:
+        """What sign-ins leave behind for a while."""
+        from twinward.access.sign_in_store import SignInStore
+        from twinward.access.tables import SIGN_INS
+        from twinward_ledger.storage import open_database
+
+        uri = self.settings.state_uri(SIGN_INS_FILE)
+        made = SignInStore(open_database(uri, SIGN_INS), self.keyring, self.clock)
+        self.keep(made)
+        return made
+
+    @part
+    def client_tokens(self) -> ClientTokens:
+        """Access tokens of systems and vendors."""
+        from twinward.access.client_tokens import ClientTokens
+
+        return ClientTokens(self.accounts, self.sign_in_store, self.clock)
+
+    @part
     def sign_ins(self) -> SignIns:
         """Who has signed in, in every process."""
         from twinward.access.challenges import Challenges
         from twinward.access.passkeys import Passkeys, RelyingParty
         from twinward.access.second_factors import SecondFactors
         from twinward.access.sessions import Sessions
-        from twinward.access.sign_in_store import SignInStore
         from twinward.access.sign_ins import SignIns
-        from twinward.access.tables import SIGN_INS
-        from twinward_ledger.storage import open_database
 
-        settings = self.settings
-        store = SignInStore(open_database(settings.state_uri(SIGN_INS_FILE), SIGN_INS), self.keyring, self.clock)
-        self.keep(store)
+        settings, store = self.settings, self.sign_in_store
         sessions = Sessions(
             store,
             self.clock,

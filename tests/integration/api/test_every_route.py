@@ -17,6 +17,7 @@ from twinward.api.http.guard import USUAL_BYTES
 
 PUBLIC = {
     *(("GET", "/health"), ("GET", "/ready"), ("GET", "/fhir/metadata"), ("GET", "/api/1/audit/checkpoint")),
+    ("POST", "/oauth/token"),  # who asks proves it by what is asked with
     *(("GET", "/log/checkpoint"), ("GET", "/log/tile/{path}")),
 }
 RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
@@ -159,8 +160,11 @@ def ask(web: TestClient, method: str, path: str, token: str | None, **more: Any)
 
 
 def require_shape(answer: Any) -> None:
-    """Errors are the one JSON shape, or an OperationOutcome under /fhir."""
+    """Errors are the one JSON shape, an OperationOutcome under /fhir, or RFC 6749's where tokens are given."""
     said = answer.json()
+    if answer.request.url.path == "/oauth/token" and answer.headers["content-type"] == "application/json":
+        assert (set(said), answer.status_code in (400, 429)) == ({"error", "error_description"}, True)
+        return
     if said.get("resourceType") == "OperationOutcome":
         assert said["issue"]
         return

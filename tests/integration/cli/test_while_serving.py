@@ -141,9 +141,12 @@ UNCHANGING = {
 
 _ACCOUNTS = "tests/adversarial/access/test_accounts_taken_away.py"
 _PATIENTS = "tests/integration/console/test_patient_accounts.py"
+_CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 ELSEWHERE = {
+    "account add-client": _CLIENTS,
+    "account client-keys": _CLIENTS,
     "account disable": _ACCOUNTS,
     "account enable": _ACCOUNTS,
     "account enrol": _ACCOUNTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from twinward.access.interfaces import Principal
 from twinward.api.fhir.bulk import add_export, add_import
@@ -20,7 +20,10 @@ from twinward.fhir.rest.service import FhirService
 
 
 def fhir_router(
-    service: FhirService, principal_of: Callable[..., Principal], streaming: Streaming | None = None
+    service: FhirService,
+    principal_of: Callable[..., Principal],
+    streaming: Streaming | None = None,
+    token_url_of: Callable[[Request], str] | None = None,
 ) -> APIRouter:
     """The routes, under ``/fhir``.
 
@@ -28,10 +31,11 @@ def fhir_router(
         service: what they call.
         principal_of: a FastAPI dependency that yields the caller or raises ``NotAuthenticated``.
         streaming: what tells subscriptions; None where there are none.
+        token_url_of: where tokens are given, as a request's answer names it; None where none are.
     """
     router = APIRouter(prefix=PREFIX, tags=["FHIR R4"], route_class=FhirRoute, default_response_class=FhirResponse)
     context_of = fhir_context(conditions_checked(principal_of))
-    add_endpoint(router, service, context_of)
+    add_endpoint(router, service, context_of, token_url_of)
     add_bundles(router, service, context_of)
     add_export(router, Exports(service.twins, service.clock), context_of)
     add_import(router, Imports(service.twins, service.clock), context_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -27,7 +28,12 @@ _READS = answers(_200="The resource", _412="It is another version") | {
 }
 
 
-def add_endpoint(router: APIRouter, service: FhirService, context_of: ContextOf) -> None:
+def add_endpoint(
+    router: APIRouter,
+    service: FhirService,
+    context_of: ContextOf,
+    token_url_of: Callable[[Request], str] | None = None,
+) -> None:
     """What the endpoint can do, and all of one patient."""
 
     @router.get(
@@ -37,7 +43,9 @@ def add_endpoint(router: APIRouter, service: FhirService, context_of: ContextOf)
         dependencies=[Depends(acceptable)],
     )
     def metadata(request: Request) -> Response:
-        return fhir(service.metadata(base=base_of(request), pairs=request.query_params.multi_items()))
+        token_url = token_url_of(request) if token_url_of else ""
+        pairs = request.query_params.multi_items()
+        return fhir(service.metadata(base=base_of(request), token_url=token_url, pairs=pairs))
 
     @router.get(
         "/Patient/{patient_id:fhir_id}/$everything",

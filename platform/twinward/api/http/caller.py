@@ -24,14 +24,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from twinward.access import justification as sentences
+from twinward.access import scopes
 from twinward.access.accounts import Accounts
-from twinward.access.errors import SignInRefused, TokenRefused
+from twinward.access.client_tokens import PREFIX as ACCESS_PREFIX
+from twinward.access.client_tokens import ClientTokens
+from twinward.access.errors import ScopeTooNarrow, SignInRefused, TokenRefused
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
-_BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`.")
+_BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`, or from `/oauth/token`.")
 PURPOSE_HEADER, JUSTIFICATION_HEADER = "X-Purpose-Of-Use", "X-Justification"
 _CODES = [one.value for one in Purpose]
 _MAX_HEADER_CHARS = 12 * sentences.MAX_CHARS
@@ -45,8 +48,11 @@ def address_of(request: Request) -> str:
     return request.client.host[:64] if request.client else "unknown"
 
 
-def bearer_principal(accounts: Accounts) -> Callable[..., Any]:
-    """A FastAPI dependency that turns a bearer token into its principal. Raises ``SignInRefused`` (401)."""
+def bearer_principal(accounts: Accounts, access_tokens: ClientTokens | None = None) -> Callable[..., Any]:
+    """A FastAPI dependency that turns a bearer token into its principal.
+
+    Raises ``SignInRefused`` (401), and ``ScopeTooNarrow`` (403) for an access token that was granted less than this.
+    """
 
     # Async, so that it runs where the request is: one indexed look-up and a SHA-256 cost less than a thread's turn.
     async def principal(
@@ -55,11 +61,21 @@ def bearer_principal(accounts: Accounts) -> Callable[..., Any]:
         if credentials is None:
             raise SignInRefused
         try:
-            found = accounts.by_token(credentials.credentials)
+            if access_tokens is None or not credentials.credentials.startswith(ACCESS_PREFIX):
+                found, granted = accounts.by_token(credentials.credentials), None
+            else:
+                found, granted = access_tokens.by_token(credentials.credentials)
         except TokenRefused as refusal:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(accounts.token_refused, refusal, via)
             raise SignInRefused from None  # the log is told more than whoever holds the token
+        if access_tokens is not None and granted is not None:
+            try:
+                scopes.require(granted, request.method, request.url.path)
+            except ScopeTooNarrow:
+                via = (("via", "access token"), ("address", address_of(request)))
+                await run_in_threadpool(access_tokens.too_narrow, found, via)
+                raise
         sent_by(request, found.id)
         return found
 

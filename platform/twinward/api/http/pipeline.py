@@ -32,6 +32,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinward.access.accounts import Accounts
+from twinward.access.client_tokens import ClientTokens
 from twinward.api.http import problems
 from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
@@ -73,9 +74,9 @@ def install(
     app.add_middleware(Guard, clock=clock, count=count)
 
 
-def caller_of(accounts: Accounts) -> Callable[..., Any]:
+def caller_of(accounts: Accounts, access_tokens: ClientTokens | None = None) -> Callable[..., Any]:
     """The dependency that is every route's first: who asks, once the caller takes what the route answers with."""
-    return form_checked(bearer_principal(accounts))
+    return form_checked(bearer_principal(accounts, access_tokens))
 
 
 class PublicAddress:
@@ -113,6 +114,14 @@ class PublicAddress:
         elif not known:
             _call(scope, _own(scope))
         await self._app(scope, receive, send)
+
+
+def address_called(scope: Scope, public_url: str) -> str:
+    """Under which address the node is called, whatever a request says: the setting, else where the connection came to.
+
+    For what is compared with what somebody signed: a number in a Host header is harmless in links, and not here.
+    """
+    return public_url.rstrip("/") or f"{scope['scheme']}://{_own(scope)}"
 
 
 def is_loopback(host: str) -> bool:

@@ -193,7 +193,7 @@ def add_system(
     with node_at(home, as_json=as_json) as node:
         from twinward.access.interfaces import Principal
 
-        granted = _grant(node, account, role, queries)
+        granted = grant_budget(node, account, role, queries)
         until = node.accounts.in_days(days_of(expires))
         token = node.accounts.add_system(Principal(account, role, name, unit), expires_at_ms=until, by=doer_at(node))
         if as_json:
@@ -203,11 +203,16 @@ def add_system(
             return
         say(token)
         say("This token is shown once and not kept. Whoever has it is this account.")
-        if granted is not None and granted.proposed is None:
-            say(f"{account} may ask {granted.queries} queries per epoch")
-        elif granted is not None:
-            say(f"{granted.queries} queries per epoch are proposed as change {granted.proposed}: none until enacted")
-            say(f"  twinward consortium enact {granted.proposed}    (once it is due: `twinward consortium show`)")
+        say_budget(account, granted)
+
+
+def say_budget(account: str, granted: Granted | None) -> None:
+    """What a vendor was granted, for whoever made its account."""
+    if granted is not None and granted.proposed is None:
+        say(f"{account} may ask {granted.queries} queries per epoch")
+    elif granted is not None:
+        say(f"{granted.queries} queries per epoch are proposed as change {granted.proposed}: none until enacted")
+        say(f"  twinward consortium enact {granted.proposed}    (once it is due: `twinward consortium show`)")
 
 
 def _settings(home: Path | None, given: dict[str, Any]) -> Settings:
@@ -231,14 +236,14 @@ def _about_keys(settings: Settings) -> str:
     return f"the keys are in {rest}, protected by a key file there; TWINWARD_PASSPHRASE_FILE would name a passphrase's"
 
 
-class _Granted(NamedTuple):
+class Granted(NamedTuple):
     """A vendor's queries an epoch, and the change that is to grant them where it waits."""
 
     queries: int
     proposed: int | None
 
 
-def _grant(node: Node, account: str, role: Role, queries: int | None) -> _Granted | None:
+def grant_budget(node: Node, account: str, role: Role, queries: int | None) -> Granted | None:
     """Grant a vendor's budget before the account exists, so that a chain that is down leaves no half-made vendor."""
     if role is not Role.VENDOR:
         if queries is not None:
@@ -256,7 +261,7 @@ def _grant(node: Node, account: str, role: Role, queries: int | None) -> _Grante
                 own_millis=round(node.settings.feasibility_vendor_epsilon * 1000),
                 whole_millis=round(node.settings.feasibility_epsilon * 1000),
             )
-        return _Granted(granted, change.number if change else None)
+        return Granted(granted, change.number if change else None)
     raise Conflict(f"there is an account {account!r} already")
 
 

@@ -40,23 +40,25 @@ _CHOSEN = (
     f"Across patients a search is sorted and counted of at most {MOST_TWINS}. "
     "A chain and _has have one step, and stay within one patient's records and the directory. "
     "JSON only: another _format or Accept is 406, another Content-Type 415. gzip and zstd are taken and answered with. "
-    "There is no OAuth 2.0 server and so no .well-known/smart-configuration. "
+    "SMART Backend Services only: no app launch, no user's authorization. "
     "$everything takes start, end, _since, _type, _count; a history _since, _at, _count; other parameters are refused. "
     "A version is current until the next one is written, whoever may see that. "
     "A Subscription is by topic (Subscriptions R5 Backport), told over the event stream, its account's own, no record."
 )
 """Where R4 leaves a choice."""
 
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
 _EVERYTHING = {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
 
 
-def capability_statement(*, base: str, software_version: str, at_ms: int) -> bytes:
-    """The statement of the endpoint at a base URL."""
+def capability_statement(*, base: str, token_url: str = "", software_version: str, at_ms: int) -> bytes:
+    """The statement of the endpoint at a base URL; ``token_url`` empty says that no access tokens are given."""
     rest = {
         "mode": "server",
         "documentation": _CHOSEN,
-        "security": {"description": "bearer tokens; policy and consent decide, each access is logged"},
+        "security": _security(token_url),
         "resource": [_resource(name) for name in sorted(R4_TYPES - {"Bundle"})],
         "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
         "operation": [{"name": "export", "definition": f"{_BULK}/export"}],
@@ -74,6 +76,15 @@ def capability_statement(*, base: str, software_version: str, at_ms: int) -> byt
         "rest": [rest],
     }
     return json.dumps(statement, separators=(",", ":")).encode()
+
+
+def _security(token_url: str) -> dict[str, Any]:
+    """https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html: the service's code, and where tokens are given."""
+    said: dict[str, Any] = {"description": "bearer tokens; policy and consent decide, each access is logged"}
+    if token_url:
+        said["extension"] = [{"url": _OAUTH_URIS, "extension": [{"url": "token", "valueUri": token_url}]}]
+        said["service"] = [{"coding": [{"system": _SERVICES, "code": "SMART-on-FHIR"}]}]
+    return said
 
 
 def _parameters(name: str) -> list[dict[str, str]]:

@@ -35,7 +35,7 @@ class FhirService:
     twins: Twins
     clock: Clock
     _statements: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
-    """By the base URL that the node is asked under: a statement changes with the release only."""
+    """By the base and token URLs that the node is asked under: a statement changes with the release only."""
 
     @property
     def writes(self) -> Writes:
@@ -137,14 +137,20 @@ class FhirService:
             subset=asked.subset,
         )
 
-    def metadata(self, *, base: str, pairs: Sequence[tuple[str, str]] = ()) -> bytes:
-        """The CapabilityStatement, in full. Raises ``InvalidResource`` where something else is asked, by name."""
+    def metadata(self, *, base: str, token_url: str = "", pairs: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The CapabilityStatement, in full; ``token_url`` empty says that no access tokens are given.
+
+        Raises ``InvalidResource`` where something else is asked, by name.
+        """
         require_served("the capability statement", [one for one in pairs if one != ("mode", "full")], ())
-        statement = self._statements.get(base)
+        key = f"{base} {token_url}"
+        statement = self._statements.get(key)
         if statement is None:
-            statement = capability_statement(base=base, software_version=__version__, at_ms=self.clock.now_ms())
+            statement = capability_statement(
+                base=base, token_url=token_url, software_version=__version__, at_ms=self.clock.now_ms()
+            )
             if len(self._statements) < _MOST_BASES:
-                self._statements[base] = statement
+                self._statements[key] = statement
         return statement
 
 
