@@ -83,7 +83,7 @@ def require_signed(assertion: Assertion, keys: Iterable[ClientKeyRecord]) -> Non
         jws.deserialize_compact(assertion.text, key, algorithms=[assertion.alg])
     except (JoseError, ValueError):
         raise AssertionRefused("the signature is not by a key of this client") from None
-    if found is None:  # nobody signs by a decoy
+    if found is None:  # whoever can sign by a decoy is nobody all the same
         raise AssertionRefused("the client has no such key")
 
 

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.client_assertions import Signer, segment
-from twinward.access import scopes
+from twinward.access import client_assertions, scopes
 from twinward.access.account_events import AT_THE_MACHINE as AT
 from twinward.access.accounts import Accounts, NobodysKeys
 from twinward.access.client_keys import MOST_KEYS, read_jwks
@@ -309,3 +309,10 @@ def test_people_sign_no_assertions(tmp_path: Path) -> None:
     for role in (Role.OFFICER, Role.CLINICIAN, Role.NODE):
         with pytest.raises(BadInput):
             clients.accounts.add_client(Principal("olga", role), read_jwks(clients.signer.jwks(), 0))
+
+
+def test_whoever_could_sign_by_the_decoy_is_nobody(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Signer("nobody", alg=clients.signer.alg)
+    monkeypatch.setattr(client_assertions, "decoy", lambda _: known.key)
+    refused(clients, known.assertion(URL, clients.now_s()))
+    refused(clients, Signer("ehr", kid="k9", alg=known.alg).assertion(URL, clients.now_s()))
