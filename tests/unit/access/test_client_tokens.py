@@ -293,7 +293,7 @@ def test_keys_that_are_not_taken() -> None:
         *(jwks({**good, **more}) for more in ({"x": "AA"}, {"x": 1}, {"y": good["x"]}, {"kty": "EC2"})),
         *(
             jwks({**rsa, **more})
-            for more in ({"n": "AQAB"}, {"e": "AQ"}, {"n": None}, {"alg": "HS256"}, {"alg": "RS256"})
+            for more in ({"n": "AQAB"}, {"e": "Aw"}, {"n": None}, {"alg": "HS256"}, {"alg": "RS256"})
         ),
         jwks(*({**good, "kid": f"k{number}"} for number in range(MOST_KEYS + 1))),
     ]
@@ -312,7 +312,13 @@ def test_people_sign_no_assertions(tmp_path: Path) -> None:
 
 
 def test_whoever_could_sign_by_the_decoy_is_nobody(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Signer("nobody", alg=clients.signer.alg)
+    known = Signer("ehr", kid="k9", alg=clients.signer.alg)
     monkeypatch.setattr(client_assertions, "decoy", lambda _: known.key)
     refused(clients, known.assertion(URL, clients.now_s()))
-    refused(clients, Signer("ehr", kid="k9", alg=known.alg).assertion(URL, clients.now_s()))
+
+
+def test_two_clients_may_have_one_jti(tmp_path: Path) -> None:
+    clients, other = clients_in(tmp_path), Signer("lab")
+    clients.accounts.add_client(Principal("lab", Role.SYSTEM), read_jwks(other.jwks(), 0))
+    assert clients.give(clients.assertion(jti="1"))
+    assert clients.give(other.assertion(URL, clients.now_s(), jti="1"))
