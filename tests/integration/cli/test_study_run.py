@@ -276,7 +276,7 @@ def test_kill_9_of_the_coordinator_at_each_phase_costs_nothing_and_ends_in_one_m
 @pytest.mark.slow
 def test_ctrl_c_ends_a_study_within_seconds_and_the_same_command_goes_on(filled: Hospital, tmp_path: Path) -> None:
     path = protocol(tmp_path, "stopped-1", "--detector", "lstm-autoencoder", "--epsilon", "0.3")
-    text = path.read_text().replace("rounds = 40", "rounds = 2").replace("hidden = 24", "hidden = 2")
+    text = path.read_text().replace("rounds = 40", "rounds = 12").replace("hidden = 24", "hidden = 2")
     path.write_text(text)
     command = [sys.executable, "-m", "twinward", "study", "run", str(path), "--as", "marie", "--yes"]
     command += ["--home", str(filled.home)]
@@ -297,6 +297,6 @@ def test_ctrl_c_ends_a_study_within_seconds_and_the_same_command_goes_on(filled:
 def begun(journal: Path, fingerprint: bytes) -> bool:
     opened = StudyJournal(journal, fingerprint)
     try:
-        return opened.pending() is not None
+        return opened.begun() is not None
     finally:
         opened.close()

@@ -5,16 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.access_events import read_by_a_clinician
-from tests.integration.console.fixtures import House
+from tests.integration.console.fixtures import House, build
 from tests.integration.console.test_console import sign_in
+from twinward.api.app import create_app
 from twinward.audit.saved_filters import MOST_OF_ACCOUNT
+from twinward.console import mount
+from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Role
+
+
+@pytest.fixture(scope="module")
+def console_house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator[House]:
+    """Its own: what other files' tests did is no access here."""
+    built = build(tmp_path_factory.mktemp("accesses") / "home", patients=3, clock=clock)
+    yield built
+    built.node.close()
+
+
+@pytest.fixture(scope="module")
+def console_app(console_house: House) -> FastAPI:
+    app = create_app(console_house.node)
+    mount(app, console_house.node)
+    return app
 
 
 def rows_of(page: str) -> list[str]:

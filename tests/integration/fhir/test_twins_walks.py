@@ -346,12 +346,12 @@ def test_a_cohort_is_who_consents_and_revocation_bites_at_once(hospital: Hospita
     assert reader.consenting() == []
     for twin in twins[:4]:
         hospital.consent(twin, SIMILARITY_YES)
-    found = dict(reader.consenting())
+    found = {twin: levels for twin, levels, _ in reader.consenting()}
     assert found.keys() == set(twins[:4])
     assert all(found[one.twin] == one.features.levels for one in receipts[:4] if one.features)
     hospital.consent(twins[0], Provision(effect="deny"))
     before = len(hospital.trail.events)
-    assert dict(reader.consenting()).keys() == set(twins[1:4])
+    assert {twin for twin, *_ in reader.consenting()} == set(twins[1:4])
     asked = hospital.trail.events[before:]
     assert [event.decision for event in asked] == ["permit"] * 3  # who said nothing or no was not even tried
     assert {event.twin for event in asked} == set(twins[1:4])
@@ -375,7 +375,7 @@ def test_a_patient_of_whom_too_little_was_measured_enters_no_cohort(hospital: Ho
         hospital.consent(one.twin, SIMILARITY_YES)
 
     def cohort() -> set[TwinId]:
-        return set(dict(CohortReader(twins, hospital.access, SYSTEM).consenting()))
+        return {twin for twin, *_ in CohortReader(twins, hospital.access, SYSTEM).consenting()}
 
     assert cohort() == {made[3].twin}
     twins.ingest(
