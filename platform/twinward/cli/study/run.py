@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,6 +105,7 @@ def run(
         with (
             _charge_told(node, study),
             _bars(study, plan, as_json=as_json) as told,
+            _interruptible(told) as told,
             sites_of(node, asked, researcher, _sockets(site)) as sites,
         ):
             measured_on = synthetic_benchmark(signals=study.signals)
@@ -158,6 +161,32 @@ def _charge(node: Node, study: StudyProtocol) -> str:
         return "nothing was charged"
     state = "still reserved, which counts the same" if paid.live else "settled"
     return f"charged: {paid.micros / MICROS:.6f} of each hospital's budget (reservation {paid.number}, {state})"
+
+
+@contextmanager
+def _interruptible(told: Callable[[Progress], None] | None) -> Iterator[Callable[[Progress], None]]:
+    """Ctrl-C ends a study wherever it is.
+
+    Where Python loses it, raised out of a destructor or a garbage collector's callback, the next step sees it.
+    """
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    def step(one: Progress) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        if told is not None:
+            told(one)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield step
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
