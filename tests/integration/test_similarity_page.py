@@ -37,6 +37,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         node.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "said"),
     list(zip(EXAMPLES, ["budget", "hba1c_percent", "does not answer", "patients (95 %)"], strict=True)),

@@ -93,6 +93,7 @@ def test_differencing_names_a_known_patients_handle(house: House, protected: boo
         assert seen == 20
 
 
+@pytest.mark.slow
 def test_many_balls_that_meet_in_one_patient_do_not_tell_it_apart(house: House, protected: bool) -> None:
     """A tracker: intersect and subtract the answers to many balls; what is alone in a cell is singled out."""
     spy = attacker(house, 0)

@@ -57,6 +57,7 @@ def test_a_process_that_was_killed_is_asked_again(child: Child) -> None:
     assert child.ask("die once", signal.SIGKILL) == b"alive"
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_again_and_again_is_unavailable_and_the_next_question_is_answered(child: Child) -> None:
     with pytest.raises(ScoringUnavailable, match="keeps dying"):
         child.ask("die", signal.SIGKILL)

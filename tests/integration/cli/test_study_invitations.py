@@ -112,6 +112,7 @@ def test_an_invitation_that_was_altered_or_is_not_to_this_hospital(
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 def test_a_password_alone_approves_nothing_of_who_has_a_second_factor(
     house: Hospital, tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

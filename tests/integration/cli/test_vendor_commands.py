@@ -387,6 +387,7 @@ def test_a_value_beyond_its_range_is_sent_where_it_is_meant(url: str) -> None:
     assert sorted(json.loads(meant.stdout)["handles"]) == sorted(json.loads(end.stdout)["handles"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quiet")
 def test_without_a_cohort_terms_allowance_and_results_answer_and_queries_say_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

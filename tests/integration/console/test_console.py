@@ -344,6 +344,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
+@pytest.mark.slow
 def test_the_light_says_what_was_checked_and_an_old_bad_leaf_turns_it_red(tmp_path: Path) -> None:
     """What is altered lies below the newest events that the page itself holds against their leaves."""
     house = build(tmp_path / "home", patients=1)

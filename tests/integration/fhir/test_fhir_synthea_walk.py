@@ -56,6 +56,7 @@ def _sources(folder: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_every_synthea_resource_comes_back_byte_for_byte(hospital: Hospital, shared_data: Path) -> None:
     folder = shared_data / "synthea-r4"
     receipts = hospital.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), import_bundles([folder]))

@@ -83,6 +83,7 @@ def test_one_that_drips_is_slow(begin: bytes) -> None:
         peer.hang_up()
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_not_waited_for_and_its_word_is_kept_when_it_comes(make_network: Make) -> None:
     """It answers only after the round is over: that the round came back at all is the proof."""
     network = make_network(grace_s=0.05, timeout_s=60.0)
@@ -122,6 +123,7 @@ def test_one_that_was_late_is_given_no_time_until_it_is_in_time_again(make_netwo
     eventually(lambda: network.cosigned() == ALL)
 
 
+@pytest.mark.slow
 def test_what_comes_too_late_is_added_to_the_checkpoint(make_network: Make) -> None:
     network = make_network(grace_s=0.05, timeout_s=60.0)
     network.grow()
@@ -131,6 +133,7 @@ def test_what_comes_too_late_is_added_to_the_checkpoint(make_network: Make) -> N
     eventually(lambda: network.cosigned() == ALL)
 
 
+@pytest.mark.slow
 def test_without_a_quorum_nothing_counts_and_the_next_round_finishes_it(make_network: Make) -> None:
     network = make_network()
     network.grow(4)
@@ -259,6 +262,7 @@ def test_evidence_is_checked_with_the_ledger_alone(tmp_path: Path) -> None:
     assert b"signed two roots for size 5" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_log_that_split_stops_and_keeps_the_evidence(make_network: Make) -> None:
     """The log itself goes on differently from a size that is cosigned: its witnesses stop it, and it learns why."""
     network = make_network()

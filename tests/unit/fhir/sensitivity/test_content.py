@@ -48,6 +48,7 @@ def attached(text: str) -> dict[str, Any]:
     return of("DocumentReference", content=[{"attachment": {"contentType": "text/plain", "data": data}}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", ["the wound is dry. ", "the wound is d\u00fcrr. "])
 def test_a_long_text_is_looked_at_to_its_end(filler: str) -> None:
     filler *= 1_000_000 // len(filler)
