@@ -23,6 +23,7 @@ _EXTRA_OF_PACKAGE = {
     "dp_accounting": "research",
     "flwr": "flower",
     "hvac": "transit",
+    "onnx": "research",
     "opacus": "research",
     "pkcs11": "pkcs11",
     "psycopg": "postgres",

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from twinward.core.errors import BadInput
 from twinward.core.visible_text import visible_line
 from twinward.features import units
-from twinward.features.monitored_stays import SIGNALS
+from twinward.features.icu_signals import SIGNALS
 from twinward.features.schema import CARDIOMETABOLIC
 
 MAX_STEPS: Final = 1024

@@ -18,11 +18,11 @@ from twinward.cli.main import app
 ROOT = Path(__file__).parents[3]
 LIGHT = {"audit verifier", "twin watch", "witness evidence", "keys split", "keys seal", "keys unseal"}
 LIGHT |= {"vendor keygen", "vendor schema", "vendor query", "vendor budget", "vendor results"}
-LIGHT |= {"disclosure public", "disclosure open", "study new"}
+LIGHT |= {"disclosure public", "disclosure open", "study new", "vendor feasibility"}
 """What runs with no extra at all, as far as it comes without a home and a network. A query loads NumPy and SEAL."""
 
 FLOWER = {"site flower", "study flower"}
-RESEARCH = {"study check"}
+RESEARCH = {"study check", "study export"}
 SERVING = {"node serve", "node init", "demo", "witness serve", "witness create", "similarity plan"}
 """What would do its work, where it can: nothing of it is asked of an installation that has all it needs."""
 
@@ -48,7 +48,7 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 
 def typed(verb: str) -> list[str]:
-    """A verb with what it cannot do without: numbers are 1, files are there, homes are not."""
+    """A verb with what it cannot do without: numbers are 1, a choice is its first, files are there, homes are not."""
     words = verb.split()
     for one in VERBS[verb].params:
         name = one.opts[0]
@@ -56,7 +56,8 @@ def typed(verb: str) -> list[str]:
             words += [name, "nothing"]
         elif one.required:
             number = isinstance(one.type, click.types.IntParamType | click.types.FloatParamType | click.IntRange)
-            value = VALUES.get(name, "new" if name == "--out" else "1" if number else "file")
+            usual = next(iter(getattr(one.type, "choices", ())), "1" if number else "file")
+            value = VALUES.get(name, "new" if name == "--out" else str(usual))
             if isinstance(one, click.Option):
                 words += [name] if one.is_flag else [name, value]
             else:

@@ -26,7 +26,8 @@ from twinward.access.interfaces import AccessContext, AccessControl, AccessReque
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.features.derivation import Measurement, Person
-from twinward.features.monitored_stays import SIGNALS, encode_stay
+from twinward.features.icu_signals import SIGNALS
+from twinward.features.monitored_stays import encode_stay
 from twinward.features.signal_schema import ICU, table_schema
 from twinward.federation.interfaces import StaySource
 from twinward.fhir.bulk.synthetic_patients import generate_cohort

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.integration.federation.kit import HOSPITALS, IDENTITIES, ROSTER
-from twinward.features.monitored_stays import SIGNALS, BadStay, decode_stay, encode_stay
+from twinward.features.icu_signals import SIGNALS
+from twinward.features.monitored_stays import BadStay, decode_stay, encode_stay
 from twinward.federation.aggregation.secure_aggregation import RoundSecret, open_sum, round_transcript
 from twinward.federation.privacy.dp_sum import UNIT, clipped_integers, clipped_sum, decode, noise_variance, sensitivity
 

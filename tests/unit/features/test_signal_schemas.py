@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import SIGNALS
+from twinward.features.icu_signals import SIGNALS
 from twinward.features.signal_schema import CHECKUP, ECG, ICU, SHIPPED, SchemaSignal, SignalSchema, table_schema
 
 

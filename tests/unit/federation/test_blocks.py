@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import SIGNALS
+from twinward.features.icu_signals import SIGNALS
 from twinward.federation.detectors.detector import normalise
 from twinward.federation.stays.simulated import simulate_stays
 

@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import (
-    SIGNALS,
-    VOCABULARY_HASH,
-    BadStay,
-    column,
-    decode_stay,
-    encode_stay,
-    load_stays,
-)
+from twinward.features.icu_signals import SIGNALS
+from twinward.features.monitored_stays import VOCABULARY_HASH, BadStay, column, decode_stay, encode_stay, load_stays
 from twinward.federation.stays.simulated import simulate_stays
 
 

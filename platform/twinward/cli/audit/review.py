@@ -43,21 +43,21 @@ def review(
     Example: twinward audit review --as olga --day 2026-01-31
     Example: twinward audit review --as olga --ask 812 --note "Why did you open this record?"
     """
-    from twinward.review.models import Verdict
-
-    chosen = [
-        (verdict, index)
-        for verdict, index in (
-            (Verdict.SIGNED_OFF, sign_off),
-            (Verdict.ASKED, ask),
-            (Verdict.ESCALATED, escalate),
-            (Verdict.ANSWERED, answer),
-        )
-        if index is not None
-    ]
-    if len(chosen) > 1:
-        raise BadInput("one finding at a time", hint="give one of --sign-off, --ask, --escalate and --answer")
     with node_at(home, as_json=as_json) as node:
+        from twinward.review.models import Verdict
+
+        chosen = [
+            (verdict, index)
+            for verdict, index in (
+                (Verdict.SIGNED_OFF, sign_off),
+                (Verdict.ASKED, ask),
+                (Verdict.ESCALATED, escalate),
+                (Verdict.ANSWERED, answer),
+            )
+            if index is not None
+        ]
+        if len(chosen) > 1:
+            raise BadInput("one finding at a time", hint="give one of --sign-off, --ask, --escalate and --answer")
         if chosen:
             _find(node, account, *chosen[0], note, as_json=as_json)
         else:

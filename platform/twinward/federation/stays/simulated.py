@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import MAX_HOURS, SIGNALS, Stays, column
+from twinward.features.icu_signals import SIGNALS
+from twinward.features.monitored_stays import MAX_HOURS, Stays, column
 from twinward.features.signal_schema import ICU, SignalSchema
 
 _COURSES: Final = 5
