@@ -96,7 +96,7 @@ def test_a_study_over_served_hospitals_goes_on_when_one_is_killed(house: Hospita
         approve_embedded(node, study, marie, AT_THIS_MACHINE)
         sockets = {name: one.place for name, one in served.items()}
         with sites_of(node, HOSPITALS, marie, sockets) as sites:
-            trained = run_study(node, sites, study, synthetic_benchmark(), progress=kill)
+            trained = run_study(node, sites, study, synthetic_benchmark(), marie, progress=kill)
     assert killed == [1]
     assert trained.model_number
     # Each hospital's own log says in whose name its stays were read: northgate's twice, for it was started anew.

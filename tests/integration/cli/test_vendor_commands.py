@@ -353,8 +353,9 @@ def test_an_answer_that_was_cut_off_is_fetched_from_the_process_after(
         assert nothing.exit_code == 6
         assert "nothing was charged" in nothing.stderr
         assert run("vendor", "results", address, "--query-id", "x").exit_code == 2
-        (file,) = (hospital.home / "answers").rglob("*.sealed")
-        assert told["handles"][0].encode() not in file.read_bytes()
+        files = list((hospital.home / "answers").rglob("*.sealed"))
+        assert files
+        assert not [file for file in files if told["handles"][0].encode() in file.read_bytes()]
 
 
 def test_answers_are_checked_with_the_hospitals_key(hospital: Hospital, url: str, tmp_path: Path) -> None:

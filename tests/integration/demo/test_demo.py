@@ -134,7 +134,8 @@ def test_the_whole_run_on_real_bundles(tmp_path: Path, shared_data: Path) -> Non
     assert len(result["training"]["models"]) == 2
     for model in result["training"]["models"]:
         aurocs = {curve["name"]: curve["auroc"] for curve in model["curves"]}
-        assert aurocs["untrained"] < aurocs["private"] < aurocs["without privacy"] + 0.01
+        # The autoencoder starts from weights learnt on simulated stays, and is measured on simulated stays here.
+        assert aurocs["untrained"] - 0.01 < aurocs["private"] < aurocs["without privacy"] + 0.01
     report = (tmp_path / "home" / "report.html").read_text(encoding="utf-8")
     assert report.count("<svg") == 7
     links = re.findall(r'(?:src|href|url\()="?(?!["#])[^">]*', report)
