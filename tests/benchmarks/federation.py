@@ -201,8 +201,8 @@ NOT_BUILT = (
     ("utility on three data sets with intervals", "only simulated stays are at hand without outside data"),
     (
         "distributed over own noise, +0.05 logistic, +0.08 DP-VAR",
-        "own-noise rivals and the logistic head: not built yet",
+        "own-noise rivals are not built",
     ),
-    ("empirical audit never above the claimed ε", "membership inference and canaries are not built yet"),
+    ("empirical audit never above the claimed ε", "tests/adversarial/federation/test_privacy_audit.py audits it"),
     ("poison ranking AUROC ≥0.99, false quarantine ≤1%", "not built yet"),
 )
