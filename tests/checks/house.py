@@ -2,7 +2,7 @@
 
 A room is what stands directly in the package: a folder, or a loose file. An arrow is one room that imports from
 another; a circle is a set of files that import each other in a loop. Imports under ``TYPE_CHECKING`` count: they are
-read as well.
+read as well. It fails where a file or a function is longer than what reads well.
 
 --walks     run five jobs on a real node, made for it, and print how many files and rooms of ``platform/twinward`` each
             one enters (a file is entered when one of its functions runs), with the files by room
@@ -29,6 +29,10 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE_ROOTS: Final = ("platform", "ledger", "crypto", "contracts")
 HOUSE: Final = "platform/twinward"
+LONGEST_FILE: Final = 400
+LONGEST_FUNCTION: Final = 60
+IN_ONE_FILE: Final = {"ledger/twinward_ledger/standalone/twinward_verify.py"}
+"""An auditor downloads and reads it by itself: in one file, on purpose."""
 TARGETS: Final = {"read": 20, "create": 35, "import": 60, "query": 35}
 
 
@@ -38,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--walks", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
+    large = too_large()
+    for one in large:
+        say(f"too large: {one}")
     figures: dict[str, Any] = {folder: counts(ROOT / folder) for folder in (HOUSE, "ledger", "crypto")}
     for folder, found in figures.items():
         say(f"{folder:20}" + "  ".join(f"{name} {value}" for name, value in found.items() if name != "circle files"))
@@ -50,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_walk(name, files)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    return 0
+    return 1 if large else 0
 
 
 # what stands in the files
@@ -85,6 +92,24 @@ def counts(folder: Path) -> dict[str, Any]:
         "imports per 100 lines": round(100 * statements / sum(lines.values()), 1),
         "circle files": circles,
     }
+
+
+def too_large() -> list[str]:
+    """Files and functions longer than ``LONGEST_FILE`` and ``LONGEST_FUNCTION``, each with its lines."""
+    found = []
+    for path in sorted(one for root in SOURCE_ROOTS for one in (ROOT / root).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if "node_modules" in path.parts:
+            continue
+        source = path.read_text(encoding="utf-8")
+        if source.count("\n") > LONGEST_FILE and name not in IN_ONE_FILE:
+            found.append(f"{name}: {source.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    found.append(f"{name}: {node.name}, {lines} lines")
+    return found
 
 
 def dotted(path: Path) -> str:

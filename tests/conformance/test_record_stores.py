@@ -14,7 +14,8 @@ from twinward.vault.interfaces import RecordStore
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import _OPENERS
 from twinward.vault.storage.sqlite_records import SqliteRecordStore
-from twinward.vault.testing.store_conformance import RecordStoreConformance, row, tag
+from twinward.vault.testing.samples import row, tag
+from twinward.vault.testing.store_conformance import RecordStoreConformance
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict
 from twinward.node.home import serving
 from twinward.node.store_guard import require_named_in_home, require_there
-from twinward.node.tables import LOG, STATE_FILES, lay
+from twinward.node.store_parts import state_file
+from twinward.node.tables import LOG, SMALL_STORES, lay
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger import merkle
 from twinward_ledger.log.store import LogStore
@@ -126,7 +127,7 @@ def relocate(settings: Settings, to: Mapping[str, str], progress: Progress) -> R
 def _files_of(settings: Settings, role: str) -> list[tuple[Path, Schema | None]]:
     """The files of a role that are there, each with its schema; the log's has none of its own on a server."""
     if role == STATE:
-        named = [(settings.home / file, schema) for schema, file in STATE_FILES]
+        named = [(settings.home / state_file(schema), schema) for schema in SMALL_STORES]
         return [(file, schema) for file, schema in named if file.exists()]
     schemas = {RECORDS.name: RECORDS, KEYRING.name: KEYRING}
     return [(Path(settings.databases[role].removeprefix(_SQLITE)), schemas.get(role))]

@@ -22,7 +22,7 @@ class Closable(Protocol):
 
 
 class Parts:
-    """Something made of parts, each declared by a method under ``@part``.
+    """Something made of parts, each declared by a method under ``@part``; in layers, by inheritance, where it is large.
 
     One lock for all of them: a part that is being made asks for those it stands on, and no thread sees half of one.
     """
@@ -34,9 +34,10 @@ class Parts:
 
     def open_all(self) -> None:
         """Make every part now: what serves learns at once what is wrong, and nobody waits for a first use."""
-        for name, declared in vars(type(self)).items():
-            if isinstance(declared, part):
-                getattr(self, name)
+        for layer in reversed(type(self).__mro__):
+            for name, declared in vars(layer).items():
+                if isinstance(declared, part):
+                    getattr(self, name)
 
     def close(self) -> None:
         """Give back what was made, the newest first: what stands on something closes before it."""

@@ -11,16 +11,6 @@ from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.node.errors import translated
-from twinward.node.node import (
-    ACCOUNTS_FILE,
-    ANCHORS_FILE,
-    CONSENTS_FILE,
-    POLICIES_FILE,
-    SAVED_FILTERS_FILE,
-    SIGN_INS_FILE,
-    SUBSCRIPTIONS_FILE,
-    WITNESSES_FILE,
-)
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
@@ -29,21 +19,12 @@ from twinward_ledger.stores.tables import ANCHORS, WITNESS_MEMORY
 
 _SQLITE = "sqlite:"
 LOG = "log"
-STATE_FILES = (
-    (ACCOUNTS, ACCOUNTS_FILE),
-    (CONSENTS, CONSENTS_FILE),
-    (ANCHORS, ANCHORS_FILE),
-    (WITNESS_MEMORY, WITNESSES_FILE),
-    (SUBSCRIPTIONS, SUBSCRIPTIONS_FILE),
-    (SIGN_INS, SIGN_INS_FILE),
-    (SAVED_FILTERS, SAVED_FILTERS_FILE),
-    (POLICIES, POLICIES_FILE),
-)
-"""What is in ``state``, and in which file of the home where that is no server's."""
+SMALL_STORES = (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS, SAVED_FILTERS, POLICIES)
+"""What is in ``state``."""
 _SCHEMAS = {
     RECORDS.name: (RECORDS,),
     KEYRING.name: (KEYRING,),
-    "state": tuple(schema for schema, _ in STATE_FILES),
+    "state": SMALL_STORES,
 }
 
 

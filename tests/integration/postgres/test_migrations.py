@@ -23,7 +23,7 @@ from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING, RECORDS
-from twinward.vault.testing.store_conformance import row
+from twinward.vault.testing.samples import row
 from twinward_ledger.chains._tables import CHAIN
 from twinward_ledger.storage import Schema, migrations, open_database
 from twinward_ledger.storage.sqlite import SqliteFile

@@ -25,7 +25,7 @@ from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, Vau
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING
-from twinward.vault.testing.store_conformance import row, tag
+from twinward.vault.testing.samples import row, tag
 from twinward_ledger import merkle
 from twinward_ledger.errors import LedgerError, LogUnavailable
 from twinward_ledger.log.store import Entry, KeyChange

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from twinward.node import node as parts
-from twinward.node.tables import STATE_FILES
+import twinward
+from twinward.node import tables
 
-SOURCES = Path(parts.__file__).parents[1]
+SOURCES = Path(twinward.__file__).parent
 
 
 def test_every_small_store_is_laid_and_moved() -> None:
     asked = {
         name
         for path in SOURCES.rglob("*.py")
-        for name in re.findall(r"\.state_uri\((\w+)\)", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"\.state\(([A-Z_]+)\)", path.read_text(encoding="utf-8"))
     }
+    named = {name for name in vars(tables) if getattr(tables, name) in tables.SMALL_STORES and name.isupper()}
     assert len(asked) >= 7
-    assert {getattr(parts, name) for name in asked} == {file for _, file in STATE_FILES}
+    assert asked == named

@@ -23,10 +23,12 @@ from twinward.cli.study.protocol import ProtocolArgument, read_protocol
 from twinward.core.errors import BadInput, TwinwardError
 
 if TYPE_CHECKING:
+    from twinward.access.interfaces import Principal
     from twinward.federation.coordinator import Progress, TrainedStudy
     from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.study import StudyProtocol
     from twinward.node import Node
+    from twinward.node.study_run import Standing
 
 
 def run(
@@ -70,47 +72,61 @@ def run(
             run_on_data(read_protocol(file), file, data, as_json=as_json)
         return
     with node_at(home, as_json=as_json) as node:
-        from twinward.federation.evaluation.benchmark import synthetic_benchmark
-        from twinward.federation.privacy.accountant import plan_for
-        from twinward.federation.privacy.outlook import require_worthwhile
-        from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
-        from twinward.node.study_run import (
-            Stage,
-            require_hospitals_here,
-            require_researcher,
-            run_study,
-            sites_of,
-            standing_of,
-        )
-
         study = read_protocol(file)
         if account is None:
             raise BadInput("in whose name? A study over hospitals is a researcher's", hint="--as NAME; or --data FILE")
-        researcher = node.accounts.named(account)
-        require_researcher(researcher)
-        require_hospitals_here(node, study.hospitals)
-        standing, plan = standing_of(node, study, researcher), plan_for(study)
-        if standing.stage is Stage.NEW:
-            require_worthwhile(study)
-            _require_affordable(node, study, plan, as_json=as_json)
-            confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
-        else:
-            learnt = f"{standing.rounds} of {study.rounds} rounds are learnt"
-            tell(f"{study.study_id} was begun: {learnt}, and nothing more is charged")
-            confirm(f"Go on with {study.study_id}?", yes=yes)
-        approved = approve_embedded(node, study, researcher, replace(AT_THIS_MACHINE, detail=typed_by()))
-        if approved:
-            tell(f"approved at this machine, which holds their keys: {', '.join(approved)}")
-        asked = () if standing.stage is Stage.TRAINED else study.hospitals
-        with (
-            _charge_told(node, study),
-            _bars(study, plan, as_json=as_json) as told,
-            _interruptible(told) as told,
-            sites_of(node, asked, researcher, _sockets(site)) as sites,
-        ):
-            measured_on = synthetic_benchmark(signals=study.signals)
-            trained = run_study(node, sites, study, measured_on, researcher, progress=told)
+        trained = _train(node, study, node.accounts.named(account), _sockets(site), yes=yes, as_json=as_json)
         _show(node, trained, as_json=as_json)
+
+
+def _train(
+    node: Node, study: StudyProtocol, researcher: Principal, sockets: dict[str, Path], *, yes: bool, as_json: bool
+) -> TrainedStudy:
+    """Ask, and train over the hospitals, or go on with what was begun."""
+    from twinward.federation.evaluation.benchmark import synthetic_benchmark
+    from twinward.federation.privacy.accountant import plan_for
+    from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
+    from twinward.node.study_run import (
+        Stage,
+        require_hospitals_here,
+        require_researcher,
+        run_study,
+        sites_of,
+        standing_of,
+    )
+
+    require_researcher(researcher)
+    require_hospitals_here(node, study.hospitals)
+    standing, plan = standing_of(node, study, researcher), plan_for(study)
+    _agreed(node, study, plan, standing, yes=yes, as_json=as_json)
+    approved = approve_embedded(node, study, researcher, replace(AT_THIS_MACHINE, detail=typed_by()))
+    if approved:
+        tell(f"approved at this machine, which holds their keys: {', '.join(approved)}")
+    asked = () if standing.stage is Stage.TRAINED else study.hospitals
+    with (
+        _charge_told(node, study),
+        _bars(study, plan, as_json=as_json) as told,
+        _interruptible(told) as told,
+        sites_of(node, asked, researcher, sockets) as sites,
+    ):
+        return run_study(node, sites, study, synthetic_benchmark(signals=study.signals), researcher, progress=told)
+
+
+def _agreed(
+    node: Node, study: StudyProtocol, plan: PrivacyPlan, standing: Standing, *, yes: bool, as_json: bool
+) -> None:
+    """Say what is charged, and ask. Raises ``typer.Exit`` for a no."""
+    from twinward.federation.privacy.outlook import require_worthwhile
+    from twinward.node.study_run import Stage
+
+    if standing.stage is Stage.NEW:
+        require_worthwhile(study)
+        _require_affordable(node, study, plan, as_json=as_json)
+        confirm(f"Run {study.study_id}? It is charged once it begins, whatever becomes of it.", yes=yes)
+        return
+    learnt = f"{standing.rounds} of {study.rounds} rounds are learnt"
+    tell(f"{study.study_id} was begun: {learnt}, and nothing more is charged")
+    confirm(f"Go on with {study.study_id}?", yes=yes)
 
 
 def _sockets(given: list[str] | None) -> dict[str, Path]:

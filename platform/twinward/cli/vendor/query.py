@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.outbound import require_private
 
 if TYPE_CHECKING:
-    from twinward.client import Records, VendorClient, VendorKeys
+    from twinward.client import Matches, Question, Records, VendorClient, VendorKeys
 
 
 MODES = ("gated", "vendor-key", "matrix")
@@ -150,7 +150,6 @@ def query(
         if mode not in MODES:
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
         from twinward.client import Mode, Question
-        from twinward.client.multi import prepare_hospitals, send_hospitals
 
         given = question_values(values, feature or [])
         weights = weights_of(weight or []) or None
@@ -159,17 +158,24 @@ def query(
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
         clients = clients_of(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
-        prepared = prepare_hospitals(clients, question)
-        ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
-        if not ready:
-            raise next(one for one in prepared.values() if isinstance(one, TwinwardError))
-        announce(ready)
-        confirm("Send the query? It spends one of your budget at each hospital.", yes=yes)
-        answers = send_hospitals(clients, prepared, question)
-        if as_json:
-            show_json(shown_answers(answers) if len(urls) > 1 else shown(answers.matches[clients[0].base_url]))
-        else:
-            print_answers(answers)
+        _ask(clients, question, yes=yes, as_json=as_json)
+
+
+def _ask(clients: list[VendorClient], question: Question, *, yes: bool, as_json: bool) -> None:
+    """Prepare the query for each hospital, say what would be sent, ask, send it, and print what comes."""
+    from twinward.client.multi import prepare_hospitals, send_hospitals
+
+    prepared = prepare_hospitals(clients, question)
+    ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
+    if not ready:
+        raise next(one for one in prepared.values() if isinstance(one, TwinwardError))
+    announce(ready)
+    confirm("Send the query? It spends one of your budget at each hospital.", yes=yes)
+    answers = send_hospitals(clients, prepared, question)
+    if as_json:
+        show_json(shown_answers(answers) if len(clients) > 1 else shown(answers.matches[clients[0].base_url]))
+    else:
+        print_answers(answers)
 
 
 def budget(
@@ -247,23 +253,27 @@ def results(
         if pair is not None and out_folder is not None:
             handles = sorted({handle for one in found for handle in one.handles})
             fetched = _fetch(client, handles, category or [], pair, out_folder) if handles else None
-        if as_json:
-            told: dict[str, Any] = {"results": [shown(one) for one in found]}
-            if fetched is not None:
-                told["records"] = {"opened": len(fetched.records), "withheld": fetched.withheld, "in": str(out_folder)}
-                told["records"]["budget_left"] = fetched.budget_left
-            show_json(told)
+        if not as_json:
+            _print_results(found, fetched, out_folder)
             return
-        if not found:
-            say("nothing was released to you in this epoch")
-        for one in found:
-            print_matches(one)
+        told: dict[str, Any] = {"results": [shown(one) for one in found]}
         if fetched is not None:
-            say(f"{len(fetched.records)} records opened into {out_folder} ({fetched.sealed_bytes:,} sealed bytes)")
-            if fetched.budget_left is not None:
-                say(f"{fetched.budget_left} queries left")
-            if fetched.withheld:
-                say(one_line(fetched.withheld))
+            told["records"] = {"opened": len(fetched.records), "withheld": fetched.withheld, "in": str(out_folder)}
+            told["records"]["budget_left"] = fetched.budget_left
+        show_json(told)
+
+
+def _print_results(found: Sequence[Matches], fetched: Records | None, out_folder: Path | None) -> None:
+    if not found:
+        say("nothing was released to you in this epoch")
+    for one in found:
+        print_matches(one)
+    if fetched is not None:
+        say(f"{len(fetched.records)} records opened into {out_folder} ({fetched.sealed_bytes:,} sealed bytes)")
+        if fetched.budget_left is not None:
+            say(f"{fetched.budget_left} queries left")
+        if fetched.withheld:
+            say(one_line(fetched.withheld))
 
 
 @contextlib.contextmanager
