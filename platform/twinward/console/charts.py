@@ -1,4 +1,4 @@
-"""The console's charts: inline SVG with presentation attributes only, because the content policy allows no styles."""
+"""The console's charts: inline SVG coloured by the style sheet's classes, for the content policy allows none here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twinward.audit.models import AccessEvent
 from twinward.core.clock import iso
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24
-_GOOD, _REFUSED, _SOFT = "#0b5c7a", "#b87503", "#5a6875"  # red is kept for tampering
+_PERMITTED, _REFUSED = "permitted", "refused"  # the style sheet's words: both faces, and red kept for tampering
 
 
 def timeline(events: Sequence[AccessEvent]) -> Markup:
@@ -29,7 +29,7 @@ def timeline(events: Sequence[AccessEvent]) -> Markup:
     for place, counts in enumerate(bins):
         good = counts["permit"] / top * (floor - 8)
         bad = counts["deny"] / top * (floor - 8)
-        marks.append(_bar(place * step + 1, floor - good, step - 2, good, _GOOD))
+        marks.append(_bar(place * step + 1, floor - good, step - 2, good, _PERMITTED))
         marks.append(_bar(place * step + 1, floor - good - bad, step - 2, bad, _REFUSED))
     start, end = _span_labels(first, last)
     labels = _text(0, _HEIGHT - 6, start) + _text(_WIDTH, _HEIGHT - 6, end, anchor="end")
@@ -50,7 +50,7 @@ def by_role(events: Sequence[AccessEvent]) -> Markup:
     for place, (role, count) in enumerate(roles.most_common()):
         y, scale = place * row_height + 6, (_WIDTH - left - 130) / top
         good, bad = (count - refused[role]) * scale, refused[role] * scale
-        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _GOOD), _bar(left + good, y, bad, 16, _REFUSED)]
+        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _PERMITTED), _bar(left + good, y, bad, 16, _REFUSED)]
         label = f"{count}" + (f", {refused[role]} refused" if refused[role] else "")
         marks.append(_text(left + good + bad + 6, y + 13, label))
     say = "; ".join(f"{role}: {count}, {refused[role]} refused" for role, count in roles.most_common())
@@ -69,15 +69,15 @@ def _svg(height: int, inside: Markup, say: str) -> Markup:
     )
 
 
-def _bar(x: float, y: float, width: float, height: float, colour: str) -> Markup:
+def _bar(x: float, y: float, width: float, height: float, kind: str) -> Markup:
     if height <= 0 or width <= 0:
         return Markup("")
-    return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}"/>').format(
-        x, y, width, height, colour
+    return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"/>').format(
+        x, y, width, height, kind
     )
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start") -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" font-size="12" fill="{}" text-anchor="{}">{}</text>').format(
-        x, y, _SOFT, anchor, escape(words)
+    return Markup('<text x="{:.1f}" y="{:.1f}" font-size="12" text-anchor="{}">{}</text>').format(
+        x, y, anchor, escape(words)
     )

@@ -19,6 +19,7 @@ from twinward.api.audit import AccessesFiles
 from twinward.audit.errors import LogTampered
 from twinward.audit.exports import ExportFormat
 from twinward.console import charts, external_use, health
+from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
 from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
 from twinward.console.work import work_waiting
@@ -63,6 +64,7 @@ class Console:
                 [base64.b64encode(keys.newest.public_key).decode(), None],
             ],
             path=request.url.path,
+            preferences=Preferences.of(self.sessions.cookies(request).get(PREFERENCES_COOKIE)),
             session=session,
             standing=self.node.emergencies.counts() if session and session.principal.role is Role.OFFICER else None,
             **values,

@@ -27,6 +27,7 @@ from twinward.console.passkeys import add_passkeys
 from twinward.console.patient import PAGE as PATIENTS_PAGE
 from twinward.console.patient import add_patient
 from twinward.console.people import add_people
+from twinward.console.preferences_page import add_preferences
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
@@ -48,6 +49,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_confirmation(pages, console)
     add_passkeys(pages, console)
     add_accounts(pages, console)
+    add_preferences(pages, console)
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)
     add_emergencies(pages, console)

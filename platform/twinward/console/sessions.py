@@ -138,7 +138,7 @@ class Sessions:
         return self._standing(session, changing=changing, fresh=fresh)
 
     def _session(self, request: Request) -> Session:
-        session_id = self._cookies(request).get(SESSION_COOKIE)
+        session_id = self.cookies(request).get(SESSION_COOKIE)
         if not session_id:
             raise SignInRefused
         session = self.sign_ins.session(session_id)
@@ -172,13 +172,13 @@ class Sessions:
                 via=via_of(request),
                 roles=_ROLES,
                 origin=_origin(request),
-                ends=self._cookies(request).get(SESSION_COOKIE),
+                ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
             raise _for_others() from None
         except SecondFactorNeeded as needed:
             attempt.succeeded()
-            self._cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
+            self.cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
             response.headers["location"] = CODE_PAGE
             return
         attempt.succeeded()
@@ -194,7 +194,7 @@ class Sessions:
                 via=via_of(request),
                 roles=_ROLES,
                 origin=_origin(request),
-                ends=self._cookies(request).get(SESSION_COOKIE),
+                ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
             raise _for_others() from None
@@ -203,13 +203,13 @@ class Sessions:
     def confirm_by_passkey(self, request: Request, response: Response, answer: str) -> None:
         """As ``confirm``, by a passkey. Raises ``SignInRefused``."""
         session = self.person(request, changing=True)
-        present = self._cookies(request).get(SESSION_COOKIE)
+        present = self.cookies(request).get(SESSION_COOKIE)
         session_id = self.sign_ins.confirm_by_passkey(present, answer, via=via_of(request))
         self._renewed(request, response, session, session_id)
 
     def waits(self, request: Request) -> str:
         """Whose code this browser is to give. Raises ``SignInRefused``: nobody's, or no longer."""
-        return self.sign_ins.waits(self._cookies(request).get(STEP_COOKIE))
+        return self.sign_ins.waits(self.cookies(request).get(STEP_COOKIE))
 
     def give_code(self, request: Request, response: Response, code: str, csrf: str) -> None:
         """Go on from a right password by a code, as ``start``.
@@ -217,7 +217,7 @@ class Sessions:
         Raises:
             TooManyAttempts, SignInRefused, Refused: as ``start``.
         """
-        cookies, waiting = self._cookies(request), self._cookies(request).get(STEP_COOKIE)
+        cookies, waiting = self.cookies(request), self.cookies(request).get(STEP_COOKIE)
         account = self.sign_ins.waits(waiting)
         self._require_form(request, csrf)
         attempt = self._admitted(request, account)
@@ -236,14 +236,14 @@ class Sessions:
         """
         session = self.person(request, changing=True)
         attempt = self._admitted(request, session.principal.id)
-        present = self._cookies(request).get(SESSION_COOKIE)
+        present = self.cookies(request).get(SESSION_COOKIE)
         session_id = self.sign_ins.confirm(present, password, code, via=via_of(request))
         attempt.succeeded()
         self._renewed(request, response, session, session_id)
 
     def _renewed(self, request: Request, response: Response, session: Session, session_id: str) -> None:
         left_s = max(1, (session.expires_at_ms - self.sign_ins.accounts.now_ms()) // 1000)
-        self._cookies(request).set(response, SESSION_COOKIE, session_id, left_s)
+        self.cookies(request).set(response, SESSION_COOKIE, session_id, left_s)
 
     def change_password(self, request: Request, response: Response, present: str, new: str) -> None:
         """Change the signed-in officer's password; all her sessions end, and this browser gets a new one.
@@ -260,8 +260,8 @@ class Sessions:
 
     def end(self, request: Request, response: Response) -> None:
         """Sign out and drop the cookie."""
-        self.sign_ins.sign_out(self._cookies(request).get(SESSION_COOKIE), via=via_of(request))
-        self._cookies(request).drop(response, SESSION_COOKIE)
+        self.sign_ins.sign_out(self.cookies(request).get(SESSION_COOKIE), via=via_of(request))
+        self.cookies(request).drop(response, SESSION_COOKIE)
 
     def end_one(self, request: Request, name: str) -> None:
         """End one of the officer's own sessions. Raises ``NotFound``."""
@@ -272,7 +272,7 @@ class Sessions:
         """End the officer's sessions in every browser, and whatever runs by her tokens."""
         who = self.person(request, changing=True).principal
         self.sign_ins.accounts.change(who.id, lambda one: one.ended(), "sessions ended", own(who, via_of(request)))
-        self._cookies(request).drop(response, SESSION_COOKIE)
+        self.cookies(request).drop(response, SESSION_COOKIE)
 
     def new_form(self) -> str:
         """A token for the sign-in form, before there is a session."""
@@ -280,35 +280,36 @@ class Sessions:
 
     def bind_form(self, request: Request, response: Response, token: str) -> None:
         """Let the sign-in form be sent back by this browser only."""
-        self._cookies(request).set(response, FORM_COOKIE, token, 3600)
+        self.cookies(request).set(response, FORM_COOKIE, token, 3600)
 
     def _braked(self, request: Request, account: str, csrf: str) -> None:
         """Count the address, then refuse a form that this browser was not given."""
         try:
-            self.gate.admit_address(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
+            self.gate.admit_address(address_of(request), account, self.cookies(request).get(BROWSER_COOKIE))
         except TooManyAttempts:
             self.sign_ins.accounts.braked(account, via=via_of(request))
             raise
         self._require_form(request, csrf)
 
     def _require_form(self, request: Request, csrf: str) -> None:
-        expected = self._cookies(request).get(FORM_COOKIE)
+        expected = self.cookies(request).get(FORM_COOKIE)
         if not expected or not hmac.compare_digest(expected.encode(), csrf.encode()):
             raise Refused("this form is too old or not yours", hint="open the sign-in page again")
 
     def _admitted(self, request: Request, account: str) -> Attempt:
         try:
-            return self.gate.admit(address_of(request), account, self._cookies(request).get(BROWSER_COOKIE))
+            return self.gate.admit(address_of(request), account, self.cookies(request).get(BROWSER_COOKIE))
         except TooManyAttempts:
             self.sign_ins.accounts.braked(account, via=via_of(request))
             raise
 
     def _begin(self, request: Request, response: Response, account: str, session_id: str) -> None:
-        cookies = self._cookies(request)
+        cookies = self.cookies(request)
         cookies.set(response, SESSION_COOKIE, session_id, self.sign_ins.lifetime_ms // 1000)
         cookies.set(response, BROWSER_COOKIE, self.gate.cookie(account), BROWSER_LIFETIME_MS // 1000)
 
-    def _cookies(self, request: Request) -> Cookies:
+    def cookies(self, request: Request) -> Cookies:
+        """The console's cookies of one request."""
         return Cookies(request, self.secure or request.url.scheme == "https")
 
 

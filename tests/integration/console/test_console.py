@@ -394,3 +394,25 @@ def test_a_tampered_log_turns_home_and_verify_red(tmp_path: Path) -> None:
             assert 'data-state="damaged"' in accesses.text
     finally:
         house.node.close()
+
+
+def test_how_the_console_looks_is_chosen_by_a_form_of_ones_own_session(web: TestClient) -> None:
+    assert web.get("/console/preferences").headers["location"] == "/console/sign-in"
+    sign_in(web)
+    page = web.get("/console/preferences").text
+    token = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert token
+    for csrf, theme, status in (
+        ("x", "dark", 403),
+        (token[1], "blue", 400),
+        (token[1], "dark\r\nset-cookie: a=b", 400),
+    ):
+        answer = web.post("/console/preferences", data={"csrf": csrf, "theme": theme})
+        assert answer.status_code == status
+        assert "set-cookie" not in answer.headers
+    answer = web.post("/console/preferences", data={"csrf": token[1], "theme": "dark"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/preferences?kept=1")
+    assert 'data-theme="dark"' in web.get("/console").text
+    web.cookies.clear()
+    web.cookies.set("twinward_preferences", 'theme="><script>', path="/console")
+    assert "data-theme" not in web.get("/console/sign-in").text
