@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from sqlalchemy import MetaData
 from sqlmodel import Field, SQLModel
 
-from twinward.core.errors import BadInput, Unavailable
+from twinward.core.errors import BadInput, store_unavailable
 from twinward_ledger.storage import AsStored, Long, Name, Schema
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -151,10 +151,6 @@ class PolicyChange(PoliciesBase, table=True):
     mac: bytes = Field(sa_type=AsStored)
 
 
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
-
-
 ACCOUNTS: Final = Schema(
     name="accounts",
     application_id=0x54574143,  # "TWAC"
@@ -163,7 +159,7 @@ ACCOUNTS: Final = Schema(
     models=lambda: AccountsBase.metadata,
     in_files={str(AccountChange.__tablename__): _CHAIN_IN_FILES},
     unnumbered=1,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )
 CONSENTS: Final = Schema(
@@ -174,7 +170,7 @@ CONSENTS: Final = Schema(
     models=lambda: ConsentsBase.metadata,
     in_files={str(ConsentChange.__tablename__): _CHAIN_IN_FILES},
     unnumbered=1,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )
 SIGN_INS: Final = Schema(
@@ -183,7 +179,7 @@ SIGN_INS: Final = Schema(
     version=1,
     revisions=_MIGRATIONS / "sign_ins",
     models=lambda: SignInsBase.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )
 POLICIES: Final = Schema(
@@ -192,6 +188,6 @@ POLICIES: Final = Schema(
     version=1,
     revisions=_MIGRATIONS / "policies",
     models=lambda: PoliciesBase.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )

@@ -1,8 +1,8 @@
 """Filters of the access log that an officer keeps under a name: sealed, one row each, one truth for every process.
 
-A row holds an opaque id, a blind tag of the account and sealed bytes: TE1 under a key derived from the tenant's,
-associated data ``"twinward/saved-filter/1" 0x00 ‖ id ‖ owner`` (each after its length). A filter names people and
-patients, so nothing of it is in the clear. Rows are not held against the log: a filter shows nobody anything by itself.
+A row (``core.sealed_rows``) holds an opaque id, a blind tag of the account and sealed bytes, bound to both under the
+label ``"twinward/saved-filter/1" 0x00``. A filter names people and patients, so nothing of it is in the clear. Rows are
+not held against the log: a filter shows nobody anything by itself.
 """
 
 from __future__ import annotations
@@ -10,27 +10,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, MetaData, delete, insert, select
+from sqlalchemy import Connection, MetaData, Row, delete, select
 from sqlmodel import Field, SQLModel
 
-from twinward.audit.interfaces import EventKeys
 from twinward.audit.queries import AccessQuery
-from twinward.core.errors import BadInput, Conflict, StoreAltered, Unavailable
+from twinward.core.errors import BadInput, Conflict, store_unavailable
+from twinward.core.sealed_rows import SealedRows
 from twinward.core.visible_text import visible
-from twinward_crypto.envelope import open_sealed, seal
-from twinward_crypto.errors import OpenError
-from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger.storage import AsStored, Database, Name, Schema, table_of
+from twinward_ledger.storage import AsStored, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 30
 MAX_NAME: Final = 60
-
-_KEY_LABEL: Final = b"twinward/saved-filter-store/1"
-_AAD: Final = b"twinward/saved-filter/1\x00"
-_OWNER_LABEL: Final = "saved-filter-owner"
 
 
 class _Base(SQLModel):
@@ -48,17 +41,13 @@ class SavedFilterRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
-
-
 SAVED_FILTERS: Final = Schema(
     name="saved_filters",
     application_id=0x54575346,  # "TWSF"
     version=1,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )
 _rows = table_of(SavedFilterRow)
@@ -72,22 +61,19 @@ class SavedFilter(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
 
 
-class SavedFilters:
-    """The rows. Safe to share between threads and processes.
+class SavedFilters(SealedRows):
+    """The rows."""
 
-    Args:
-        database: of ``SAVED_FILTERS``.
-        keys: the tenant's, to seal under, and to tag accounts with.
-    """
-
-    def __init__(self, database: Database, keys: EventKeys) -> None:
-        self._database = database
-        self._keys = keys
+    schema, row = SAVED_FILTERS, SavedFilterRow
+    bound = ("id", "owner")
+    key_label, row_label = b"twinward/saved-filter-store/1", b"twinward/saved-filter/1\x00"
+    owner_label = "saved-filter-owner"
+    altered = ("saved_filters.db holds a filter that this node did not write", "delete the row, or the file")
 
     def of(self, account: str) -> list[SavedFilter]:
         """An officer's own, by name. Raises ``StoreAltered``, ``Unavailable``."""
         with self._database.reading() as connection:
-            return self._of(connection, self._owner(account))
+            return self._of(connection, self.owner(account))
 
     def keep(self, account: str, name: str, query: AccessQuery) -> None:
         """Keep a filter under a name; one of that name is replaced.
@@ -100,58 +86,33 @@ class SavedFilters:
         name = visible(" ".join(name.split()))
         if not 0 < len(name) <= MAX_NAME:
             raise BadInput(f"a filter's name has 1 to {MAX_NAME} characters", hint="give it a short name")
-        owner, kept_id = self._owner(account), secrets.token_hex(8)
-        sealed = self._sealed(SavedFilter(kept_id, name, query.parameters()), owner)
+        owner, kept_id = self.owner(account), secrets.token_hex(8)
+        kept = msgspec.json.encode(SavedFilter(kept_id, name, query.parameters()))
         with self._database.writing() as connection:
             found = self._of(connection, owner)
             same = [one.id for one in found if one.name == name]
             if not same and len(found) >= MOST_OF_ACCOUNT:
                 raise Conflict(f"an officer keeps {MOST_OF_ACCOUNT} filters at most", hint="delete one first")
             connection.execute(delete(_rows).where(_rows.c.id.in_(same)))
-            connection.execute(insert(_rows).values(id=kept_id, owner=owner, sealed=sealed))
+            self._insert(connection, kept, id=kept_id, owner=owner)
 
     def drop(self, account: str, name: str) -> None:
         """Forget one of an officer's own by its id; one that is none of them is left alone."""
         with self._database.writing() as connection:
-            connection.execute(delete(_rows).where(_rows.c.id == name, _rows.c.owner == self._owner(account)))
-
-    def close(self) -> None:
-        """Give back the database."""
-        self._database.close()
+            connection.execute(delete(_rows).where(_rows.c.id == name, _rows.c.owner == self.owner(account)))
 
     def _of(self, connection: Connection, owner: bytes) -> list[SavedFilter]:
         rows = connection.execute(select(_rows).where(_rows.c.owner == owner)).all()
-        return sorted((self._opened(row.id, row.owner, row.sealed) for row in rows), key=lambda one: one.name)
+        return sorted(map(self._filter, rows), key=lambda one: one.name)
 
-    def _owner(self, account: str) -> bytes:
-        return self._keys.tag(_OWNER_LABEL, account)
-
-    def _key(self) -> bytes:
-        return derive(self._keys.audit_key(None), _KEY_LABEL, b"")
-
-    def _sealed(self, kept: SavedFilter, owner: bytes) -> bytes:
-        return seal(self._key(), msgspec.json.encode(kept), _aad(kept.id, owner))
-
-    def _opened(self, name: object, owner: object, sealed: object) -> SavedFilter:
-        if not (isinstance(name, str) and isinstance(owner, bytes) and isinstance(sealed, bytes)):
-            raise _altered()
+    def _filter(self, row: Row[Any]) -> SavedFilter:
         try:
-            return msgspec.json.decode(open_sealed(self._key(), sealed, _aad(name, owner)), type=SavedFilter)
-        except (OpenError, msgspec.MsgspecError):
-            raise _altered() from None
+            return msgspec.json.decode(self._opened(row), type=SavedFilter)
+        except msgspec.MsgspecError:
+            raise self._alteration() from None
 
 
 def described(parameters: Mapping[str, str]) -> str:
     """A query's parameters as a line of words, for a list or the head of a print; ``everything`` for none."""
     said = [f"{name}: {value}" for name, value in parameters.items()]
     return ", ".join(said) or "everything"
-
-
-def _aad(name: str, owner: bytes) -> bytes:
-    return _AAD + length_prefixed(name.encode(), owner)
-
-
-def _altered() -> StoreAltered:
-    return StoreAltered(
-        "saved_filters.db holds a filter that this node did not write", hint="delete the row, or the file"
-    )

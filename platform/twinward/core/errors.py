@@ -118,6 +118,11 @@ class Unavailable(TwinwardError):
         return "something this node needs does not answer; nothing was done", "try again later"
 
 
+def store_unavailable(message: str, hint: str) -> Unavailable:
+    """The error of a store whose database cannot be used, as ``Schema`` makes it."""
+    return Unavailable(message, hint=hint)
+
+
 class Busy(Unavailable):
     """As many are served as can be."""
 

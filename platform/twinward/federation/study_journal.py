@@ -19,7 +19,7 @@ import numpy as np
 from sqlalchemy import MetaData, delete, insert, select, update
 from sqlmodel import Field, SQLModel
 
-from twinward.core.errors import Unavailable
+from twinward.core.errors import Unavailable, store_unavailable
 from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
@@ -68,17 +68,13 @@ class ReleasedSum(JournalBase, table=True):
     total: bytes = Field(sa_type=AsStored)
 
 
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
-
-
 JOURNAL: Final = Schema(
     name="study_journal",
     application_id=0x5457534A,  # "TWSJ"
     version=1,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: JournalBase.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
 )
 _runs, _questions, _sums = table_of(Run), table_of(Asked), table_of(ReleasedSum)
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import MetaData, Row, Select, delete, insert, select, update
 from sqlmodel import Field, SQLModel
 
-from twinward.core.errors import Unavailable
+from twinward.core.errors import Unavailable, store_unavailable
 from twinward.federation.errors import RoundRefused
 from twinward_ledger.storage import AsStored, Database, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
@@ -67,10 +67,6 @@ class Seal(AnswersBase, table=True):
     opened: bool
 
 
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
-
-
 ANSWERS: Final = Schema(
     name="answers",
     application_id=0x54574152,  # "TWAR"
@@ -78,7 +74,7 @@ ANSWERS: Final = Schema(
     revisions=Path(__file__).parent / "migrations",
     models=lambda: AnswersBase.metadata,
     unnumbered=1,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
 )
 _answers, _keys, _seals = table_of(Answer), table_of(RoundKey), table_of(Seal)
 

@@ -1,8 +1,8 @@
 """Subscriptions as they are kept: sealed, one row each, one truth for every process.
 
-A row holds an opaque id, a blind tag of the account, a number that counts up with every change, and sealed bytes: TE1
-under a key derived from the tenant's, associated data ``"twinward/subscription/1" 0x00 ‖ id ‖ owner ‖ revision`` (each
-after its length). Filters name patients, so nothing of them is in the clear.
+A row (``core.sealed_rows``) holds an opaque id, a blind tag of the account, a number that counts up with every change,
+and sealed bytes, bound to the three under the label ``"twinward/subscription/1" 0x00``. Filters name patients, so
+nothing of them is in the clear.
 
 Rows are not held against the log, as accounts and consents are: nobody may see anything because of a subscription. A
 store that is turned back tells again what was told before, to whom each telling is permitted at that moment.
@@ -13,29 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, MetaData, delete, insert, select, update
+from sqlalchemy import Connection, MetaData, Row, delete, select, update
 from sqlmodel import Field, SQLModel
 
-from twinward.audit.interfaces import EventKeys
-from twinward.core.errors import BadInput, Conflict, StoreAltered, Unavailable
+from twinward.core.errors import BadInput, Conflict, store_unavailable
+from twinward.core.sealed_rows import SealedRows
 from twinward.core.vocabulary import RecordId
 from twinward.vault.interfaces import StoredAt
-from twinward_crypto.envelope import open_sealed, seal
-from twinward_crypto.errors import OpenError
-from twinward_crypto.kdf import derive, length_prefixed
-from twinward_ledger.storage import AsStored, Database, Long, Name, Schema, table_of
-from twinward_ledger.storage.sqlite import SqliteFile
+from twinward_ledger.storage import AsStored, Long, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 20
 KEPT_EVENTS: Final = 100
 """The newest events of a subscription that can be asked for again."""
-
-_KEY_LABEL: Final = b"twinward/subscription-store/1"
-_AAD: Final = b"twinward/subscription/1\x00"
-_OWNER_LABEL: Final = "subscription-owner"
 
 
 class _Base(SQLModel):
@@ -54,17 +46,13 @@ class SubscriptionRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
-
-
 SUBSCRIPTIONS: Final = Schema(
     name="subscriptions",
     application_id=0x54575342,  # "TWSB"
     version=1,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )
 _rows = table_of(SubscriptionRow)
@@ -116,17 +104,14 @@ class Stored:
     revision: int
 
 
-class SubscriptionStore:
-    """The rows. Safe to share between threads and processes.
+class SubscriptionStore(SealedRows):
+    """The rows."""
 
-    Args:
-        place: a file of their own, or a database that is already open.
-        keys: the tenant's, to seal under, and to tag accounts with.
-    """
-
-    def __init__(self, place: Path | Database, keys: EventKeys) -> None:
-        self._database: Database = SqliteFile(place, SUBSCRIPTIONS) if isinstance(place, Path) else place
-        self._keys = keys
+    schema, row = SUBSCRIPTIONS, SubscriptionRow
+    bound = ("id", "owner", "revision")
+    key_label, row_label = b"twinward/subscription-store/1", b"twinward/subscription/1\x00"
+    owner_label = "subscription-owner"
+    altered = ("subscriptions.db holds a subscription that this node did not write", "delete the row, or the file")
 
     def add(self, kept: Kept) -> None:
         """Store a new one; what an earlier generation of the account left goes.
@@ -135,77 +120,44 @@ class SubscriptionStore:
             Conflict: the account has as many as it may.
             StoreAltered: a row of the account does not open.
         """
-        owner = self._owner(kept.account)
+        owner = self.owner(kept.account)
         with self._database.writing() as db:
             found = list(self._of(db, owner))
             ended = [one.kept.id for one in found if one.kept.generation != kept.generation]
             if len(found) - len(ended) >= MOST_OF_ACCOUNT:
                 raise Conflict(f"an account has {MOST_OF_ACCOUNT} subscriptions at most", hint="delete one")
             db.execute(delete(_rows).where(_rows.c.id.in_(ended)))
-            values = {"id": kept.id, "owner": owner, "revision": 1, "sealed": self._sealed(kept, owner, 1)}
-            db.execute(insert(_rows).values(values))
+            self._insert(db, msgspec.json.encode(kept), id=kept.id, owner=owner, revision=1)
 
     def find(self, name: str) -> Stored | None:
         """One as it is now. Raises ``StoreAltered``."""
         with self._database.reading() as db:
             row = db.execute(select(_rows).where(_rows.c.id == name)).first()
-        return None if row is None else self._opened(row.id, row.owner, row.revision, row.sealed)
+        return None if row is None else self._stored(row)
 
     def of(self, account: str) -> list[Kept]:
         """An account's, by id. Raises ``StoreAltered``."""
         with self._database.reading() as db:
-            return [one.kept for one in self._of(db, self._owner(account))]
+            return [one.kept for one in self._of(db, self.owner(account))]
 
     def replace(self, before: Stored, kept: Kept) -> bool:
         """Store what became of one, unless somebody else was first, or it is gone: whether it was stored."""
-        owner, revision = self._owner(kept.account), before.revision + 1
-        values = {"revision": revision, "sealed": self._sealed(kept, owner, revision)}
+        owner, revision = self.owner(kept.account), before.revision + 1
+        sealed = self._sealed(msgspec.json.encode(kept), id=kept.id, owner=owner, revision=revision)
         same = (_rows.c.id == kept.id, _rows.c.revision == before.revision)
         with self._database.writing() as db:
-            return db.execute(update(_rows).where(*same).values(values)).rowcount == 1
+            return db.execute(update(_rows).where(*same).values(revision=revision, sealed=sealed)).rowcount == 1
 
     def delete(self, name: str) -> None:
         """Forget one."""
         with self._database.writing() as db:
             db.execute(delete(_rows).where(_rows.c.id == name))
 
-    def close(self) -> None:
-        """Give back the file."""
-        self._database.close()
-
     def _of(self, db: Connection, owner: bytes) -> Iterator[Stored]:
-        for row in db.execute(select(_rows).where(_rows.c.owner == owner).order_by(_rows.c.id)).all():
-            yield self._opened(row.id, row.owner, row.revision, row.sealed)
+        yield from map(self._stored, db.execute(select(_rows).where(_rows.c.owner == owner).order_by(_rows.c.id)).all())
 
-    def _owner(self, account: str) -> bytes:
-        return self._keys.tag(_OWNER_LABEL, account)
-
-    def _key(self) -> bytes:
-        return derive(self._keys.audit_key(None), _KEY_LABEL, b"")
-
-    def _sealed(self, kept: Kept, owner: bytes, revision: int) -> bytes:
-        return seal(self._key(), msgspec.json.encode(kept), _aad(kept.id, owner, revision))
-
-    def _opened(self, name: object, owner: object, revision: object, sealed: object) -> Stored:
-        if not (
-            isinstance(name, str)
-            and isinstance(owner, bytes)
-            and isinstance(revision, int)
-            and isinstance(sealed, bytes)
-        ):
-            raise _altered()
+    def _stored(self, row: Row[Any]) -> Stored:
         try:
-            kept = msgspec.json.decode(open_sealed(self._key(), sealed, _aad(name, owner, revision)), type=Kept)
-        except (OpenError, msgspec.MsgspecError):
-            raise _altered() from None
-        return Stored(kept, revision)
-
-
-def _aad(name: str, owner: bytes, revision: int) -> bytes:
-    return _AAD + length_prefixed(name.encode(), owner, revision.to_bytes(8, "big"))
-
-
-def _altered() -> StoreAltered:
-    return StoreAltered(
-        "subscriptions.db holds a subscription that this node did not write", hint="delete the row, or the file"
-    )
+            return Stored(msgspec.json.decode(self._opened(row), type=Kept), row.revision)
+        except msgspec.MsgspecError:
+            raise self._alteration() from None
