@@ -6,6 +6,8 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,32 @@ def reading(scale: Scale) -> list[Row]:
     ]
 
 
+def paging(scale: Scale) -> list[Row]:
+    """The first 20 records of a twin, of few and of many, in rows and in segments; against opening all of the few."""
+    few, many, page = scale.pick(1000, 200), scale.pick(10_000, 1000), 20
+    with opened(scale.folder) as house:
+        twins = {name: house.twin() for name in ("few rows", "many rows", "many, compacted")}
+        for name, twin in twins.items():
+            made = records(twin, few if name == "few rows" else many)
+            for start in range(0, len(made), 500):
+                house.write(*made[start : start + 500])
+        Compactor(house.store, house.keyring, house.clock, TENANT).run([twins["many, compacted"]])
+        permits = {name: house.permit(twin) for name, twin in twins.items()}
+
+        def first_of(name: str) -> object:
+            return list(islice(house.vault.walk_twin(permits[name], "Observation"), page))
+
+        arms = [Arm(name, partial(first_of, name)) for name in twins]
+        whole = Arm("all of the few", lambda: house.vault.read_twin(permits["few rows"], record_type="Observation"))
+        timed = race([*arms, whole], scale.pick(11, 4))
+    target = Target("≤ 10 ms", "value", "most", 10)
+    common: dict[str, Any] = {"clock": "cpu", "unit": "ms", "scale": 1e3, "target": target}
+    return [
+        versus(f"the first {page} of {count} records ({name})", timed, name, "all of the few", **common)
+        for name, count in zip(twins, (few, many, many), strict=True)
+    ]
+
+
 def rotating(scale: Scale) -> list[Row]:
     count = scale.pick(10_000, 1000)
     key, nonce = AESGCM(os.urandom(32)), os.urandom(12)
@@ -195,6 +223,12 @@ BENCHMARKS = (
         writing,
     ),
     Benchmark("vault.read", "84 records of 1 KiB a twin, keys cached, against 84 single reads; CPU", reading),
+    Benchmark(
+        "vault.page",
+        "Vault.walk_twin for 20 records of 1 KiB, of 1,000 and of 10,000 in rows and of 10,000 in segments, against"
+        " opening all of the 1,000; CPU",
+        paging,
+    ),
     Benchmark(
         "vault.rotate",
         "Keyring.rotate of all twin keys under a new KEK, local key provider, SQLite commits included, against"

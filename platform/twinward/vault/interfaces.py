@@ -8,7 +8,7 @@ from typing import Protocol
 
 from twinward.access.interfaces import Permit
 from twinward.core.vocabulary import Category, RecordId, TwinId
-from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion
+from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion, Stretch
 
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
 MAX_REFERENCES = 64
@@ -142,6 +142,10 @@ class RecordStore(Protocol):
         """The newest version of each of a twin's records, of the given categories or of all."""
         ...
 
+    def stretch(self, twin: TwinId, category_tags: Sequence[bytes], after: str, most: int) -> Stretch:
+        """The newest versions of a twin's records of these categories, by record id: those after one, so many."""
+        ...
+
     def timeline(self, span: Span, limit: int) -> list[Moment]:
         """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""
         ...
@@ -233,6 +237,14 @@ class RecordVault(Protocol):
 
     def read_twin(self, permit: Permit, *, record_type: str | None = None) -> list[Record]:
         """Open every record of the permit's twin and categories."""
+        ...
+
+    def read_some(self, permit: Permit, record_ids: Collection[RecordId]) -> list[Record]:
+        """Open those of these records that are of the permit's twin and categories, by record id."""
+        ...
+
+    def walk_twin(self, permit: Permit, record_type: str, after: str = "") -> Iterator[Record]:
+        """Open the permit's twin's records of one type one by one, by record id: those after one."""
         ...
 
     def read_history(

@@ -104,6 +104,14 @@ StoredVersion = SealedRow | Member
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where some of a twin's records stand, by record id; the next ones follow ``last``, if there are any."""
+
+    places: Sequence[StoredVersion]
+    last: RecordId | None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a blind tag finds, without opening it: the record, its newest version, and its fingerprint."""
 

@@ -2,21 +2,17 @@
 
 Order of checks on every walk: the permit (genuine, fresh, its action, its twin), then the row's twin, then the permit
 again for the row's category, and only then the envelope. A record of another twin than the permit's is "not found",
-so that a permit is no oracle for what else exists. What is kept where is found by blind tags: that opens nothing, and
-wants no permit.
+so that a permit is no oracle for what else exists. What is kept where, ``Locator`` finds: that wants no permit.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.core.clock import Clock
-from twinward.core.errors import NotFound
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, Category, RecordId, TwinId
 from twinward.vault.errors import (
-    CategoryShredded,
     MalformedRecord,
     PermitDoesNotOpen,
     RecordDamaged,
@@ -24,14 +20,15 @@ from twinward.vault.errors import (
     no_record,
     not_released,
 )
-from twinward.vault.interfaces import Change, Draft, Place, Record, RecordHead, RecordStore, Release, Span
+from twinward.vault.interfaces import Draft, Record, RecordStore, Release
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
-from twinward.vault.models import Found, Moment, StoredVersion
+from twinward.vault.locator import Locator
+from twinward.vault.models import StoredVersion
 from twinward.vault.records.sealer import Opening, Sealer, type_tags
 from twinward.vault.records.writer import Writer
 from twinward.vault.segments.sealer import SegmentSealer
-from twinward_crypto.errors import OpenError, ParameterError
+from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
 
 OPENING_ACTIONS = frozenset(
@@ -39,8 +36,11 @@ OPENING_ACTIONS = frozenset(
 )
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 
+_FIRST_STRETCH, _LONGEST_STRETCH = 64, 1024
+"""Records that storage is asked for at once by who walks: a page's first, then twice as many each time."""
 
-class Vault:
+
+class Vault(Locator):
     """A ``RecordVault`` over a store and a keyring. It holds no state of its own and may be shared between threads."""
 
     def __init__(
@@ -52,13 +52,12 @@ class Vault:
         tenant: TenantId,
         release: Release | None = None,
     ) -> None:
-        self._store = store
-        self._keyring = keyring
+        sealer = Sealer(tenant, keyring.tag)
+        super().__init__(store, keyring, sealer)
         self._verifier = verifier
         self._release = release
-        self._sealer = Sealer(tenant, keyring.tag)
-        self._segments = SegmentSealer(tenant, self._sealer.reference_tag, self._sealer.fingerprint_of)
-        self._writer = Writer(store, keyring, verifier, clock, self._sealer, self._segments)
+        self._segments = SegmentSealer(tenant, sealer.reference_tag, sealer.fingerprint_of)
+        self._writer = Writer(store, keyring, verifier, clock, sealer, self._segments)
 
     def create_twin(self, permit: Permit) -> None:
         """Make the key of the permit's twin.
@@ -179,85 +178,41 @@ class Vault:
         opened = self._open_all(permit, rows, Opening(self._sealer, self._segments, keys))
         return opened if record_type is None else [one for one in opened if one.record_type == record_type]
 
-    def locate(self, reference: str) -> Place | None:
-        """Where a reference such as ``Patient/123`` is kept: the last record by id if several carry it. Opens nothing.
+    def read_some(self, permit: Permit, record_ids: Collection[RecordId]) -> list[Record]:
+        """Open those of these records that are of the permit's twin and categories, by record id; others are left out.
 
-        Raises as ``locate_many``.
+        Raises as ``read_twin``.
         """
-        return self.locate_many([reference]).get(reference)
-
-    def locate_many(
-        self, references: Collection[str], fingerprint: Callable[[str], str] | None = None
-    ) -> dict[str, Place]:
-        """Where each reference is kept, and whether the newest version there has its fingerprint. Opens nothing.
-
-        Storage is asked once. References that are not kept are left out.
-
-        Args:
-            references: what is looked for.
-            fingerprint: gives a reference's; called for those that are kept only. Without it nothing matches.
-
-        Raises:
-            CategoryShredded: an old backup brought back what stands there.
-            RecordDamaged: a category tag is not its twin's.
-        """
-        found = self._find(references)
-        matching = self._matching(found, fingerprint) if fingerprint is not None and found else frozenset()
-        keys = {twin: self._keys_if_any(twin) for twin in {one.twin for one in found.values()}}
-        places: dict[str, Place] = {}
-        for reference, one in found.items():
-            of_twin = keys[one.twin]
-            category = None if of_twin is None else of_twin.category_of(one.category_tag)
-            places[reference] = Place(one.twin, one.record_id, one.version, category, reference in matching)
-        return places
-
-    def twins_of(self, references: Collection[str]) -> dict[str, TwinId]:
-        """The twin that keeps each reference; those that are not kept are left out. Asks for no twin's key."""
-        found = self._find(references)
-        return {reference: one.twin for reference, one in found.items()}
-
-    def locate_all(self, reference: str) -> list[tuple[TwinId, RecordId]]:
-        """Every record whose newest version carries a reference, by record id. Opens nothing."""
-        found = self._store.find(self._sealer.reference_tag(reference))
-        rows = [self._store.latest(record_id) for record_id in found]
-        return [(row.twin, row.record_id) for row in rows if row is not None]
-
-    def heads(self, reference: str) -> list[RecordHead]:
-        """Every version of the record a reference is kept under, oldest first; none if it is not. Opens nothing."""
-        found = self._find([reference]).get(reference)
-        if found is None:
-            return []
-        twin, record_id = found.twin, found.record_id
-        keys = self._keys_if_any(twin)
-        rows = self._store.history(record_id)
-        categories = [None if keys is None else keys.category_of(row.category_tag) for row in rows]
-        return [
-            RecordHead(twin, record_id, row.version, category, row.committed_at_ms)
-            for row, category in zip(rows, categories, strict=True)
-        ]
-
-    def timeline(self, span: Span, limit: int) -> list[Change]:
-        """The newest versions of a stretch of time, of all twins, newest first, as many as ``limit``. Opens nothing.
-
-        Raises:
-            RecordDamaged: a tag is not of its twin.
-        """
-        moments = self._store.timeline(span, limit)
-        keys = {twin: self._keys_if_any(twin) for twin in {moment.twin for moment in moments}}
-        return [_change(moment, keys[moment.twin]) for moment in moments]
-
-    def record_types(self, twin: TwinId) -> frozenset[str]:
-        """The types of a twin's records, read off their tags. Opens nothing.
-
-        Raises:
-            TwinNotFound, TwinShredded: no such twin.
-            RecordDamaged: a tag is not this twin's.
-        """
+        twin = self._twin_of_opening(permit)
         keys = self._keyring.keys(twin)
-        try:
-            return frozenset(keys.type_of(tag) for row in self._store.of_twin(twin) for tag in type_tags(row))
-        except OpenError:
-            raise RecordDamaged(f"a record of twin {twin} carries a type tag that is not its twin's") from None
+        tags = {keys.category_tag(category) for category in permit.request.categories}
+        rows = (row for record_id in sorted(record_ids) if (row := self._store.latest(record_id)) is not None)
+        wanted = [row for row in rows if row.twin == twin and row.category_tag in tags]
+        return self._open_all(permit, wanted, Opening(self._sealer, self._segments, keys))
+
+    def walk_twin(self, permit: Permit, record_type: str, after: str = "") -> Iterator[Record]:
+        """Open the permit's twin's records of one type one by one, by record id: those after one.
+
+        Storage is asked for as many as are walked, a stretch at a time, so a page costs what it shows however many
+        records there are. Each stretch is one state of storage.
+
+        Raises as ``read_twin``: what the permit and the twin say before the first record, the rest as it is walked.
+        """
+        twin = self._twin_of_opening(permit)
+        keys = self._keyring.keys(twin)
+        tags = [keys.category_tag(category) for category in sorted(permit.request.categories)]
+        wanted = _type_tag(keys, record_type)
+        rows = (row for row in self._stretches(twin, tags, after) if wanted in type_tags(row))
+        opened = self._opened(permit, rows, Opening(self._sealer, self._segments, keys))
+        return (one for one in opened if one.record_type == record_type)
+
+    def _stretches(self, twin: TwinId, category_tags: Sequence[bytes], after: str) -> Iterator[StoredVersion]:
+        last: str | None = after if category_tags else None
+        size = _FIRST_STRETCH
+        while last is not None:
+            stretch = self._store.stretch(twin, category_tags, last, size)
+            yield from stretch.places
+            last, size = stretch.last, min(2 * size, _LONGEST_STRETCH)
 
     def close(self) -> None:
         """Give back the databases and forget the cached keys."""
@@ -284,13 +239,15 @@ class Vault:
             raise RecordDamaged(f"twin {twin} has records and no key: the keyring is another's, or older") from None
 
     def _open_all(self, permit: Permit, rows: Iterable[StoredVersion], opening: Opening) -> list[Record]:
+        return list(self._opened(permit, rows, opening))
+
+    def _opened(self, permit: Permit, rows: Iterable[StoredVersion], opening: Opening) -> Iterator[Record]:
         """Open rows, each only after the permit was checked for its category (once per category).
 
         What a record tells of may be more than the category it is filed under: without leave for that it is left out.
         """
         covered: set[Category] = set()
         refused: set[Category] = set()
-        opened = []
         for row in rows:
             category = opening.keys.category_of(row.category_tag)
             if category not in covered:
@@ -298,8 +255,7 @@ class Vault:
                 covered.add(category)
             record = opening.record(row)
             if self._may_be_shown(permit, record, covered, refused):
-                opened.append(record)
-        return opened
+                yield record
 
     def _may_be_shown(self, permit: Permit, record: Record, covered: set[Category], refused: set[Category]) -> bool:
         """Whether there is leave for all a record tells of, asking once for each category that no permit covers yet."""
@@ -315,44 +271,6 @@ class Vault:
                     covered.add(category)
             refused |= missing - covered
         return needed <= covered
-
-    def _matching(self, found: Mapping[str, Found], fingerprint: Callable[[str], str]) -> frozenset[str]:
-        """The references whose newest version has the fingerprint that is given for it."""
-        wanted = {reference: fingerprint(reference) for reference in found}
-        matching = {one for one, text in wanted.items() if found[one].fingerprint == self._sealer.fingerprint_of(text)}
-        # Rows from before there were fingerprints are found under them instead.
-        older = self._find([text for one, text in wanted.items() if one not in matching])
-        return frozenset(
-            one
-            for one, text in wanted.items()
-            if one in matching or (text in older and older[text].record_id == found[one].record_id)
-        )
-
-    def _find(self, references: Collection[str]) -> dict[str, Found]:
-        """What each reference finds; those that find nothing are left out."""
-        tags = {reference: self._sealer.reference_tag(reference) for reference in references}
-        found = self._store.find_many(list(tags.values())) if tags else {}
-        return {reference: found[tag] for reference, tag in tags.items() if tag in found}
-
-    def _keys_if_any(self, twin: TwinId) -> TwinKeys | None:
-        with contextlib.suppress(NotFound):
-            return self._keyring.keys(twin)
-        return None  # shredded, or damaged: whoever goes on to open it is told which
-
-
-def _change(moment: Moment, keys: TwinKeys | None) -> Change:
-    """A moment as its twin's keys read its tags."""
-    category, types = None, frozenset[str]()
-    try:
-        if keys is not None:
-            category = keys.category_of(moment.category_tag)
-            types = frozenset(map(keys.type_of, moment.type_tags))
-    except CategoryShredded:
-        category = None  # nothing of it opens any more
-    except OpenError:
-        raise RecordDamaged(f"a record of twin {moment.twin} carries a type tag that is not its twin's") from None
-    at_ms, record_id, version = moment.at
-    return Change(RecordHead(moment.twin, record_id, version, category, at_ms), types)
 
 
 def _type_tag(keys: TwinKeys, record_type: str) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
@@ -100,19 +101,46 @@ class Search:
         return including.of(matched, query.includes, query.resource_type)
 
     def _within(self, context: AccessContext, query: Query) -> Found:
-        finding = self.twins.search
-        candidates = [set().union(*(finding.twins_of(name) for name in names)) for names in query.named]
+        candidates = [set().union(*(self.twins.search.twins_of(name) for name in names)) for names in query.named]
         twins = sorted(set.intersection(*candidates))
         if not twins:
-            finding.require(context, Action.READ)
+            self.twins.search.require(context, Action.READ)
+        if query.ids() is None and not query.chains and not query.needs_all and query.total != "estimate":
+            return self._first_within(context, query, twins)
+        return self._all_within(context, query, twins)
+
+    def _first_within(self, context: AccessContext, query: Query, twins: Sequence[TwinId]) -> Found:
+        """The page of patients that are named, opening no more of each than it shows. All of them are decided."""
         wanted = categories_of_type(query.resource_type)
-        ids = query.ids()
+        walks: list[Iterator[Record]] = []
+        withheld: frozenset[Category] = frozenset()
+        for twin in twins:
+            after = query.after[1] if twin == query.after[0] else "" if twin > query.after[0] else END
+            records, hidden = self.twins.search.walk(context, twin, query.resource_type, wanted, after)
+            walks.append(records)
+            withheld |= hidden
+        shown: list[Record] = []
+        for record in filter(query.matches, chain.from_iterable(walks)):
+            if len(shown) == query.count:  # there are more: how many, nobody has looked
+                return Found(shown, None, cursor_of(place_of(shown[-1])), withheld)
+            shown.append(record)
+        return Found(shown, None if any(query.after) else len(shown), "", withheld)
+
+    def _all_within(self, context: AccessContext, query: Query, twins: Sequence[TwinId]) -> Found:
+        """The page of patients that are named out of all matches."""
+        finding = self.twins.search
+        wanted, ids = categories_of_type(query.resource_type), query.ids()
+        places = None if ids is None else {place for one in ids for place in finding.places_of(one)}
         chaining = self._chaining(context)
         known = chaining.shared(query.chains) if twins else {}
         matched: list[Record] = []
         withheld: frozenset[Category] = frozenset()
         for twin in twins:
-            records, hidden = finding.within(context, twin, query.resource_type, wanted)
+            if places is None:
+                records, hidden = finding.within(context, twin, query.resource_type, wanted)
+            else:
+                some = {record_id for place, record_id in places if place == twin}
+                records, hidden = finding.some_within(context, twin, query.resource_type, wanted, some)
             withheld |= hidden
             found = [one for one in records if (ids is None or reference_of(one) in ids) and query.matches(one)]
             if query.chains:

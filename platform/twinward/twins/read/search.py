@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from heapq import merge
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, categories_in
@@ -87,6 +88,36 @@ class RecordSearch:
         request = context.request(Action.READ, twin, categories, detail=(("search", record_type),))
         permits = self._access.decide_part(request)
         records = [one for permit in permits for one in self._opened(permit, record_type)]
+        return sorted(records, key=_by_id), categories - categories_in(permit.request for permit in permits)
+
+    def walk(
+        self, context: AccessContext, twin: TwinId, record_type: str, categories: frozenset[Category], after: str = ""
+    ) -> tuple[Iterator[Record], frozenset[Category]]:
+        """``within`` that opens as it is walked, from the record after one on: a page costs what it shows.
+
+        Raises:
+            AccessDenied: nothing of it may be read. Said before anything is opened, as is what is withheld.
+        """
+        request = context.request(Action.READ, twin, categories, detail=(("search", record_type),))
+        permits = self._access.decide_part(request)
+        walks = [self._walked(permit, record_type, after) for permit in permits]
+        return merge(*walks, key=_by_id), categories - categories_in(permit.request for permit in permits)
+
+    def some_within(
+        self,
+        context: AccessContext,
+        twin: TwinId,
+        record_type: str,
+        categories: frozenset[Category],
+        record_ids: Collection[RecordId],
+    ) -> tuple[list[Record], frozenset[Category]]:
+        """``within`` for those records only. Raises as it."""
+        request = context.request(Action.READ, twin, categories, detail=(("search", record_type),))
+        permits = self._access.decide_part(request)
+        opened: list[Record] = []
+        with suppress(TwinShredded):
+            opened = [one for permit in permits for one in self._vault.read_some(permit, record_ids)]
+        records = [one for one in opened if one.record_type == record_type and one.content != names.DELETED]
         return sorted(records, key=_by_id), categories - categories_in(permit.request for permit in permits)
 
     def within_if_any(
@@ -177,6 +208,13 @@ class RecordSearch:
         except TwinShredded:
             return []  # there is nothing left to find
         return [record for record in records if record.content != names.DELETED]
+
+    def _walked(self, permit: Permit, record_type: str, after: str) -> Iterator[Record]:
+        try:
+            records = self._vault.walk_twin(permit, record_type, after)
+        except TwinShredded:
+            return iter(())  # there is nothing left to find
+        return (record for record in records if record.content != names.DELETED)
 
     def _opened_deletions(self, permit: Permit) -> list[Record]:
         with suppress(TwinShredded):

@@ -16,10 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import VersionConflict
 from twinward.vault.interfaces import Span
-from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion
+from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion, Stretch
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
 from twinward.vault.storage.segments import segment_table
+from twinward.vault.storage.stretches import stretch_of_twin
 from twinward_ledger.storage import Database
 
 _IDS_AT_ONCE = 500
@@ -98,6 +99,11 @@ class RelationalRecordStore:
             return map(in_rows.row_of, rows)
         places: list[StoredVersion] = [*map(in_rows.row_of, rows), *members]
         return iter(sorted(places, key=lambda place: place.record_id))
+
+    def stretch(self, twin: TwinId, category_tags: Sequence[bytes], after: str, most: int) -> Stretch:
+        """The newest versions of a twin's records of these categories, by record id: those after one, so many."""
+        with self._file.reading() as connection:
+            return stretch_of_twin(connection, twin, category_tags, after, most)
 
     def timeline(self, span: Span, limit: int) -> list[Moment]:
         """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""

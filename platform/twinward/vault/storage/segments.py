@@ -77,7 +77,7 @@ def of_twin(connection: Connection, twin: TwinId, category_tags: Sequence[bytes]
     statement = select(segment_table).where(segment_table.c.twin == twin).order_by(segment_table.c.number)
     if category_tags:
         statement = statement.where(segment_table.c.category_tag.in_(category_tags))
-    return [_segment(row) for row in connection.execute(statement)]
+    return [segment_from(row) for row in connection.execute(statement)]
 
 
 def current_members(connection: Connection, twin: TwinId, segments: Iterable[SealedSegment]) -> Iterator[Member]:
@@ -111,7 +111,7 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
     position = number & (MAX_MEMBERS - 1)
     found: list[Member] = []
     for row in connection.execute(select(segment_table).where(segment_table.c.segment_id == home)):
-        segment = _segment(row)
+        segment = segment_from(row)
         if not segment.members and position < segment.size:
             found.append(Member(segment, position, *segment.place(position)))
     statement = (
@@ -120,7 +120,7 @@ def versions_of(connection: Connection, record_id: RecordId) -> list[Member]:
         .where(tag_table.c.tag == number.to_bytes(16, "big"))
     )
     for row in connection.execute(statement):
-        segment = _segment(row)
+        segment = segment_from(row)
         if row.position < segment.size and segment.place(row.position)[0] == record_id:
             found.append(Member(segment, row.position, *segment.place(row.position)))
     return sorted(found, key=lambda member: member.version)
@@ -135,7 +135,7 @@ def timeline(connection: Connection, span: Span, limit: int) -> list[Moment]:
     found = (
         Moment(at, TwinId(row.twin), row.category_tag, segment.type_tags)
         for row in connection.execute(select(*columns).where(inside))
-        for segment in [_segment(row, sealed=b"", fingerprints=b"")]
+        for segment in [segment_from(row, sealed=b"", fingerprints=b"")]
         for at in _moments(segment, span)
     )
     return heapq.nlargest(limit, found, key=lambda moment: moment.at)
@@ -160,7 +160,7 @@ def found_by(connection: Connection, tags: Sequence[bytes]) -> dict[bytes, list[
     columns = [column for column in segment_table.columns if column.name != "sealed"]
     for numbers in in_order({number for _, number, _ in hits}):
         for row in connection.execute(select(*columns).where(segment_table.c.number.in_(numbers))):
-            segments[row.number] = _segment(row, sealed=b"")
+            segments[row.number] = segment_from(row, sealed=b"")
     members: list[tuple[bytes, Member]] = []
     for tag, number, position in hits:
         segment = segments.get(number)
@@ -235,7 +235,8 @@ def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
         connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
 
 
-def _segment(row: Row[Any], sealed: bytes | None = None, fingerprints: bytes | None = None) -> SealedSegment:
+def segment_from(row: Row[Any], sealed: bytes | None = None, fingerprints: bytes | None = None) -> SealedSegment:
+    """A segment out of its row; what is given was not read. Raises ``RecordDamaged`` for what is none."""
     sealed = row.sealed if sealed is None else sealed
     fingerprints = row.marks if fingerprints is None else fingerprints
     return segment_of(

@@ -3,8 +3,9 @@
 # ruff: noqa: S101, D102 - pytest tests that ship with the package; their names say what each holds
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -163,6 +164,26 @@ class SegmentConformance:
         with pytest.raises(VersionConflict):
             store.put([row(names[2], 1, twin=BERN), row(names[2], 2)])
 
+    def test_a_twin_is_walked_a_stretch_at_a_time(self, store: RecordStore) -> None:
+        """Rows, segments of new records, compacted ones and members that rows follow: in pieces as at once."""
+        chance = random.Random(7)
+        rows = [row(str(UUID(int=chance.getrandbits(128))), category=chance.choice([LABS, NOTES])) for _ in range(40)]
+        store.put(rows, [segment(9), segment(5, category=NOTES), segment(4, category=VITALS), segment(3, twin=BERN)])
+        held = rows[:12]
+        store.put([replace(row(one.record_id, 2), category_tag=one.category_tag) for one in held[:6]])
+        for category in (LABS, NOTES):
+            taken = [one for one in store.compactable(ANNA)[0] if one.record_id in {each.record_id for each in held}]
+            taken = [one for one in taken if one.category_tag == category]
+            places = sorted((one.record_id, one.version) for one in taken)
+            assert store.compact(Compaction(taken, [], [segment(len(places), category=category, members=places)]))
+        store.put([replace(row(held[0].record_id, 3), category_tag=held[0].category_tag)])
+        member = next(one for one in store.of_twin(ANNA, [LABS]) if isinstance(one, Member))
+        store.put([row(member.record_id, member.version + 1)])
+        for tags in ([LABS], [LABS, NOTES], [LABS, NOTES, VITALS], [b"?" * 16]):
+            whole = [(one.record_id, one.version) for one in store.of_twin(ANNA, tags)]
+            for most in (1, 2, 3, 7, 64):
+                assert walked(store, tags, most) == whole, (tags, most)
+
     def test_a_record_written_meanwhile_is_not_compacted(self, store: RecordStore) -> None:
         name = "0198aaaa-0000-7000-8000-000000000001"
         store.put([row(name)])
@@ -195,3 +216,16 @@ class SegmentConformance:
         with pytest.raises(MalformedRecord):
             store.put([row("a")], [segment(1, tags=[(b"short", 0)])])
         assert store.count() == 0
+
+
+def walked(store: RecordStore, category_tags: Sequence[bytes], most: int) -> list[tuple[str, int]]:
+    """Records and versions of a twin, a stretch at a time; each goes further than the one before."""
+    last: str | None = ""
+    found: list[tuple[str, int]] = []
+    while last is not None:
+        stretch = store.stretch(ANNA, category_tags, last, most)
+        assert len(stretch.places) <= most
+        assert stretch.last is None or stretch.last > last
+        found += [(one.record_id, one.version) for one in stretch.places]
+        last = stretch.last
+    return found
