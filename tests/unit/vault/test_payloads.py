@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES
 from twinward.vault.records.sealer import Payload
-from twinward.vault.segments.payload import Inside, joined, members, pack, unpack
+from twinward.vault.segments.payload import Inside, OpenMembers, joined, pack, unpack
 
 names = st.text(min_size=1, max_size=40).filter(lambda text: "\x00" not in text and text.isprintable())
 
@@ -70,7 +70,7 @@ def inside(**changes: Any) -> Inside:
 
 
 def test_a_segment_comes_back_member_by_member() -> None:
-    found = members(unpack(pack(inside()), 3))
+    found = list(OpenMembers(unpack(pack(inside()), 3)))
     assert [one.record_type for one in found] == ["Observation", "Condition", "Observation"]
     assert [one.references for one in found] == [("a", "b"), ("c",), ("d",)]
     assert [(one.content, one.committed_at_ms, one.previous_hash, one.hash) for one in found] == [

@@ -11,7 +11,7 @@ from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import MAX_CONTENT_BYTES, MAX_REFERENCE_BYTES, MAX_REFERENCES, Record
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward.vault.models import FINGERPRINT_BYTES, Member, SealedRow, StoredVersion
-from twinward.vault.segments.payload import OpenMember
+from twinward.vault.segments.payload import OpenMember, OpenMembers
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.envelope import generation_of, open_sealed, seal
 from twinward_crypto.errors import OpenError, ParameterError
@@ -211,7 +211,7 @@ class Opening:
         self.keys = keys
         self._rows = rows
         self._segments = segments
-        self._opened: dict[str, list[OpenMember]] = {}
+        self._opened: dict[str, OpenMembers] = {}
 
     def record(self, place: StoredVersion) -> Record:
         """The record that stands there. Raises ``RecordDamaged``."""

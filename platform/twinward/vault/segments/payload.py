@@ -17,7 +17,9 @@ compresses to says nothing about another's. The padded length still tells roughl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import msgspec
 import zstandard
@@ -126,31 +128,35 @@ def unpack(packed: bytes, size: int) -> Inside:
     return inside
 
 
-def members(inside: Inside) -> list[OpenMember]:
-    """The members one by one, in the order of positions."""
-    at_ms = inside.committed_at_ms
-    shared = at_ms[0] if len(at_ms) == 1 else None
-    nothing = [b""] * len(inside.contents)
-    return [
-        OpenMember(
-            at_ms[position] if shared is None else shared,
-            inside.types[kind],
+class OpenMembers(Sequence[OpenMember]):
+    """The members of an opened segment, in the order of positions, each made when it is asked for."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+
+    def __len__(self) -> int:
+        return len(self._inside.contents)
+
+    @overload
+    def __getitem__(self, position: int) -> OpenMember: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[OpenMember]: ...
+
+    def __getitem__(self, position: int | slice) -> OpenMember | Sequence[OpenMember]:
+        """The member at a position."""
+        if isinstance(position, slice):
+            return [self[one] for one in range(*position.indices(len(self)))]
+        inside = self._inside
+        references = inside.references[position]
+        return OpenMember(
+            inside.committed_at_ms[0 if len(inside.committed_at_ms) == 1 else position],
+            inside.types[inside.kinds[position]],
             tuple(references.split(_SEPARATOR)) if references else (),
-            content,
-            previous,
-            own,
+            inside.contents[position],
+            inside.previous[position] if inside.previous else b"",
+            inside.hashes[position] if inside.hashes else b"",
         )
-        for position, (kind, references, content, previous, own) in enumerate(
-            zip(
-                inside.kinds,
-                inside.references,
-                inside.contents,
-                inside.previous or nothing,
-                inside.hashes or nothing,
-                strict=True,
-            )
-        )
-    ]
 
 
 def _damaged() -> RecordDamaged:

@@ -17,8 +17,8 @@ from twinward.vault.segments.payload import (
     SCHEMA,
     Inside,
     OpenMember,
+    OpenMembers,
     joined,
-    members,
     pack,
     unpack,
 )
@@ -126,7 +126,7 @@ class SegmentSealer:
             twin, category, keys, inside, at_ms=at_ms, column=column, fingerprints=fingerprints, tags=tags
         )
 
-    def open(self, segment: SealedSegment, keys: TwinKeys) -> list[OpenMember]:
+    def open(self, segment: SealedSegment, keys: TwinKeys) -> OpenMembers:
         """Every member, in the order of positions.
 
         Raises:
@@ -142,7 +142,7 @@ class SegmentSealer:
             raise _damaged(segment) from None
         inside = unpack(packed, segment.size)
         _require_row(segment, inside)
-        return members(inside)
+        return OpenMembers(inside)
 
     def record_of(self, member: Member, opened: OpenMember, keys: TwinKeys) -> Record:
         """A member as the record it is."""
