@@ -155,24 +155,44 @@ class BudgetLedger:
     ) -> int:
         """As ``reserve``, for a study that has an id of 32 bytes already, such as its protocol's fingerprint."""
         request = request or secrets.token_bytes(32)
-        cohort_id = name_id(cohort)
         ids = sorted({name_id(hospital) for hospital in hospitals})
-        named = hashlib.sha256(b"".join(ids)).digest()
-        holder = address_word(self._client.sender)
-        signed = sign(ids, self._message("reserve", request, study_id, cohort_id, named, word(micros), holder))
+        message = self.reserve_message(request, study_id, cohort, hospitals, micros, holder=self.holder)
+        signed = sign(ids, message)
         self._client.transact(
             self.address,
             _ARTEFACT,
             "reserve",
             request,
             study_id,
-            cohort_id,
+            name_id(cohort),
             ids,
             micros,
             list(signed.public_keys),
             signed.aggregate,
         )
         return self.reservation_of(request)
+
+    @property
+    def chain_id(self) -> int:
+        """The EIP-155 id of the chain that it is on."""
+        return self._client.chain_id
+
+    @property
+    def holder(self) -> str:
+        """The account that reserves from here, and settles: its checksummed address."""
+        return self._client.sender
+
+    def reserve_message(
+        self, request: bytes, study_id: bytes, cohort: str, hospitals: Sequence[str], micros: int, *, holder: str
+    ) -> bytes:
+        """What each hospital signs to have its privacy reserved by ``holder``: the contract's ``reserveMessage``."""
+        named = hashlib.sha256(b"".join(sorted({name_id(hospital) for hospital in hospitals}))).digest()
+        words = request, study_id, name_id(cohort), named, word(micros), address_word(holder)
+        return self._message("reserve", *words)
+
+    def settle_message(self, reservation: int, *, committed: bool) -> bytes:
+        """What each hospital signs to settle a reservation: the contract's ``settleMessage``."""
+        return self._message("commit" if committed else "burn", word(reservation))
 
     def commit(self, reservation: int, *, sign: Sign = nobody) -> TransactionReceipt:
         """The result was released: what was reserved is spent."""
@@ -214,7 +234,8 @@ class BudgetLedger:
         return int(self._client.call(self.address, _ARTEFACT, "reservationOf", request))
 
     def _settle(self, purpose: str, reservation: int, sign: Sign) -> TransactionReceipt:
-        signed = sign(self.reservation(reservation).hospital_ids, self._message(purpose, word(reservation)))
+        message = self.settle_message(reservation, committed=purpose == "commit")
+        signed = sign(self.reservation(reservation).hospital_ids, message)
         return self._client.transact(
             self.address, _ARTEFACT, purpose, reservation, list(signed.public_keys), signed.aggregate
         )

@@ -242,7 +242,7 @@ class Coordinator:
         """Settle a failed run. A reservation that cannot be settled now stays reserved, which charges the same."""
         try:
             self._budget.burn(reservation)
-        except (Unavailable, Conflict) as error:
+        except (Unavailable, Conflict, Refused) as error:
             cause.add_note(f"reservation {reservation} could not be settled and stays reserved: {error}")
 
     def _require_sites(self, study: StudyProtocol) -> None:

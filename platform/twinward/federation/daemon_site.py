@@ -9,8 +9,9 @@ from twinward.core.errors import Unavailable
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, SignedRoundKey
 from twinward.federation.errors import KeyRefused, RoundAborted
 from twinward.federation.invitation import Invitation
+from twinward.federation.models import BudgetSignature
 from twinward.federation.site_envelope import open_answer, request
-from twinward.federation.site_messages import Prepare, Prepared, RemoteSite
+from twinward.federation.site_messages import Prepare, Prepared, RemoteSite, Signed, SignReservation, SignSettlement
 from twinward.federation.study import StudyProtocol
 
 
@@ -66,6 +67,16 @@ class DaemonSite(RemoteSite):
         """See ``HospitalSite.join``. From now on requests are signed for this study. Raises also as ``prepare``."""
         self._sign_for(study)
         return super().join(study, attempt)
+
+    def sign_reservation(self, number: int, proof: bytes, account: str) -> BudgetSignature:
+        """See ``OwnBudget.sign_reservation``; of the study that was prepared last."""
+        made = self._ask(SignReservation(number, proof, account), Signed)
+        return BudgetSignature(made.public_key, made.signature)
+
+    def sign_settlement(self, reservation: int, *, committed: bool) -> BudgetSignature:
+        """See ``OwnBudget.sign_settlement``; of the study that was prepared last."""
+        made = self._ask(SignSettlement(reservation, committed), Signed)
+        return BudgetSignature(made.public_key, made.signature)
 
     def close(self) -> None:
         """End the conversation; the daemon goes on."""

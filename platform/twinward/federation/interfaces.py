@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.features.signal_schema import SignalSchema
-from twinward.federation.models import ReservedPrivacy
+from twinward.federation.models import BudgetSignature, ReservedPrivacy
+from twinward.federation.study import StudyProtocol
 
 Stays = NDArray[np.float32]
 """Monitoring tensors ``[patients, steps, signals]`` in clinical units, NaN where nothing was measured."""
@@ -36,6 +37,18 @@ class Reservations(Protocol):
 
     def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
         """The reservation made for the protocol of this fingerprint. Raises ``Unavailable`` if the chain is silent."""
+        ...
+
+
+class OwnBudget(Protocol):
+    """A hospital's own budget: what it signs of it, each by its own judgement (``own_budget``)."""
+
+    def sign_reservation(self, study: StudyProtocol, number: int, proof: bytes, account: str) -> BudgetSignature:
+        """That an account may reserve what the protocol costs, under the request that the proof makes."""
+        ...
+
+    def sign_settlement(self, study: StudyProtocol, reservation: int, *, committed: bool) -> BudgetSignature:
+        """That the study's reservation is settled, as the price of a model or as burned."""
         ...
 
 

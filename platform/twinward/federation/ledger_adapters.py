@@ -1,79 +1,59 @@
-"""Privacy budget and model registry on the ledger: the contracts ``BudgetLedger`` and ``ModelRegistry``."""
+"""Reservations and models as they stand on the ledger: the contracts ``BudgetLedger`` and ``ModelRegistry``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from twinward.core.errors import BadInput, Conflict, TwinwardError, Unavailable
+from twinward.core.errors import Conflict, TwinwardError, Unavailable
 from twinward.federation.errors import BudgetExhausted
-from twinward.federation.models import COHORT, ReservedPrivacy
+from twinward.federation.models import ReservedPrivacy
 from twinward_contracts import bindings
-from twinward_ledger.anchoring.agreement import sign_as
+from twinward_contracts.names import name_id
 from twinward_ledger.errors import ChainError, QuorumNotReached, TransactionReverted
-from twinward_ledger.witness.witness import WitnessKeys
 
 Answer = TypeVar("Answer")
 
 
-class LedgerPrivacyBudget:
-    """Implements ``PrivacyBudget``. A hospital without a cap has no budget, and only its own key spends it.
+class LedgerReservations:
+    """Implements ``Reservations`` over the contract, through whatever node the hospital trusts: its own.
 
     Args:
-        contract: the consortium's ``BudgetLedger``, seen from an admitted account.
-        keys: of the hospitals that take part, by name; each signs what is reserved and settled of its own.
-        cohort: whose privacy is spent.
+        contract: the consortium's ``BudgetLedger``.
+        hospital: who looks. The contract takes no reservation of a hospital that did not sign it, so what names this
+            one is no stranger's, whatever study it says.
+        requests: under which requests a protocol's reservation may stand. Studies of earlier releases were reserved
+            under their fingerprint; it is looked at, too.
     """
 
     def __init__(
         self,
         contract: bindings.BudgetLedger,
-        keys: Mapping[str, WitnessKeys] | None = None,
-        cohort: str = COHORT,
+        hospital: str | None = None,
+        requests: Callable[[bytes], Iterable[bytes]] = lambda _: (),
     ) -> None:
         self._contract = contract
-        self._sign = sign_as(keys or {})
-        self._cohort = cohort
-
-    def reserve(self, fingerprint: bytes, hospitals: Sequence[str], inverse_variance_micros: int) -> int:
-        """Reserve from all hospitals or none, under the protocol's fingerprint: once and for ever.
-
-        Raises:
-            BadInput: that is no fingerprint.
-            BudgetExhausted: a hospital's cap does not reach; nothing was reserved.
-            Conflict, Unavailable: this protocol was paid for before, a hospital's key is not here, the contract
-                refuses otherwise, or the chain does not answer.
-        """
-        if not isinstance(fingerprint, bytes) or len(fingerprint) != 32:
-            raise BadInput("privacy is reserved for a protocol's fingerprint, 32 bytes", hint="study.fingerprint()")
-        cost = inverse_variance_micros
-        return _asked(
-            lambda: self._contract.reserve_for(
-                fingerprint, self._cohort, hospitals, cost, sign=self._sign, request=fingerprint
-            )
-        )
-
-    def commit(self, reservation: int) -> None:
-        """Turn a reservation into a spend. Raises ``Conflict`` if it was settled before, or ``Unavailable``."""
-        _asked(lambda: self._contract.commit(reservation, sign=self._sign))
-
-    def burn(self, reservation: int) -> None:
-        """Settle a failed run's reservation, charged all the same. Raises as ``commit``."""
-        _asked(lambda: self._contract.burn(reservation, sign=self._sign))
-
-
-class LedgerReservations:
-    """Implements ``Reservations`` over the contract, through whatever node the hospital trusts: its own."""
-
-    def __init__(self, contract: bindings.BudgetLedger) -> None:
-        self._contract = contract
+        self._hospital = None if hospital is None else name_id(hospital)
+        self._requests = requests
 
     def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
         """What was reserved for this protocol. Raises ``Unavailable`` where the chain does not answer."""
-        number = _asked(lambda: self._contract.reservation_of(fingerprint))
+        for request in (*self._requests(fingerprint), fingerprint):
+            found = self.of_request(request)
+            if found is not None and self.is_of(found, fingerprint):
+                return found
+        return None
+
+    def is_of(self, found: ReservedPrivacy, fingerprint: bytes) -> bool:
+        """Whether a reservation was made for this protocol, with this hospital's signature."""
+        return found.study == fingerprint and (self._hospital is None or self._hospital in found.hospitals)
+
+    def of_request(self, request: bytes) -> ReservedPrivacy | None:
+        """What was reserved under a request, by whomever. Raises ``Unavailable`` where the chain does not answer."""
+        number = asked(lambda: self._contract.reservation_of(request))
         if not number:
             return None
-        found = _asked(lambda: self._contract.reservation(number))
+        found = asked(lambda: self._contract.reservation(number))
         return ReservedPrivacy(
             number=number,
             study=found.study_id,
@@ -82,6 +62,7 @@ class LedgerReservations:
             micros=found.micros,
             live=found.state is bindings.ReservationState.RESERVED,
             committed=found.state is bindings.ReservationState.COMMITTED,
+            holder=found.holder,
         )
 
 
@@ -100,14 +81,15 @@ class LedgerModelRegistry:
             Conflict: the model, or another of this reservation, is registered already, or it was not paid for.
             Unavailable: the chain does not answer.
         """
-        return _asked(lambda: self._contract.register(reservation, model_hash, card_hash, epsilon_micros, delta_e12))
+        return asked(lambda: self._contract.register(reservation, model_hash, card_hash, epsilon_micros, delta_e12))
 
     def number_of(self, model_hash: bytes) -> int:
         """A model's number; 0 for one that is not registered. Raises ``Unavailable``."""
-        return _asked(lambda: self._contract.number_of(model_hash))
+        return asked(lambda: self._contract.number_of(model_hash))
 
 
-def _asked(ask: Callable[[], Answer]) -> Answer:
+def asked(ask: Callable[[], Answer]) -> Answer:
+    """What the ledger answers. Raises ``BudgetExhausted``, ``Conflict`` and ``Unavailable``, which say what to do."""
     try:
         return ask()
     except QuorumNotReached as missing:
@@ -131,5 +113,10 @@ def _translated(refusal: TransactionReverted) -> TwinwardError:
     if refusal.error == "RequestReplayed":
         return Conflict(
             "this protocol was paid for before: it is run once", hint="a new run is a new study, with its own ε"
+        )
+    if refusal.error in ("KeyMismatch", "UnknownName"):
+        return Conflict(
+            "a hospital signed by another key than its witness's, which the ledger knows",
+            hint="its node and its witness use one key service and one name",
         )
     return Conflict(f"the ledger refuses: {refusal.error}", hint="is this hospital's account admitted to the contract?")

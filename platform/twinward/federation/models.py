@@ -24,6 +24,7 @@ class ReservedPrivacy:
         micros: what each is charged, in millionths of 1/sigma^2.
         live: whether it is reserved and not settled yet.
         committed: whether it was settled as the price of a model, which may be registered under it.
+        holder: the account that reserved it, which alone settles it.
     """
 
     number: int
@@ -33,3 +34,12 @@ class ReservedPrivacy:
     micros: int
     live: bool
     committed: bool = False
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSignature:
+    """What a hospital signed of its own budget: its witness's BLS key (48 bytes) and the signature (96)."""
+
+    public_key: bytes
+    signature: bytes

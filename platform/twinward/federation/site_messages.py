@@ -20,6 +20,7 @@ from twinward.federation.aggregation.contribution import Contribution, Unmasking
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
 from twinward.federation.errors import (
+    BudgetExhausted,
     KeyRefused,
     NotApproved,
     NotAuthentic,
@@ -29,6 +30,7 @@ from twinward.federation.errors import (
     StaysUnreadable,
     StudyInvalid,
 )
+from twinward.federation.interfaces import OwnBudget
 from twinward.federation.site import HospitalSite
 from twinward.federation.study import DetectorKind, StudyProtocol
 
@@ -37,6 +39,7 @@ PACE_S: Final = 1.0
 
 _ERRORS: Final = {
     BadInput,
+    BudgetExhausted,
     Conflict,
     KeyRefused,
     NotApproved,
@@ -84,6 +87,21 @@ class Unmask(msgspec.Struct, tag="unmask"):
     shares: dict[str, bytes]
 
 
+class SignReservation(msgspec.Struct, tag="sign-reservation"):
+    """See ``OwnBudget.sign_reservation``."""
+
+    number: int
+    proof: bytes
+    account: str
+
+
+class SignSettlement(msgspec.Struct, tag="sign-settlement"):
+    """See ``OwnBudget.sign_settlement``."""
+
+    reservation: int
+    committed: bool
+
+
 class Prepared(msgspec.Struct, tag="prepared"):
     """It would."""
 
@@ -106,6 +124,13 @@ class Unmasked(msgspec.Struct, tag="unmasked"):
     unmasking: Unmasking
 
 
+class Signed(msgspec.Struct, tag="signed"):
+    """What a hospital signed of its own budget."""
+
+    public_key: bytes
+    signature: bytes
+
+
 class Failed(msgspec.Struct, tag="failed"):
     """An error by the name of its class, and its words."""
 
@@ -114,9 +139,9 @@ class Failed(msgspec.Struct, tag="failed"):
     hint: str
 
 
-Asked = Prepare | Join | Contribute | Unmask
-Reply = Prepared | Joined | Contributed | Unmasked | Failed
-_Answer = TypeVar("_Answer", Prepared, Joined, Contributed, Unmasked)
+Asked = Prepare | SignReservation | SignSettlement | Join | Contribute | Unmask
+Reply = Prepared | Signed | Joined | Contributed | Unmasked | Failed
+_Answer = TypeVar("_Answer", Prepared, Signed, Joined, Contributed, Unmasked)
 REQUESTS: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)
 REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 
@@ -173,7 +198,14 @@ class RemoteSite(ABC):
         return reply
 
 
-def answered(site: HospitalSite, message: bytes, *, pace_s: float = PACE_S, only: StudyProtocol | None = None) -> bytes:
+def answered(
+    site: HospitalSite,
+    message: bytes,
+    *,
+    pace_s: float = PACE_S,
+    only: StudyProtocol | None = None,
+    budget: OwnBudget | None = None,
+) -> bytes:
     """What a site answers a message.
 
     Args:
@@ -182,6 +214,7 @@ def answered(site: HospitalSite, message: bytes, *, pace_s: float = PACE_S, only
         pace_s: joining takes so long or twice, four times … as long: how long reading took would tell how many patients
             there are.
         only: the study that may be joined, and that a site which was started anew in the middle joins by itself.
+        budget: the hospital's own, where its key is here; it signs for ``only`` and nothing else.
     """
     started = time.monotonic()
     try:
@@ -189,7 +222,7 @@ def answered(site: HospitalSite, message: bytes, *, pace_s: float = PACE_S, only
     except _UNDECODABLE:
         return failed(BadInput(f"{site.name} was sent a message it does not know"))
     try:
-        reply = msgspec.msgpack.encode(_reply(site, request, only))
+        reply = msgspec.msgpack.encode(_reply(site, request, only, budget))
     except _UNDECODABLE:
         reply = failed(BadInput(f"{site.name} was sent a message it does not know"))
     except TwinwardError as error:
@@ -206,9 +239,11 @@ def failed(error: TwinwardError) -> bytes:
     return msgspec.msgpack.encode(Failed(nearest, str(error), error.hint))
 
 
-def _reply(site: HospitalSite, request: Asked, only: StudyProtocol | None) -> Reply:
+def _reply(site: HospitalSite, request: Asked, only: StudyProtocol | None, budget: OwnBudget | None) -> Reply:
     if isinstance(request, Prepare):
         return Prepared()
+    if isinstance(request, SignReservation | SignSettlement):
+        return _signed(site.name, request, only, budget)
     if isinstance(request, Join):
         study = StudyProtocol.parse(msgspec.json.decode(request.study, type=dict[str, Any]))
         if only is not None and study != only:
@@ -224,6 +259,18 @@ def _reply(site: HospitalSite, request: Asked, only: StudyProtocol | None) -> Re
         raise BadInput("parameters are 64-bit floats")
     parameters = np.frombuffer(request.parameters, "<f8").astype(np.float64)
     return Contributed(site.contribute(request.round_number, request.attempt, parameters, request.keys))
+
+
+def _signed(
+    hospital: str, request: SignReservation | SignSettlement, only: StudyProtocol | None, budget: OwnBudget | None
+) -> Signed:
+    if only is None or budget is None:
+        raise NotPaid(f"{hospital} signs nothing of its budget here", hint="its daemon does: `twinward site serve`")
+    if isinstance(request, SignReservation):
+        made = budget.sign_reservation(only, request.number, request.proof, request.account)
+    else:
+        made = budget.sign_settlement(only, request.reservation, committed=request.committed)
+    return Signed(made.public_key, made.signature)
 
 
 def _use_one_thread() -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.approval import Approval, Approvals
+from twinward.federation.interfaces import OwnBudget
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_envelope import Request, answer, greet, is_greeting
 from twinward.federation.site_messages import PACE_S, answered, failed
@@ -34,6 +35,7 @@ class StudyDesk:
         identity: its study key.
         approvals: what its officer approved.
         open_site: the site for an approved study, which has not joined.
+        own_budget: the hospital's own budget as an approved study may use it; without one it signs nothing of it.
         pace_s: see ``site_messages.answered``.
     """
 
@@ -43,11 +45,13 @@ class StudyDesk:
         approvals: Approvals,
         open_site: Callable[[Approval], HospitalSite],
         *,
+        own_budget: Callable[[Approval], OwnBudget] | None = None,
         pace_s: float = PACE_S,
     ) -> None:
         self._identity = identity
         self._approvals = approvals
         self._open_site = open_site
+        self._own_budget = own_budget
         self._pace_s = pace_s
         self._sites: OrderedDict[bytes, HospitalSite] = OrderedDict()
 
@@ -75,7 +79,8 @@ class StudyDesk:
         approval = self._approvals.of(request.study)
         invitation = approval.invitation
         body = request.verified(invitation.roster[invitation.coordinator], self._identity.name)
-        return answered(self._site(approval), body, pace_s=self._pace_s, only=invitation.study)
+        budget = None if self._own_budget is None else self._own_budget(approval)
+        return answered(self._site(approval), body, pace_s=self._pace_s, only=invitation.study, budget=budget)
 
     def _site(self, approval: Approval) -> HospitalSite:
         fingerprint = approval.invitation.study.fingerprint()

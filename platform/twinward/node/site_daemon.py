@@ -26,6 +26,7 @@ from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.approval import Approval
 from twinward.federation.errors import SiteUnreachable
 from twinward.federation.invitation import Invitation
+from twinward.federation.own_budget import LedgerOwnBudget
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_messages import PACE_S
 from twinward.federation.site_socket import SocketServer
@@ -68,13 +69,18 @@ def desk_of(home: Path, name: str, *, pace_s: float = PACE_S) -> Iterator[StudyD
         one = stack.enter_context(member(node, name))
         identity, memory = one.identity(), AnsweredRounds(memory_of(node.settings, name).absolute())
         stack.callback(memory.close)
+        witness = one.node.identity.witness_keys()
+
+        def own_budget(approval: Approval) -> LedgerOwnBudget:
+            runs_it = approval.invitation.roster[approval.invitation.coordinator]
+            return LedgerOwnBudget(name, one.node.consortium.budgets, witness, memory, runs_it)
 
         def open_site(approval: Approval) -> HospitalSite:
             vault = VaultStays(home, name, _researcher(node, approval.invitation))
-            roster = approval.invitation.roster
-            return HospitalSite(identity, roster, vault, reservations=vault, answered=memory)
+            ledger = own_budget(approval)
+            return HospitalSite(identity, approval.invitation.roster, vault, reservations=ledger, answered=memory)
 
-        desk = StudyDesk(identity, one.approvals(), open_site, pace_s=pace_s)
+        desk = StudyDesk(identity, one.approvals(), open_site, own_budget=own_budget, pace_s=pace_s)
         stack.callback(desk.close)
         yield desk
 

@@ -17,13 +17,14 @@ from twinward.core.private_files import write_private
 from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Role
 from twinward.federation.approval import Approvals
+from twinward.federation.consented_budget import ConsentedBudget
 from twinward.federation.coordinator import Coordinator, Progress, Trained, TrainedStudy
 from twinward.federation.daemon_site import DaemonSite
 from twinward.federation.detectors.model_file import Model, read_model
 from twinward.federation.errors import ModelFileInvalid
 from twinward.federation.evaluation.benchmark import Benchmark
 from twinward.federation.evaluation.model_card import ModelCard
-from twinward.federation.ledger_adapters import LedgerModelRegistry, LedgerPrivacyBudget, LedgerReservations
+from twinward.federation.ledger_adapters import LedgerModelRegistry
 from twinward.federation.models import ReservedPrivacy
 from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.site import Site
@@ -32,6 +33,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.federation.study_journal import StudyJournal
 from twinward.node.node import Node
 from twinward.node.site_daemon import DaemonProcess, socket_of, study_identity
+from twinward.node.study_approvals import names_here
 
 REPLY_TIMEOUT_S: Final = 120.0
 """How long a round may take before a hospital counts as dropped out."""
@@ -112,21 +114,16 @@ def require_hospitals_here(node: Node, hospitals: Sequence[str]) -> None:
 
     Raises:
         NotAtWork: the home was restored and is not at work.
-        Conflict: the consortium's hospitals stand on machines of their own.
         BadInput: one of them is none of this home's.
     """
     if node.restored is not None:
         raise NotAtWork("it runs no study")
-    if node.settings.quorum_policy is not None:
-        raise Conflict(
-            "the hospitals of this consortium stand on machines of their own",
-            hint="a study runs over the hospitals of one home so far, as `twinward node init` makes it",
-        )
-    here = node.settings.witnesses
+    here = names_here(node)
     strangers = [name for name in hospitals if name not in here]
     if strangers:
         raise BadInput(
-            f"{', '.join(strangers)}: no such hospital in this home", hint=f"its hospitals are {', '.join(here)}"
+            f"{', '.join(strangers)}: no such hospital in this home",
+            hint=f"its hospitals are {', '.join(here)}; of others give --site HOSPITAL=SOCKET",
         )
 
 
@@ -191,7 +188,7 @@ def standing_of(node: Node, study: StudyProtocol, researcher: Principal) -> Stan
 
 def paid_for(node: Node, study: StudyProtocol) -> ReservedPrivacy | None:
     """What the ledger holds for a protocol: settled or live, it is charged. Raises ``Unavailable``."""
-    return LedgerReservations(node.consortium.budgets).of_study(study.fingerprint())
+    return ConsentedBudget(node.consortium.budgets, study_identity(node)).of_study(study.fingerprint())
 
 
 def run_study(
@@ -247,6 +244,7 @@ def _coordinator(
     progress: Callable[[Progress], None] | None,
 ) -> Coordinator:
     home = node.settings.home
+    daemons = [one for one in sites if isinstance(one, DaemonSite)]
 
     def keep(model: Model) -> None:
         write_private(model_path(home, study.study_id), model.to_bytes())
@@ -260,7 +258,7 @@ def _coordinator(
 
     return Coordinator(
         sites,
-        LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys),
+        ConsentedBudget(node.consortium.budgets, study_identity(node), daemons),
         LedgerModelRegistry(node.consortium.models),
         node.clock,
         journals=home / JOURNAL_FILE,

@@ -1,4 +1,4 @@
-"""A hospital's vault and its own view of the ledger, as a study's site uses them from a process of its own."""
+"""A hospital's vault, as a study's site uses it from a process of its own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from twinward.core.errors import NotAtWork
 from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
 from twinward.features.signal_schema import SignalSchema
-from twinward.federation.ledger_adapters import LedgerReservations
-from twinward.federation.models import ReservedPrivacy
 from twinward.fhir.mapping.records import measurements_of
 from twinward.node.home import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
@@ -36,8 +34,7 @@ MEMORY_FILE: Final = "studies.db"
 class VaultStays:
     """A hospital's stays, read in its own process from its own vault, each through its own permit.
 
-    Also its view of the ledger (``Reservations``): through its own node, whatever a coordinator says. The node stays
-    open as long as the process lives: whether a patient has withdrawn is asked before each round.
+    The node stays open as long as the process lives: whether a patient has withdrawn is asked before each round.
 
     Args:
         home: the home of the node that this machine serves.
@@ -69,15 +66,6 @@ class VaultStays:
             return frozenset()
         self._require_standing()
         return self._reader.withdrawn()
-
-    def of_study(self, fingerprint: bytes) -> ReservedPrivacy | None:
-        """What the consortium's ledger holds for a protocol, as this hospital's node sees it.
-
-        Raises:
-            NotAtWork: the home was restored and is not at work: what it remembers of its answers may be old.
-            Unavailable: the chain does not answer.
-        """
-        return LedgerReservations(self._opened().consortium.budgets).of_study(fingerprint)
 
     def _require_standing(self) -> None:
         """Raise ``NotAuthenticated`` where the researcher's account is good no longer."""

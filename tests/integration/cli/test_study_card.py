@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from tests.held_keys import HeldKeysBudget
 from tests.integration.cli.conftest import Hospital
-from twinward.federation.ledger_adapters import LedgerPrivacyBudget
 from twinward.federation.models import COHORT
 from twinward.node import open_node
 
@@ -22,7 +22,7 @@ def test_a_card_is_held_against_the_ledger(hospital: Hospital) -> None:
     assert hospital.run("study", "card", "sepsis-1").exit_code == 4
     with open_node(hospital.home) as node:
         hashes = [hashlib.sha256(path.read_bytes()).digest() for path in (model, card)]
-        budget = LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys)
+        budget = HeldKeysBudget(node.consortium.budgets, node.consortium.keys)
         node.consortium.cap_privacy(node.settings.tenant, COHORT, 1000)
         paid = budget.reserve(fingerprint, [node.settings.tenant], 100)
         budget.commit(paid)

@@ -206,7 +206,7 @@ import os, signal, sys
 from pathlib import Path
 from twinward.federation import coordinator, study_journal
 from twinward.federation.evaluation.benchmark import synthetic_benchmark
-from twinward.federation.ledger_adapters import LedgerPrivacyBudget
+from twinward.federation.consented_budget import ConsentedBudget
 from twinward.cli.study.protocol import read_protocol
 from twinward.node import open_node, study_run
 from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
@@ -224,9 +224,9 @@ if __name__ == "__main__":
     if phase in ("ask", "learn"):
         dying(study_journal.StudyJournal, phase)
     elif phase == "reserve":
-        dying(LedgerPrivacyBudget, "reserve")
+        dying(ConsentedBudget, "reserve")
     elif phase == "settle":
-        dying(LedgerPrivacyBudget, "commit")
+        dying(ConsentedBudget, "commit")
     elif phase == "keep_card":
         honest = study_run.write_private
         def card(path, content):

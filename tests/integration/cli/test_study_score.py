@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from tests.held_keys import HeldKeysBudget
 from tests.integration.cli.conftest import OFFICER, Hospital
 from twinward import federation
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.vocabulary import Category, Purpose, Role
-from twinward.federation.ledger_adapters import LedgerPrivacyBudget
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
 from twinward.fhir.mapping.risk_assessments import MODEL_SYSTEM
@@ -35,7 +35,7 @@ def registered(hospital: Hospital) -> str:
     federation.save_model(done, hospital.home / "models")
     with open_node(hospital.home) as node:
         node.accounts.add_system(Principal("marie", Role.RESEARCHER, "Marie Research"))
-        budget = LedgerPrivacyBudget(node.consortium.budgets, node.consortium.keys)
+        budget = HeldKeysBudget(node.consortium.budgets, node.consortium.keys)
         for name in STUDY.hospitals:
             node.consortium.cap_privacy(name, COHORT, 10_000_000)
         paid = budget.reserve(STUDY.fingerprint(), STUDY.hospitals, done.plan.inverse_variance_micros)

@@ -96,7 +96,7 @@ def _train(
     )
 
     require_researcher(researcher)
-    require_hospitals_here(node, study.hospitals)
+    require_hospitals_here(node, [name for name in study.hospitals if name not in sockets])
     standing, plan = standing_of(node, study, researcher), plan_for(study)
     _agreed(node, study, plan, standing, yes=yes, as_json=as_json)
     approved = approve_embedded(node, study, researcher, replace(AT_THIS_MACHINE, detail=typed_by()))

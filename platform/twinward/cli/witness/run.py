@@ -36,14 +36,21 @@ def create(
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8050,
+    keys: Annotated[
+        str, typer.Option(help="Key service: the hospital's node's, for one key on the ledger.", show_default="its own")
+    ] = "",
     home: WitnessHomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a witness: its own keys, its own memory. Best on a machine of its own, away from any log it will co-sign.
 
+    A hospital that takes part in studies signs for its privacy budget with its witness's key: name its node's key
+    service with --keys, and the node signs, too.
+
     Exit codes: 0 made, 2 a bad name, 4 the home is not empty, 7 the key service does not answer.
 
-    Example: twinward witness create --name northgate --url https://witness.northgate.example --home ./witness
+    Examples: twinward witness create --name northgate --url https://witness.northgate.example --home ./witness
+    · twinward witness create --name northgate --keys local:/srv/northgate/keys --home ./witness
     """
     with errors_taught(as_json=as_json):
         from pydantic import ValidationError
@@ -51,7 +58,7 @@ def create(
         from twinward.consortium.witness.home import WitnessSettings, create_witness
 
         try:
-            settings = WitnessSettings(name=name, url=url, listen_host=host, listen_port=port)
+            settings = WitnessSettings(name=name, url=url, listen_host=host, listen_port=port, keys=keys)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise BadInput(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None

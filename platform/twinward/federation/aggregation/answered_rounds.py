@@ -10,7 +10,7 @@ of a study keeps its bytes, and what would open it (``Sealed``); an older one ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,16 +67,27 @@ class Seal(AnswersBase, table=True):
     opened: bool
 
 
+class SignedRequest(AnswersBase, table=True):
+    """A request under which this hospital signed to have its privacy reserved for a study."""
+
+    __tablename__ = "signed_requests"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    request: bytes = Field(sa_type=AsStored, primary_key=True)
+
+
 ANSWERS: Final = Schema(
     name="answers",
     application_id=0x54574152,  # "TWAR"
-    version=2,
+    version=3,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: AnswersBase.metadata,
     unnumbered=1,
     unavailable=store_unavailable,
 )
 _answers, _keys, _seals = table_of(Answer), table_of(RoundKey), table_of(Seal)
+_requests = table_of(SignedRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +218,34 @@ class AnsweredRounds:
                 )
             db.execute(update(_seals).where(_seals.c.study == study).values(opened=True))
         return Sealed(row.attempt, row.round, row.secret, opened=True)
+
+    def signed_requests(self, study: bytes) -> tuple[bytes, ...]:
+        """Under which requests this hospital signed to have its privacy reserved for a study."""
+        with _translated(), self._database.reading() as db:
+            rows = db.execute(select(_requests.c.request).where(_requests.c.study == study)).all()
+        return tuple(row.request for row in rows)
+
+    def keep_request(self, study: bytes, request: bytes, taken: Collection[bytes]) -> None:
+        """Write down a request before it is signed, on disk when this returns. The same one may be kept again.
+
+        Args:
+            study, request: which.
+            taken: of those kept before, the ones that a stranger's reservation used up: they can serve no more.
+
+        Raises:
+            RoundRefused: another was kept, by whatever process, which may still be used or was.
+        """
+        with _translated(), self._database.writing() as db:
+            rows = db.execute(select(_requests.c.request).where(_requests.c.study == study)).all()
+            kept = {row.request for row in rows}
+            if request in kept:
+                return
+            if kept - set(taken):
+                raise RoundRefused(
+                    "this hospital signed another reservation of this study before",
+                    hint="a study's privacy is reserved once",
+                )
+            db.execute(insert(_requests).values(study=study, request=request))
 
     def close(self) -> None:
         """Give the database back."""
