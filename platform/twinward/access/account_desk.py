@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from twinward.access.account_events import Via
-from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord, ClientKeyRecord
-from twinward.access.accounts import Accounts, require_client_role
+from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord, ClientKeyRecord, IdentityRecord
+from twinward.access.accounts import CLIENT_ROLES, Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.sessions import Session
@@ -20,6 +20,9 @@ from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role, TwinId
+
+MOST_IDENTITIES = 8
+"""Persons of an OpenID provider that one account is linked to: one, as a rule."""
 
 
 class AccountDesk:
@@ -129,6 +132,39 @@ class AccountDesk:
 
         return self._change(account, without, f"client key {kid[:128]} removed", by)
 
+    def link(self, account: str, identity: IdentityRecord, by: AccessContext) -> AccountRecord:
+        """Let a person of the hospital's OpenID provider sign in with an account. Raises ``Conflict``: linked already.
+
+        Whoever it is signs in as the account: no officer links another officer's.
+        """
+        self._require_no_other_officers(account, by, "link")
+        if not (identity.subject.isascii() and identity.subject.isprintable() and 0 < len(identity.subject) <= 255):
+            raise BadInput("a subject is what the provider calls a person: 1 to 255 ASCII characters")
+
+        def free(record: AccountRecord, others: Iterator[AccountRecord]) -> None:
+            if any(identity in one.identities for one in (record, *others)):
+                raise Conflict("this person is linked to an account already", hint="unlink it first, if that was wrong")
+
+        def linked(record: AccountRecord) -> AccountRecord:
+            require_person(record.role)
+            if len(record.identities) >= MOST_IDENTITIES:
+                raise Conflict(f"{record.id} is linked to {MOST_IDENTITIES} persons, the most an account has")
+            return record.model_copy(update={"identities": (*record.identities, identity)})
+
+        self.require_leave(account, by)
+        return self.accounts.change(account, linked, "linked to a person of the hospital's sign-in", by, free)
+
+    def unlink(self, account: str, subject: str, by: AccessContext) -> AccountRecord:
+        """Let a person of the provider not sign in with it any more; every session ends. Raises ``NotFound``."""
+
+        def unlinked(record: AccountRecord) -> AccountRecord:
+            kept = tuple(one for one in record.identities if one.subject != subject)
+            if len(kept) == len(record.identities):
+                raise NotFound(f"{record.id} is linked to no such person", hint="`twinward account show` prints who")
+            return record.ended(identities=kept)
+
+        return self._change(account, unlinked, "unlinked from a person of the hospital's sign-in", by)
+
     def reset_password(self, account: str, password: str, by: AccessContext) -> AccountRecord:
         """Set a password that somebody else chose: good for signing in once, to choose another."""
 
@@ -235,6 +271,12 @@ class AccountDesk:
             )
 
 
+def require_person(role: Role) -> None:
+    """Raise ``BadInput`` for accounts of systems and vendors, which sign."""
+    if role in CLIENT_ROLES or role is Role.PEER_HOSPITAL:
+        raise BadInput(f"a {role.value} signs in otherwise", hint="people are linked to a person's account")
+
+
 def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
     """One account for those who manage accounts: what it is good for, its tokens, on which days they were last used.
 
@@ -266,6 +308,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "recovery_codes_left": len(record.recovery),
         "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
         "client_keys": client_keys_json(record),
+        "identities": [{"issuer": one.issuer, "subject": one.subject} for one in record.identities],
         "tokens": [
             {
                 "number": one.number,

@@ -78,6 +78,15 @@ class ClientKeyRecord(BaseModel):
     made_at_ms: int
 
 
+class IdentityRecord(BaseModel):
+    """Who somebody is to an OpenID provider: its issuer, and the subject that is theirs for ever."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str
+    subject: str
+
+
 class AccountRecord(BaseModel):
     """An account. ``generation`` counts up whenever whoever is signed in must no longer be."""
 
@@ -103,6 +112,7 @@ class AccountRecord(BaseModel):
     twin: TwinId | None = None
     """A patient's own record, as an officer tied it; None, as in every row of an earlier release, is none."""
     client_keys: tuple[ClientKeyRecord, ...] = ()
+    identities: tuple[IdentityRecord, ...] = ()
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""
@@ -128,7 +138,11 @@ class AccountRecord(BaseModel):
     def usable(self, at_ms: int) -> bool:
         """Whether anybody can sign in with it."""
         return not self.disabled and bool(
-            self.password or self.passkeys or self.client_keys or any(not one.fault(at_ms) for one in self.tokens)
+            self.password
+            or self.passkeys
+            or self.client_keys
+            or self.identities
+            or any(not one.fault(at_ms) for one in self.tokens)
         )
 
     def password_expires_at_ms(self, days: int) -> int | None:

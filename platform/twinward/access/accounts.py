@@ -25,6 +25,7 @@ from twinward.access.account_store import (
     AccountStore,
     Check,
     ClientKeyRecord,
+    IdentityRecord,
     TokenRecord,
     digest_of,
 )
@@ -259,6 +260,14 @@ class Accounts:
         require_client_role(principal.role)
         record = self._new(principal).model_copy(update={"client_keys": keys})
         self._add(record, f"added, with {_named(keys)}", by)
+        return record
+
+    def add_linked(
+        self, principal: Principal, identity: IdentityRecord, *, waits: bool, by: AccessContext = AT_THE_MACHINE
+    ) -> AccountRecord:
+        """Add somebody of an OpenID provider; ``waits``: disabled until an officer enables it. Raises ``Conflict``."""
+        record = self._new(principal).model_copy(update={"identities": (identity,), "disabled": waits})
+        self._add(record, "added, by the hospital's sign-in" + (", disabled until enabled" if waits else ""), by)
         return record
 
     def change(

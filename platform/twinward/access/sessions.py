@@ -22,6 +22,8 @@ SESSION_IDLE_MS: Final = 30 * 60 * 1000
 _NOTED_EVERY_MS: Final = 60_000
 """How much of the idle time may pass before a use is noted: not every page is a write."""
 FRESH_MS: Final = 10 * 60 * 1000
+BY_PROVIDER: Final = "the hospital's sign-in"
+BY_PROVIDER_STRONG: Final = "the hospital's sign-in with two factors"
 BY_PASSWORD: Final = "password"  # noqa: S105 - the word, not one
 
 

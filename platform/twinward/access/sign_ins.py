@@ -15,11 +15,11 @@ import msgspec
 from twinward.access.account_events import Via
 from twinward.access.account_store import AccountRecord
 from twinward.access.accounts import Accounts
-from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused
+from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal, Standing
 from twinward.access.passkeys import PASSKEY, Passkeys
 from twinward.access.second_factors import SecondFactors
-from twinward.access.sessions import BY_PASSWORD, Session, Sessions
+from twinward.access.sessions import BY_PASSWORD, BY_PROVIDER, BY_PROVIDER_STRONG, Session, Sessions
 from twinward.access.sign_in_store import Kind, SignInStore
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Purpose, Role
@@ -29,10 +29,11 @@ SECOND_STEP_MS: Final = 5 * 60_000
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """A password that was right: whose, and by which generation of the account."""
+    """What was right before a code: whose, by which generation of the account, and what it was."""
 
     account: str
     generation: int
+    by: str = BY_PASSWORD
 
 
 class SignIns:
@@ -97,14 +98,40 @@ class SignIns:
         """
         record = self.accounts.by_password(account_id, password, via=via, roles=roles)
         if record.totp:
-            step = msgspec.json.encode(_Step(record.id, record.generation))
-            until_ms = self.accounts.now_ms() + SECOND_STEP_MS
-            raise SecondFactorNeeded(self._store.put(Kind.SECOND_STEP, record.id, step, until_ms))
+            raise self._code_needed(record, BY_PASSWORD)
         return self._signed_in(record, BY_PASSWORD, via, origin, ends)
+
+    def by_provider(
+        self,
+        record: AccountRecord,
+        *,
+        strong: bool,
+        via: Via = (),
+        roles: Collection[Role] = frozenset(Role),
+        origin: str = "",
+        instead_of: str = "",
+    ) -> str:
+        """A session id for whom the hospital's provider vouches, as ``by_password``. ``strong``: by two factors.
+
+        ``instead_of``: the session, by its name, that is confirmed by this and ends. Who has an app here is asked for
+        its code where the provider asked for one factor alone.
+
+        Raises:
+            SecondFactorNeeded, WrongRole, Unavailable: as ``by_password``.
+        """
+        if record.role not in roles:
+            self.accounts.events.refused(record, "another role's account", via)
+            raise WrongRole
+        if record.totp and not strong:
+            raise self._code_needed(record, BY_PROVIDER)
+        session_id = self._signed_in(record, BY_PROVIDER_STRONG if strong else BY_PROVIDER, via, origin, "")
+        if instead_of:
+            self._sessions.end_named(record.id, instead_of)
+        return session_id
 
     def waits(self, waiting: str) -> str:
         """Whose code is waited for. Raises ``SignInRefused``: nobody's, or no longer."""
-        return self._step(waiting).id
+        return self._step(waiting)[0].id
 
     def by_code(self, waiting: str, code: str, *, via: Via = (), origin: str = "", ends: str = "") -> str:
         """Go on from a right password by a code: a session id, as ``by_password``.
@@ -113,11 +140,11 @@ class SignIns:
             SignInRefused: nothing waits any more, the code is wrong, or it was used.
             Unavailable: the log cannot be written.
         """
-        record = self._step(waiting)
+        record, by = self._step(waiting)
         kind = self.factors.check(record.id, code, via=via)
         if self._store.take(Kind.SECOND_STEP, waiting) is None:
             raise SignInRefused
-        return self._signed_in(record, f"{BY_PASSWORD} and {kind}", via, origin, ends)
+        return self._signed_in(record, f"{by} and {kind}", via, origin, ends)
 
     def by_passkey(
         self, answer: str, bound: str, *, via: Via = (), roles: Collection[Role] = frozenset(Role), **more: str
@@ -168,7 +195,8 @@ class SignIns:
         if record is None or fault:
             self._sessions.end(session_id)
             raise SignInEnded(fault)
-        must_enrol = record.role in self._needed_by and not record.totp and signed.by != PASSKEY
+        alone = not record.totp and signed.by not in (PASSKEY, BY_PROVIDER_STRONG)
+        must_enrol = record.role in self._needed_by and alone
         shown = self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
         if must_enrol and record.passkeys:  # there is a second factor: who has only the password adds none of their own
             return replace(shown, fresh=False)
@@ -220,8 +248,13 @@ class SignIns:
 
     # ---- Inside ----------------------------------------------------------------------------------------------------
 
-    def _step(self, waiting: str) -> AccountRecord:
-        """The account whose password was right, as it is now. Raises ``SignInRefused``."""
+    def _code_needed(self, record: AccountRecord, by: str) -> SecondFactorNeeded:
+        step = msgspec.json.encode(_Step(record.id, record.generation, by))
+        until_ms = self.accounts.now_ms() + SECOND_STEP_MS
+        return SecondFactorNeeded(self._store.put(Kind.SECOND_STEP, record.id, step, until_ms))
+
+    def _step(self, waiting: str) -> tuple[AccountRecord, str]:
+        """The account that waits for a code, as it is now, and what was right. Raises ``SignInRefused``."""
         kept = self._store.find(Kind.SECOND_STEP, waiting)
         if kept is None:
             raise SignInRefused
@@ -229,7 +262,7 @@ class SignIns:
         record = self.accounts.find(step.account)
         if record is None or record.fault(Standing(step.generation), self.accounts.now_ms()):
             raise SignInRefused
-        return record
+        return record, step.by
 
     def _signed_in(self, record: AccountRecord, by: str, via: Via, origin: str, ends: str) -> str:
         said = "the password was right" if by == BY_PASSWORD else f"signed in by {by}"

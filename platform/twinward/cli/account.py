@@ -73,7 +73,7 @@ def show(
     Example: twinward account show acme
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.one(account, who), as_json=as_json)
+        tell(node, node.account_desk.one(account, who), as_json=as_json)
 
 
 def tie(
@@ -92,7 +92,7 @@ def tie(
     Example: twinward account tie ann 0198… --as olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.tie(account, TwinId(twin), who), as_json=as_json)
+        tell(node, node.account_desk.tie(account, TwinId(twin), who), as_json=as_json)
 
 
 def untie(
@@ -105,7 +105,7 @@ def untie(
     Example: twinward account untie ann --as olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.untie(account, who), as_json=as_json)
+        tell(node, node.account_desk.untie(account, who), as_json=as_json)
 
 
 def disable(
@@ -126,7 +126,7 @@ def disable(
     with _desk(home, by, as_json=as_json) as (node, who):
         was = node.account_desk.one(account, who).disabled
         record = node.account_desk.disable(account, who, last_officer=last_officer)
-        _tell(node, record, as_json=as_json, note="it was disabled already" if was else "")
+        tell(node, record, as_json=as_json, note="it was disabled already" if was else "")
 
 
 def enable(
@@ -141,7 +141,7 @@ def enable(
     with _desk(home, by, as_json=as_json) as (node, who):
         was = node.account_desk.one(account, who).disabled
         record = node.account_desk.enable(account, who)
-        _tell(node, record, as_json=as_json, note="" if was else "it might be used already")
+        tell(node, record, as_json=as_json, note="" if was else "it might be used already")
 
 
 def end_sessions(
@@ -154,7 +154,7 @@ def end_sessions(
     Example: twinward account end-sessions olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.end_sessions(account, who), as_json=as_json)
+        tell(node, node.account_desk.end_sessions(account, who), as_json=as_json)
 
 
 def sessions(
@@ -237,7 +237,7 @@ def revoke_token(
     Example: twinward account revoke-token acme 1 --as olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.revoke_token(account, number, who), as_json=as_json)
+        tell(node, node.account_desk.revoke_token(account, number, who), as_json=as_json)
 
 
 def reset_password(
@@ -255,7 +255,7 @@ def reset_password(
     """
     with _desk(home, by, as_json=as_json) as (node, who):
         record = node.account_desk.reset_password(account, password_of(password_file), who)
-        _tell(node, record, as_json=as_json)
+        tell(node, record, as_json=as_json)
 
 
 def expire_password(
@@ -269,7 +269,7 @@ def expire_password(
     Example: twinward account expire-password olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        _tell(node, node.account_desk.expire_password(account, who), as_json=as_json)
+        tell(node, node.account_desk.expire_password(account, who), as_json=as_json)
 
 
 def days_of(text: str | None) -> int | None:
@@ -314,7 +314,8 @@ def _json(node: Node, record: AccountRecord) -> dict[str, Any]:
     return account_json(node.accounts, record)
 
 
-def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -> None:
+def tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -> None:
+    """Print an account as it stands now."""
     shown = _json(node, record)
     if as_json:
         show_json(shown)
@@ -330,6 +331,8 @@ def _tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") -
         say(f"app       asked for beside the password, {shown['recovery_codes_left']} recovery codes left")
     for one in shown["passkeys"]:
         say(f"passkey   {one['name']}, since {one['made'][:10]}, {one['id']}")
+    for one in shown["identities"]:
+        say(f"linked    {one['subject']} at {one['issuer']}")
     for one in shown["client_keys"]:
         say(f"key       {one['kid']}, {one['alg']}, since {one['made'][:10]}")
     for one in shown["tokens"]:

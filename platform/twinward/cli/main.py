@@ -73,6 +73,8 @@ NOUNS: Final = (
             "revoke-token": "account:revoke_token",
             "add-client": "client_keys:add_client",
             "client-keys": "client_keys:client_keys",
+            "link": "identities:link",
+            "unlink": "identities:unlink",
             "reset-password": "account:reset_password",
             "expire-password": "account:expire_password",
             "enrol": "second_factor:enrol",

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
-from twinward.access.sessions import Session
+from twinward.access.sessions import BY_PROVIDER, Session
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.core.clock import iso
@@ -69,7 +69,9 @@ def _add_sign_out(router: APIRouter, console: Console) -> None:
     @router.post("/sign-out")
     def sign_out(request: Request, csrf: Csrf) -> Response:
         require_csrf(sessions.person(request, changing=True), csrf)
-        answer = RedirectResponse(f"{PATH}/sign-in", status_code=303)
+        by = sessions.person(request, changing=True).by
+        there = by.startswith(BY_PROVIDER)  # who also is signed in at the provider is told so
+        answer = RedirectResponse(f"{PATH}/signed-out" if there else f"{PATH}/sign-in", status_code=303)
         sessions.end(request, answer)
         return answer
 

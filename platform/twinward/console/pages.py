@@ -97,6 +97,7 @@ class Console:
             csrf=token,
             refused=refused,
             account=account,
+            hospital_sign_in=self.node.hospital_sign_in is not None,
             passkey_options=self.node.sign_ins.passkeys.request_options(token),
         )
         self.sessions.bind_form(request, page, token)

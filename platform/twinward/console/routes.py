@@ -22,6 +22,7 @@ from twinward.console.confirmation import add_confirmation
 from twinward.console.consent_and_policy import add_consent_and_policy
 from twinward.console.emergencies import add_emergencies
 from twinward.console.errors import page_route
+from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
 from twinward.console.patient import PAGE as PATIENTS_PAGE
@@ -44,6 +45,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     console = Console(node, secure=secure or node.settings.secure_cookies)
     pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
     _add_sign_in(pages, console)
+    add_hospital_sign_in(pages, console)
     add_account(pages, console)
     add_second_factor(pages, console)
     add_confirmation(pages, console)

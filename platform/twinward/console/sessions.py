@@ -9,10 +9,12 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from twinward.access.account_store import AccountRecord
 from twinward.access.errors import (
     NotFresh,
     PasswordMustChange,
@@ -25,6 +27,7 @@ from twinward.access.errors import (
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
+from twinward.console.browsers import browser_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
@@ -36,19 +39,10 @@ _HOST_ONLY = "__Host-"
 SESSION_COOKIE = "twinward_session"
 FORM_COOKIE = "twinward_form"
 BROWSER_COOKIE = "twinward_browser"
+FLOW_COOKIE = "twinward_flow"
 STEP_COOKIE = "twinward_step"
 CODE_PAGE = f"{PATH}/sign-in/code"
 _ROLES = frozenset({Role.OFFICER, Role.PATIENT})
-_BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-"""In this order: Edge says Chrome too, and Chrome says Safari."""
-_SYSTEMS = (
-    ("Windows", "Windows"),
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Mac OS", "macOS"),
-    ("Linux", "Linux"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,15 @@ class Cookies:
         """A cookie, or nothing."""
         return self.request.cookies.get(self._full(name), "")
 
-    def set(self, response: Response, name: str, value: str, max_age_s: int) -> None:
+    def set(
+        self,
+        response: Response,
+        name: str,
+        value: str,
+        max_age_s: int,
+        *,
+        samesite: Literal["strict", "lax"] = "strict",
+    ) -> None:
         """Have the browser keep one for so long."""
         response.set_cookie(
             self._full(name),
@@ -71,7 +73,7 @@ class Cookies:
             path=self._path,
             secure=self.secure,
             httponly=True,
-            samesite="strict",
+            samesite=samesite,
         )
 
     def drop(self, response: Response, name: str) -> None:
@@ -171,14 +173,14 @@ class Sessions:
                 password,
                 via=via_of(request),
                 roles=_ROLES,
-                origin=_origin(request),
+                origin=browser_of(request),
                 ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
             raise _for_others() from None
         except SecondFactorNeeded as needed:
             attempt.succeeded()
-            self.cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
+            self.keep_step(request, response, needed)
             response.headers["location"] = CODE_PAGE
             return
         attempt.succeeded()
@@ -193,12 +195,51 @@ class Sessions:
                 csrf,
                 via=via_of(request),
                 roles=_ROLES,
-                origin=_origin(request),
+                origin=browser_of(request),
                 ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
             raise _for_others() from None
         self._begin(request, response, account, session_id)
+
+    def start_by_provider(
+        self, request: Request, response: Response, record: AccountRecord, *, strong: bool, instead_of: str
+    ) -> None:
+        """Sign in whom the hospital's provider vouches for. Raises ``WrongRole``, ``SecondFactorNeeded``."""
+        session_id = self.sign_ins.by_provider(
+            record,
+            strong=strong,
+            via=via_of(request),
+            roles=_ROLES,
+            origin=browser_of(request),
+            instead_of=instead_of,
+        )
+        self._begin(request, response, record.id, session_id)
+        self.gate.take_back_address(address_of(request))
+
+    def keep_step(self, request: Request, response: Response, needed: SecondFactorNeeded) -> None:
+        """Have the browser go on by a code."""
+        self.cookies(request).set(response, STEP_COOKIE, needed.waiting, SECOND_STEP_MS // 1000)
+
+    def keep_flow(self, request: Request, response: Response, flow: str, max_age_s: int) -> None:
+        """Have the browser come back from the hospital's provider with this."""
+        self.cookies(request).set(response, FLOW_COOKIE, flow, max_age_s, samesite="lax")
+
+    def flow(self, request: Request) -> str:
+        """What it comes back with, or nothing."""
+        return self.cookies(request).get(FLOW_COOKIE)
+
+    def drop_flow(self, request: Request, response: Response) -> None:
+        """Have it forget that."""
+        self.cookies(request).drop(response, FLOW_COOKIE)
+
+    def braked_address(self, request: Request) -> None:
+        """Count the address of whoever comes without a name. Raises ``TooManyAttempts``, logged."""
+        try:
+            self.gate.admit_address(address_of(request), "", "")
+        except TooManyAttempts:
+            self.sign_ins.accounts.braked("", via=via_of(request))
+            raise
 
     def confirm_by_passkey(self, request: Request, response: Response, answer: str) -> None:
         """As ``confirm``, by a passkey. Raises ``SignInRefused``."""
@@ -222,7 +263,7 @@ class Sessions:
         self._require_form(request, csrf)
         attempt = self._admitted(request, account)
         session_id = self.sign_ins.by_code(
-            waiting, code, via=via_of(request), origin=_origin(request), ends=cookies.get(SESSION_COOKIE)
+            waiting, code, via=via_of(request), origin=browser_of(request), ends=cookies.get(SESSION_COOKIE)
         )
         attempt.succeeded()
         cookies.drop(response, STEP_COOKIE)
@@ -254,7 +295,9 @@ class Sessions:
         """
         session = self.person(request, changing=True)
         attempt = self._admitted(request, session.principal.id)
-        session_id = self.sign_ins.change_password(session, present, new, via=via_of(request), origin=_origin(request))
+        session_id = self.sign_ins.change_password(
+            session, present, new, via=via_of(request), origin=browser_of(request)
+        )
         attempt.succeeded()
         self._begin(request, response, session.principal.id, session_id)
 
@@ -340,14 +383,6 @@ def via_of(request: Request) -> tuple[tuple[str, str], ...]:
 def asked_again(request: Request) -> str:
     """The page that a request asks for, to come back to once it is confirmed."""
     return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-
-
-def _origin(request: Request) -> str:
-    """From where a session was begun, in words for its owner: the address, and the browser as far as it says."""
-    agent = request.headers.get("user-agent", "")
-    browser = next((name for mark, name in _BROWSERS if mark in agent), "another program")
-    system = next((f" on {name}" for mark, name in _SYSTEMS if mark in agent), "")
-    return f"{browser}{system}, {address_of(request)}"
 
 
 def require_csrf(session: Session, token: str) -> None:

@@ -54,6 +54,10 @@ class SignInGate:
         if not self._browser(cookie, account):
             _require(self._addresses.admit(network_of(address)))
 
+    def take_back_address(self, address: str) -> None:
+        """One of an address that was counted was right: it stands in nobody's way."""
+        self._addresses.take_back(network_of(address))
+
     def admit(self, address: str, account: str, cookie: str) -> Attempt:
         """Before a password is looked at: counted at once, so that many at the same time are not one.
 

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Role
+from twinward.core.sign_in_settings import SignInSettings, bare_origin
 
 DEFAULT_HOME = Path("twinward-home")
 FILE_NAME = "twinward.toml"
@@ -77,18 +77,6 @@ def _receiver(url: str) -> str:
     return url
 
 
-def _origin(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None)
-        fits = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and bare and parts.port != 0)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError("it is no address such as https://twinward.hospital.example: scheme, host and port alone")
-    return url.rstrip("/")
-
-
 def _server(uri: str) -> str:
     if uri and not uri.startswith(("postgresql://", "postgres://")):
         raise ValueError("it names a PostgreSQL database, or nothing: then these stores are files in the home")
@@ -101,7 +89,7 @@ StoreUri = Annotated[str, AfterValidator(_without_password)]
 """``sqlite:PATH`` or ``postgresql://user@host/database``; empty for a file in ``home``. Never with a password."""
 
 
-class Settings(BaseSettings):
+class Settings(SignInSettings):
     """One node's settings. Backends are named by URI; an empty one means the embedded default inside ``home``."""
 
     model_config = SettingsConfigDict(env_prefix="TWINWARD_", extra="forbid", frozen=True)
@@ -207,7 +195,7 @@ class Settings(BaseSettings):
     none of them is printed as ``\\u60a3``."""
     listen_host: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8040
-    public_url: Annotated[str, AfterValidator(_origin)] = ""
+    public_url: Annotated[str, AfterValidator(bare_origin)] = ""
     """Under which address clients reach this node, such as ``https://twinward.hospital.example``: links carry it, and
     a request for another name is refused. Needed behind a proxy."""
     metrics_host: str = "127.0.0.1"
@@ -218,26 +206,6 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(max_length=64)] = ()
     """Addresses or networks of proxies in front of this node, whose X-Forwarded-For is believed; nobody's unless named.
     On a machine with other users, any of their processes can speak as a proxy at 127.0.0.1."""
-    password_days: Annotated[int, Field(ge=0, le=3650)] = 0
-    """After how many days a password has to be changed; 0 for never, as NIST SP 800-63B-4 advises."""
-    session_s: Annotated[int, Field(ge=300, le=12 * 3600)] = 8 * 3600
-    """How long a sign-in to the console lasts at most, in seconds."""
-    session_idle_s: Annotated[int, Field(ge=60, le=12 * 3600)] = 30 * 60
-    """After how many seconds in which nothing was asked for it ends before that."""
-    fresh_sign_in_s: Annotated[int, Field(ge=30, le=3600)] = 10 * 60
-    """For how many seconds after a sign-in, or after it was confirmed, somebody may erase, export and change policy,
-    consent or their own ways of signing in."""
-    second_factor_roles: tuple[Role, ...] = ()
-    """Roles that may do nothing in the console before they have set up a second factor: ``["officer"]``."""
-    public_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(max_length=16)] = ()
-    """Where browsers have the console open, for passkeys: ``https://twinward.hospital.example``. Empty for
-    ``public_url``, or without one ``http://localhost`` at the port that is listened on."""
-    rp_id: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]*$")] = ""
-    """For which host, or domain above it, passkeys are kept: another one later makes all of them worthless. Empty for
-    the host of the first of ``public_origins``."""
-    secure_cookies: bool = False
-    """Session cookies are only ever sent over HTTPS. They are so in any case where ``public_url`` is https, where a
-    trusted proxy says that a request came over HTTPS, and where the node listens beyond this machine."""
 
     @classmethod
     def load(cls, home: Path | None = None, **overrides: Any) -> Settings:
@@ -395,4 +363,6 @@ def _written(name: str, value: Any) -> Any:
     """A setting as TOML has it; paths absolute, but for those that lie in the home."""
     if isinstance(value, Path):
         return str(value if name in _IN_HOME else value.absolute())
+    if isinstance(value, dict):
+        return {key: str(one) for key, one in value.items()}
     return list(value) if isinstance(value, tuple) else value

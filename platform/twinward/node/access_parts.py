@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
     from twinward.access.interfaces import Permit
+    from twinward.access.oidc.opening import HospitalSignIn
     from twinward.access.permits import PermitAuthority
     from twinward.access.policy_desk import PolicyDesk
     from twinward.access.policy_store import PolicyStore
@@ -92,6 +93,13 @@ class AccessParts(StoreParts):
         party = RelyingParty(settings.passkey_host, settings.passkey_origins, f"Twinward {settings.hospital}")
         passkeys = Passkeys(self.accounts, Challenges(store, self.keyring, self.clock), self.keyring, party)
         return SignIns(self.accounts, sessions, store, factors, passkeys, settings.second_factor_roles)
+
+    @part
+    def hospital_sign_in(self) -> HospitalSignIn | None:
+        """Signing in by the hospital's OpenID provider; None where the settings name none."""
+        from twinward.access.oidc.opening import hospital_sign_in
+
+        return hospital_sign_in(self.settings, self.accounts, self.sign_in_store, self.keyring, self.clock)
 
     @part
     def authority(self) -> PermitAuthority:

@@ -115,7 +115,9 @@ def test_home_is_ones_own_page(ann: TestClient) -> None:
 
 def test_every_page_of_officers_is_refused_alike_whatever_it_names(ann: TestClient, hospital: Hospital) -> None:
     """Every address of the console is walked, so that a page that is added is refused too."""
-    open_to_all = re.compile(r"/console/(my|account|confirm|preferences|sign-in|sign-out|static)(/|$)|/console$")
+    open_to_all = re.compile(
+        r"/console/(my|account|confirm|preferences|sign-in|sign-out|signed-out|static)(/|$)|/console$"
+    )
     walked = 0
     for route in api_routes(hospital.app.routes):
         if (
