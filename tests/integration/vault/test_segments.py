@@ -21,7 +21,7 @@ from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflic
 from twinward.vault.interfaces import Draft
 from twinward.vault.models import MAX_MEMBERS, Member, SealedRow
 from twinward.vault.segments.compaction import LARGEST_BYTES, Compactor
-from twinward.vault.segments.payload import Inside, members, pack, unpack
+from twinward.vault.segments.payload import Inside, OpenMembers, pack, unpack
 
 
 def draft(names: Sequence[str], category: Category = Category.LABS, record_type: str = "Observation") -> Draft:
@@ -352,7 +352,7 @@ def test_a_segments_inside_comes_back_and_damage_is_told_so(
         contents=[content for _, _, content in parts],
     )
     packed = pack(inside)
-    opened = members(unpack(packed, len(parts)))
+    opened = OpenMembers(unpack(packed, len(parts)))
     assert [(one.record_type, one.references, one.content) for one in opened] == [
         (kind, (name,), content) for kind, name, content in parts
     ]
