@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 """The rows the house was built with, whatever other tests have added since."""
 PAGES = (
     "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/reviews",
-    "/console/verify", "/console/check", "/console/outside", "/console/breaches",
+    "/console/verify", "/console/check", "/console/outside", "/console/breaches", "/console/erasures",
     "/console/policy", "/console/consents",
 )  # fmt: skip
 Change = Callable[[dict[str, Any]], None]

@@ -10,16 +10,16 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from twinward.access import justification
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.access.policy import Policy
 from twinward.access.policy_rules import checked
 from twinward.access.policy_store import PolicyStore, PolicyVersion, Proposal
+from twinward.access.second_officer import require_second, why
 from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock
-from twinward.core.errors import BadInput, Conflict
+from twinward.core.errors import Conflict
 from twinward.core.vocabulary import Action
 
 _REASONS: Final = {
@@ -72,8 +72,7 @@ class PolicyDesk:
         approver = context.principal.id
 
         def settled(proposal: Proposal, newest: PolicyVersion) -> PolicyVersion:
-            if proposal.proposed_by == approver:
-                raise Conflict("who proposes a change does not approve it", hint="another officer approves it")
+            require_second(proposal.proposed_by, approver)
             if proposal.base != newest.sha256:
                 hint = "withdraw it, look at the preview again, and propose it anew"
                 raise Conflict("another policy came into force since this was proposed", hint=hint)
@@ -101,9 +100,7 @@ class PolicyDesk:
 
     def _propose(self, context: AccessContext, text: str, reason: str, restores: int | None) -> Proposal:
         self._require(context)
-        policy, said = checked(text.replace("\r\n", "\n")), justification.bounded(reason)
-        if justification.fault(said):
-            raise BadInput("a change says in a sentence why", hint="the other officer reads it, and the log keeps it")
+        policy, said = checked(text.replace("\r\n", "\n")), why(reason)
         base = self.store.newest().sha256
         if policy.hash == base:
             raise Conflict("this is the policy in force already")

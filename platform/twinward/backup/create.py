@@ -24,6 +24,8 @@ from twinward.core.config import (
     BREACHES_LOCK,
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
+    ERASURE_WORK_LOCK,
+    ERASURES_LOCK,
     FILE_NAME,
     FOLLOW_UP_LOCK,
     JOURNAL_FILE,
@@ -49,7 +51,17 @@ _SERVERS = ("postgresql://", "postgres://")
 _OF_SQLITE = ("-wal", "-shm", "-journal")
 _OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock"})
 _OF_NO_WORTH = frozenset(
-    {LOCK_FILE, BREACHES_LOCK, EMERGENCIES_LOCK, FOLLOW_UP_LOCK, WRITING_LOCK, CONDITIONS_LOCK, MARK}
+    {
+        LOCK_FILE,
+        BREACHES_LOCK,
+        ERASURES_LOCK,
+        ERASURE_WORK_LOCK,
+        EMERGENCIES_LOCK,
+        FOLLOW_UP_LOCK,
+        WRITING_LOCK,
+        CONDITIONS_LOCK,
+        MARK,
+    }
 )
 _ATTEMPTS = 60
 _PAUSE_S = 0.05

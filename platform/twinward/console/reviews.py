@@ -15,9 +15,9 @@ from twinward.api.audit import MAX_INDEX
 from twinward.audit.queries import AccessQuery, day_of
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.console.work import REVIEWED_A_DAY
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
+from twinward.overview.work import REVIEWED_A_DAY
 from twinward.review.models import ReviewCase, Verdict, Visit
 
 PAGE: Final = f"{PATH}/reviews"

@@ -21,6 +21,7 @@ from twinward.console.breaches import add_breaches
 from twinward.console.confirmation import add_confirmation
 from twinward.console.consent_and_policy import add_consent_and_policy
 from twinward.console.emergencies import add_emergencies
+from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
 from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.pages import Console, said
@@ -56,6 +57,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     _add_other_pages(pages, console)
     add_emergencies(pages, console)
     add_breaches(pages, console)
+    add_erasures(pages, console)
     add_accesses(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from twinward.audit.proofs.trust import Trust, check_proof
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.erasure.service import DONE
+from twinward.erasure.service import DONE, PROPOSED_BY
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class CheckedReceipt:
 
     Attributes:
         twin, categories: what was shredded; no categories for the whole twin.
-        agent: for whom.
+        agent: for whom; of two officers, who approved.
+        proposed_by: who proposed it; empty where one person ordered it.
         index: the event's place in the log.
         cosigned: the witnesses that signed for it.
         block: where it is anchored; None where it was not yet.
@@ -32,6 +33,7 @@ class CheckedReceipt:
     index: int
     cosigned: tuple[str, ...]
     block: int | None
+    proposed_by: str = ""
 
 
 def check_receipt(raw: bytes, trust: Trust) -> CheckedReceipt:
@@ -52,4 +54,5 @@ def check_receipt(raw: bytes, trust: Trust) -> CheckedReceipt:
         index=verdict.index,
         cosigned=tuple(name for name, _ in verdict.cosigned),
         block=None if verdict.anchor is None else verdict.anchor.block_number,
+        proposed_by=dict(event.detail).get(PROPOSED_BY, ""),
     )

@@ -30,6 +30,7 @@ from twinward.audit.interfaces import AuditTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput
+from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.vault.errors import RecordDamaged
 from twinward.vault.interfaces import RecordStore
@@ -45,6 +46,8 @@ from twinward_crypto.padding import pad, unpad
 ERASURE_ORDER = b"twinward/erasure-order/1"
 DONE = ("shredded", "done")
 """What the event of step 6 says in its detail."""
+PROPOSAL, PROPOSED_BY = "erasure", "proposed_by"
+"""Of a request that two officers agreed on (``ErasureDesk``): the proposal's name and whose it was, in its detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Erasures:
         access, trail, keyring, store, consents, clock: the node's.
         departed: told when keys were destroyed: whatever this home keeps of those twins for cohorts has to go.
         wait: waits some seconds, until other processes have noticed that a category was shredded.
+        turn: the processes of the home finish one after another; none does what another has done.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Erasures:
         *,
         departed: Callable[[], None] = lambda: None,
         wait: Callable[[float], None] = time.sleep,
+        turn: Turn | None = None,
     ) -> None:
         self._access = access
         self._trail = trail
@@ -95,6 +100,7 @@ class Erasures:
         self._clock = clock
         self._departed = departed
         self._wait = wait
+        self._turn = turn or Turn()
 
     def erase(self, requests: Sequence[AccessRequest], progress: Progress | None = None) -> list[ErasureReceipt]:
         """``order`` and ``finish``. Also finishes what an earlier process left. Raises as they do."""
@@ -133,7 +139,20 @@ class Erasures:
 
         Raises:
             Unavailable: a database, the key service or the log does not answer; doing it again goes on.
+            Busy: another process is at it, and takes long.
         """
+        with self._turn:
+            return self._finish(progress)
+
+    def proposals_under_way(self) -> dict[str, TwinId]:
+        """The proposals of two officers whose keys are destroyed, and that are not finished: by name, whose they are.
+
+        Raises ``Unavailable``, ``RecordDamaged``.
+        """
+        found = {self._order(one).erasure: one.twin for one in self._keyring.unfinished()}
+        return {name: twin for name, twin in found.items() if name}
+
+    def _finish(self, progress: Progress | None) -> list[ErasureReceipt]:
         unfinished = self._keyring.unfinished()
         if not unfinished:
             return []
@@ -177,6 +196,7 @@ class Erasures:
             ("decided_at_index", str(order.decided_at_index)),
             ("kek", str(kek)),
             ("keks_destroyed_up_to", str(one.kek_version)),
+            *(((PROPOSAL, order.erasure), (PROPOSED_BY, order.proposed_by)) if order.erasure else ()),
         )
         return AccessEvent(
             at_ms=self._clock.now_ms(),
@@ -205,6 +225,7 @@ class Erasures:
             "reason": decision.reason,
             "policy_hash": decision.policy_hash,
             "decided_at_index": index,
+            **{name: said for name, said in request.detail if name in (PROPOSAL, PROPOSED_BY)},
         }
         return seal(self._keyring.audit_key(None), pad(canonicalize(plain)), ERASURE_ORDER)
 
@@ -230,6 +251,8 @@ class _Order:
     reason: str = "the node itself"
     policy_hash: str = ""
     decided_at_index: int = -1
+    erasure: str = ""
+    proposed_by: str = ""
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> _Order:

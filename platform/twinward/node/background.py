@@ -197,14 +197,14 @@ class Indexing(_Regular):
 
 
 class FollowUps(_Regular):
-    """Follows emergencies up: at once, at an interval, and whenever it is woken because one has begun.
+    """Follows something up: at once, at an interval, and whenever it is woken because something has begun.
 
     Args:
         follow_up: does what is due; never raises.
         interval_s: seconds between two looks.
     """
 
-    def __init__(self, follow_up: Callable[[], None], interval_s: float) -> None:
+    def __init__(self, follow_up: Callable[[], object], interval_s: float) -> None:
         super().__init__(interval_s)
         self._follow_up = follow_up
         self._woken = threading.Event()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twinward.core.config import BREACHES_LOCK, CONDITIONS_LOCK, WRITING_LOCK
+from twinward.core.config import BREACHES_LOCK, CONDITIONS_LOCK, ERASURE_WORK_LOCK, ERASURES_LOCK, WRITING_LOCK
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.access_parts import AccessParts
 from twinward.node.parts import part
@@ -16,6 +16,7 @@ from twinward.node.parts import part
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.breach.service import Breaches
+    from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
     from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.node.cohort import RunningCohort
@@ -155,6 +156,7 @@ class Node(AccessParts):
     @part
     def erasures(self) -> Erasures:
         """Erases patients, or parts of them."""
+        from twinward.core.turns import Turn
         from twinward.erasure.service import Erasures
 
         return Erasures(
@@ -165,6 +167,24 @@ class Node(AccessParts):
             self.consents,
             self.clock,
             departed=self._forget_indexes,
+            turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
+        )
+
+    @part
+    def erasure_desk(self) -> ErasureDesk:
+        """Erases by two officers."""
+        from twinward.audit.action_log import ActionLog
+        from twinward.core.turns import Turn
+        from twinward.erasure.desk import ErasureDesk
+
+        return ErasureDesk(
+            ActionLog(self.log, self.audit.sealer, Action.SHRED),
+            self.audit,
+            self.access,
+            self.erasures,
+            self.keyring,
+            self.clock,
+            Turn(self.settings.home / ERASURES_LOCK),
         )
 
     def similarity(self) -> Similarity:

@@ -92,13 +92,18 @@ _STEPS = {
         "answered": "answered a question about their accesses to the record",
         "escalated": "escalated somebody's accesses to the record",
     },
+    Action.SHRED: {
+        "proposed": "proposed an erasure",
+        "concerns": "proposed the erasure",
+        "withdrawn": "withdrew a proposed erasure",
+    },
     Action.POLICY: {
         "proposed": "proposed a change of the policy",
         "approved": "approved a change of the policy, which is in force since",
         "withdrawn": "withdrew a proposed change of the policy",
     },
 }
-"""What the steps of a case and of a change of policy are called."""
+"""What the steps of a case, of an erasure and of a change of policy are called."""
 
 MANY_CATEGORIES = 5
 

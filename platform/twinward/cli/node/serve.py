@@ -37,6 +37,9 @@ _FIGURES = {
     "anchored_size": "Events under the newest checkpoint that is anchored.",
     "cosigned": "Witnesses that co-signed the newest checkpoint.",
 }
+ERASE_EVERY_S = 1.0
+"""How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
+
 FOLLOW_EVERY_S = 0.25
 """How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
 
@@ -68,6 +71,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         follow_ups = stack.enter_context(FollowUps(node.follow_up.do, FOLLOW_UP_S))
         node.emergencies.on_begin = follow_ups.wake
         stack.enter_context(Following(partial(_follow, node, held), FOLLOW_EVERY_S))
+        stack.enter_context(FollowUps(node.erasure_desk.carry_on, ERASE_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         if checkpoint_every_s:
