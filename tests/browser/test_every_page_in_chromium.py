@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import served
 from tests.integration.api.test_reason import api_routes
-from tests.integration.console.fixtures import PASSWORD, House, build
+from tests.integration.console.fixtures import PASSWORD, SYSTEMS, House, build
 from tests.tools import ROOT, require
 from twinward.access.interfaces import AccessContext
 from twinward.api.app import create_app
@@ -23,7 +23,7 @@ from twinward.breach.models import Scope, ScopeKind
 from twinward.console import mount
 from twinward.console.preferences import PREFERENCES_COOKIE, Theme
 from twinward.console.sessions import PATH, SESSION_COOKIE
-from twinward.core.vocabulary import Purpose
+from twinward.core.vocabulary import Category, Purpose
 from twinward.overview.log import permit_to_examine
 
 pytestmark = pytest.mark.slow
@@ -98,6 +98,11 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     permit = permit_to_examine(node.access, context, "breach")
     case = node.breaches.open(permit, Scope(ScopeKind.PATIENT, twin=house.twins[0]), "Letters to a wrong address", None)
     node.breaches.assess(permit, case.name)
+    letters = AccessContext(context.principal, Purpose.PATIENT_REQUEST)
+    erased = node.erasure_desk.propose(letters, house.twins[1], (), "the patient asked for it by letter")
+    node.erasure_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), erased.name)
+    node.erasure_desk.carry_on()
+    node.erasure_desk.propose(letters, house.twins[2], {Category.LABS}, "these results are of another patient")
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
     cookies = {name: node.sign_ins.by_password(name, PASSWORD) for name in ("officer", "ann")}
@@ -105,6 +110,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         "accesses": {"index": "12"},
         "accounts": {"account": "nurse"},
         "breaches": {"name": case.name},
+        "erasures": {"name": erased.name},
         "exports": {"twin": house.twins[0]},
         "proofs": {"index": "12"},
         "{rest:path}": {"rest:path": "nowhere"},

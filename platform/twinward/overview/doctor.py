@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from twinward.access.policy import Policy
+from twinward.access.policy_rules import rules
 from twinward.core.clock import iso
 from twinward.core.errors import Conflict, TwinwardError
 from twinward.core.vocabulary import Role
@@ -196,6 +198,11 @@ def _policy(node: Node) -> Finding:
     if newest.version and node.settings.policy is not None and newest.sha256 != node.policy.base.hash:
         say = f"version {newest.version} is in force, and the file in the setting policy is another one"
         return Finding("policy", Severity.NOTE, say, "take the setting out, or: twinward policy propose FILE")
+    present = {one.name for one in rules(newest.text)}
+    lacking = [one.name for one in rules(Policy.load(None).text) if one.permits and one.name not in present]
+    if lacking:
+        say = f"the policy in force has no rule {', '.join(lacking)}: what these permit is refused"
+        return Finding("policy", Severity.NOTE, say, "if that is not meant: operations.md says what each is for")
     return Finding("policy", Severity.OK, f"version {newest.version} is in force")
 
 

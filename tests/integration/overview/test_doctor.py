@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.integration.console.fixtures import CLINICIAN, OFFICER, House, build
+from tests.integration.console.fixtures import CLINICIAN, OFFICER, SYSTEMS, House, build
 from twinward.access.interfaces import AccessContext, AccessRequest
 from twinward.breach.models import HOUR_MS, Scope, ScopeKind
 from twinward.core.clock import FixedClock
@@ -54,8 +55,21 @@ def test_what_is_overdue_is_bad_and_waits_on_home(house: House) -> None:
     proposal = node.policy_desk.propose(asked, node.policy.current().text + "// anew\n", "to see that it waits")
     assert found(house)["policy"].severity is Severity.NOTE
     waiting = {one.kind: (one.count, one.overdue) for one in work_waiting(node)}
-    assert waiting == {"emergencies": (1, 1), "breaches": (1, 1), "policy": (1, 0)}
+    assert waiting == {"reviews": (None, 0), "emergencies": (1, 1), "breaches": (1, 1), "policy": (1, 0)}
     node.policy_desk.withdraw(asked, proposal.name)
+
+
+def test_rules_that_the_policy_in_force_lacks_are_named(house: House) -> None:
+    node = house.node
+    lacking = re.sub(r'@id\("officer-reviews"\).*?;\n', "", node.policy.current().text, flags=re.DOTALL)
+    asked = AccessContext(OFFICER, Purpose.COMPLIANCE)
+    proposal = node.policy_desk.propose(asked, lacking, "officers do not review here any more")
+    node.policy_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), proposal.name)
+    said = found(house)["policy"]
+    assert (said.severity, "officer-reviews" in said.say) == (Severity.NOTE, True)
+    back = node.policy_desk.restore(asked, 0, "officers review after all, as was decided")
+    node.policy_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), back.name)
+    assert found(house)["policy"].severity is Severity.OK
 
 
 def test_settings_that_open_a_door_are_named(house: House) -> None:
