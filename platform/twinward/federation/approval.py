@@ -2,15 +2,18 @@
 
 One file a protocol, ``approvals/<fingerprint>.json``: the invitation as it was approved, who approved it and when,
 signed by the hospital's own study key, which only its key service derives: a file that is laid there by somebody else
-approves nothing. A site reads it whenever it is asked something, so that a withdrawal holds at once, in every process.
+approves nothing. Nor does an older one that is put back: the newest decision in the hospital's log has the last word,
+and names the very invitation. A site reads both whenever it is asked something, so that a withdrawal holds at once, in
+every process. Where the log does not answer, nothing is approved.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twinward.core.errors import BadInput, Unavailable
 from twinward.core.private_files import write_private
@@ -43,15 +46,48 @@ class Approval:
     withdrawn: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An officer's newest decision on a protocol, as the hospital's log has it.
+
+    Attributes:
+        approved: or withdrawn.
+        invitation: ``digest_of`` the invitation that was decided on; empty where the event says none, of releases
+            before ADR 74.
+        officer, at_ms, reason: who, when, and why where it was said.
+    """
+
+    approved: bool
+    invitation: str
+    officer: str
+    at_ms: int
+    reason: str = ""
+
+
+class Decisions(Protocol):
+    """What the hospital's log says was decided."""
+
+    def newest(self, fingerprint: bytes) -> Decision | None:
+        """On the protocol of this fingerprint. Raises ``Unavailable`` and ``LogTampered``."""
+        ...
+
+
+def digest_of(invitation: bytes) -> str:
+    """An invitation as events name it."""
+    return hashlib.sha256(invitation).hexdigest()
+
+
 class Approvals:
     """A hospital's approvals.
 
     Args:
         home: the hospital's home.
         identity: its study key, which signs and verifies them.
+        decisions: its log, against which each is held. Without one, as in tests, the file alone counts.
     """
 
-    def __init__(self, home: Path, identity: HospitalIdentity) -> None:
+    def __init__(self, home: Path, identity: HospitalIdentity, decisions: Decisions | None = None) -> None:
+        self._decisions = decisions
         self._folder = home / FOLDER
         self._identity = identity
         self._public_key = identity.public_key
@@ -89,13 +125,16 @@ class Approvals:
         return self.of(fingerprint).invitation
 
     def withdraw(self, fingerprint: bytes) -> None:
-        """Take an approval back, durably. Raises as ``of``."""
-        found = self.of(fingerprint)
+        """Take an approval back, durably; again is no error, for the log says so first. Raises as ``of``."""
+        found = self._found(fingerprint) or self.of(fingerprint)
         raw = read_fields(self._content(self._path(fingerprint)), "an approval", most=_MAX_FILE_BYTES)
         self._write(replace(found, withdrawn=True), str(raw["invitation"]))
 
     def was_withdrawn(self, fingerprint: bytes) -> bool:
-        """Whether it was approved once, and taken back."""
+        """Whether it was approved once, and taken back; also where the file is gone."""
+        decided = self._decided(fingerprint)
+        if decided is not None and not decided.approved:
+            return True
         found = self._found(fingerprint)
         return found is not None and found.withdrawn
 
@@ -149,8 +188,18 @@ class Approvals:
     def _checked(self, fields: dict[str, Any]) -> Approval | None:
         if fields.get("kind") != _KIND or fields.get("hospital") != self._identity.name:
             return None
-        invitation = self.own(Invitation.parse(str(fields["invitation"]).encode()))
-        return Approval(invitation, str(fields["officer"]), int(fields["at_ms"]), fields["withdrawn"] is not False)
+        raw = str(fields["invitation"]).encode()
+        invitation = self.own(Invitation.parse(raw))
+        withdrawn = fields["withdrawn"] is not False
+        if self._decisions is not None:
+            decided = self._decided(invitation.study.fingerprint())
+            if decided is None or decided.invitation not in ("", digest_of(raw)):
+                return None
+            withdrawn = withdrawn or not decided.approved
+        return Approval(invitation, str(fields["officer"]), int(fields["at_ms"]), withdrawn)
+
+    def _decided(self, fingerprint: bytes) -> Decision | None:
+        return None if self._decisions is None else self._decisions.newest(fingerprint)
 
     def own(self, invitation: Invitation) -> Invitation:
         """An invitation of this hospital under its own key. Raises ``InvitationInvalid``."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from twinward.erasure.service import Erasures
     from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.node.cohort import RunningCohort
+    from twinward.node.study_decisions import StudyDecisions
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
     from twinward.twins.service import Twins
@@ -90,6 +91,14 @@ class Node(AccessParts):
             Turn(self.settings.home / BREACHES_LOCK),
             self.settings.hospital,
         )
+
+    @part
+    def study_decisions(self) -> StudyDecisions:
+        """What this hospital's officers decided on studies, as its log has it."""
+        from twinward.audit.action_log import ActionLog
+        from twinward.node.study_decisions import StudyDecisions
+
+        return StudyDecisions(ActionLog(self.log, self.audit.sealer, Action.STUDY))
 
     @part
     def vault(self) -> Vault:

@@ -16,12 +16,13 @@ from twinward.audit.models import AccessEvent
 from twinward.core.errors import BadInput, NotAtWork
 from twinward.core.vocabulary import Action, Purpose
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
-from twinward.federation.approval import Approval, Approvals
+from twinward.federation.approval import Approval, Approvals, digest_of
 from twinward.federation.errors import InvitationInvalid, NotApproved
 from twinward.federation.invitation import Invitation, StudyKey, study_key_file
 from twinward.federation.study import StudyProtocol
 from twinward.node.lifecycle import join_as_peer
 from twinward.node.node import Node
+from twinward.node.study_decisions import APPROVE, WITHDRAW
 
 AT_THIS_MACHINE = AccessContext(NODE, Purpose.COMPLIANCE)
 """Who approves where nobody is named: whoever can run commands where all hospitals' keys lie."""
@@ -51,7 +52,7 @@ class Member:
 
     def approvals(self) -> Approvals:
         """What it approved."""
-        return Approvals(self.home, self.identity())
+        return Approvals(self.home, self.identity(), self.node.study_decisions)
 
 
 def identity_of_member(node: Node) -> HospitalIdentity:
@@ -128,7 +129,7 @@ def approve(node: Node, hospital: str, invitation: bytes, by: AccessContext) -> 
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.own(parsed)
-        _log(one, _abroad(by, one, node), "approve", _of(parsed.study))
+        _log(one, _abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
         return approvals.keep(invitation, by.principal.id, one.node.clock.now_ms())
 
 
@@ -137,7 +138,7 @@ def withdraw(node: Node, hospital: str, study: StudyProtocol, by: AccessContext)
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.of(study.fingerprint())
-        _log(one, _abroad(by, one, node), "withdraw", _of(study))
+        _log(one, _abroad(by, one, node), WITHDRAW, _of(study))
         approvals.withdraw(study.fingerprint())
 
 

@@ -16,7 +16,6 @@ from twinward.core.errors import BadInput, Busy, Conflict, NotAtWork, Refused
 from twinward.core.private_files import write_private
 from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Role
-from twinward.federation.approval import Approvals
 from twinward.federation.consented_budget import ConsentedBudget
 from twinward.federation.coordinator import Coordinator, Progress, Trained, TrainedStudy
 from twinward.federation.daemon_site import DaemonSite
@@ -33,7 +32,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.federation.study_journal import StudyJournal
 from twinward.node.node import Node
 from twinward.node.site_daemon import DaemonProcess, socket_of, study_identity
-from twinward.node.study_approvals import names_here
+from twinward.node.study_approvals import member, names_here
 
 REPLY_TIMEOUT_S: Final = 120.0
 """How long a round may take before a hospital counts as dropped out."""
@@ -77,8 +76,8 @@ def sites_of(
     named = sockets or {}
     require_hospitals_here(node, [name for name in hospitals if name not in named])
     home = node.settings.home.resolve()
-    coordinator = study_identity(node)
-    approvals = Approvals(home, coordinator)
+    with member(node, node.settings.tenant) as own:
+        coordinator, approvals = own.identity(), own.approvals()
     with ExitStack() as stack:
         started = {}
         places = {}

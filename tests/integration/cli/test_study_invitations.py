@@ -11,12 +11,16 @@ import pytest
 from tests.integration.cli.conftest import PASSWORD, Hospital, run
 from twinward.access import totp
 from twinward.access.interfaces import Principal
+from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Role
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
-from twinward.federation.invitation import study_key_file
+from twinward.federation.approval import FOLDER, Approval, Approvals, Decision
+from twinward.federation.errors import NotApproved
+from twinward.federation.invitation import Invitation, study_key_file
 from twinward.federation.models import COHORT
+from twinward.federation.study import StudyProtocol
 from twinward.node import open_node
-from twinward.node.study_approvals import AT_THIS_MACHINE
+from twinward.node.study_approvals import AT_THIS_MACHINE, member
 
 HERE = ("st-anna", "northgate", "lakeside")
 MERCY = HospitalIdentity("mercy", bytes(range(32)))
@@ -144,3 +148,71 @@ def test_a_password_alone_approves_nothing_of_who_has_a_second_factor(
     finally:
         with open_node(house.home) as node:
             node.sign_ins.factors.remove("olga", AT_THIS_MACHINE)
+
+
+def test_an_older_approval_that_is_put_back_approves_nothing(house: Hospital, tmp_path: Path, password: str) -> None:
+    out, other = tmp_path / "first.json", tmp_path / "second.json"
+    file = protocol(tmp_path, "sepsis-5", *HERE)
+    for invitation in (out, other):
+        assert house.run("study", "invite", file, "--as", "marie", "--out", str(invitation)).exit_code == 0
+    other.write_bytes(other.read_bytes() + b"\n")  # the same protocol and keys, another file
+    study = Invitation.parse(out.read_bytes()).study.fingerprint()
+    kept = house.home / FOLDER / f"{study.hex()}.json"
+    rest = ("--as", "olga", "--password-file", password, "--yes", "--hospital", "st-anna")
+
+    def standing() -> list[bool]:
+        """As a process sees it that runs all along, and as a fresh one does."""
+        return [any(one.invitation.study.fingerprint() == study for one in found) for found in (running.all(), fresh())]
+
+    def fresh() -> list[Approval]:
+        with open_node(house.home) as node, member(node, "st-anna") as one:
+            return one.approvals().all()
+
+    with open_node(house.home) as node, member(node, "st-anna") as own:
+        running = own.approvals()
+        assert house.run("study", "approve", str(out), *rest).exit_code == 0
+        approved = kept.read_bytes()
+        assert standing() == [True, True]
+        assert house.run("study", "approve", str(out), *rest, "--withdraw").exit_code == 0
+        kept.write_bytes(approved)  # by whoever can write the home
+        assert standing() == [False, False]
+        with pytest.raises(NotApproved, match="took back"):
+            running.of(study)
+        kept.unlink()
+        assert running.was_withdrawn(study)  # so nobody approves for its officer
+        assert house.run("study", "approve", str(other), *rest).exit_code == 0
+        assert standing() == [True, True]
+        kept.write_bytes(approved)  # of the invitation that was withdrawn
+        assert standing() == [False, False]
+        with pytest.raises(NotApproved, match="no officer of st-anna"):
+            running.of(study)
+
+
+def test_an_approval_that_the_log_does_not_know_or_cannot_tell_approves_nothing(tmp_path: Path) -> None:
+    study = StudyProtocol.for_dp_var("unlogged-1", ("mercy", "north", "south"))
+    keys = {name: HospitalIdentity(name, name.encode().ljust(32)) for name in ("north", "south")}
+    roster = {"mercy": MERCY.public_key} | {name: one.public_key for name, one in keys.items()}
+    Approvals(tmp_path, MERCY).keep(Invitation(study, roster, "mercy", "marie").signed(MERCY), "olga", 1)
+    assert Approvals(tmp_path, MERCY).of(study.fingerprint()).officer == "olga"
+
+    class Log:
+        said: Decision | None = None
+
+        def newest(self, _: bytes) -> Decision | None:
+            if self.said is not None and self.said.officer == "":
+                raise Unavailable("the log does not answer")
+            return self.said
+
+    log = Log()
+    held = Approvals(tmp_path, MERCY, log)
+    for said, error in (
+        (None, NotApproved),
+        (Decision(True, "0" * 64, "olga", 1), NotApproved),
+        (Decision(False, "", "olga", 1), NotApproved),
+        (Decision(True, "", "", 1), Unavailable),
+    ):
+        log.said = said
+        with pytest.raises(error):
+            held.of(study.fingerprint())
+    log.said = Decision(True, "", "olga", 1)  # of an event of before, which named no invitation
+    assert held.of(study.fingerprint()).officer == "olga"
