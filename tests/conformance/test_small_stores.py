@@ -1,4 +1,4 @@
-"""Accounts, sign-ins, consents, anchors, witnesses' memories and states, answered rounds: on SQLite and PostgreSQL."""
+"""Accounts, sign-ins, consents, anchors, witnesses' memories and states, what studies keep: on both backends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -26,6 +27,7 @@ from twinward.core.errors import Conflict, StoreAltered, Unavailable
 from twinward.core.vocabulary import Role, TwinId
 from twinward.federation.aggregation.answered_rounds import ANSWERS, AnsweredRound, AnsweredRounds
 from twinward.federation.errors import RoundRefused
+from twinward.federation.study_journal import JOURNAL, Begun, Question, StudyJournal
 from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage import Database, Schema, open_database
 from twinward_ledger.stores.anchor_journal import AnchorJournal, Trouble
@@ -215,6 +217,24 @@ def test_a_round_is_answered_once_by_whatever_process(opened: Open) -> None:
     assert newest.masked == b"masked %d" % done.index(True)
 
 
+def test_a_study_stands_where_it_is_in_every_process(opened: Open) -> None:
+    study, other = bytes(range(32)), bytes(32)
+    one, same = (StudyJournal(opened(JOURNAL), study) for _ in range(2))
+    strange = StudyJournal(opened(JOURNAL), other)
+    one.begin(7, "marie")
+    strange.begin(8, "otto")
+    assert (same.begun(), same.pending(), list(same.totals()), same.next_attempt()) == (Begun(7, "marie"), None, [], 1)
+    question = Question(1, 3, b"\x00" * 8, ())
+    one.ask(question)
+    assert same.pending() == (question, None)
+    same.learn(question, np.array([2, -(2**62)], dtype=np.int64))
+    assert one.pending() is None
+    assert [list(total) for total in one.totals()] == [[2, -(2**62)]]
+    assert (one.next_attempt(), strange.next_attempt()) == (4, 1)
+    same.forget()
+    assert (one.begun(), list(one.totals()), strange.begun()) == (None, [], Begun(8, "otto"))
+
+
 def test_a_sign_in_is_one_truth_in_every_process(opened: Open) -> None:
     clock = FixedClock()
     one, other = (SignInStore(opened(SIGN_INS), NobodysKeys(), clock) for _ in range(2))
@@ -297,6 +317,7 @@ CLOSED: dict[str, tuple[Schema, Callable[[Database], object], type[Exception]]] 
     "consents": (CONSENTS, lambda place: ConsentStore(place, Keys(), FixedClock()).current(ANN), Unavailable),
     "policies": (POLICIES, lambda place: PolicyStore(place, Keys(), Policy.load()).current(), Unavailable),
     "answers": (ANSWERS, lambda place: AnsweredRounds(place).newest(b""), Unavailable),
+    "study journal": (JOURNAL, lambda place: StudyJournal(place, b"").begun(), Unavailable),
     "anchors": (ANCHORS, lambda place: AnchorJournal(place).notes(), LogUnavailable),
     "memory": (WITNESS_MEMORY, lambda place: WitnessMemory(place).all(), LogUnavailable),
     "state": (WITNESS_STATE, lambda place: WitnessState(place).newest(""), LogUnavailable),

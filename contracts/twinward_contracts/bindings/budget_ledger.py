@@ -229,6 +229,10 @@ class BudgetLedger:
         )
         return Reservation(number, study, cohort, holder, micros, ReservationState(state), tuple(hospitals))
 
+    def reservations(self) -> int:
+        """How many reservations there are: the number of the newest."""
+        return int(self._client.call(self.address, _ARTEFACT, "reservations"))
+
     def reservation_of(self, request: bytes) -> int:
         """The number of the reservation that a request made; 0 for none."""
         return int(self._client.call(self.address, _ARTEFACT, "reservationOf", request))

@@ -21,6 +21,7 @@ from twinward.consortium.identity import Identity
 from twinward.consortium.witness.split_views import EVIDENCE_FOLDER
 from twinward.core.clock import Clock
 from twinward.core.config import (
+    ANSWERS_FILE,
     BREACHES_LOCK,
     CONDITIONS_LOCK,
     EMERGENCIES_LOCK,
@@ -208,7 +209,7 @@ def _sources(settings: Settings) -> list[Source]:
             undo.callback(source.close)
             opened.append(source)
         for path in sorted(settings.home.rglob(f"*{_DATABASE}")):
-            if path.resolve() not in seen and KEYS not in path.relative_to(settings.home).parts:
+            if path.resolve() not in seen and not _stays(path.relative_to(settings.home)):
                 source = SqliteSource(path, path.relative_to(settings.home).as_posix(), ())
                 undo.callback(source.close)
                 opened.append(source)
@@ -304,8 +305,8 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
     left: set[str] = set()
     for path in sorted(home.rglob("*")):
         name = path.relative_to(home)
-        if KEYS in name.parts:
-            if name.name == KEYS:
+        if _stays(name):
+            if name.name in (KEYS, ANSWERS_FILE):
                 left.add(name.as_posix())
         elif not path.is_file() or path.suffix == _DATABASE or path.name.endswith(_OF_SQLITE):
             continue
@@ -320,6 +321,11 @@ def _files(home: Path) -> tuple[list[Path], list[str]]:
         else:
             left.add(name.as_posix())
     return kept, sorted(left)
+
+
+def _stays(name: Path) -> bool:
+    """Whether a file never leaves the home in a backup: it is or holds keys, or it must not be turned back."""
+    return KEYS in name.parts or name.name == ANSWERS_FILE
 
 
 @contextmanager

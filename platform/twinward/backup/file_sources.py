@@ -56,6 +56,18 @@ class SqliteSource:
             if self._holder.in_transaction:
                 self._holder.execute("ROLLBACK")
 
+    def refuse_writers(self, because: str) -> None:
+        """In place of the hold: who has the file open fails at the next change, for good. Nothing in it changes."""
+        with _translated(self._path):
+            tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+            for (name,) in self._holder.execute(tables).fetchall():
+                for change in ("INSERT", "UPDATE", "DELETE"):
+                    self._holder.execute(
+                        f'CREATE TRIGGER "closed {name} {change}" BEFORE {change} ON "{name}" '
+                        f"BEGIN SELECT RAISE(ABORT, '{because}'); END"
+                    )
+            self._holder.execute("COMMIT")
+
     def unpin(self) -> None:
         """Give the moment up, to try again."""
         with _translated(self._path):

@@ -2,7 +2,10 @@
 
 Nobody writes to a file while it is copied: its write lock is held until the home names the server, and the home is
 served by nobody. What a move that was interrupted has copied is compared with the files and taken as it is, or refused.
-The files stay where they are, under another name, until their owner deletes them.
+The files stay where they are, under another name, until their owner deletes them; a process that opened one meanwhile
+can write to it no more.
+
+What a hospital answered in studies, and where those stand that it coordinates, stays in files of the home (ADR 67).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import msgspec
 from sqlalchemy import Connection, Table, insert, select
 
 from twinward.backup.errors import InTheWay, RelocationFailed
-from twinward.backup.file_sources import Progress, SqliteSource
+from twinward.backup.file_sources import Progress, SqliteSource, is_in_use
 from twinward.backup.staging import settle
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict
@@ -98,6 +101,7 @@ def relocate(settings: Settings, to: Mapping[str, str], progress: Progress) -> R
     planned = plan_relocation(settings, to)
     with serving(settings.home), ExitStack() as held:
         files = {role: _files_of(settings, role) for role in planned.roles}
+        still: list[SqliteSource] = []
         for file, schema in (one for some in files.values() for one in some):
             if (file.parent / (file.name + SET_ASIDE)).exists():
                 raise InTheWay(
@@ -105,7 +109,11 @@ def relocate(settings: Settings, to: Mapping[str, str], progress: Progress) -> R
                 )
             if schema is not None:
                 open_database(f"{_SQLITE}{file}", schema).close()  # a file of an earlier release is upgraded first
-            held.enter_context(_held_still(file))
+            if is_in_use(file):
+                raise Conflict(
+                    f"{file.name} is in use by another process", hint="end other commands and `twinward site serve`"
+                )
+            still.append(held.enter_context(_held_still(file)))
         for role, uri in to.items():
             lay(uri, [role])
         rows = 0
@@ -116,6 +124,8 @@ def relocate(settings: Settings, to: Mapping[str, str], progress: Progress) -> R
                 else:
                     rows += _copy_tables(file, to[role], schema, progress)
         settle(settings.home, to)
+        for source in still:
+            source.refuse_writers("it was moved to a server")
         moved = [file for some in files.values() for file, _ in some]
         if LOG in to:
             moved.append(Path(settings.log_uri.removeprefix(_SQLITE)).with_suffix(SUFFIX))
@@ -134,11 +144,11 @@ def _files_of(settings: Settings, role: str) -> list[tuple[Path, Schema | None]]
 
 
 @contextmanager
-def _held_still(file: Path) -> Iterator[None]:
+def _held_still(file: Path) -> Iterator[SqliteSource]:
     source = SqliteSource(file, file.name, ())
     try:
         source.hold()
-        yield
+        yield source
     finally:
         source.close()
 

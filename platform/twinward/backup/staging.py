@@ -16,11 +16,11 @@ from twinward.backup.errors import BackupDamaged, InTheWay
 from twinward.backup.file_sources import Progress
 from twinward.backup.key_folders import PEERS, KeysAtHand
 from twinward.backup.manifest import POSTGRES, SQLITE, Manifest, Part
-from twinward.core.config import FILE_NAME, Settings
+from twinward.core.config import ANSWERS_BEGIN_FILE, ANSWERS_FILE, FILE_NAME, Settings
 from twinward.core.errors import BadInput
 from twinward.core.private_files import write_private
 
-_OTHERS = ("witness.db", "chain.db", "studies.db")
+_OTHERS = ("witness.db", "chain.db", ANSWERS_FILE)
 
 
 def unpack(
@@ -57,12 +57,16 @@ def lay_out(
         KeysMissing: a member of the embedded consortium is without its keys.
         BadInput: there is no keyring to keep.
     """
+    for one in staging.rglob(ANSWERS_FILE):
+        one.unlink()  # of a backup of an earlier release: what it lacks would be answered again
     if present:
         for one in [home / name for name in _OTHERS] + sorted((home / PEERS).rglob("*.db")):
             if one.is_file():
                 target = staging / one.relative_to(home)
                 target.unlink(missing_ok=True)
                 file_sources.copy_file(one, target)
+        for one in home.rglob(ANSWERS_BEGIN_FILE):
+            write_private(staging / one.relative_to(home), one.read_bytes())
     keys.lay_into(staging)
     keys.require_members(staging)
     settle(staging, keys.settled(Settings.load(staging), staging))

@@ -31,6 +31,7 @@ from twinward.federation.site import HospitalSite
 from twinward.federation.site_messages import PACE_S
 from twinward.federation.site_socket import SocketServer
 from twinward.federation.study_desk import StudyDesk
+from twinward.node.answers_begin import ReservedSince, begin_of
 from twinward.node.home import home_of
 from twinward.node.lifecycle import open_node
 from twinward.node.node import Node
@@ -67,7 +68,9 @@ def desk_of(home: Path, name: str, *, pace_s: float = PACE_S) -> Iterator[StudyD
     with ExitStack() as stack:
         node = stack.enter_context(open_node(home))
         one = stack.enter_context(member(node, name))
-        identity, memory = one.identity(), AnsweredRounds(memory_of(node.settings, name).absolute())
+        place, ledger = memory_of(node.settings, name).absolute(), node.consortium.budgets
+        begin = begin_of(place.parent, ledger)
+        identity, memory = one.identity(), AnsweredRounds(place)
         stack.callback(memory.close)
         witness = one.node.identity.witness_keys()
 
@@ -77,8 +80,8 @@ def desk_of(home: Path, name: str, *, pace_s: float = PACE_S) -> Iterator[StudyD
 
         def open_site(approval: Approval) -> HospitalSite:
             vault = VaultStays(home, name, _researcher(node, approval.invitation))
-            ledger = own_budget(approval)
-            return HospitalSite(identity, approval.invitation.roster, vault, reservations=ledger, answered=memory)
+            reserved = ReservedSince(own_budget(approval), ledger.address, begin)
+            return HospitalSite(identity, approval.invitation.roster, vault, reservations=reserved, answered=memory)
 
         desk = StudyDesk(identity, one.approvals(), open_site, own_budget=own_budget, pace_s=pace_s)
         stack.callback(desk.close)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from twinward.access.interfaces import Principal
-from twinward.core.config import Settings
+from twinward.core.config import ANSWERS_FILE, Settings
 from twinward.core.errors import NotAtWork
 from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
@@ -26,8 +26,7 @@ from twinward.vault.interfaces import Record
 
 _TREES: Final = msgspec.json.Decoder(float_hook=Decimal)
 
-MEMORY_FILE: Final = "studies.db"
-"""In a hospital's home: which rounds of which studies it answered."""
+MEMORY_FILE: Final = ANSWERS_FILE
 
 
 @dataclass

@@ -35,8 +35,9 @@ from twinward.access.interfaces import AccessContext
 from twinward.audit.errors import LogTampered, NotCosigned
 from twinward.backup import archive, manifest
 from twinward.backup.errors import BackupDamaged
-from twinward.core.config import Settings
+from twinward.core.config import ANSWERS_BEGIN_FILE, ANSWERS_FILE, Settings
 from twinward.core.vocabulary import Purpose
+from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.node import open_node
 from twinward.node.member_keys import identity_of
 from twinward.vault.errors import TwinShredded
@@ -127,6 +128,29 @@ def test_what_cannot_be_made_again_comes_along(site: Site, tmp_path: Path) -> No
     fresh = tmp_path / "fresh"
     asked("node", "restore", tmp_path / "a.twbackup", "--home", fresh, "--keys-from", site.home)
     assert {name: (fresh / name).read_bytes() for name in kept} == kept
+
+
+def test_what_hospitals_answered_is_in_no_backup_and_stays_over_a_replacement(site: Site, tmp_path: Path) -> None:
+    """It holds keys, and an older one would have rounds answered again."""
+    to, places = tmp_path / "a.twbackup", (site.home, site.home / "peers" / "lakeside")
+    for place in places:
+        memory = AnsweredRounds(place / ANSWERS_FILE)
+        memory.key_for(bytes(32), 1, b"a private key of 32 bytes.......")
+        memory.close()
+        (place / ANSWERS_BEGIN_FILE).write_text('{"contract":"0x","reservation":3}')
+    made = site.asked("node", "backup", to)
+    assert {ANSWERS_FILE, f"peers/lakeside/{ANSWERS_FILE}"} <= set(made["left_out"])
+    fresh = tmp_path / "fresh"
+    asked("node", "restore", to, "--home", fresh, "--keys-from", site.home)
+    assert not [*fresh.rglob("studies*")]
+    site.asked("node", "restore", to, "--replace", "--yes")
+    for place in places:
+        memory = AnsweredRounds(place / ANSWERS_FILE)
+        kept = memory.next_key(bytes(32))
+        memory.close()
+        assert kept is not None
+        assert kept.private == b"a private key of 32 bytes......."
+        assert "3}" in (place / ANSWERS_BEGIN_FILE).read_text()
 
 
 def test_a_backup_holds_no_plaintext_and_no_key(site: Site, tmp_path: Path) -> None:

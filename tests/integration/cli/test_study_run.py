@@ -294,6 +294,20 @@ def test_ctrl_c_ends_a_study_within_seconds_and_the_same_command_goes_on(filled:
     assert "stopped-1 was begun" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_hospital_that_lost_its_memory_answers_no_study_from_before(filled: Hospital, tmp_path: Path) -> None:
+    path = protocol(tmp_path, "forgotten-1", "--epsilon", "0.3")
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    command = [sys.executable, str(script), str(filled.home), str(path), "ask"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    for one in (filled.home / "peers" / "lakeside").glob("studies.*"):
+        one.unlink()
+    done = filled.run("study", "run", str(path), "--as", "marie", "--yes")
+    assert done.exit_code == 6, done.stderr
+    assert "lakeside answers nothing that is not paid for" in done.stderr
+
+
 def begun(journal: Path, fingerprint: bytes) -> bool:
     opened = StudyJournal(journal, fingerprint)
     try:

@@ -19,6 +19,7 @@ from twinward.access.tables import ACCOUNTS, CONSENTS, POLICIES, SIGN_INS
 from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.vocabulary import RecordId
 from twinward.federation.aggregation.answered_rounds import ANSWERS
+from twinward.federation.study_journal import JOURNAL
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.vault.errors import VaultUnavailable
 from twinward.vault.storage.record_store import open_record_store
@@ -36,6 +37,7 @@ ON_BOTH = (
     ACCOUNTS,
     CONSENTS,
     ANSWERS,
+    JOURNAL,
     ANCHORS,
     WITNESS_MEMORY,
     WITNESS_STATE,

@@ -123,6 +123,32 @@ def test_a_moved_home_is_the_same_node(home: Path, postgres: Postgres) -> None:
 
 
 @pytest.mark.slow
+def test_a_file_that_is_open_elsewhere_is_not_moved_and_a_moved_one_takes_no_change(
+    home: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = place(postgres)
+    code = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1]); db.execute('SELECT count(*) FROM account_record').fetchone()\n"
+        "print('open', flush=True); sys.stdin.readline()\n"
+        "db.execute('DELETE FROM account_record'); db.commit()"
+    )
+    command = [sys.executable, "-c", code, str(home / "accounts.db")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "open\n"
+        refused = moved(home, {"state": places["state"]})
+        assert (refused.exit_code, "accounts.db is in use" in refused.output) == (4, True), refused.output
+        monkeypatch.setattr(relocation, "is_in_use", lambda _: False)  # it opened the file right after we looked
+        assert moved(home, {"state": places["state"]}).exit_code == 0
+        assert "it was moved to a server" in reader.communicate("\n", timeout=30)[1]
+    with open_node(home) as node:
+        assert [one.id for one in node.accounts.records()] == ["olga"]
+
+
+@pytest.mark.slow
 def test_a_database_that_holds_something_else_is_refused_and_nothing_is_moved(home: Path, postgres: Postgres) -> None:
     others = place(postgres)
     other = create_node(Settings.load(home.parent / "other", **others))
