@@ -30,7 +30,13 @@ def test_a_patients_visit_on_a_phone(chromium: Browser, house: House, url: str) 
     page.set_default_timeout(20_000)
     visit.sign_in(account="ann")
     assert page.inner_text("h1") == "Welcome, Ann"
-    for path in ("/console/my", "/console/my/accesses", "/console/my/consents", "/console/my/downloads"):
+    for path in (
+        "/console/my",
+        "/console/my/accesses",
+        "/console/my/consents",
+        "/console/my/studies",
+        "/console/my/downloads",
+    ):
         visit.go(path)
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
         assert page.locator("h1").count() == 1

@@ -134,6 +134,10 @@ class FeasibilityKey:
     def __repr__(self) -> str:
         return "FeasibilityKey()"
 
+    def dangerously_export(self) -> Scalar:
+        """The secret: whoever has it reads the query and its answer. For ``opening.require_costs``."""
+        return self._secret
+
     def query(self, costs: Sequence[Sequence[int]], *, threshold: int = 1, binding: bytes) -> FeasibilityQuery:
         """Encrypt what each level of each feature costs. Raises ``ParameterError`` where that cannot be sent."""
         require_shape([len(some) for some in costs])

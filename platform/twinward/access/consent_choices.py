@@ -22,6 +22,9 @@ CHOICES: Final[Mapping[str, Provision]] = {
         purposes=(Purpose.SIMILARITY,),
         categories=tuple(sorted(RECORD_CATEGORIES - SENSITIVE)),
     ),
+    "contact": Provision(
+        effect="permit", roles=(Role.OFFICER,), purposes=(Purpose.SIMILARITY,), categories=(Category.DEMOGRAPHICS,)
+    ),
     "research": Provision(
         effect="permit",
         roles=(Role.RESEARCHER,),
@@ -43,6 +46,9 @@ CHOICES: Final[Mapping[str, Provision]] = {
     ),
 }
 """By name. Those of treatment and of one's own download are for what is given out by explicit consent only."""
+
+
+_RESEARCH: Final = ("similar", "records", "contact", "research")
 
 
 def offered(consent: Consent) -> list[str]:
@@ -77,7 +83,7 @@ def chosen(
         raise ConsentInvalid("this is none of the choices on the page", hint="go back and choose again")
     said = [one for place, one in enumerate(consent.provisions) if place in set(kept) and not is_over(one, at_ms)]
     said += [one for name, one in CHOICES.items() if name in set(added) and one not in said]
-    if CHOICES["no-research"] in said and any(CHOICES[one] in said for one in ("similar", "records", "research")):
+    if CHOICES["no-research"] in said and any(CHOICES[one] in said for one in _RESEARCH):
         hint = "take one of them back: where both stand, the no decides"
         raise ConsentInvalid("you said yes to a use for research, and no to all research", hint=hint)
     return said

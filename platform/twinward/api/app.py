@@ -11,6 +11,7 @@ from twinward import __version__
 from twinward.api import openapi
 from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router, log_files_router
+from twinward.api.contacts import contacts_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
 from twinward.api.fhir.subscriptions import Streaming
@@ -60,6 +61,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(similarity_router(node.cohort, node.access, principal_of))
+    app.include_router(contacts_router(node.cohort, node.contacts, node.access, principal_of))
     if node.settings.publish_log:
         app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))

@@ -24,6 +24,7 @@ from twinward.core.config import (
     ANSWERS_FILE,
     BREACHES_LOCK,
     CONDITIONS_LOCK,
+    CONTACTS_LOCK,
     EMERGENCIES_LOCK,
     ERASURE_WORK_LOCK,
     ERASURES_LOCK,
@@ -55,6 +56,7 @@ _OF_NO_WORTH = frozenset(
     {
         LOCK_FILE,
         BREACHES_LOCK,
+        CONTACTS_LOCK,
         ERASURES_LOCK,
         ERASURE_WORK_LOCK,
         EMERGENCIES_LOCK,

@@ -171,6 +171,8 @@ NOUNS: Final = (
             "schema": "vendor.query:schema",
             "query": "vendor.query:query",
             "feasibility": "vendor.feasibility:feasibility",
+            "contact": "vendor.contact:contact",
+            "contacts": "vendor.contact:contacts",
             "budget": "vendor.query:budget",
             "results": "vendor.query:results",
         },

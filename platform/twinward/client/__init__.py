@@ -6,8 +6,8 @@ the records that consent lets out; ``messages`` is the contract that both sides 
 """
 
 from twinward.client.asynchronous import AsyncVendorClient
+from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count, PreparedCount
-from twinward.client.criteria import Criteria
 from twinward.client.errors import (
     AnswerForged,
     AnswerMalformed,
@@ -23,6 +23,7 @@ from twinward.client.multi import Answers, Failure, Found, ask_hospitals, ask_ho
 from twinward.client.question import Question, Threshold
 from twinward.client.results import Matches, Prepared, Record, Records
 from twinward.client.vendor import VendorClient
+from twinward.protocol.criteria import Criteria
 from twinward.protocol.terms import Mode
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Answers",
     "AsyncVendorClient",
     "ClientError",
+    "Contact",
     "Count",
     "Criteria",
     "Failure",
@@ -38,6 +40,7 @@ __all__ = [
     "HospitalKeyChanged",
     "HospitalRefused",
     "HospitalUnreachable",
+    "KeptCount",
     "Matches",
     "Mode",
     "OutOfRange",

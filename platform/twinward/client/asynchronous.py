@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count
-from twinward.client.criteria import Criteria
 from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
@@ -20,6 +20,7 @@ from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
 from twinward.core.outbound import async_connection, require_token
+from twinward.protocol.criteria import Criteria
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
 
@@ -106,6 +107,17 @@ class AsyncVendorClient:
         prepared = await self._run(self._steps.prepare_count(chosen, epsilon))
         count: Count = await self._run(prepared.send())
         return count
+
+    async def propose_contact(self, kept: KeptCount, *, title: str, purpose: str, text: str) -> Contact:
+        """Disclose what was counted in this epoch, and ask the hospital to tell those patients of a study. Free.
+
+        An officer decides. Whom the hospital tells, and how many they are, you never learn.
+        """
+        return await self._run(self._steps.propose_contact(kept, title, purpose, text))
+
+    async def contacts(self) -> list[Contact]:
+        """What became of your contact requests, newest first."""
+        return await self._run(self._steps.contacts())
 
     async def budget(self) -> BudgetReply:
         """As ``VendorClient.budget``."""

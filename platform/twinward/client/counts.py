@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinward.client.costs import Costs, costs_of
-from twinward.client.criteria import Criteria
 from twinward.client.errors import AnswerMalformed
 from twinward.core.errors import BadInput
+from twinward.protocol.criteria import Criteria
+from twinward.protocol.criteria_costs import Costs, costs_of
 from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms, feasibility_binding
 from twinward.protocol.proofs import new_query_id
 from twinward.protocol.terms import Terms
@@ -97,6 +97,7 @@ class OwnCount:
 
     message: FeasibilityQuestion
     terms: FeasibilityTerms
+    criteria: Criteria = field(repr=False)
     costs: Costs = field(repr=False)
     key: FeasibilityKey = field(repr=False)
     seconds: float
@@ -128,7 +129,7 @@ class OwnCount:
         binding = feasibility_binding(terms.binding(), counts.code_list)
         bundle = key.query(costs.table, threshold=costs.threshold, binding=binding).encode()
         message = FeasibilityQuestion(epoch=counts.epoch, epsilon_millis=millis, bundle=bundle, query_id=new_query_id())
-        return cls(message, counts, costs, key, time.perf_counter() - started)
+        return cls(message, counts, criteria, costs, key, time.perf_counter() - started)
 
     @property
     def noise(self) -> GeometricNoise:

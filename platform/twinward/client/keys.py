@@ -27,6 +27,7 @@ from typing import NoReturn, Self
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from twinward.core.errors import BadInput, Conflict
+from twinward.core.private_files import create_private
 from twinward_crypto.disclosure import RecipientKey, RecipientSuite, generate_recipient_key, open_from
 from twinward_crypto.envelope import OVERHEAD_BYTES, open_sealed, seal
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
@@ -96,7 +97,13 @@ class VendorKeys:
         cost, salt = stretching or Stretching(), os.urandom(16)
         numbers = (cost.lanes, cost.memory_kib, cost.iterations, salt, len(self.public))
         head = _HEAD.pack(MAGIC, VERSION, *numbers) + self.public
-        _write_new(path, head + seal(_stretch(passphrase, salt, cost), self._pair.private, head))
+        data = head + seal(_stretch(passphrase, salt, cost), self._pair.private, head)
+        try:
+            create_private(path, data)
+        except FileExistsError:
+            raise Conflict(f"{path} exists, and a key is never overwritten", hint="give another file") from None
+        except OSError as error:
+            raise BadInput(f"{path} cannot be written: {error.strerror}") from None
 
     @classmethod
     def load(cls, path: Path, passphrase: str) -> Self:
@@ -141,21 +148,3 @@ def _parse(data: bytes, path: Path) -> tuple[bytes, bytes, bytes, Stretching]:
 def _stretch(passphrase: str, salt: bytes, cost: Stretching) -> bytes:
     argon = Argon2id(salt=salt, length=32, iterations=cost.iterations, lanes=cost.lanes, memory_cost=cost.memory_kib)
     return argon.derive(passphrase.encode("utf-8", "surrogatepass"))
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(aside, path)  # unlike a rename it refuses to replace
-        finally:
-            aside.unlink()
-    except FileExistsError:
-        raise Conflict(f"{path} exists, and a key is never overwritten", hint="give another file") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -17,8 +15,8 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
+from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count, OwnCount, PreparedCount
-from twinward.client.criteria import Criteria
 from twinward.client.errors import AnswerMalformed, HospitalRefused
 from twinward.client.keys import VendorKeys
 from twinward.client.queries import (
@@ -33,9 +31,11 @@ from twinward.client.queries import (
 )
 from twinward.client.question import Question
 from twinward.client.results import Matches, Prepared, Record, Records
-from twinward.client.transport import Answer, Request, retry_after_s
+from twinward.client.transport import Answer, Request, refusal
 from twinward.client.trust import KeyTrust
 from twinward.core.errors import BadInput
+from twinward.protocol.contacts import ContactProposal, ContactReply, ContactsReply
+from twinward.protocol.criteria import Criteria
 from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms
 from twinward.protocol.fields import MAX_HANDLES
 from twinward.protocol.messages import (
@@ -81,7 +81,14 @@ MAX_OWN_QUERIES = 16
 Reply = TypeVar("Reply", bound=BaseModel)
 Result = TypeVar("Result")
 Query: TypeAlias = (
-    GatedQuery | VendorKeyQuery | TokenRequest | MatrixQuery | MatrixSearch | RecordsRequest | FeasibilityQuestion
+    GatedQuery
+    | VendorKeyQuery
+    | TokenRequest
+    | MatrixQuery
+    | MatrixSearch
+    | RecordsRequest
+    | FeasibilityQuestion
+    | ContactProposal
 )
 
 
@@ -172,6 +179,26 @@ class ProtocolSteps:
         patience_s = min(MAX_PATIENCE_S, 60 + 4.0 * own.terms.seconds_each[own.costs.threshold - 1])
         reply = yield from self._post("/feasibility", Kind.FEASIBILITY, own.message, terms, CountReply, patience_s)
         return own.read(reply, terms)
+
+    def propose_contact(self, kept: KeptCount, title: str, purpose: str, text: str) -> Steps[Contact]:
+        """Disclose what was counted, and ask the hospital to tell those patients."""
+        terms = yield from self._current_terms()
+        if kept.question.epoch != terms.epoch or kept.hospital != terms.hospital:
+            raise BadInput(
+                f"this count is of epoch {kept.question.epoch} at {kept.hospital}, and {terms.hospital} answers about "
+                f"epoch {terms.epoch}",
+                hint="count anew, with --keep; nothing was sent",
+            )
+        proposal = kept.proposal(title, purpose, text)
+        reply = yield from self._post("/contacts", Kind.CONTACT, proposal, terms, ContactReply)
+        return Contact.of(reply)
+
+    def contacts(self) -> Steps[list[Contact]]:
+        """What became of one's own contact requests, newest first."""
+        terms = yield from self._current_terms()
+        told = yield from self._exchange(Request("GET", PREFIX + "/contacts", None))
+        reply = checked(told, read_as(ContactsReply, told), Asked(Kind.CONTACTS), terms)
+        return [Contact.of(one) for one in reply.requests]
 
     def budget(self) -> Steps[BudgetReply]:
         """Queries left in the running epoch. Not signed: it decides nothing."""
@@ -275,7 +302,7 @@ class ProtocolSteps:
         answer = yield request
         if answer.status != httpx.codes.OK:
             self.forget()  # a new epoch is the usual reason; the next call fetches the terms again
-            raise _refusal(answer, request)
+            raise refusal(answer, request)
         return parsed(answer.content)
 
 
@@ -327,26 +354,3 @@ def _opened(keys: VendorKeys, sealed: SealedRecords, terms: Terms) -> list[Recor
     except ValueError as error:
         raise AnswerMalformed("sealed records hold something else than records") from error
     return [Record(sealed.handle, one.record_type, one.category, one.content) for one in records]
-
-
-def _refusal(answer: Answer, request: Request) -> HospitalRefused:
-    """The node's own words (``{"error": {"message", "hint"}}``) where there are any."""
-    try:
-        body = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        body = None
-    error = body.get("error") if isinstance(body, dict) else None
-    told = error if isinstance(error, dict) else {}
-    message = _one_line(told.get("message")) or f"the hospital answered HTTP {answer.status}"
-    hint, wait = _one_line(told.get("hint")), retry_after_s(answer.headers)
-    if wait is not None and not hint:
-        hint = f"ask again in {math.ceil(wait)} seconds"
-    if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR and request.query_id:
-        hint = f"{hint}; {request.if_silent}" if hint else request.if_silent  # who stands in between knows nothing
-    refusal = HospitalRefused(message, status=answer.status, hint=hint, retry_after_s=wait)
-    refusal.query_id = request.query_id
-    return refusal
-
-
-def _one_line(told: object) -> str:
-    return " ".join(str(told or "").split())[:500]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 import zlib
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from twinward.client.errors import AnswerMalformed, HospitalUnreachable
+from twinward.client.errors import AnswerMalformed, HospitalRefused, HospitalUnreachable
 from twinward.core.errors import BadInput
 from twinward.core.outbound import why_silent
 
@@ -134,3 +136,26 @@ class Unpacking:
         if len(self._body) + len(piece) > self._most:
             raise AnswerMalformed("the answer is implausibly large")
         self._body += piece
+
+
+def refusal(answer: Answer, request: Request) -> HospitalRefused:
+    """The node's own words (``{"error": {"message", "hint"}}``) where there are any."""
+    try:
+        body = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    told = error if isinstance(error, dict) else {}
+    message = _one_line(told.get("message")) or f"the hospital answered HTTP {answer.status}"
+    hint, wait = _one_line(told.get("hint")), retry_after_s(answer.headers)
+    if wait is not None and not hint:
+        hint = f"ask again in {math.ceil(wait)} seconds"
+    if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR and request.query_id:
+        hint = f"{hint}; {request.if_silent}" if hint else request.if_silent  # who stands in between knows nothing
+    refused = HospitalRefused(message, status=answer.status, hint=hint, retry_after_s=wait)
+    refused.query_id = request.query_id
+    return refused
+
+
+def _one_line(told: object) -> str:
+    return " ".join(str(told or "").split())[:500]

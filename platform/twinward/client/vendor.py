@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
+from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count, PreparedCount
-from twinward.client.criteria import Criteria
 from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
@@ -18,6 +18,7 @@ from twinward.client.results import Matches, Prepared, Records
 from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.core.outbound import connection, require_token
+from twinward.protocol.criteria import Criteria
 from twinward.protocol.feasibility import FeasibilityTerms
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.terms import Mode, Terms
@@ -156,7 +157,7 @@ class VendorClient:
         """How many patients would be eligible, under criteria that only you can read: a count with noise.
 
         Costs ``epsilon`` of what the hospital granted you (its suggestion if you name none). What criteria may say
-        stands in ``twinward.client.criteria``.
+        stands in ``twinward.protocol.criteria``.
         """
         return self.send_count(self.prepare_count(criteria, epsilon=epsilon))
 
@@ -173,6 +174,17 @@ class VendorClient:
         """Send what this client prepared. Sent again, it is answered the same and charged once."""
         count: Count = self._run(prepared.send())
         return count
+
+    def propose_contact(self, kept: KeptCount, *, title: str, purpose: str, text: str) -> Contact:
+        """Disclose what was counted in this epoch, and ask the hospital to tell those patients of a study. Free.
+
+        An officer decides. Whom the hospital tells, and how many they are, you never learn.
+        """
+        return self._run(self._steps.propose_contact(kept, title, purpose, text))
+
+    def contacts(self) -> list[Contact]:
+        """What became of your contact requests, newest first."""
+        return self._run(self._steps.contacts())
 
     def budget(self) -> BudgetReply:
         """Queries left in the running epoch."""

@@ -21,6 +21,10 @@ _SAID: Final = {
         "A company whose search I fit may receive my record",
         "All but mental health, addiction, HIV, sexual health and genetics. It then knows you as your record does.",
     ),
+    "contact": (
+        "The hospital may tell me of studies that look for patients like me",
+        "The company asks the hospital, the hospital tells you. Unless you agree the company learns nothing of you.",
+    ),
     "research": (
         "Research here may learn from my figures and monitor recordings",
         "A study's model is trained inside this hospital, with noise, so that little can be learnt of any one patient.",

@@ -20,10 +20,12 @@ from twinward.console.accounts import add_accounts
 from twinward.console.breaches import add_breaches
 from twinward.console.confirmation import add_confirmation
 from twinward.console.consent_and_policy import add_consent_and_policy
+from twinward.console.contacts import add_contacts
 from twinward.console.emergencies import add_emergencies
 from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
 from twinward.console.hospital_sign_in import add_hospital_sign_in
+from twinward.console.invitations import add_invitations
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
 from twinward.console.patient import PAGE as PATIENTS_PAGE
@@ -58,11 +60,13 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_emergencies(pages, console)
     add_breaches(pages, console)
     add_erasures(pages, console)
+    add_contacts(pages, console)
     add_accesses(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)
     add_consent_and_policy(pages, console)
     add_patient(pages, console)
+    add_invitations(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

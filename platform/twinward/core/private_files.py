@@ -23,6 +23,26 @@ def write_private(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def create_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner may read: whole or not at all, durable on return.
+
+    Raises:
+        FileExistsError: there is one already; nothing is overwritten.
+        OSError: the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.link(aside, path)  # unlike a rename it refuses to replace
+    finally:
+        aside.unlink()
+    sync_folder(path.parent)
+
+
 def write_public(path: Path, content: bytes) -> None:
     """Write a file that everybody may read, as far as the folder lets them: whole or not at all, durable on return."""
     with replacing(path, 0o644) as file:

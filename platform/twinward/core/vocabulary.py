@@ -143,6 +143,8 @@ class Action(StrEnum):
     """A finding on somebody's accesses: signed off, asked, answered, escalated."""
     POLICY = "policy"
     """Looking at the hospital's policy, or changing it."""
+    CONTACT = "contact"
+    """A step of a vendor's contact request; with a twin: that its patient is told, compared with it, or answers."""
 
 
 class Purpose(StrEnum):

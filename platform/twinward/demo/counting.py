@@ -6,10 +6,10 @@ import time
 from typing import Any, Final
 
 from twinward.client import Criteria, VendorClient
-from twinward.client.costs import costs_of, matches
 from twinward.core.errors import Unavailable
 from twinward.demo.accounts import VENDOR
 from twinward.node import Node
+from twinward.protocol.criteria_costs import costs_of, matches
 from twinward.protocol.feasibility import levels_asked
 from twinward.similarity.explainer import CountObservation
 from twinward.similarity.explainer.count_page import SHOWN

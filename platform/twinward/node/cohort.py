@@ -15,9 +15,11 @@ from twinward.core.private_files import write_private
 from twinward.node.answer_files import SealedAnswers
 from twinward.node.departures import INDEX_FOLDER, Departures, Moment
 from twinward.node.release_history import SealedHistory
+from twinward.protocol.contacts import ContactsReply
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
 from twinward.protocol.terms import Mode, Terms, binding_of
-from twinward.similarity.answers import AnsweredOnce, Answers
+from twinward.similarity.answered_once import AnsweredOnce
+from twinward.similarity.answers import Answers
 from twinward.similarity.budget import LedgerBudget
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import NoCohort
@@ -103,6 +105,10 @@ class RunningCohort:
     def allowance(self, principal: Principal) -> BudgetReply:
         """What a vendor has left of the running epoch, whether or not there is a cohort. Raises ``Unavailable``."""
         return self._public_terms.allowance(principal, self._budget.current_epoch())
+
+    def sign_contacts(self, reply: ContactsReply, vendor: str) -> ContactsReply:
+        """What became of a vendor's contact requests, signed, whether or not there is a cohort."""
+        return self._public_terms.sign_contacts(reply, vendor, self._budget.current_epoch())
 
     def results(self, principal: Principal) -> ResultsReply:
         """What a vendor was released in the running epoch; nothing where there is no cohort."""

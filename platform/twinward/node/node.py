@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twinward.core.config import BREACHES_LOCK, CONDITIONS_LOCK, ERASURE_WORK_LOCK, ERASURES_LOCK, WRITING_LOCK
+from twinward.core.config import (
+    BREACHES_LOCK,
+    CONDITIONS_LOCK,
+    CONTACTS_LOCK,
+    ERASURE_WORK_LOCK,
+    ERASURES_LOCK,
+    WRITING_LOCK,
+)
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.access_parts import AccessParts
 from twinward.node.parts import part
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.node.cohort import RunningCohort
     from twinward.node.study_decisions import StudyDecisions
+    from twinward.recruitment.service import ContactDesk
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
     from twinward.twins.service import Twins
@@ -99,6 +107,21 @@ class Node(AccessParts):
         from twinward.node.study_decisions import StudyDecisions
 
         return StudyDecisions(ActionLog(self.log, self.audit.sealer, Action.STUDY))
+
+    @part
+    def contacts(self) -> ContactDesk:
+        """Vendors' contact requests."""
+        from twinward.audit.action_log import ActionLog
+        from twinward.core.turns import Turn
+        from twinward.recruitment.service import ContactDesk
+
+        return ContactDesk(
+            ActionLog(self.log, self.audit.sealer, Action.CONTACT),
+            self.access,
+            Turn(self.settings.home / CONTACTS_LOCK),
+            lambda criteria: self.similarity().eligible(criteria),
+            self._is_patient,
+        )
 
     @part
     def vault(self) -> Vault:

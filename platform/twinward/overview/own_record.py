@@ -15,6 +15,7 @@ from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
 from twinward.fhir.search.representation import is_resource
 from twinward.node import Node
 from twinward.overview.consents import LOOKED
+from twinward.overview.contacts import OWN_INVITATIONS
 from twinward.twins.references import DELETED
 
 _READ_AT_ONCE: Final = 200
@@ -117,6 +118,8 @@ def _indexed(index: int, event: AccessEvent) -> IndexedAccess:
 
 def _is_look(event: AccessEvent) -> bool:
     """Whether a patient looked at what stands about the record, and not at the record."""
+    if event.action is Action.CONTACT:
+        return dict(event.detail).get("page") == OWN_INVITATIONS
     return event.action is Action.AUDIT or (event.action is Action.CONSENT and LOOKED in event.detail)
 
 

@@ -20,7 +20,7 @@ class Waiting:
     """One kind of work.
 
     Attributes:
-        kind: ``reviews``, ``emergencies``, ``breaches``, ``erasures`` or ``policy``.
+        kind: ``reviews``, ``emergencies``, ``breaches``, ``erasures``, ``policy`` or ``contacts``.
         count: how many wait; None where nobody has looked yet.
         overdue: how many of them should have been done.
         say: in a sentence.
@@ -58,6 +58,9 @@ def _waiting(node: Node) -> Iterator[Waiting]:
     ):
         if count:
             yield Waiting(kind, count, 0, f"{_counted(count, one, many)} for a second officer", f"/console/{kind}")
+    if contacts := node.contacts.waiting():
+        say = _counted(contacts, "contact request of a company waits", "contact requests of companies wait")
+        yield Waiting("contacts", contacts, 0, f"{say} for a decision", "/console/contacts")
 
 
 def _reviews(node: Node) -> Waiting:

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     RECORDS = "records"
     FEASIBILITY_TERMS = "feasibility-terms"
     FEASIBILITY = "feasibility"
+    CONTACT = "contact"
+    CONTACTS = "contacts"
 
 
 class Proof(Message):

@@ -22,6 +22,8 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.protocol.criteria import Criteria
+from twinward.protocol.criteria_costs import costs_of
 from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
@@ -237,6 +239,19 @@ class Similarity:
             return cohort.without(self._erased())
 
         return feasibility.count(principal, epoch, epsilon_millis, query, counted)
+
+    def eligible(self, criteria: Criteria) -> tuple[tuple[TwinId, ...], frozenset[TwinId]]:
+        """The cohort as it stands, and who of it meets criteria in the clear. For the hospital: no route leads here.
+
+        Raises:
+            BadInput: criteria in words that this hospital does not count by.
+            NoCohort: nobody is left.
+        """
+        cohort = self._cohort.without(self._erased())
+        costs = costs_of(criteria, cohort.schema, cohort.schema.codes)
+        total = sum(np.array(some)[cohort.eligibility[:, place]] for place, some in enumerate(costs.table))
+        rows = np.flatnonzero(total < costs.threshold)
+        return cohort.twins, frozenset(cohort.twins[row] for row in rows)
 
     def records(
         self, principal: Principal, epoch: int, handles: Sequence[str], categories: Sequence[str], recipient: bytes

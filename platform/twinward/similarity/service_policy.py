@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import Principal
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.contacts import ContactsReply
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.proofs import AnswerSigner, Kind
-from twinward.protocol.terms import Mode, ModeTerms, Terms
+from twinward.protocol.terms import Mode, ModeTerms, Terms, binding_of
 from twinward.similarity.interfaces import QueryBudget
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE, Plan, plan_gated
 
@@ -124,6 +125,12 @@ class PublicTerms:
             fingerprint=self.schema.fingerprint(),
         )
         return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
+
+    def sign_contacts(self, reply: ContactsReply, vendor: str, epoch: int) -> ContactsReply:
+        """What became of a vendor's contact requests, signed for that vendor."""
+        binding = binding_of(self.hospital, self.schema, epoch)
+        proof = self.signer.prove(Kind.CONTACTS, reply, binding=binding, vendor=vendor)
+        return reply.model_copy(update={"proof": proof})
 
     def allowance(self, principal: Principal, epoch: int) -> BudgetReply:
         """What a vendor has left. Raises ``BudgetUnavailable``: the ledger does not answer."""

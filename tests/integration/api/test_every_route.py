@@ -80,6 +80,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/api/1/similarity/matrix/search"): {"vendor"},
     ("GET", "/api/1/similarity/feasibility"): {"vendor"},
     ("POST", "/api/1/similarity/feasibility"): {"vendor"},
+    ("GET", "/api/1/similarity/contacts"): {"vendor"},
+    ("POST", "/api/1/similarity/contacts"): {"vendor"},
     ("POST", "/api/1/similarity/records"): {"vendor"},
     ("GET", "/api/1/similarity/budget"): {"vendor"},
     ("GET", "/api/1/similarity/results"): {"vendor"},

@@ -21,6 +21,7 @@ from twinward.core.clock import FixedClock
 NAVIGATION = (
     *("/console", "/console/accesses", "/console/reviews", "/console/emergencies", "/console/breaches"),
     "/console/erasures",
+    "/console/contacts",
     "/console/policy",
     *("/console/verify", "/console/outside"),
 )

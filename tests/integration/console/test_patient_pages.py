@@ -22,7 +22,10 @@ from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.node import open_node
 
-MINE = ("/console/my", "/console/my/accesses", "/console/my/consents", "/console/my/downloads")
+MINE = (
+    *("/console/my", "/console/my/accesses", "/console/my/consents"),
+    *("/console/my/studies", "/console/my/downloads"),
+)
 FILES = ("/console/my/record.json", "/console/my/accesses.json", "/console/my/accesses.pdf")
 UNKNOWN = TwinId("00000000-0000-7000-8000-000000000000")
 PLACES = {

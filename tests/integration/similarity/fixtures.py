@@ -26,7 +26,8 @@ from twinward.features.schema import Feature, FeatureSchema
 from twinward.protocol import messages
 from twinward.protocol.proofs import AnswerSigner
 from twinward.protocol.terms import Mode, Terms
-from twinward.similarity.answers import AnsweredOnce, Answers
+from twinward.similarity.answered_once import AnsweredOnce
+from twinward.similarity.answers import Answers
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted
 from twinward.similarity.interfaces import QueryBudget, RecordSource

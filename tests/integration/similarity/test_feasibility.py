@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from twinward.access.interfaces import AccessRequest
 from twinward.cli.main import app
 from twinward.client import Criteria, HospitalRefused, VendorClient
-from twinward.client.costs import costs_of, matches
 from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
@@ -25,6 +24,7 @@ from twinward.demo.querying import give_consent
 from twinward.demo.sealing import seal_patients
 from twinward.demo.serving import served
 from twinward.node import Node, create_node
+from twinward.protocol.criteria_costs import costs_of, matches
 from twinward_crypto.feasibility.noise import GeometricNoise
 
 pytestmark = pytest.mark.slow  # a node, filled and served

@@ -128,6 +128,7 @@ NEVER_OPEN = {
     Action.AUDIT,
     Action.BREACH,
     Action.CONSENT,
+    Action.CONTACT,
     Action.MATCH,
     Action.NOTE,
     Action.POLICY,

@@ -472,7 +472,7 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing() -> None:
         ("operator", "write"), ("officer", "audit"), ("officer", "consent"), ("officer", "shred"), ("vendor", "query"),
         ("officer", "export"), ("officer", "account"), ("officer", "policy"), ("node", "read"),
         ("officer", "study"), ("researcher", "study"), ("officer", "review"), ("clinician", "review"),
-        ("researcher", "review"), ("operator", "review"),
+        ("researcher", "review"), ("operator", "review"), ("officer", "contact"), ("vendor", "contact"),
     }  # fmt: skip
 
 

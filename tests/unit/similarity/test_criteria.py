@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinward.client.costs import costs_of, matches
-from twinward.client.criteria import Criteria
 from twinward.core.errors import BadInput
 from twinward.features.codes import CodeList, Recorded, read_code_list
 from twinward.features.schema import CARDIOMETABOLIC, Feature, FeatureSchema
+from twinward.protocol.criteria import Criteria
+from twinward.protocol.criteria_costs import costs_of, matches
 
 CODES = read_code_list(
     """

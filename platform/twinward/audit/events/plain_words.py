@@ -51,6 +51,11 @@ WHOS: Final = {
     Role.SYSTEM: "a machine of the hospital",
     Role.NODE: "the hospital's own system, by itself",
 }
+_INVITATIONS: Final = {
+    "told": "had you told of a study that looks for patients like you; the company learns nothing of it",
+    "compared": "held the criteria of a study against figures of yours; nobody was told",
+    "answered": "answered an invitation to a study",
+}
 _MOST_NAMED: Final = 6
 
 
@@ -111,6 +116,9 @@ def _what(event: AccessEvent) -> str:
             Action.MATCH: "was told that a patient like the one searched for is here, not who",
         }
         return words[event.action] if permitted else "tried to search for patients like you"
+    if event.action is Action.CONTACT:
+        said = _INVITATIONS.get(dict(event.detail).get("step", ""), "looked at studies that you are told of")
+        return said if permitted else "tried to have you told of a study"
     names = [WHATS[one] for one in event.categories]
     if not names:
         return f"{done} (your record)"

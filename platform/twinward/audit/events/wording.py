@@ -37,6 +37,7 @@ _DONE = {
     Action.BREACH: "worked on a breach",
     Action.REVIEW: "reviewed accesses",
     Action.POLICY: "looked at the policy",
+    Action.CONTACT: "dealt with a contact request",  # which way: see ``deed``
 }
 _TRIED = {
     Action.READ: "read",
@@ -59,6 +60,7 @@ _TRIED = {
     Action.BREACH: "work on a breach",
     Action.REVIEW: "review accesses",
     Action.POLICY: "look at or change the policy",
+    Action.CONTACT: "deal with a contact request",
 }
 _PHASES = {
     "stop": "ended an emergency access",
@@ -102,8 +104,17 @@ _STEPS = {
         "approved": "approved a change of the policy, which is in force since",
         "withdrawn": "withdrew a proposed change of the policy",
     },
+    Action.CONTACT: {
+        "proposed": "asked that patients are told of a study",
+        "approved": "approved that patients are told of a study",
+        "refused": "refused that patients are told of a study",
+        "told": "had the patient told of a study",
+        "compared": "held a study's criteria against",
+        "finished": "had every patient told whom a study looks for",
+        "answered": "answered an invitation to a study",
+    },
 }
-"""What the steps of a case, of an erasure and of a change of policy are called."""
+"""What the steps of a case, an erasure, a change of policy and a contact request are called."""
 
 MANY_CATEGORIES = 5
 

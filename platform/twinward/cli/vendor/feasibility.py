@@ -15,6 +15,7 @@ from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm, read_input
 from twinward.cli.output import JsonOption, YesOption, progress, say, show_json, tell
 from twinward.cli.vendor.answers import one_line
+from twinward.cli.vendor.contact import write_kept
 from twinward.cli.vendor.query import (
     ByAddressOption,
     KeysOption,
@@ -41,6 +42,12 @@ def feasibility(
     epsilon: Annotated[
         float | None, typer.Option(help="What the count costs each patient's privacy, and you. [the hospital's first]")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep criteria and key here, for `twinward vendor contact`: whoever has the file reads what you asked."
+        ),
+    ] = None,
     yes: YesOption = False,
     token_file: TokensOption = None,
     tokens: ByAddressOption = None,
@@ -63,8 +70,10 @@ def feasibility(
     Example: twinward vendor feasibility https://twinward.st-anna.example --criteria trial.toml
     """
     with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
-        from twinward.client.criteria import MAX_FILE_BYTES, Criteria
+        from twinward.protocol.criteria import MAX_FILE_BYTES, Criteria
 
+        if keep is not None and len(urls) > 1:
+            raise BadInput("--keep is for a count at one hospital", hint="ask the others by a command of their own")
         try:
             wanted = Criteria.read(read_input(criteria, most=MAX_FILE_BYTES).decode())
         except UnicodeDecodeError:
@@ -79,6 +88,8 @@ def feasibility(
             raise next(one for one in prepared.values() if isinstance(one, TwinwardError))
         _announce(ready)
         confirm("Send the question? It is charged at each hospital.", yes=yes)
+        if keep is not None:  # before it is sent: what was paid for and not kept could be disclosed to nobody
+            write_kept(keep, *ready.values())
         counts = _counted(clients, prepared)
         answered = {name: one for name, one in counts.items() if not isinstance(one, TwinwardError)}
         if not answered:

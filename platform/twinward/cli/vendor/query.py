@@ -80,7 +80,7 @@ def schema(
     """
     with (
         errors_taught(as_json=as_json),
-        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+        client_of(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
     ):
         terms = client.schema()
         if as_json:
@@ -195,7 +195,7 @@ def budget(
     """
     with (
         errors_taught(as_json=as_json),
-        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+        client_of(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
     ):
         left = client.budget()
         if as_json:
@@ -245,7 +245,7 @@ def results(
     """
     with (
         errors_taught(as_json=as_json),
-        _client(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
+        client_of(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
     ):
         pair = _keys(keys, category or [], out_folder, passphrase_file)
         found = client.results(query_id)
@@ -277,9 +277,10 @@ def _print_results(found: Sequence[Matches], fetched: Records | None, out_folder
 
 
 @contextlib.contextmanager
-def _client(
+def client_of(
     url: str, token_file: Path | None, tokens: Path | None, key: str | None, known: Path | None, *, plain_http: bool
 ) -> Iterator[VendorClient]:
+    """The client of one hospital, closed with the block. Raises ``BadInput``, ``NotAuthenticated``."""
     from twinward.client import VendorClient
 
     require_private(url, plain_http=plain_http)

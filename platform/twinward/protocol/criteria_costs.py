@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from twinward.client.criteria import Criteria, Group, Rule
 from twinward.core.errors import BadInput
 from twinward.features.codes import CodedFeature, CodeList, Kind, Recorded
 from twinward.features.schema import FeatureSchema
+from twinward.protocol.criteria import Criteria, Group, Rule
 from twinward_crypto.feasibility.query import MAX_THRESHOLD
 
 _STATES = {

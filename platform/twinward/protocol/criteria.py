@@ -132,6 +132,14 @@ class Criteria(_Part):
         return cls.of(told)
 
     @classmethod
+    def of_json(cls, text: str) -> Criteria:
+        """Criteria as ``twinward.protocol.contacts.criteria_json`` wrote them. Raises ``BadInput``."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            raise BadInput("these criteria cannot be read any more: this build writes them otherwise") from None
+
+    @classmethod
     def of(cls, told: dict[str, Any]) -> Criteria:
         """Criteria from plain values, as in TOML. Raises ``BadInput``, naming what is wrong."""
         for name in ("at_least", "at_most"):
