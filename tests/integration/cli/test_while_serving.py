@@ -126,6 +126,8 @@ UNCHANGING = {
     "study report",
     "twin list",
     "vendor budget",
+    "vendor contact",
+    "vendor contacts",
     "vendor feasibility",
     "vendor keygen",
     "vendor query",

@@ -21,7 +21,7 @@ from twinward.core.vocabulary import Action, Role
 from twinward.node.answer_files import SealedAnswers
 from twinward.protocol.messages import GatedQuery, MatchReply, MatrixSearch
 from twinward.protocol.proofs import Kind
-from twinward.similarity import answers as kept_answers
+from twinward.similarity import answered_once as kept_answers
 from twinward.similarity.rate_limit import MOST_AT_ONCE
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))

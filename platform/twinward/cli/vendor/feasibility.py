@@ -29,7 +29,7 @@ from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.outbound import require_private
 
 if TYPE_CHECKING:
-    from twinward.client import Count, PreparedCount, VendorClient
+    from twinward.client import Count, Criteria, PreparedCount, VendorClient
 
 Made = TypeVar("Made")
 
@@ -70,14 +70,9 @@ def feasibility(
     Example: twinward vendor feasibility https://twinward.st-anna.example --criteria trial.toml
     """
     with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
-        from twinward.protocol.criteria import MAX_FILE_BYTES, Criteria
-
         if keep is not None and len(urls) > 1:
             raise BadInput("--keep is for a count at one hospital", hint="ask the others by a command of their own")
-        try:
-            wanted = Criteria.read(read_input(criteria, most=MAX_FILE_BYTES).decode())
-        except UnicodeDecodeError:
-            raise BadInput("the criteria are not UTF-8") from None
+        wanted = _read(criteria)
         for url in urls:
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
@@ -99,6 +94,15 @@ def feasibility(
             show_json(_shown(answered, failures))
         else:
             _print(answered, failures)
+
+
+def _read(file: Path) -> Criteria:
+    from twinward.protocol.criteria import MAX_FILE_BYTES, Criteria
+
+    try:
+        return Criteria.read(read_input(file, most=MAX_FILE_BYTES).decode())
+    except UnicodeDecodeError:
+        raise BadInput("the criteria are not UTF-8") from None
 
 
 def _announce(ready: dict[str, PreparedCount]) -> None:
