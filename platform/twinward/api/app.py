@@ -17,6 +17,7 @@ from twinward.api.fhir import fhir_router
 from twinward.api.fhir.subscriptions import Streaming
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import conditions_checked
+from twinward.api.live import live_router
 from twinward.api.similarity import similarity_router
 from twinward.api.tokens import token_urls, tokens_router
 from twinward.api.twins.events import EventStreams
@@ -60,6 +61,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
+    app.include_router(live_router(node.live, node.twins, streams, principal_of, standing))
     app.include_router(similarity_router(node.cohort, node.access, principal_of))
     app.include_router(contacts_router(node.cohort, node.contacts, node.access, principal_of))
     if node.settings.publish_log:

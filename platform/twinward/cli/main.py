@@ -57,6 +57,23 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "live",
+        "Live readings: take in, show, sources, quarantine, replay, hours that are over.",
+        {
+            "take": "live:take",
+            "series": "live:series",
+            "sources": "live:sources",
+            "quarantine": "live:quarantine",
+            "replay": "live:replay",
+            "close": "live:close",
+        },
+    ),
+    Noun(
+        "device",
+        "Devices: with whom they are, from when, until when.",
+        {"assign": "device:assign", "release": "device:release", "list": "device:list_"},
+    ),
+    Noun(
         "account",
         "See accounts and sessions; tie patients, disable, revoke tokens, reset passwords.",
         {

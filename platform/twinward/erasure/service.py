@@ -75,6 +75,7 @@ class Erasures:
     Args:
         access, trail, keyring, store, consents, clock: the node's.
         departed: told when keys were destroyed: whatever this home keeps of those twins for cohorts has to go.
+        purged: told when records were purged: whatever else is sealed under those keys has to go as well.
         wait: waits some seconds, until other processes have noticed that a category was shredded.
         turn: the processes of the home finish one after another; none does what another has done.
     """
@@ -89,6 +90,7 @@ class Erasures:
         clock: Clock,
         *,
         departed: Callable[[], None] = lambda: None,
+        purged: Callable[[], object] = lambda: None,
         wait: Callable[[float], None] = time.sleep,
         turn: Turn | None = None,
     ) -> None:
@@ -99,6 +101,7 @@ class Erasures:
         self._consents = consents
         self._clock = clock
         self._departed = departed
+        self._purged = purged
         self._wait = wait
         self._turn = turn or Turn()
 
@@ -187,6 +190,7 @@ class Erasures:
             for tag in one.category_tags:
                 self._store.purge_category(one.twin, tag)
         self._store.forget_deleted()
+        self._purged()
         self._departed()
 
     def _event(self, one: UnfinishedErasure, order: _Order, kek: int) -> AccessEvent:

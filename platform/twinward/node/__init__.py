@@ -17,6 +17,7 @@ A node's home holds, on the embedded defaults:
 ``sign_ins.db``         sessions, sealed and found by a hash of their ids alone; what is good for one use and was used
 ``subscriptions.db``    sealed FHIR subscriptions
 ``saved_filters.db``    officers' saved filters of the log, sealed
+``live.db``             sealed series of live readings, what is settled of each source, devices' assignments, quarantine
 ``chain.db``            the embedded chain
 ``study-journal.db``    where the studies stand that this node coordinates
 ``studies.db``          which rounds of which studies this hospital answered: none is answered twice

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
     from twinward.fhir.subscriptions.store import SubscriptionStore
+    from twinward.live.service import Live
     from twinward.node.cohort import RunningCohort
     from twinward.node.study_decisions import StudyDecisions
     from twinward.recruitment.service import ContactDesk
@@ -167,6 +168,18 @@ class Node(AccessParts):
         return made
 
     @part
+    def live(self) -> Live:
+        """Live twins: readings in, series out."""
+        from twinward.live.service import Live
+        from twinward.live.storage.database import LiveDatabase
+        from twinward.live.storage.tables import LIVE
+
+        database = LiveDatabase(self.state(LIVE), self.keyring)
+        made = Live(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock)
+        self.keep(made)
+        return made
+
+    @part
     def cohort(self) -> RunningCohort:
         """The running epoch's cohort."""
         from twinward.node.cohort import RunningCohort
@@ -200,6 +213,7 @@ class Node(AccessParts):
             self.clock,
             departed=self._forget_indexes,
             turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
+            purged=lambda: self.live.closing.forget_shredded(),
         )
 
     @part

@@ -10,6 +10,7 @@ from twinward.audit.saved_filters import SAVED_FILTERS
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
+from twinward.live.storage.tables import LIVE
 from twinward.node.errors import translated
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
@@ -19,7 +20,7 @@ from twinward_ledger.stores.tables import ANCHORS, WITNESS_MEMORY
 
 _SQLITE = "sqlite:"
 LOG = "log"
-SMALL_STORES = (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS, SAVED_FILTERS, POLICIES)
+SMALL_STORES = (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS, SAVED_FILTERS, POLICIES, LIVE)
 """What is in ``state``."""
 _SCHEMAS = {
     RECORDS.name: (RECORDS,),

@@ -68,6 +68,10 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
     ("PUT", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
     ("DELETE", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
+    ("POST", "/api/1/readings"): {"system", "operator", "clinician"},
+    ("GET", "/api/1/twins/{twin}/live"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{signal}/timeseries"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/features/{signal}/timeseries/value"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/records"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/consent"): {"officer"},
     ("PUT", "/api/1/twins/{twin}/consent"): {"officer"},
@@ -123,11 +127,15 @@ def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
     values |= {"account": "nobody", "number": "1", "query_id": "ab" * 16}
     values |= {"version_id": "1", "job": "j", "file": "Patient.ndjson", "feature": "bmi", "path": "value"}
+    values |= {"signal": "heart_rate"}
     filled_path = path.format(**values, emergency="0" * 16, session="0" * 16)
-    return filled_path + ("?category=labs" if filled_path.endswith("/records") else "")
+    asked = {"records": "?category=labs", "readings": "?source=gw"}
+    return filled_path + asked.get(filled_path.rpartition("/")[2], "")
 
 
 def body(method: str, path: str) -> dict[str, Any]:
+    if path.startswith("/api/1/readings"):
+        return {"content": b"{}", "headers": {"content-type": "application/x-ndjson"}}
     if path == "/fhir":
         patient = {"resourceType": "Patient", "id": "role-walk"}
         entry = {"resource": patient, "request": {"method": "PUT", "url": "Patient/role-walk"}}
@@ -368,6 +376,7 @@ def test_no_junk_makes_a_server_error(
             "resource_id",
             "version_id",
             "feature",
+            "signal",
             "path",
             "emergency",
             "session",

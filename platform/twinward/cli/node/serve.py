@@ -39,7 +39,8 @@ _FIGURES = {
 }
 ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
-
+CLOSE_EVERY_S = 60.0
+"""How often it is looked which hours of live readings are over."""
 FOLLOW_EVERY_S = 0.25
 """How often it is looked who left a cohort by another process's doing. A command on this home waits for that."""
 
@@ -74,6 +75,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(FollowUps(node.erasure_desk.carry_on, ERASE_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
+        stack.enter_context(Following(lambda: _close_windows(node), CLOSE_EVERY_S))
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])
@@ -105,6 +107,11 @@ def _follow(node: Node, held: Serving) -> None:
     began = moment()
     node.cohort.let_go()
     held.followed(began)
+
+
+def _close_windows(node: Node) -> None:
+    """Pack and log hours of live readings that are over."""
+    node.live.closing.run()
 
 
 def _announce(node: Node, host: str, port: int) -> None:

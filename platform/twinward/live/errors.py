@@ -1,0 +1,48 @@
+"""What can go wrong with live data. None of it carries a value or names a patient.
+
+TwinwardError
+├── BadInput
+│   └── BadQuery              a span, a step or an aggregate that cannot be
+├── NotFound
+│   ├── SignalUnknown         no such signal
+│   ├── DeviceUnknown         nothing was ever assigned or sent under this name
+│   └── NothingMeasured       the twin has no value of it (then)
+├── Conflict
+│   └── AssignmentConflict    the device is with somebody else then, or readings stand in the way
+└── Unavailable
+    └── Busy
+        ├── IntakeBusy        as many batches wait as may; the sender keeps its own
+        └── QuarantineFull    what cannot be placed has no room; the sender keeps it
+"""
+
+from __future__ import annotations
+
+from twinward.core.errors import BadInput, Busy, Conflict, NotFound
+
+
+class BadQuery(BadInput):
+    """A span, a step or an aggregate that cannot be."""
+
+
+class SignalUnknown(NotFound):
+    """No signal of this name is known here."""
+
+
+class DeviceUnknown(NotFound):
+    """Nothing was ever assigned or sent under this name."""
+
+
+class NothingMeasured(NotFound):
+    """The twin has no value of this signal then."""
+
+
+class AssignmentConflict(Conflict):
+    """The device is with somebody else then, or readings that were placed stand in the way."""
+
+
+class IntakeBusy(Busy):
+    """As many batches wait as may. Nothing was taken: the sender keeps what it has and tries again."""
+
+
+class QuarantineFull(Busy):
+    """There is no room for what cannot be placed. Nothing was taken."""

@@ -1,0 +1,1 @@
+"""From lines of any source to what is committed."""

@@ -1,0 +1,292 @@
+"""Readings in: at least once from the sender, once in effect here.
+
+    1. require   whoever may write to nobody is refused, and it is logged, before anything is looked at
+    2. settled   a number of this source that was settled before is a duplicate: nothing is done
+    3. place     code, unit, time, and whose it is: the patient named, or the one the device was with when it measured
+    4. permit    for each twin and device: in the log before anything is sealed; a no is answered, and not settled
+    5. seal      samples under the twin's category keys; what could not be placed under the hospital's own
+    6. commit    samples, quarantine, devices' and the source's marks: one durable transaction, all or nothing
+    7. answer    only now
+
+Whatever the process dies of, either the transaction is there, and the same number sent again is a duplicate, or it is
+not, and the sender still has it. Steps 2 to 6 hold the database's write lock: assignments cannot change in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
+from twinward.core.clock import Clock
+from twinward.core.errors import NotFound
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Action, TwinId
+from twinward.live.assignments import AssignmentLine
+from twinward.live.errors import IntakeBusy
+from twinward.live.intake.lines import Fault, require_name
+from twinward.live.intake.permits import Wanted, WritePermits
+from twinward.live.intake.placing import Placer, Unplaced
+from twinward.live.models import Answer, Outcome, Placed, Reading, Reason
+from twinward.live.storage.database import LiveDatabase, Tables
+from twinward.live.storage.devices import DeviceAt
+from twinward.live.storage.quarantine import MAX_CONTENT_BYTES, Held
+from twinward.live.storage.series import SeriesSealer, runs_of
+from twinward.live.storage.sources import SourceAt
+from twinward.vault.keys.keyring import Keyring
+
+MOST_WAITING: Final = 16
+"""Batches that wait for their turn; one more is told to come again."""
+Item = Reading | Fault
+Subjects = Callable[[Collection[str]], Mapping[str, TwinId]]
+Watcher = Callable[[Sequence[Placed]], None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one batch comes to, while its transaction is open."""
+
+    tables: Tables
+    source: SourceAt
+    now_ms: int
+    answers: list[Answer]
+    name: str
+    devices: dict[str, DeviceAt] = field(default_factory=dict)
+    lines: dict[str, AssignmentLine] = field(default_factory=dict)
+    placed: list[tuple[int, Placed]] = field(default_factory=list)
+    held: list[tuple[int, Held]] = field(default_factory=list)
+
+    def line_of(self, device: str) -> AssignmentLine:
+        """A device's assignments as this transaction sees them."""
+        if device not in self.lines:
+            self.devices[device] = self.tables.devices.find(device)
+            self.lines[device] = self.devices[device].line
+        return self.lines[device]
+
+
+class Intake:
+    """Takes batches in. Safe to share between threads; processes take turns by the database.
+
+    Args:
+        database: where everything is kept.
+        keyring: the twins' keys.
+        access, verifier: what decides, and what knows its permits.
+        subjects: the twins of patients' references.
+        clock: the node's.
+    """
+
+    def __init__(
+        self,
+        database: LiveDatabase,
+        keyring: Keyring,
+        access: AccessControl,
+        verifier: PermitVerifier,
+        subjects: Subjects,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._access = access
+        self._permits = WritePermits(access, verifier)
+        self._subjects = subjects
+        self._clock = clock
+        self._sealer = SeriesSealer()
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self.watchers: list[Watcher] = []
+
+    def require(self, context: AccessContext) -> None:
+        """Refuse, and log it, whoever may write to nobody. Raises ``AccessDenied``."""
+        self._access.require(context.request(Action.WRITE))
+
+    def take(self, context: AccessContext, source: str, items: Sequence[Item]) -> list[Answer]:
+        """Take a batch of one source in: an answer for each item, in order. Durable when this returns.
+
+        Raises:
+            AccessDenied: the caller may write to nobody.
+            BadInput: the source's name is none.
+            IntakeBusy, QuarantineFull, Unavailable: nothing was taken.
+        """
+        require_name(source, "source")
+        self.require(context)
+        subjects = self._subjects({one.subject for one in items if isinstance(one, Reading) and one.subject})
+        with self._turn():
+            with self._database.writing() as tables:
+                at = tables.sources.find(context.principal.id, source)
+                batch = self._begun(tables, at, len(items))
+                self._sort(batch, items, subjects)
+                self._settle(batch, self._permitted(batch, context))
+            self._tell([one for _, one in batch.placed])
+        return batch.answers
+
+    def replay(self, context: AccessContext, held: Sequence[Held]) -> list[Answer]:
+        """Place what can be placed by now of what is in quarantine; the rest stays. Durable when this returns.
+
+        Raises as ``take``.
+        """
+        self.require(context)
+        readable = [one for one in held if one.reading is not None]
+        subjects = self._subjects({one.reading.subject for one in readable if one.reading and one.reading.subject})
+        answers = []
+        for one in readable:
+            with self._turn(), self._database.writing() as tables:
+                answers.append(self._replayed(tables, context, one, subjects))
+        return answers
+
+    def _replayed(self, tables: Tables, context: AccessContext, held: Held, subjects: Mapping[str, TwinId]) -> Answer:
+        at = tables.sources.find(held.account, held.source)
+        batch = self._begun(tables, at, 1)
+        placed = Placer(subjects, batch.line_of, batch.now_ms).place(held.reading) if held.reading else None
+        if not isinstance(placed, Placed):
+            reason, detail = (placed.reason, placed.detail) if placed else (held.reason, held.detail)
+            return Answer(held.seq, Outcome.QUARANTINED, reason, detail)
+        if tables.quarantine.remove([held.id]) != 1:
+            return Answer(held.seq, Outcome.DUPLICATE)  # somebody else replayed it meanwhile
+        batch.placed.append((0, placed))
+        permitted = self._permitted(batch, context)
+        if not permitted:
+            tables.quarantine.add([held], at.tag)
+            return Answer(held.seq, Outcome.REFUSED, Reason.NOT_PERMITTED)
+        self._seal(batch, permitted)
+        at.state.quarantined -= 1
+        at.state.stored += 1
+        tables.sources.put(at)
+        return Answer(held.seq, Outcome.STORED)
+
+    def _begun(self, tables: Tables, at: SourceAt, count: int) -> _Batch:
+        now_ms = self._clock.now_ms()
+        return _Batch(tables, at, now_ms, [_REFUSED] * count, uuid7(now_ms))
+
+    def _sort(self, batch: _Batch, items: Sequence[Item], subjects: Mapping[str, TwinId]) -> None:
+        """Each item to what is placed, held or answered already. Nothing is settled yet."""
+        settled, met = batch.source.state.settled(), set[int]()
+        placer = Placer(subjects, batch.line_of, batch.now_ms)
+        for number, one in enumerate(items):
+            if one.seq is None:
+                batch.answers[number] = Answer(None, Outcome.REFUSED, Reason.MALFORMED, one.detail)
+            elif one.seq in settled or one.seq in met:
+                batch.answers[number] = Answer(one.seq, Outcome.DUPLICATE)
+            else:
+                met.add(one.seq)
+                found = placer.place(one) if isinstance(one, Reading) else one
+                if isinstance(found, Placed):
+                    batch.placed.append((number, found))
+                else:
+                    batch.held.append((number, self._held(batch, number, found)))
+
+    def _held(self, batch: _Batch, number: int, found: Unplaced | Fault) -> Held:
+        state, at_ms = batch.source.state, batch.now_ms
+        name = f"{batch.name}-{number:05}"  # in the order of the batch
+        if isinstance(found, Unplaced):
+            seq = found.reading.seq
+            return Held(name, state.account, state.name, seq, found.reason, found.detail, at_ms, found.reading)
+        content = found.content[:MAX_CONTENT_BYTES]
+        return Held(name, state.account, state.name, found.seq, found.reason, found.detail, at_ms, None, content)
+
+    def _permitted(self, batch: _Batch, context: AccessContext) -> list[tuple[int, Placed]]:
+        """What may be written of what is placed. A no is answered; so is a twin whose keys are gone."""
+        groups: dict[tuple[TwinId, str], list[tuple[int, Placed]]] = {}
+        for number, one in batch.placed:
+            groups.setdefault((one.twin, one.reading.device), []).append((number, one))
+        wanted = {
+            key: Wanted(*key, frozenset(one.signal.category for _, one in group))
+            for key, group in groups.items()
+            if self._is_open(key[0])
+        }
+        permits = self._permits.decide(context, batch.source.state.name, wanted.values()) if wanted else {}
+        permitted = []
+        for key, group in groups.items():
+            if key in wanted and permits[wanted[key]] is not None:
+                permitted += group
+                continue
+            for number, one in group:
+                batch.answers[number] = Answer(one.reading.seq, Outcome.REFUSED, Reason.NOT_PERMITTED)
+        return sorted(permitted, key=lambda one: one[0])
+
+    def _is_open(self, twin: TwinId) -> bool:
+        try:
+            self._keyring.keys(twin)
+        except NotFound:
+            return False
+        return True
+
+    def _settle(self, batch: _Batch, permitted: Sequence[tuple[int, Placed]]) -> None:
+        """Mark, seal and store what may be. What leaves too many gaps in a source's numbers stays with its sender."""
+        state, settled = batch.source.state, batch.source.state.settled()
+        storing: list[tuple[int, Placed]] = []
+        holding: list[Held] = []
+        both: list[tuple[int, Placed | Held]] = [*permitted, *batch.held]
+        for number, one in sorted(both, key=lambda pair: pair[0]):
+            seq = one.reading.seq if isinstance(one, Placed) else one.seq
+            if seq is None or not settled.has_room(seq):
+                batch.answers[number] = Answer(seq, Outcome.REFUSED, Reason.TOO_MANY_GAPS)
+                continue
+            settled.add(seq)
+            if isinstance(one, Placed):
+                storing.append((number, one))
+                batch.answers[number] = Answer(seq, Outcome.STORED)
+            else:
+                holding.append(one)
+                batch.answers[number] = Answer(seq, Outcome.QUARANTINED, one.reason, one.detail)
+        batch.placed = storing
+        if not storing and not holding:
+            return
+        self._seal(batch, storing)
+        batch.tables.quarantine.add(holding, batch.source.tag)
+        state.ranges = list(settled)
+        state.stored += len(storing)
+        state.quarantined += len(holding)
+        state.duplicates += sum(one.outcome is Outcome.DUPLICATE for one in batch.answers)
+        state.heard_ms = batch.now_ms
+        _note_lag(batch)
+        batch.tables.sources.put(batch.source)
+
+    def _seal(self, batch: _Batch, permitted: Sequence[tuple[int, Placed]]) -> None:
+        state = batch.source.state
+        placed = [one for _, one in permitted]
+        rows = []
+        for (twin, category, window_ms), runs in runs_of(placed, state.account, state.name).items():
+            keys = self._keyring.keys(twin)
+            rows.append(self._sealer.seal_fresh(keys, category, window_ms, runs, batch.now_ms))
+        batch.tables.series.add(rows)
+        last_of: dict[str, int] = {}
+        for one in placed:
+            if one.reading.device and not one.reading.subject:
+                last_ms = one.reading.time_ms + (len(one.values) - 1) * one.reading.period_ms
+                last_of[one.reading.device] = max(last_ms, last_of.get(one.reading.device, 0))
+        for device, last_ms in last_of.items():
+            before = batch.devices[device]
+            line = before.line.placed(last_ms)
+            if line.placed_until_ms != before.line.placed_until_ms:
+                batch.tables.devices.put(DeviceAt(device, line, before.tag, before.revision))
+
+    def _tell(self, placed: Sequence[Placed]) -> None:
+        if placed:
+            for watcher in self.watchers:
+                watcher(placed)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
+            raise IntakeBusy("too many batches wait", hint="send again in a second; nothing of this one was taken")
+        try:
+            yield
+        finally:
+            self._waiting.release()
+
+
+_REFUSED: Final = Answer(None, Outcome.REFUSED, Reason.MALFORMED)
+_FORGETS: Final = 10
+
+
+def _note_lag(batch: _Batch) -> None:
+    """Follow the least delay: down at once, up slowly."""
+    times = [one.reading.time_ms + (len(one.values) - 1) * one.reading.period_ms for _, one in batch.placed]
+    if not times:
+        return
+    state, least = batch.source.state, batch.now_ms - max(times)
+    if state.lag_ms is not None and least > state.lag_ms:
+        least = state.lag_ms + (least - state.lag_ms) // _FORGETS
+    state.lag_ms = least

@@ -1,0 +1,143 @@
+"""NDJSON in: one reading a line, checked member by member, so that each line is answered for itself.
+
+    {"seq": 17, "device": "monitor-7", "code": "8867-4", "value": 72, "unit": "/min", "time": "2026-01-31T08:30:00Z"}
+
+``subject`` (``Patient/123``) may stand for ``device``; ``series`` (``{"periodMs": 4, "values": […]}``) for ``value``;
+``quality`` is good, questionable or artefact.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from twinward.core.errors import BadInput
+from twinward.live.models import MAX_NAME_CHARS, MAX_SERIES, Quality, Reading, Reason
+from twinward.live.sequences import MAX_SEQ
+
+MAX_LINE_BYTES: Final = 64 * 1024
+MAX_LINES: Final = 20_000
+"""Of one batch."""
+_OF_FILE: Final = 5_000
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+MAX_PERIOD_MS: Final = 3_600_000
+_MAX_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+"""What a source or a device may be called."""
+_SUBJECT: Final = re.compile(r"Patient/[A-Za-z0-9\-.]{1,64}", re.ASCII)
+
+_Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
+_Value = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+_Code = Annotated[str, msgspec.Meta(min_length=1, max_length=2 * MAX_NAME_CHARS)]
+
+
+class _Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    period_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_PERIOD_MS)]
+    values: Annotated[list[_Value], msgspec.Meta(min_length=1, max_length=MAX_SERIES)]
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    seq: _Seq
+    code: _Code
+    unit: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    subject: str = ""
+    device: str = ""
+    value: _Value | None = None
+    series: _Series | None = None
+    quality: Quality = Quality.GOOD
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    seq: _Seq
+
+
+_LINE: Final = msgspec.json.Decoder(_Line)
+_NUMBERED: Final = msgspec.json.Decoder(_Numbered)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line, or a message of another source, that is no reading. ``seq`` where it has one nevertheless."""
+
+    seq: int | None
+    detail: str
+    content: bytes
+    reason: Reason = Reason.MALFORMED
+
+
+def require_name(text: str, what: str) -> str:
+    """A source's or a device's name. Raises ``BadInput``."""
+    if not NAME.fullmatch(text):
+        raise BadInput(f"a {what} is called by 1 to 64 of A-Z a-z 0-9 . _ : - and begins with a letter or digit")
+    return text
+
+
+def read_lines(body: bytes) -> list[Reading | Fault]:
+    """Every line of a batch; blank ones are passed over. Raises ``BadInput`` for a batch that is too large."""
+    if len(body) > MAX_BATCH_BYTES:
+        raise BadInput(f"a batch has {MAX_BATCH_BYTES} bytes at most", hint="send several")
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) > MAX_LINES:
+        raise BadInput(f"a batch has {MAX_LINES} lines at most", hint="send several")
+    return [read_line(line) for line in lines]
+
+
+def batches(content: bytes) -> Iterator[list[Reading | Fault]]:
+    """A file of any number of lines, as batches that may be taken."""
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    for start in range(0, len(lines), _OF_FILE):
+        yield [read_line(line) for line in lines[start : start + _OF_FILE]]
+
+
+def read_line(line: bytes) -> Reading | Fault:
+    """One line. What is wrong is said of the first member that is."""
+    if len(line) > MAX_LINE_BYTES:
+        return Fault(None, f"a line has {MAX_LINE_BYTES} bytes at most", b"")
+    try:
+        return _reading(_LINE.decode(line))
+    except BadInput as error:
+        return _fault(line, str(error))
+    except msgspec.ValidationError as error:
+        return _fault(line, _said(error))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Fault(None, "the line is no JSON object", line)
+
+
+def _reading(line: _Line) -> Reading:
+    if bool(line.subject) == bool(line.device):
+        raise BadInput("subject or device: give one of them")
+    if (line.value is None) == (line.series is None):
+        raise BadInput("value or series: give one of them")
+    if line.subject and not _SUBJECT.fullmatch(line.subject):
+        raise BadInput("subject: a patient's reference, e.g. Patient/123")
+    if line.device and not NAME.fullmatch(line.device):
+        raise BadInput("device: 1 to 64 of A-Z a-z 0-9 . _ : -")
+    time_ms = math.floor(line.time.timestamp() * 1000 + 1e-6)
+    if not 0 <= time_ms <= _MAX_TIME_MS:
+        raise BadInput("time: from 1970 on")
+    values = (line.value,) if line.value is not None else tuple(line.series.values if line.series else ())
+    period_ms = line.series.period_ms if line.series else 0
+    return Reading(line.seq, line.subject, line.device, line.code, values, period_ms, line.unit, time_ms, line.quality)
+
+
+def _fault(line: bytes, detail: str) -> Fault:
+    try:
+        return Fault(_NUMBERED.decode(line).seq, detail, line)
+    except msgspec.MsgspecError:
+        return Fault(None, detail, line)
+
+
+def _said(error: msgspec.ValidationError) -> str:
+    """The library's sentence, which names a member and a type; an enumeration's value it would repeat is left out."""
+    text, _, path = str(error).partition(" - at `$")
+    where = re.sub(r"[^A-Za-z0-9_.\[\]]", "", path)[:40].removeprefix(".")
+    what = re.sub(r"'.*'", "a value", text) if text.startswith("Invalid enum") else text
+    what = re.sub(r"unknown field `.*`", "a member that a reading does not have", what)[:120]
+    return f"{where}: {what}" if where else what

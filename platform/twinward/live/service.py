@@ -1,0 +1,192 @@
+"""Live twins: the story of each walk. Every method asks access control first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
+from twinward.core.clock import Clock, iso
+from twinward.core.vocabulary import Action, Category, TwinId
+from twinward.live.assignments import Assignment
+from twinward.live.errors import DeviceUnknown, NothingMeasured, SignalUnknown
+from twinward.live.following import Follower
+from twinward.live.intake.intake import Intake, Subjects
+from twinward.live.intake.lines import require_name
+from twinward.live.models import QUALITIES, Answer
+from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
+from twinward.live.storage.closing import Closing
+from twinward.live.storage.database import LiveDatabase
+from twinward.live.storage.devices import DeviceAt
+from twinward.live.storage.quarantine import Held
+from twinward.live.storage.reader import SeriesReader
+from twinward.live.storage.sources import SourceState
+from twinward.live.timeseries import Point, Span, joined, points
+from twinward.vault.keys.keyring import Keyring
+
+MOST_HELD = 1_000
+"""Shown of a quarantine at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A signal's newest value."""
+
+    signal: Signal
+    point: Point
+
+
+class Live:
+    """A hospital's live twins.
+
+    Args:
+        database: where everything is kept.
+        keyring: the twins' keys.
+        access, verifier: what decides, and what knows its permits.
+        subjects: the twins of patients' references.
+        clock: the node's.
+    """
+
+    def __init__(
+        self,
+        database: LiveDatabase,
+        keyring: Keyring,
+        access: AccessControl,
+        verifier: PermitVerifier,
+        subjects: Subjects,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self.clock = clock
+        self.intake = Intake(database, keyring, access, verifier, subjects, clock)
+        self.closing = Closing(database, keyring, access, clock)
+        self._reader = SeriesReader(database, keyring, verifier)
+
+    def assign(self, context: AccessContext, device: str, twin: TwinId, from_ms: int | None = None) -> Assignment:
+        """Say that a device is with a patient from a moment (now) on.
+
+        Raises:
+            AccessDenied: the caller may not write to this twin.
+            AssignmentConflict: the device is with somebody, or readings from then on were placed already.
+        """
+        at_ms = self.clock.now_ms() if from_ms is None else from_ms
+        require_name(device, "device")
+        self._decide_on_device(context, device, twin, "assigned", at_ms)
+        with self._database.writing() as tables:
+            at = tables.devices.find(device)
+            line = at.line.assigned(twin, at_ms, context.principal.id)
+            tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
+        return line.assignments[-1]
+
+    def release(self, context: AccessContext, device: str, until_ms: int | None = None) -> Assignment:
+        """Say that a device is with its patient no longer. Raises as ``assign``; ``DeviceUnknown``."""
+        at_ms = self.clock.now_ms() if until_ms is None else until_ms
+        require_name(device, "device")
+        self._access.require(context.request(Action.WRITE))
+        with self._database.reading() as tables:
+            current = tables.devices.find(device).line.current
+        if current is None:
+            raise DeviceUnknown("this device is assigned to nobody", hint="`twinward device list` shows all")
+        self._decide_on_device(context, device, current.twin, "released", at_ms)
+        with self._database.writing() as tables:
+            at = tables.devices.find(device)
+            line = at.line.released(at_ms)
+            tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
+        return line.assignments[-1]
+
+    def devices(self, context: AccessContext) -> list[DeviceAt]:
+        """Every device and its assignments: opaque twins, no patient's name. Logged."""
+        self._access.decide(context.request(Action.WRITE, detail=(("live", "devices"),)))
+        with self._database.reading() as tables:
+            return tables.devices.all()
+
+    def sources(self, context: AccessContext) -> list[SourceState]:
+        """Every source, and how it is doing. Logged."""
+        self._access.decide(context.request(Action.WRITE, detail=(("live", "sources"),)))
+        with self._database.reading() as tables:
+            return tables.sources.all()
+
+    def quarantine(self, context: AccessContext, *, after: str = "", most: int = MOST_HELD) -> list[Held]:
+        """What is in quarantine, the oldest first. Logged."""
+        self._access.decide(context.request(Action.WRITE, detail=(("live", "quarantine"),)))
+        with self._database.reading() as tables:
+            return tables.quarantine.all(most, after)
+
+    def drop(self, context: AccessContext, held: Sequence[Held]) -> int:
+        """Delete from quarantine: what was never to be placed. Logged, with how many."""
+        self._access.decide(context.request(Action.WRITE, detail=(("live", "dropped"), ("readings", str(len(held))))))
+        with self._database.writing() as tables:
+            return tables.quarantine.remove([one.id for one in held])
+
+    def replay(self, context: AccessContext, held: Sequence[Held]) -> list[Answer]:
+        """Place what can be placed by now. Raises as ``Intake.take``."""
+        return self.intake.replay(context, held)
+
+    def series(self, context: AccessContext, twin: TwinId, name: str, span: Span) -> list[Point]:
+        """A signal of a twin over a span.
+
+        Raises:
+            AccessDenied: policy or consent says no; both this and a yes are in the log.
+            SignalUnknown: no such signal.
+            BadQuery: too much to show.
+        """
+        signal = signal_named(name)
+        permit = self._access.decide(
+            context.request(Action.READ, twin, {signal.category}, detail=(("live", "series"), ("signal", name)))
+        )
+        runs = self._reader.read(permit, signal, span.from_ms, span.to_ms)
+        return points(joined(runs, span.from_ms, span.to_ms), span)
+
+    def at(self, context: AccessContext, twin: TwinId, name: str, at_ms: int | None = None) -> Point:
+        """A signal's value as it stood at a moment, or stands now. Raises as ``series``; ``NothingMeasured``."""
+        signal = signal_named(name)
+        permit = self._access.decide(
+            context.request(Action.READ, twin, {signal.category}, detail=(("live", "value"), ("signal", name)))
+        )
+        found = self._reader.newest(permit, signal, self.clock.now_ms() if at_ms is None else at_ms)
+        if found is None:
+            raise NothingMeasured("nothing was measured of this signal up to then")
+        return Point(found[0], found[1], QUALITIES[found[2]])
+
+    def newest(
+        self, context: AccessContext, twin: TwinId, at_ms: int | None = None
+    ) -> tuple[list[Newest], frozenset[Category]]:
+        """Every signal's newest value that the caller may see, and the categories that were withheld.
+
+        Raises ``AccessDenied`` where that is none.
+        """
+        moment = self.clock.now_ms() if at_ms is None else at_ms
+        permits = self._access.decide_part(
+            context.request(Action.READ, twin, LIVE_CATEGORIES, detail=(("live", "newest"),))
+        )
+        shown = []
+        for signal in SIGNALS:
+            permit = next((one for one in permits if signal.category in one.request.categories), None)
+            found = None if permit is None else self._reader.newest(permit, signal, moment)
+            if found is not None:
+                shown.append(Newest(signal, Point(found[0], found[1], QUALITIES[found[2]])))
+        covered = frozenset[Category]().union(*(one.request.categories for one in permits))
+        return shown, LIVE_CATEGORIES - covered
+
+    def follow(self, context: AccessContext, twin: TwinId, name: str, after_ms: int | None = None) -> Follower:
+        """A signal from a moment (now) on, as it comes. Raises as ``series``."""
+        signal = signal_named(name)
+        begin_ms = self.clock.now_ms() if after_ms is None else after_ms
+        return Follower(self._access, self._reader, context, twin, signal, begin_ms)
+
+    def close(self) -> None:
+        """Give back the database."""
+        self._database.close()
+
+    def _decide_on_device(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> None:
+        detail = (("live", what), ("device", device), ("at", iso(at_ms)))
+        self._access.decide(context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail))
+
+
+def signal_named(name: str) -> Signal:
+    """A signal by its name. Raises ``SignalUnknown``."""
+    found = BY_NAME.get(name)
+    if found is None:
+        raise SignalUnknown("there is no such signal", hint=f"one of {', '.join(BY_NAME)}")
+    return found

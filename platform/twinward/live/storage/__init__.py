@@ -1,0 +1,1 @@
+"""How series, sources, devices and quarantine are kept: sealed, one transaction a batch."""

@@ -1,0 +1,82 @@
+"""Series opened against a permit. Order of checks: the permit, its twin, its category; only then an envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twinward.access.interfaces import Permit, PermitVerifier
+from twinward.core.vocabulary import TwinId
+from twinward.live.signals import Signal
+from twinward.live.storage.columns import Columns
+from twinward.live.storage.database import LiveDatabase
+from twinward.live.storage.series import SeriesSealer, window_of
+from twinward.vault.errors import PermitDoesNotOpen
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.service import OPENING_ACTIONS
+
+
+class SeriesReader:
+    """Opens what a permit covers."""
+
+    def __init__(self, database: LiveDatabase, keyring: Keyring, verifier: PermitVerifier) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._verifier = verifier
+        self._sealer = SeriesSealer()
+
+    def read(self, permit: Permit, signal: Signal, from_ms: int, to_ms: int) -> list[Columns]:
+        """Runs in which samples of a span are. Raises as ``newest``."""
+        twin = self._twin_of(permit, signal)
+        opened = self._opened(twin, signal, from_ms, max(from_ms, to_ms - 1), newest_first=False)
+        return [run for _, run in opened]
+
+    def newest(self, permit: Permit, signal: Signal, at_ms: int) -> tuple[int, float, int] | None:
+        """The last sample measured up to a moment: time, value, quality; None where there is none.
+
+        Raises:
+            Refused: the permit does not cover it.
+            TwinNotFound, TwinShredded: no such twin.
+            RecordDamaged: a row does not open in its place.
+        """
+        twin = self._twin_of(permit, signal)
+        best: tuple[int, float, int] | None = None
+        for window_ms, run in self._opened(twin, signal, 0, at_ms, newest_first=True):
+            if best is not None and window_ms < window_of(best[0]):
+                break  # windows come newest first
+            within = (run.times <= at_ms).nonzero()[0]
+            if not len(within):
+                continue
+            last = within[run.times[within].argmax()]
+            found = int(run.times[last]), float(run.values[last]), int(run.qualities[last])
+            best = found if best is None or found[0] > best[0] else best
+        return best
+
+    def newest_row(self, twin: TwinId) -> str:
+        """Which row of a twin was stored last: another one once something was. Opens nothing."""
+        with self._database.reading() as tables:
+            return tables.series.newest_id(twin)
+
+    def _opened(
+        self, twin: TwinId, signal: Signal, first_ms: int, last_ms: int, *, newest_first: bool
+    ) -> Iterator[tuple[int, Columns]]:
+        keys = self._keyring.keys(twin)
+        with self._database.reading() as tables:
+            rows = tables.series.of(
+                twin,
+                keys.category_tag(signal.category),
+                self._sealer.signal_tag(keys, signal.category, signal.name),
+                first_ms=first_ms,
+                last_ms=last_ms,
+                newest_first=newest_first,
+            )
+            for row in rows:
+                for run in self._sealer.open(keys, row):
+                    if run.signal == signal.name:
+                        yield row.window_ms, run.columns()
+
+    def _twin_of(self, permit: Permit, signal: Signal) -> TwinId:
+        action, twin = permit.request.action, permit.request.twin
+        if action not in OPENING_ACTIONS or twin is None:
+            raise PermitDoesNotOpen(f"a permit to {action.value} opens no series", hint="ask for a permit to read")
+        self._verifier.require(permit, action=action, twin=twin, category=signal.category)
+        return twin

@@ -1,0 +1,78 @@
+"""The tables of ``live.db``: opaque ids, blind tags, hours, and sealed bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+from sqlalchemy import Index, MetaData
+from sqlmodel import Field, SQLModel
+
+from twinward.core.errors import BadInput, Unavailable
+from twinward_ledger.storage import AsStored, Long, Name, Schema
+
+
+class _Base(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class SeriesRow(_Base, table=True):
+    """Samples of one twin and category within one window: of one signal, or (an empty tag) of several."""
+
+    __tablename__ = "live_series"
+    __table_args__ = (Index("live_series_place", "twin", "window_ms"), {"sqlite_with_rowid": False})
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name)
+    window_ms: int = Field(sa_type=Long)
+    category_tag: bytes = Field(sa_type=AsStored)
+    signal_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class SourceRow(_Base, table=True):
+    """Which numbers of a source are settled."""
+
+    __tablename__ = "live_source"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    revision: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class DeviceRow(_Base, table=True):
+    """To whom a device was assigned, and until when readings of it were placed."""
+
+    __tablename__ = "live_device"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    revision: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class QuarantineRow(_Base, table=True):
+    """A reading that could not be placed."""
+
+    __tablename__ = "live_quarantine"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    source: bytes = Field(sa_type=AsStored, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+def _unavailable(message: str, hint: str) -> Unavailable:
+    return Unavailable(message, hint=hint)
+
+
+LIVE: Final = Schema(
+    name="live",
+    application_id=0x54574C56,  # "TWLV"
+    version=1,
+    revisions=Path(__file__).parent / "migrations",
+    models=lambda: _Base.metadata,
+    unavailable=_unavailable,
+    malformed=BadInput,
+)

@@ -1,0 +1,289 @@
+"""Readings in: each line answered, once in effect, on the right twin or on none."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from tests.integration.fhir.hospital import OFFICER, VENDOR
+from tests.integration.live.ward import CARING, FILING, Ward
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessContext
+from twinward.core.errors import BadInput, NotFound, StoreAltered
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.erasure.service import Erasures
+from twinward.live.errors import AssignmentConflict, IntakeBusy, NothingMeasured, QuarantineFull
+from twinward.live.intake import intake
+from twinward.live.models import Answer, Outcome, Reason
+from twinward.live.storage import quarantine
+from twinward.live.timeseries import Span
+from twinward.vault.errors import RecordDamaged
+
+HOUR = 3_600_000
+
+
+def values(ward: Ward, twin: TwinId, signal: str = "heart_rate") -> list[float]:
+    now = ward.clock.now_ms()
+    return [one.value for one in ward.live.series(CARING, twin, signal, Span(now - 48 * HOUR, now + HOUR))]
+
+
+def outcomes(answers: list[Answer]) -> list[Outcome]:
+    return [one.outcome for one in answers]
+
+
+def test_a_reading_lands_on_whom_the_device_is_with(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
+    assert ward.send(ward.line(61), ward.line(62)) == [Answer(1, Outcome.STORED), Answer(2, Outcome.STORED)]
+    assert values(ward, ann) == [61, 62]
+    assert values(ward, ben) == []
+
+
+def test_sent_again_it_is_stored_once(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    line = ward.line(61, subject="Patient/ann")
+    assert outcomes(ward.send(line, line)) == [Outcome.STORED, Outcome.DUPLICATE]
+    assert outcomes(ward.send(line)) == [Outcome.DUPLICATE]
+    reopened = ward.reopen()
+    assert outcomes(reopened.send(line)) == [Outcome.DUPLICATE]
+    assert values(reopened, ann) == [61]
+    reopened.close()
+
+
+def test_two_sources_and_two_accounts_count_for_themselves(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    line = ward.line(61, subject="Patient/ann")
+    ward.send(line)
+    assert outcomes(ward.send(line, source="gw-2")) == [Outcome.STORED]
+    assert outcomes(ward.send(line, context=CARING)) == [Outcome.STORED]
+    assert values(ward, ann) == [61, 61, 61]
+
+
+def test_units_are_converted_and_shown_in_the_signals_own(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(98.6, code="8310-5", unit="[degF]", subject="Patient/ann"))
+    assert values(ward, ann, "temperature") == [37]
+
+
+def test_a_series_is_as_many_samples(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    now = ward.clock.now_ms()
+    series = {"periodMs": 500, "values": [60, 61, 62.5]}
+    ward.send(ward.line(subject="Patient/ann", value=None, series=series, at_ms=now - 2000))
+    found = ward.live.series(CARING, ann, "heart_rate", Span(now - 2000, now))
+    assert [(one.time_ms - now, one.value) for one in found] == [(-2000, 60), (-1500, 61), (-1000, 62.5)]
+
+
+FAULTY: list[tuple[dict[str, object], Reason]] = [
+    ({"code": "0000-0"}, Reason.UNKNOWN_CODE),
+    ({"unit": "mg/dL"}, Reason.UNKNOWN_UNIT),
+    ({"unit": "furlong"}, Reason.UNKNOWN_UNIT),
+    ({"value": 4000}, Reason.IMPOSSIBLE_VALUE),
+    ({"device": "monitor-8"}, Reason.NOT_ASSIGNED),
+    ({"device": None, "subject": "Patient/nobody"}, Reason.UNKNOWN_SUBJECT),
+    ({"time": "2026-01-01T00:06:00Z"}, Reason.FUTURE_TIME),
+    ({"time": "2025-12-31T22:59:59Z"}, Reason.NOT_ASSIGNED),
+    ({"quality": "great"}, Reason.MALFORMED),
+    ({"value": "72"}, Reason.MALFORMED),
+    ({"value": True}, Reason.MALFORMED),
+    ({"value": None}, Reason.MALFORMED),
+    ({"series": {"periodMs": 1, "values": [1]}}, Reason.MALFORMED),
+    ({"subject": "Patient/ann", "device": "monitor-7"}, Reason.MALFORMED),
+    ({"device": "monitor 7"}, Reason.MALFORMED),
+    ({"time": "2026-01-01T00:00:00"}, Reason.MALFORMED),
+    ({"name": "Ann"}, Reason.MALFORMED),
+]
+
+
+def test_what_cannot_be_placed_is_kept_sealed_with_its_reason(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
+    lines = []
+    for changed, _ in FAULTY:
+        line = ward.line(**changed) if "time" not in changed else ward.line() | changed  # type: ignore[arg-type]
+        lines.append({name: one for name, one in line.items() if one is not None})
+    said = ward.send(*lines)
+    assert [(one.outcome, one.reason) for one in said] == [(Outcome.QUARANTINED, reason) for _, reason in FAULTY]
+    assert not any("72" in one.detail or "Ann" in one.detail for one in said)
+    held = ward.live.quarantine(FILING)
+    assert [(one.seq, one.reason) for one in held] == [(n, reason) for n, (_, reason) in enumerate(FAULTY, start=1)]
+    assert {(one.account, one.source) for one in held} == {("icu-gateway", "gw-1")}
+    assert values(ward, ann) == []
+    raw = b"".join(one.read_bytes() for one in ward.folder.glob("live.db*"))
+    assert b"monitor" not in raw
+    assert b"8867-4" not in raw
+
+
+def test_what_is_no_reading_and_has_no_number_is_refused(ward: Ward) -> None:
+    lines = [b"{", b"[]", b"\xff", b'{"seq": -1}', b'{"seq": 9007199254740992}', b"null", b"1", b'{"seq": NaN}']
+    for line in (*lines, b"[" * 60_000, b" " * 65_000 + b"{"):
+        assert ward.send(line)[0].outcome is Outcome.REFUSED
+    assert ward.live.quarantine(FILING) == []
+
+
+def test_lines_around_a_bad_one_are_taken(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    said = ward.send(ward.line(1, subject="Patient/ann"), b"{", b"", ward.line(2, subject="Patient/ann"))
+    assert outcomes(said) == [Outcome.STORED, Outcome.REFUSED, Outcome.STORED]
+    assert values(ward, ann) == [1, 2]
+
+
+def test_whoever_may_not_write_learns_nothing(ward: Ward) -> None:
+    ward.admit("ann")
+    with pytest.raises(AccessDenied):
+        ward.send(ward.line(subject="Patient/ann"), context=AccessContext(VENDOR, Purpose.RECORD_MANAGEMENT))
+    with pytest.raises(AccessDenied):
+        ward.live.assign(AccessContext(VENDOR, Purpose.TREATMENT), "monitor-7", TwinId("0" * 8))
+
+
+def test_a_patients_no_is_answered_and_nothing_is_kept(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.consent(ann, Provision(effect="deny", categories=(Category.VITALS,)))
+    line = ward.line(61, subject="Patient/ann")
+    assert ward.send(line)[0] == Answer(1, Outcome.REFUSED, Reason.NOT_PERMITTED)
+    ward.consent(ann)
+    assert outcomes(ward.send(line)) == [Outcome.STORED], "the sender still had it"
+    ward.consent(ann, Provision(effect="deny", categories=(Category.VITALS,)))
+    assert outcomes(ward.send(ward.line(62, subject="Patient/ann"))) == [Outcome.REFUSED], "the permit ended with it"
+    ward.consent(ann)
+    assert values(ward, ann) == [61]
+
+
+def test_no_reading_without_consent_and_every_read_in_the_log(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(61, subject="Patient/ann"))
+    before = len(ward.trail.events)
+    values(ward, ann)
+    (event,) = ward.trail.events[before:]
+    assert (event.action, event.twin, event.categories) == (Action.READ, ann, (Category.VITALS,))
+    assert dict(event.detail)["signal"] == "heart_rate"
+    ward.consent(ann, Provision(effect="deny", categories=(Category.VITALS,)))
+    with pytest.raises(AccessDenied):
+        values(ward, ann)
+    with pytest.raises(AccessDenied):
+        ward.live.at(CARING, ann, "heart_rate")
+    with pytest.raises(AccessDenied):
+        ward.live.series(AccessContext(OFFICER, Purpose.COMPLIANCE), ann, "heart_rate", Span(0, 1))
+
+
+def test_one_decision_for_many_batches(ward: Ward) -> None:
+    ward.admit("ann")
+    ward.send(ward.line(61, subject="Patient/ann"))
+    before = len(ward.trail.events)
+    for _ in range(5):
+        ward.send(ward.line(62, subject="Patient/ann"))
+    assert len(ward.trail.events) == before
+    ward.clock.advance(61_000)
+    ward.send(ward.line(62, subject="Patient/ann"))
+    assert len(ward.trail.events) == before + 1
+
+
+def test_a_device_that_moves_takes_no_reading_with_it(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    start = ward.clock.now_ms() - 10 * HOUR
+    ward.live.assign(FILING, "monitor-7", ann, start)
+    ward.live.release(FILING, "monitor-7", start + HOUR)
+    ward.live.assign(FILING, "monitor-7", ben, start + 2 * HOUR)
+    late = [ward.line(number, at_ms=start + part * HOUR // 2) for number, part in enumerate((5, 1, 3, 2, 0, 4))]
+    said = ward.send(*late)
+    assert [one.reason for one in said] == [None, None, Reason.NOT_ASSIGNED, Reason.NOT_ASSIGNED, None, None]
+    assert (values(ward, ann), values(ward, ben)) == ([4, 1], [5, 0])
+    with pytest.raises(AssignmentConflict, match="placed already"):
+        ward.live.release(FILING, "monitor-7", start + 2 * HOUR + 1)
+
+
+def test_a_series_over_an_assignments_end_is_nobodys(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    now = ward.clock.now_ms()
+    ward.live.assign(FILING, "monitor-7", ann, now - HOUR)
+    ward.live.release(FILING, "monitor-7", now - 500)
+    series = {"periodMs": 500, "values": [60, 61, 62]}
+    (said,) = ward.send(ward.line(value=None, series=series, at_ms=now - 1200))
+    assert said.reason is Reason.NOT_ASSIGNED
+    assert values(ward, ann) == []
+
+
+def test_quarantine_is_replayed_once_what_was_missing_is_there(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(61), ward.line(62, code="0000-0"))
+    held = ward.live.quarantine(FILING)
+    assert outcomes(ward.live.replay(FILING, held)) == [Outcome.QUARANTINED, Outcome.QUARANTINED]
+    ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
+    assert outcomes(ward.live.replay(FILING, held)) == [Outcome.STORED, Outcome.QUARANTINED]
+    assert outcomes(ward.live.replay(FILING, held)) == [Outcome.DUPLICATE, Outcome.QUARANTINED]
+    assert values(ward, ann) == [61]
+    (left,) = ward.live.quarantine(FILING)
+    assert left.reason is Reason.UNKNOWN_CODE
+    assert ward.live.drop(FILING, [left]) == 1
+    (source,) = ward.live.sources(FILING)
+    assert (source.stored, source.quarantined, source.ranges) == (1, 1, [(1, 3)])
+
+
+def test_gaps_and_quarantine_have_bounds_and_the_sender_keeps_the_rest(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward.admit("ann")
+    lines = [ward.line(61, subject="Patient/ann", seq=2 * number) for number in range(1_001)]
+    said = ward.send(*lines)
+    assert outcomes(said)[:1_000] == [Outcome.STORED] * 1_000
+    assert said[1_000].reason is Reason.TOO_MANY_GAPS
+    assert outcomes(ward.send(ward.line(61, subject="Patient/ann", seq=1), lines[1_000])) == [Outcome.STORED] * 2
+    monkeypatch.setattr(quarantine, "MOST_OF_SOURCE", 1)
+    assert outcomes(ward.send(ward.line(seq=5), source="b")) == [Outcome.QUARANTINED]
+    with pytest.raises(QuarantineFull):
+        ward.send(ward.line(61, subject="Patient/ann", seq=6), ward.line(seq=7), source="b")
+    assert outcomes(ward.send(ward.line(61, subject="Patient/ann", seq=6), source="b")) == [Outcome.STORED]
+
+
+def test_too_many_at_once_are_told_to_come_again(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    ward.admit("ann")
+    taken = [ward.live.intake._waiting.acquire(blocking=False) for _ in range(intake.MOST_WAITING)]
+    assert all(taken)
+    with pytest.raises(IntakeBusy):
+        ward.send(ward.line(subject="Patient/ann"))
+    ward.live.intake._waiting.release()
+    assert outcomes(ward.send(ward.line(subject="Patient/ann"))) == [Outcome.STORED]
+
+
+def test_erased_is_erased(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
+    ward.send(ward.line(61), ward.line(62, subject="Patient/ben"), ward.line(4, code="2823-3", subject="Patient/ben"))
+    erasures = Erasures(
+        *(ward.access, ward.trail, ward.keyring, ward.store, ward._consents, ward.clock),
+        purged=ward.live.closing.forget_shredded,
+        wait=lambda _: None,
+    )
+    officer = AccessContext(OFFICER, Purpose.PATIENT_REQUEST)
+    erasures.erase([officer.request(Action.SHRED, ann), officer.request(Action.SHRED, ben, {Category.LABS})])
+    with ward.database.reading() as tables:
+        assert tables.series.twins() == [ben]
+    assert outcomes(ward.send(ward.line(63))) == [Outcome.REFUSED]
+    with pytest.raises(NotFound):
+        values(ward, ann)
+    assert values(ward, ben) == [62]
+    with pytest.raises(NothingMeasured):
+        ward.live.at(CARING, ben, "potassium")
+
+
+def test_rows_that_were_moved_or_altered_do_not_open(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    ward.send(ward.line(61, subject="Patient/ann"), ward.line(62, subject="Patient/ben"))
+    with sqlite3.connect(ward.folder / "live.db") as file:
+        file.execute("UPDATE live_series SET window_ms = window_ms - 3600000 WHERE twin = ?", (ann,))
+        rows = file.execute("SELECT category_tag FROM live_series WHERE twin = ?", (ben,)).fetchall()
+        file.execute("UPDATE live_series SET sealed = zeroblob(length(sealed)) WHERE category_tag = ?", rows[0])
+        file.execute("UPDATE live_source SET revision = revision + 1")
+    for twin in (ann, ben):
+        with pytest.raises(RecordDamaged):
+            values(ward, twin)
+    with pytest.raises(StoreAltered):
+        ward.send(ward.line(61, subject="Patient/ann"))
+
+
+def test_names_are_checked(ward: Ward) -> None:
+    for source in ("", "a b", "x" * 65, "-a", "ä"):
+        with pytest.raises(BadInput):
+            ward.send(ward.line(subject="Patient/ann"), source=source)

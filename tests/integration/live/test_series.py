@@ -1,0 +1,113 @@
+"""Series out: at a moment, newest, followed; hours that are over are packed and told to the log."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.live.ward import CARING, FILING, Ward
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied
+from twinward.core.vocabulary import Category, Role, TwinId
+from twinward.live.errors import NothingMeasured, SignalUnknown
+from twinward.live.models import Sample
+from twinward.live.storage.closing import root_of
+from twinward.live.timeseries import Point, Span
+
+HOUR = 3_600_000
+
+
+def values(ward: Ward, twin: TwinId) -> list[float]:
+    now = ward.clock.now_ms()
+    return [one.value for one in ward.live.series(CARING, twin, "heart_rate", Span(now - 48 * HOUR, now + HOUR))]
+
+
+def test_a_moment_is_answered_with_what_stood_then(ward: Ward) -> None:
+    ann, now = ward.admit("ann"), ward.clock.now_ms()
+    for value, at in ((61, now - 3 * HOUR), (63, now - HOUR), (62, now - 2 * HOUR)):  # out of order
+        ward.send(ward.line(value, subject="Patient/ann", at_ms=at))
+    assert ward.live.at(CARING, ann, "heart_rate") == Point(now - HOUR, 63)
+    assert ward.live.at(CARING, ann, "heart_rate", now - HOUR - 1).value == 62
+    assert ward.live.at(CARING, ann, "heart_rate", now - 3 * HOUR).value == 61
+    with pytest.raises(NothingMeasured):
+        ward.live.at(CARING, ann, "heart_rate", now - 3 * HOUR - 1)
+    with pytest.raises(SignalUnknown):
+        ward.live.at(CARING, ann, "mood")
+
+
+def test_the_newest_of_each_signal_and_what_was_withheld(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(61, subject="Patient/ann"), ward.line(4.1, code="2823-3", subject="Patient/ann"))
+    shown, withheld = ward.live.newest(CARING, ann)
+    assert {one.signal.name: one.point.value for one in shown} == {"heart_rate": 61, "potassium": 4.1}
+    assert not withheld
+    ward.consent(ann, Provision(effect="deny", categories=(Category.LABS,)))
+    shown, withheld = ward.live.newest(CARING, ann)
+    assert [one.signal.name for one in shown] == ["heart_rate"]
+    assert Category.LABS in withheld
+
+
+def test_an_hour_that_is_over_is_packed_and_the_log_told_of_all_of_it(ward: Ward) -> None:
+    ann, now = ward.admit("ann"), ward.clock.now_ms()
+    ward.live.assign(FILING, "monitor-7", ann, now - HOUR)
+    sent = [ward.line(60 + number % 3, at_ms=now - HOUR + number * 1000) for number in range(300)]
+    for start in range(0, 300, 50):
+        ward.send(*sent[start : start + 50])
+    before = values(ward, ann)
+    assert ward.live.closing.run().windows == 0, "late readings are waited for"
+    ward.clock.advance(HOUR)
+    report = ward.live.closing.run()
+    assert (report.windows, report.samples, report.rows_before, report.rows_after) == (1, 300, 6, 1)
+    told = dict(ward.trail.events[-1].detail)
+    assert (told["device"], told["samples"], told["source"]) == ("monitor-7", "300", "gw-1")
+    own = [Sample(now - HOUR + number * 1000, number + 1, 60.0 + number % 3, 0) for number in range(300)]
+    assert told["root"] == root_of([("heart_rate", own)]).hex(), "whoever sent them can check it"
+    assert ward.trail.events[-1].agent == "node"
+    assert values(ward, ann) == before
+    assert ward.live.closing.run().windows == 0
+    ward.send(ward.line(99, at_ms=now - HOUR + 500))  # late
+    assert ward.live.closing.run().samples == 301
+    assert dict(ward.trail.events[-1].detail)["samples"] == "301"
+    assert values(ward, ann) == [60, 99, *before[1:]]
+
+
+def test_closing_waits_where_the_log_says_no(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(61, subject="Patient/ann"))
+    ward.consent(ann, Provision(effect="deny", roles=(Role.NODE,), categories=(Category.VITALS,)))
+    assert ward.live.closing.run(now=True).windows == 0
+    ward.consent(ann)
+    assert values(ward, ann) == [61]
+    assert ward.live.closing.run(now=True).windows == 1
+
+
+def test_a_day_by_the_second_takes_four_bytes_a_sample_at_most(ward: Ward) -> None:
+    ward.admit("ann")
+    now = ward.clock.now_ms() - 2 * HOUR
+    beats = [70 + (number * 7919 % 13) / 2 for number in range(7_200)]
+    for start in range(0, 7_200, 3_600):
+        series = {"periodMs": 1000, "values": beats[start : start + 3_600]}
+        ward.send(ward.line(subject="Patient/ann", value=None, series=series, at_ms=now + start * 1000))
+    ward.live.closing.run(now=True)
+    with ward.database.reading() as tables:
+        assert tables.series.size_bytes() <= 4 * len(beats)
+
+
+def test_whoever_follows_is_told_what_comes_and_each_minute_is_decided(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(60, subject="Patient/ann"))
+    follower = ward.live.follow(CARING, ann, "heart_rate")
+    assert follower.poll() == []
+    ward.clock.advance(1000)
+    ward.send(ward.line(61, subject="Patient/ann"), ward.line(4, code="2823-3", subject="Patient/ann"))
+    assert [one.value for one in follower.poll()] == [61]
+    assert follower.poll() == []
+    ward.live.closing.run(now=True)
+    assert follower.poll() == [], "rows were packed: nothing was measured"
+    ward.consent(ann, Provision(effect="deny", categories=(Category.VITALS,)))
+    assert follower.poll() == [], "nothing came, so nothing is asked"
+    ward.consent(ann)
+    ward.clock.advance(1000)
+    ward.send(ward.line(62, subject="Patient/ann"))
+    ward.consent(ann, Provision(effect="deny", roles=(Role.CLINICIAN,), categories=(Category.VITALS,)))
+    with pytest.raises(AccessDenied):
+        follower.poll()
