@@ -38,6 +38,7 @@ from twinward.core.config import (
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
 from twinward.node.home import LOCK_FILE
+from twinward.node.last_backup import LAST_BACKUP, LastBackup, note_backup
 from twinward.node.restored_home import MARK
 
 ELSEWHERE = "elsewhere"
@@ -64,6 +65,7 @@ _OF_NO_WORTH = frozenset(
         WRITING_LOCK,
         CONDITIONS_LOCK,
         MARK,
+        LAST_BACKUP,
     }
 )
 _ATTEMPTS = 60
@@ -153,6 +155,7 @@ def make_backup(
     for pause_s in (*_BEGUN_ANEW_AFTER_S, None):
         try:
             manifest = _write(settings, identity, clock, to, progress, beside)
+            note_backup(settings.home, LastBackup(manifest.made_at_ms, manifest.log_size, tuple(manifest.keks)))
             return Made(to, to.stat().st_size, manifest)
         except SourceLost as error:  # its moment is gone, so nothing of it can be gone on with
             if pause_s is None:

@@ -26,6 +26,7 @@ from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
 from twinward.console.hospital_sign_in import add_hospital_sign_in
 from twinward.console.invitations import add_invitations
+from twinward.console.node_page import add_node_page
 from twinward.console.pages import Console, said
 from twinward.console.passkeys import add_passkeys
 from twinward.console.patient import PAGE as PATIENTS_PAGE
@@ -61,6 +62,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_breaches(pages, console)
     add_erasures(pages, console)
     add_contacts(pages, console)
+    add_node_page(pages, console)
     add_accesses(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)

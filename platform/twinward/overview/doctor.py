@@ -7,7 +7,7 @@ finding, too: what does not answer is said, and the others are still made.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,6 +19,7 @@ from twinward.core.errors import Conflict, TwinwardError
 from twinward.core.vocabulary import Role
 from twinward.node import Node
 from twinward.node.home import require_not_served
+from twinward.node.last_backup import last_backup
 from twinward.overview.status import agreed_status, failing_witnesses
 
 LEAST_FREE_BYTES: Final = 2 << 30
@@ -51,11 +52,21 @@ class Finding:
 
 
 Check = Callable[[Node], Finding]
+SLOW: Final = frozenset({"stores"})
+"""Checks that take longer the more there is. A served node makes them in its background (``LogCheck``)."""
+OLD_BACKUP_MS: Final = 7 * 86_400_000
 
 
-def examined(node: Node, told: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
-    """Every check's finding, in order. ``told`` hears the name of each before it is made."""
+def examined(
+    node: Node, told: Callable[[str], None] = lambda _: None, *, without: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Every check's finding, in order. ``told`` hears the name of each before it is made.
+
+    ``without``: checks that are left out, such as ``SLOW`` where somebody waits for a page.
+    """
     for name, check in CHECKS.items():
+        if name in without:
+            continue
         told(name)
         try:
             yield check(node)
@@ -114,7 +125,7 @@ def _log(node: Node) -> Finding:
 def _journal(node: Node) -> Finding:
     journal = node.audit.status().journal
     if journal.evidence or journal.cut_off:
-        remedy = "ask who could write that file; keep it as evidence: twinward node status names it"
+        remedy = "ask who could write that file, and keep it as evidence; its name says: twinward node status"
         return Finding("journal", Severity.BAD, "the break-glass journal was altered or cut off", remedy)
     if journal.waiting:
         say = f"{journal.waiting} events of emergencies wait for the log"
@@ -153,9 +164,25 @@ def _passphrase(node: Node) -> Finding:
     if node.identity.provider.uri.startswith("local:") and settings.passphrase_file is None:
         say = "the master key lies in a file beside the home: who copies both opens everything"
         return Finding(
-            "master key", Severity.WARN, say, "keep keys elsewhere, or twinward keys split: keys.md says how"
+            "master key",
+            Severity.WARN,
+            say,
+            "keep keys elsewhere, or split the master key (keys.md): twinward keys split",
         )
     return Finding("master key", Severity.OK, "the master key does not lie open beside the home")
+
+
+def _backup(node: Node) -> Finding:
+    made, remedy = last_backup(node.settings.home), "twinward node backup FILE --keys-to FOLDER"
+    if made is None:
+        return Finding("backup", Severity.WARN, "no backup was made from this home", remedy)
+    when = f"the last backup is of {iso(made.at_ms)[:16].replace('T', ' ')} UTC"
+    if set(made.keks) - set(node.keyring.census().keks):
+        say = f"{when}, before an erasure or a rotation: by itself it opens nothing any more"
+        return Finding("backup", Severity.WARN, say, remedy)
+    if node.clock.now_ms() - made.at_ms > OLD_BACKUP_MS:
+        return Finding("backup", Severity.WARN, when, remedy)
+    return Finding("backup", Severity.OK, when)
 
 
 def _officers(node: Node) -> Finding:
@@ -173,7 +200,10 @@ def _emergencies(node: Node) -> Finding:
         say = f"{counts.overdue} reviews of emergencies are overdue"
         return Finding("emergencies", Severity.BAD, say, "twinward access emergencies --as OFFICER")
     if counts.unreviewed:
-        say = f"{counts.unreviewed} emergencies wait for their review, the next by {iso(counts.next_due_ms)[:16]}"
+        waiting = (
+            "1 emergency waits for its" if counts.unreviewed == 1 else f"{counts.unreviewed} emergencies wait for their"
+        )
+        say = f"{waiting} review, the next by {iso(counts.next_due_ms)[:16].replace('T', ' ')} UTC"
         return Finding("emergencies", Severity.NOTE, say, "twinward access emergencies --as OFFICER")
     return Finding("emergencies", Severity.OK, "no emergency waits for its review")
 
@@ -241,6 +271,7 @@ CHECKS: Final[dict[str, Check]] = {
     "chain": _chain,
     "keys": _keys,
     "master key": _passphrase,
+    "backup": _backup,
     "officers": _officers,
     "policy": _policy,
     "emergencies": _emergencies,

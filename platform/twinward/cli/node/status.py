@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,11 +15,16 @@ from twinward.core.errors import Conflict, TwinwardError, Unavailable
 if TYPE_CHECKING:
     from twinward.node import Node
 
+_WHEN = {"note": "to know", "warn": "soon", "bad": "now"}
+_TOLD_BELOW = frozenset({"chain", "emergencies", "breaches"})
+"""Checks that this command shows in lines of their own: what the contracts say, and what waits for officers."""
+
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """How large the log is, how far it is signed and anchored, how its witnesses are, how many twins, who may ask.
+    """A node in one screen: whether it is in order and what to do, its log, witnesses and twins, who may ask.
 
-    Also who can change the consortium, and each change that is proposed: a quorum of hospitals can stop it meanwhile.
+    First what `twinward node doctor` finds (but for its slow checks) and what waits for an officer. Last who can change
+    the consortium, and each change that is proposed: a quorum of hospitals can stop it meanwhile.
 
     What the node knows by itself is shown as well where the consortium's contracts cannot be read; then the error comes
     last (--json: the member "error"). Exit codes: 0, 3 no node in the home, 4 the contracts are an earlier release's
@@ -42,7 +48,12 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def _print_own(shown: dict[str, Any], emergencies: list[str]) -> None:
     """What the node knows by itself."""
     log = shown["log"]
-    say(f"{shown['hospital']} ({shown['tenant']})")
+    say(f"{shown['hospital']} ({shown['tenant']}): {shown['verdict']}")
+    for one in shown["findings"]:
+        remedy = f" → {one['remedy']}" if one["remedy"] else ""
+        say(f"{_WHEN[one['severity']]:<9} {one['check']}: {one['say']}{remedy}")
+    for one in shown["work"]:
+        say(f"{'waits':<9} {one['say']}")
     say(f"twins     {shown['twins']}, {shown['shredded']} shredded")
     say(f"log       {log['size']} events, {log['signed']} signed")
     if log["key_since"]:
@@ -82,9 +93,24 @@ def _status(node: Node) -> tuple[dict[str, Any], TwinwardError | None]:
     """How things stand, and why the contracts cannot be read where they cannot."""
     from twinward.overview.status import agreed_status, own_status
 
-    own = own_status(node).shown()
+    own = own_status(node).shown() | _condition(node)
     try:
         return own | agreed_status(node).shown(node.clock.now_ms()), None
     except (Conflict, Unavailable) as error:
         told = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
         return own | {"consortium": None, "epoch": None, "vendors": None, "counts": None, "error": told}, error
+
+
+def _condition(node: Node) -> dict[str, Any]:
+    """Whether it is in order, what is to be done, and what waits for officers."""
+    from twinward.overview.condition import to_do, verdict
+    from twinward.overview.doctor import SLOW, examined
+    from twinward.overview.work import work_waiting
+
+    findings = list(examined(node, without=SLOW | _TOLD_BELOW))
+    work = [one for one in work_waiting(node) if one.count and one.kind != "emergencies"]  # they have their own lines
+    return {
+        "verdict": verdict(findings),
+        "findings": [asdict(one) for one in to_do(findings)],
+        "work": [asdict(one) for one in work],
+    }
