@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import served
+from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
 from tests.integration.console.fixtures import PASSWORD, SYSTEMS, House, build
 from tests.tools import ROOT, require
@@ -24,6 +25,10 @@ from twinward.console import mount
 from twinward.console.preferences import PREFERENCES_COOKIE, Theme
 from twinward.console.sessions import PATH, SESSION_COOKIE
 from twinward.core.vocabulary import Category, Purpose
+from twinward.federation.approval import digest_of
+from twinward.federation.models import COHORT
+from twinward.federation.study import StudyProtocol
+from twinward.node.study_approvals import invite
 from twinward.overview.log import permit_to_examine
 
 pytestmark = pytest.mark.slow
@@ -103,6 +108,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     node.erasure_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), erased.name)
     node.erasure_desk.carry_on()
     node.erasure_desk.propose(letters, house.twins[2], {Category.LABS}, "these results are of another patient")
+    digest = _studies(house)
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
     cookies = {name: node.sign_ins.by_password(name, PASSWORD) for name in ("officer", "ann")}
@@ -113,11 +119,24 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         "erasures": {"name": erased.name},
         "exports": {"twin": house.twins[0]},
         "proofs": {"index": "12"},
+        "studies": {"digest": digest},
         "{rest:path}": {"rest:path": "nowhere"},
     }
     with served(house) as url:
         yield Hospital(house, url, cookies, examples)
     node.close()
+
+
+def _studies(house: House) -> str:
+    """An invitation that waits, and what two studies took of the budget."""
+    node, hospitals = house.node, house.node.settings.witnesses
+    for name in hospitals:
+        node.consortium.cap_privacy(name, COHORT, 1_000_000)
+    budget = HeldKeysBudget(node.consortium.budgets, node.consortium.keys)
+    for number in (1, 2):
+        budget.reserve(bytes([number]) * 32, hospitals, 100_000 * number)
+    by = AccessContext(SYSTEMS["researcher"], Purpose.RESEARCH)
+    return digest_of(invite(node, StudyProtocol.for_dp_var("every-page-1", hospitals), (), by))
 
 
 @pytest.fixture(scope="module")

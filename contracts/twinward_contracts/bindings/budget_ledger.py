@@ -233,6 +233,10 @@ class BudgetLedger:
         """How many reservations there are: the number of the newest."""
         return int(self._client.call(self.address, _ARTEFACT, "reservations"))
 
+    def count_reservations(self) -> int:
+        """How many reservations were ever made; the newest one's number."""
+        return int(self._client.call(self.address, _ARTEFACT, "reservations"))
+
     def reservation_of(self, request: bytes) -> int:
         """The number of the reservation that a request made; 0 for none."""
         return int(self._client.call(self.address, _ARTEFACT, "reservationOf", request))

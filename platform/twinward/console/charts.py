@@ -57,6 +57,24 @@ def by_role(events: Sequence[AccessEvent]) -> Markup:
     return _svg(len(roles) * row_height + 10, Markup("").join(marks), say)
 
 
+def burn_down(steps: Sequence[tuple[str, int, int]]) -> Markup:
+    """A budget as studies took of it, oldest first: what was there before each, and what was left after."""
+    if not steps:
+        return Markup("<p>Nothing was spent yet.</p>")
+    top, floor = max(max(before for _, before, _ in steps), 1), _HEIGHT - 22
+    step, marks = _WIDTH / len(steps), []
+    for place, (_, before, after) in enumerate(steps):
+        left, taken = after / top * (floor - 8), (before - after) / top * (floor - 8)
+        marks.append(_bar(place * step + 1, floor - left, max(step - 2, 1), left, _PERMITTED))
+        marks.append(_bar(place * step + 1, floor - left - taken, max(step - 2, 1), taken, _REFUSED))
+    labels = _text(0, _HEIGHT - 6, steps[0][0])
+    if len(steps) > 1:
+        labels += _text(_WIDTH, _HEIGHT - 6, steps[-1][0], anchor="end")
+    studies = "study" if len(steps) == 1 else "studies"
+    say = f"{len(steps)} {studies}; {100 * steps[-1][2] // top} per cent of what was there before them is left"
+    return _svg(_HEIGHT, Markup("").join(marks) + labels, say)
+
+
 def _span_labels(first_ms: int, last_ms: int) -> tuple[str, str]:
     """Both ends of the time axis (UTC): seconds only where minutes would not tell them apart."""
     start, end = (iso(at_ms).replace("T", " ") for at_ms in (first_ms, last_ms))

@@ -36,6 +36,7 @@ from twinward.console.preferences_page import add_preferences
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
+from twinward.console.studies import add_studies
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import Role, TwinId
 from twinward.node import Node
@@ -69,6 +70,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_consent_and_policy(pages, console)
     add_patient(pages, console)
     add_invitations(pages, console)
+    add_studies(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))

@@ -23,6 +23,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.node.lifecycle import join_as_peer
 from twinward.node.node import Node
 from twinward.node.study_decisions import APPROVE, WITHDRAW
+from twinward.node.study_inbox import Received, StudyInbox
 
 AT_THIS_MACHINE = AccessContext(NODE, Purpose.COMPLIANCE)
 """Who approves where nobody is named: whoever can run commands where all hospitals' keys lie."""
@@ -49,6 +50,10 @@ class Member:
     def identity(self) -> HospitalIdentity:
         """Its study key."""
         return identity_of_member(self.node)
+
+    def inbox(self) -> StudyInbox:
+        """What it was invited to."""
+        return StudyInbox(self.home)
 
     def approvals(self) -> Approvals:
         """What it approved."""
@@ -114,7 +119,24 @@ def invite(node: Node, study: StudyProtocol, keys: Sequence[StudyKey], by: Acces
     with member(node, node.settings.tenant) as own:
         content = invitation.signed(own.identity())
         _log(own, by, "invite", _of(study))
-        return content
+    for name in study.hospitals:
+        if name in names_here(node):
+            with member(node, name) as other:
+                other.inbox().keep(content)
+    return content
+
+
+def receive(node: Node, content: bytes) -> Received:
+    """Lay an invitation to this home's own hospital where its officers read it; it approves nothing.
+
+    Raises:
+        InvitationInvalid, StudyInvalid: it is none, was altered, or is not to this hospital under its own key.
+        Conflict: too many are kept.
+        Unavailable: the home cannot be written.
+    """
+    with member(node, node.settings.tenant) as own:
+        own.approvals().own(Invitation.parse(content))
+        return own.inbox().keep(content)
 
 
 def approve(node: Node, hospital: str, invitation: bytes, by: AccessContext) -> Approval:
@@ -130,6 +152,7 @@ def approve(node: Node, hospital: str, invitation: bytes, by: AccessContext) -> 
         approvals = one.approvals()
         approvals.own(parsed)
         _log(one, _abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
+        one.inbox().keep(invitation)
         return approvals.keep(invitation, by.principal.id, one.node.clock.now_ms())
 
 

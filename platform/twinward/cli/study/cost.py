@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twinward.cli.output import say
@@ -10,31 +9,9 @@ from twinward.cli.output import say
 if TYPE_CHECKING:
     from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.study import StudyProtocol
-    from twinward.node import Node
+    from twinward.overview.studies import Budget
 
 MICROS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One hospital's privacy budget, in millionths of 1/σ²."""
-
-    hospital: str
-    left: int
-    cost: int
-
-    @property
-    def reaches(self) -> bool:
-        """Whether it pays."""
-        return self.left >= self.cost
-
-
-def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budget]:
-    """What each hospital of a protocol may still spend, and what it would. Raises ``Conflict``, ``Unavailable``."""
-    from twinward.overview.external_use import privacy_left
-
-    left = privacy_left(node, study.hospitals)
-    return [Budget(name, left[name], plan.inverse_variance_micros) for name in study.hospitals]
 
 
 def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,20 +15,17 @@ from twinward.cli.output import (
     JsonOption,
     OutputFile,
     YesOption,
-    counted,
     say,
     show_json,
     show_table,
     table,
 )
-from twinward.cli.study.cost import MICROS, budgets_of
 from twinward.cli.study.protocol import ProtocolArgument, read_protocol
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Purpose, Role
 
 if TYPE_CHECKING:
     from twinward.federation.invitation import Invitation
-    from twinward.federation.study import StudyProtocol
     from twinward.node import Node
 
 InvitationArgument = Annotated[Path, typer.Argument(help="The file that `twinward study invite` wrote.")]
@@ -147,7 +143,7 @@ def approve(
         invited = [name for name in invitation.study.hospitals if name in names_here(node)]
         chosen = hospital or invited or [node.settings.tenant]
         by = context_of(node, account, Purpose.COMPLIANCE)
-        terms = terms_of(node, invitation, chosen)
+        terms = _terms(node, invitation, chosen)
         if not as_json:
             for line in terms["words"]:
                 say(line)
@@ -195,53 +191,23 @@ def approvals(home: HomeOption = None, as_json: JsonOption = False) -> None:
             say("no study is approved here")
 
 
-def terms_of(node: Node, invitation: Invitation, hospitals: list[str]) -> dict[str, Any]:
+def _terms(node: Node, invitation: Invitation, hospitals: list[str]) -> dict[str, Any]:
     """What approving means, in sentences and for programs. Raises ``Unavailable`` where the chain does not answer."""
-    from twinward.federation.invitation import fingerprint_of
-    from twinward.federation.privacy.accountant import plan_for
+    from twinward.overview.studies import terms_of
 
-    study = invitation.study
-    plan = plan_for(study)
-    budgets = [one for one in budgets_of(node, study, plan) if one.hospital in hospitals]
-    rounds = counted(study.rounds, "sum leaves", "sums leave")
-    words = [
-        f"{study.study_id}: {invitation.coordinator} asks to train {study.detector.value} in the name of "
-        f"{invitation.researcher}, with {', '.join(study.hospitals)}",
-        f"who: every patient of {', '.join(hospitals)} who consents to research and has {_kept(study)}; their number "
-        "is told to nobody",
-        f"what is read of them: {len(study.signals.signal)} signals ({study.signals.name}): "
-        + ", ".join(one.title or one.name for one in study.signals.signal),
-        f"what leaves: {rounds} each hospital, masked and with noise; no record, no count",
-        f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
-        f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
-        f"this holds as long as at most {counted(study.colluding, 'hospital pools', 'hospitals pool')} what they know",
-    ]
-    for one in budgets:
-        left = f"{(one.left - one.cost) / MICROS:.6f} would be left" if one.reaches else "that is NOT ENOUGH"
-        words.append(
-            f"what it costs {one.hospital}: {one.cost / MICROS:.6f} of its patients' privacy budget, for ever; "
-            f"it has {one.left / MICROS:.6f}, {left}"
-        )
-    words.append("keys it names; have each hospital read its own out to you, not by the way this file came:")
-    words += [f"  {name}: {fingerprint_of(invitation.roster[name])}" for name in study.hospitals]
+    terms = terms_of(node, invitation, hospitals)
+    words = [*terms.words, "keys it names; have each hospital read its own out to you, not by the way this file came:"]
+    words += [f"  {name}: {key}" for name, key in terms.keys.items()]
+    budgets = [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in terms.budgets]
     return {
         "words": words,
-        "fingerprint": study.fingerprint().hex(),
-        "epsilon": plan.epsilon,
-        "delta": plan.delta,
-        "cost_micros": plan.inverse_variance_micros,
-        "budgets": [{"hospital": one.hospital, "left_micros": one.left, "reaches": one.reaches} for one in budgets],
-        "keys": {name: fingerprint_of(key) for name, key in invitation.roster.items()},
+        "fingerprint": invitation.study.fingerprint().hex(),
+        "epsilon": terms.plan.epsilon,
+        "delta": terms.plan.delta,
+        "cost_micros": terms.plan.inverse_variance_micros,
+        "budgets": budgets,
+        "keys": dict(terms.keys),
     }
-
-
-def _kept(study: StudyProtocol) -> str:
-    """What of a patient a hospital's site makes a stay of (``StayReader.read``)."""
-    from twinward.features.signal_schema import ICU
-
-    ways = ["a monitored stay"] if study.signals == ICU else []
-    ways += ["vital signs or laboratory results"] if study.signals.reads_fhir else []
-    return ", or ".join(ways) or "signals that no hospital keeps"
 
 
 def _prove(node: Node, account: str, password_file: Path | None, code_file: Path | None) -> None:

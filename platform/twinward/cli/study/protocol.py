@@ -11,12 +11,13 @@ from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, OutputFile, show_json
-from twinward.cli.study.cost import Budget, budgets_of, cost_json, say_cost
+from twinward.cli.study.cost import cost_json, say_cost
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from twinward.federation.study import StudyProtocol
+    from twinward.overview.studies import Budget
 
 _DETECTORS = ("dp-var", "lstm-autoencoder", "logistic-warning")
 
@@ -102,6 +103,8 @@ def check(
             check_data(study, plan, data, as_json=as_json)
             return
         if home is not None or (Settings.load().home / FILE_NAME).is_file():
+            from twinward.overview.studies import budgets_of
+
             with node_at(home, as_json=as_json) as node:
                 budgets = budgets_of(node, study, plan)
         if as_json:

@@ -17,7 +17,7 @@ from twinward.cli.context import node_at, typed_by
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import HomeOption, JsonOption, YesOption, progress, say, show_json, show_table, table, tell
-from twinward.cli.study.cost import MICROS, budgets_of, say_cost
+from twinward.cli.study.cost import MICROS, say_cost
 from twinward.cli.study.own_data import DataOption
 from twinward.cli.study.protocol import ProtocolArgument, read_protocol
 from twinward.core.errors import BadInput, TwinwardError
@@ -140,6 +140,7 @@ def _sockets(given: list[str] | None) -> dict[str, Path]:
 def _require_affordable(node: Node, study: StudyProtocol, plan: PrivacyPlan, *, as_json: bool) -> None:
     """Say what it costs. Raises ``BudgetExhausted`` where a hospital's budget does not reach; nothing is reserved."""
     from twinward.federation.errors import BudgetExhausted
+    from twinward.overview.studies import budgets_of
 
     budgets = budgets_of(node, study, plan)
     if not as_json:

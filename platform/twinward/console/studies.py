@@ -1,0 +1,167 @@
+"""The console's pages of studies: what this hospital is invited to, in plain words with its decision; the budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from twinward.access.interfaces import AccessContext
+from twinward.access.justification import MAX_CHARS, bounded
+from twinward.access.sessions import Session
+from twinward.console import charts
+from twinward.console.pages import Console
+from twinward.console.sessions import PATH, require_csrf
+from twinward.core.clock import iso
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Purpose
+
+if TYPE_CHECKING:
+    from twinward.overview.studies import Charge, InvitedStudy
+
+PAGE: Final = f"{PATH}/studies"
+MOST_BYTES: Final = 256 << 10
+"""The longest invitation (``federation.signed_json.MAX_BYTES``, which is loaded with studies)."""
+
+_BADGES = {"waiting": "warn", "unfinished": "bad", "approved": "good", "withdrawn": "plain", "replaced": "plain"}
+_STATES = {
+    "waiting": "waits for you",
+    "unfinished": "approve it once more",
+    "approved": "approved",
+    "withdrawn": "withdrawn",
+    "replaced": "another invitation to this study was decided on",
+}
+_CHARGED = {"reserved": "reserved", "committed": "paid for a model", "burned": "spent, without a model"}
+_Digest = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
+_Reason = Annotated[str, Form(max_length=4 * MAX_CHARS)]
+_Csrf = Annotated[str, Form(max_length=64)]
+
+
+def add_studies(router: APIRouter, console: Console) -> None:
+    """Add the pages and their forms to the pages' router."""
+    _add_pages(router, console)
+    _add_decisions(router, console)
+
+
+def _add_pages(router: APIRouter, console: Console) -> None:
+    @router.get("/studies")
+    def studies(request: Request) -> Response:
+        from twinward.overview import studies as read
+
+        session = console.sessions.officer(request)
+        console.permit(session, "studies")
+        every = [_shown(one) for one in read.invited_studies(console.node)]
+        charges = read.charges(console.node)
+        waiting = ("waiting", "unfinished")
+        return console.page(
+            request,
+            "studies.html",
+            session,
+            waiting=[one for one in every if one["state"] in waiting],
+            decided=[one for one in every if one["state"] not in waiting],
+            charges=[_charge(one) for one in charges],
+            chart=charts.burn_down([(one.study, one.left + one.micros, one.left) for one in reversed(charges)]),
+            most=MOST_BYTES,
+        )
+
+    @router.get("/studies/{digest}")
+    def study(request: Request, digest: _Digest) -> Response:
+        session = console.sessions.officer(request)
+        console.permit(session, "study")
+        return _study_page(console, request, session, digest)
+
+
+def _add_decisions(router: APIRouter, console: Console) -> None:
+    def asked(request: Request, csrf: str, reason: str, *, fresh: str = "") -> AccessContext:
+        session = console.sessions.officer(request, fresh=fresh)
+        require_csrf(session, csrf)
+        said = bounded(reason)
+        if not said:
+            raise BadInput("a decision on a study has a reason", hint="one sentence; it stays in the log")
+        return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
+
+    @router.post("/studies")
+    def receive(request: Request, invitation: Annotated[str, Form(max_length=MOST_BYTES)], csrf: _Csrf) -> Response:
+        from twinward.node.study_approvals import receive as take_in
+
+        session = console.sessions.officer(request)
+        require_csrf(session, csrf)
+        console.permit(session, "study invitation")
+        received = take_in(console.node, invitation.replace("\r\n", "\n").strip().encode() + b"\n")
+        return RedirectResponse(f"{PAGE}/{received.digest}", status_code=303)
+
+    @router.post("/studies/{digest}/approve")
+    def approve(request: Request, digest: _Digest, reason: _Reason, csrf: _Csrf) -> Response:
+        from twinward.node.study_approvals import approve as approve_for
+        from twinward.node.study_inbox import StudyInbox
+
+        by, node = asked(request, csrf, reason, fresh=f"{PAGE}/{digest}"), console.node
+        approve_for(node, node.settings.tenant, StudyInbox(node.settings.home).read(digest).content, by)
+        return RedirectResponse(f"{PAGE}/{digest}", status_code=303)
+
+    @router.post("/studies/{digest}/withdraw")
+    def withdraw(request: Request, digest: _Digest, reason: _Reason, csrf: _Csrf) -> Response:
+        from twinward.node.study_approvals import withdraw as withdraw_for
+        from twinward.node.study_inbox import StudyInbox
+
+        by, node = asked(request, csrf, reason), console.node
+        invitation = StudyInbox(node.settings.home).read(digest).invitation
+        withdraw_for(node, node.settings.tenant, invitation.study, by)
+        return RedirectResponse(f"{PAGE}/{digest}", status_code=303)
+
+
+def _study_page(console: Console, request: Request, session: Session, digest: str) -> Response:
+    from twinward.node.study_inbox import StudyInbox
+    from twinward.overview import studies as read
+
+    node = console.node
+    one = read.invited(node, StudyInbox(node.settings.home).read(digest))
+    terms = read.terms_of(node, one.received.invitation, [node.settings.tenant])
+    return console.page(
+        request,
+        "study.html",
+        session,
+        study=_shown(one),
+        words=[_sentence(said) for said in terms.words[1:]],
+        keys=[(name, key, name == node.settings.tenant) for name, key in terms.keys.items()],
+        enough=all(budget.reaches for budget in terms.budgets),
+    )
+
+
+def _shown(one: InvitedStudy) -> dict[str, Any]:
+    invitation, decision = one.received.invitation, one.decision
+    study = invitation.study
+    return {
+        "digest": one.received.digest,
+        "name": study.study_id,
+        "detector": study.detector.value,
+        "epsilon": f"{study.epsilon:g}",
+        "delta": f"{study.delta:g}",
+        "rounds": study.rounds,
+        "hospitals": ", ".join(study.hospitals),
+        "coordinator": invitation.coordinator,
+        "researcher": invitation.researcher,
+        "fingerprint": study.fingerprint().hex(),
+        "state": one.state.value,
+        "said": _STATES[one.state],
+        "badge": _BADGES[one.state],
+        "by": decision.officer if decision else "",
+        "at": iso(decision.at_ms)[:16].replace("T", " ") if decision else "",
+        "reason": decision.reason if decision else "",
+    }
+
+
+def _charge(one: Charge) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "study": one.study,
+        "cost": f"{one.micros / 1_000_000:.6f}",
+        "left": f"{one.left / 1_000_000:.6f}",
+        "state": _CHARGED.get(one.state, one.state),
+    }
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,201 @@
+"""Studies that a hospital is invited to: what approving means, how each stands, and what studies took of the budget.
+
+The console and the command line say the same, in the same words. Costs are in millionths of 1/σ².
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from twinward.consortium.membership import refusals_told
+from twinward.features.signal_schema import ICU
+from twinward.federation.approval import Decision
+from twinward.federation.errors import NotApproved
+from twinward.federation.invitation import Invitation, fingerprint_of
+from twinward.federation.models import COHORT
+from twinward.federation.privacy.accountant import PrivacyPlan, plan_for
+from twinward.federation.study import StudyProtocol
+from twinward.node import Node
+from twinward.node.study_approvals import member
+from twinward.node.study_inbox import Received, StudyInbox
+from twinward.overview.external_use import MICROS, privacy_left, studies_by_card
+from twinward_contracts.bindings import ReservationState
+from twinward_contracts.names import name_id
+
+MOST_CHARGES: Final = 100
+"""Of a hospital, the newest; the chain has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One hospital's privacy budget."""
+
+    hospital: str
+    left: int
+    cost: int
+
+    @property
+    def reaches(self) -> bool:
+        """Whether it pays."""
+        return self.left >= self.cost
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTerms:
+    """What approving an invitation means.
+
+    Attributes:
+        words: sentences.
+        keys: the fingerprint of each hospital's study key, for officers to read to each other.
+        plan: the privacy.
+        budgets: of the hospitals that are asked.
+    """
+
+    words: tuple[str, ...]
+    keys: Mapping[str, str]
+    plan: PrivacyPlan
+    budgets: tuple[Budget, ...]
+
+
+class StudyState(StrEnum):
+    """How an invitation stands at a hospital."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    WITHDRAWN = "withdrawn"
+    REPLACED = "replaced"
+    """Of the same protocol another invitation was decided on since."""
+    UNFINISHED = "unfinished"
+    """The log says approved, and the approval was not kept: it is given once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvitedStudy:
+    """An invitation, and the newest decision on its protocol."""
+
+    received: Received
+    state: StudyState
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one study took of a hospital's budget, and what was left then, under the cap of today.
+
+    Attributes:
+        number: the reservation's.
+        study: its name, or the beginning of its fingerprint where this node knows no more.
+        micros, left: the cost, and what was left after it.
+        state: reserved, committed or burned.
+    """
+
+    number: int
+    study: str
+    micros: int
+    left: int
+    state: str
+
+
+def budgets_of(node: Node, study: StudyProtocol, plan: PrivacyPlan) -> list[Budget]:
+    """What each hospital of a protocol may still spend, and what it would. Raises ``Conflict``, ``Unavailable``."""
+    left = privacy_left(node, study.hospitals)
+    return [Budget(name, left[name], plan.inverse_variance_micros) for name in study.hospitals]
+
+
+def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> StudyTerms:
+    """What approving means for some of an invitation's hospitals. Raises ``Conflict``, ``Unavailable``: the chain."""
+    study = invitation.study
+    plan = plan_for(study)
+    budgets = tuple(one for one in budgets_of(node, study, plan) if one.hospital in hospitals)
+    words = [
+        f"{study.study_id}: {invitation.coordinator} asks to train {study.detector.value} in the name of "
+        f"{invitation.researcher}, with {', '.join(study.hospitals)}",
+        f"who: every patient of {', '.join(hospitals)} who consents to research and has {_kept(study)}; their number "
+        "is told to nobody",
+        f"what is read of them: {len(study.signals.signal)} signals ({study.signals.name}): "
+        + ", ".join(one.title or one.name for one in study.signals.signal),
+        f"what leaves: {_counted(study.rounds, 'sum leaves', 'sums leave')} each hospital, masked and with noise; no "
+        "record, no count",
+        f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
+        f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
+        f"this holds as long as at most {_counted(study.colluding, 'hospital pools', 'hospitals pool')} what they know",
+    ]
+    for one in budgets:
+        left = f"{(one.left - one.cost) / MICROS:.6f} would be left" if one.reaches else "that is NOT ENOUGH"
+        words.append(
+            f"what it costs {one.hospital}: {one.cost / MICROS:.6f} of its patients' privacy budget, for ever; "
+            f"it has {one.left / MICROS:.6f}, {left}"
+        )
+    keys = {name: fingerprint_of(invitation.roster[name]) for name in study.hospitals}
+    return StudyTerms(tuple(words), keys, plan, budgets)
+
+
+def invited_studies(node: Node) -> list[InvitedStudy]:
+    """Every invitation to this home's own hospital, the newest first. Raises ``Unavailable``, ``LogTampered``."""
+    return [invited(node, one) for one in StudyInbox(node.settings.home).all()]
+
+
+def invited(node: Node, received: Received) -> InvitedStudy:
+    """How one stands now. Raises as ``invited_studies``."""
+    fingerprint = received.invitation.study.fingerprint()
+    decision = node.study_decisions.newest(fingerprint)
+    if decision is None:
+        return InvitedStudy(received, StudyState.WAITING, None)
+    if not decision.approved:
+        return InvitedStudy(received, StudyState.WITHDRAWN, decision)
+    if decision.invitation not in ("", received.digest):
+        return InvitedStudy(received, StudyState.REPLACED, decision)
+    try:
+        with member(node, node.settings.tenant) as own:
+            own.approvals().of(fingerprint)
+    except NotApproved:
+        return InvitedStudy(received, StudyState.UNFINISHED, decision)
+    return InvitedStudy(received, StudyState.APPROVED, decision)
+
+
+def charges(node: Node) -> tuple[Charge, ...]:
+    """What studies took of this hospital's own budget, the newest first. Raises ``Conflict``, ``Unavailable``."""
+    own = name_id(node.settings.tenant)
+    names = _names(node)
+    found: list[Charge] = []
+    with refusals_told():
+        budgets = node.consortium.budgets
+        account = budgets.privacy(node.settings.tenant, COHORT)
+        left = account.cap_micros - account.spent_micros - account.reserved_micros
+        for number in range(budgets.count_reservations(), 0, -1):
+            one = budgets.reservation(number)
+            if own not in one.hospital_ids or one.cohort_id != name_id(COHORT):
+                continue
+            state = ReservationState(one.state).name.lower()
+            study = names.get(one.study_id, f"{one.study_id.hex()[:16]}…")
+            found.append(Charge(number, study, one.micros, max(0, left), state))
+            left += one.micros
+            if len(found) == MOST_CHARGES:
+                break
+    return tuple(found)
+
+
+def _names(node: Node) -> dict[bytes, str]:
+    """Studies by their fingerprint, as far as this node knows them: of invitations, and of models that it keeps."""
+    known = {one.invitation.study.fingerprint(): one.invitation.study for one in StudyInbox(node.settings.home).all()}
+    names = {fingerprint: study.study_id for fingerprint, study in known.items()}
+    cards = studies_by_card(node)
+    with refusals_told():
+        registry = node.consortium.models
+        models = [registry.model(number) for number in range(registry.count(), 0, -1)][:MOST_CHARGES]
+    return {one.study_id: cards[one.card_hash] for one in models if one.card_hash in cards} | names
+
+
+def _kept(study: StudyProtocol) -> str:
+    """What of a patient a hospital's site makes a stay of (``StayReader.read``)."""
+    ways = ["a monitored stay"] if study.signals == ICU else []
+    ways += ["vital signs or laboratory results"] if study.signals.reads_fhir else []
+    return ", or ".join(ways) or "signals that no hospital keeps"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
