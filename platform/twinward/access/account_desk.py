@@ -11,16 +11,25 @@ from dataclasses import replace
 from typing import Any
 
 from twinward.access.account_events import Via
-from twinward.access.account_store import DAY_MS, MOST_TOKENS, AccountRecord, ClientKeyRecord, IdentityRecord
+from twinward.access.account_store import (
+    DAY_MS,
+    MOST_TOKENS,
+    AccountRecord,
+    ClientKeyRecord,
+    DelegationRecord,
+    IdentityRecord,
+)
 from twinward.access.accounts import CLIENT_ROLES, Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
-from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Principal
+from twinward.access.interfaces import NODE, UNITS_JOINED, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role, TwinId
 
+MOST_UNITS = 20
+"""Of one account."""
 MOST_IDENTITIES = 8
 """Persons of an OpenID provider that one account is linked to: one, as a rule."""
 
@@ -165,6 +174,15 @@ class AccountDesk:
 
         return self._change(account, unlinked, "unlinked from a person of the hospital's sign-in", by)
 
+    def set_units(self, account: str, units: tuple[str, ...], by: AccessContext) -> AccountRecord:
+        """Say to which units somebody belongs, wards say; whoever is signed in is so no longer. Raises ``BadInput``."""
+        bad = [one for one in units if not one or one != one.strip() or len(one) > 64 or not one.isprintable()]
+        if bad or len(units) > MOST_UNITS or any(UNITS_JOINED.strip() in one for one in units):
+            raise BadInput(f"units are at most {MOST_UNITS} names of 1 to 64 characters", hint='such as "ward 3"')
+        first, *rest = dict.fromkeys(units) or ("",)
+        said = f"units {UNITS_JOINED.join((first, *rest))}" if first else "no unit"
+        return self._change(account, lambda one: one.ended(unit=first, more_units=tuple(rest)), said, by)
+
     def reset_password(self, account: str, password: str, by: AccessContext) -> AccountRecord:
         """Set a password that somebody else chose: good for signing in once, to choose another."""
 
@@ -300,7 +318,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "account": record.id,
         "role": record.role.value,
         "name": record.name,
-        "unit": record.unit,
+        "unit": record.principal().units_said,
         "twin": record.twin,
         "disabled": record.disabled,
         "password": password if record.password else None,
@@ -309,6 +327,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
         "client_keys": client_keys_json(record),
         "identities": [{"issuer": one.issuer, "subject": one.subject} for one in record.identities],
+        "delegations": [delegation_json(one, now_ms) for one in record.delegations],
         "tokens": [
             {
                 "number": one.number,
@@ -325,6 +344,20 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
 def client_keys_json(record: AccountRecord) -> list[dict[str, str]]:
     """An account's client keys: which there are."""
     return [{"kid": one.kid, "alg": one.alg, "made": iso(one.made_at_ms)} for one in record.client_keys]
+
+
+def delegation_json(one: DelegationRecord, now_ms: int) -> dict[str, Any]:
+    """A delegation for those whom it concerns."""
+    return {
+        "number": one.number,
+        "by": one.by,
+        "role": one.role.value,
+        "units": list(one.units),
+        "from": iso(one.from_ms),
+        "until": iso(one.until_ms),
+        "reason": one.reason,
+        "state": one.fault(now_ms) or "in force",
+    }
 
 
 def session_json(session: Session) -> dict[str, Any]:

@@ -85,6 +85,10 @@ class AccountEvents:
             with self._lock:
                 self._unsaid += 1
 
+    def denied(self, by: AccessContext, why: str) -> None:
+        """Somebody known asked for what their role has no business with. Raises ``Unavailable``."""
+        self._write(by.principal, Action.ACCOUNT, "deny", why, by.detail, by.purpose)
+
     def say_the_rest(self, *, now: bool = False) -> None:
         """Once the minute is over (or ``now``): one event for all refusals that had none of their own."""
         now_ms = self._clock.now_ms()
@@ -122,7 +126,7 @@ class AccountEvents:
             at_ms=self._clock.now_ms(),
             agent=who.id,
             role=who.role,
-            unit=who.unit,
+            unit=who.units_said,
             action=action,
             purpose=purpose,
             twin=twin,

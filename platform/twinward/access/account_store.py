@@ -13,6 +13,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +88,27 @@ class IdentityRecord(BaseModel):
     subject: str
 
 
+class DelegationRecord(BaseModel):
+    """A colleague's role, lent to this account in ``[from_ms, until_ms)``: see ``delegations``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    by: str
+    role: Role
+    units: tuple[str, ...] = ()
+    from_ms: int
+    until_ms: int
+    reason: str
+    ended_at_ms: int | None = None
+
+    def fault(self, at_ms: int) -> str:
+        """Why it does not hold: "to come" or "over"; empty where it does."""
+        if self.ended_at_ms is not None or at_ms >= self.until_ms:
+            return "over"
+        return "to come" if at_ms < self.from_ms else ""
+
+
 class AccountRecord(BaseModel):
     """An account. ``generation`` counts up whenever whoever is signed in must no longer be."""
 
@@ -113,10 +135,25 @@ class AccountRecord(BaseModel):
     """A patient's own record, as an officer tied it; None, as in every row of an earlier release, is none."""
     client_keys: tuple[ClientKeyRecord, ...] = ()
     identities: tuple[IdentityRecord, ...] = ()
+    more_units: tuple[str, ...] = ()
+    """Units besides ``unit``."""
+    delegations: tuple[DelegationRecord, ...] = ()
+
+    @property
+    def every_unit(self) -> tuple[str, ...]:
+        """All its units, in order."""
+        return tuple(sorted({self.unit, *self.more_units} - {""}))
 
     def principal(self, token: int = 0) -> Principal:
         """Who signs in with this account now."""
-        return Principal(self.id, self.role, self.name, self.unit, Standing(self.generation, token), self.twin)
+        standing = Standing(self.generation, token)
+        return Principal(self.id, self.role, self.name, self.unit, standing, self.twin, self.more_units)
+
+    def acting(self, one: DelegationRecord, standing: Standing) -> Principal:
+        """Who signs in with this account, with a role that was lent to it."""
+        first, *rest = one.units or ("",)
+        lent = replace(standing, delegation=one.number)
+        return Principal(self.id, one.role, self.name, first, lent, more_units=tuple(rest))
 
     def fault(self, standing: Standing, at_ms: int) -> str:
         """Why somebody who has signed in is signed in no longer; empty where it stands."""
@@ -126,6 +163,10 @@ class AccountRecord(BaseModel):
             return "ended"
         if standing.until_ms and at_ms >= standing.until_ms:
             return "expired"
+        if standing.delegation:
+            lent = next((one for one in self.delegations if one.number == standing.delegation), None)
+            if lent is None or lent.fault(at_ms):
+                return "the role is lent no longer"
         if not standing.token:
             return ""
         token = next((one for one in self.tokens if one.number == standing.token), None)

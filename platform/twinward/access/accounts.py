@@ -31,6 +31,7 @@ from twinward.access.account_store import (
 )
 from twinward.access.errors import AccountDisabled, SignInEnded, SignInRefused, TokenRefused, WrongRole
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.lent_roles import LentRoles
 from twinward.audit.interfaces import AuditTrail, EventKeys, HeadTrail
 from twinward.audit.models import Head
 from twinward.core.clock import Clock
@@ -97,6 +98,7 @@ class Accounts:
         self._decoy = passwords.decoy()
         self._store = AccountStore(place, keys or NobodysKeys(), heads, adopts=adopts)
         self.events = AccountEvents(trail, clock)
+        self.lent = LentRoles(self._store.find, clock)
         if self._store.taken_over:
             with suppress(Unavailable):  # whoever asks for an account is told why
                 self.events.taken_over(self._store.all())
@@ -116,7 +118,7 @@ class Accounts:
             disabled = right and record is not None and record.disabled
             self.events.refused(record, "the account is disabled" if disabled else "wrong name or password", via)
             raise SignInRefused
-        if record.role not in roles:
+        if not self.lent.roles_of(record) & frozenset(roles):
             self.events.refused(record, "another role's account", via)
             raise WrongRole
         return record
@@ -158,10 +160,13 @@ class Accounts:
         if principal.standing is None:
             return
         record = self._store.find(principal.id)
-        if record is None or record.role is not principal.role:
+        lent = principal.standing.delegation
+        if record is None or (record.role is not principal.role and not lent):
             raise SignInRefused
         if fault := record.fault(principal.standing, self._clock.now_ms()):
             raise SignInEnded(fault)
+        if lent and principal.role not in {one.role for one in self.lent.to(record) if one.number == lent}:
+            raise SignInEnded("the role is lent no longer")
 
     # ---- Looking ---------------------------------------------------------------------------------------------------
 

@@ -321,7 +321,7 @@ def _start(request: AccessRequest, decision: Decision, name: str, now_ms: int, u
         at_ms=now_ms,
         agent=principal.id,
         role=principal.role,
-        unit=principal.unit,
+        unit=principal.units_said,
         action=Action.BREAK_GLASS,
         purpose=request.purpose,
         twin=request.twin,

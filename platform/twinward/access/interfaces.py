@@ -19,16 +19,24 @@ from twinward.core.vocabulary import DERIVED_FROM, Action, Category, Purpose, Ro
 T = TypeVar("T")
 
 
+NOT_LENT = frozenset({Action.ACCOUNT, Action.POLICY, Action.SHRED, Action.STUDY})
+"""What a lent role does not do: accounts, policy, erasure, approving studies. Two officers stay two people."""
+UNITS_JOINED = " · "
+"""Between the units of somebody who has several; no unit that is set has it in its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """By which sign-in somebody is who they are: it ends with the account's generation, and with the token.
 
     ``token`` 0 is no token: a password, or the node's own command line. ``until_ms``: when it ends by itself; 0 is not.
+    ``delegation``: by which of the account's somebody acts with a role that is not theirs; 0 is with their own.
     """
 
     generation: int
     token: int = 0
     until_ms: int = 0
+    delegation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,19 @@ class Principal:
     unit: str = ""
     standing: Standing | None = field(default=None, compare=False, repr=False)
     own_twin: TwinId | None = field(default=None, repr=False)
+    more_units: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units somebody belongs to, in order."""
+        if not self.more_units:
+            return (self.unit,) if self.unit else ()
+        return tuple(sorted({self.unit, *self.more_units} - {""}))
+
+    @property
+    def units_said(self) -> str:
+        """The units as events and lists say them."""
+        return UNITS_JOINED.join(self.units)
 
 
 NODE = Principal("node", Role.NODE, "this node")

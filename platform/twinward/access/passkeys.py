@@ -208,7 +208,7 @@ class Passkeys:
             why = str(error) if isinstance(error, BadInput) else type(error).__name__
             self._accounts.events.refused(record, f"passkey: {why}", via)
             raise SignInRefused from None
-        if record.role not in roles:
+        if not self._accounts.lent.roles_of(record) & frozenset(roles):
             self._accounts.events.refused(record, "another role's account", via)
             raise WrongRole
         return self._accounts.signed_in_by(record.id, lambda now: _counted(now, kept.id, count), said, via)

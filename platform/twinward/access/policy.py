@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cedarpy
 
@@ -39,6 +39,8 @@ class Facts:
     own: bool
     derived: bool
     identity: bool
+    units: tuple[str, ...] = ()
+    """Of the principal, in order."""
 
     @classmethod
     def of(cls, request: AccessRequest, consent: ConsentOutcome) -> Facts:
@@ -53,6 +55,7 @@ class Facts:
             own=_is_own(request),
             derived=bool(request.categories) and request.categories <= DERIVED_FROM.keys(),
             identity=request.categories == {Category.DEMOGRAPHICS},
+            units=request.principal.units,
         )
 
 
@@ -148,8 +151,9 @@ class Policy:
                 "identity": facts.identity,
             },
         }
-        entities = [
-            {"uid": {"type": "Principal", "id": "asking"}, "attrs": {"role": facts.role}, "parents": []},
+        asking = {"role": facts.role, "units": list(facts.units)}
+        entities: list[dict[str, Any]] = [
+            {"uid": {"type": "Principal", "id": "asking"}, "attrs": asking, "parents": []},
             {"uid": {"type": "Twin", "id": "asked"}, "attrs": {}, "parents": []},
         ]
         result = cedarpy.is_authorized(request, self._set, entities)

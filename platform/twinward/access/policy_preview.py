@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.consent import NO_CONSENT, Consent, ConsentOutcome
-from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.interfaces import UNITS_JOINED, AccessRequest, Permit, Principal
 from twinward.access.policy import Facts, Policy
 from twinward.audit.models import AccessEvent
 from twinward.audit.reader import MAX_PAGE, AuditReader
@@ -119,8 +119,9 @@ def facts_of(event: AccessEvent, consent_at: ConsentAt) -> Facts | None:
     if event.role is Role.PATIENT and event.twin is not None and event.decision == "deny":
         return None
     own = event.twin if event.role is Role.PATIENT else None  # patients are permitted nothing but their own
+    first, *more = event.unit.split(UNITS_JOINED)
     request = AccessRequest(
-        Principal(event.agent, event.role, unit=event.unit, own_twin=own),
+        Principal(event.agent, event.role, unit=first, own_twin=own, more_units=tuple(more)),
         event.action,
         event.purpose,
         event.twin,

@@ -37,10 +37,11 @@ def schema() -> str:
     """What requests are made of, as a Cedar schema."""
     actions = ", ".join(f'"{action.value}"' for action in Action)
     kinds = {str: "String", bool: "Bool"}
-    seen = {name: kinds[kind] for name, kind in get_type_hints(Facts).items() if name not in ("role", "action")}
+    of_the_principal = ("role", "action", "units")
+    seen = {name: kinds[kind] for name, kind in get_type_hints(Facts).items() if name not in of_the_principal}
     asked = ", ".join(f"{name}: {kind}" for name, kind in seen.items())
     return (
-        "entity Principal = { role: String };\nentity Twin;\n"
+        "entity Principal = { role: String, units: Set<String> };\nentity Twin;\n"
         f"type Asked = {{ {asked} }};\n"
         f"action {actions} appliesTo {{ principal: [Principal], resource: [Twin], context: Asked }};\n"
     )

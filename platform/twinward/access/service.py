@@ -6,11 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from twinward.access import justification
+from twinward.access.account_store import DelegationRecord
 from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.emergencies import Emergencies
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Decision, Permit, Principal
+from twinward.access.interfaces import (
+    NOT_LENT,
+    AccessContext,
+    AccessControl,
+    AccessRequest,
+    Decision,
+    Permit,
+    Principal,
+)
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy, PolicySource
 from twinward.audit.interfaces import AuditTrail, EmergencyTrail
@@ -43,6 +52,7 @@ class Access(AccessControl):
         role_of: looks up the accounts that consents name; None takes any name.
         require_standing: raises ``SignInEnded`` where what a principal signed in by is good no longer.
         consents_set: told whose consents were set, before whoever set them is told that it is done.
+        lent: whoever asks, with each role that is lent to them now; None where none is.
         emergencies: bounds them, and begins each with an event of its own; None lets them pass as any access.
     """
 
@@ -59,6 +69,7 @@ class Access(AccessControl):
         require_standing: Callable[[Principal], None] | None = None,
         consents_set: Callable[[Sequence[TwinId]], None] = lambda _: None,
         emergencies: Emergencies | None = None,
+        lent: Callable[[Principal], Sequence[tuple[Principal, DelegationRecord]]] | None = None,
     ) -> None:
         self.policy = policy
         self._consents = consents
@@ -69,6 +80,7 @@ class Access(AccessControl):
         self._authority = authority
         self._clock = clock
         self._role_of = role_of
+        self._lent = lent
         self._require_standing = require_standing
         authority.answer_to(self)
 
@@ -77,6 +89,24 @@ class Access(AccessControl):
 
         Raises ``SignInEnded`` for a principal whose account, session or token is good no longer.
         """
+        return self._resolved(request)[1]
+
+    def _resolved(self, request: AccessRequest) -> tuple[AccessRequest, Decision]:
+        """The request as it is decided, and how: with one's own role, or else with one that is lent to whoever asks."""
+        decision = self._checked(request)
+        if decision.permitted or self._lent is None or request.action in NOT_LENT:
+            return request, decision
+        for principal, lent in self._lent(request.principal):
+            detail = (*request.detail, ("delegated_by", lent.by), ("delegation", str(lent.number)))
+            acting = replace(request, principal=principal, detail=detail)
+            found = self._checked(acting)
+            if found.permitted:
+                reason = f"{found.reason}, with the role that {lent.by} lent"
+                until_ms = min(found.until_ms or lent.until_ms, lent.until_ms)
+                return acting, replace(found, reason=reason, until_ms=until_ms)
+        return request, decision
+
+    def _checked(self, request: AccessRequest) -> Decision:
         if self._require_standing is not None:
             self._require_standing(request.principal)
         consent = self._consent_of(request)
@@ -120,7 +150,7 @@ class Access(AccessControl):
 
     def _answered(self, requests: Sequence[AccessRequest]) -> list[_Answer]:
         """Checked, durably logged, then answered: in this order."""
-        decided = [(request, self.check(request)) for request in requests]
+        decided = [self._resolved(request) for request in requests]
         glass = [(request, decision) for request, decision in decided if decision.permitted and request.breaks_glass]
         if self._emergencies is None or not glass:
             logged = self._logged([], decided)
@@ -130,7 +160,7 @@ class Access(AccessControl):
             logged = self._logged(entered.events, applied)
         return [
             self._answer(request, decision, entry, entered.refusal_of(request))
-            for request, (_, decision), entry in zip(requests, applied, logged, strict=True)
+            for (request, _), (_, decision), entry in zip(decided, applied, logged, strict=True)
         ]
 
     def _answer(
@@ -209,7 +239,7 @@ class Access(AccessControl):
             at_ms=self._clock.now_ms(),
             agent=request.principal.id,
             role=request.principal.role,
-            unit=request.principal.unit,
+            unit=request.principal.units_said,
             action=request.action,
             purpose=request.purpose,
             twin=request.twin,

@@ -16,6 +16,7 @@ from twinward.access.errors import SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.access.sign_in_store import Kept, Kind, SignInStore
 from twinward.core.clock import Clock
+from twinward.core.vocabulary import Role
 
 SESSION_LIFETIME_MS: Final = 8 * 3600 * 1000
 SESSION_IDLE_MS: Final = 30 * 60 * 1000
@@ -55,10 +56,12 @@ class Session:
     """A browser's sign-in, as it stands now.
 
     ``must_enrol``: nothing may be done with it but to set up a second factor. ``fresh``: its owner proved a short while
-    ago who they are. ``name`` says in lists which it is.
+    ago who they are. ``roles``: the principal's own, and those that are lent to them. ``name`` says in lists which it
+    is.
     """
 
     principal: Principal
+    roles: frozenset[Role]
     csrf: str
     expires_at_ms: int
     must_change: bool
@@ -175,10 +178,19 @@ class Sessions:
                 return _signed(kept)
         return None
 
-    def shown(self, kept: Kept, signed: Signed, principal: Principal, *, must_enrol: bool = False) -> Session:
+    def shown(
+        self,
+        kept: Kept,
+        signed: Signed,
+        principal: Principal,
+        *,
+        must_enrol: bool = False,
+        roles: frozenset[Role] = frozenset(),
+    ) -> Session:
         """One as it stands."""
         return Session(
             principal=principal,
+            roles=roles | {principal.role},
             csrf=signed.csrf,
             expires_at_ms=kept.expires_at_ms,
             must_change=signed.must_change,

@@ -119,7 +119,7 @@ class SignIns:
         Raises:
             SecondFactorNeeded, WrongRole, Unavailable: as ``by_password``.
         """
-        if record.role not in roles:
+        if not self.accounts.lent.roles_of(record) & frozenset(roles):
             self.accounts.events.refused(record, "another role's account", via)
             raise WrongRole
         if record.totp and not strong:
@@ -196,8 +196,9 @@ class SignIns:
             self._sessions.end(session_id)
             raise SignInEnded(fault)
         alone = not record.totp and signed.by not in (PASSKEY, BY_PROVIDER_STRONG)
-        must_enrol = record.role in self._needed_by and alone
-        shown = self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol)
+        must_enrol = alone and not self._needed_by.isdisjoint(self.accounts.lent.roles_of(record))
+        roles = self.accounts.lent.roles_of(record)
+        shown = self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol, roles=roles)
         if must_enrol and record.passkeys:  # there is a second factor: who has only the password adds none of their own
             return replace(shown, fresh=False)
         return shown

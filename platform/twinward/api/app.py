@@ -12,6 +12,7 @@ from twinward.api import openapi
 from twinward.api.accounts import accounts_router
 from twinward.api.audit import audit_router, log_files_router
 from twinward.api.contacts import contacts_router
+from twinward.api.delegations import delegations_router
 from twinward.api.emergencies import emergencies_router
 from twinward.api.fhir import fhir_router
 from twinward.api.fhir.subscriptions import Streaming
@@ -68,6 +69,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
         app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))
     app.include_router(accounts_router(node.account_desk, principal_of))
+    app.include_router(delegations_router(node.delegations, node.clock, principal_of))
     app.include_router(emergencies_router(node.emergencies, node.access, node.clock, principal_of))
 
 

@@ -331,6 +331,11 @@ def tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") ->
         say(f"app       asked for beside the password, {shown['recovery_codes_left']} recovery codes left")
     for one in shown["passkeys"]:
         say(f"passkey   {one['name']}, since {one['made'][:10]}, {one['id']}")
+    if shown["unit"]:
+        say(f"units     {shown['unit']}")
+    for one in shown["delegations"]:
+        span = f"{one['from'][:16]} to {one['until'][:16]}"
+        say(f"lent {one['number']:<4} the role {one['role']} by {one['by']}, {span}, {one['state']}: {one['reason']}")
     for one in shown["identities"]:
         say(f"linked    {one['subject']} at {one['issuer']}")
     for one in shown["client_keys"]:

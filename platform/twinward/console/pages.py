@@ -66,7 +66,7 @@ class Console:
             path=request.url.path,
             preferences=Preferences.of(self.sessions.cookies(request).get(PREFERENCES_COOKIE)),
             session=session,
-            standing=self.node.emergencies.counts() if session and session.principal.role is Role.OFFICER else None,
+            standing=self.node.emergencies.counts() if session and Role.OFFICER in session.roles else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)

@@ -135,7 +135,7 @@ class Sessions:
         self, request: Request, role: Role, refusal: Callable[[], Refused], *, changing: bool, fresh: str
     ) -> Session:
         session = self._session(request)
-        if session.principal.role is not role:
+        if role not in session.roles:
             raise refusal()
         return self._standing(session, changing=changing, fresh=fresh)
 
@@ -144,7 +144,7 @@ class Sessions:
         if not session_id:
             raise SignInRefused
         session = self.sign_ins.session(session_id)
-        if session.principal.role not in _ROLES:
+        if not session.roles & _ROLES:
             raise _for_others()
         return session
 

@@ -223,7 +223,7 @@ class Erasures:
         plain = {
             "agent": request.principal.id,
             "role": request.principal.role.value,
-            "unit": request.principal.unit,
+            "unit": request.principal.units_said,
             "purpose": request.purpose.value,
             "categories": sorted(with_derived(request.categories)),
             "reason": decision.reason,

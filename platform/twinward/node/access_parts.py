@@ -196,6 +196,7 @@ class AccessParts(StoreParts):
             emergencies=self.emergencies,
             role_of=lambda name: NODE.role if name == NODE.id else self.accounts.role_of(name),
             require_standing=self.accounts.require_standing,
+            lent=self.accounts.lent.acting,
             consents_set=self._consents_set,
         )
 

@@ -22,6 +22,7 @@ from twinward.node.parts import part
 
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
+    from twinward.access.delegations import Delegations
     from twinward.breach.service import Breaches
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
@@ -50,7 +51,7 @@ class Node(AccessParts):
             self.access_search,
             ActionLog(self.log, self.audit.sealer, Action.REVIEW),
             Care(self.vault, self.access, self.twins.directory),
-            lambda: {one.id: one.unit for one in self.accounts.records()},
+            lambda: {one.id: one.principal().units_said for one in self.accounts.records()},
             lambda: {one.id: one.twin for one in self.accounts.records() if one.twin is not None},
             self._first_checkpoint_over,
         )
@@ -62,6 +63,13 @@ class Node(AccessParts):
                 checkpoint, _ = self.log.open(note)
                 return covered.to_bytes(8, "big") + checkpoint.root
         return b""
+
+    @part
+    def delegations(self) -> Delegations:
+        """Lends roles, for a time."""
+        from twinward.access.delegations import Delegations
+
+        return Delegations(self.accounts)
 
     @part
     def account_desk(self) -> AccountDesk:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from twinward.access.interfaces import UNITS_JOINED
 from twinward.core.vocabulary import Purpose, Role
 from twinward.review.care import folded
 from twinward.review.models import CareContext, Explained, LinkKind, Staff, Visit
@@ -66,20 +67,25 @@ def _linked(kind: LinkKind, words: str) -> _Template:
 
 
 def _unit(visit: Visit, care: CareContext, _: Staff) -> str:
-    mine = folded(visit.unit)
-    met = mine and any(
-        one.kind is LinkKind.UNIT and one.to == mine and _covers(one.from_ms, one.until_ms, visit) for one in care.links
+    mine = _units_in(visit.unit)
+    met = any(
+        one.kind is LinkKind.UNIT and one.to in mine and _covers(one.from_ms, one.until_ms, visit) for one in care.links
     )
     return f"the patient was treated on {visit.unit}, where {visit.agent} works" if met else ""
 
 
 def _team(visit: Visit, care: CareContext, staff: Staff) -> str:
-    mine = folded(visit.unit)
+    mine = _units_in(visit.unit)
     for one in care.links:
-        works_there = one.kind is not LinkKind.UNIT and folded(staff.units.get(one.to, "")) == mine
-        if mine and works_there and _covers(one.from_ms, one.until_ms, visit):
+        works_there = one.kind is not LinkKind.UNIT and bool(_units_in(staff.units.get(one.to, "")) & mine)
+        if works_there and _covers(one.from_ms, one.until_ms, visit):
             return f"{one.to}, of the same unit as {visit.agent}, treats the patient"
     return ""
+
+
+def _units_in(said: str) -> frozenset[str]:
+    """The units that an event or an account names, as they are compared."""
+    return frozenset(folded(one) for one in said.split(UNITS_JOINED)) - {""}
 
 
 def _covers(from_ms: int, until_ms: int, visit: Visit) -> bool:

@@ -142,6 +142,8 @@ UNCHANGING = {
 """Verbs that change no node's home, or speak to the server itself."""
 
 _ACCOUNTS = "tests/adversarial/access/test_accounts_taken_away.py"
+_DELEGATIONS = "tests/integration/console/test_delegations.py"
+_PROVIDER = "tests/integration/console/test_hospital_sign_in.py"
 _PATIENTS = "tests/integration/console/test_patient_accounts.py"
 _CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
@@ -149,11 +151,14 @@ _POLICY = "tests/integration/policy/test_policy_changes.py"
 ELSEWHERE = {
     "account add-client": _CLIENTS,
     "account client-keys": _CLIENTS,
+    "account delegate": _DELEGATIONS,
     "account disable": _ACCOUNTS,
     "account enable": _ACCOUNTS,
     "account enrol": _ACCOUNTS,
+    "account end-delegation": _DELEGATIONS,
     "account end-sessions": _ACCOUNTS,
     "account expire-password": _ACCOUNTS,
+    "account link": _PROVIDER,
     "account new-token": _ACCOUNTS,
     "account remove-passkey": "tests/unit/access/test_passkeys.py",
     "account reset-password": _ACCOUNTS,
@@ -161,6 +166,8 @@ ELSEWHERE = {
     "account sign-out": _ACCOUNTS,
     "account tie": _PATIENTS,
     "account unenrol": _ACCOUNTS,
+    "account units": _DELEGATIONS,
+    "account unlink": _PROVIDER,
     "account untie": _PATIENTS,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "audit review": "tests/integration/console/test_reviews.py",

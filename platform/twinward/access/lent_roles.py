@@ -1,0 +1,42 @@
+"""Which roles are lent to somebody now: in their time, and while whoever lent them has them still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twinward.access.account_store import AccountRecord, DelegationRecord
+from twinward.access.interfaces import Principal
+from twinward.core.clock import Clock
+from twinward.core.vocabulary import Role
+
+
+class LentRoles:
+    """Held against the accounts as they are at each look, whoever changed them. ``find``: an account as it is kept."""
+
+    def __init__(self, find: Callable[[str], AccountRecord | None], clock: Clock) -> None:
+        self._find = find
+        self._clock = clock
+
+    def acting(self, principal: Principal) -> list[tuple[Principal, DelegationRecord]]:
+        """Somebody with each role that is lent to them; one that is lent is not lent on."""
+        if principal.standing is None or principal.standing.delegation:
+            return []
+        record = self._find(principal.id)
+        if record is None:
+            return []
+        return [(record.acting(one, principal.standing), one) for one in self.to(record)]
+
+    def roles_of(self, record: AccountRecord) -> frozenset[Role]:
+        """An account's own role, and those that are lent to it."""
+        return frozenset({record.role, *(one.role for one in self.to(record))})
+
+    def to(self, record: AccountRecord) -> list[DelegationRecord]:
+        """An account's delegations that hold."""
+        now_ms = self._clock.now_ms()
+        return [one for one in record.delegations if not one.fault(now_ms) and self._gives(one)]
+
+    def _gives(self, one: DelegationRecord) -> bool:
+        giver = self._find(one.by)
+        if giver is None or giver.disabled or giver.role is not one.role:
+            return False
+        return set(one.units) <= set(giver.every_unit)

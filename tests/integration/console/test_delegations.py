@@ -1,0 +1,257 @@
+"""A role that is lent for a time: what it lets do, for whom the log says so, and that it ends at the next decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.integration.console.test_console import sign_in
+from twinward.access.account_events import AT_THE_MACHINE
+from twinward.access.errors import AccessDenied, PermitInvalid, SignInEnded
+from twinward.access.interfaces import AccessContext, Permit
+from twinward.access.interfaces import Principal as Who
+from twinward.api.app import create_app
+from twinward.console import mount
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput, Conflict, NotFound, Refused
+from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.node import Node, create_node, open_node
+
+PASSWORD = "correct horse battery"
+DAY_MS = 86_400_000
+WHY = "on leave, Dr. Kim stands in"
+
+
+class Ward:
+    """A node with two officers, two clinicians and a researcher, and the same home in another process."""
+
+    def __init__(self, home: Path) -> None:
+        self.clock = FixedClock()
+        self.node = create_node(Settings(home=home), clock=self.clock)
+        people = (
+            *(("olga", Role.OFFICER, "data office"), ("ben", Role.OFFICER, "")),
+            *(("dr-lee", Role.CLINICIAN, "cardiology"), ("kim", Role.RESEARCHER, "study office")),
+        )
+        for name, role, unit in people:
+            self.node.accounts.add_person(Who(name, role, name, unit), PASSWORD)
+        self._opened = open_node(home, clock=self.clock)
+        self.other = self._opened.__enter__()
+
+    def close(self) -> None:
+        self._opened.__exit__(None, None, None)
+        self.node.close()
+
+    def by(self, name: str, purpose: Purpose = Purpose.COMPLIANCE) -> AccessContext:
+        return AccessContext(self.node.accounts.named(name), purpose)
+
+    def lend(self, giver: str = "olga", to: str = "kim", days: float = 14, **more: object) -> int:
+        now_ms = self.clock.now_ms()
+        record = self.node.delegations.give(
+            to,
+            self.by(giver),
+            until_ms=now_ms + int(days * DAY_MS),
+            **({"reason": WHY} | more),  # type: ignore[arg-type]
+        )
+        return record.delegations[-1].number
+
+    def may(self, name: str, action: Action, purpose: Purpose = Purpose.COMPLIANCE, node: Node | None = None) -> bool:
+        asked = node or self.other
+        return asked.access.check(self.by(name, purpose).request(action)).permitted
+
+
+@pytest.fixture(scope="module")
+def _ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    ward = Ward(tmp_path_factory.mktemp("ward") / "home")
+    yield ward
+    ward.close()
+
+
+@pytest.fixture
+def ward(_ward: Ward) -> Iterator[Ward]:
+    """With nothing lent: each test ends what it lent."""
+    yield _ward
+    for record in _ward.node.accounts.records():
+        for one in record.delegations:
+            if one.fault(_ward.clock.now_ms()) != "over":
+                _ward.node.delegations.end(record.id, one.number, _ward.by("ben"))
+        if record.disabled:
+            _ward.node.account_desk.enable(record.id, AT_THE_MACHINE)
+
+
+def permit_of(ward: Ward, name: str) -> Permit:
+    return ward.other.access.decide(ward.by(name).request(Action.AUDIT))
+
+
+def test_what_is_lent_may_be_done_in_every_process_and_the_log_says_for_whom(ward: Ward) -> None:
+    assert not ward.may("kim", Action.AUDIT)
+    number = ward.lend()
+    assert ward.may("kim", Action.AUDIT)
+    permit = permit_of(ward, "kim")
+    reader = ward.other.access.decide(ward.by("olga").request(Action.AUDIT))
+    event = ward.other.audit_reader.event(reader, permit.log_index).event
+    assert event is not None
+    assert (event.agent, event.role, event.unit) == ("kim", Role.OFFICER, "data office")
+    assert {("delegated_by", "olga"), ("delegation", str(number))} <= set(event.detail)
+    assert event.reason.endswith(", with the role that olga lent")
+    given = ward.other.audit_reader.events(reader, limit=10).rows
+    assert any("lent the role officer by olga" in row.event.reason for row in given if row.event)
+    own = ward.other.access.decide(ward.by("kim", Purpose.COMPLIANCE).request(Action.REVIEW))
+    event = ward.other.audit_reader.event(reader, own.log_index).event
+    assert event is not None
+    assert event.role is Role.RESEARCHER  # what one's own role may do is done with it
+
+
+def test_it_ends_at_the_next_decision_for_permits_that_were_given_too(ward: Ward) -> None:
+    number = ward.lend()
+    permit = permit_of(ward, "kim")
+    authority = ward.other.authority
+    authority.require(permit, action=Action.AUDIT, twin=None, category=None)
+    ward.node.delegations.end("kim", number, ward.by("olga"))
+    assert not ward.may("kim", Action.AUDIT)
+    with pytest.raises(SignInEnded, match="lent no longer"):
+        authority.require(permit, action=Action.AUDIT, twin=None, category=None)
+    with pytest.raises(AccessDenied):
+        permit_of(ward, "kim")
+    with pytest.raises(Conflict, match="over already"):
+        ward.node.delegations.end("kim", number, ward.by("olga"))
+
+
+def test_it_begins_and_ends_by_itself(ward: Ward) -> None:
+    ward.lend(days=3, from_ms=ward.clock.now_ms() + DAY_MS)
+    assert not ward.may("kim", Action.AUDIT)
+    ward.clock.advance(DAY_MS)
+    assert ward.may("kim", Action.AUDIT)
+    permit = permit_of(ward, "kim")
+    ward.clock.advance(2 * DAY_MS - 1)
+    assert ward.may("kim", Action.AUDIT)
+    ward.clock.advance(1)
+    assert not ward.may("kim", Action.AUDIT)
+    with pytest.raises(PermitInvalid):
+        ward.other.authority.require(permit, action=Action.AUDIT, twin=None, category=None)
+
+
+def test_a_permit_ends_with_it(ward: Ward) -> None:
+    ward.lend(days=1000 / DAY_MS)
+    assert permit_of(ward, "kim").expires_at_ms == ward.clock.now_ms() + 1000
+
+
+@pytest.mark.parametrize("loses", ["disabled", "units"])
+def test_it_is_never_more_than_its_giver_has(ward: Ward, loses: str) -> None:
+    ward.lend()
+    assert ward.may("kim", Action.AUDIT)
+    permit = permit_of(ward, "kim")
+    if loses == "disabled":
+        ward.node.account_desk.disable("olga", AT_THE_MACHINE)
+    else:
+        ward.node.account_desk.set_units("olga", ("elsewhere",), AT_THE_MACHINE)
+    try:
+        assert not ward.may("kim", Action.AUDIT)
+        with pytest.raises(SignInEnded):
+            ward.other.authority.require(permit, action=Action.AUDIT, twin=None, category=None)
+    finally:
+        ward.node.account_desk.set_units("olga", ("data office",), AT_THE_MACHINE)
+
+
+def test_it_is_not_lent_on_and_takes_no_officers_own_name(ward: Ward) -> None:
+    ward.lend()
+    for action in (Action.ACCOUNT, Action.POLICY, Action.SHRED, Action.STUDY):
+        assert not ward.may("kim", action)
+    (acting, _), *rest = ward.other.accounts.lent.acting(ward.by("kim").principal)
+    assert rest == []
+    assert ward.other.accounts.lent.acting(acting) == []
+    until_ms = ward.clock.now_ms() + DAY_MS
+    for who in (acting, ward.by("kim").principal):
+        context = AccessContext(who, Purpose.COMPLIANCE)
+        with pytest.raises(Refused, match="no role that may be lent"):
+            ward.node.delegations.give("dr-lee", context, until_ms=until_ms, reason=WHY)
+
+
+def test_a_clinicians_role_cares_and_no_more(ward: Ward) -> None:
+    assert not ward.may("kim", Action.READ, Purpose.TREATMENT)
+    ward.lend("dr-lee")
+    assert ward.may("kim", Action.READ, Purpose.TREATMENT)
+    assert not ward.may("kim", Action.AUDIT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (lambda ward: ward.lend(to="olga"), "cannot take a role over"),
+        (lambda ward: ward.lend(days=0), "ends after it begins"),
+        (lambda ward: ward.lend(days=91), "within 90 days"),
+        (lambda ward: ward.lend(reason="x"), "needs a reason"),
+        (lambda ward: ward.lend(reason="x" * 2000), "characters at most"),
+        (lambda ward: ward.lend(units=("cardiology",)), "not your own"),
+    ],
+)
+def test_what_nobody_can_mean_is_refused(ward: Ward, wrong: Callable[[Ward], int], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        wrong(ward)
+
+
+def test_it_is_ended_by_whom_it_concerns_alone(ward: Ward) -> None:
+    for ender in ("kim", "ben", "dr-lee"):
+        number = ward.lend("dr-lee")
+        ward.node.delegations.end("kim", number, ward.by(ender))
+    number = ward.lend("olga", "dr-lee")
+    with pytest.raises(NotFound):
+        ward.node.delegations.end("dr-lee", number, ward.by("kim"))
+    with pytest.raises(NotFound):
+        ward.node.delegations.end("dr-lee", number + 1, ward.by("ben"))
+
+
+def test_units_are_what_policy_sees_and_events_say(ward: Ward) -> None:
+    from twinward.access.consent import ConsentOutcome
+    from twinward.access.policy import Facts, Policy
+    from twinward.access.policy_rules import checked
+
+    ward.node.account_desk.set_units("dr-lee", ("cardiology", "ward 3"), AT_THE_MACHINE)
+    lee = ward.by("dr-lee", Purpose.TREATMENT)
+    text = Policy.load().text + (
+        '\n@id("ward-3-only")\n@say("only ward 3 searches")\n'
+        'forbid (principal, action == Action::"search", resource) unless { principal.units.contains("ward 3") };\n'
+    )
+    policy = checked(text)
+    assert policy.evaluate(Facts.of(lee.request(Action.SEARCH), ConsentOutcome.NONE)).permitted
+    ward.node.account_desk.set_units("dr-lee", ("cardiology",), AT_THE_MACHINE)
+    request = ward.by("dr-lee", Purpose.TREATMENT).request(Action.SEARCH)
+    assert not policy.evaluate(Facts.of(request, ConsentOutcome.NONE)).permitted
+    for bad in (("",), ("a · b",), ("x" * 65,), (" ward",), ("ward\n3",), tuple(f"u{one}" for one in range(21))):
+        with pytest.raises(BadInput, match="units are"):
+            ward.node.account_desk.set_units("dr-lee", bad, AT_THE_MACHINE)
+
+
+def test_over_http_and_in_the_console(ward: Ward) -> None:
+    app = create_app(ward.node)
+    mount(app, ward.node)
+    tokens = {name: ward.node.account_desk.new_token(name, AT_THE_MACHINE)[1] for name in ("olga", "kim", "dr-lee")}
+    web = TestClient(app, raise_server_exceptions=False, follow_redirects=False)
+
+    def as_(name: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {tokens[name]}"}
+
+    until = "2100-01-01T00:00:00Z"
+    new = {"to": "kim", "until": until, "reason": WHY}
+    assert "within 90 days" in web.post("/api/1/delegations", json=new, headers=as_("olga")).text
+    from twinward.core.clock import iso
+
+    new["until"] = iso(ward.clock.now_ms() + DAY_MS)
+    assert web.post("/api/1/delegations", json=new, headers=as_("kim")).status_code == 403
+    assert web.get("/api/1/audit/events", headers=as_("kim")).status_code == 403
+    assert sign_in(web, account="kim").status_code == 403
+    made = web.post("/api/1/delegations", json=new, headers=as_("olga"))
+    assert (made.status_code, made.json()["state"]) == (201, "in force")
+    assert web.get("/api/1/audit/events", headers=as_("kim")).status_code == 200
+    listed = web.get("/api/1/delegations", headers=as_("kim")).json()["delegations"]
+    assert [(one["by"], one["account"], one["reason"]) for one in listed] == [("olga", "kim", WHY)]
+    assert web.get("/api/1/delegations", headers=as_("dr-lee")).json() == {"delegations": []}
+    assert sign_in(web, account="kim").headers["location"] == "/console"
+    assert web.get("/console/accesses").status_code == 200
+    assert web.get("/console/accounts").status_code == 403
+    gone = web.delete(f"/api/1/delegations/kim/{made.json()['number']}", headers=as_("kim"))
+    assert gone.json()["state"] == "over"
+    assert web.get("/console/accesses").status_code == 403
