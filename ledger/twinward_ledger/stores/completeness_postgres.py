@@ -16,19 +16,13 @@ import psycopg
 from twinward_ledger.completeness.interfaces import LoggedHead, MapView, Page
 from twinward_ledger.completeness.map import MapHead, Subject
 from twinward_ledger.errors import LogUnavailable
+from twinward_ledger.storage.laid_tables import lay_tables
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.completeness_sqlite import bounds, subject_of
+from twinward_ledger.stores.server_tables import MAP_ON_SERVER
 
 SCHEMA_VERSION: Final = 1
 _LOCK: Final = 0x54574D50  # "TWMP"
-
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS map_head"
-    " (id int PRIMARY KEY CHECK (id = 1), head bytea NOT NULL, idx bigint NOT NULL, schema_version int NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS map_subjects (label bytea PRIMARY KEY, count bigint NOT NULL, frontier bytea NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS map_pages (number int PRIMARY KEY, places bytea NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS map_tags (tag bytea PRIMARY KEY, label bytea NOT NULL)",
-)
 
 
 class PostgresMapStore:
@@ -40,9 +34,10 @@ class PostgresMapStore:
         self._lock = threading.Lock()
         self._closed = False
         self._connection: psycopg.Connection | None = None
+        lay_tables(uri, MAP_ON_SERVER)
         with self.transaction() as view:
             if isinstance(view, _View):
-                view.prepare()
+                view.require_known()
 
     @contextmanager
     def transaction(self) -> Iterator[MapView]:
@@ -71,10 +66,7 @@ class _View:
     def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
         self._cursor = cursor
 
-    def prepare(self) -> None:
-        if self._cursor.execute("SELECT to_regclass('map_tags') IS NULL").fetchone() == (True,):
-            for statement in _SCHEMA:
-                self._cursor.execute(statement)
+    def require_known(self) -> None:
         row = self._cursor.execute("SELECT schema_version FROM map_head").fetchone()
         if row is not None and row != (SCHEMA_VERSION,):
             raise LogUnavailable(f"the database does not hold a completeness map of version {SCHEMA_VERSION}")

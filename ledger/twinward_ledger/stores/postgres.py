@@ -28,32 +28,16 @@ from twinward_ledger import merkle
 from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
 from twinward_ledger.log.store import Entry, KeyChange, entries_of
+from twinward_ledger.storage.laid_tables import lay_tables
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.group_commit import GroupCommit
+from twinward_ledger.stores.server_tables import LOG_ON_SERVER
 
 SCHEMA_VERSION: Final = 1
 _OF_SEVERAL_KEYS: Final = 2  # from the first change of the log's key on: a release that knows one key only stays away
-_SCHEMA_LOCK: Final = 0x54574C47  # "TWLG": two processes that open a new database lay its tables one after the other
 _CHUNK_ROWS: Final = 4096
 _TILE_LEVEL_SHIFT: Final = 56  # a tile's key is level << 56 | index, as in SQLite
 
-_SCHEMA: Final = (
-    "CREATE TABLE log_head (id int PRIMARY KEY CHECK (id = 1), size bigint NOT NULL, schema_version int NOT NULL)",
-    "CREATE TABLE log_leaves (idx bigint PRIMARY KEY, leaf bytea NOT NULL)",
-    "CREATE TABLE log_bodies (idx bigint PRIMARY KEY, body bytea NOT NULL, tags bytea NOT NULL)",
-    "CREATE TABLE log_tags (tag bytea NOT NULL, idx bigint NOT NULL, PRIMARY KEY (tag, idx))",
-    "CREATE TABLE log_tiles (id bigint PRIMARY KEY, hashes bytea NOT NULL)",
-    "CREATE TABLE log_checkpoints (size bigint PRIMARY KEY, note bytea NOT NULL)",
-    "INSERT INTO log_head VALUES (1, 0, 1)",
-)
-_KEY_CHANGES: Final = (  # beside the tables of a release that knew one key only
-    "CREATE TABLE IF NOT EXISTS log_key_changes (number bigint PRIMARY KEY, size bigint NOT NULL, key text NOT NULL, "
-    "note bytea NOT NULL)"
-)
-# A node's account may make no table: then the log has one key until the owner has made it.
-_MAY_ADD_KEY_CHANGES: Final = (
-    "SELECT to_regclass('log_key_changes') IS NULL AND has_schema_privilege(current_schema(), 'CREATE')"
-)
 _COPY_LEAVES: Final = "COPY log_leaves (idx, leaf) FROM STDIN (FORMAT BINARY)"
 _COPY_BODIES: Final = "COPY log_bodies (idx, body, tags) FROM STDIN (FORMAT BINARY)"
 _COPY_TAGS: Final = "COPY log_tags (tag, idx) FROM STDIN (FORMAT BINARY)"
@@ -77,13 +61,15 @@ class PostgresLogStore:
             LogUnavailable: it cannot be reached, may not be used, or holds another version's log.
         """
         address = PostgresAddress(uri)
+        if not read_only:
+            lay_tables(uri, LOG_ON_SERVER)
         self._group = GroupCommit(self._append_durably)
         self._edge: tiles.RightEdge | None = None
         self._is_of_one_key = False
         self._reader = _Session(address, read_only=read_only)
         self._writer = self._reader if read_only else _Session(address, read_only=False)
         try:
-            self._prepare(read_only=read_only)
+            self._require_known()
         except BaseException:
             self.close()
             raise
@@ -254,15 +240,7 @@ class PostgresLogStore:
             self._reader.close()
 
     # --- plumbing ------------------------------------------------------------------------------------------------
-    def _prepare(self, *, read_only: bool) -> None:
-        if not read_only:
-            with self._writer.transaction() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-                if cursor.execute("SELECT to_regclass('log_head') IS NULL").fetchone() == (True,):
-                    for statement in _SCHEMA:
-                        cursor.execute(statement)
-                if cursor.execute(_MAY_ADD_KEY_CHANGES).fetchone() == (True,):
-                    cursor.execute(_KEY_CHANGES)
+    def _require_known(self) -> None:
         found = self._reader.rows("SELECT schema_version FROM log_head")
         if found not in ([(SCHEMA_VERSION,)], [(_OF_SEVERAL_KEYS,)]):
             raise LogUnavailable(f"{self._reader.address} does not hold a log of version {SCHEMA_VERSION}")

@@ -40,7 +40,7 @@ _ADDED = {
     *("log_key_changes", "subscription", "subscriptions_schema_version"),
     *("sign_in", "used_once", "sign_ins_schema_version"),
     *("policy_record", "policy_change", "policies_schema_version"),
-    *("policy_record", "policy_change", "policies_schema_version"),
+    *("log_schema_version", "map_schema_version"),
 }
 """Tables that came without another revision: a backup made before has none, and they stay empty."""
 _NEEDS = """

@@ -26,9 +26,12 @@ from twinward.vault.storage.record_store import open_record_store
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward.vault.testing.samples import row
 from twinward_ledger.chains._tables import CHAIN
+from twinward_ledger.errors import LogUnavailable
 from twinward_ledger.storage import Schema, migrations, open_database
 from twinward_ledger.storage.sqlite import SqliteFile
 from twinward_ledger.stores import open_store
+from twinward_ledger.stores.completeness import open_map_store
+from twinward_ledger.stores.server_tables import LOG_ON_SERVER, MAP_ON_SERVER
 from twinward_ledger.stores.tables import ANCHORS, LOG_FILE, MAP_FILE, WITNESS_MEMORY, WITNESS_STATE
 
 ON_BOTH = (
@@ -47,10 +50,11 @@ ON_BOTH = (
     POLICIES,
 )
 IN_FILES = (LOG_FILE, MAP_FILE, CHAIN)
-"""On a server the log and its map have tables of their own, made for COPY (``stores.postgres``); a chain is on none."""
-KEPT_FOR_GOOD = (WITNESS_STATE, LOG_FILE)
+"""On a server the log and its map have tables of their own, made for COPY; a chain is on none."""
+ON_SERVERS = (LOG_ON_SERVER, MAP_ON_SERVER)
+KEPT_FOR_GOOD = (WITNESS_STATE, LOG_FILE, LOG_ON_SERVER)
 SCHEMAS = pytest.mark.parametrize("schema", [*ON_BOTH, *IN_FILES], ids=lambda schema: schema.name)
-BOTH = pytest.mark.parametrize("schema", ON_BOTH, ids=lambda schema: schema.name)
+BOTH = pytest.mark.parametrize("schema", [*ON_BOTH, *ON_SERVERS], ids=lambda schema: schema.revisions.name)
 
 
 def engine_of(uri: str) -> Engine:
@@ -114,11 +118,74 @@ def test_every_store_can_share_a_database(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":  # there each has a file of its own
         return
     with engine.begin() as connection:
-        for schema in ON_BOTH:
+        for schema in (*ON_BOTH, *ON_SERVERS):
             migrations.bring_up_to_date(connection, schema)
         migrations.downgrade(connection, KEYRING, migrations.NOTHING)
         assert migrations.revision(connection, RECORDS) == RECORDS.newest
         assert {"record_head", "record_tag", "sealed_record"} <= set(inspect(connection).get_table_names())
+
+
+OF_EARLIER_RELEASES = (
+    "CREATE TABLE log_head (id int PRIMARY KEY CHECK (id = 1), size bigint NOT NULL, schema_version int NOT NULL)",
+    "CREATE TABLE log_leaves (idx bigint PRIMARY KEY, leaf bytea NOT NULL)",
+    "CREATE TABLE log_bodies (idx bigint PRIMARY KEY, body bytea NOT NULL, tags bytea NOT NULL)",
+    "CREATE TABLE log_tags (tag bytea NOT NULL, idx bigint NOT NULL, PRIMARY KEY (tag, idx))",
+    "CREATE TABLE log_tiles (id bigint PRIMARY KEY, hashes bytea NOT NULL)",
+    "CREATE TABLE log_checkpoints (size bigint PRIMARY KEY, note bytea NOT NULL)",
+    "INSERT INTO log_head VALUES (1, 1, 1)",
+    "INSERT INTO log_leaves VALUES (0, 'leaf')",
+    "CREATE TABLE map_head (id int PRIMARY KEY CHECK (id = 1), head bytea NOT NULL, idx bigint NOT NULL, "
+    "schema_version int NOT NULL)",
+    "CREATE TABLE map_subjects (label bytea PRIMARY KEY, count bigint NOT NULL, frontier bytea NOT NULL)",
+    "CREATE TABLE map_pages (number int PRIMARY KEY, places bytea NOT NULL)",
+    "CREATE TABLE map_tags (tag bytea PRIMARY KEY, label bytea NOT NULL)",
+    "INSERT INTO map_tags VALUES ('tag', 'label')",
+)
+"""As releases laid them that knew no revisions of these."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key_changes", [False, True])
+def test_a_log_that_was_laid_without_revisions_is_taken_as_it_is(postgres: Postgres, key_changes: bool) -> None:
+    uri = postgres.database()
+    with psycopg.connect(uri) as connection:
+        for statement in OF_EARLIER_RELEASES:
+            connection.execute(statement)
+        if key_changes:
+            connection.execute(
+                "CREATE TABLE log_key_changes (number bigint PRIMARY KEY, size bigint NOT NULL, "
+                "key text NOT NULL, note bytea NOT NULL)"
+            )
+            connection.execute("INSERT INTO log_key_changes VALUES (1, 1, 'key', 'note')")
+    for _ in range(2):
+        store, kept = open_store(uri), open_map_store(uri)
+        assert (store.size(), list(store.leaves(0, 1)), len(store.key_changes())) == (1, [b"leaf"], int(key_changes))
+        with kept.transaction() as view:
+            assert view.tags() == {b"tag": b"label"}
+        store.close()
+        kept.close()
+    engine = engine_of(uri)
+    for schema in ON_SERVERS:
+        found = [
+            one for one in differences(engine, schema) if not (isinstance(one, tuple) and one[0] == "remove_table")
+        ]
+        assert found == [], "but for the tables of the other"
+        with engine.begin() as connection:
+            assert migrations.revision(connection, schema) == schema.newest
+    engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", ON_SERVERS, ids=lambda schema: schema.name)
+def test_a_log_of_a_newer_release_is_refused(postgres: Postgres, schema: Schema) -> None:
+    uri = postgres.database()
+    open_store(uri).close()
+    open_map_store(uri).close()
+    with psycopg.connect(uri) as connection:
+        connection.execute(f"UPDATE {schema.version_table} SET version_num = '0099'")
+    opener = open_store if schema is LOG_ON_SERVER else open_map_store
+    with pytest.raises(LogUnavailable, match="revision 0099"):
+        opener(uri)
 
 
 @SCHEMAS

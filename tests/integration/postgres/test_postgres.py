@@ -354,7 +354,7 @@ def test_a_log_of_an_earlier_release_has_one_key_until_its_owner_makes_the_table
     PostgresLogStore(uri).close()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(MAKE_NODE_ROLE)
-        connection.execute("DROP TABLE log_key_changes")
+        connection.execute("DROP TABLE log_key_changes, log_schema_version")
         connection.execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO twinward_node")
     node = PostgresLogStore(uri.replace("twinward@", "twinward_node@"))
     node.append([Entry(b"one", b"")])
