@@ -13,7 +13,7 @@ from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.access.sessions import BY_PROVIDER, Session
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, require_csrf, too_many
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, message
 from twinward.core.errors import BadInput
 
 PAGE = f"{PATH}/account"
@@ -37,10 +37,10 @@ def add_account(router: APIRouter, console: Console) -> None:
         answer = RedirectResponse(f"{PAGE}?changed=1", status_code=303)
         try:
             if new != again:
-                raise BadInput("the two new passwords are not the same")
+                raise BadInput(message("the two new passwords are not the same"))
             sessions.change_password(request, answer, present, new)
         except SignInRefused:
-            return _page(console, request, session, refused="The present password is not right.", status=401)
+            return _page(console, request, session, refused=gettext("The present password is not right."), status=401)
         except TooManyAttempts as error:
             return _page(console, request, session, refused=too_many(error), status=429)
         except BadInput as error:
@@ -87,12 +87,12 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         status=status,
         refused=refused,
         changed="changed" in request.query_params and not refused,
-        since=iso(record.password_at_ms)[:10],
-        expires=iso(expires_at_ms)[:10] if expires_at_ms is not None else "",
+        since=record.password_at_ms,
+        expires=expires_at_ms,
         least=MIN_LENGTH,
         most=MAX_LENGTH,
         sessions=[session_row(one) for one in sign_ins.sessions(record.id)],
-        passkeys=[{"id": one.id, "name": one.name, "made": _minute(one.made_at_ms)} for one in record.passkeys],
+        passkeys=[{"id": one.id, "name": one.name, "made": one.made_at_ms} for one in record.passkeys],
         passkey_options=sign_ins.passkeys.creation_options(record.id, session.csrf) if session.fresh else "",
         second_factor=bool(record.totp),
         recovery_left=len(record.recovery),
@@ -104,11 +104,7 @@ def session_row(session: Session) -> dict[str, Any]:
     return {
         "name": session.name,
         "origin": session.origin,
-        "begun": _minute(session.begun_ms),
-        "used": _minute(session.used_ms),
-        "ends": _minute(session.expires_at_ms),
+        "begun": session.begun_ms,
+        "used": session.used_ms,
+        "ends": session.expires_at_ms,
     }
-
-
-def _minute(at_ms: int) -> str:
-    return f"{iso(at_ms)[:16].replace('T', ' ')} UTC"

@@ -22,19 +22,20 @@ from starlette.exceptions import HTTPException
 from twinward.access.errors import NotFresh, PasswordMustChange, SecondFactorMissing, SignInRefused
 from twinward.api.http.problems import first_fault
 from twinward.console.sessions import PATH
+from twinward.console.viewer import Viewer, gettext, message, viewed_by
 from twinward.core.errors import TwinwardError, Unavailable
 from twinward_crypto.errors import KeyProviderError
 
 log = structlog.get_logger("twinward.console")
 
-_CHANGE_IT = "go back and change what you entered"
-_HINTS = {400: _CHANGE_IT, 408: "go back and send it again", 413: "go back and enter less"}
+_CHANGE_IT = message("go back and change what you entered")
+_HINTS = {400: _CHANGE_IT, 408: message("go back and send it again"), 413: message("go back and enter less")}
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 ShowProblem = Callable[[Request, int, str, str], Response]
 
 
-def page_route(show: ShowProblem) -> type[APIRoute]:
-    """A route class for pages. ``show`` renders (request, status, message, hint)."""
+def page_route(show: ShowProblem, viewer: Callable[[Request], Viewer]) -> type[APIRoute]:
+    """A route class for pages. ``show`` renders (request, status, message, hint), for whom ``viewer`` says."""
 
     class PageRoute(APIRoute):
         """Whoever is not signed in is sent to sign in; every other error becomes a page."""
@@ -44,6 +45,10 @@ def page_route(show: ShowProblem) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handled(request: Request) -> Response:
+                with viewed_by(viewer(request)):
+                    return await answered(request)
+
+            async def answered(request: Request) -> Response:
                 try:
                     with _key_service_told():
                         return await handle(request)
@@ -82,7 +87,5 @@ def _defect(request: Request, error: Exception) -> tuple[str, str]:
     """What a page says of an error that nobody expected, and the line in the node's log that it refers to."""
     reference = secrets.token_hex(4)
     log.error("defect", kind=type(error).__name__, method=request.method, reference=reference)
-    return (
-        "this page cannot be shown: something failed in the node",
-        f"try again; if it happens again, tell whoever runs the node the reference {reference}, which its log explains",
-    )
+    again = gettext("try again; if it happens again, tell whoever runs the node the reference %s: its log explains it")
+    return message("this page cannot be shown: something failed in the node"), again % reference

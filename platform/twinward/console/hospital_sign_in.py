@@ -20,6 +20,7 @@ from twinward.access.oidc.relying_party import FLOW_MS, MOST_CODE_CHARS, Answer
 from twinward.console.confirmation import own_page
 from twinward.console.pages import Console, said
 from twinward.console.sessions import CODE_PAGE, PATH, too_many, via_of
+from twinward.console.viewer import gettext
 from twinward.core.errors import NotFound
 
 VIA: Final = ("by", "hospital sign-in")
@@ -105,12 +106,16 @@ def _finished(console: Console, request: Request, answer: Answer) -> Response:
         return console.sign_in_page(request, refused=said(error), status=error.http_status)
     except ProviderRefused as error:
         console.node.accounts.events.refused(None, f"the hospital's sign-in: {error}", via_of(request))
-        return console.sign_in_page(request, refused="The hospital's sign-in did not work. Try it again.", status=401)
+        return console.sign_in_page(
+            request, refused=gettext("The hospital's sign-in did not work. Try it again."), status=401
+        )
     except WrongRole:
-        refused = "The console is for data officers and patients: sign in with an account of one of these."
+        refused = gettext("The console is for data officers and patients: sign in with an account of one of these.")
         return console.sign_in_page(request, refused=refused, status=403)
     except SignInRefused:
-        refused = "You are known at the hospital's sign-in, and have no account here that may be used. Ask an officer."
+        refused = gettext(
+            "You are known at the hospital's sign-in, and have no account here that may be used. Ask an officer."
+        )
         return console.sign_in_page(request, refused=refused, status=403)
     sessions.drop_flow(request, page)
     return page

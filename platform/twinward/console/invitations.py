@@ -11,7 +11,6 @@ from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
-from twinward.core.clock import iso
 from twinward.core.vocabulary import Action, Purpose
 from twinward.overview.contacts import OWN_INVITATIONS
 
@@ -35,7 +34,7 @@ def add_invitations(router: APIRouter, console: Console) -> None:
                 "vendor": one.request.vendor,
                 "purpose": one.request.purpose,
                 "text": one.request.text,
-                "at": iso(one.told.at_ms)[:10],
+                "at": one.told.at_ms,
                 "answer": one.told.answer,
             }
             for one in desk.invitations(twin)

@@ -8,10 +8,10 @@ from typing import Any, Final
 from twinward.access.consent import Consent, KeptConsent, Provision
 from twinward.access.consent_choices import CHOICES, is_over, offered
 from twinward.audit.events.plain_words import WHATS, WHYS
-from twinward.core.clock import iso
+from twinward.console.viewer import day, gettext
 from twinward.core.vocabulary import SENSITIVE, Role
 
-_SAID: Final = {
+SAID: Final = {
     "similar": (
         "Companies may search for patients like me",
         "Figures computed from your record are compared with their encrypted question. They learn that somebody fits, "
@@ -42,7 +42,7 @@ _SAID: Final = {
         for one in SENSITIVE
     },
 }
-_ROLES: Final = {
+ROLES: Final = {
     Role.OFFICER: "the hospital's data office",
     Role.CLINICIAN: "clinicians",
     Role.RESEARCHER: "researchers",
@@ -65,7 +65,7 @@ def kept(consent: Consent, at_ms: int) -> list[dict[str, Any]]:
 
 def choices(consent: Consent) -> list[dict[str, str]]:
     """What may be said besides."""
-    return [{"name": name, "say": _SAID[name][0], "hint": _SAID[name][1]} for name in offered(consent)]
+    return [{"name": name, "say": gettext(SAID[name][0]), "hint": gettext(SAID[name][1])} for name in offered(consent)]
 
 
 def earlier(versions: Sequence[KeptConsent]) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def earlier(versions: Sequence[KeptConsent]) -> list[dict[str, Any]]:
     return [
         {
             "version": one.consent.version,
-            "at": iso(one.at_ms)[:16].replace("T", " "),
+            "at": one.at_ms,
             "says": [said(each) for each in one.consent.provisions],
         }
         for one in versions
@@ -84,14 +84,18 @@ def said(one: Provision) -> str:
     """One rule of a consent, as the patient who said it would."""
     for name, provision in CHOICES.items():
         if one == provision:
-            return _SAID[name][0]
-    who = ", ".join([*one.actors, *(_ROLES[role] for role in one.roles if not one.actors)]) or "everybody"
-    what = ", ".join(WHATS[category] for category in one.categories) or "everything"
-    why = " or ".join(WHYS[purpose] for purpose in one.purposes) or "for any purpose"
-    since = f", from {iso(one.valid_from_ms)[:10]}" if one.valid_from_ms else ""
-    until = f", until {iso(one.valid_until_ms)[:10]}" if one.valid_until_ms is not None else ""
-    return f"{'Yes' if one.effect == 'permit' else 'No'}: {who} · {what} · {why}{since}{until}"
+            return gettext(SAID[name][0])
+    who = ", ".join([*one.actors, *(gettext(ROLES[role]) for role in one.roles if not one.actors)])
+    what = ", ".join(gettext(WHATS[category]) for category in one.categories)
+    why = gettext(" or ").join(gettext(WHYS[purpose]) for purpose in one.purposes)
+    parts = [who or gettext("everybody"), what or gettext("everything"), why or gettext("for any purpose")]
+    if one.valid_from_ms:
+        parts.append(gettext("from %s") % day(one.valid_from_ms).striptags())
+    if one.valid_until_ms is not None:
+        parts.append(gettext("until %s") % day(one.valid_until_ms).striptags())
+    yes = gettext("Yes") if one.effect == "permit" else gettext("No")
+    return f"{yes}: {' · '.join(parts)}"
 
 
 def _hint(one: Provision) -> str:
-    return next((_SAID[name][1] for name, provision in CHOICES.items() if provision == one), "")
+    return next((gettext(SAID[name][1]) for name, provision in CHOICES.items() if provision == one), "")

@@ -22,6 +22,7 @@ from twinward.console import charts, external_use, health
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
 from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
+from twinward.console.viewer import Viewer, day, gettext, minute, number, say, say_many, viewer
 from twinward.console.work import work_waiting
 from twinward.core.errors import TwinwardError
 from twinward.core.visible_text import visible_value
@@ -35,9 +36,23 @@ _MAX_VISITS = 1000
 _COMMANDS = re.compile("`|twinward |--")
 """What a hint says to whoever has a command line. Patients have none."""
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("twinward.console"), autoescape=True, undefined=StrictUndefined, finalize=visible_value
-)
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("twinward.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible_value,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.policies["ext.i18n.trimmed"] = True
+    made.newstyle_gettext = True  # type: ignore[attr-defined] # the extension's
+    made.globals |= {"gettext": say, "ngettext": say_many, "_": say}
+    made.filters |= {"minute": minute, "day": day, "number": number}
+    return made
+
+
+TEMPLATES = _environment()
 
 
 class Console:
@@ -55,7 +70,7 @@ class Console:
     ) -> Response:
         """Render a template with what every page shows."""
         keys = self.node.log.known_history
-        html = _TEMPLATES.get_template(name).render(
+        html = TEMPLATES.get_template(name).render(
             hospital=self.node.settings.hospital,
             origin=self.node.log.origin,
             log_key=base64.b64encode(keys.newest.public_key).decode(),
@@ -64,12 +79,22 @@ class Console:
                 [base64.b64encode(keys.newest.public_key).decode(), None],
             ],
             path=request.url.path,
-            preferences=Preferences.of(self.sessions.cookies(request).get(PREFERENCES_COOKIE)),
+            preferences=self.preferences(request),
+            viewer=viewer(),
             session=session,
             standing=self.node.emergencies.counts() if session and Role.OFFICER in session.roles else None,
             **values,
         )
         return HTMLResponse(html, status_code=status)
+
+    def preferences(self, request: Request) -> Preferences:
+        """What this browser's user chose."""
+        return Preferences.of(self.sessions.cookies(request).get(PREFERENCES_COOKIE))
+
+    def viewer(self, request: Request) -> Viewer:
+        """For whom a request's page is made."""
+        accepted = request.headers.get("accept-language", "")
+        return self.preferences(request).viewer(accepted, self.node.settings.time_zone)
 
     def permit(self, session: Session, page: str, twin: TwinId | None = None) -> Permit:
         """The officer's leave to look at a page; the log has it before anything is shown."""
@@ -77,11 +102,11 @@ class Console:
 
     def problem(self, request: Request, status: int, message: str, hint: str) -> Response:
         """An error's page, with the navigation of whoever is signed in."""
-        said = {"message": _sentence(message), "hint": _sentence(hint)}
+        said = {"message": _sentence(gettext(message)), "hint": _sentence(gettext(hint))}
         try:
             session = self.sessions.person(request)
             if session.principal.role is Role.PATIENT and _COMMANDS.search(hint):
-                said["hint"] = "Please ask the data office of your hospital."
+                said["hint"] = gettext("Please ask the data office of your hospital.")
             return self.page(request, "problem.html", session, status=status, code=status, **said)
         except Exception:  # noqa: BLE001 - nobody is signed in, or what broke the page breaks its navigation, too
             return self.page(request, "problem.html", None, status=status, code=status, **said)
@@ -177,7 +202,7 @@ class Console:
 
 def said(error: TwinwardError) -> str:
     """An error in the words of a page."""
-    message, hint = error.outside()
+    message, hint = (gettext(part) for part in error.outside())
     return _sentence(f"{message}: {hint}" if hint else message)
 
 

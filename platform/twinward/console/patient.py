@@ -18,7 +18,7 @@ from twinward.audit.exports import ExportFormat
 from twinward.console.own_consents import choices, earlier, kept
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext
 from twinward.core.vocabulary import Action, Purpose
 from twinward.overview.consents import CHANGED, LOOKED
 from twinward.overview.log import permit_to_examine
@@ -52,9 +52,14 @@ def _add_looks(router: APIRouter, console: Console) -> None:
         node, shows = console.node, looks == "yes"
         permit = permit_to_examine(node.access, _context(request, session), "own accesses", twin)
         account = session.principal.id
-        rows, older = own_accesses(node, permit, twin, account, before=before, limit=PAGE_ROWS, looks=shows)
+        rows, older = own_accesses(
+            node, permit, twin, account, before=before, limit=PAGE_ROWS, looks=shows, say=gettext
+        )
         why = own_relations(node, twin, rows) if related else {}
-        shown = [{"at": _minute(one.at_ms), "words": one.words, "related": why.get(one.index, "")} for one in rows]
+        shown = [
+            {"at": one.at_ms, "words": one.words, "related": gettext(why[one.index]) if one.index in why else ""}
+            for one in rows
+        ]
         also = "".join(f"&{name}=yes" for name, given in (("looks", looks), ("related", related)) if given)
         page = console.page(
             request,
@@ -136,7 +141,3 @@ def _add_downloads(router: APIRouter, console: Console) -> None:
 
 def _context(request: Request, session: Session, *more: tuple[str, str]) -> AccessContext:
     return AccessContext(session.principal, Purpose.PATIENT_REQUEST, detail=(*via_of(request), *more))
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import parse_qs, urlencode
 
+from twinward.console.viewer import Language, Viewer, spoken, zones
+
 PREFERENCES_COOKIE: Final = "twinward_preferences"
 KEPT_S: Final = 400 * 86_400
 """RFC 6265bis section 5.5: browsers keep no cookie longer."""
@@ -27,9 +29,11 @@ class Theme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What one browser's user chose."""
+    """What one browser's user chose; nothing said of language or zone: as the browser asks, as the hospital's are."""
 
     theme: Theme = Theme.BROWSER
+    language: Language | None = None
+    zone: str = ""
 
     @classmethod
     def of(cls, cookie: str) -> Self:
@@ -37,9 +41,18 @@ class Preferences:
         if len(cookie) > _MOST_CHARS:
             return cls()
         said = {name: values[-1] for name, values in parse_qs(cookie).items()}
-        theme = said.get("theme", "")
-        return cls(Theme(theme) if theme in set(Theme) else Theme.BROWSER)
+        theme, language, zone = (said.get(name, "") for name in ("theme", "language", "zone"))
+        return cls(
+            Theme(theme) if theme in set(Theme) else Theme.BROWSER,
+            Language(language) if language in set(Language) else None,
+            zone if zone in zones() else "",
+        )
 
     def cookie(self) -> str:
         """The value that ``of`` reads."""
-        return urlencode({"theme": self.theme.value})
+        chosen = {"theme": self.theme.value, "language": self.language or "", "zone": self.zone}
+        return urlencode({name: value for name, value in chosen.items() if value})
+
+    def viewer(self, accept_language: str, zone: str) -> Viewer:
+        """For whom pages are made: what was chosen, else what the browser asks for and the hospital's time zone."""
+        return Viewer(self.language or spoken(accept_language) or Language.ENGLISH, self.zone or zone)

@@ -37,6 +37,7 @@ from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
 from twinward.console.studies import add_studies
+from twinward.console.viewer import gettext, message
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import Role, TwinId
 from twinward.node import Node
@@ -48,7 +49,7 @@ _STATIC = Path(__file__).parent / "static"
 def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     """Put the console onto a node's app, under ``/console``. ``secure``: its cookies travel over TLS only."""
     console = Console(node, secure=secure or node.settings.secure_cookies)
-    pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
+    pages = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem, console.viewer))
     _add_sign_in(pages, console)
     add_hospital_sign_in(pages, console)
     add_account(pages, console)
@@ -73,7 +74,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_studies(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
-    rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem))
+    rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem, console.viewer))
     _add_nowhere(rest)
 
     @app.get("/", include_in_schema=False)
@@ -102,7 +103,7 @@ def _add_sign_in(router: APIRouter, console: Console) -> None:
         try:
             console.sessions.start(request, answer, account, password, csrf)
         except SignInRefused:
-            refused = "Account and password do not fit together."
+            refused = gettext("Account and password do not fit together.")
             return console.sign_in_page(request, refused=refused, account=account, status=401)
         except TooManyAttempts as error:
             return console.sign_in_page(request, refused=too_many(error), account=account, status=429)
@@ -162,4 +163,4 @@ def _add_proofs(router: APIRouter, console: Console) -> None:
 def _add_nowhere(router: APIRouter) -> None:
     @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def nowhere() -> Response:
-        raise NotFound("there is no such page", hint="use the navigation above, or sign in")
+        raise NotFound(message("there is no such page"), hint=message("use the navigation above, or sign in"))

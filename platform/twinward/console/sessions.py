@@ -29,6 +29,7 @@ from twinward.access.sign_ins import SECOND_STEP_MS, SignIns, own
 from twinward.api.http.caller import address_of
 from twinward.console.browsers import browser_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
+from twinward.console.viewer import gettext, message
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
 
@@ -109,7 +110,8 @@ class Sessions:
         session = self.patient(request, fresh=fresh)
         if session.principal.own_twin is None:
             raise Refused(
-                "your account is not connected with a record yet", hint="the data office of your hospital connects it"
+                message("your account is not connected with a record yet"),
+                hint=message("the data office of your hospital connects it"),
             )
         return session, session.principal.own_twin
 
@@ -337,7 +339,7 @@ class Sessions:
     def _require_form(self, request: Request, csrf: str) -> None:
         expected = self.cookies(request).get(FORM_COOKIE)
         if not expected or not hmac.compare_digest(expected.encode(), csrf.encode()):
-            raise Refused("this form is too old or not yours", hint="open the sign-in page again")
+            raise Refused(message("this form is too old or not yours"), hint=message("open the sign-in page again"))
 
     def _admitted(self, request: Request, account: str) -> Attempt:
         try:
@@ -357,22 +359,26 @@ class Sessions:
 
 
 def _for_officers() -> Refused:
-    return Refused("this page is for data officers", hint="go back to your own pages")
+    return Refused(message("this page is for data officers"), hint=message("go back to your own pages"))
 
 
 def _for_patients() -> Refused:
-    return Refused("this page is for patients", hint="sign in with a patient's account")
+    return Refused(message("this page is for patients"), hint=message("sign in with a patient's account"))
 
 
 def _for_others() -> Refused:
-    return Refused("the console is for data officers and patients", hint="sign in with an account of one of these")
+    return Refused(
+        message("the console is for data officers and patients"),
+        hint=message("sign in with an account of one of these"),
+    )
 
 
 def too_many(error: TooManyAttempts) -> str:
     """The brake in the words of a page."""
     if error.wait_s <= 60:
-        return "Too many attempts. Wait a minute, then try again."
-    return f"Too many attempts. Wait {-(-error.wait_s // 60)} minutes, or use a browser that signed in here before."
+        return gettext("Too many attempts. Wait a minute, then try again.")
+    wait = gettext("Too many attempts. Wait %d minutes, or use a browser that signed in here before.")
+    return wait % -(-error.wait_s // 60)
 
 
 def via_of(request: Request) -> tuple[tuple[str, str], ...]:
@@ -388,4 +394,4 @@ def asked_again(request: Request) -> str:
 def require_csrf(session: Session, token: str) -> None:
     """Refuse a form that does not carry its session's token."""
     if not hmac.compare_digest(session.csrf.encode(), token.encode()):
-        raise Refused("this form is not from your session", hint="go back and try again")
+        raise Refused(message("this form is not from your session"), hint=message("go back and try again"))

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
@@ -85,6 +86,14 @@ def _receiver(url: str) -> str:
     return url
 
 
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # OSError: a folder of the zones, or a name too long
+        raise ValueError("there is no such time zone: name one of the IANA database, such as Europe/Vienna") from None
+    return name
+
+
 def _server(uri: str) -> str:
     if uri and not uri.startswith(("postgresql://", "postgres://")):
         raise ValueError("it names a PostgreSQL database, or nothing: then these stores are files in the home")
@@ -108,6 +117,8 @@ class Settings(SignInSettings):
     """The hospital's short name: part of key names and of the log's origin."""
     hospital: Annotated[str, Field(min_length=1, max_length=120)] = "St. Anna Hospital"
     """The hospital's name, for people."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """By whose clock the console shows times to whoever has chosen no other, e.g. ``Europe/Vienna``."""
     keys: str = ""
     """Key service, e.g. ``local:/var/lib/twinward/keys``."""
     log_key: str = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.interfaces import AccessContext, Permit, categories_in
-from twinward.audit.events.plain_words import PlainWords, plain_words
+from twinward.audit.events.plain_words import PlainWords, Say, plain_words
 from twinward.audit.models import AccessEvent, AuditRow, Filters, IndexedAccess
 from twinward.core.clock import iso
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
@@ -32,7 +32,15 @@ class OwnAccess:
 
 
 def own_accesses(
-    node: Node, permit: Permit, twin: TwinId, account: str, *, before: int | None, limit: int, looks: bool
+    node: Node,
+    permit: Permit,
+    twin: TwinId,
+    account: str,
+    *,
+    before: int | None,
+    limit: int,
+    looks: bool,
+    say: Say = str,
 ) -> tuple[list[OwnAccess], int | None]:
     """A page of who did what with a record, newest first, and where the next begins (None: nowhere).
 
@@ -44,6 +52,7 @@ def own_accesses(
         before: events below this index only.
         limit: how many.
         looks: also the reader's own looks at this list and at consents, which otherwise fill it.
+        say: puts words into the reader's language.
     """
     found: list[OwnAccess] = []
     for row in _rows(node, permit, twin, before):
@@ -53,7 +62,7 @@ def own_accesses(
         if len(found) == limit:
             return found, found[-1].index
         at_ms = row.minute_ms if event is None else event.at_ms
-        words = None if event is None else plain_words(event, reader=account, name=_name(node, event))
+        words = None if event is None else plain_words(event, reader=account, name=_name(node, event), say=say)
         found.append(OwnAccess(row.index, at_ms, words, event))
     return found, None
 

@@ -415,6 +415,8 @@ def test_how_the_console_looks_is_chosen_by_a_form_of_ones_own_session(web: Test
     answer = web.post("/console/preferences", data={"csrf": token[1], "theme": "dark"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/preferences?kept=1")
     assert 'data-theme="dark"' in web.get("/console").text
+    assert web.post("/console/preferences", data={"csrf": token[1], "theme": ""}).status_code == 303
+    assert "data-theme" not in web.get("/console").text
     web.cookies.clear()
     web.cookies.set("twinward_preferences", 'theme="><script>', path="/console")
     assert "data-theme" not in web.get("/console/sign-in").text

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from twinward.console.errors import page_route
+from twinward.console.viewer import Viewer
 from twinward.core.errors import NotFound
 from twinward_crypto.errors import InvalidSignature, ProviderLocked
 from twinward_ledger.errors import LedgerError
@@ -23,7 +24,7 @@ def show(_: Request, status: int, message: str, hint: str) -> Response:
 
 
 def answered(error: Exception) -> Response:
-    router = APIRouter(route_class=page_route(show))
+    router = APIRouter(route_class=page_route(show, lambda _: Viewer()))
 
     @router.get("/")
     def page() -> Response:

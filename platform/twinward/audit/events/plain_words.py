@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,12 +52,26 @@ WHOS: Final = {
     Role.SYSTEM: "a machine of the hospital",
     Role.NODE: "the hospital's own system, by itself",
 }
-_INVITATIONS: Final = {
+INVITATIONS: Final = {
     "told": "had you told of a study that looks for patients like you; the company learns nothing of it",
     "compared": "held the criteria of a study against figures of yours; nobody was told",
     "answered": "answered an invitation to a study",
+    "": "looked at studies that you are told of",
+}
+CONSENTED: Final = {
+    "own consents": "looked at what you consent to",
+    "change of own consents": "changed what you consent to",
+    "": "looked at or changed what you consent to",
+}
+TIED: Final = ("added, with a password, tied to this patient", "tied to this patient", "untied from this patient")
+"""What is done to the account that sees a record, in the words of its events (``twinward.access.account_desk``)."""
+SEARCHED: Final = {
+    Action.COHORT: "took figures of yours into the encrypted search for patients like each other",
+    Action.QUERY: "compared a company's encrypted query with figures of yours",
+    Action.MATCH: "was told that a patient like the one searched for is here, not who",
 }
 _MOST_NAMED: Final = 6
+Say = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,55 +87,52 @@ class PlainWords:
     emergency: bool
 
 
-def plain_words(event: AccessEvent, *, reader: str, name: str) -> PlainWords:
+def plain_words(event: AccessEvent, *, reader: str, name: str, say: Say = str) -> PlainWords:
     """An event for the patient it is about.
 
     Args:
         event: about the reader's record.
         reader: the account that reads it.
         name: of the account that acted, for people; empty where it has none.
+        say: puts one of this module's texts into the reader's language.
     """
     own = event.agent == reader
     unit = f", {event.unit}" if event.unit else ""
     if event.role is Role.NODE:
-        who, who_is = "The hospital's system", "by itself"
+        who, who_is = say("The hospital's system"), say("by itself")
     elif own:
-        who, who_is = "You", "with this account"
+        who, who_is = say("You"), say("with this account")
     else:
-        who, who_is = (f"{name} ({event.agent})" if name else event.agent), f"{WHOS[event.role]}{unit}"
+        who, who_is = (f"{name} ({event.agent})" if name else event.agent), f"{say(WHOS[event.role])}{unit}"
     emergency = event.purpose is Purpose.EMERGENCY or event.action is Action.BREAK_GLASS
     note = dict(event.detail).get("justification", "") if emergency else ""
-    return PlainWords(who, who_is, _what(event), WHYS[event.purpose], note, event.decision != "permit", emergency)
+    return PlainWords(
+        who, who_is, _what(event, say), say(WHYS[event.purpose]), note, event.decision != "permit", emergency
+    )
 
 
-def _what(event: AccessEvent) -> str:
-    done = deed(event)
+def _what(event: AccessEvent, say: Say) -> str:
+    done = say(deed(event))
     permitted = event.decision == "permit"
     if event.action is Action.CONSENT:
         page = dict(event.detail).get("page", "")
-        looked = {
-            "own consents": "looked at what you consent to",
-            "change of own consents": "changed what you consent to",
-        }
-        done = looked.get(page, "looked at or changed what you consent to")
-        return done if permitted else "tried to see or change what you consent to"
+        return say(CONSENTED.get(page, CONSENTED[""]) if permitted else "tried to see or change what you consent to")
     if event.action is Action.AUDIT:
-        return "looked at who accessed your record" if permitted else "tried to see who accessed your record"
+        return say("looked at who accessed your record") if permitted else say("tried to see who accessed your record")
     if event.action is Action.ACCOUNT:
         facts = dict(event.detail)
-        return f"changed whose account sees your record: {facts.get('account', '')} was {facts.get('change', '')}"
-    if event.action in (Action.COHORT, Action.QUERY, Action.MATCH):
-        words = {
-            Action.COHORT: "took figures of yours into the encrypted search for patients like each other",
-            Action.QUERY: "compared a company's encrypted query with figures of yours",
-            Action.MATCH: "was told that a patient like the one searched for is here, not who",
-        }
-        return words[event.action] if permitted else "tried to search for patients like you"
+        changed = say("changed whose account sees your record: {account} was {change}")
+        return changed.format(
+            account=facts.get("account", ""), change=say(facts.get("change", "")) if facts.get("change") else ""
+        )
+    if event.action in SEARCHED:
+        return say(SEARCHED[event.action] if permitted else "tried to search for patients like you")
     if event.action is Action.CONTACT:
-        said = _INVITATIONS.get(dict(event.detail).get("step", ""), "looked at studies that you are told of")
-        return said if permitted else "tried to have you told of a study"
-    names = [WHATS[one] for one in event.categories]
+        said = INVITATIONS.get(dict(event.detail).get("step", ""), INVITATIONS[""])
+        return say(said if permitted else "tried to have you told of a study")
+    names = [say(WHATS[one]) for one in event.categories]
     if not names:
-        return f"{done} (your record)"
-    shown = ", ".join(names[:_MOST_NAMED])
-    return f"{done}: {shown}" + (f" and {len(names) - _MOST_NAMED} more kinds" if len(names) > _MOST_NAMED else "")
+        whole = say("your record")
+        return f"{done} ({whole})"
+    shown, more = ", ".join(names[:_MOST_NAMED]), len(names) - _MOST_NAMED
+    return f"{done}: " + (say("{shown} and {more} more kinds").format(shown=shown, more=more) if more > 0 else shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twinward.audit.models import AccessEvent, AuditRow, RowState
 from twinward.core.vocabulary import Action, Purpose
 from twinward_ledger.formats.leaf import LeafKind
@@ -142,6 +144,14 @@ def deed(event: AccessEvent) -> str:
     if event.action is Action.STUDY and event.decision == "permit":
         return _STUDY_STEPS.get(dict(event.detail).get("step", ""), _DONE[Action.STUDY])
     return _DONE[event.action] if event.decision == "permit" else f"tried to {_TRIED[event.action]}"
+
+
+def deeds() -> Iterator[str]:
+    """All that ``deed`` can say, for whoever puts it into another language."""
+    yield from ("compared queries with", "tried to compare queries with", "changed the log's key", "changed")
+    yield from (*_PHASES.values(), *_STUDY_STEPS.values(), *_DONE.values())
+    yield from (step for steps in _STEPS.values() for step in steps.values())
+    yield from (f"tried to {tried}" for tried in _TRIED.values())
 
 
 def account_of(event: AccessEvent) -> str:

@@ -1,0 +1,105 @@
+"""What the console's catalogue has to hold: every message of its templates and code, and of the tables it speaks from.
+
+``python -m tests.checks.catalogue`` brings the catalogues up to date with the code: new messages are added without a
+translation, which ``tests/unit/console/test_catalogue.py`` then asks for; messages that are gone are taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract
+from babel.messages.pofile import read_po, write_po
+
+from tests.tools import ROOT
+from twinward.audit.events import plain_words, wording
+from twinward.console import own_consents
+from twinward.console.viewer import LOCALES, NAMES, Language
+from twinward.core.vocabulary import Role
+from twinward.review.relations import RELATIONS
+
+_PACKAGE: Final = ROOT / "platform/twinward"
+_SOURCES: Final = (
+    *sorted((_PACKAGE / "console").glob("*.py")),
+    *sorted((_PACKAGE / "console/templates").glob("*.html")),
+    _PACKAGE / "audit/events/plain_words.py",
+)
+_KEYWORDS: Final = {"_": None, "gettext": None, "ngettext": (1, 2), "message": None, "say": None}
+_OPTIONS: Final = {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trimmed": "true", "silent": "false"}
+
+TRANSLATED: Final = tuple(one for one in Language if one is not Language.ENGLISH)
+PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|{\w+}")
+"""What stands for a value in a message: gettext's, or ``str.format``'s."""
+
+Message = str | tuple[str, str]
+
+
+def messages() -> Mapping[Message, str]:
+    """Every message, with the file it stands in."""
+    found: dict[Message, str] = {}
+    for source in _SOURCES:
+        method = "python" if source.suffix == ".py" else "jinja2.ext:babel_extract"
+        with source.open("rb") as opened:
+            for _, text, _, _ in extract(method, opened, keywords=_KEYWORDS, options=_OPTIONS):
+                plain = text if isinstance(text, str) else (str(text[0]), str(text[1]))
+                found.setdefault(plain, str(source.relative_to(ROOT)))
+    for text in _tables():
+        found.setdefault(text, "platform/twinward/audit/events/wording.py")
+    return found
+
+
+def _tables() -> Iterator[str]:
+    """What is said by a word of a vocabulary."""
+    yield from (role.value for role in (Role.OFFICER, Role.PATIENT))
+    words = plain_words
+    for table in (words.WHATS, words.WHYS, words.WHOS, words.SEARCHED, words.CONSENTED, words.INVITATIONS):
+        yield from table.values()
+    yield from (said for both in own_consents.SAID.values() for said in both)
+    yield from own_consents.ROLES.values()
+    yield from words.TIED
+    yield from RELATIONS.values()
+    yield from wording.deeds()
+
+
+def catalogue(language: Language) -> Catalog:
+    """A language's catalogue as it is kept."""
+    with (LOCALES / f"{language.value}.po").open("rb") as source:
+        return read_po(source, locale=language.value)
+
+
+def forms(said: object) -> tuple[str, ...]:
+    """A message or its translation, in each of its forms (of one, of many)."""
+    return tuple(said) if isinstance(said, (tuple, list)) else (str(said or ""),)
+
+
+def _head(kept: Catalog) -> None:
+    """Nothing that changes by itself: a catalogue differs by its messages only."""
+    kept.header_comment = f"# The console in {NAMES[Language(str(kept.locale))]}: see platform/docs/console.md"
+    kept.project, kept.version, kept.fuzzy = "twinward", "1", False
+    kept.msgid_bugs_address = kept.last_translator = kept.language_team = "https://twinward.example"
+    kept.creation_date = kept.revision_date = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def main() -> None:
+    """Bring every catalogue up to date, and say how much is left to translate."""
+    template = Catalog(charset="utf-8")
+    for text, source in sorted(messages().items(), key=lambda one: (one[1], str(one[0]))):
+        template.add(text, locations=[(source, None)])
+    for language in TRANSLATED:
+        path = LOCALES / f"{language.value}.po"
+        kept = catalogue(language) if path.exists() else Catalog(locale=language.value, charset="utf-8")
+        kept.update(template, no_fuzzy_matching=True)
+        kept.obsolete.clear()
+        _head(kept)
+        with path.open("wb") as target:
+            write_po(target, kept, width=0, omit_header=False, include_lineno=False, ignore_obsolete=True)
+        left = sum(1 for one in kept if one.id and not all(forms(one.string)))
+        print(f"{path.relative_to(ROOT)}: {len(kept)} messages, {left} to translate")  # noqa: T201 - what it is run for
+
+
+if __name__ == "__main__":
+    main()

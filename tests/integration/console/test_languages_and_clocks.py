@@ -1,0 +1,165 @@
+"""A patient who reads German, by the clock of her own place: page by page, errors too; and whose choice counts."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from tests.integration.console.fixtures import CLINICIAN, PASSWORD, House, build
+from twinward.access.interfaces import AccessContext
+from twinward.api.app import create_app
+from twinward.console import mount
+from twinward.core.clock import FixedClock
+from twinward.core.config import Settings
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Category, Purpose
+
+MINE = (
+    "/console/my",
+    "/console/my/accesses?related=yes",
+    "/console/my/consents",
+    "/console/my/studies",
+    "/console/my/downloads",
+    "/console/signed-out",
+)
+OTHERS = ("/console/account", "/console/preferences", "/console/account/second-factor", "/console/confirm")
+ENGLISH = re.compile(
+    r"\b(the|and|your|you|of|is|are|with|who|what|this|to|for|from|my|not|sign|by|it)\b", re.IGNORECASE
+)
+"""Words that no page in German has. Not among them: words of both, such as was, an, in, so."""
+NOT_WORDS = ("St. Anna Hospital", "English", "TestClient", "another program")
+"""What people or programs are called."""
+GERMAN = {"accept-language": "de-AT,de;q=0.9,en;q=0.5"}
+
+
+@pytest.fixture(scope="module")
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, clock: FixedClock) -> Iterator[House]:
+    built = build(tmp_path_factory.mktemp("languages") / "home", patients=2, clock=clock)
+    node = built.node
+    officer = AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
+    node.account_desk.add_patient("ann", "Ann", PASSWORD, built.twins[0], officer)
+    built.read(CLINICIAN, built.twins[0], *Category)
+    node.audit.checkpoint_and_anchor()
+    yield built
+    node.close()
+
+
+@pytest.fixture(scope="module")
+def app(house: House) -> FastAPI:
+    made = create_app(house.node)
+    mount(made, house.node)
+    return made
+
+
+@pytest.fixture
+def web(app: FastAPI, clock: FixedClock) -> Iterator[TestClient]:
+    clock.advance(60_001)
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+        yield client
+
+
+def token(page: httpx.Response) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+def sign_in(web: TestClient, account: str, password: str = PASSWORD) -> httpx.Response:
+    form = {"account": account, "password": password, "csrf": token(web.get("/console/sign-in"))}
+    return web.post("/console/sign-in", data=form)
+
+
+def read_out(page: httpx.Response) -> str:
+    """What a page says to its reader, or to whoever has it read out."""
+    body = re.sub(r"<select.*?</select>|<head>.*?</head>|<(script|code)\b.*?</\1>", "", page.text, flags=re.DOTALL)
+    spoken = " ".join(re.findall(r'(?:aria-label|title|placeholder|alt)="([^"]*)"', body))
+    said = html.unescape(re.sub(r"<[^>]+>", " ", body) + " " + spoken)
+    for name in NOT_WORDS:
+        said = said.replace(name, "")
+    return said
+
+
+def left_in_english(page: httpx.Response) -> list[str]:
+    return [
+        said[max(0, one.start() - 40) : one.end() + 40] for said in [read_out(page)] for one in ENGLISH.finditer(said)
+    ]
+
+
+def test_a_patients_pages_are_in_german_to_the_last_word(web: TestClient) -> None:
+    web.headers.update(GERMAN)
+    strangers = web.get("/console/sign-in")
+    assert left_in_english(strangers) == []
+    assert '<html lang="de"' in strangers.text
+    sign_in(web, "ann")
+    for path in (*MINE, *OTHERS):
+        page = (
+            web.get(path)
+            if not path.endswith("second-factor")
+            else web.post(path, data={"csrf": token(web.get("/console/account"))})
+        )
+        assert page.status_code == 200, path
+        assert left_in_english(page) == [], path
+        assert 'lang="en"' not in page.text.replace('<span lang="en">English</span>', "")
+    looks = web.get("/console/my/accesses").text
+    assert "gelesen: Laborwerte, um Sie zu behandeln." in looks
+    assert "weitere Arten" in looks
+    assert "Firmen dürfen nach Patienten wie mir suchen" in html.unescape(web.get("/console/my/consents").text)
+
+
+def test_refusals_are_in_german_too(web: TestClient) -> None:
+    web.headers.update(GERMAN)
+    wrong = sign_in(web, "ann", "not the password")
+    assert wrong.status_code == 401
+    assert "Konto und Passwort passen nicht zusammen." in wrong.text
+    sign_in(web, "ann")
+    for path, status in (("/console/accesses", 403), ("/console/nowhere", 404)):
+        page = web.get(path)
+        assert page.status_code == status
+        assert left_in_english(page) == []
+    forged = web.post("/console/preferences", data={"csrf": "x", "theme": "dark"})
+    assert "ieses Formular gehört nicht zu Ihrer Sitzung." in forged.text
+
+
+def test_what_was_chosen_counts_more_than_what_the_browser_asks_for(web: TestClient) -> None:
+    sign_in(web, "ann")
+    form = {"csrf": token(web.get("/console/preferences")), "theme": "", "language": "de", "zone": "Asia/Kathmandu"}
+    for wrong in ({"zone": "Mars/Olympus"}, {"zone": "../../etc/passwd"}, {"language": "xx"}):
+        assert web.post("/console/preferences", data=form | wrong).status_code == 400
+    assert '<html lang="en"' in web.get("/console/my").text
+    assert web.post("/console/preferences", data=form).status_code == 303
+    page = web.get("/console/my/accesses", headers={"accept-language": "en"}).text
+    assert '<html lang="de"' in page
+    when = re.search(r'<time datetime="2026-01-01T(\d\d):(\d\d):\d\dZ">01.01.2026, (\d\d):(\d\d) \+0545</time>', page)
+    assert when
+    utc, here = int(when[1]) * 60 + int(when[2]), int(when[3]) * 60 + int(when[4])
+    assert here - utc == 5 * 60 + 45
+    kept = web.get("/console/preferences").text
+    assert "<option selected>Asia/Kathmandu</option>" in kept
+    assert 'name="language" value="de" checked' in kept
+
+
+def test_officers_pages_say_that_they_are_in_english_within_a_german_frame(web: TestClient) -> None:
+    web.headers.update(GERMAN)
+    sign_in(web, "officer")
+    page = web.get("/console").text
+    assert '<html lang="de"' in page
+    assert "Zugriffe" in page.partition("<main")[0]
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Europe", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "x" * 5000, "\x00"]
+)
+def test_a_hospitals_time_zone_is_one_that_there_is(zone: str) -> None:
+    with pytest.raises((ValueError, BadInput)):
+        Settings(time_zone=zone)
