@@ -78,6 +78,7 @@ class Turn:
         self._wait_s = wait_s
         self._mutex = threading.RLock()
         self._depth = 0
+        self._owner: int | None = None
         self._held = ExitStack()
 
     def __enter__(self) -> Turn:
@@ -92,6 +93,7 @@ class Turn:
             if self._depth == 0:
                 self._lock()
             self._depth += 1
+            self._owner = threading.get_ident()
         except BaseException:
             self._mutex.release()
             raise
@@ -101,8 +103,14 @@ class Turn:
         """End it."""
         self._depth -= 1
         if self._depth == 0:
+            self._owner = None
             self._held.close()
         self._mutex.release()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread holds it."""
+        return self._owner == threading.get_ident()
 
     def _lock(self) -> None:
         if self._path is None:

@@ -17,6 +17,7 @@ from twinward.twins.errors import BelongsToAnother, RecordDeleted, RecordNotFoun
 from twinward.twins.ingest.bulk_import import BulkImport
 from twinward.twins.ingest.features import read_evidence
 from twinward.twins.ingest.ingestion import Ingestion
+from twinward.twins.ingest.queue import IngestQueue
 from twinward.twins.interfaces import Progress, TwinList
 from twinward.twins.models import DIRECTORY, NOTHING_KEPT, STAY_TYPE, PatientImport, Receipt
 from twinward.twins.read.changes import Changes
@@ -59,6 +60,7 @@ class Twins:
         self.writing = writing or Turn()
         self.conditions = conditions or Turn()
         self._ingestion = Ingestion(vault, access, clock, schema)
+        self.arriving = IngestQueue(self.writing, self._ingestion)
 
     @cached_property
     def versions(self) -> Versions:
@@ -232,9 +234,8 @@ class Twins:
         return self.read(context, twin, wanted, record_type=STAY_TYPE)
 
     def _take(self, context: AccessContext, source: PatientImport) -> Receipt:
-        # One at a time: two first imports of one patient at once would make two twins.
-        with self._telling(context), self.writing:
-            return self._ingestion.take(context, source)
+        with self._telling(context):
+            return self.arriving.take(context, source)
 
     @contextmanager
     def _telling(self, context: AccessContext) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
@@ -31,14 +32,29 @@ from twinward.vault.interfaces import Record, RecordVault
 
 @dataclass(slots=True)
 class _Step:
-    """One import under way: what it would write, and by what permit (None: nothing has to be written)."""
+    """One import under way: what it would write, what that takes leave for, and what was given leave.
 
+    Attributes:
+        reading: the node's own request to read the features kept so far; None where there are none to join, or they
+            may not be read.
+        writing: None where nothing has to be written.
+    """
+
+    context: AccessContext
     source: PatientImport
     plan: Plan
     is_new: bool
     news: FeatureNews | None = None
+    reading: AccessRequest | None = None
+    writing: AccessRequest | None = None
+    evidence: Evidence | None = None
     permit: Permit | None = None
     vector: FeatureVector | None = None
+
+    @property
+    def requests(self) -> tuple[AccessRequest, ...]:
+        """What is to be decided."""
+        return tuple(one for one in (self.reading, self.writing) if one is not None)
 
     @property
     def tells_of_person(self) -> bool:
@@ -66,7 +82,7 @@ class _Step:
 
 
 class Ingestion:
-    """Takes imports in, one at a time. Arguments as of ``Twins``."""
+    """Takes imports in: one caller at a time, which ``queue`` sees to. Arguments as of ``Twins``."""
 
     def __init__(self, vault: RecordVault, access: AccessControl, clock: Clock, schema: FeatureSchema) -> None:
         self._vault = vault
@@ -83,13 +99,56 @@ class Ingestion:
         steps = [self._step(context, source) for source in sources]
         self._give_news(steps)
         for step in steps:
-            if len(steps) > 1 and step.plan.records:  # before others are decided that will then not be written
-                self._access.require(self._writing(context, step.plan, step.plan.categories))
-        for step in steps:
-            if step.plan.records or step.news is not None:
-                step.permit, evidence = self._decided(context, step.plan, step.news, is_new=step.is_new)
-                if evidence is not None:
-                    step.vector = derive(self._schema, evidence, day_of(self._clock.now_ms()))
+            self._prepare(step)
+        return self._finish(steps)
+
+    def take_each(self, asked: Sequence[tuple[AccessContext, PatientImport]]) -> list[Receipt | Exception]:
+        """Take imports in that do not wait for each other, in as many durable steps as one takes.
+
+        What becomes of one changes nothing for another: each has its receipt, or the error that ``take`` raises. The
+        caller sees to it that no two of them write a record of one name, and that no one needs a patient another makes.
+        """
+        outcomes: dict[int, Receipt | Exception] = {}
+        steps: dict[int, _Step] = {}
+        for number, (context, source) in enumerate(asked):
+            with _told(outcomes, number):
+                steps[number] = self._step(context, source)
+        ready: dict[int, _Step] = {}
+        for some in _by_twin(steps).values():
+            ready |= self._ready(some, outcomes)
+        try:
+            outcomes |= dict(zip(ready, self._finish(list(ready.values())), strict=True))
+        except Exception as error:  # noqa: BLE001 - it is told to who asked
+            if len(asked) == 1:
+                outcomes[0] = error
+        for number, (context, source) in enumerate(asked):
+            if number not in outcomes:  # something is wrong with one of them: which one, each by itself tells
+                with _told(outcomes, number):
+                    outcomes[number] = self.take(context, source)
+        return [outcomes[number] for number in range(len(asked))]
+
+    def _ready(self, some: dict[int, _Step], outcomes: dict[int, Receipt | Exception]) -> dict[int, _Step]:
+        """One twin's steps, prepared. What one of them says about the features, the last one writes for all: so
+        several go together only where none is refused. A single one is told what becomes of it."""
+        steps = list(some.values())
+        if len(steps) > 1:
+            self._give_news(steps)
+            with suppress(Exception):  # each is taken alone then, and told
+                for step in steps:
+                    self._ask(step)
+                if all(self._access.check(step.writing).permitted for step in steps if step.writing is not None):
+                    return some
+            return {}
+        for number, step in some.items():
+            with _told(outcomes, number):
+                self._give_news([step])
+                self._prepare(step)
+                return some
+        return {}
+
+    def _finish(self, steps: Sequence[_Step]) -> list[Receipt]:
+        """Decide what is prepared in one durable step, and write it in another."""
+        self._decide([step for step in steps if step.writing is not None])
         permitted = [(step.permit, step) for step in steps if step.permit is not None]
         self._vault.create_twins([permit for permit, step in permitted if step.is_new])
         written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
@@ -102,37 +161,39 @@ class Ingestion:
             hint = "import the Patient resource first"
             raise TwinNotFound("there is no twin of this patient yet", reference=source.reference, hint=hint)
         twin = new_twin_id(self._clock.now_ms()) if kept is None else kept
-        return _Step(source, Plan(self._vault, twin, source), is_new=kept is None)
+        return _Step(context, source, Plan(self._vault, twin, source), is_new=kept is None)
 
-    def _writing(self, context: AccessContext, plan: Plan, categories: frozenset[Category]) -> AccessRequest:
-        return context.request(Action.WRITE, plan.twin, categories)
+    def _prepare(self, step: _Step) -> None:
+        """``_ask``. Raises ``AccessDenied`` (logged): nothing is opened for who may not write."""
+        self._ask(step)
+        if step.writing is not None:
+            self._access.require(step.writing)
 
-    def _decided(
-        self, context: AccessContext, plan: Plan, news: FeatureNews | None, *, is_new: bool
-    ) -> tuple[Permit | None, Evidence | None]:
-        """The permit to write the plan, with the features in it; None where in the end nothing has to be written.
+    def _ask(self, step: _Step) -> None:
+        """Say what a step needs leave for: to read the features kept so far is decided together with the write."""
+        plan, news = step.plan, step.news
+        step.reading = None if news is None else self._reading(plan.twin, news)
+        if step.reading is None and news is not None:
+            step.evidence = news.into(plan, None)
+        if step.reading is None and not plan.records:
+            return
+        categories = plan.categories if step.reading is None else plan.categories | step.reading.categories
+        step.writing = step.context.request(Action.WRITE, plan.twin, categories)
 
-        To read the features kept so far and to write are decided together: one durable step of the log for both.
-        """
-        reading = None if news is None else self._reading(plan.twin, news)
-        evidence = None
-        if reading is None:
-            evidence = None if news is None else news.into(plan, None)
-            if not plan.records:
-                return None, None
-        categories = plan.categories if reading is None else plan.categories | reading.categories
-        writing = self._writing(context, plan, categories)
-        self._access.require(writing)  # logs the refusal and raises: nothing is opened for who may not write
-        if is_new:
-            self._vault.expect_twins([plan.twin])
-        if reading is None:
-            return self._access.decide(writing), evidence
-        to_read, to_write = self._access.decide_many([reading, writing])
-        # Consent may change between the two looks: the refusal is then raised here.
-        to_write = to_write or self._access.decide(writing)
-        assert news is not None  # noqa: S101 - narrows the type: there is something to join
-        evidence = news.into(plan, None if to_read is None else self._readable(to_read))
-        return to_write if plan.records else None, evidence
+    def _decide(self, steps: Sequence[_Step]) -> None:
+        """Give steps their permits, and the features that go with them: one durable step of the log for all."""
+        self._vault.expect_twins([step.plan.twin for step in steps if step.is_new])
+        permits = iter(self._access.decide_many([request for step in steps for request in step.requests]))
+        for step in steps:
+            assert step.writing is not None  # noqa: S101 - narrows the type: the caller chose those
+            to_read = None if step.reading is None else next(permits)
+            # Consent may change between the two looks: the refusal is then raised here.
+            to_write = next(permits) or self._access.decide(step.writing)
+            if step.reading is not None and step.news is not None:
+                step.evidence = step.news.into(step.plan, None if to_read is None else self._readable(to_read))
+            step.permit = to_write if step.plan.records else None
+            if step.evidence is not None:
+                step.vector = derive(self._schema, step.evidence, day_of(self._clock.now_ms()))
 
     def _reading(self, twin: TwinId, news: FeatureNews) -> AccessRequest | None:
         """The node's own request to read the features kept so far, which whoever files the record does not get to see.
@@ -144,11 +205,9 @@ class Ingestion:
 
     def _give_news(self, steps: Sequence[_Step]) -> None:
         """Say to each twin's last step what all of its steps say about the features: they are one record."""
-        by_twin: dict[TwinId, list[_Step]] = {}
-        for step in steps:
-            by_twin.setdefault(step.plan.twin, []).append(step)
-        for some in by_twin.values():
-            some[-1].news = self._news(some)
+        for some in _by_twin(dict(enumerate(steps))).values():
+            together = list(some.values())
+            together[-1].news = self._news(together)
 
     def _news(self, steps: Sequence[_Step]) -> FeatureNews | None:
         """What imports of one twin say about its features; None where that is nothing new."""
@@ -181,3 +240,19 @@ class Ingestion:
             return read_evidence(self._vault, self._schema, permit)
         except FeaturesUnreadable:
             return None
+
+
+def _by_twin(steps: dict[int, _Step]) -> dict[TwinId, dict[int, _Step]]:
+    found: dict[TwinId, dict[int, _Step]] = {}
+    for number, step in steps.items():
+        found.setdefault(step.plan.twin, {})[number] = step
+    return found
+
+
+@contextmanager
+def _told(outcomes: dict[int, Receipt | Exception], number: int) -> Iterator[None]:
+    """What goes wrong with one is told to who asked for it, not to the others."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        outcomes[number] = error

@@ -103,6 +103,8 @@ class Keyring:
 
     def create_all(self, twins: Sequence[TwinId]) -> None:
         """Make many new twins' keys in one durable step, all or none. Raises as ``create``."""
+        if not twins:
+            return
         with self._file.writing() as connection, translated_keys():
             self._wrapped.create(connection, twins)
 
@@ -112,6 +114,8 @@ class Keyring:
         Raises:
             TwinShredded: one of them was shredded; none was made.
         """
+        if not twins:
+            return
         with self._file.writing() as connection, translated_keys():
             self._wrapped.reserve(connection, twins)
 

@@ -1,0 +1,105 @@
+"""Imports that arrive at once share their durable steps: whose turn it is takes along all that wait."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from twinward.access.interfaces import AccessContext
+from twinward.core.errors import Busy, Unavailable
+from twinward.core.turns import Turn
+from twinward.twins.ingest.ingestion import Ingestion
+from twinward.twins.models import PatientImport, Receipt
+
+MOST_AT_ONCE = 32
+"""Imports in one step: nobody waits for more than these."""
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One import that waits, and what became of it."""
+
+    context: AccessContext
+    source: PatientImport
+    outcome: Receipt | Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The names of the records that it brings."""
+        return frozenset(one.reference for one in self.source.records)
+
+
+class IngestQueue:
+    """The queue in front of ``Ingestion``, one for all threads. Between processes, ``writing`` is the only order.
+
+    Args:
+        writing: held by whoever takes imports in.
+        ingestion: takes them in.
+    """
+
+    def __init__(self, writing: Turn, ingestion: Ingestion) -> None:
+        self._writing = writing
+        self._ingestion = ingestion
+        self._waiting: list[_Ticket] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def take(self, context: AccessContext, source: PatientImport) -> Receipt:
+        """Take one import in, together with those that wait. Raises as ``Ingestion.take``; ``Busy`` as ``Turn``.
+
+        Whoever looked within ``writing`` takes its own alone: nothing is to change between its look and its write.
+        """
+        if self._writing.is_mine:
+            return self._ingestion.take(context, source)
+        ticket = _Ticket(context, source)
+        with self._lock:
+            self._waiting.append(ticket)
+        try:
+            with self._writing:
+                while ticket.outcome is None:
+                    self._take_some()
+        except Busy:
+            if self._withdrawn(ticket):
+                raise
+            ticket.done.wait()  # somebody has taken it along already
+        if isinstance(ticket.outcome, Exception):
+            raise ticket.outcome
+        assert ticket.outcome is not None  # noqa: S101 - narrows the type: it is done
+        return ticket.outcome
+
+    def _withdrawn(self, ticket: _Ticket) -> bool:
+        """Take back what nobody has taken along yet; whether that was so."""
+        with self._lock:
+            waits = ticket in self._waiting
+            self._waiting = [one for one in self._waiting if one is not ticket]
+            return waits
+
+    def _take_some(self) -> None:
+        """Take in those that wait longest, without those that write what another one brings or needs."""
+        some: list[_Ticket] = []
+        written: set[str] = set()
+        patients: set[str] = set()
+        with self._lock:
+            for ticket in self._waiting:
+                patient, brings = ticket.source.reference, ticket.written
+                if len(some) < MOST_AT_ONCE and brings.isdisjoint(written | patients) and patient not in written:
+                    some.append(ticket)
+                    written |= brings
+                    patients.add(patient)
+            self._waiting = [ticket for ticket in self._waiting if ticket not in some]
+        try:
+            outcomes = self._ingestion.take_each([(ticket.context, ticket.source) for ticket in some])
+            for ticket, outcome in zip(some, outcomes, strict=True):
+                ticket.outcome = outcome
+        finally:
+            for ticket in some:
+                ticket.outcome = ticket.outcome or _interrupted()
+                ticket.done.set()
+
+
+def _interrupted() -> Unavailable:
+    return Unavailable("the import was interrupted", hint="it may have been taken in: look, or send it again")
