@@ -120,13 +120,17 @@ class Approvals:
             )
         return found
 
+    def last(self, fingerprint: bytes) -> Approval:
+        """What was approved of it last, also where that was taken back: for what ends a study. Raises as ``of``."""
+        return self._found(fingerprint) or self.of(fingerprint)
+
     def invitation(self, fingerprint: bytes) -> Invitation:
         """The invitation that was approved. Raises as ``of``."""
         return self.of(fingerprint).invitation
 
     def withdraw(self, fingerprint: bytes) -> None:
         """Take an approval back, durably; again is no error, for the log says so first. Raises as ``of``."""
-        found = self._found(fingerprint) or self.of(fingerprint)
+        found = self.last(fingerprint)
         raw = read_fields(self._content(self._path(fingerprint)), "an approval", most=_MAX_FILE_BYTES)
         self._write(replace(found, withdrawn=True), str(raw["invitation"]))
 
@@ -212,6 +216,17 @@ class Approvals:
                 hint="send the coordinator what `twinward study keygen` writes here",
             )
         return invitation
+
+
+@dataclass(frozen=True, slots=True)
+class EvenWithdrawn:
+    """A coordinator's invitations to end a study with, though its approval may have been taken back since."""
+
+    approvals: Approvals
+
+    def invitation(self, fingerprint: bytes) -> Invitation:
+        """What was approved last. Raises ``NotApproved``: nothing ever."""
+        return self.approvals.last(fingerprint).invitation
 
 
 def approval_json(approval: Approval) -> dict[str, Any]:

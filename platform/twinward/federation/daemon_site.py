@@ -53,6 +53,10 @@ class DaemonSite(RemoteSite):
         self._study = b""
         self._roster: Mapping[str, bytes] = {}
 
+    def address(self, study: StudyProtocol) -> None:
+        """Sign requests for this study from now on; nothing is asked. Raises ``NotApproved``, ``KeyRefused``."""
+        self._sign_for(study)
+
     def prepare(self, study: StudyProtocol) -> None:
         """Whether the hospital would take part, before anything is reserved.
 

@@ -233,6 +233,17 @@ def answered(
     return reply
 
 
+def ends_a_study(message: bytes) -> bool:
+    """Whether it asks for nothing but that a study's reservation is burned: answered also when approval was withdrawn,
+    for it lets nothing leave and charges what is charged anyway.
+    """
+    try:
+        request = REQUESTS.decode(message)
+    except _UNDECODABLE:
+        return False
+    return isinstance(request, SignSettlement) and not request.committed
+
+
 def failed(error: TwinwardError) -> bytes:
     """An error as it is told: the nearest kind that both sides know, and its words."""
     nearest = next((kind.__name__ for kind in type(error).__mro__ if kind in _ERRORS), "")

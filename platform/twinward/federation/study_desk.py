@@ -1,8 +1,9 @@
 """What a hospital's daemon answers: signed requests of studies that its officer approved, and nothing else.
 
-The order of checks of one message: that it has the parts of a request, that a protocol of its fingerprint is approved
-here now, that the approved coordinator signed it for this hospital. Only then is it decoded, and the hospital's site
-asked, which looks at the ledger, the patients' consent and its memory of answers by itself. Every answer is signed, a
+The order of checks of one message: that it has the parts of a request, that a protocol of its fingerprint was approved
+here, that the approved coordinator signed it for this hospital, that it is approved now; but for what ends a study and
+lets nothing leave. Only then is the hospital's site asked, which looks at the ledger, the patients' consent and its
+memory of answers by itself. Every answer is signed, a
 refusal too. After kill -9 the next message finds everything where it was: what a site promised is in its memory of
 answers, and it joins its study again by itself.
 """
@@ -20,7 +21,7 @@ from twinward.federation.approval import Approval, Approvals
 from twinward.federation.interfaces import OwnBudget
 from twinward.federation.site import HospitalSite
 from twinward.federation.site_envelope import Request, answer, greet, is_greeting
-from twinward.federation.site_messages import PACE_S, answered, failed
+from twinward.federation.site_messages import PACE_S, answered, ends_a_study, failed
 
 MOST_STUDIES: Final = 2
 """Whose stays are held at once; the one asked least recently is read again when it is asked again."""
@@ -76,9 +77,11 @@ class StudyDesk:
 
     def _said(self, message: bytes) -> bytes:
         request = Request.split(message)
-        approval = self._approvals.of(request.study)
+        approval = self._approvals.last(request.study)
         invitation = approval.invitation
         body = request.verified(invitation.roster[invitation.coordinator], self._identity.name)
+        if not ends_a_study(body):
+            self._approvals.of(request.study)
         budget = None if self._own_budget is None else self._own_budget(approval)
         return answered(self._site(approval), body, pace_s=self._pace_s, only=invitation.study, budget=budget)
 

@@ -16,6 +16,7 @@ from twinward.core.errors import BadInput, Busy, Conflict, NotAtWork, Refused
 from twinward.core.private_files import write_private
 from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Role
+from twinward.federation.approval import EvenWithdrawn
 from twinward.federation.consented_budget import ConsentedBudget
 from twinward.federation.coordinator import Coordinator, Progress, Trained, TrainedStudy
 from twinward.federation.daemon_site import DaemonSite
@@ -56,7 +57,12 @@ def card_path(home: Path, study_id: str) -> Path:
 
 @contextmanager
 def sites_of(
-    node: Node, hospitals: Sequence[str], researcher: Principal, sockets: Mapping[str, Path] | None = None
+    node: Node,
+    hospitals: Sequence[str],
+    researcher: Principal,
+    sockets: Mapping[str, Path] | None = None,
+    *,
+    ending: bool = False,
 ) -> Iterator[list[DaemonSite]]:
     """The sites of some hospitals: daemons that run already, else started for as long as this lasts.
 
@@ -65,6 +71,7 @@ def sites_of(
         hospitals: whose sites.
         researcher: in whose name studies will be run.
         sockets: where daemons answer that are elsewhere than in their hospital's home.
+        ending: they are asked to end a study, whose approval this hospital may have taken back.
 
     Raises:
         Refused: that is no researcher.
@@ -78,6 +85,7 @@ def sites_of(
     home = node.settings.home.resolve()
     with member(node, node.settings.tenant) as own:
         coordinator, approvals = own.identity(), own.approvals()
+    invitations = EvenWithdrawn(approvals) if ending else approvals
     with ExitStack() as stack:
         started = {}
         places = {}
@@ -94,7 +102,7 @@ def sites_of(
         for name, place in places.items():
             patience_s = 0.0 if name in started else PATIENCE_S
             channel = SocketChannel(place, REPLY_TIMEOUT_S, patience_s)
-            sites.append(DaemonSite(name, channel, coordinator, approvals))
+            sites.append(DaemonSite(name, channel, coordinator, invitations))
             stack.callback(sites[-1].close)
         yield sites
 
@@ -233,6 +241,47 @@ def run_study(
         if standing.stage is Stage.BEGUN:
             coordinator.settle(trained)
         return coordinator.finish(trained, benchmark)
+
+
+def abandon_study(
+    node: Node, sites: Sequence[DaemonSite], study: StudyProtocol, researcher: Principal
+) -> ReservedPrivacy:
+    """End a study that was begun, for good: every hospital signs that its reservation is burned; what that was.
+
+    What was reserved is charged, for sums may have left. It never costs more, and no model is made.
+
+    Args:
+        node: whose home began it.
+        sites: the protocol's hospitals, of ``sites_of``.
+        study: what is ended.
+        researcher: in whose name it was begun.
+
+    Raises:
+        Busy: another process runs it.
+        Conflict: nothing was reserved, or its model is trained already.
+        Unavailable: a hospital or the chain does not answer: it stays reserved, which charges the same.
+
+    And as ``standing_of``.
+    """
+    home = node.settings.home
+    (home / "models").mkdir(exist_ok=True, mode=0o700)
+    with process_lock(home / "models" / f".{study.study_id}.lock", wait=False) as held:
+        if not held:
+            raise Busy(f"another process runs {study.study_id}", hint="stop it first")
+        standing, paid = standing_of(node, study, researcher), paid_for(node, study)
+        if standing.stage is Stage.NEW or paid is None:
+            raise Conflict("nothing was reserved for this protocol", hint="there is nothing to abandon")
+        if standing.stage is Stage.TRAINED or _kept_model(home, study) is not None:
+            raise Conflict(
+                f"the model of {study.study_id} is trained and charged for",
+                hint="the same command without --abandon registers it",
+            )
+        for site in sites:
+            site.address(study)
+        ConsentedBudget(node.consortium.budgets, study_identity(node), sites).burn(paid.number)
+        with _journal(home, study) as journal:
+            journal.forget()
+        return paid
 
 
 def _coordinator(

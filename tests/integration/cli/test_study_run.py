@@ -24,7 +24,7 @@ from twinward.federation.study import StudyProtocol
 from twinward.federation.study_file import protocol_toml
 from twinward.federation.study_journal import StudyJournal
 from twinward.node import open_node
-from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded
+from twinward.node.study_approvals import AT_THIS_MACHINE, approve_embedded, withdraw
 from twinward.node.study_run import JOURNAL_FILE, model_path, paid_for, run_study, sites_of
 
 HOSPITALS = ("st-anna", "northgate", "lakeside")
@@ -198,6 +198,44 @@ def test_a_study_that_a_dying_hospital_stopped_goes_on_when_it_is_back_and_is_ch
     assert "dying-1 was begun: 0 of 1 rounds are learnt, and nothing more is charged" in done.stderr
     assert spent(filled) == [(taken + paid.micros, reserved) for taken, reserved in before]
     assert filled.run("study", "run", str(path), "--as", "marie", "--yes").exit_code == 4
+
+
+@pytest.mark.slow
+def test_an_abandoned_study_is_charged_once_makes_no_model_and_is_over(filled: Hospital, tmp_path: Path) -> None:
+    path, before = protocol(tmp_path, "abandoned-1", "--epsilon", "0.5"), spent(filled)
+    asked = ("study", "run", str(path), "--as", "marie")
+    nothing = filled.run(*asked, "--abandon", "--yes")
+    assert (nothing.exit_code, "nothing was reserved" in nothing.stderr) == (4, True)
+    study = StudyProtocol.parse(tomllib.loads(path.read_text()))
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == "joining":
+            (site,) = (one for one in multiprocessing.active_children() if one.name == "site-northgate")
+            site.kill()
+
+    with open_node(filled.home) as node:
+        marie = node.accounts.named("marie")
+        approve_embedded(node, study, marie, AT_THIS_MACHINE)
+        with sites_of(node, HOSPITALS, marie) as sites, pytest.raises(RoundAborted, match="northgate dropped out"):
+            run_study(node, sites, study, synthetic_benchmark(), marie, progress=kill)
+        for name in ("st-anna", "lakeside"):  # the coordinator's own hospital and another do not want it any more
+            withdraw(node, name, study, AT_THIS_MACHINE)
+        with sites_of(node, HOSPITALS, marie, ending=True) as sites:
+            sites[0].address(study)
+            for ask in (sites[0].join, sites[0].prepare):  # all that a withdrawn approval lets be asked is the end
+                with pytest.raises(NotApproved, match="took back"):
+                    ask(study)
+    done = filled.run(*asked, "--yes")
+    assert (done.exit_code, "did not approve" in done.stderr) == (6, True)
+    assert filled.run(*asked, "--abandon").exit_code == 2  # nobody is there to say yes
+    abandoned = filled.asked(*asked, "--abandon", "--yes")
+    assert abandoned["abandoned"] is True
+    cost = abandoned["charged_micros"]
+    assert spent(filled) == [(taken + cost, reserved) for taken, reserved in before]
+    for again in ((), ("--abandon",)):
+        over = filled.run(*asked, *again, "--yes")
+        assert (over.exit_code, "run once" in over.stderr) == (4, True)
+    assert not model_path(filled.home, "abandoned-1").exists()
 
 
 KILLED_AT = ("reserve", "ask", "learn", "keep", "settle", "keep_card")

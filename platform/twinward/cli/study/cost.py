@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twinward.cli.output import say
 
 if TYPE_CHECKING:
+    from twinward.federation.evaluation.run_time import RunTime
     from twinward.federation.privacy.accountant import PrivacyPlan
     from twinward.federation.study import StudyProtocol
     from twinward.overview.studies import Budget
@@ -30,6 +31,21 @@ def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | No
     for one in budgets:
         after = f"{(one.left - one.cost) / MICROS:.6f} after it" if one.reaches else "not enough"
         say(f"  {one.hospital}: {one.left / MICROS:.6f} left, {after}")
+
+
+def say_time(measured: RunTime) -> None:
+    """How long a study would take, as measured here."""
+    say(f"time: {measured.round_s:.2f} s a round at each hospital, on a core like this machine's")
+    say(f"  {lasting(measured.here_s)} of computing with all hospitals on this machine")
+    say(f"  {lasting(measured.apart_s)} with each on its own")
+    say(f"  and {measured.exchanges} exchanges with each hospital; over Flower some 4 s each")
+
+
+def lasting(seconds: float) -> str:
+    """A duration for people, with one unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def cost_json(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,12 @@ from twinward.cli.context import node_at
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, OutputFile, show_json
-from twinward.cli.study.cost import cost_json, say_cost
+from twinward.cli.study.cost import cost_json, say_cost, say_time
 from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
+    from twinward.federation.evaluation.run_time import RunTime
     from twinward.federation.study import StudyProtocol
     from twinward.overview.studies import Budget
 
@@ -74,6 +76,9 @@ def check(
     data: Annotated[
         Path | None, typer.Option(help="Your own .npz or .csv: how many of the signals does it carry?")
     ] = None,
+    how_long: Annotated[
+        bool, typer.Option("--time", help="Also measure a round on this machine, and say how long it would take.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +89,7 @@ def check(
     run, 2 not a protocol, or not its data, 6 a hospital's budget does not reach, or noise would drown what there is to
     learn, 7 the chain does not answer.
 
-    Examples: twinward study check study.toml
+    Examples: twinward study check study.toml --time
     · twinward study check blood.toml --data blood.csv
 
     Example file: study_id = "sepsis-1"; hospitals = ["st-anna", "northgate", "lakeside"];
@@ -107,13 +112,22 @@ def check(
 
             with node_at(home, as_json=as_json) as node:
                 budgets = budgets_of(node, study, plan)
+        measured = _measured(study) if how_long else None
         if as_json:
-            show_json(cost_json(study, plan, budgets))
+            show_json(cost_json(study, plan, budgets) | ({"time": asdict(measured)} if measured else {}))
         else:
             say_cost(study, plan, budgets)
+            if measured:
+                say_time(measured)
         require_worthwhile(study)
         if budgets is not None and not all(one.reaches for one in budgets):
             raise typer.Exit(6)
+
+
+def _measured(study: StudyProtocol) -> RunTime:
+    from twinward.federation.evaluation.run_time import measure_run_time
+
+    return measure_run_time(study)
 
 
 def read_protocol(path: Path) -> StudyProtocol:

@@ -41,6 +41,9 @@ def run(
         list[str] | None,
         typer.Option(help="HOSPITAL=SOCKET: where its `twinward site serve` answers, or a relay to it; once for each."),
     ] = None,
+    abandon: Annotated[
+        bool, typer.Option("--abandon", help="End a study that was begun, for good: no model, no further charge.")
+    ] = False,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -55,6 +58,9 @@ def run(
     answer) leaves it charged, and says so; the same command again goes on where it was and charges nothing more. A
     hospital that refuses or does not keep to the protocol ends it for good.
 
+    --abandon ends a study that was begun and shall not go on: every hospital signs that its reservation is spent. What
+    was reserved stays charged, for sums may have left; it never costs more.
+
     With --data the hospitals are simulated in this process and share out your own file: no node, no account, nothing
     charged; model and card are kept beside the protocol, and figures without privacy stand beside those with.
 
@@ -63,9 +69,12 @@ def run(
     is to learn, 7 a hospital or the chain does not answer, 130 Ctrl-C.
 
     Examples: twinward study run sepsis-1.toml --as marie
+    · twinward study run sepsis-1.toml --as marie --abandon
     · twinward study run thyroid.toml --data thyroid.csv
     """
     if data is not None:
+        if abandon:
+            raise typer.BadParameter("a simulation charges nothing, so there is nothing to abandon")
         with errors_taught(as_json=as_json):
             from twinward.cli.study.own_data import run_on_data
 
@@ -75,7 +84,11 @@ def run(
         study = read_protocol(file)
         if account is None:
             raise BadInput("in whose name? A study over hospitals is a researcher's", hint="--as NAME; or --data FILE")
-        trained = _train(node, study, node.accounts.named(account), _sockets(site), yes=yes, as_json=as_json)
+        researcher, sockets = node.accounts.named(account), _sockets(site)
+        if abandon:
+            _abandon(node, study, researcher, sockets, yes=yes, as_json=as_json)
+            return
+        trained = _train(node, study, researcher, sockets, yes=yes, as_json=as_json)
         _show(node, trained, as_json=as_json)
 
 
@@ -110,6 +123,35 @@ def _train(
         sites_of(node, asked, researcher, sockets) as sites,
     ):
         return run_study(node, sites, study, synthetic_benchmark(signals=study.signals), researcher, progress=told)
+
+
+def _abandon(
+    node: Node, study: StudyProtocol, researcher: Principal, sockets: dict[str, Path], *, yes: bool, as_json: bool
+) -> None:
+    """Say what stays charged, ask, and have every hospital sign that the study is over."""
+    from twinward.node.study_run import (
+        Stage,
+        abandon_study,
+        require_hospitals_here,
+        require_researcher,
+        sites_of,
+        standing_of,
+    )
+
+    require_researcher(researcher)
+    require_hospitals_here(node, [name for name in study.hospitals if name not in sockets])
+    standing = standing_of(node, study, researcher)
+    if standing.stage is not Stage.NEW:
+        tell(f"{study.study_id} was begun: {standing.rounds} of {study.rounds} rounds are learnt")
+        tell(_charge(node, study))
+    confirm(f"Abandon {study.study_id}? It stays charged, and no model is made of it.", yes=yes)
+    with sites_of(node, study.hospitals, researcher, sockets, ending=True) as sites:
+        paid = abandon_study(node, sites, study, researcher)
+    if as_json:
+        shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "abandoned": True}
+        show_json(shown | {"reservation": paid.number, "charged_micros": paid.micros})
+        return
+    say(f"abandoned: {study.study_id}; {_charge(node, study)}")
 
 
 def _agreed(
