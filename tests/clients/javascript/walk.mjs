@@ -41,7 +41,7 @@ const steps = {
     told.patients = (await everyPage(patients)).map((one) => one.resource.id);
     assert.equal(new Set(told.patients).size, told.patients.length);
     [told.patient] = told.patients;
-    const searchParams = { patient: told.patient, _count: 3 };
+    const searchParams = { patient: told.patient, _count: 3, _total: 'accurate' };
     const first = await client.resourceSearch({ resourceType: 'Observation', searchParams });
     const found = (await everyPage(first)).filter((one) => one.search.mode === 'match');
     assert.ok(found.length > 3 && found.length === first.total, `${found.length} of ${first.total}`);
