@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 from twinward.core.visible_text import visible_line
 
 
-def configure_logs(level: int = logging.WARNING) -> None:
-    """Set the level for this process. Without the node's packages there is nothing that logs."""
+def configure_logs(level: int = logging.WARNING, form: Literal["logfmt", "json"] = "logfmt") -> None:
+    """Set level and form for this process. Without the node's packages there is nothing that logs."""
     try:
         import structlog
     except ModuleNotFoundError:
@@ -23,7 +23,9 @@ def configure_logs(level: int = logging.WARNING) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _visible,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+            structlog.processors.JSONRenderer(sort_keys=True)
+            if form == "json"
+            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

@@ -220,6 +220,11 @@ class Settings(SignInSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Where Prometheus finds figures of the served node; 0 serves none. Whoever reaches the address may read them."""
+    traces_url: Annotated[str, AfterValidator(_receiver)] = ""
+    """An OpenTelemetry collector that is sent a span of each request (OTLP over HTTP, e.g.
+    ``http://127.0.0.1:4318/v1/traces``): method, route, status and time, nothing else. Empty sends none."""
+    log_format: Literal["logfmt", "json"] = "logfmt"
+    """How the served node writes its own log's lines: for people, or one JSON object each."""
     max_connections: Annotated[int, Field(ge=4, le=65_536)] = 512
     """How many connections may be open at once; fewer where the process has too few file descriptors."""
     trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(max_length=64)] = ()

@@ -46,7 +46,15 @@ def test_serve_answers_until_it_is_told_to_stop(hospital: Hospital) -> None:
         while hospital.asked("node", "status")["log"]["pending"] and time.monotonic() < deadline:
             time.sleep(0.1)
         assert hospital.asked("node", "status")["log"]["pending"] == 0
-        process.send_signal(signal.SIGTERM)
+        port = int(found[0].rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as half_asked:
+            half_asked.sendall(b"POST /oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\na=")
+            process.send_signal(signal.SIGTERM)
+            while answers(port):
+                assert time.monotonic() < deadline + 20, "it takes new connections after it was told to stop"
+                time.sleep(0.05)
+            half_asked.sendall(b"bc")
+            assert half_asked.recv(100).startswith(b"HTTP/1.1 4"), "what was begun is answered to its end"
         _, log = process.communicate(timeout=30)
     finally:
         if process.poll() is None:
@@ -55,6 +63,14 @@ def test_serve_answers_until_it_is_told_to_stop(hospital: Hospital) -> None:
     assert process.returncode == 0, log
     assert "Traceback" not in log
     assert len(re.findall(r"event=request .*route=/health status=200", log)) == 1
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_a_port_that_is_taken_is_said(hospital: Hospital) -> None:

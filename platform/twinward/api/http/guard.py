@@ -18,6 +18,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 import structlog
 from fastapi import Request
@@ -39,6 +40,8 @@ OF_ONE_ACCOUNT, OF_ALL = 128 * 1024 * 1024, 512 * 1024 * 1024
 _IN_SCOPE = "twinward.body"
 
 HUNG_UP = 499
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""Those that are named where requests are counted; any other word is its sender's own, and may say anything."""
 HSTS = "max-age=31536000"
 """A year, RFC 6797; for this host alone: others of its domain may speak HTTP."""
 
@@ -110,9 +113,10 @@ class Guard:
             route = str(getattr(matched, "path_format", None) or getattr(matched, "path", "unknown"))
             said = HUNG_UP if body.cut_off else status
             took_ms = self._clock.now_ms() - started_ms
-            log.info("request", method=scope["method"], route=route, status=said, ms=took_ms)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            log.info("request", method=method, route=route, status=said, ms=took_ms)
             if self._count:
-                self._count(scope["method"], route, said, took_ms)
+                self._count(method, route, said, took_ms)
 
 
 class BodyRefused(HTTPException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import nan
@@ -36,6 +36,7 @@ _FIGURES = {
     "signed_size": "Events under the newest checkpoint that this node signed.",
     "anchored_size": "Events under the newest checkpoint that is anchored.",
     "cosigned": "Witnesses that co-signed the newest checkpoint.",
+    "quorum": "Witnesses that have to co-sign.",
 }
 ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
@@ -58,11 +59,10 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         listener = listen(host, port)
         stack.callback(listener.close)
         settings = node.settings
-        metrics = stack.enter_context(_metrics(node)) if settings.metrics_port else None
-        app = create_app(node, listens=host, count=metrics.count if metrics else None)
+        app = create_app(node, listens=host, count=_counted(node, stack))
         beyond = not is_loopback(host)
         mount(app, node, secure=beyond or settings.public_url.startswith("https:"))
-        configure_logs(logging.INFO)
+        configure_logs(logging.INFO, settings.log_format)
         bounds = Bounds(connections=settings.max_connections)
         server = server_of(app, trusted_proxies=settings.trusted_proxies, bounds=bounds)
         stack.enter_context(stopped_by_signals(server))
@@ -82,22 +82,59 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         server.run(sockets=[listener])
 
 
+def _counted(node: Node, stack: ExitStack) -> Callable[[str, str, int, int], None] | None:
+    """Who is told of each request that ended: figures, traces, both or nobody."""
+    told: list[Callable[[str, str, int, int], None]] = []
+    if node.settings.metrics_port:
+        told.append(stack.enter_context(_metrics(node)).count)
+    if node.settings.traces_url:
+        from twinward.api.http.traces import Traces  # only where somebody collects
+
+        told.append(stack.enter_context(Traces(node.settings.traces_url, node.clock)).count)
+    if not told:
+        return None
+
+    def count(method: str, route: str, status: int, ms: int) -> None:
+        for one in told:
+            one(method, route, status, ms)
+
+    return count
+
+
 @contextmanager
 def _metrics(node: Node) -> Iterator[Metrics]:
     """Figures of this node, served beside it."""
     from twinward.api.http.metrics import Metrics  # only where somebody scrapes
 
     metrics = Metrics()
-    for name, says in _FIGURES.items():
-        metrics.gauge(f"log_{name}", says, partial(_figure, node, name))
+    add_figures(node, metrics)
     with metrics.served(node.settings.metrics_host, node.settings.metrics_port):
         yield metrics
 
 
-def _figure(node: Node, name: str) -> float:
-    """One of the log's figures, or NaN while it does not answer: an alert is set on that as well."""
+def add_figures(node: Node, metrics: Metrics) -> None:
+    """What this node's figures say beside requests: of its log, its last check, its emergencies."""
+    counts, last = node.emergencies.counts, node.log_check
+    for name, says in _FIGURES.items():
+        metrics.gauge(f"log_{name}", says, partial(_figure, partial(_of_log, node, name)))
+    metrics.gauge("log_check_faults", "1 where the last check found the log altered.", lambda: bool(last.last.fault))
+    metrics.gauge(
+        "log_checked_timestamp_seconds", "When the whole log was last checked.", lambda: last.last.at_ms / 1e3
+    )
+    says = "Emergency accesses that wait for their review."
+    metrics.gauge("emergencies_unreviewed", says, partial(_figure, lambda: counts().unreviewed))
+    says = "Those of them whose review is overdue."
+    metrics.gauge("emergencies_overdue", says, partial(_figure, lambda: counts().overdue))
+
+
+def _of_log(node: Node, name: str) -> float:
+    return float(getattr(node.audit.status(), name))
+
+
+def _figure(looked: Callable[[], float]) -> float:
+    """A figure, or NaN while what it is read from does not answer: an alert is set on that as well."""
     try:
-        return float(getattr(node.audit.status(), name))
+        return float(looked())
     except TwinwardError:
         return nan
 
