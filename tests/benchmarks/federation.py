@@ -204,5 +204,8 @@ NOT_BUILT = (
         "own-noise rivals are not built",
     ),
     ("empirical audit never above the claimed ε", "tests/adversarial/federation/test_privacy_audit.py audits it"),
-    ("poison ranking AUROC ≥0.99, false quarantine ≤1%", "not built yet"),
+    (
+        "poison ranking of an autoencoder's gradients turned around, at ε=1",
+        "not seen over the noise that hides patients (ADR 70); federation.poisoning has the figure",
+    ),
 )

@@ -218,6 +218,8 @@ NOUNS: Final = (
             "approvals": "study.invitations:approvals",
             "flower": "study.flower:flower",
             "run": "study.run:run",
+            "suspects": "study.suspects:suspects",
+            "quarantine": "study.suspects:quarantine",
             "report": "study.models:report",
             "score": "study.score:score",
             "export": "study.models:export",

@@ -14,6 +14,7 @@ from twinward.core.errors import BadInput, Conflict, Refused, Unavailable
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Detector, Parameters, normalise
 from twinward.federation.detectors.model_file import Model
+from twinward.federation.errors import PoisonSuspected
 from twinward.federation.evaluation.benchmark import (
     PRIVATE,
     UNTRAINED,
@@ -31,6 +32,7 @@ from twinward.federation.rounds import Rounds
 from twinward.federation.site import Site
 from twinward.federation.study import StudyProtocol
 from twinward.federation.study_journal import StudyJournal
+from twinward.federation.suspicion.verdict import reviewed_model
 from twinward_ledger.storage import Database
 
 
@@ -154,6 +156,8 @@ class Coordinator:
 
         Raises:
             BudgetExhausted: a hospital's budget does not pay for this; nothing was computed.
+            PoisonSuspected: a study's groups make a hospital suspect: it goes on once an officer looked at it.
+            Quarantined: it cannot go on without hospitals that an officer quarantined.
             SumImplausible, ContributionRefused: some hospital does not keep to the protocol; no model is made.
             RoundRefused, KeyRefused, NotPaid: a hospital would not take part.
             RoundAborted: more hospitals are lost than the protocol lets be.
@@ -166,6 +170,8 @@ class Coordinator:
         try:
             model = Model(study, self._train(study, plan, build_detector(study), journal))
             self._keep(model)
+        except PoisonSuspected:
+            raise  # it is paid for, and waits for an officer
         except (BadInput, Conflict, Refused) as error:
             self._burn(reservation, error)
             raise
@@ -209,11 +215,13 @@ class Coordinator:
             Unavailable: the ledger does not answer.
         """
         model, plan = trained.model, trained.plan
-        card = self._keep_card(write_card(model, plan, comparison, benchmark, self._clock.now_ms()))
+        journal = StudyJournal(self._journals, model.study.fingerprint())
+        reviews = journal.reviews()
+        card = self._keep_card(write_card(model, plan, comparison, benchmark, self._clock.now_ms(), reviews))
         number = self._registry.register(
             trained.reservation, model.hash(), card.hash(), plan.epsilon_micros, plan.delta_e12
         )
-        StudyJournal(self._journals, model.study.fingerprint()).forget()
+        journal.forget()
         self._progress(Progress("registering", 1, 1, plan.epsilon))
         return TrainedStudy(model, card, plan, comparison, number, trained.reservation)
 
@@ -227,7 +235,8 @@ class Coordinator:
             self._progress(Progress("training", number, study.rounds, plan.epsilon_after(sums)))
 
         rounds = Rounds(study, plan, self._sites, journal, detector.dimension)
-        return rounds.run(detector.learner(), joined, learnt)
+        found = rounds.run(detector.learner(), joined, learnt)
+        return reviewed_model(study, plan, detector, journal, found) if study.group_size else found
 
     def _reservation(self, study: StudyProtocol, plan: PrivacyPlan, journal: StudyJournal) -> int:
         """What pays for a study: of before, where it was begun."""

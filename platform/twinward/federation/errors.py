@@ -14,6 +14,8 @@ TwinwardError
 │   ├── BudgetExhausted     the hospitals' privacy budget does not pay for this study
 │   ├── NotPaid             a hospital finds no live reservation on the ledger for what it is asked
 │   ├── NotWorthwhile       a study whose noise would drown what its patients tell
+│   ├── PoisonSuspected     a study's groups make a hospital suspect, and no officer looked at it yet
+│   ├── Quarantined         a study cannot go on, or make a model, without the hospitals that an officer left out
 │   ├── SumImplausible      a released sum that cannot come from patients and the protocol's noise
 │   ├── KeyRefused          a round key that its hospital did not sign, or a key set that is not the roster
 │   └── ContributionRefused what a hospital sent is not what the protocol asked of it; says whose
@@ -66,6 +68,14 @@ class NotPaid(Refused):
 
 class NotWorthwhile(Refused):
     """A study whose noise would drown what its patients tell: it would cost their privacy and learn nothing."""
+
+
+class PoisonSuspected(Refused):
+    """A hospital is suspect of ruining a study's sums, and no officer looked at it yet. No model is made meanwhile."""
+
+
+class Quarantined(Refused):
+    """A study cannot go on, or make a model, without hospitals that an officer quarantined."""
 
 
 class SumImplausible(Refused):

@@ -5,6 +5,9 @@ seals sums, a second, small one opens them. A hospital that is lost ends its att
 the others, with the keys at hand: where sums are sealed for nothing, for the attempt is never opened; else out of the
 protocol's spare rounds. A sealed sum whose hospital is lost after sending it opens by the others' shares. A hospital
 that comes back takes part again from the next attempt. Each step is in the journal before it is taken.
+
+Where the protocol has groups, an attempt is one sum for each of them, over hospitals that are dealt anew. Whom an
+officer quarantined is asked no more, from the next attempt on.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+
 from twinward.core.errors import Unavailable
 from twinward.federation.aggregation.contribution import Contribution, Unmasking, masked_vector
-from twinward.federation.aggregation.plausibility import require_plausible
+from twinward.federation.aggregation.groups import deal_groups
+from twinward.federation.aggregation.plausibility import fault_of, require_plausible
 from twinward.federation.aggregation.sealing import SealedAttempt, quorum_of, require_seal
 from twinward.federation.aggregation.secure_aggregation import (
     Masked,
@@ -31,6 +37,7 @@ from twinward.federation.privacy.dp_sum import Integers, decode
 from twinward.federation.site import Site
 from twinward.federation.study import StudyProtocol
 from twinward.federation.study_journal import Question, StudyJournal
+from twinward.federation.suspicion.verdict import raise_quarantined
 
 Answer = TypeVar("Answer")
 
@@ -55,6 +62,7 @@ class Rounds:
         self._journal = journal
         self._dimension = dimension
         self._attempt, self._learnt = 1, 0
+        self._dealt = [members for _, members, _ in journal.group_sums()]
         self._keys: dict[str, SignedRoundKey | None] = {}
         self._lost: dict[str, str] = {}
         self._returning: dict[str, Future[SignedRoundKey | None]] = {}
@@ -72,11 +80,12 @@ class Rounds:
             RoundAborted: too many hospitals are lost, or no attempt is left. Begun again, the study goes on there.
             RoundRefused, KeyRefused, NotPaid, BadInput: a hospital refuses.
             ContributionRefused, SumImplausible: a hospital does not keep to the protocol.
+            Quarantined: it cannot go on without those that an officer quarantined.
         """
         totals = self._journal.totals()
         self._learnt = len(totals)
         for total in totals:
-            learner.learn(decode(total, self._study.clip))
+            self._learn(learner, total)
         if len(totals) == self._study.rounds:
             return (
                 learner.parameters
@@ -84,14 +93,18 @@ class Rounds:
         pending = self._journal.pending()
         self._attempt = self._journal.next_attempt() if pending is None else pending[0].attempt
         try:
-            self._admit(self._sites)
+            self._admit(name for name in self._sites if name not in self._quarantined())
             joined(len(self._keys))
             for number in range(len(totals) + 1, self._study.rounds + 1):
-                learner.learn(decode(self._round(number, learner.parameters), self._study.clip))
+                self._learn(learner, self._round(number, learner.parameters))
                 learnt(number, number if self._study.sealed else self._attempt - 1)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)  # who waits for a hospital waits no longer
         return learner.parameters
+
+    def _learn(self, learner: Learner, total: Integers) -> None:
+        if not self._study.repeats:  # else it is learnt from once all rounds are there
+            learner.learn(decode(total, self._study.clip))
 
     def _round(self, number: int, parameters: Parameters) -> Integers:
         """One sum, in as many attempts as it takes."""
@@ -104,8 +117,8 @@ class Rounds:
                 answers = self._answers(question)
             if answers is None:
                 continue
-            total = self._total(question, answers)
-            self._journal.learn(question, total)
+            total, groups = self._total(question, answers)
+            self._journal.learn(question, total, groups)
             self._attempt, self._learnt = question.attempt + 1, number
             return total
 
@@ -125,23 +138,30 @@ class Rounds:
         pending = self._journal.pending()
         if pending is not None:
             self._attempt = max(self._attempt, pending[0].attempt + 1)
+        quarantined = self._quarantined()
+        for name in quarantined:
+            self._keys.pop(name, None)
+            self._lost.pop(name, None)
         self._require_enough()
         if self._attempt > self._study.attempts:
             raise self._aborted(f"no attempt is left of the protocol's {self._study.attempts}")
         self._take_back()
         self._admit([name for name, key in self._keys.items() if key is None or key.attempt != self._attempt])
         keys = tuple(key for key in self._keys.values() if key is not None and key.attempt == self._attempt)
-        if len(keys) < self._study.least_hospitals:
+        if len(keys) < self._study.least_hospitals - len(quarantined):
             raise self._aborted(f"{len(keys)} hospitals have a key for attempt {self._attempt}")
-        question = Question(number, self._attempt, parameters.astype("<f8").tobytes(), keys)
+        size = self._study.group_size
+        groups = deal_groups([key.hospital for key in keys], size, self._dealt) if size else ()
+        self._dealt += groups
+        question = Question(number, self._attempt, parameters.astype("<f8").tobytes(), keys, groups)
         self._journal.ask(question)
         return question
 
     def _answers(self, question: Question) -> dict[str, Contribution] | None:
         """What all who take part send; None where one of them was lost."""
-        asked = question.parameters, question.keys
+        numbers, parameters = (question.round_number, question.attempt), question.parameters
         sent = self._of_each(
-            question.members, lambda site: site.contribute(question.round_number, question.attempt, *asked)
+            question.members, lambda site: site.contribute(*numbers, parameters, question.keys_for(site.name))
         )
         for name, one in sent.items():
             self._keys[name] = _next_key(name, one, question.attempt, self._study.attempts)
@@ -153,14 +173,34 @@ class Rounds:
             return None
         return sent
 
-    def _total(self, question: Question, sent: Mapping[str, Contribution]) -> Integers:
-        """The sum that an attempt opens to."""
+    def _quarantined(self) -> frozenset[str]:
+        """Whom an officer left out. Raises ``Quarantined`` where the study cannot go on without them."""
+        found = self._journal.quarantined()
+        left = len(self._sites.keys() - found)
+        if found and not self._study.repeats:
+            raise_quarantined(self._study, sorted(found), "it has no groups that could do without")
+        if found and left < self._study.least_members:
+            raise_quarantined(self._study, sorted(found), f"{left} others are too few for a sum")
+        return found
+
+    def _total(self, question: Question, sent: Mapping[str, Contribution]) -> tuple[Integers, Sequence[Integers]]:
+        """The sum that an attempt opens to, and those of its groups.
+
+        A group's sum that no patients add up to has no part in the whole; what it tells of its members is kept.
+        """
         masked = {name: masked_vector(name, one, self._dimension) for name, one in sent.items()}
         if self._study.sealed:
             masked = self._unsealed(question, sent, masked)
+        if question.groups:
+            groups = [open_sum({name: masked[name] for name in group}, group) for group in question.groups]
+            sizes = map(len, question.groups)
+            sound = [
+                one for one, size in zip(groups, sizes, strict=True) if not fault_of(self._study, self._plan, one, size)
+            ]
+            return sum(sound, np.zeros(self._dimension, np.int64)), groups
         total = open_sum(masked, question.members)
         require_plausible(self._study, self._plan, total)
-        return total
+        return total, ()
 
     def _unsealed(
         self, question: Question, sent: Mapping[str, Contribution], masked: Mapping[str, Masked]

@@ -203,12 +203,12 @@ class HospitalSite:
                 f"{self.name} has no key for attempt {attempt}", hint="attempts are answered once and in order"
             )
         secret = self._secret(study, attempt, kept.private)
-        verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=study.least_hospitals)
+        verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=study.least_members)
         self._forget_withdrawn(part)
         contributions = part.detector.contributions(parameters, part.blocks)
         total = clipped_sum(_only(contributions, part.present), study.clip, part.detector.dimension)
         noised = add_noise(total, part.variance, self._random_bytes)
-        masked = secret.mask(noised, keys, asked, least=study.least_hospitals)
+        masked = secret.mask(noised, keys, asked, least=study.least_members)
         sealed = self._seal(study, secret, keys, asked, masked) if study.sealed else (masked, None, None)
         return self._written(study, (round_number, attempt), asked, *sealed)
 

@@ -28,6 +28,8 @@ MOST_UNOPENED: Final = 64
 
 ENOUGH_TO_LOSE_ONE: Final = 5
 """Hospitals from which on a new protocol goes on without one of them: fewer would pay too much noise for it."""
+ROUNDS_IN_GROUPS: Final = 20
+"""Of a new protocol in groups: by then each hospital was with each other, and noise is told to a tenth of a share."""
 MAX_CANONICAL_BYTES: Final = 64 << 10
 """Of a protocol: a model's file and an invitation carry it, and take no more."""
 
@@ -61,8 +63,12 @@ class StudyProtocol(BaseModel):
         spare_rounds: sums beyond ``rounds`` that are paid for, each for one round that lost a hospital: then a round
             takes one exchange. Without any, and with ``dropouts``, sums are sealed and a second, small exchange opens
             them (``aggregation.sealing``): nothing is paid for what was not opened.
+        group_size: 0 for one sum of all in a round. Else each round's hospitals are dealt anew into groups of so many
+            or more, and each group's sum is opened, so that over the rounds it shows who ruins them (``suspicion``).
+            A group's honest members alone keep the promise: each hospital draws for these.
         clip: the L2 norm C, 1e-6 to 1e6, that one patient's contribution to one round may have.
-        rounds: private sums; 1 for dp-var and logistic-warning.
+        rounds: private sums; 1 for dp-var and logistic-warning, and in groups at least as many as hospitals. These two
+            then take the same sum each time, under as much more noise as all of it together takes away again.
         learning_rate: of the descent along the noisy mean gradient; unused by dp-var.
         hidden: LSTM units; unused by dp-var.
         bins: time steps a stay is cut into; divides the steps of its schema.
@@ -81,6 +87,7 @@ class StudyProtocol(BaseModel):
     colluding: Annotated[int, Field(ge=0, le=62)] = 1
     dropouts: Annotated[int, Field(ge=0, le=62)] = 0
     spare_rounds: Annotated[int, Field(ge=0, le=100)] = 0
+    group_size: Annotated[int, Field(ge=0, le=32)] = 0
     clip: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     learning_rate: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = 0.03
@@ -94,6 +101,7 @@ class StudyProtocol(BaseModel):
     def _check(self) -> StudyProtocol:
         if len(set(self.hospitals)) != len(self.hospitals):
             raise ValueError("hospitals: name each hospital once")
+        self._check_groups()
         if self.honest < 2:
             raise ValueError(
                 f"colluding: at most {len(self.hospitals) - 2} of {len(self.hospitals)} hospitals may collude or drop "
@@ -103,7 +111,7 @@ class StudyProtocol(BaseModel):
             raise ValueError("spare_rounds: of no use without dropouts, for no round goes on without a hospital")
         if self.sealed and len(self.hospitals) > MOST_SEALED:
             raise ValueError(f"dropouts: of more than {MOST_SEALED} hospitals a round is repeated: set spare_rounds")
-        if self.detector is not DetectorKind.AUTOENCODER and self.rounds != 1:
+        if self.detector is not DetectorKind.AUTOENCODER and self.rounds != 1 and not self.group_size:
             raise ValueError(f"rounds: {self.detector} is one private sum, so rounds must be 1")
         if self.signals.has_outcome != (self.detector is DetectorKind.LOGISTIC):
             raise ValueError(
@@ -119,6 +127,21 @@ class StudyProtocol(BaseModel):
         if len(self.canonical()) > MAX_CANONICAL_BYTES:
             raise ValueError(f"signals: a protocol has {MAX_CANONICAL_BYTES} bytes at most; shorten titles and units")
         return self
+
+    def _check_groups(self) -> None:
+        """Raise ``ValueError`` for groups that hide nobody or tell nothing."""
+        hospitals, size = len(self.hospitals), self.group_size
+        if not size:
+            return
+        if not self.colluding + 2 <= size <= hospitals // 2:
+            raise ValueError(
+                f"group_size: {self.colluding + 2} (two honest members beside {self.colluding} colluding) to "
+                f"{hospitals // 2} (two groups of {hospitals} hospitals), or 0 for none"
+            )
+        if self.rounds < hospitals:
+            raise ValueError(f"rounds: groups tell {hospitals} hospitals apart in {hospitals} rounds at least")
+        if self.sealed:
+            raise ValueError("dropouts: sums of groups are not sealed: set spare_rounds, or no dropouts")
 
     @classmethod
     def for_autoencoder(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
@@ -146,6 +169,7 @@ class StudyProtocol(BaseModel):
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.DP_VAR}
             | {"epsilon": 3.0, "clip": 12.0, "rounds": 1}
             | ({"dropouts": 1} if len(hospitals) >= ENOUGH_TO_LOSE_ONE else {})
+            | _in_groups(len(hospitals), changes)
             | _fitting(changes)
             | changes
         )
@@ -160,6 +184,7 @@ class StudyProtocol(BaseModel):
         return cls.parse(
             {"study_id": study_id, "hospitals": hospitals, "detector": DetectorKind.LOGISTIC}
             | {"epsilon": 3.0, "clip": 4.0, "rounds": 1, "signals": ICU_OUTCOME}
+            | _in_groups(len(hospitals), changes)
             | {name: value for name, value in _fitting(changes).items() if name == "bins"}
             | changes
         )
@@ -186,12 +211,22 @@ class StudyProtocol(BaseModel):
     @property
     def honest(self) -> int:
         """Hospitals whose noise alone keeps the promise."""
-        return len(self.hospitals) - self.colluding - self.dropouts
+        return (self.group_size or len(self.hospitals) - self.dropouts) - self.colluding
 
     @property
     def least_hospitals(self) -> int:
         """Hospitals without which no round goes on."""
         return len(self.hospitals) - self.dropouts
+
+    @property
+    def least_members(self) -> int:
+        """Hospitals without which no sum is opened."""
+        return self.group_size or self.least_hospitals
+
+    @property
+    def repeats(self) -> bool:
+        """Whether each round takes the same sum, for groups to be dealt over it anew."""
+        return self.group_size > 0 and self.detector is not DetectorKind.AUTOENCODER
 
     @property
     def sums(self) -> int:
@@ -210,15 +245,23 @@ class StudyProtocol(BaseModel):
 
     def canonical(self) -> bytes:
         """The protocol's RFC 8785 bytes. What earlier releases had no other of goes without saying, so that their
-        protocols keep their fingerprints: the signals of the ICU, no dropouts, no spare rounds.
+        protocols keep their fingerprints: the signals of the ICU, no dropouts, no spare rounds, no groups.
         """
-        unsaid = {"dropouts": 0, "spare_rounds": 0, "signals": ICU}
+        unsaid = {"dropouts": 0, "spare_rounds": 0, "group_size": 0, "signals": ICU}
         same = {name for name, value in unsaid.items() if getattr(self, name) == value}
         return canonicalize(self.model_dump(mode="json", exclude=same))
 
     def fingerprint(self) -> bytes:
         """SHA-256 of the canonical bytes: what sites sign, so that nobody takes part in another study."""
         return hashlib.sha256(b"twinward/federation/study/v1\0" + self.canonical()).digest()
+
+
+def _in_groups(hospitals: int, changes: Mapping[str, Any]) -> dict[str, int]:
+    """The rounds that go with groups over which one sum is repeated, and one to spare, unless they are said."""
+    if not changes.get("group_size"):
+        return {}
+    lost = {"dropouts": 1, "spare_rounds": 1} if changes.get("dropouts", 1) else {}
+    return {"rounds": max(ROUNDS_IN_GROUPS, 2 * hospitals)} | lost
 
 
 def _fitting(changes: Mapping[str, Any]) -> dict[str, float]:

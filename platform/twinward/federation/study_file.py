@@ -28,9 +28,12 @@ FIELDS: Final = {
     "spare_rounds": "Rounds beyond those below that are paid for, each to make up for one that lost a hospital;\n"
     "then a round takes one exchange. With dropouts and 0 here, a second, small exchange opens each sum, and none is\n"
     "paid twice: the better choice for few rounds.",
+    "group_size": "0: each round has one sum, of all. Else hospitals are dealt anew into groups of so many or more in\n"
+    "each round, each group's sum is opened, and over the rounds it shows who ruins them. It takes two groups, at\n"
+    "least as many rounds as hospitals, and the noise of the smaller sums.",
     "clip": "The most that one patient may change a round's sum by, an L2 norm, 1e-6 to 1e6. Noise grows with it.",
     "rounds": "How many private sums are released, 1 to 1000; together they cost the ε above. 1\n"
-    "but for lstm-autoencoder.",
+    "but for lstm-autoencoder, and for groups.",
     "learning_rate": "Of the descent along the noisy mean gradient. Used by lstm-autoencoder.",
     "hidden": "LSTM units, 1 to 256. Used by lstm-autoencoder.",
     "bins": "Time steps that a stay is cut into: a divisor of the steps of its signals, such as 12 of 48.",

@@ -3,7 +3,8 @@
 One SQLite file, written before each step, so that a study goes on after the coordinator was killed. A question is
 written down before it is sent: asked again, hospitals that answered it say the same, and the others answer it now.
 Sealed answers are written down before any is opened: hospitals agree to open one attempt of a round, and no other
-could be made in its place. It holds released, noisy sums and masked vectors; nothing of one hospital's alone.
+could be made in its place. It holds released, noisy sums and masked vectors; nothing of one hospital's alone but what
+officers decided about it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
 from twinward.federation.privacy.dp_sum import Integers
-from twinward_ledger.storage import AsStored, Database, Schema, table_of
+from twinward_ledger.storage import AsStored, Database, Long, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 
@@ -68,15 +69,44 @@ class ReleasedSum(JournalBase, table=True):
     total: bytes = Field(sa_type=AsStored)
 
 
+class ReleasedGroup(JournalBase, table=True):
+    """A group's sum of a round, as it was opened."""
+
+    __tablename__ = "group_sums"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    round: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    members: str
+    """Names, between spaces."""
+    total: bytes = Field(sa_type=AsStored)
+
+
+class Reviewed(JournalBase, table=True):
+    """What an officer decided about a hospital of a study."""
+
+    __tablename__ = "reviews"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    study: bytes = Field(sa_type=AsStored, primary_key=True)
+    hospital: str = Field(primary_key=True)
+    quarantined: bool
+    officer: str
+    reason: str
+    at_ms: int = Field(sa_type=Long)
+
+
 JOURNAL: Final = Schema(
     name="study_journal",
     application_id=0x5457534A,  # "TWSJ"
-    version=1,
+    version=2,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: JournalBase.metadata,
     unavailable=store_unavailable,
 )
 _runs, _questions, _sums = table_of(Run), table_of(Asked), table_of(ReleasedSum)
+_groups, _reviews = table_of(ReleasedGroup), table_of(Reviewed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +117,14 @@ class Question:
         round_number, attempt: as in ``Site.contribute``.
         model: the parameters, little-endian float64.
         keys: of all who take part.
+        groups: whose sums are opened apart; none where there is one sum of all.
     """
 
     round_number: int
     attempt: int
     model: bytes
     keys: tuple[SignedRoundKey, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
 
     @property
     def parameters(self) -> Parameters:
@@ -103,6 +135,30 @@ class Question:
     def members(self) -> tuple[str, ...]:
         """Who takes part."""
         return tuple(key.hospital for key in self.keys)
+
+    def keys_for(self, hospital: str) -> tuple[SignedRoundKey, ...]:
+        """What one hospital is given: the keys of its sum."""
+        with_it = next((group for group in self.groups if hospital in group), self.members)
+        return tuple(key for key in self.keys if key.hospital in with_it)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What an officer decided about a hospital that a study's sums made suspect, or somebody else did.
+
+    Attributes:
+        hospital: whom.
+        quarantined: whether it has no part in the study any more; else it was looked at and stays.
+        officer: who decided.
+        reason: in the officer's words.
+        at_ms: when.
+    """
+
+    hospital: str
+    quarantined: bool
+    officer: str
+    reason: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +194,7 @@ class StudyJournal:
     def begin(self, reservation: int, account: str) -> None:
         """A study begins that this reservation pays for; what may be left of an earlier one of its name is gone."""
         with _translated(), self._database.writing() as db:
-            for table in (_runs, _questions, _sums):
+            for table in (_runs, _questions, _sums, _groups, _reviews):
                 db.execute(delete(table).where(table.c.study == self._study))
             db.execute(insert(_runs).values(study=self._study, reservation=reservation, account=account))
 
@@ -165,18 +221,54 @@ class StudyJournal:
         with _translated(), self._database.writing() as db:
             db.execute(update(_questions).where(_questions.c.study == self._study).values(answers=content))
 
-    def learn(self, question: Question, total: Integers) -> None:
-        """A round's sum, in place of the question that led to it."""
-        values = {"round": question.round_number, "attempt": question.attempt, "total": total.astype("<i8").tobytes()}
+    def learn(self, question: Question, total: Integers, groups: Sequence[Integers] = ()) -> None:
+        """A round's sum, and those of its groups in their order, in place of the question that led to them."""
+        values = {"round": question.round_number, "attempt": question.attempt, "total": _stored(total)}
         with _translated(), self._database.writing() as db:
             db.execute(delete(_questions).where(_questions.c.study == self._study))
             db.execute(insert(_sums).values(study=self._study, **values))
+            for number, one in enumerate(groups):
+                told = {"round": question.round_number, "number": number, "members": " ".join(question.groups[number])}
+                db.execute(insert(_groups).values(study=self._study, total=_stored(one), **told))
+
+    def group_sums(self) -> list[tuple[int, tuple[str, ...], Integers]]:
+        """Round, members and sum of each group so far."""
+        wanted = select(_groups).where(_groups.c.study == self._study).order_by(_groups.c.round, _groups.c.number)
+        with _translated(), self._database.reading() as db:
+            return [(row.round, tuple(row.members.split()), _read(row.total)) for row in db.execute(wanted)]
+
+    def review(self, review: Review) -> None:
+        """Keep a decision; a later one about the same hospital takes its place."""
+        values = {
+            "hospital": review.hospital,
+            "quarantined": review.quarantined,
+            "officer": review.officer,
+            "reason": review.reason,
+            "at_ms": review.at_ms,
+        }
+        with _translated(), self._database.writing() as db:
+            about = (_reviews.c.study == self._study) & (_reviews.c.hospital == review.hospital)
+            db.execute(delete(_reviews).where(about))
+            db.execute(insert(_reviews).values(study=self._study, **values))
+
+    def reviews(self) -> dict[str, Review]:
+        """What was decided so far, by hospital."""
+        wanted = select(_reviews).where(_reviews.c.study == self._study).order_by(_reviews.c.hospital)
+        with _translated(), self._database.reading() as db:
+            return {
+                row.hospital: Review(row.hospital, row.quarantined, row.officer, row.reason, row.at_ms)
+                for row in db.execute(wanted)
+            }
+
+    def quarantined(self) -> frozenset[str]:
+        """Who has no part in the study any more."""
+        return frozenset(name for name, one in self.reviews().items() if one.quarantined)
 
     def totals(self) -> Sequence[Integers]:
         """The sums so far, in the order of their rounds."""
         wanted = select(_sums.c.total).where(_sums.c.study == self._study).order_by(_sums.c.round)
         with _translated(), self._database.reading() as db:
-            return [np.frombuffer(row.total, "<i8").astype(np.int64) for row in db.execute(wanted)]
+            return [_read(row.total) for row in db.execute(wanted)]
 
     def next_attempt(self) -> int:
         """The number that comes after the attempts whose sums were learnt."""
@@ -188,12 +280,20 @@ class StudyJournal:
     def forget(self) -> None:
         """The study is over: its model holds what its sums told."""
         with _translated(), self._database.writing() as db:
-            for table in (_runs, _questions, _sums):
+            for table in (_runs, _questions, _sums, _groups, _reviews):
                 db.execute(delete(table).where(table.c.study == self._study))
 
     def close(self) -> None:
         """Give the file back."""
         self._database.close()
+
+
+def _stored(total: Integers) -> bytes:
+    return total.astype("<i8").tobytes()
+
+
+def _read(stored: bytes) -> Integers:
+    return np.frombuffer(stored, "<i8").astype(np.int64)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def member(node: Node, name: str) -> Iterator[Member]:
 def give_out_key(node: Node, by: AccessContext = AT_THIS_MACHINE) -> bytes:
     """The home's own hospital's study key as a file for others. Giving it out is an event."""
     with member(node, node.settings.tenant) as own:
-        _log(own, by, "key", ())
+        log_step(own, by, "key", ())
         return study_key_file(own.identity())
 
 
@@ -118,7 +118,7 @@ def invite(node: Node, study: StudyProtocol, keys: Sequence[StudyKey], by: Acces
     invitation = Invitation(study, roster, node.settings.tenant, by.principal.id)
     with member(node, node.settings.tenant) as own:
         content = invitation.signed(own.identity())
-        _log(own, by, "invite", _of(study))
+        log_step(own, by, "invite", _of(study))
     for name in study.hospitals:
         if name in names_here(node):
             with member(node, name) as other:
@@ -151,7 +151,7 @@ def approve(node: Node, hospital: str, invitation: bytes, by: AccessContext) -> 
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.own(parsed)
-        _log(one, _abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
+        log_step(one, _abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
         one.inbox().keep(invitation)
         return approvals.keep(invitation, by.principal.id, one.node.clock.now_ms())
 
@@ -161,7 +161,7 @@ def withdraw(node: Node, hospital: str, study: StudyProtocol, by: AccessContext)
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.of(study.fingerprint())
-        _log(one, _abroad(by, one, node), WITHDRAW, _of(study))
+        log_step(one, _abroad(by, one, node), WITHDRAW, _of(study))
         approvals.withdraw(study.fingerprint())
 
 
@@ -232,7 +232,7 @@ def _of(study: StudyProtocol) -> Detail:
     return (("study", study.study_id), ("fingerprint", study.fingerprint().hex()))
 
 
-def _log(one: Member, by: AccessContext, step: str, what: Detail) -> None:
+def log_step(one: Member, by: AccessContext, step: str, what: Detail) -> None:
     """Have policy decide and log it; whoever is at the machine is no account, and is logged as the node."""
     detail = (*what, ("step", step))
     if by.principal != NODE:

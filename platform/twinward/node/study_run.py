@@ -181,7 +181,7 @@ def standing_of(node: Node, study: StudyProtocol, researcher: Principal) -> Stan
         raise Conflict(
             "this protocol was paid for before: it is run once", hint="a new run is a new study, with its own ε"
         )
-    with _journal(home, study) as journal:
+    with journal_of(home, study) as journal:
         begun = journal.begun()
         if begun is None:  # it was killed between the ledger's word and the journal's
             journal.begin(paid.number, researcher.id)
@@ -279,7 +279,7 @@ def abandon_study(
         for site in sites:
             site.address(study)
         ConsentedBudget(node.consortium.budgets, study_identity(node), sites).burn(paid.number)
-        with _journal(home, study) as journal:
+        with journal_of(home, study) as journal:
             journal.forget()
         return paid
 
@@ -318,7 +318,8 @@ def _coordinator(
 
 
 @contextmanager
-def _journal(home: Path, study: StudyProtocol) -> Iterator[StudyJournal]:
+def journal_of(home: Path, study: StudyProtocol) -> Iterator[StudyJournal]:
+    """A home's journal of a study. Raises ``Unavailable``."""
     journal = StudyJournal(home / JOURNAL_FILE, study.fingerprint())
     try:
         yield journal

@@ -120,6 +120,7 @@ def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> St
         + ", ".join(one.title or one.name for one in study.signals.signal),
         f"what leaves: {_counted(study.rounds, 'sum leaves', 'sums leave')} each hospital, masked and with noise; no "
         "record, no count",
+        *_of_groups(study),
         f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
         f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
         f"this holds as long as at most {_counted(study.colluding, 'hospital pools', 'hospitals pool')} what they know",
@@ -195,6 +196,16 @@ def _kept(study: StudyProtocol) -> str:
     ways = ["a monitored stay"] if study.signals == ICU else []
     ways += ["vital signs or laboratory results"] if study.signals.reads_fhir else []
     return ", or ".join(ways) or "signals that no hospital keeps"
+
+
+def _of_groups(study: StudyProtocol) -> list[str]:
+    """What else it means where the sums of groups are opened."""
+    if not study.group_size:
+        return []
+    return [
+        f"sums of groups of {study.group_size} hospitals or more are opened, so that who ruins them is told: over the "
+        "rounds, a hospital's own averages are told apart as far as the noise lets; a patient is hidden as said above"
+    ]
 
 
 def _counted(number: int, one: str, many: str) -> str:

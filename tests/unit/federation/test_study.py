@@ -91,8 +91,14 @@ def test_fingerprint_follows_every_field() -> None:
         "signals": CHECKUP.model_copy(update={"steps": 48}),
         "dropouts": 1,
         "spare_rounds": 2,
+        "group_size": 3,
     }
-    needed = {"detector": {"rounds": 1}, "dropouts": {"colluding": 0}, "spare_rounds": {"colluding": 0, "dropouts": 1}}
+    needed: dict[str, dict[str, Any]] = {
+        "detector": {"rounds": 1},
+        "dropouts": {"colluding": 0},
+        "spare_rounds": {"colluding": 0, "dropouts": 1},
+        "group_size": {"hospitals": ("a", "b", "c", "d", "e", "f")},
+    }
     assert set(changes) == set(StudyProtocol.model_fields)
     for name, value in changes.items():
         beside = StudyProtocol.parse(base.model_dump() | needed.get(name, {})) if name != "detector" else base

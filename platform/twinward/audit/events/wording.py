@@ -79,8 +79,10 @@ _STUDY_STEPS = {
     "invite": "invited other hospitals to",
     "approve": "approved",
     "withdraw": "took back the approval of",
+    "quarantine": "left a hospital out of",
+    "clear": "looked at a suspect hospital and kept it in",
 }
-"""Of the events of a study before it runs (``twinward.node.study_approvals``)."""
+"""Of the events of a study (``twinward.node.study_approvals``, ``study_suspects``)."""
 _STEPS = {
     Action.BREACH: {
         "opened": "opened the case of a breach",

@@ -147,7 +147,7 @@ def approve(
         if not as_json:
             for line in terms["words"]:
                 say(line)
-        _prove(node, account, password_file, code_file)
+        prove_officer(node, account, password_file, code_file)
         word = "Take back the approval of" if withdraw else "Approve"
         confirm(f"{word} {invitation.study.study_id} for {', '.join(chosen)}?", yes=yes)
         for name in chosen:
@@ -210,7 +210,7 @@ def _terms(node: Node, invitation: Invitation, hospitals: list[str]) -> dict[str
     }
 
 
-def _prove(node: Node, account: str, password_file: Path | None, code_file: Path | None) -> None:
+def prove_officer(node: Node, account: str, password_file: Path | None, code_file: Path | None) -> None:
     """Have the officer prove who they are, as at the console, by both factors where they have two.
 
     Raises ``SignInRefused`` and ``WrongRole``, each an event, and ``Refused``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +40,9 @@ def new(
     signals: Annotated[
         str, typer.Option(help="What a stay is made of: icu, ecg or checkup; edit the file for others.")
     ] = "icu",
+    group_size: Annotated[
+        int, typer.Option(help="Open the sums of groups of so many or more, which show who ruins them; 0: one sum.")
+    ] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,6 +53,7 @@ def new(
     Examples: twinward study new sepsis-1.toml --epsilon 1
     · twinward study new sepsis-2.toml --detector lstm-autoencoder --epsilon 3
     · twinward study new practices.toml --signals checkup
+    · twinward study new wide.toml --group-size 3 --hospital a --hospital b --hospital c … --hospital i
     """
     with errors_taught(as_json=as_json):
         from twinward.federation.study import DetectorKind
@@ -61,7 +65,8 @@ def new(
             raise BadInput(f"{file} does not end in .toml", hint="a protocol is written as TOML")
         out = OutputFile(file, as_json=as_json, option="FILE")
         hospitals = tuple(hospital or _hospitals_of(home))
-        study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon, signals=signals)
+        changes: dict[str, Any] = {"signals": signals} | ({"group_size": group_size} if group_size else {})
+        study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon, **changes)
         out.write(protocol_toml(study).encode())
         shown = {"study": study.study_id, "file": str(file), "hospitals": list(study.hospitals)}
         out.report(

@@ -38,18 +38,30 @@ def require_plausible(study: StudyProtocol, plan: PrivacyPlan, total: Integers) 
     Raises:
         SumImplausible: it cannot: a hospital lies, or there are far more patients than the protocol says.
     """
+    fault = fault_of(study, plan, total, len(study.hospitals))
+    if fault:
+        raise SumImplausible(
+            f"the hospitals' sum in {study.study_id} is {fault}: at least one of them does not keep to the protocol",
+            hint=f"no model is made of it; run with other hospitals, or with more than {study.expected_patients} "
+            "expected_patients if that guess was far too low",
+        )
+
+
+def fault_of(study: StudyProtocol, plan: PrivacyPlan, total: Integers, hospitals: int) -> str:
+    """What is wrong with the sum of so many hospitals, in words; nothing where nothing is."""
     dimension = len(total)
     share = noise_variance(plan.noise_multiplier, dimension, study.honest)
-    spread = math.sqrt(len(study.hospitals) * share)
+    spread = math.sqrt(hospitals * share)
     most = HEADROOM * study.expected_patients * sensitivity(dimension)
     if float(np.linalg.norm(total.astype(np.float64))) > most + spread * (math.sqrt(dimension) + _DEVIATIONS):
-        raise _implausible(study, "larger than all its patients together")
+        return "larger than all its patients together"
     moments = _moments_of(study, total.astype(np.float64))
     if moments is not None:
         matrix = gram_matrix(moments)
         least = -spread * (2 * math.sqrt(len(matrix)) + _DEVIATIONS)
         if float(np.linalg.eigvalsh(matrix)[0]) < least:
-            raise _implausible(study, "no sum of moments under the protocol's noise")
+            return "no sum of moments under the protocol's noise"
+    return ""
 
 
 def _moments_of(study: StudyProtocol, total: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -59,11 +71,3 @@ def _moments_of(study: StudyProtocol, total: NDArray[np.float64]) -> NDArray[np.
     if study.detector is DetectorKind.LOGISTIC:
         return total[2 * len(study.signals.signal) - 1 :]  # after the means and last values, and 1
     return None
-
-
-def _implausible(study: StudyProtocol, what: str) -> SumImplausible:
-    return SumImplausible(
-        f"the hospitals' sum in {study.study_id} is {what}: at least one of them does not keep to the protocol",
-        hint=f"no model is made of it; run with other hospitals, or with more than {study.expected_patients} "
-        "expected_patients if that guess was far too low",
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from twinward.features.signal_schema import ICU
 from twinward.federation.detectors.detector import Detector
 from twinward.federation.errors import StudyInvalid
@@ -38,7 +40,7 @@ def _dp_var(study: StudyProtocol, *, in_the_open: bool) -> Detector:
     signals = len(study.signals.signal)
     if in_the_open:
         return DpVarDetector(study.bins, signals)
-    spread = noise_spread(study, DpVarDetector(study.bins, signals).dimension)
+    spread = noise_spread(study, DpVarDetector(study.bins, signals).dimension) / math.sqrt(study.rounds)
     target = simulated_moments(study.bins) if study.signals == ICU else None
     return DpVarDetector(study.bins, signals, spread=spread, target=target)
 
@@ -48,5 +50,5 @@ def _logistic(study: StudyProtocol, *, in_the_open: bool) -> Detector:
     from twinward.federation.privacy.accountant import noise_spread
 
     signals = len(study.signals.signal)
-    spread = 0.0 if in_the_open else noise_spread(study, LogisticDetector(signals).dimension)
+    spread = 0.0 if in_the_open else noise_spread(study, LogisticDetector(signals).dimension) / math.sqrt(study.rounds)
     return LogisticDetector(signals, spread=spread)

@@ -7,6 +7,7 @@ figures are of public or synthetic stays, to three digits.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from twinward.federation.detectors.model_file import Model
 from twinward.federation.evaluation.benchmark import Benchmark, Comparison, Measured
 from twinward.federation.evaluation.operating_point import operating_point
 from twinward.federation.privacy.accountant import PrivacyPlan
+from twinward.federation.study import StudyProtocol
+from twinward.federation.study_journal import Review
+from twinward.federation.suspicion.suspects import FALSE_ALARMS
 from twinward_crypto.canonical import canonicalize
 
 ROC_POINTS: Final = 21
@@ -25,6 +29,12 @@ ROC_POINTS: Final = 21
 
 _DIGITS: Final = 3
 """Of an AUROC: its interval is wider than that."""
+
+
+_TRUSTED: Final = "hospitals are trusted to train on genuine stays: poisoned contributions are bounded, not detected"
+_MADE_UP: Final = (
+    "hospitals' sums were held against each other; made-up patients that pass for genuine ones are not found"
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,15 @@ def _roc(measured: Measured) -> list[float]:
     return [round(rate, _DIGITS) for rate in rates.tolist()]
 
 
-def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmark: Benchmark, at_ms: int) -> ModelCard:
-    """The card of a model just trained."""
+def write_card(
+    model: Model,
+    plan: PrivacyPlan,
+    comparison: Comparison,
+    benchmark: Benchmark,
+    at_ms: int,
+    reviews: Mapping[str, Review] | None = None,
+) -> ModelCard:
+    """The card of a model just trained; ``reviews`` are what officers decided about hospitals."""
     study = model.study
     card: dict[str, Any] = {
         "card": "twinward/model-card/v1",
@@ -56,20 +73,7 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
         "trained_at": iso(at_ms),
         "detector": study.detector.value,
         "hospitals": len(study.hospitals),
-        "privacy": {
-            "epsilon": plan.epsilon,
-            "delta": plan.delta,
-            "unit": "one patient's whole stay",
-            "adjacency": "add or remove one patient, at any one hospital",
-            "mechanism": "discrete Gaussian noise, drawn in shares by the hospitals, in secure sums",
-            "noise_multiplier": plan.noise_multiplier,
-            "rounds": plan.rounds,
-            "clip": study.clip,
-            "colluding_hospitals_tolerated": study.colluding,
-            "lost_hospitals_tolerated": study.dropouts,
-            "inverse_variance_micros": plan.inverse_variance_micros,
-            "accountant": "privacy loss distribution, full batch",
-        },
+        "privacy": _privacy(study, plan),
         "evaluation": {
             "benchmark": benchmark.name,
             "benchmark_origin": benchmark.origin.value,
@@ -96,7 +100,39 @@ def write_card(model: Model, plan: PrivacyPlan, comparison: Comparison, benchmar
             "measured on injected tampering, not on clinical outcomes; not a medical device",
             "one stay of each patient counts at each hospital: the first",
             "a patient recorded at several hospitals is protected at each of them, not jointly",
-            "hospitals are trusted to train on genuine stays: poisoned contributions are bounded, not detected",
+            _MADE_UP if study.group_size else _TRUSTED,
         ],
     }
+    card |= _examined(study, reviews or {})
     return ModelCard(canonicalize(card))
+
+
+def _examined(study: StudyProtocol, reviews: Mapping[str, Review]) -> dict[str, Any]:
+    """What a study in groups says of its hospitals; nothing of one without."""
+    if not study.group_size:
+        return {}
+    told = {
+        "group_size": study.group_size,
+        "chance_of_a_false_suspicion": FALSE_ALARMS,
+        "left_out": sorted(name for name, one in reviews.items() if one.quarantined),
+        "looked_at_and_kept": sorted(name for name, one in reviews.items() if not one.quarantined),
+    }
+    return {"examined_in_groups": told}
+
+
+def _privacy(study: StudyProtocol, plan: PrivacyPlan) -> dict[str, Any]:
+    """What the model cost."""
+    return {
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "unit": "one patient's whole stay",
+        "adjacency": "add or remove one patient, at any one hospital",
+        "mechanism": "discrete Gaussian noise, drawn in shares by the hospitals, in secure sums",
+        "noise_multiplier": plan.noise_multiplier,
+        "rounds": plan.rounds,
+        "clip": study.clip,
+        "colluding_hospitals_tolerated": study.colluding,
+        "lost_hospitals_tolerated": study.dropouts,
+        "inverse_variance_micros": plan.inverse_variance_micros,
+        "accountant": "privacy loss distribution, full batch",
+    }
