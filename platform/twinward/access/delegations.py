@@ -18,7 +18,7 @@ from twinward.access.accounts import Accounts
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Purpose, Role
 
 LENT: Final = frozenset({Role.OFFICER, Role.CLINICIAN})
 """Roles that may be lent."""
@@ -124,7 +124,7 @@ class Delegations:
 
     def require_staff(self, by: AccessContext) -> None:
         """Raise ``Refused``, logged, for whoever neither lends a role nor is lent one."""
-        if by.principal.role not in TAKEN_BY:
+        if by.principal.role not in TAKEN_BY or by.purpose is not Purpose.COMPLIANCE:
             self._accounts.events.denied(by, "roles are lent among staff")
             raise Refused("roles are lent among staff", hint="systems, vendors and patients act as what they are")
 
@@ -133,7 +133,8 @@ class Delegations:
         principal = by.principal
         record = self._accounts.find(principal.id)
         lent = principal.standing is not None and principal.standing.delegation
-        if record is None or record.role is not principal.role or record.role not in LENT or lent:
+        own = record is not None and record.role is principal.role and record.role in LENT and not lent
+        if record is None or not own or by.purpose is not Purpose.COMPLIANCE:
             self._accounts.events.denied(by, "no role that may be lent")
             raise Refused(
                 "no role that may be lent", hint="officers and clinicians lend their own; with --as at this machine"

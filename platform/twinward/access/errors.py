@@ -18,9 +18,11 @@ NotAuthenticated
     ├── PasswordMustChange  right, but good for one thing only: to choose another
     ├── SecondFactorNeeded  right, and a code is asked for; ``waiting`` is what it goes on by
     ├── SecondFactorMissing  signed in, but good for one thing only: to set up a second factor
-    └── NotFresh          signed in, but too long ago for this: to be confirmed
+    ├── NotFresh          signed in, but too long ago for this: to be confirmed
+    └── ProofNeeded       a token, and what is asked wants a fresh proof beside it
 Conflict
-└── LastOfficer           nobody could undo it
+├── LastOfficer           nobody could undo it
+└── NothingToProve        there is no way to prove anew over the API who one is
 BadInput
 ├── NoToken               a client gets no token; ``code`` is RFC 6749's word for it
 ├── ConsentInvalid        a consent that cannot be understood
@@ -133,12 +135,28 @@ class NotFresh(SignInRefused):
         self.then = then
 
 
+class ProofNeeded(SignInRefused):
+    """A token is good, and what is asked wants a proof that is not older than ``max_age_s`` (RFC 9470)."""
+
+    def __init__(self, max_age_s: int) -> None:
+        NotAuthenticated.__init__(
+            self,
+            "this asks for a fresh proof of who you are",
+            hint="POST /api/1/proofs with your password and code, and use the token that it gives",
+        )
+        self.max_age_s = max_age_s
+
+
 class TokenRefused(SignInRefused):
     """A token that was good once: for the log. Its bearer is told no more than anybody."""
 
     def __init__(self, account: str, number: int, fault: str) -> None:
         super().__init__()
         self.account, self.number, self.fault = account, number, fault
+
+
+class NothingToProve(Conflict):
+    """Who asks has no way to prove anew who they are, over the API."""
 
 
 class AccountDisabled(Refused):

@@ -31,12 +31,14 @@ class Standing:
 
     ``token`` 0 is no token: a password, or the node's own command line. ``until_ms``: when it ends by itself; 0 is not.
     ``delegation``: by which of the account's somebody acts with a role that is not theirs; 0 is with their own.
+    ``proven``: by a token for which they proved a short while ago who they are.
     """
 
     generation: int
     token: int = 0
     until_ms: int = 0
     delegation: int = 0
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Kind(StrEnum):
     """An authenticator app's secret that waits for its first code."""
     ACCESS = "access"
     """A system's access token."""
+    PROOF = "proof"
+    """A token for which somebody proved anew who they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from twinward.api.fhir.subscriptions import Streaming
 from twinward.api.http import pipeline
 from twinward.api.http.conditions import conditions_checked
 from twinward.api.live import live_router
+from twinward.api.proofs import proofs_router
 from twinward.api.similarity import similarity_router
 from twinward.api.tokens import token_urls, tokens_router
 from twinward.api.twins.events import EventStreams
@@ -52,7 +53,7 @@ def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int,
 
 
 def _add_domains(app: FastAPI, node: Node) -> None:
-    principal_of = pipeline.caller_of(node.accounts, node.client_tokens)
+    principal_of = pipeline.caller_of(node.accounts, node.client_tokens, node.fresh_proofs)
     token_url_of = token_urls(node.settings.public_url)
     app.include_router(tokens_router(node.client_tokens, token_url_of))
     streams, standing = EventStreams(), node.accounts.require_standing
@@ -69,6 +70,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
         app.include_router(log_files_router(node.log_files))
     app.include_router(audit_router(node, principal_of))
     app.include_router(accounts_router(node.account_desk, principal_of))
+    app.include_router(proofs_router(node.fresh_proofs, principal_of))
     app.include_router(delegations_router(node.delegations, node.clock, principal_of))
     app.include_router(emergencies_router(node.emergencies, node.access, node.clock, principal_of))
 

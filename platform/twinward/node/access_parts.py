@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from twinward.access.consent import ConsentStore
     from twinward.access.emergencies import Emergencies, Limits
     from twinward.access.emergency_follow_up import FollowUp
+    from twinward.access.fresh_proofs import FreshProofs
     from twinward.access.interfaces import Permit
     from twinward.access.oidc.opening import HospitalSignIn
     from twinward.access.permits import PermitAuthority
@@ -93,6 +94,21 @@ class AccessParts(StoreParts):
         party = RelyingParty(settings.passkey_host, settings.passkey_origins, f"Twinward {settings.hospital}")
         passkeys = Passkeys(self.accounts, Challenges(store, self.keyring, self.clock), self.keyring, party)
         return SignIns(self.accounts, sessions, store, factors, passkeys, settings.second_factor_roles)
+
+    @part
+    def fresh_proofs(self) -> FreshProofs:
+        """Tokens for which people proved a short while ago who they are."""
+        from twinward.access.fresh_proofs import FreshProofs
+
+        settings = self.settings
+        return FreshProofs(
+            self.accounts,
+            self.sign_ins.factors,
+            self.sign_in_store,
+            self.clock,
+            fresh_ms=settings.fresh_sign_in_s * 1000,
+            needed_by=settings.second_factor_roles,
+        )
 
     @part
     def hospital_sign_in(self) -> HospitalSignIn | None:

@@ -109,6 +109,7 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/api/1/delegations"): {"officer", "clinician", "researcher", "operator"},
     ("POST", "/api/1/delegations"): {"officer", "clinician"},
     ("DELETE", "/api/1/delegations/{account}/{number}"): {"officer", "clinician", "researcher", "operator"},
+    ("POST", "/api/1/proofs"): {"officer", "clinician", "researcher", "operator"},
     ("GET", "/api/1/emergencies"): {"officer"},
     ("POST", "/api/1/emergencies/{emergency}/review"): {"officer"},
     ("POST", "/api/1/emergencies/{emergency}/stop"): {"clinician"},

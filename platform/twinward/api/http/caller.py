@@ -28,7 +28,9 @@ from twinward.access import scopes
 from twinward.access.accounts import Accounts
 from twinward.access.client_tokens import PREFIX as ACCESS_PREFIX
 from twinward.access.client_tokens import ClientTokens
-from twinward.access.errors import ScopeTooNarrow, SignInRefused, TokenRefused
+from twinward.access.errors import ProofNeeded, ScopeTooNarrow, SignInRefused, TokenRefused
+from twinward.access.fresh_proofs import PREFIX as PROOF_PREFIX
+from twinward.access.fresh_proofs import FreshProofs
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.http.guard import sent_by
 from twinward.core.errors import BadInput
@@ -48,11 +50,31 @@ def address_of(request: Request) -> str:
     return request.client.host[:64] if request.client else "unknown"
 
 
-def bearer_principal(accounts: Accounts, access_tokens: ClientTokens | None = None) -> Callable[..., Any]:
+def bearer_principal(
+    accounts: Accounts, access_tokens: ClientTokens | None = None, proofs: FreshProofs | None = None
+) -> Callable[..., Any]:
     """A FastAPI dependency that turns a bearer token into its principal.
 
-    Raises ``SignInRefused`` (401), and ``ScopeTooNarrow`` (403) for an access token that was granted less than this.
+    Raises ``SignInRefused`` (401), its ``ProofNeeded`` where a fresh proof is wanted beside the token, and
+    ``ScopeTooNarrow`` (403) for an access token that was granted less than this.
     """
+
+    async def require_fresh(request: Request, found: Principal) -> None:
+        if proofs is None:
+            return
+        try:
+            proofs.require(found, request.method, request.scope["path"])
+        except ProofNeeded:
+            via = (("via", "token"), ("address", address_of(request)))
+            await run_in_threadpool(proofs.missing, found, via)
+            raise
+
+    def known(token: str) -> tuple[Principal, tuple[str, ...] | None]:
+        if proofs is not None and token.startswith(PROOF_PREFIX):
+            return proofs.by_token(token), None
+        if access_tokens is None or not token.startswith(ACCESS_PREFIX):
+            return accounts.by_token(token), None
+        return access_tokens.by_token(token)
 
     # Async, so that it runs where the request is: one indexed look-up and a SHA-256 cost less than a thread's turn.
     async def principal(
@@ -61,10 +83,7 @@ def bearer_principal(accounts: Accounts, access_tokens: ClientTokens | None = No
         if credentials is None:
             raise SignInRefused
         try:
-            if access_tokens is None or not credentials.credentials.startswith(ACCESS_PREFIX):
-                found, granted = accounts.by_token(credentials.credentials), None
-            else:
-                found, granted = access_tokens.by_token(credentials.credentials)
+            found, granted = known(credentials.credentials)
         except TokenRefused as refusal:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(accounts.token_refused, refusal, via)
@@ -76,6 +95,7 @@ def bearer_principal(accounts: Accounts, access_tokens: ClientTokens | None = No
                 via = (("via", "access token"), ("address", address_of(request)))
                 await run_in_threadpool(access_tokens.too_narrow, found, via)
                 raise
+        await require_fresh(request, found)
         sent_by(request, found.id)
         return found
 

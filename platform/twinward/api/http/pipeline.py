@@ -33,6 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinward.access.accounts import Accounts
 from twinward.access.client_tokens import ClientTokens
+from twinward.access.fresh_proofs import FreshProofs
 from twinward.api.http import problems
 from twinward.api.http.caller import bearer_principal
 from twinward.api.http.codings import CODINGS
@@ -74,9 +75,11 @@ def install(
     app.add_middleware(Guard, clock=clock, count=count)
 
 
-def caller_of(accounts: Accounts, access_tokens: ClientTokens | None = None) -> Callable[..., Any]:
+def caller_of(
+    accounts: Accounts, access_tokens: ClientTokens | None = None, proofs: FreshProofs | None = None
+) -> Callable[..., Any]:
     """The dependency that is every route's first: who asks, once the caller takes what the route answers with."""
-    return form_checked(bearer_principal(accounts, access_tokens))
+    return form_checked(bearer_principal(accounts, access_tokens, proofs))
 
 
 class PublicAddress:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from twinward.access.errors import ProofNeeded
 from twinward.api.http.guard import BodyRefused, secure
 from twinward.core.errors import TwinwardError, UnsupportedMedia
 from twinward.fhir.errors import Issue, operation_outcome
@@ -30,7 +31,7 @@ def problem(
     status: int, kind: str, message: str, hint: str = "", *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """The one error body: an RFC 9457 problem, with the platform's own words in its member ``error``."""
-    more = dict(headers or {}) | ({"www-authenticate": "Bearer"} if status == 401 else {})
+    more = ({"www-authenticate": "Bearer"} if status == 401 else {}) | dict(headers or {})
     body = {
         "type": f"urn:twinward:problem:{kind}",
         "title": message,
@@ -59,7 +60,11 @@ def install(app: FastAPI) -> None:
 def headers_of(error: TwinwardError) -> dict[str, str]:
     """What a refusal says in its headers, whatever its body is."""
     headers = {}
-    if error.http_status == 401:
+    if isinstance(error, ProofNeeded):  # RFC 9470 section 3
+        word, said = "insufficient_user_authentication", "a fresh proof is asked for"
+        challenge = f'Bearer error="{word}", error_description="{said}", max_age={error.max_age_s}'
+        headers["www-authenticate"] = challenge
+    elif error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     wait_s = getattr(error, "wait_s", None)
     if isinstance(wait_s, int):
