@@ -29,6 +29,7 @@ FORMATS: Final = "tests/unit/ledger/formats"
 TRUST: Final = "tests/unit/audit/proofs/test_trust.py tests/adversarial/ledger/test_twinward_verify.py"
 MERKLE: Final = "tests/unit/ledger/test_merkle.py tests/properties/ledger/test_merkle_properties.py"
 WITNESS: Final = "tests/integration/ledger/test_log_and_witness.py"
+ANSWERS: Final = "tests/conformance/test_small_stores.py tests/adversarial/federation/test_unpaid_studies.py"
 MASKS: Final = "tests/unit/federation/test_secure_aggregation.py"
 RELEASE: Final = "tests/unit/similarity/test_release.py tests/properties/similarity/test_release_groups.py"
 SUMS: Final = "tests/unit/federation/test_dp_sum.py tests/properties/federation/test_sums.py"
@@ -54,6 +55,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/challenges.py": "tests/unit/access/test_passkeys.py",
     "platform/twinward/access/account_events.py": ACCOUNTS,
     "platform/twinward/access/emergencies.py": EMERGENCIES,
+    "platform/twinward/core/sealed_rows.py": "tests/unit/core/test_sealed_rows.py",
     "platform/twinward/vault/records/sealer.py": SEALING,
     "platform/twinward/vault/segments/sealer.py": SEGMENTS,
     "platform/twinward/vault/segments/payload.py": "tests/unit/vault/test_payloads.py",
@@ -64,6 +66,9 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/audit/proofs/verification.py": "tests/integration/audit/test_audit_trail.py",
     "platform/twinward/audit/proofs/completeness.py": COMPLETE,
     "platform/twinward/audit/proofs/trust.py": TRUST,
+    "platform/twinward/federation/aggregation/answered_rounds.py": ANSWERS,
+    "platform/twinward/federation/study_journal.py": "tests/conformance/test_small_stores.py -k study",
+    "platform/twinward/node/answers_begin.py": "tests/integration/node/test_answers_begin.py",
     "platform/twinward/federation/privacy/accountant.py": "tests/unit/federation/test_accountant.py",
     "platform/twinward/federation/privacy/discrete_gaussian.py": "tests/unit/federation/test_discrete_gaussian.py",
     "platform/twinward/federation/privacy/dp_sum.py": SUMS,

@@ -12,7 +12,7 @@ import pytest
 
 from twinward_crypto import bls
 from twinward_ledger import merkle
-from twinward_ledger.errors import LogCorrupt, MalformedEvidence, NoSuchEntry, SplitView, WitnessRefused
+from twinward_ledger.errors import LogCorrupt, MalformedEvidence, NoSuchEntry, SplitView, WitnessForgot, WitnessRefused
 from twinward_ledger.formats.checkpoint import Checkpoint, sign_checkpoint
 from twinward_ledger.formats.cosignature import AnchorDomain, AnchorStatement, verify_cosignature
 from twinward_ledger.formats.note import Note, NoteSigner
@@ -334,3 +334,19 @@ def test_racing_proposals_never_roll_back(log: Log, witness: Witness) -> None:
     for thread in threads:
         thread.join()
     assert len(signed) == 1
+
+
+def test_a_witness_that_forgot_what_it_cosigned_refuses_to_go_on(log: Log, state: WitnessState, tmp_path: Path) -> None:
+    """Its state was turned back: what it signs next could contradict what it signed before."""
+    grow(log, 3)
+    asked = proposal(log)
+    cosigned = Note.parse(asked.note).with_signatures(make_witness(state).cosign(asked).line)
+    restored = WitnessState(tmp_path / "restored.db")
+    forgetful = make_witness(restored)
+    with pytest.raises(WitnessForgot, match="cosigned size 3 once and now knows 0 only"):
+        forgetful.cosign(replace(asked, note=cosigned.encode()))
+    assert restored.newest(SIGNER.key.name) is None
+    grow(log, 2)
+    later = make_witness(state).cosign(proposal(log, 3))
+    assert later.line
+    restored.close()

@@ -570,3 +570,28 @@ def test_what_is_opened_late_is_decided_anew_where_consent_changed(house: House)
     assert house.access.opened(permit, look) == [{Category.LABS}]
     house.consents.put(ANN, (Provision(effect="deny"),))
     assert house.access.opened(permit, look) == []
+
+
+def test_a_policy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "latin.cedar").write_bytes(b"// \xe9")
+    for path in (tmp_path / "absent.cedar", tmp_path, tmp_path / "latin.cedar"):
+        with pytest.raises(PolicyInvalid, match="cannot be read"):
+            Policy.load(path)
+
+
+def test_a_refused_emergency_asks_for_words_only_where_words_would_help(house: House) -> None:
+    """A vendor has no emergencies, justified or not: the reason is the policy's."""
+    asked = AccessRequest(VENDOR, Action.READ, Purpose.EMERGENCY, ANN, frozenset({Category.LABS}), "")
+    good = replace(asked, justification="patient unconscious in the emergency room, allergies unknown")
+    assert house.access.check(asked).reason == house.access.check(good).reason
+    assert house.access.check(replace(asked, principal=CLINICIAN)).reason.startswith(
+        "an emergency needs a justification"
+    )
+
+
+def test_an_emergency_that_a_policy_permits_without_words_is_not_said_to_lack_them(house: House) -> None:
+    everything = Policy('@id("everything") permit (principal, action, resource);')
+    access = Access(everything, house.consents, house.trail, house.authority, house.clock)
+    decision = access.check(read(purpose=Purpose.EMERGENCY))
+    assert decision.permitted
+    assert "justification" not in decision.reason

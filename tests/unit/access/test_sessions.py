@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.sign_ins import sign_ins_of
+from twinward.access import second_factors
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.accounts import Accounts
+from twinward.access.emergencies import Limits
 from twinward.access.errors import SignInEnded, SignInRefused
 from twinward.access.interfaces import Principal
+from twinward.access.second_factors import ENROLMENT_MS
 from twinward.access.sessions import SESSION_IDLE_MS, SESSION_LIFETIME_MS
 from twinward.access.sign_in_store import MOST_OF_KIND
-from twinward.access.sign_ins import SignIns
+from twinward.access.sign_ins import SECOND_STEP_MS, SignIns
 from twinward.core.clock import FixedClock
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Role
@@ -176,3 +180,25 @@ def test_another_password_makes_a_session_no_fresher_and_no_longer(sign_ins: Sig
     assert not after.fresh
     assert (after.expires_at_ms, after.authenticated_ms) == (before.expires_at_ms, before.authenticated_ms)
     assert not is_in(sign_ins, session_id)
+
+
+def test_ending_a_session_says_whose_it_was_once(sign_ins: SignIns) -> None:
+    session_id = begin(sign_ins)
+    sessions = sign_ins._sessions
+    ended = sessions.end(session_id)
+    assert ended is not None
+    assert ended.account == "officer"
+    assert sessions.end(session_id) is None
+    assert not is_in(sign_ins, session_id)
+
+
+def test_bounds_are_what_the_pages_say() -> None:
+    assert (SECOND_STEP_MS, ENROLMENT_MS, MOST_OF_KIND) == (5 * 60 * 1000, 15 * 60 * 1000, 20)
+    assert Limits() == Limits(patients=5, window_s=3600, box_s=3600, review_s=72 * 3600)
+
+
+def test_recovery_codes_are_80_bits_in_groups_of_four() -> None:
+    codes = second_factors._new_codes()
+    assert len(set(codes)) == len(codes)
+    for code in codes:
+        assert re.fullmatch(r"[a-z2-7]{4}(-[a-z2-7]{4}){3}", code), code

@@ -12,7 +12,7 @@ from twinward.access.accounts import NobodysKeys
 from twinward.audit.queries import AccessQuery
 from twinward.audit.saved_filters import SAVED_FILTERS, SavedFilterRow, SavedFilters
 from twinward.core.errors import StoreAltered, Unavailable
-from twinward.fhir.subscriptions.store import Kept, SubscriptionStore
+from twinward.fhir.subscriptions.store import Kept, SubscriptionRow, SubscriptionStore
 from twinward_crypto.envelope import open_sealed
 from twinward_crypto.kdf import derive, length_prefixed
 from twinward_ledger.storage import open_database, table_of
@@ -48,6 +48,7 @@ def test_a_row_is_what_earlier_releases_wrote(store: SavedFilters, tmp_path: Pat
         "sealed = 7",
         "sealed = substr(sealed, 1, length(sealed) - 1)",
         "id = id || char(0)",
+        "id = CAST(id AS BLOB)",
     ],
 )
 def test_a_row_that_was_changed_or_moved_does_not_open(store: SavedFilters, tmp_path: Path, change: str) -> None:
@@ -71,6 +72,11 @@ def test_a_number_a_row_is_bound_to_cannot_be_counted_on(tmp_path: Path) -> None
     assert found is not None
     assert store.replace(found, found.kept)
     database = open_database(f"sqlite:{tmp_path / 'subscriptions.db'}", store.schema)
+    with database.reading() as db:
+        row = db.execute(select(table_of(SubscriptionRow))).one()
+    key = derive(bytes(32), b"twinward/subscription-store/1", b"")
+    place = b"twinward/subscription/1\x00" + length_prefixed(b"s1", row.owner, bytes(7) + b"\x02")
+    assert b'"account":"dr-lee"' in open_sealed(key, row.sealed, place), "as earlier releases wrote it"
     for planted in ("1", "3", "'2'", "2.0", "-2"):
         with database.writing() as db:
             db.execute(text(f"UPDATE subscription SET revision = {planted}"))

@@ -196,3 +196,15 @@ def test_identities_keep_their_key_to_themselves() -> None:
     assert repr(identity.signing_key) not in repr(identity)
     with pytest.raises(KeyRefused, match="own key"):
         RoundSecret(identity, ROSTER, STUDY, 1)
+
+
+def test_channels_have_keys_of_32_bytes_one_for_each_direction() -> None:
+    made = secrets()
+    keys = keys_of(made)
+    channels = {name: one.channels(keys, transcript_of(keys)) for name, one in made.items()}
+    found = [key for outgoing, _ in channels.values() for key in outgoing.values()]
+    assert {len(key) for key in found} == {32}
+    assert len(set(found)) == len(found) == len(HOSPITALS) * (len(HOSPITALS) - 1)
+    for sender, (outgoing, _) in channels.items():
+        for receiver, key in outgoing.items():
+            assert channels[receiver][1][sender] == key

@@ -133,3 +133,16 @@ def test_references_are_joined_by_what_none_of_them_holds(references: list[str])
 def test_references_that_could_not_be_told_apart_are_refused(references: tuple[str, ...]) -> None:
     with pytest.raises(MalformedRecord):
         joined(references)
+
+
+def test_a_segment_without_records_is_not_written() -> None:
+    with pytest.raises(MalformedRecord, match="holds 1 to"):
+        pack(inside(contents=[]))
+
+
+def test_a_segment_that_does_not_say_how_long_it_is_is_damage() -> None:
+    """Its length is looked at before anything is unpacked."""
+    plain = msgspec.msgpack.encode(inside())
+    assert unpack(zstandard.ZstdCompressor().compress(plain), 3).contents == [b"1", b"2", b"3"]
+    with pytest.raises(RecordDamaged):
+        unpack(zstandard.ZstdCompressor(write_content_size=False).compress(plain), 3)

@@ -9,8 +9,11 @@ import pytest
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import CategoryShredded, RecordDamaged
+from twinward.vault.keys import twin_keys
 from twinward.vault.keys.twin_keys import CACHE_TTL_MS, CACHE_TWINS, CHECK_EVERY_MS, KeyCache, RetainedKeys, TwinKeys
+from twinward_crypto.envelope import seal
 from twinward_crypto.errors import OpenError
+from twinward_crypto.padding import pad
 
 TWIN = TwinId("twin")
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -116,3 +119,20 @@ def test_the_cache_holds_so_many_twins_and_forgets_the_oldest() -> None:
         cache.put(TwinId(f"twin-{number}"), keys, cache.emptied)
     assert cache.get(TwinId("twin-0")) is None
     assert cache.get(TwinId("twin-1")) is keys
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b'{"audit": "00", "names": "00", "categories": {"of-a-newer-release": {"key": "00", "tag": "00"}}, "gone": []}',
+        b'{"audit": "no hex", "names": "00", "categories": {}, "gone": []}',
+        b'{"audit": "00", "names": "00", "categories": {}}',
+        b'{"audit": 7, "names": "00", "categories": {}, "gone": []}',
+    ],
+    ids=["a category", "a value", "a member", "a type"],
+)
+def test_retained_keys_of_another_form_do_not_open(plain: bytes) -> None:
+    """Authentic, and of a version that keeps them otherwise."""
+    sealed = seal(twin_keys._key(NEW), pad(plain), twin_keys._aad(PLACE))
+    with pytest.raises(OpenError):
+        RetainedKeys.open(NEW, sealed, PLACE)
