@@ -10,6 +10,9 @@ from typing import Final, NewType
 TwinId = NewType("TwinId", str)
 """A twin's opaque name: a UUIDv7, never derived from anything about the patient."""
 
+NOBODY: Final = TwinId("nobody")
+"""No patient: whom fillers of the log are about. It has no key and no record, and no twin is ever named so."""
+
 RecordId = NewType("RecordId", str)
 """A sealed record's opaque name: a UUIDv7 the vault gives; a FHIR id is inside the ciphertext."""
 

@@ -6,7 +6,8 @@ import threading
 
 from twinward.access.interfaces import NODE, Principal
 from twinward.access.service import Access
-from twinward.audit.interfaces import HeadTrail
+from twinward.audit.fillers import fill_up
+from twinward.audit.interfaces import AuditTrail, HeadTrail
 from twinward.consortium.identity import Identity
 from twinward.consortium.membership import Consortium
 from twinward.core.clock import Clock
@@ -27,6 +28,7 @@ from twinward.similarity.feasibility.budget import EpsilonBudget
 from twinward.similarity.feasibility.service import Feasibility
 from twinward.similarity.rate_limit import Pace
 from twinward.similarity.release.history import ReleaseHistory
+from twinward.similarity.room import room_for
 from twinward.similarity.scoring.placement import Scoring
 from twinward.similarity.service import Similarity
 from twinward.similarity.service_policy import PublicTerms, ServicePolicy
@@ -53,6 +55,7 @@ class RunningCohort:
         clock: the node's time.
         departures: who has to leave a cohort that runs.
         heads: the log's record of how far the history of releases has come.
+        trail: where fillers go.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class RunningCohort:
         clock: Clock,
         departures: Departures,
         heads: HeadTrail,
+        trail: AuditTrail,
     ) -> None:
-        self._heads = heads
+        self._heads, self._trail, self._room = heads, trail, 0
         self._departures = departures
         self._settings = settings
         self._identity = identity
@@ -143,6 +147,13 @@ class RunningCohort:
             self._end()
         return self.current()
 
+    def pad(self, written: int) -> None:
+        """Make the log grow as if so many patients' events were as many as the epoch has room for.
+
+        Raises as ``AuditTrail.record``.
+        """
+        fill_up(self._trail, self._room - written, self._clock.now_ms())
+
     def close(self) -> None:
         """End what scores, and give back files."""
         with self._lock:
@@ -205,7 +216,7 @@ class RunningCohort:
         store = SealedAnswers(self._settings.home, epoch, self._identity.sealing_key)
         once = AnsweredOnce(binding, self.signer, self._budget, store)
         counted_once = AnsweredOnce(binding, self.signer, self._epsilon, store)
-        cohort = self._snapshot(epoch, secrets)
+        cohort = self._snapshot(epoch, secrets, store)
         similarity = Similarity(
             cohort,
             secrets,
@@ -218,25 +229,27 @@ class RunningCohort:
             clock=self._clock,
             scoring=self._scoring,
             pace=Pace(self._settings.answer_step_ms / 1000),
-            feasibility=self._counting(cohort, secrets, store, counted_once),
+            feasibility=self._counting(cohort, counted_once),
+            pad=self.pad,
         )
         if sealed is None:
             content = seal(self._identity.sealing_key(), secrets.dangerously_export(), _aad(epoch))
             write_private(self._settings.home / COHORT_FILE, content)
         return Answers(similarity, once, counted_once)
 
-    def _counting(
-        self, cohort: Cohort, secrets: CohortSecrets, store: SealedAnswers, budget: AnsweredOnce
-    ) -> Feasibility | None:
+    def _counting(self, cohort: Cohort, budget: AnsweredOnce) -> Feasibility | None:
         if not self._settings.feasibility:
             return None
         millis = tuple(dict.fromkeys(round(one * 1000) for one in self._settings.feasibility_epsilons))
-        return Feasibility.prepare(cohort, secrets, store, budget, millis, self._scoring.workers)
+        return Feasibility.prepare(cohort, self._room, budget, millis, self._scoring.workers)
 
-    def _snapshot(self, epoch: int, secrets: CohortSecrets) -> Cohort:
+    def _snapshot(self, epoch: int, secrets: CohortSecrets, store: SealedAnswers) -> Cohort:
         source = CohortReader(self._twins, self._access, NODE)
         hospital, schema = self._settings.hospital, self._twins.schema
-        return Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
+        cohort = Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
+        self._room = room_for(source.decided, secrets, store)
+        self.pad(source.decided)
+        return cohort
 
     def _sealed_secrets(self, epoch: int) -> CohortSecrets | None:
         """The running epoch's secrets from an earlier process, so that handles stay the same; None to begin anew."""

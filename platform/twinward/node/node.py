@@ -129,6 +129,7 @@ class Node(AccessParts):
             self.access,
             Turn(self.settings.home / CONTACTS_LOCK),
             lambda criteria: self.similarity().eligible(criteria),
+            lambda written: self.cohort.pad(written),
             self._is_patient,
         )
 
@@ -202,6 +203,7 @@ class Node(AccessParts):
             self.clock,
             self.departures,
             self.heads,
+            self.audit,
         )
         self.keep(made)
         return made

@@ -63,6 +63,7 @@ class ContactDesk:
         access: decides on each step, and logs it.
         turn: the processes of the home take it one after another.
         eligible: whom criteria mean.
+        pad: told how many patients got an event each; makes the log grow by a number that says less.
         is_kept: whether a twin was not erased.
     """
 
@@ -72,10 +73,11 @@ class ContactDesk:
         access: AccessControl,
         turn: Turn,
         eligible: Eligible,
+        pad: Callable[[int], None],
         is_kept: Callable[[TwinId], bool],
     ) -> None:
         self._log, self._access, self._turn = log, access, turn
-        self._eligible, self._is_kept = eligible, is_kept
+        self._eligible, self._pad, self._is_kept = eligible, pad, is_kept
         self._mutex = threading.RLock()
         self._register = ContactRegister()
         self._next = 0
@@ -173,6 +175,7 @@ class ContactDesk:
                 some = left[start : start + _AT_ONCE]
                 self._access.decide_many([self._seen_to(officer, name, twin, twin in eligible) for twin in some])
                 told(start + len(some), len(left))
+            self._pad(len(left))
             self._access.decide(officer.request(Action.CONTACT, detail=_detail("finished", name, {})))
         return self._request(name)
 

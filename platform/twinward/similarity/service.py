@@ -64,6 +64,7 @@ class Similarity:
         clock: the node's time, for rate limits.
         scoring: who scores; processes of this machine if nothing is said.
         feasibility: what counts under hidden criteria; None where nothing is counted.
+        pad: as of ``ReleaseService``.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Similarity:
         scoring: Scoring | None = None,
         pace: Pace | None = None,
         feasibility: Feasibility | None = None,
+        pad: Callable[[int], None] = lambda _: None,
     ) -> None:
         if secrets.epoch != cohort.epoch:
             raise SchemaMismatch(cohort.epoch)
@@ -92,7 +94,7 @@ class Similarity:
         self._pace = pace or Pace()
         self._rate = RateLimit(clock or SystemClock(), service_policy.requests_per_minute)
         chosen = policy or MinimumCount(service_policy.minimum_count, secrets.handle)
-        self._release = ReleaseService(secrets, chosen, access, history or ReleaseHistory(cohort.epoch), erased)
+        self._release = ReleaseService(secrets, chosen, access, history or ReleaseHistory(cohort.epoch), erased, pad)
         self._modes = {terms.mode: terms for terms in service_policy.terms(cohort.schema)}
         self._scoring = scoring or Scoring()
         self._prepare(cohort)

@@ -17,12 +17,13 @@ from twinward.access.consent_choices import CHOICES
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
+from twinward.audit.models import Filters
 from twinward.cli.main import app as command
 from twinward.client import Criteria, HospitalRefused, KeptCount, VendorClient
 from twinward.console import mount
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import NOBODY, Action, Category, Purpose, Role, TwinId
 from twinward.demo.accounts import VENDOR, open_accounts
 from twinward.demo.display import Silent
 from twinward.demo.querying import SIMILARITY_YES
@@ -32,13 +33,14 @@ from twinward.node import Node, create_node, open_node
 from twinward.protocol.contacts import ContactState
 from twinward.protocol.criteria_costs import costs_of, matches
 from twinward.recruitment.errors import ContactConflict, NoSuchContact
+from twinward_ledger.formats.leaf import Leaf, LeafKind
 
 pytestmark = pytest.mark.slow  # a node, filled and served
 
 PASSWORD = "correct horse battery"
 OFFICER = Principal("olga", Role.OFFICER, "Olga Officer", "data office")
 CRITERIA: dict[str, Any] = {"title": "ours alone", "include": [{"feature": "age", "from": 30}]}
-NOBODY: dict[str, Any] = {
+NONE: dict[str, Any] = {
     "include": [{"feature": "age", "known": True}],
     "exclude": [{"feature": "age", "from": 0}],
 }
@@ -128,14 +130,14 @@ def test_approved_it_tells_whom_the_criteria_mean_and_who_consents(hospital: Hos
 
 def test_the_published_log_grows_alike_whoever_is_eligible(hospital: Hospital) -> None:
     grown = []
-    for told in (CRITERIA, NOBODY):
+    for told in (CRITERIA, NONE):
         name = hospital.proposed(hospital.counted(told))
         before = hospital.size()
         hospital.node.contacts.approve(hospital.officer, name, "the ethics board agreed")
         grown.append(hospital.size() - before)
     assert grown[0] == grown[1] >= len(hospital.node.similarity().cohort)
     assert hospital.eligible(CRITERIA)
-    assert not hospital.eligible(NOBODY)
+    assert not hospital.eligible(NONE)
 
 
 def test_the_vendor_learns_the_decision_and_nothing_else(hospital: Hospital) -> None:
@@ -299,3 +301,34 @@ def test_the_commands_keep_a_count_and_propose_it(hospital: Hospital, tmp_path: 
     kept.write_bytes(kept.read_bytes()[:-9])
     answer = CliRunner().invoke(command, ["vendor", "contact", hospital.url, "--count", str(kept), *words, *common])
     assert answer.exit_code == 2
+
+
+def accesses(node: Node, start: int) -> int:
+    """How many leaves of the published log, from ``start`` on, are about a patient: what anybody may count."""
+    leaves = node.log.store.leaves(start, node.log.store.size())
+    return sum(Leaf.decode(one).kind is LeafKind.ACCESS for one in leaves)
+
+
+def test_the_published_log_tells_a_cohorts_size_with_noise_only(hospital: Hospital) -> None:
+    grown, rows = [], []
+    for _ in range(2):
+        start = hospital.size()
+        hospital.node.cohort.refresh()
+        grown.append(accesses(hospital.node, start))
+        start = hospital.size()
+        hospital.client.feasibility(CRITERIA, epsilon=0.1)
+        grown.append(accesses(hospital.node, start))
+        start, name = hospital.size(), hospital.proposed()
+        hospital.node.contacts.approve(hospital.officer, name, "the ethics board agreed")
+        grown.append(accesses(hospital.node, start))
+        rows.append(len(hospital.node.similarity().cohort))
+        context = AccessContext(hospital.node.accounts.named(OFFICER.id), Purpose.PATIENT_REQUEST)
+        hospital.node.erasures.erase([context.request(Action.SHRED, hospital.twins[5])])
+    assert rows[0] == rows[1] + 1
+    assert set(grown) == {hospital.client.feasibility_terms().rows}
+    assert grown[0] % 64 == 0
+    hospital.node.audit.checkpoint_and_anchor()
+    hospital.node.audit.verify(deep=True)
+    own = AccessContext(hospital.node.accounts.named(OFFICER.id), Purpose.COMPLIANCE).request(Action.AUDIT)
+    page = hospital.node.audit_reader.events(hospital.node.access.decide(own), filters=Filters(twin=NOBODY))
+    assert {one.event.agent for one in page.rows if one.event} == {"node"}

@@ -6,13 +6,16 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from twinward.cli.input import read_input, read_secret_input
 from twinward.core.errors import BadInput, NotAuthenticated
 from twinward.core.outbound import normalised, require_token
-from twinward.features.schema import Value
+
+if TYPE_CHECKING:
+    from twinward.features.schema import Value
 
 TOKEN_VARIABLE = "TWINWARD_TOKEN"  # noqa: S105 - the name of a variable
 MAX_TOKENS_BYTES = 64 << 10

@@ -15,10 +15,10 @@ import numpy as np
 from twinward.access.interfaces import Principal
 from twinward.protocol.feasibility import feasibility_binding
 from twinward.protocol.terms import binding_of
-from twinward.similarity.cohort import Cohort, CohortSecrets
+from twinward.similarity.cohort import Cohort
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.feasibility.engine import FeasibilityEngine, workers_here
-from twinward.similarity.interfaces import AnswerStore, QueryBudget
+from twinward.similarity.interfaces import QueryBudget
 from twinward_crypto.feasibility.noise import GeometricNoise
 
 LEAKAGE: Final = (
@@ -26,13 +26,6 @@ LEAKAGE: Final = (
     "vendor learns one noisy count: whatever it sends, the answer hardly depends on any one patient (differential "
     "privacy). Criteria stay hidden as long as discrete logarithms are hard; privacy rests on no such thing."
 )
-ROOM: Final = 64
-"""Answers have room for a multiple of so many rows."""
-SIZE_MILLIS: Final = 250
-"""The epsilon at which the room for rows tells how many patients there are, once an epoch."""
-_ROOM_ID: Final = "0" * 32
-_NOBODY: Final = "\x00room"
-"""No account has such a name: under it the epoch's room is kept, sealed among the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +54,13 @@ class Feasibility:
     def prepare(
         cls,
         cohort: Cohort,
-        secrets: CohortSecrets,
-        store: AnswerStore,
+        room: int,
         budget: QueryBudget,
         epsilon_millis: tuple[int, ...],
         workers: int,
     ) -> Feasibility:
-        """Make ready for an epoch. Raises ``Unavailable`` where the room for rows cannot be kept."""
+        """Make ready for an epoch. ``room``: for how many rows there is room in its answers."""
         binding = feasibility_binding(binding_of(cohort.hospital, cohort.schema, cohort.epoch), cohort.schema.codes)
-        room = _room(len(cohort), secrets, store)
         engine = FeasibilityEngine(cohort.schema.eligibility_levels, binding, room, workers_here(workers))
         return cls(engine, budget, epsilon_millis)
 
@@ -102,18 +93,3 @@ class Feasibility:
     def close(self) -> None:
         """End the processes that count."""
         self.engine.close()
-
-
-def _room(patients: int, secrets: CohortSecrets, store: AnswerStore) -> int:
-    """How many rows an answer has room for, kept for the epoch: patients and noise, rounded up.
-
-    The noise comes from the epoch's secrets: two processes that open the epoch at once find the same.
-    """
-    kept = store.load(_NOBODY, _ROOM_ID)
-    if kept is not None and int.from_bytes(kept, "big") >= patients:
-        return int.from_bytes(kept, "big")
-    noise = GeometricNoise.of(SIZE_MILLIS)
-    drawn = noise.draw(lambda total: int.from_bytes(secrets.room_bytes(total.bit_length() // 8 + 16), "big") % total)
-    room = -(-(patients + noise.bound + drawn) // ROOM) * ROOM
-    store.save(_NOBODY, _ROOM_ID, room.to_bytes(8, "big"))
-    return room

@@ -36,6 +36,8 @@ class CohortReader:
         self._twins = twins
         self._access = access
         self._principal = principal
+        self.decided = 0
+        """How many twins the last reading logged an access to."""
 
     def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
         """Quantised vectors, and levels for criteria (``FeatureVector.eligibility``), in order of twin id.
@@ -43,6 +45,7 @@ class CohortReader:
         Without twins whose vector is missing, outdated or too bare.
         """
         found: list[tuple[TwinId, Sequence[int], Sequence[int]]] = []
+        self.decided = 0
         for twin, permit in _permits(
             self._access,
             AccessContext(self._principal, Purpose.SIMILARITY),
@@ -50,6 +53,7 @@ class CohortReader:
             Action.COHORT,
             Category.FEATURES,
         ):
+            self.decided += 1
             try:
                 vectors = self._access.opened(permit, self._twins.feature_vector)
             except FeaturesUnreadable:

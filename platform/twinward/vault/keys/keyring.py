@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from twinward.core.clock import Clock
-from twinward.core.vocabulary import Category, TwinId
+from twinward.core.vocabulary import NOBODY, Category, TwinId
 from twinward.vault.errors import TwinNotFound
 from twinward.vault.keys.erasure_journal import ErasureJournal, PendingShred, UnfinishedErasure
 from twinward.vault.keys.rotation import Progress, Rotation, RotationPlan
@@ -132,12 +132,12 @@ class Keyring:
         return cached if cached is not None else self._unwrap(twin, created=True)
 
     def audit_key(self, twin: TwinId | None) -> bytes:
-        """The 32-byte key for bodies of events about a twin, or about none (the tenant's own).
+        """The 32-byte key for bodies of events about a twin, or about none or nobody (the tenant's own).
 
         A twin that is about to be made has one once it was reserved, so that the event of its making is erasable too.
         Raises ``TwinNotFound``, or ``TwinShredded`` once it was shredded (both are ``NotFound``).
         """
-        if twin is None:
+        if twin is None or twin == NOBODY:
             return self._tenant_key()
         cached = self._cache.get(twin)
         if cached is not None:
