@@ -195,6 +195,8 @@ NOUNS: Final = (
             "contacts": "vendor.contact:contacts",
             "budget": "vendor.query:budget",
             "results": "vendor.query:results",
+            "statement": "vendor.statement:statement",
+            "check-statement": "vendor.statement:check_statement",
         },
     ),
     Noun(

@@ -22,6 +22,7 @@ from twinward.client.keys import VendorKeys
 from twinward.client.multi import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
 from twinward.client.question import Question, Threshold
 from twinward.client.results import Matches, Prepared, Record, Records
+from twinward.client.statements import Statement
 from twinward.client.vendor import VendorClient
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.terms import Mode
@@ -49,6 +50,7 @@ __all__ = [
     "Question",
     "Record",
     "Records",
+    "Statement",
     "Threshold",
     "VendorClient",
     "VendorKeys",

@@ -16,6 +16,7 @@ from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
 from twinward.client.results import Matches, Prepared, Records
+from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.client.vendor import DEFAULT_TIMEOUT_S
@@ -118,6 +119,10 @@ class AsyncVendorClient:
     async def contacts(self) -> list[Contact]:
         """What became of your contact requests, newest first."""
         return await self._run(self._steps.contacts())
+
+    async def statement(self, query_id: str) -> Statement:
+        """The answer to one of your queries of this epoch, signed, as a file that a regulator checks offline. Free."""
+        return await self._run(self._steps.statement(query_id))
 
     async def budget(self) -> BudgetReply:
         """As ``VendorClient.budget``."""

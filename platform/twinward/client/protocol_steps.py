@@ -31,6 +31,7 @@ from twinward.client.queries import (
 )
 from twinward.client.question import Question
 from twinward.client.results import Matches, Prepared, Record, Records
+from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, refusal
 from twinward.client.trust import KeyTrust
 from twinward.core.errors import BadInput
@@ -214,6 +215,17 @@ class ProtocolSteps:
         reply = read_as(ResultsReply, told)
         return [self._matches(one, raw, terms) for one, raw in zip(reply.results, told["results"], strict=True)]
 
+    def statement(self, query_id: str) -> Steps[Statement]:
+        """The answer to one query of the running epoch as a signed statement, checked."""
+        _require_query_id(query_id)
+        terms = yield from self._exchange(Request("GET", PREFIX + "/schema", None, MAX_SMALL_BYTES))
+        self._terms = checked_terms(terms, self.trust)
+        answer = yield from self._exchange(Request("GET", f"{PREFIX}/results/{query_id}", None))
+        found = Statement(terms, {name: one for name, one in answer.items() if one is not None})
+        if found.check(self.trust.believed).query_id != query_id:
+            raise AnswerMalformed("an answer to another question")
+        return found
+
     def forget(self) -> None:
         """Fetch the terms again with the next question."""
         self._terms = None
@@ -227,8 +239,7 @@ class ProtocolSteps:
             )
 
     def _result(self, query_id: str) -> Steps[Matches]:
-        if re.fullmatch("[0-9a-f]{32}", query_id) is None:
-            raise BadInput("a query id is 32 hexadecimal digits", hint="the error of the cut connection names it")
+        _require_query_id(query_id)
         terms = yield from self._current_terms()
         told = yield from self._exchange(Request("GET", f"{PREFIX}/results/{query_id}", None))
         reply = read_as(KeptAnswer, told)
@@ -325,6 +336,11 @@ def _prepared(
 ) -> Prepared:
     seconds = time.perf_counter() - started
     return Prepared(terms.hospital, mode.mode, mode.leakage, size, seconds, query_id or "", send)
+
+
+def _require_query_id(query_id: str) -> None:
+    if re.fullmatch("[0-9a-f]{32}", query_id) is None:
+        raise BadInput("a query id is 32 hexadecimal digits", hint="the error of the cut connection names it")
 
 
 def _body(message: BaseModel) -> bytes:

@@ -15,6 +15,7 @@ from twinward.client.keys import VendorKeys
 from twinward.client.protocol_steps import ProtocolSteps, Steps
 from twinward.client.question import Question, Threshold, Values
 from twinward.client.results import Matches, Prepared, Records
+from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, transport_error
 from twinward.client.trust import KeyTrust
 from twinward.core.outbound import connection, require_token
@@ -185,6 +186,10 @@ class VendorClient:
     def contacts(self) -> list[Contact]:
         """What became of your contact requests, newest first."""
         return self._run(self._steps.contacts())
+
+    def statement(self, query_id: str) -> Statement:
+        """The answer to one of your queries of this epoch, signed, as a file that a regulator checks offline. Free."""
+        return self._run(self._steps.statement(query_id))
 
     def budget(self) -> BudgetReply:
         """Queries left in the running epoch."""

@@ -18,7 +18,7 @@ from twinward.node.departures import INDEX_FOLDER, Departures, Moment
 from twinward.node.release_history import SealedHistory
 from twinward.protocol.contacts import ContactsReply
 from twinward.protocol.messages import BudgetReply, KeptAnswer, ResultsReply
-from twinward.protocol.terms import Mode, Terms, binding_of
+from twinward.protocol.terms import CohortLife, Mode, Terms, binding_of
 from twinward.similarity.answered_once import AnsweredOnce
 from twinward.similarity.answers import Answers
 from twinward.similarity.budget import LedgerBudget
@@ -40,6 +40,9 @@ from twinward_crypto.errors import OpenError
 from twinward_crypto.homomorphic.parameters import Plan
 
 COHORT_FILE = "cohort.sealed"
+MINUTE_MS = 60_000
+_NEVER = (-1, 0, 0)
+"""Epoch, moment and room of no snapshot."""
 
 
 class RunningCohort:
@@ -71,7 +74,8 @@ class RunningCohort:
         heads: HeadTrail,
         trail: AuditTrail,
     ) -> None:
-        self._heads, self._trail, self._room = heads, trail, 0
+        self._heads, self._trail = heads, trail
+        self._room, self._taken = 0, _NEVER
         self._departures = departures
         self._settings = settings
         self._identity = identity
@@ -104,7 +108,15 @@ class RunningCohort:
 
     def terms(self) -> Terms:
         """What may be asked in the running epoch, whether or not there is a cohort. Raises as ``current_epoch``."""
-        return self._public_terms.terms(self._budget.current_epoch())
+        epoch = self._budget.current_epoch()
+        return self._public_terms.terms(epoch, self._life(epoch))
+
+    def _life(self, epoch: int) -> CohortLife | None:
+        """The snapshot that runs, as far as vendors may know it; None where there is none yet. Waits for nothing."""
+        taken_epoch, taken_ms, room = self._taken
+        if taken_epoch != epoch:
+            return None
+        return CohortLife(taken_ms=taken_ms, room=room, ends_at_s=self._budget.resets_at_s(epoch))
 
     def allowance(self, principal: Principal) -> BudgetReply:
         """What a vendor has left of the running epoch, whether or not there is a cohort. Raises ``Unavailable``."""
@@ -204,7 +216,7 @@ class RunningCohort:
     def _end(self) -> None:
         if self._answers is not None:
             self._answers.similarity.close()
-        self._answers = None
+        self._answers, self._taken = None, _NEVER
 
     def _open(self, epoch: int) -> Answers:
         sealed = self._sealed_secrets(epoch)
@@ -249,6 +261,7 @@ class RunningCohort:
         cohort = Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
         self._room = room_for(source.decided, secrets, store)
         self.pad(source.decided)
+        self._taken = (epoch, self._clock.now_ms() // MINUTE_MS * MINUTE_MS, self._room)
         return cohort
 
     def _sealed_secrets(self, epoch: int) -> CohortSecrets | None:

@@ -10,7 +10,7 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from twinward.core.errors import BadInput
 from twinward.features.schema import FeatureSchema
@@ -73,8 +73,25 @@ class ModeTerms(Message):
         )
 
 
+class CohortLife(Message):
+    """The snapshot that queries are answered from now. Patients leave it at once, and join with the next one.
+
+    Attributes:
+        taken_ms: when it was taken, to the minute, in milliseconds since 1970.
+        room: how many patients there are, with noise: one number for the whole epoch.
+        ends_at_s: when the epoch ends and another one is taken, in seconds since 1970; None where that is not known.
+    """
+
+    taken_ms: Annotated[int, Field(ge=0, lt=1 << 53)]
+    room: Annotated[int, Field(ge=0, lt=1 << 53)]
+    ends_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+
+
 class Terms(Message):
-    """What a hospital answers, now. ``fingerprint`` is the schema's, as the hospital computes it."""
+    """What a hospital answers, now. ``fingerprint`` is the schema's, as the hospital computes it.
+
+    ``cohort`` is None until somebody asked in this epoch.
+    """
 
     hospital: str
     epoch: Epoch
@@ -84,6 +101,7 @@ class Terms(Message):
     fingerprint: str = ""
     protocol: int = PROTOCOL
     oldest_protocol: int = OLDEST_PROTOCOL
+    cohort: CohortLife | None = None
     proof: Proof | None = None
 
     def binding(self) -> bytes:

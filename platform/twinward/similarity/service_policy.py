@@ -10,7 +10,7 @@ from twinward.features.schema import FeatureSchema
 from twinward.protocol.contacts import ContactsReply
 from twinward.protocol.messages import BudgetReply
 from twinward.protocol.proofs import AnswerSigner, Kind
-from twinward.protocol.terms import Mode, ModeTerms, Terms, binding_of
+from twinward.protocol.terms import CohortLife, Mode, ModeTerms, Terms, binding_of
 from twinward.similarity.interfaces import QueryBudget
 from twinward_crypto.homomorphic.parameters import CIRCUIT_PRIVATE, Plan, plan_gated
 
@@ -114,8 +114,11 @@ class PublicTerms:
     budget: QueryBudget
     signer: AnswerSigner
 
-    def terms(self, epoch: int) -> Terms:
-        """What may be asked, signed. Public. Raises ``ParameterError``, naming what no mode can be exact with."""
+    def terms(self, epoch: int, cohort: CohortLife | None = None) -> Terms:
+        """What may be asked, and of which snapshot, signed. Public.
+
+        Raises ``ParameterError``, naming what no mode can be exact with.
+        """
         terms = Terms(
             hospital=self.hospital,
             epoch=epoch,
@@ -123,6 +126,7 @@ class PublicTerms:
             modes=self.policy.terms(self.schema),
             minimum_count=self.policy.minimum_count,
             fingerprint=self.schema.fingerprint(),
+            cohort=cohort,
         )
         return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
 

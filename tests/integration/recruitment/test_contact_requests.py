@@ -327,6 +327,12 @@ def test_the_published_log_tells_a_cohorts_size_with_noise_only(hospital: Hospit
     assert rows[0] == rows[1] + 1
     assert set(grown) == {hospital.client.feasibility_terms().rows}
     assert grown[0] % 64 == 0
+    life = hospital.client.schema().cohort
+    assert life is not None
+    assert life.room == grown[0]
+    assert life.taken_ms % 60_000 == 0
+    assert 0 <= hospital.node.clock.now_ms() - life.taken_ms < 600_000
+    assert life.ends_at_s is not None
     hospital.node.audit.checkpoint_and_anchor()
     hospital.node.audit.verify(deep=True)
     own = AccessContext(hospital.node.accounts.named(OFFICER.id), Purpose.COMPLIANCE).request(Action.AUDIT)

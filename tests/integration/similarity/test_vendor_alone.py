@@ -63,8 +63,12 @@ def needed(extra: str) -> dict[str, Distribution]:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    for installed in needed("vendor").values():
+    return lay_out("vendor", tmp_path_factory.mktemp("library"))
+
+
+def lay_out(extra: str, folder: Path) -> Path:
+    """Link every file that the project with one extra installs into a folder."""
+    for installed in needed(extra).values():
         for file in installed.files or []:
             if ".." in file.parts or file.suffix == ".pyc":
                 continue

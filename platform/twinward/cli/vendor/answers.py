@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twinward.cli.output import say, tell
 
 if TYPE_CHECKING:
     from twinward.client import Answers, Matches, Prepared
+    from twinward.protocol.terms import CohortLife
 
 
 def announce(ready: dict[str, Prepared]) -> None:
@@ -72,3 +74,14 @@ def print_matches(matches: Matches) -> None:
 def one_line(text: str) -> str:
     """A hospital's words on one line, so that they cannot pass for lines of this program."""
     return " ".join(text.split())
+
+
+def life_line(cohort: CohortLife | None) -> str:
+    """The running snapshot in a sentence."""
+    if cohort is None:
+        return "no snapshot of patients was taken in this epoch yet: the first question takes it"
+    taken = f"{datetime.fromtimestamp(cohort.taken_ms / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"
+    until = ""
+    if cohort.ends_at_s is not None:
+        until = f", the next after {datetime.fromtimestamp(cohort.ends_at_s, tz=UTC):%Y-%m-%d %H:%M} UTC"
+    return f"patients as of {taken}, some {cohort.room} with noise; whoever withdraws leaves at once{until}"

@@ -13,7 +13,15 @@ import typer
 from twinward.cli.errors import errors_taught
 from twinward.cli.input import confirm
 from twinward.cli.output import JsonOption, YesOption, say, show_json, show_table, table, tell
-from twinward.cli.vendor.answers import announce, one_line, print_answers, print_matches, shown, shown_answers
+from twinward.cli.vendor.answers import (
+    announce,
+    life_line,
+    one_line,
+    print_answers,
+    print_matches,
+    shown,
+    shown_answers,
+)
 from twinward.cli.vendor.keys import PassphraseOption, passphrase_of
 from twinward.cli.vendor.questions import known_hospitals_file, question_values, token_for_each, token_of, weights_of
 from twinward.core.errors import BadInput, TwinwardError
@@ -91,6 +99,7 @@ def schema(
         say(
             f"{one_line(terms.hospital)}, epoch {terms.epoch}; at least {terms.minimum_count} matches, or none are told"
         )
+        say(life_line(terms.cohort))
         features = table("feature", "unit", "from", "to", "LOINC", "what")
         for one in terms.feature_schema.features:
             loinc = " ".join(one.loinc) or "derived"
