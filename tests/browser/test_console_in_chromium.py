@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 """The rows the house was built with, whatever other tests have added since."""
 PAGES = (
     "/console", "/console/accesses", "/console/accesses/12", "/console/people", "/console/reviews",
-    "/console/verify", "/console/check", "/console/outside", "/console/breaches", "/console/erasures",
-    "/console/contacts", "/console/node", "/console/studies",
+    "/console/verify", "/console/check", "/console/outside", "/console/outside/acme", "/console/breaches",
+    "/console/erasures", "/console/contacts", "/console/node", "/console/studies",
     "/console/policy", "/console/consents",
 )  # fmt: skip
 Change = Callable[[dict[str, Any]], None]
@@ -160,8 +160,8 @@ def test_the_keyboard_alone_signs_in_and_walks_the_pages(visit: Visit) -> None:
         page.keyboard.press("Tab")
         walked.append(focused(visit).rstrip(" 0123456789"))
     assert walked == [
-        "Skip to content", "Twinward", "Home", "Accesses", "Reviews", "Emergencies", "Breaches", "Policy", "Verify",
-        "Vendors and studies", "Olga Officer · officer", "Sign out",
+        "Skip to content", "Twinward", "Home", "Accesses", "Reviews", "Emergencies", "Breaches", "Erasure",
+        "Contacts", "Policy", "Verify", "Node", "Studies", "Vendors and studies", "Olga Officer · officer", "Sign out",
     ]  # fmt: skip
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"

@@ -118,6 +118,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         "breaches": {"name": case.name},
         "contacts": {"name": "0" * 16},  # none: one takes a vendor's count under encryption
         "erasures": {"name": erased.name},
+        "outside": {"vendor": "acme"},
         "exports": {"twin": house.twins[0]},
         "proofs": {"index": "12"},
         "studies": {"digest": digest},

@@ -113,6 +113,29 @@ class IndexedAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """What one account did, counted over all that is indexed.
+
+    Attributes:
+        permitted, refused: events of each action.
+        patients: how many different patients the permitted ones of an action were about.
+        requests: permitted events about no patient, by action and the first detail that they carry ("mode gated").
+        categories: what was taken out, of anybody.
+        first_ms, last_ms: the oldest and the newest event; 0 where there is none.
+        whole: whether the whole log is indexed; else older events are not counted yet.
+    """
+
+    permitted: Mapping[Action, int]
+    refused: Mapping[Action, int]
+    patients: Mapping[Action, int]
+    requests: Mapping[tuple[Action, str], int]
+    categories: tuple[Category, ...]
+    first_ms: int
+    last_ms: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Accesses counted over a span of time, cut into equal parts.
 

@@ -5,19 +5,20 @@ Which events fit is answered by the index in memory; each row that is given is r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinward.audit.errors import ledger_translated
-from twinward.audit.event_index.columns import ACTIONS, CATEGORIES, OPEN, PURPOSES, ROLES
+from twinward.audit.event_index.columns import ACTION_CODES, ACTIONS, CATEGORIES, OPEN, PURPOSES, ROLES
 from twinward.audit.event_index.index import Filled
-from twinward.audit.models import AuditRow, IndexedAccess, Tally
+from twinward.audit.models import AuditRow, Footprint, IndexedAccess, Tally
 from twinward.audit.queries import AccessQuery, FoundAccesses, Sort, day_of
 from twinward.audit.reader import PermitT, ReadGuard, row_of
 from twinward.audit.service import Audit
@@ -145,6 +146,36 @@ class AccessSearch(Generic[PermitT]):
             {role: int(refused[code]) for code, role in enumerate(ROLES) if refused[code]},
         )
 
+    def footprint(self, permit: PermitT, agent: str) -> Footprint:
+        """What one account did, counted. Wants a permit that names no twin."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._audit.event_index.filled()
+        found = filled.select(AccessQuery(agent=agent, hides_own=False, sort=Sort.OLDEST))
+        columns, texts = filled.columns, filled.strings.texts
+        found = found[columns["state"][found] == OPEN]
+        actions, permitted, twins = (columns[name][found] for name in ("action", "permitted", "twin"))
+        counted = partial(np.bincount, minlength=len(ACTIONS))
+        asked = permitted & (twins < 0)
+        pairs, times = np.unique(
+            np.stack([actions[asked], columns["detail"][found][asked]]), axis=1, return_counts=True
+        )
+        requests: Counter[tuple[Action, str]] = Counter()
+        for (action, detail), number in zip(pairs.T.tolist(), times.tolist(), strict=True):
+            requests[ACTIONS[action], texts[detail].partition("\t")[0]] += number
+        about = np.unique(np.stack([actions, twins])[:, permitted & (twins >= 0)], axis=1)
+        taken = columns["categories"][found][permitted & (actions == ACTION_CODES[Action.EXPORT])]
+        at = columns["at_ms"][found]
+        return Footprint(
+            permitted=_by_action(counted(actions[permitted])),
+            refused=_by_action(counted(actions[~permitted])),
+            patients=_by_action(counted(about[0])),
+            requests=requests,
+            categories=_categories(int(np.bitwise_or.reduce(taken)) if len(taken) else 0),
+            first_ms=int(at[0]) if len(at) else 0,
+            last_ms=int(at[-1]) if len(at) else 0,
+            whole=filled.start == 0,
+        )
+
     def _reaching(self, since_ms: int | None, going_on: Callable[[], bool]) -> Filled:
         """The index, taken in as far back as a moment."""
         index = self._audit.event_index
@@ -184,6 +215,10 @@ def _facts(filled: Filled, indices: NDArray[np.intp]) -> Iterator[IndexedAccess]
             permitted=permitted,
             detail=texts[detail],
         )
+
+
+def _by_action(counts: NDArray[np.intp]) -> dict[Action, int]:
+    return {ACTIONS[code]: int(number) for code, number in enumerate(counts) if number}
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twinward.core.clock import iso
 from twinward.node import Node
@@ -14,13 +14,13 @@ from twinward_contracts.bindings.model_registry import Model
 def rows(node: Node) -> dict[str, Any]:
     """Everything on the page, from the chain. Raises ``Conflict``, ``Unavailable``."""
     queries = external_use.query_budgets(node)
-    studies = external_use.studies_by_card(node)
+    cards = external_use.model_cards(node)
     return {
         "epoch": queries.epoch,
         "vendors": queries.vendors,
         "counts": [_count(one) for one in external_use.epsilon_allowances(node)],
         "privacy": [_privacy(one) for one in external_use.privacy_budgets(node)],
-        "models": [_model(one, studies) for one in external_use.registered_models(node)],
+        "models": [_model(one, cards.get(one.card_hash)) for one in external_use.registered_models(node)],
     }
 
 
@@ -45,13 +45,42 @@ def _privacy(one: PrivacyBudget) -> dict[str, Any]:
     }
 
 
-def _model(model: Model, studies: dict[bytes, str]) -> dict[str, Any]:
-    """A study is named where this node keeps the model's card."""
+def _model(model: Model, card: dict[str, Any] | None) -> dict[str, Any]:
+    """A study is named, and its card told, where this node keeps the card that the chain knows by its hash."""
     return {
         "number": model.number,
-        "study": studies.get(model.card_hash) or f"{model.study_id.hex()[:16]}…",
+        "study": str(card["study"]) if card else f"{model.study_id.hex()[:16]}…",
+        "card": _card(card) if card else [],
         "at": iso(model.registered_at_s * 1000)[:16].replace("T", " "),
         "epsilon": f"{model.epsilon_micros / MICROS:.3f}",
         "delta": f"{model.delta_e12 / 1e12:.0e}",
         "hash": model.model_hash.hex(),
     }
+
+
+_TOLD: Final = (
+    ("Detector", ("detector",)),
+    ("Hospitals", ("hospitals",)),
+    ("Trained", ("trained_at",)),
+    ("What is protected", ("privacy", "unit")),
+    ("Noise", ("privacy", "mechanism")),
+    ("Rounds", ("privacy", "rounds")),
+    ("Measured on", ("evaluation", "benchmark")),
+    ("Stays in the test", ("evaluation", "test_stays")),
+    ("Learns from", ("inputs",)),
+    ("Limits", ("limits",)),
+)
+
+
+def _card(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a card says first, in an officer's words; what it lacks is left out."""
+    found = []
+    for name, path in _TOLD:
+        value: Any = card
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = "; ".join(str(one) for one in value)
+        if isinstance(value, str | int | float):
+            found.append((name, str(value)))
+    return found

@@ -37,6 +37,7 @@ from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
 from twinward.console.studies import add_studies
+from twinward.console.vendor_page import add_vendor_page
 from twinward.console.viewer import gettext, message
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import Role, TwinId
@@ -65,6 +66,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_erasures(pages, console)
     add_contacts(pages, console)
     add_node_page(pages, console)
+    add_vendor_page(pages, console)
     add_accesses(pages, console)
     add_people(pages, console)
     add_reviews(pages, console)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from twinward.consortium.membership import refusals_told
 from twinward.core.allowances import hospital_epsilon, vendor_epsilon
@@ -124,13 +124,20 @@ def registered_models(node: Node) -> list[Model]:
         return [registry.model(number) for number in range(registry.count(), 0, -1)]
 
 
-def studies_by_card(node: Node) -> dict[bytes, str]:
-    """The studies of the model cards this node keeps, by the hash under which the chain knows the card."""
-    named: dict[bytes, str] = {}
+def model_cards(node: Node) -> dict[bytes, dict[str, Any]]:
+    """The model cards this node keeps, by the hash under which the chain knows each."""
+    found: dict[bytes, dict[str, Any]] = {}
     for path in sorted((node.settings.home / "models").glob("*.card.json")):
         try:
             content = path.read_bytes()
-            named[hashlib.sha256(content).digest()] = str(json.loads(content)["study"])
-        except (OSError, ValueError, KeyError, TypeError):
+            card = json.loads(content)
+            str(card["study"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # not a card; the model is then shown by its hash
-    return named
+        found[hashlib.sha256(content).digest()] = card
+    return found
+
+
+def studies_by_card(node: Node) -> dict[bytes, str]:
+    """The studies of the model cards this node keeps, by the hash under which the chain knows the card."""
+    return {digest: str(card["study"]) for digest, card in model_cards(node).items()}

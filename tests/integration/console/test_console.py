@@ -25,7 +25,7 @@ NAVIGATION = (
     "/console/policy",
     *("/console/verify", "/console/node", "/console/studies", "/console/outside"),
 )
-PAGES = (*NAVIGATION, "/console/consents", "/console/accounts", "/console/accounts/nurse")
+PAGES = (*NAVIGATION, "/console/outside/acme", "/console/consents", "/console/accounts", "/console/accounts/nurse")
 ANSWERS = ("/console/proofs/0", "/console/consistency?old=1")
 
 

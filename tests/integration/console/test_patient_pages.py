@@ -29,10 +29,12 @@ MINE = (
 FILES = ("/console/my/record.json", "/console/my/accesses.json", "/console/my/accesses.pdf")
 UNKNOWN = TwinId("00000000-0000-7000-8000-000000000000")
 PLACES = {
+    "vendor": "acme",
     "twin": "TWIN",
     "index": "0",
     "account": "officer",
     "name": "0" * 16,
+    "digest": "0" * 64,
     "emergency": "0" * 16,
     "rest": "nowhere",
 }

@@ -1,0 +1,101 @@
+"""Charts with axes, drawn by matplotlib and coloured by the style sheet, for the content policy allows no styles here.
+
+matplotlib writes colours into ``style`` attributes. Each becomes plain attributes, and what has one of two colours a
+class of the style sheet, which has a light and a dark face for it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from markupsafe import Markup, escape
+
+_SOFT, _BAR = "#000001", "#000002"  # stand for the two colours until they are classes
+_CLASSES: Final = {_SOFT: "axis", _BAR: "line"}
+_DRAWING: Final = threading.Lock()
+"""matplotlib's settings are the process's own."""
+
+
+@lru_cache(maxsize=256)
+def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: str) -> Markup:
+    """What is left of an allowance after each epoch, as a step line over a zero line.
+
+    Args:
+        epochs: their numbers, ascending; at least one.
+        left: after each of them.
+        most: the allowance, where the axis ends.
+        say: what the picture says, for whoever does not see it.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with _DRAWING:
+        figure = Figure(figsize=(6.4, 2.3), layout="constrained")
+        axes = figure.add_subplot()
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(_SOFT)
+        axes.tick_params(colors=_SOFT, labelsize=9)
+        axes.step([epochs[0] - 1, *epochs], [most, *left], where="post", color=_BAR, linewidth=2)
+        axes.plot(epochs[-1:], left[-1:], marker="o", color=_BAR)
+        axes.set_ylim(0, max(most, 1) * 1.08)
+        axes.set_xlim(epochs[0] - 1, epochs[-1] + 0.5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.ticklabel_format(style="plain", useOffset=False)
+        axes.set_xlabel("epoch", color=_SOFT, fontsize=9)
+        axes.set_ylabel("queries left", color=_SOFT, fontsize=9)
+        drawn = _svg(figure)
+    return _coloured(drawn, say)
+
+
+def _svg(figure: object) -> str:
+    from io import StringIO
+
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    assert isinstance(figure, Figure)  # noqa: S101 - narrows the type, which is imported late
+    buffer = StringIO()
+    with mpl.rc_context({"svg.hashsalt": "twinward", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue()
+
+
+def _coloured(drawn: str, say: str) -> Markup:
+    """The drawing without a style of its own."""
+    body = drawn[drawn.index("<svg") :]
+    view = re.search(r'viewBox="[\d. ]+"', body)
+    inside = body[body.index(">") + 1 : body.rindex("</svg>")]
+    inside = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r' style="([^"]*)"', lambda found: _attributes(found[1]), inside)
+    box = view[0] if view else ""
+    return Markup(  # noqa: S704 - matplotlib's own, of numbers and of words that stand above
+        f'<svg class="chart plot" {box} role="img" aria-label="{escape(say)}">{inside}</svg>'
+    )
+
+
+def _attributes(style: str) -> str:
+    """A style as attributes, its colour as a class."""
+    pairs = [pair.split(":", 1) for pair in style.split(";") if ":" in pair]
+    said = {name.strip(): value.strip() for name, value in pairs}
+    if font := said.pop("font", ""):
+        size = re.match(r"([\d.]+)px", font)
+        said["font-size"] = size[1] if size else "9"
+    classes = [f"{part}-{_CLASSES[said.pop(part)]}" for part in ("fill", "stroke") if said.get(part) in _CLASSES]
+    kept = "".join(f' {name}="{value}"' for name, value in said.items())
+    return kept + (f' class="{" ".join(classes)}"' if classes else "")
+
+
+def steps_of(window: int, spent: Sequence[tuple[int, int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """From what was spent in each epoch, the epochs and what was left of the window after each."""
+    left, found = window, []
+    for _, number in spent:
+        left -= number
+        found.append(max(0, left))
+    return tuple(epoch for epoch, _ in spent), tuple(found)
