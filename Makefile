@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup flower run serve test test-all bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
+.PHONY: help setup flower simulation run serve test test-all bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -103,6 +103,15 @@ slither: .venv-slither/.ready contracts/node_modules/.ready
 ## make flower    studies over Flower: an environment of its own, .venv-flower/bin/python -m twinward site flower
 flower: .venv-flower/.ready
 
+.venv-simulation/.ready: deploy/simulation-requirements.lock
+	$(PYTHON) -m venv .venv-simulation
+	.venv-simulation/bin/python $(INSTALL) $<
+	.venv-simulation/bin/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "twinward.pth").write_text("\n".join(str(pathlib.Path(one).resolve()) for one in ("platform", "ledger", "contracts", "crypto")))'
+	@touch $@
+
+## make simulation  many simulated hospitals on Flower's engine: .venv-simulation/bin/python -m twinward study run --simulate
+simulation: .venv-simulation/.ready
+
 .venv-tools/.ready: deploy/tools-requirements.lock
 	$(PYTHON) -m venv .venv-tools
 	.venv-tools/bin/python $(INSTALL) $<
@@ -156,4 +165,4 @@ quality: $(READY)
 	$(BIN)/python -m tests.benchmarks --only "studies.[qo]*" --output build/quality.json
 
 clean:
-	rm -rf $(VENV) .venv-flower .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache
+	rm -rf $(VENV) .venv-flower .venv-simulation .venv-slither .venv-tools .venv-docs .venv-mutations build contracts/node_modules tests/clients/javascript/node_modules contracts/out contracts/cache

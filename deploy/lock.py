@@ -33,6 +33,9 @@ FLOWER: Final = ROOT / "deploy/flower-requirements.lock"
 """The project with its extra flower and no other. flwr wants protobuf < 7, and brings an event loop and a parser that
 the node's server would take by itself: an environment of its own, without constraints.txt."""
 
+SIMULATION: Final = ROOT / "deploy/simulation-requirements.lock"
+"""The project with its extra simulation and no other: flwr's engine pins a Ray of its own."""
+
 SOURCE_ONLY: Final = "yattag"
 """Has no wheel, and only wheels are installed: it writes Cosmic Ray's HTML report, which nothing here asks for."""
 
@@ -60,6 +63,7 @@ def main() -> None:
     _write(TORCH, [one for one in entries if WITH_TORCH.match(one)])
     _write(TORCH_CPU, [" \\\n    --hash=sha256:".join(CPU_BUILDS)])
     _write(FLOWER, _resolve(project, "--extra", "flower"))
+    _write(SIMULATION, _resolve(project, "--extra", "simulation"))
     for tool in TOOLS:
         _write(tool.with_suffix(".lock"), _resolve(tool.with_suffix(".txt"), "--no-emit-package", SOURCE_ONLY))
 

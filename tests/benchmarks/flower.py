@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,6 +14,7 @@ from pathlib import Path
 from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target, percentile
 from tests.flower_network import Network
 from tests.integration.federation.kit import AllPaid, MemoryBudget, MemoryRegistry
+from tests.tools import ROOT
 from twinward.core.clock import FixedClock
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
@@ -34,6 +37,26 @@ _WAIT_S = 300
 def rounds(scale: Scale) -> list[Row]:
     """Three and five hospitals."""
     return [_rounds(scale.folder / str(hospitals), NAMES[:hospitals]) for hospitals in (3, 5)]
+
+
+def simulated(_: Scale) -> list[Row]:
+    """A round of five hospitals on Flower's simulation engine: ours, and stock SecAgg+ of as long a vector."""
+    ours, stock = (_on_ray(which) for which in ("ours", "stock"))
+    stock_figure, measured = Figure.of(stock, "s"), Figure.of(ours, "s")
+    tails = f"p95 {percentile(ours, 0.95):.2f} s; SecAgg+ {percentile(stock, 0.95):.2f} s"
+    work = f"DP-VAR, 5 hospitals × 540 stays, side by side: median of {len(ours)} rounds, with noise; {tails}"
+    raw = {"rounds_s": ours, "secagg_plus_rounds_s": stock}
+    return [Row(work, measured, baseline=stock_figure, baseline_name="stock SecAgg+, zeros", raw=raw)]
+
+
+def _on_ray(which: str) -> list[float]:
+    python = ROOT / ".venv-simulation/bin/python"
+    if not python.exists():
+        raise RuntimeError("Flower's simulation engine is not installed: make simulation")
+    command = [str(python), "-m", "tests.benchmarks.ray_rounds", which, "5", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])["rounds_s"]
+    return found
 
 
 def _rounds(folder: Path, names: Sequence[str]) -> Row:
@@ -121,6 +144,13 @@ BENCHMARKS = (
         "SuperLink, relay, SuperNodes and runners in flwr's environment (make flower), a daemon a hospital, all on this"
         " machine: from the model to the opened sum, real noise and masks; joining not timed",
         rounds,
+        in_quick=False,
+    ),
+    Benchmark(
+        "federation.simulation",
+        "Flower's simulation engine (make simulation), all hospitals on this machine: from the model to the opened sum;"
+        " stock SecAgg+ trains nothing and adds no noise",
+        simulated,
         in_quick=False,
     ),
 )

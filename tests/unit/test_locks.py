@@ -20,7 +20,7 @@ LOCKS = (
     *("deploy/uv-requirements.lock", "deploy/docs-requirements.lock"),
     *("deploy/mutations-requirements.lock", "deploy/flower-requirements.lock"),
 )
-APART = {"flower": "deploy/flower-requirements.lock"}
+APART = {"flower": "deploy/flower-requirements.lock", "simulation": "deploy/simulation-requirements.lock"}
 """Extras that have an environment of their own, for what they need does not go with the product's."""
 
 
@@ -85,7 +85,8 @@ def installs(target: str, *variables: str) -> list[str]:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 @pytest.mark.parametrize(
-    "target", ["setup", ".venv-slither/.ready", ".venv-tools/.ready", ".venv-mutations/.ready", ".venv-flower/.ready"]
+    "target",
+    ["setup", *(f".venv-{name}/.ready" for name in ("slither", "tools", "mutations", "flower", "simulation"))],
 )
 def test_whatever_make_installs_is_held_to_a_hash(target: str, installer: str) -> None:
     lines = installs(target, f"INSTALLER={installer}", "TORCH=pypi")

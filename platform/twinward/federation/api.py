@@ -102,6 +102,7 @@ def run_simulation(
     seed: int = 0,
     clock: Clock | None = None,
     progress: Callable[[Progress], None] | None = None,
+    on_flower: bool = False,
 ) -> TrainedStudy:
     """Train over simulated hospitals in this process, with the protocol's real noise and masks.
 
@@ -113,18 +114,34 @@ def run_simulation(
         seed: of who is dealt out where and what is kept back. Noise comes from the system.
         clock: for the card's date.
         progress: told of every step.
+        on_flower: on Flower's simulation engine instead, side by side on all cores (``make simulation``).
 
     Raises:
         DataInvalid: too few patients, or none to measure on.
         BadInput: stays that are not the study's signals.
     """
+    engine = _on_flower() if on_flower else simulate
     if isinstance(data, PatientData):
         stays, benchmark = prepare(data, seed, test=test)
-        return simulate(study, deal_out(study, stays, seed), benchmark, clock or SystemClock(), progress=progress)
+        return engine(study, deal_out(study, stays, seed), benchmark, clock or SystemClock(), progress=progress)
     benchmark = synthetic_benchmark(signals=study.signals)
     if test is not None:
         benchmark = Benchmark(OWN_DATA, Origin.OWN, labelled(test, seed))
-    return simulate(study, data, benchmark, clock or SystemClock(), progress=progress)
+    return engine(study, data, benchmark, clock or SystemClock(), progress=progress)
+
+
+def with_hospitals(study: StudyProtocol, count: int) -> StudyProtocol:
+    """The same study over so many simulated hospitals. Raises ``StudyInvalid``: too few or too many, or too little
+    signal is left to tell.
+    """
+    names = [f"hospital-{number:02d}" for number in range(1, count + 1)]
+    return StudyProtocol.parse({**study.model_dump(mode="json"), "hospitals": names})
+
+
+def _on_flower() -> Callable[..., TrainedStudy]:
+    from twinward.federation.flower.ray_engine import simulate_on_ray  # flwr and ray are loaded by whoever asks
+
+    return simulate_on_ray
 
 
 def score(model: Model, stays: NDArray[Any] | PatientData) -> NDArray[np.float64]:

@@ -24,8 +24,14 @@ DataOption = Annotated[
 ]
 
 
-def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) -> None:
+def run_on_data(study: StudyProtocol, file: Path, data: Path, *, simulated: int | None = None, as_json: bool) -> None:
     """Train over simulated hospitals on a file, keep model and card beside the protocol. Nothing is registered.
+
+    Args:
+        study, file: the protocol, and where it is.
+        data: the file of stays.
+        simulated: so many hospitals on Flower's simulation engine, instead of the protocol's in this process.
+        as_json: for programs.
 
     Raises:
         DataInvalid: the file is not the study's.
@@ -33,6 +39,7 @@ def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) 
     """
     from twinward.federation import api
 
+    study = study if simulated is None else api.with_hospitals(study, simulated)
     folder = file.parent.resolve()
     kept = folder / f"{study.study_id}.model"
     for path in (kept, api.card_beside(kept)):  # looked at before minutes are spent
@@ -42,7 +49,7 @@ def run_on_data(study: StudyProtocol, file: Path, data: Path, *, as_json: bool) 
     if not as_json:
         say_data(own, data)
     with _bars(study, as_json=as_json) as told:
-        done = api.run_simulation(study, own, progress=told)
+        done = api.run_simulation(study, own, progress=told, on_flower=simulated is not None)
     path = api.save_model(done, folder)
     _show(done, path, own, as_json=as_json)
 

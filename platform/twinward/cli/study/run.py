@@ -31,19 +31,28 @@ if TYPE_CHECKING:
     from twinward.node.study_run import Standing
 
 
+SiteOption = Annotated[
+    list[str] | None,
+    typer.Option(help="HOSPITAL=SOCKET: where its `twinward site serve` answers, or a relay to it; once for each."),
+]
+SimulateOption = Annotated[
+    int | None,
+    typer.Option(min=3, max=64, help="With --data: so many hospitals, on Flower's engine (`make simulation`)."),
+]
+AbandonOption = Annotated[
+    bool, typer.Option("--abandon", help="End a study that was begun, for good: no model, no further charge.")
+]
+
+
 def run(
     file: ProtocolArgument,
     account: Annotated[
         str | None, typer.Option("--as", help="In whose name: a researcher's account.", show_default=False)
     ] = None,
     data: DataOption = None,
-    site: Annotated[
-        list[str] | None,
-        typer.Option(help="HOSPITAL=SOCKET: where its `twinward site serve` answers, or a relay to it; once for each."),
-    ] = None,
-    abandon: Annotated[
-        bool, typer.Option("--abandon", help="End a study that was begun, for good: no model, no further charge.")
-    ] = False,
+    site: SiteOption = None,
+    simulate: SimulateOption = None,
+    abandon: AbandonOption = False,
     yes: YesOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -63,6 +72,7 @@ def run(
 
     With --data the hospitals are simulated in this process and share out your own file: no node, no account, nothing
     charged; model and card are kept beside the protocol, and figures without privacy stand beside those with.
+    --simulate takes so many hospitals in the place of the protocol's, side by side on Flower's simulation engine.
 
     Exit codes: 0, 1 you said no, 2 not a protocol, not these hospitals, or nobody to ask and no --yes, 3 no such
     account, 4 run before, 6 no researcher's account, a budget that does not reach, or noise that would drown what there
@@ -71,16 +81,19 @@ def run(
     Examples: twinward study run sepsis-1.toml --as marie
     · twinward study run sepsis-1.toml --as marie --abandon
     · twinward study run thyroid.toml --data thyroid.csv
+    · .venv-simulation/bin/python -m twinward study run thyroid.toml --data thyroid.csv --simulate 50
     """
     if data is not None:
-        if abandon:
-            raise typer.BadParameter("a simulation charges nothing, so there is nothing to abandon")
         with errors_taught(as_json=as_json):
+            if abandon:
+                raise BadInput("a simulation charges nothing, so there is nothing to abandon", hint="leave out --data")
             from twinward.cli.study.own_data import run_on_data
 
-            run_on_data(read_protocol(file), file, data, as_json=as_json)
+            run_on_data(read_protocol(file), file, data, simulated=simulate, as_json=as_json)
         return
     with node_at(home, as_json=as_json) as node:
+        if simulate is not None:
+            raise BadInput("hospitals are simulated over stays that may lie open", hint="--data FILE names them")
         study = read_protocol(file)
         if account is None:
             raise BadInput("in whose name? A study over hospitals is a researcher's", hint="--as NAME; or --data FILE")

@@ -45,7 +45,7 @@ def measure_run_time(study: StudyProtocol, *, cores: int | None = None) -> RunTi
 
     Raises:
         StudyInvalid: its detector cannot be built.
-        MissingExtra: its detector wants torch, which is not installed.
+        ModuleNotFoundError: its detector wants torch, which is not installed.
     """
     detector = build_detector(study)
     made = simulate_stays(SAMPLE, 0) if study.signals == ICU else simulate_signals(study.signals, SAMPLE, 0)
