@@ -1,25 +1,59 @@
-"""Texts of events, each kept once and known by a number; searched all together."""
+"""Texts of events, each kept once and known by a number; searched all together.
+
+They are searched as one run of bytes, a piece at a time: where the word's rarest byte stands, then which of these
+places have its others. That takes as long for a word that every text has as for one that none has.
+"""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 _END: Final = b"\n"
+PIECE_BYTES: Final = 1 << 20
+"""How long a piece is: short enough for a processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Texts in a row. ``first``: the number of the first; ``begins``: where in ``text`` each of them begins."""
+
+    first: int
+    text: NDArray[np.uint8]
+    begins: NDArray[np.int64]
+
+
+class _Open(NamedTuple):
+    """The pieces that are full, and the one that is written: bytes, and where each text begins in them.
+
+    Whoever looks takes the whole of it at once. A piece that is full makes another one of it; the old stays as it was.
+    """
+
+    full: tuple[_Piece, ...]
+    text: bytearray
+    begins: array[int]
+
+    def pieces(self) -> tuple[_Piece, ...]:
+        """All of them, the open one as it is now: copied in one step each, for others may add meanwhile."""
+        text, begins = bytes(self.text), self.begins[:]
+        first = self.full[-1].first + len(self.full[-1].begins) if self.full else 0
+        return (*self.full, _Piece(first, np.frombuffer(text, np.uint8), np.frombuffer(begins, np.int64)))
 
 
 class Strings:
-    """A pool of texts. Not safe to share while it grows: the index holds a lock."""
+    """A pool of texts. Not safe to share while it grows: the index holds a lock. ``holding`` may run meanwhile."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self.texts: list[str] = []
-        self._folded = bytearray()
-        self._starts = array("q")
+        self._open = _Open((), bytearray(), array("q"))
+        self._counts = np.zeros(256, dtype=np.int64)
+        """How often each byte stands in the full pieces."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -30,8 +64,12 @@ class Strings:
         if found is None:
             found = self._codes[text] = len(self.texts)
             self.texts.append(text)
-            self._starts.append(len(self._folded))
-            self._folded += folded(text) + _END
+            self._open.begins.append(len(self._open.text))
+            self._open.text.extend(folded(text) + _END)
+            if len(self._open.text) >= PIECE_BYTES:
+                full = self._open.pieces()
+                self._counts += np.bincount(full[-1].text, minlength=256)
+                self._open = _Open(full, bytearray(), array("q"))
         return found
 
     def known(self, text: str) -> int | None:
@@ -40,15 +78,13 @@ class Strings:
 
     def holding(self, part: str) -> NDArray[np.bool_]:
         """For each number, whether its text holds ``part``, letter case aside."""
-        count, end = len(self.texts), len(self._folded)  # others may add while this looks
-        hits = np.zeros(count, dtype=np.bool_)
-        blob, wanted, found = bytes(self._folded[:end]), folded(part), array("q")
-        place = blob.find(wanted)
-        while place >= 0:
-            found.append(place)
-            place = blob.find(wanted, blob.find(_END, place))  # one is enough in a text: on to the next
-        starts = np.array(self._starts, dtype=np.int64)[:count]
-        hits[np.searchsorted(starts, np.array(found, dtype=np.int64), side="right") - 1] = True
+        pieces, wanted = self._open.pieces(), np.frombuffer(folded(part), np.uint8)
+        rarest_first = np.argsort(self._counts[wanted], kind="stable")
+        hits = np.zeros(pieces[-1].first + len(pieces[-1].begins), dtype=np.bool_)
+        for piece in pieces:
+            places = _places(piece.text, wanted, rarest_first)
+            if len(places):
+                hits[piece.first + np.searchsorted(piece.begins, places, side="right") - 1] = True
         return hits
 
     def only(self, codes: Sequence[int]) -> tuple[Strings, NDArray[np.int32]]:
@@ -57,6 +93,20 @@ class Strings:
         for code in codes:
             numbers[code] = kept.code(self.texts[code])
         return kept, numbers
+
+
+def _places(text: NDArray[np.uint8], wanted: NDArray[np.uint8], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where ``wanted`` (one byte or more) begins in ``text``; its bytes are looked at in this order."""
+    room = len(text) - len(wanted) + 1
+    if room <= 0:
+        return np.zeros(0, dtype=np.intp)
+    first = order[0]
+    found = np.flatnonzero(text[first : first + room] == wanted[first])
+    for place in order[1:].tolist():
+        if not len(found):
+            break
+        found = found[text[found + place] == wanted[place]]
+    return found
 
 
 def folded(text: str) -> bytes:
