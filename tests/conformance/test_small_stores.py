@@ -25,7 +25,13 @@ from twinward.access.tables import ACCOUNTS, CONSENTS, POLICIES, SIGN_INS
 from twinward.core.clock import FixedClock
 from twinward.core.errors import Conflict, StoreAltered, Unavailable
 from twinward.core.vocabulary import Role, TwinId
-from twinward.federation.aggregation.answered_rounds import ANSWERS, AnsweredRound, AnsweredRounds
+from twinward.federation.aggregation.answered_rounds import (
+    ANSWERS,
+    AnsweredRound,
+    AnsweredRounds,
+    NextKey,
+    Sealed,
+)
 from twinward.federation.errors import RoundRefused
 from twinward.federation.study_journal import JOURNAL, Begun, Question, StudyJournal
 from twinward_ledger.errors import LogUnavailable
@@ -217,6 +223,43 @@ def test_a_round_is_answered_once_by_whatever_process(opened: Open) -> None:
     assert newest.masked == b"masked %d" % done.index(True)
 
 
+def test_the_newest_answer_alone_is_opened_and_its_secret_is_never_shown(opened: Open) -> None:
+    one, other = (AnsweredRounds(opened(ANSWERS)) for _ in range(2))
+    study, strange = bytes(range(32)), bytes(32)
+    for attempt in (1, 2):
+        sealed = Sealed(attempt, 1, b"secret %d" % attempt)
+        one.keep(study, AnsweredRound(attempt, b"asked", b"masked"), sealed=sealed, next_key=b"key %d" % attempt)
+    one.keep(strange, AnsweredRound(1, b"asked", b"masked"), sealed=Sealed(1, 1, b"theirs"), next_key=b"theirs")
+    for attempt in (0, 1, 3):
+        with pytest.raises(RoundRefused, match="not the newest"):
+            other.agree_to_open(study, attempt)
+    assert other.agree_to_open(study, 2) == one.sealed(study) == Sealed(2, 1, b"secret 2", opened=True)
+    assert (one.next_key(study), one.next_key(strange)) == (NextKey(3, b"key 2"), NextKey(2, b"theirs"))
+    kept = one.sealed(strange)
+    assert kept == Sealed(1, 1, b"theirs")
+    assert b"theirs".decode() not in f"{kept!r} {one.next_key(strange)!r}"
+    with pytest.raises(RoundRefused, match="was opened before"):
+        other.keep(study, AnsweredRound(3, b"asked", b"masked"), sealed=Sealed(3, 1, b"again"))
+    one.keep(study, AnsweredRound(3, b"asked", b"masked"), sealed=Sealed(3, 2, b"next round"))
+    assert other.sealed(study) == Sealed(3, 2, b"next round")
+
+
+def test_what_marks_a_file_never_changes() -> None:
+    """A file is known by it for as long as there are homes."""
+    marks = {one.name: (f"{one.application_id:x}", one.unnumbered) for one, _, _ in CLOSED.values()}
+    assert marks == {
+        "accounts": ("54574143", 1),
+        "sign_ins": ("54575349", 0),
+        "consents": ("5457434e", 1),
+        "policies": ("5457504c", 0),
+        "answers": ("54574152", 1),
+        "study_journal": ("5457534a", 0),
+        "anchors": ("5457414a", 1),
+        "witness_memory": ("5457574d", 1),
+        "witness_state": ("54575753", 1),
+    }
+
+
 def test_a_study_stands_where_it_is_in_every_process(opened: Open) -> None:
     study, other = bytes(range(32)), bytes(32)
     one, same = (StudyJournal(opened(JOURNAL), study) for _ in range(2))
@@ -225,14 +268,24 @@ def test_a_study_stands_where_it_is_in_every_process(opened: Open) -> None:
     strange.begin(8, "otto")
     assert (same.begun(), same.pending(), list(same.totals()), same.next_attempt()) == (Begun(7, "marie"), None, [], 1)
     question = Question(1, 3, b"\x00" * 8, ())
-    one.ask(question)
-    assert same.pending() == (question, None)
+    theirs = Question(1, 1, b"\x01" * 8, ())
+    strange.ask(theirs)
+    one.ask(Question(1, 2, b"", ()))
+    one.ask(question)  # the one before is asked no more
+    assert (same.pending(), strange.pending()) == ((question, None), (theirs, None))
+    one.collect({})
+    assert (same.pending(), strange.pending()) == ((question, {}), (theirs, None))
+    strange.learn(theirs, np.array([7], dtype=np.int64))
     same.learn(question, np.array([2, -(2**62)], dtype=np.int64))
     assert one.pending() is None
     assert [list(total) for total in one.totals()] == [[2, -(2**62)]]
-    assert (one.next_attempt(), strange.next_attempt()) == (4, 1)
+    assert [list(total) for total in strange.totals()] == [[7]]
+    assert (one.next_attempt(), strange.next_attempt()) == (4, 2)
+    one.learn(Question(2, 9, b"", ()), np.array([3], dtype=np.int64))
+    assert (same.next_attempt(), [list(total) for total in same.totals()]) == (10, [[2, -(2**62)], [3]])
     same.forget()
     assert (one.begun(), list(one.totals()), strange.begun()) == (None, [], Begun(8, "otto"))
+    assert [list(total) for total in strange.totals()] == [[7]]
 
 
 def test_a_sign_in_is_one_truth_in_every_process(opened: Open) -> None:

@@ -67,7 +67,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/audit/proofs/completeness.py": COMPLETE,
     "platform/twinward/audit/proofs/trust.py": TRUST,
     "platform/twinward/federation/aggregation/answered_rounds.py": ANSWERS,
-    "platform/twinward/federation/study_journal.py": "tests/conformance/test_small_stores.py -k study",
+    "platform/twinward/federation/study_journal.py": "tests/conformance/test_small_stores.py",
     "platform/twinward/node/answers_begin.py": "tests/integration/node/test_answers_begin.py",
     "platform/twinward/federation/privacy/accountant.py": "tests/unit/federation/test_accountant.py",
     "platform/twinward/federation/privacy/discrete_gaussian.py": "tests/unit/federation/test_discrete_gaussian.py",
