@@ -174,6 +174,7 @@ def matches_of(reply: MatchReply, *, upload_bytes: int = 0, clear_bytes: int = 0
         upload_bytes=upload_bytes,
         clear_bytes=clear_bytes,
         query_id=reply.proof.query_id if reply.proof else "",
+        expires_at_s=reply.expires_at_s,
     )
 
 

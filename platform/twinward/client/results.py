@@ -47,6 +47,7 @@ class Matches:
         upload_bytes, download_bytes: size of the encrypted parts; in matrix mode of the token, 0 where none was sent.
         clear_bytes: size of what the hospital saw of the query: in matrix mode all of it.
         query_id: what it can be fetched again by until the epoch ends (``results``), free of charge.
+        expires_at_s: until when its handles mean something, in seconds since 1970; None where that is not known.
     """
 
     mode: Mode
@@ -60,6 +61,7 @@ class Matches:
     download_bytes: int = 0
     clear_bytes: int = 0
     query_id: str = ""
+    expires_at_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,10 @@ class RecordsReply(Message):
 
 
 class MatchReply(Message):
-    """What is released: handles that mean nothing to anyone else and change with every epoch."""
+    """What is released: handles that mean nothing to anyone else and change with every epoch.
+
+    ``expires_at_s``: until when they mean something here, in seconds since 1970; None where that is not known.
+    """
 
     mode: Mode
     epoch: Epoch
@@ -152,6 +155,7 @@ class MatchReply(Message):
     count: int | None
     withheld: str
     budget_left: int
+    expires_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
     proof: Proof | None = None
 
 

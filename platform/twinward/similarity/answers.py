@@ -216,4 +216,5 @@ class Answers:
             count=told.count,
             withheld=told.withheld,
             budget_left=told.left,
+            expires_at_s=self.once.resets_at_s(self._epoch),
         )

@@ -27,6 +27,8 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Statement, str, str
     house = House(tmp_path_factory.mktemp("house"), schema_of({"a": (0, 127), "b": (0, 127)}), levels)
     client = house.vendor()
     matches = client.query_gated({"a": 51, "b": 61}, threshold=0.1)
+    assert matches.expires_at_s == (EPOCH + 1) * 86_400
+    assert client.results(matches.query_id)[0].expires_at_s == matches.expires_at_s
     statement = client.statement(matches.query_id)
     with pytest.raises(HospitalRefused, match="no answer"):
         client.statement("0" * 32)

@@ -63,6 +63,8 @@ def print_matches(matches: Matches) -> None:
         say(f"  {handle}{distance}")
     if matches.withheld:
         say(one_line(matches.withheld))
+    if matches.handles and matches.expires_at_s is not None:
+        say(f"handles mean something until {datetime.fromtimestamp(matches.expires_at_s, tz=UTC):%Y-%m-%d %H:%M} UTC")
     say(f"{matches.budget_left} queries left")
     if matches.clear_bytes:
         tell(f"sent {matches.clear_bytes:,} bytes in the clear, which the hospital saw")
