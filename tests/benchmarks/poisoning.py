@@ -10,13 +10,20 @@ import numpy as np
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
-from tests.benchmarks.harness import Benchmark, Figure, Row, Scale, Target
+from tests.benchmarks.harness import Benchmark, Figure, Ratio, Row, Scale, Target
 from tests.integration.federation.poisoners import ATTACKS, FLIPPED, HONEST, NINE, Attack, released
 from twinward.features.monitored_stays import Stays
+from twinward.federation.detectors import build_detector
+from twinward.federation.detectors.detector import Parameters
+from twinward.federation.evaluation.anomaly_injection import inject_anomalies
+from twinward.federation.evaluation.benchmark import measure_detector
+from twinward.federation.privacy.accountant import plan_for
+from twinward.federation.privacy.dp_sum import decode
 from twinward.federation.stays.simulated import simulate_signals, simulate_stays
 from twinward.federation.study import DetectorKind, StudyProtocol
 from twinward.federation.study_file import new_protocol
 from twinward.federation.suspicion.suspects import examine
+from twinward.federation.suspicion.verdict import sum_without
 
 FIRST_SEED = 8300
 _SIZES = tuple(120 + 45 * index for index in range(len(NINE)))
@@ -88,6 +95,42 @@ def _stays(study: StudyProtocol, seed: int) -> dict[str, Stays]:
     return {
         name: simulate_stays(size, first + index, severity=0.3 + 0.05 * index)
         for index, (name, size) in enumerate(zip(NINE, _SIZES, strict=True))
+    }
+
+
+def repaired(scale: Scale) -> list[Row]:
+    found: dict[str, list[float]] = {}
+    for seed in range(scale.pick(5, 1)):
+        for name, auroc in _aurocs(seed).items():
+            found.setdefault(name, []).append(auroc)
+    first, *others = found.items()
+    return [
+        Row(f"dp-var at ε=1, nine hospitals: AUROC, {name}", Figure.of(values, "AUROC"), Figure.of(first[1], "AUROC"),
+            first[0], Ratio.between(values, first[1], "of"), raw={name: values})
+        for name, values in others
+    ]  # fmt: skip
+
+
+def _aurocs(seed: int) -> dict[str, float]:
+    """Of the model of one sum of all, of groups, and of groups with two liars, who stay or are left out."""
+    study = study_of(DetectorKind.DP_VAR)
+    whole = StudyProtocol.for_dp_var("whole", NINE, epsilon=1.0, dropouts=0, expected_patients=sum(_SIZES))
+    stays, liars = _stays(study, seed), {"h2": ATTACKS[1], "h7": ATTACKS[1]}
+    grouped = released(study, stays, {}, FIRST_SEED + seed)
+    ruined = released(study, stays, liars, FIRST_SEED + seed)
+    clean = [one for one in ruined if not liars.keys() & set(one.members)]
+    plan, test = plan_for(study), inject_anomalies(simulate_stays(1200, 5_000_000 + seed), seed)
+
+    def auroc(of: StudyProtocol, moments: Parameters) -> float:
+        return measure_detector("any", build_detector(of), moments, test, of.bins).auroc
+
+    one_sum = released(whole.model_copy(update={"group_size": 9}), stays, {}, FIRST_SEED + seed)[0]
+    stayed = np.sum([decode(one.total, study.clip) for one in ruined], axis=0) / study.rounds
+    return {
+        "one sum of all, all honest": auroc(whole, decode(one_sum.total, whole.clip)),
+        "groups of three, all honest": auroc(study, sum_without(study, plan, grouped, [])),
+        "two with 10 times the noise, who stay": auroc(study, stayed),
+        "the same two, left out by an officer": auroc(study, sum_without(study, plan, clean, list(liars))),
     }
 
 

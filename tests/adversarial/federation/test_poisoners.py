@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from twinward.federation.coordinator import Coordinator
 from twinward.federation.errors import KeyRefused, PoisonSuspected, Quarantined
 from twinward.federation.evaluation.anomaly_injection import inject_anomalies
 from twinward.federation.evaluation.benchmark import Benchmark, Origin
+from twinward.federation.evaluation.study_report import study_report
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.simulated import simulate_signals, simulate_stays
 from twinward.federation.stays.sources import HeldStays
@@ -95,7 +97,10 @@ def test_liars_are_named_and_no_model_is_made_before_an_officer_decided(
     whole = Run(tmp_path / "honest", {}).begin().model.parameters[-1] / run.study.clip  # type: ignore[attr-defined]
     left = (len(SIX) - len(liars)) / len(SIX)
     assert found == pytest.approx(whole * left, rel=0.25), "the model is of those who are left"
-    assert b'"left_out":["' in made.card.content  # type: ignore[attr-defined]
+    card = json.loads(made.card.content)  # type: ignore[attr-defined]
+    assert card["examined_in_groups"]["left_out"] == sorted(liars)
+    page = study_report(made.model, card, None)  # type: ignore[attr-defined]
+    assert f"<dt>Left out by an officer</dt><dd>{', '.join(sorted(liars))}</dd>" in page
 
 
 @pytest.mark.slow

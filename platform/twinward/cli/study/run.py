@@ -75,8 +75,9 @@ def run(
     --simulate takes so many hospitals in the place of the protocol's, side by side on Flower's simulation engine.
 
     Exit codes: 0, 1 you said no, 2 not a protocol, not these hospitals, or nobody to ask and no --yes, 3 no such
-    account, 4 run before, 6 no researcher's account, a budget that does not reach, or noise that would drown what there
-    is to learn, 7 a hospital or the chain does not answer, 130 Ctrl-C.
+    account, 4 run before, 6 no researcher's account, a budget that does not reach, noise that would drown what there is
+    to learn, or a hospital that its groups make suspect (`twinward study suspects`), 7 a hospital or the chain does not
+    answer, 130 Ctrl-C.
 
     Examples: twinward study run sepsis-1.toml --as marie
     · twinward study run sepsis-1.toml --as marie --abandon

@@ -65,7 +65,7 @@ def reviewed_model(
             raise_quarantined(study, out, "its weights moved along what they sent")
         return learnt
     learner = detector.learner()
-    learner.learn(_sum_of_all(study, plan, sums, out))
+    learner.learn(sum_without(study, plan, sums, out))
     return learner.parameters
 
 
@@ -89,8 +89,19 @@ def raise_quarantined(study: StudyProtocol, names: Sequence[str], why: str) -> N
     )
 
 
-def _sum_of_all(study: StudyProtocol, plan: PrivacyPlan, sums: Sequence[GroupSum], out: Sequence[str]) -> Parameters:
-    """The sum over all hospitals left, of all rounds together, in the units of contributions."""
+def sum_without(study: StudyProtocol, plan: PrivacyPlan, sums: Sequence[GroupSum], out: Sequence[str]) -> Parameters:
+    """The sum over all hospitals but those left out, of all rounds together, in the units of contributions.
+
+    Args:
+        study: the protocol.
+        plan: its privacy.
+        sums: of groups, none of which a hospital that is left out is in.
+        out: whom.
+
+    Raises:
+        Quarantined: the sums do not hold all others.
+        SumImplausible: no patients add up to it.
+    """
     hospitals = [name for name in study.hospitals if name not in out]
     if not sums:
         raise_quarantined(study, out, "no sum is left without them")
