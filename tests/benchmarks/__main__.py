@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.benchmarks.harness import Benchmark, Row, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
-PILLARS = ("vault", "ledger", "similarity", "federation", "studies")
+PILLARS = ("vault", "live", "ledger", "similarity", "federation", "studies")
 PACKAGES = (
     "cryptography", "fhir.resources", "sqlmodel", "SQLAlchemy", "py-ecc", "py-arkworks-bls12381", "py-evm", "tenseal",
     "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
@@ -73,6 +73,7 @@ def benchmarks() -> list[Benchmark]:
         ledger,
         ledger_audit,
         ledger_witnesses,
+        live,
         poisoning,
         similarity,
         similarity_scale,
@@ -84,6 +85,7 @@ def benchmarks() -> list[Benchmark]:
     return [
         *vault.BENCHMARKS,
         *http.BENCHMARKS,
+        *live.BENCHMARKS,
         *ledger.BENCHMARKS,
         *ledger_witnesses.BENCHMARKS,
         *ledger_audit.BENCHMARKS,

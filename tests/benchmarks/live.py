@@ -1,0 +1,123 @@
+"""Live readings: taken in by batches and one at a time, bytes at rest, a day read by the minute."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from itertools import count
+
+from tests.benchmarks.harness import Arm, Benchmark, Figure, Row, Scale, Target, race, versus
+from tests.integration.live.ward import CARING, FILING, Ward
+from twinward.core.clock import iso
+from twinward.live.intake.lines import read_lines
+from twinward.live.timeseries import Span
+
+_DAY_MS = 86_400_000
+_USUAL = {"8867-4": (72, "/min"), "59408-5": (97, "%"), "9279-1": (16, "/min"), "8480-6": (120, "mm[Hg]")}
+_PATIENTS = 20
+
+
+def _plain(scale: Scale) -> sqlite3.Connection:
+    """What a platform without permits, places and keys would do: a row a reading, every commit on the disk."""
+    plain = sqlite3.connect(scale.folder / "plain.db")
+    plain.execute("PRAGMA journal_mode = WAL")
+    plain.execute("PRAGMA synchronous = FULL")
+    plain.execute("CREATE TABLE reading (source, seq, device, code, value, unit, time, PRIMARY KEY (source, seq))")
+    return plain
+
+
+def taking(scale: Scale) -> list[Row]:
+    size = scale.pick(2_000, 500)
+    ward, plain, numbers = Ward(scale.folder), _plain(scale), count(1)
+    begin = ward.clock.now_ms() - 3_000_000
+    for patient in range(_PATIENTS):
+        ward.live.assign(FILING, f"m-{patient}", ward.admit(f"p{patient}"), begin)
+    codes = list(_USUAL)
+
+    def batch(lines: int) -> bytes:
+        made = []
+        for place in range(lines):
+            seq, code = next(numbers), codes[place % len(codes)]
+            value, unit = _USUAL[code]
+            reading = {"seq": seq, "device": f"m-{place // len(codes) % _PATIENTS}", "code": code, "unit": unit}
+            made.append(json.dumps(reading | {"value": value + seq % 3, "time": iso(begin + seq)}))
+        return "\n".join(made).encode()
+
+    def sealed(lines: int) -> object:
+        return ward.live.intake.take(FILING, "gateway", read_lines(batch(lines)))
+
+    def in_the_clear(lines: int) -> None:
+        fields = ("seq", "device", "code", "value", "unit", "time")
+        rows = [["gateway", *map(json.loads(one).get, fields)] for one in batch(lines).splitlines()]
+        with plain:
+            plain.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    arms = [Arm("intake", lambda: sealed(size), size), Arm("plain rows", lambda: in_the_clear(size), size)]
+    timed = race(arms, scale.pick(9, 3))
+    singly = [Arm("intake, singly", lambda: sealed(1)), Arm("plain rows, singly", lambda: in_the_clear(1))]
+    timed |= race(singly, scale.pick(200, 50), collect=False)
+    ward.close()
+    plain.close()
+    many = Target("≥20,000 readings/s in batches (≤ 50 µs each)", "value", "most", 50)
+    one = Target("≥2,000 readings/s singly (≤ 500 µs each)", "value", "most", 500)
+    unit = {"unit": "µs", "scale": 1e6, "kind": "times"}
+    return [
+        versus(f"batches of {size}, a reading", timed, "intake", "plain rows", clock="wall", target=many, **unit),  # type: ignore[arg-type]
+        versus("one reading, durable", timed, "intake, singly", "plain rows, singly", clock="wall", target=one, **unit),  # type: ignore[arg-type]
+    ]
+
+
+def reading(scale: Scale) -> list[Row]:
+    seconds = scale.pick(86_400, 7_200)
+    ward = Ward(scale.folder)
+    twin = ward.admit("ann")
+    now = ward.clock.now_ms()
+    chance, beats = random.Random(1), [70.0]
+    while len(beats) < seconds:  # a walk that comes back to 70, rounded to a whole beat and noisy by one
+        beats.append(beats[-1] + chance.gauss(0, 0.5) + (70 - beats[-1]) / 50)
+    beats = [float(round(one + chance.gauss(0, 1))) for one in beats]
+    for start in range(0, seconds, 3_600):
+        series = {"periodMs": 1000, "values": beats[start : start + 3_600]}
+        ward.send(ward.line(subject="Patient/ann", value=None, series=series, at_ms=now - (seconds - start) * 1000))
+    ward.live.closing.run(now=True)
+    with ward.database.reading() as tables:
+        size = tables.series.size_bytes() / seconds
+    span = Span(now - seconds * 1000, now, 60_000)
+    listed = [(now - (seconds - place) * 1000, value) for place, value in enumerate(beats)]
+
+    def plainly() -> object:
+        sums: dict[int, list[float]] = {}
+        for time, value in listed:
+            sums.setdefault(time // 60_000, []).append(value)
+        return [sum(some) / len(some) for some in sums.values()]
+
+    arms = [
+        Arm("timeseries by minutes", lambda: ward.live.series(CARING, twin, "heart_rate", span)),
+        Arm("means of a list in memory", plainly),
+    ]
+    timed = race(arms, scale.pick(11, 3))
+    ward.close()
+    short = "" if seconds == 86_400 else f"{seconds:,} s, not a day"
+    day = Target("≤ 50 ms", "value", "most", 50, short_of=short)
+    pair = ("timeseries by minutes", "means of a list in memory")
+    return [
+        versus(f"{seconds:,} s at 1 Hz by minutes", timed, *pair, clock="wall", unit="ms", scale=1e3, target=day),
+        Row("bytes a sample at rest, 1 Hz", Figure(size, "B"), target=Target("≤ 4 B", "value", "most", 4)),
+    ]
+
+
+BENCHMARKS = (
+    Benchmark(
+        "live.intake",
+        "readings of 20 devices and 4 signals from NDJSON: parsed, placed, permitted, sealed, committed durably; in"
+        " plaintext: rows in SQLite, WAL, synchronous",
+        taking,
+    ),
+    Benchmark(
+        "live.series",
+        "a noisy walk of heart beats at 1 Hz, in whole numbers, its hours closed: decided, logged, opened, aggregated;"
+        " the size of its envelopes",
+        reading,
+    ),
+)
