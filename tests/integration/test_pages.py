@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ("patient.md", ("ann may sign in as patient", "ann (patient) may be used")),
         ("sign-in.md", ("ward-7", "olga (officer) may be used")),
         ("federation.md", ("approved: sepsis-watch for", "northgate answers approved", "registered as model 1")),
-        ("live.md", ("61.0", "2 stored", "1 window was closed", "NOT on anybody")),
+        (
+            "live.md",
+            ("61.0", "2 stored", "1 window was closed", "NOT on anybody", "1 alert by rules", "seen by dr-lee"),
+        ),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],

@@ -69,6 +69,17 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "alerts",
+        "Alerts on live readings: see, acknowledge, silence, try rules on history.",
+        {
+            "list": "alerts:list_",
+            "acknowledge": "alerts:acknowledge",
+            "silence": "alerts:silence",
+            "rules": "alerts:rules",
+            "back-test": "alerts:back_test",
+        },
+    ),
+    Noun(
         "device",
         "Devices: with whom they are, from when, until when.",
         {"assign": "device:assign", "release": "device:release", "list": "device:list_"},

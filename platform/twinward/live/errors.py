@@ -6,9 +6,11 @@ TwinwardError
 ├── NotFound
 │   ├── SignalUnknown         no such signal
 │   ├── DeviceUnknown         nothing was ever assigned or sent under this name
-│   └── NothingMeasured       the twin has no value of it (then)
+│   ├── NothingMeasured       the twin has no value of it (then)
+│   └── AlertNotFound         no such alert
 ├── Conflict
-│   └── AssignmentConflict    the device is with somebody else then, or readings stand in the way
+│   ├── AssignmentConflict    the device is with somebody else then, or readings stand in the way
+│   └── AlertConflict         the alert does not stand as that step wants it
 └── Unavailable
     └── Busy
         ├── IntakeBusy        as many batches wait as may; the sender keeps its own
@@ -34,6 +36,14 @@ class DeviceUnknown(NotFound):
 
 class NothingMeasured(NotFound):
     """The twin has no value of this signal then."""
+
+
+class AlertNotFound(NotFound):
+    """There is no such alert."""
+
+
+class AlertConflict(Conflict):
+    """The alert does not stand as that step wants it, or the time cannot be."""
 
 
 class AssignmentConflict(Conflict):

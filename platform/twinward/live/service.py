@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
 from twinward.core.clock import Clock, iso
 from twinward.core.vocabulary import Action, Category, TwinId
+from twinward.live.alerts.desk import AlertDesk
+from twinward.live.alerts.rules import Rules, shipped_rules
+from twinward.live.alerts.watch import Watch
 from twinward.live.assignments import Assignment
 from twinward.live.errors import DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
@@ -45,6 +48,7 @@ class Live:
         access, verifier: what decides, and what knows its permits.
         subjects: the twins of patients' references.
         clock: the node's.
+        rules: the alert rules in force.
     """
 
     def __init__(
@@ -55,13 +59,16 @@ class Live:
         verifier: PermitVerifier,
         subjects: Subjects,
         clock: Clock,
+        rules: Callable[[], Rules] = shipped_rules,
     ) -> None:
         self._database = database
         self._access = access
         self.clock = clock
-        self.intake = Intake(database, keyring, access, verifier, subjects, clock)
+        self.watch = Watch(database, keyring, access, clock, rules)
+        self.intake = Intake(database, keyring, access, verifier, subjects, clock, self.watch.follow)
         self.closing = Closing(database, keyring, access, clock)
         self._reader = SeriesReader(database, keyring, verifier)
+        self.alerts = AlertDesk(database, keyring, access, self._reader, clock)
 
     def assign(self, context: AccessContext, device: str, twin: TwinId, from_ms: int | None = None) -> Assignment:
         """Say that a device is with a patient from a moment (now) on.

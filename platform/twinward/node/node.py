@@ -6,6 +6,7 @@ here the twins and what is done with them. Nobody else picks a backend. A server
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twinward.core.config import (
@@ -179,12 +180,14 @@ class Node(AccessParts):
     @part
     def live(self) -> Live:
         """Live twins: readings in, series out."""
+        from twinward.live.alerts.rules import rules_of
         from twinward.live.service import Live
         from twinward.live.storage.database import LiveDatabase
         from twinward.live.storage.tables import LIVE
 
         database = LiveDatabase(self.state(LIVE), self.keyring)
-        made = Live(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock)
+        rules = partial(rules_of, self.settings.home)
+        made = Live(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock, rules)
         self.keep(made)
         return made
 

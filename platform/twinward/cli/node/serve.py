@@ -40,6 +40,8 @@ _FIGURES = {
 }
 ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
+TICK_EVERY_S = 5.0
+"""How often it is looked what of a patient's measurements stays away, and which alerts nobody looks at."""
 CLOSE_EVERY_S = 60.0
 """How often it is looked which hours of live readings are over."""
 FOLLOW_EVERY_S = 0.25
@@ -75,6 +77,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(FollowUps(node.erasure_desk.carry_on, ERASE_EVERY_S))
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
+        stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
         stack.enter_context(Following(lambda: _close_windows(node), CLOSE_EVERY_S))
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))

@@ -4,7 +4,7 @@
     2. settled   a number of this source that was settled before is a duplicate: nothing is done
     3. place     code, unit, time, and whose it is: the patient named, or the one the device was with when it measured
     4. permit    for each twin and device: in the log before anything is sealed; a no is answered, and not settled
-    5. seal      samples under the twin's category keys; what could not be placed under the hospital's own
+    5. seal      samples under the twin's category keys; what could not be placed under the hospital's own; alerts
     6. commit    samples, quarantine, devices' and the source's marks: one durable transaction, all or nothing
     7. answer    only now
 
@@ -42,7 +42,8 @@ MOST_WAITING: Final = 16
 """Batches that wait for their turn; one more is told to come again."""
 Item = Reading | Fault
 Subjects = Callable[[Collection[str]], Mapping[str, TwinId]]
-Watcher = Callable[[Sequence[Placed]], None]
+Watcher = Callable[[Tables, Sequence[Placed]], None]
+"""Told of what is stored, within the transaction that stores it."""
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Intake:
         access, verifier: what decides, and what knows its permits.
         subjects: the twins of patients' references.
         clock: the node's.
+        watcher: told of what is stored.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Intake:
         verifier: PermitVerifier,
         subjects: Subjects,
         clock: Clock,
+        watcher: Watcher = lambda _tables, _placed: None,
     ) -> None:
         self._database = database
         self._keyring = keyring
@@ -95,7 +98,7 @@ class Intake:
         self._clock = clock
         self._sealer = SeriesSealer()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
-        self.watchers: list[Watcher] = []
+        self._watcher = watcher
 
     def require(self, context: AccessContext) -> None:
         """Refuse, and log it, whoever may write to nobody. Raises ``AccessDenied``."""
@@ -112,13 +115,11 @@ class Intake:
         require_name(source, "source")
         self.require(context)
         subjects = self._subjects({one.subject for one in items if isinstance(one, Reading) and one.subject})
-        with self._turn():
-            with self._database.writing() as tables:
-                at = tables.sources.find(context.principal.id, source)
-                batch = self._begun(tables, at, len(items))
-                self._sort(batch, items, subjects)
-                self._settle(batch, self._permitted(batch, context))
-            self._tell([one for _, one in batch.placed])
+        with self._turn(), self._database.writing() as tables:
+            at = tables.sources.find(context.principal.id, source)
+            batch = self._begun(tables, at, len(items))
+            self._sort(batch, items, subjects)
+            self._settle(batch, self._permitted(batch, context))
         return batch.answers
 
     def replay(self, context: AccessContext, held: Sequence[Held]) -> list[Answer]:
@@ -251,6 +252,7 @@ class Intake:
             keys = self._keyring.keys(twin)
             rows.append(self._sealer.seal_fresh(keys, category, window_ms, runs, batch.now_ms))
         batch.tables.series.add(rows)
+        self._watcher(batch.tables, placed)
         last_of: dict[str, int] = {}
         for one in placed:
             if one.reading.device and not one.reading.subject:
@@ -261,11 +263,6 @@ class Intake:
             line = before.line.placed(last_ms)
             if line.placed_until_ms != before.line.placed_until_ms:
                 batch.tables.devices.put(DeviceAt(device, line, before.tag, before.revision))
-
-    def _tell(self, placed: Sequence[Placed]) -> None:
-        if placed:
-            for watcher in self.watchers:
-                watcher(placed)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -94,14 +94,16 @@ class Closing:
         """Delete rows whose keys are gone: how many twins had any."""
         forgotten = 0
         with self._database.writing() as tables:
-            for twin in tables.series.twins():
+            for twin in {*tables.series.twins(), *tables.alerts.twins(), *tables.alerts.monitored()}:
                 try:
                     keys = self._keyring.keys(twin)
                 except NotFound:
-                    tables.series.remove_of(twin)
+                    tags = None
                     forgotten += 1
                 else:
-                    tables.series.remove_of(twin, {keys.category_tag(one) for one in Category})
+                    tags = {keys.category_tag(one) for one in Category}
+                tables.series.remove_of(twin, tags)
+                tables.alerts.remove_of(twin, tags)
         self._database.forget_deleted()
         return forgotten
 

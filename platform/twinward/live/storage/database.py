@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from twinward.audit.interfaces import EventKeys
+from twinward.live.storage.alerts import AlertRows
 from twinward.live.storage.devices import DeviceRows
 from twinward.live.storage.quarantine import QuarantineRows
 from twinward.live.storage.series import SeriesRows
@@ -27,6 +28,7 @@ class Tables:
     sources: SourceRows
     devices: DeviceRows
     quarantine: QuarantineRows
+    alerts: AlertRows
 
 
 class LiveDatabase:
@@ -67,4 +69,5 @@ class LiveDatabase:
             SourceRows(connection, self._keys),
             DeviceRows(connection, self._keys),
             QuarantineRows(connection, self._keys),
+            AlertRows(connection),
         )

@@ -63,6 +63,29 @@ class QuarantineRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
+class MonitorRow(_Base, table=True):
+    """What the rules remember of a twin."""
+
+    __tablename__ = "live_monitor"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    twin: str = Field(sa_type=Name, primary_key=True)
+    category_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class AlertRow(_Base, table=True):
+    """An alert of a twin."""
+
+    __tablename__ = "live_alert"
+    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name, index=True)
+    category_tag: bytes = Field(sa_type=AsStored)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
 def _unavailable(message: str, hint: str) -> Unavailable:
     return Unavailable(message, hint=hint)
 
@@ -70,7 +93,7 @@ def _unavailable(message: str, hint: str) -> Unavailable:
 LIVE: Final = Schema(
     name="live",
     application_id=0x54574C56,  # "TWLV"
-    version=1,
+    version=2,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=_unavailable,

@@ -1,0 +1,87 @@
+"""An alert, and what may be done with it.
+
+    raised ── acknowledged ── over
+       └── escalated ──┘
+
+A rule that rises again within ``FOLD_MS`` of being over belongs to the same alert, one more time: a value that hangs
+about a threshold is one alert, not a storm. One that is silenced is still counted, and told to nobody until then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from twinward.core.vocabulary import TwinId
+from twinward.live.alerts.monitor import Change, Measurement
+from twinward.live.alerts.rules import Severity
+from twinward.live.errors import AlertConflict
+
+FOLD_MS: Final = 10 * 60_000
+MAX_SILENCE_MS: Final = 8 * 3_600_000
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """An alert of one patient.
+
+    Attributes:
+        rule, version, severity: by what it was raised.
+        raised_ms: by the clock of the measurement.
+        times: how often its rule rose.
+        because: what the rule looked at when it rose last; ``score`` its sum.
+        over_ms: since when the rule is not up any more.
+        acknowledged_by, acknowledged_ms: the clinician who has seen it.
+        escalate_ms, escalated_ms: when it is to be escalated, and was.
+        silenced_until_ms, silenced_by, silence_reason: told to nobody until then.
+    """
+
+    id: str
+    twin: TwinId
+    rule: str
+    version: str
+    severity: Severity
+    raised_ms: int
+    because: tuple[Measurement, ...]
+    escalate_ms: int
+    score: int | None = None
+    times: int = 1
+    over_ms: int | None = None
+    acknowledged_by: str = ""
+    acknowledged_ms: int | None = None
+    escalated_ms: int | None = None
+    silenced_until_ms: int = 0
+    silenced_by: str = ""
+    silence_reason: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody has to look at it any more: it is over, and somebody has seen it."""
+        return self.over_ms is not None and self.acknowledged_ms is not None
+
+    def rose_again(self, change: Change) -> Alert:
+        """One more time."""
+        return msgspec.structs.replace(
+            self, times=self.times + 1, over_ms=None, because=change.because, score=change.score
+        )
+
+    def folds(self, change: Change) -> bool:
+        """Whether a rule that rises belongs to this alert."""
+        return self.rule == change.rule.name and (self.over_ms is None or change.time_ms - self.over_ms <= FOLD_MS)
+
+    def acknowledged(self, by: str, at_ms: int) -> Alert:
+        """Seen by somebody. Raises ``AlertConflict`` where it was before."""
+        if self.acknowledged_ms is not None:
+            raise AlertConflict("somebody acknowledged this alert before")
+        return msgspec.structs.replace(self, acknowledged_by=by, acknowledged_ms=at_ms)
+
+    def silenced(self, by: str, until_ms: int, now_ms: int, reason: str) -> Alert:
+        """Told to nobody until then. Raises ``AlertConflict`` for a time that cannot be."""
+        if not now_ms < until_ms <= now_ms + MAX_SILENCE_MS:
+            raise AlertConflict("an alert is silenced for 8 hours at most, from now on")
+        return msgspec.structs.replace(self, silenced_by=by, silenced_until_ms=until_ms, silence_reason=reason)
+
+    def is_to_escalate(self, now_ms: int) -> bool:
+        """Whether nobody has seen it for too long."""
+        waits = self.acknowledged_ms is None and self.escalated_ms is None and self.over_ms is None
+        return waits and now_ms >= max(self.escalate_ms, self.silenced_until_ms)

@@ -1,0 +1,116 @@
+"""Rules followed over a patient's measurements, one after the other: pure, and the same live and over history.
+
+A measurement counts if it is newer than what is known of its signal: what comes late changes nothing. Artefacts are
+passed over. A threshold rises once and is over once the value is back beyond ``clear``; a score once it is below its
+sum; what is missing once it is measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from twinward.live.alerts.rules import Rule, Rules
+from twinward.live.alerts.scores import Score, news2, qsofa
+
+_MINUTE_MS = 60_000
+
+
+class Measurement(NamedTuple):
+    """One value of one signal."""
+
+    time_ms: int
+    signal: str
+    value: float
+
+
+class MonitorState(msgspec.Struct):
+    """What a monitor remembers of a patient: the newest value of each signal, and which rules are up since when."""
+
+    newest: dict[str, tuple[int, float]] = msgspec.field(default_factory=dict)
+    up: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rule that rose, or is over. ``because`` are the measurements it looked at; ``score`` where it is of one."""
+
+    rule: Rule
+    time_ms: int
+    rose: bool
+    because: tuple[Measurement, ...]
+    score: int | None = None
+
+
+class Monitor:
+    """Follows rules over one patient.
+
+    Args:
+        rules: in force.
+        state: changed as it goes.
+    """
+
+    def __init__(self, rules: Rules, state: MonitorState) -> None:
+        self.state = state
+        self._rules = rules.rules
+        names = {one.name for one in rules.rules}
+        for gone in state.up.keys() - names:  # a rule that is in force no more is up no more
+            del state.up[gone]
+
+    def follow(self, measurements: Iterable[Measurement]) -> Iterator[Change]:
+        """Take measurements in, in order of time, and say what changes."""
+        for one in sorted(measurements):
+            known = self.state.newest.get(one.signal)
+            if known is not None and one.time_ms <= known[0]:
+                continue
+            self.state.newest[one.signal] = (one.time_ms, one.value)
+            if known is None or known[1] != one.value or one.time_ms - known[0] >= _MINUTE_MS:
+                yield from self.look(one.time_ms, one.signal)  # the same again within a minute changes nothing
+
+    def look(self, now_ms: int, signal: str = "") -> Iterator[Change]:
+        """What changes at a moment: by one signal's new value, or by time alone."""
+        for rule in self._rules:
+            if signal and rule.signal not in ("", signal):
+                continue
+            because, score = self._because(rule, now_ms)
+            holds = self._holds(rule, now_ms, score)
+            if holds and rule.name not in self.state.up:
+                self.state.up[rule.name] = now_ms
+                yield Change(rule, now_ms, True, because, None if score is None else score.total)
+            elif holds is False and rule.name in self.state.up:
+                del self.state.up[rule.name]
+                yield Change(rule, now_ms, False, because, None if score is None else score.total)
+
+    def _holds(self, rule: Rule, now_ms: int, score: Score | None) -> bool | None:
+        """Whether a rule is up; None between a threshold and where it is over, and where nothing is known."""
+        if score is not None:
+            return score.total >= (rule.at_least or 0)
+        known = self.state.newest.get(rule.signal)
+        if known is None:
+            return None
+        if rule.missing_minutes is not None:
+            return now_ms - known[0] >= rule.missing_minutes * _MINUTE_MS
+        return _crossed(rule, known[1])
+
+    def _because(self, rule: Rule, now_ms: int) -> tuple[tuple[Measurement, ...], Score | None]:
+        if not rule.score:
+            known = self.state.newest.get(rule.signal)
+            return (() if known is None else (Measurement(known[0], rule.signal, known[1]),)), None
+        oldest_ms = now_ms - rule.valid_minutes * _MINUTE_MS
+        valid = {name: value for name, (time_ms, value) in self.state.newest.items() if time_ms >= oldest_ms}
+        score = news2(valid, scale_2=rule.scale_2) if rule.score == "news2" else qsofa(valid)
+        shown = [name for name in valid if name in score.parts or name in ("oxygen_flow", "fio2")]
+        return tuple(Measurement(self.state.newest[name][0], name, valid[name]) for name in sorted(shown)), score
+
+
+def _crossed(rule: Rule, value: float) -> bool | None:
+    if rule.below is not None:
+        clear = rule.below if rule.clear is None else rule.clear
+        return True if value < rule.below else False if value >= clear else None
+    if rule.above is not None:
+        clear = rule.above if rule.clear is None else rule.clear
+        return True if value > rule.above else False if value <= clear else None
+    return None

@@ -1,0 +1,145 @@
+"""Rules as data: a file of them, checked whole before any runs.
+
+version = "2026-01"
+
+[[rule]]
+name = "spo2-low"          # raised below 88, over again at 90: between the two it stays as it is
+signal = "spo2"
+below = 88
+clear = 90
+severity = "urgent"
+
+[[rule]]
+name = "news2-high"
+score = "news2"            # or qsofa; raised at this sum or more
+at_least = 7
+severity = "emergency"
+
+[[rule]]
+name = "heart-rate-missing"
+signal = "heart_rate"
+missing_minutes = 15       # once it was measured
+severity = "notice"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from twinward.core.errors import BadInput
+from twinward.live.signals import BY_NAME
+
+FILE_NAME: Final = "alert-rules.toml"
+MOST_RULES: Final = 100
+MAX_BYTES: Final = 64 * 1024
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
+
+
+class Severity(StrEnum):
+    """How much it matters, the least first."""
+
+    NOTICE = "notice"
+    URGENT = "urgent"
+    EMERGENCY = "emergency"
+
+
+_Minutes = Annotated[int, msgspec.Meta(ge=1, le=10_080)]
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule. Exactly one of ``below``, ``above``, ``at_least`` (of a score) and ``missing_minutes`` is given.
+
+    Attributes:
+        name: for ever: alerts name it.
+        clear: where a threshold is over again; the threshold itself if not given.
+        valid_minutes: how long a measurement counts towards a score.
+        scale_2: NEWS2's second scale of oxygen saturation.
+        escalate_minutes: after which an alert that nobody acknowledged is escalated.
+    """
+
+    name: str
+    severity: Severity
+    signal: str = ""
+    below: float | None = None
+    above: float | None = None
+    clear: float | None = None
+    score: Literal["", "news2", "qsofa"] = ""
+    at_least: int | None = None
+    missing_minutes: _Minutes | None = None
+    valid_minutes: _Minutes = 240
+    scale_2: bool = False
+    escalate_minutes: _Minutes = 15
+
+    def says(self) -> str:
+        """When it is raised, in words."""
+        if self.score:
+            return f"{self.score} of {self.at_least} or more"
+        if self.missing_minutes is not None:
+            return f"{self.signal} not measured for {self.missing_minutes} minutes"
+        unit = BY_NAME[self.signal].unit
+        return f"{self.signal} {'below' if self.below is not None else 'above'} {self._threshold:g} {unit}"
+
+    @property
+    def _threshold(self) -> float:
+        return (self.below if self.below is not None else self.above) or 0.0
+
+    def require_sound(self) -> None:
+        """Raise ``BadInput``: it could never mean anything."""
+        kinds = (self.below, self.above, self.at_least, self.missing_minutes)
+        if not _NAME.fullmatch(self.name):
+            raise BadInput("a rule is called by 1 to 64 of a-z 0-9 - and begins with a letter")
+        if sum(one is not None for one in kinds) != 1:
+            raise BadInput(f"{self.name}: give one of below, above, at_least, missing_minutes")
+        if (self.at_least is not None) != bool(self.score):
+            raise BadInput(f"{self.name}: at_least is of a score, news2 or qsofa")
+        if bool(self.score) == bool(self.signal):
+            raise BadInput(f"{self.name}: give a signal, or a score")
+        if self.signal and self.signal not in BY_NAME:
+            raise BadInput(f"{self.name}: there is no such signal", hint=f"one of {', '.join(BY_NAME)}")
+        threshold = self.below if self.below is not None else self.above
+        if self.clear is not None and (
+            threshold is None or (self.clear < threshold if self.below is not None else self.clear > threshold)
+        ):
+            raise BadInput(f"{self.name}: clear lies on the safe side of the threshold")
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"rules": "rule"}):
+    """A file of rules; ``version`` is what alerts say they were raised by."""
+
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    rules: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=MOST_RULES)] = ()
+
+
+def read_rules(content: bytes) -> Rules:
+    """A file's rules. Raises ``BadInput``, which names the first that is wrong."""
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"a file of rules has {MAX_BYTES} bytes at most")
+    try:
+        found = msgspec.convert(tomllib.loads(content.decode()), Rules)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"the rules are no TOML: {type(error).__name__}") from None
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the rules: {error}", hint="platform/docs/live.md shows one") from None
+    for one in found.rules:
+        one.require_sound()
+    names = [one.name for one in found.rules]
+    if len(set(names)) != len(names):
+        raise BadInput("two rules have one name")
+    return found
+
+
+def shipped_rules() -> Rules:
+    """Those that come with the node."""
+    return read_rules((Path(__file__).parent / "rules.toml").read_bytes())
+
+
+def rules_of(home: Path) -> Rules:
+    """Those of a home, or else the shipped ones. Raises ``BadInput``: the home's are wrong, and none is in force."""
+    file = home / FILE_NAME
+    return read_rules(file.read_bytes()) if file.is_file() else shipped_rules()

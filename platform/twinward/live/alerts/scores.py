@@ -1,0 +1,93 @@
+"""Early-warning scores, to the letter of their publications.
+
+NEWS2: Royal College of Physicians, National Early Warning Score (NEWS) 2, London 2017, charts 1 and 2.
+qSOFA: Singer et al., JAMA 315(8):801-810, 2016: respiratory rate of 22 or more, altered mentation, systolic pressure of
+100 mmHg or less.
+
+The charts are in whole numbers, and tenths of a degree: values are rounded to that, halves up. A parameter that was not
+measured counts 0 and is named: what is computed is then the least the score can be, for no parameter takes from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_Band = tuple[float, int]
+"""Up to and including this value, so many points."""
+_INF: Final = math.inf
+RESPIRATION: Final[tuple[_Band, ...]] = ((8, 3), (11, 1), (20, 0), (24, 2), (_INF, 3))
+SPO2_SCALE_1: Final[tuple[_Band, ...]] = ((91, 3), (93, 2), (95, 1), (_INF, 0))
+SPO2_SCALE_2_ON_AIR: Final[tuple[_Band, ...]] = ((83, 3), (85, 2), (87, 1), (_INF, 0))
+SPO2_SCALE_2_ON_OXYGEN: Final[tuple[_Band, ...]] = ((83, 3), (85, 2), (87, 1), (92, 0), (94, 1), (96, 2), (_INF, 3))
+SYSTOLIC: Final[tuple[_Band, ...]] = ((90, 3), (100, 2), (110, 1), (219, 0), (_INF, 3))
+PULSE: Final[tuple[_Band, ...]] = ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (_INF, 3))
+TEMPERATURE: Final[tuple[_Band, ...]] = ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (_INF, 2))
+ON_OXYGEN, NOT_ALERT = 2, 3
+_AIR_PERCENT: Final = 21
+_FULL_COMA_SCORE: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score, what each parameter gave, and which were not measured. ``total`` is a lower bound where any was not."""
+
+    total: int
+    parts: Mapping[str, int]
+    missing: tuple[str, ...]
+
+
+def news2(values: Mapping[str, float], *, scale_2: bool = False) -> Score:
+    """NEWS2 of signals by name (``live.signals``).
+
+    Supplemental oxygen is a flow above 0 or an inspired fraction above 21 %; where neither was measured the patient
+    breathes air. Consciousness is alert at 15 of the Glasgow coma scale, else confusion or less (CVPU).
+
+    Args:
+        values: what was measured last.
+        scale_2: the SpO2 scale for hypercapnic respiratory failure, which a clinician prescribes.
+    """
+    oxygen = values.get("oxygen_flow", 0) > 0 or values.get("fio2", 0) > _AIR_PERCENT
+    scale_of_oxygen = SPO2_SCALE_2_ON_OXYGEN if oxygen else SPO2_SCALE_2_ON_AIR
+    bands = {
+        "respiratory_rate": RESPIRATION,
+        "spo2": scale_of_oxygen if scale_2 else SPO2_SCALE_1,
+        "systolic": SYSTOLIC,
+        "heart_rate": PULSE,
+        "temperature": TEMPERATURE,
+    }
+    parts = {
+        name: _points(_rounded(values[name], 1 if name == "temperature" else 0), chart)
+        for name, chart in bands.items()
+        if name in values
+    }
+    parts["oxygen"] = ON_OXYGEN if oxygen else 0
+    if "glasgow_coma" in values:
+        parts["glasgow_coma"] = NOT_ALERT if values["glasgow_coma"] < _FULL_COMA_SCORE else 0
+    missing = tuple(name for name in (*bands, "glasgow_coma") if name not in values)
+    return Score(sum(parts.values()), parts, missing)
+
+
+def qsofa(values: Mapping[str, float]) -> Score:
+    """The quick SOFA score of signals by name."""
+    parts: dict[str, int] = {}
+    if "respiratory_rate" in values:
+        parts["respiratory_rate"] = int(_rounded(values["respiratory_rate"], 0) >= 22)
+    if "glasgow_coma" in values:
+        parts["glasgow_coma"] = int(values["glasgow_coma"] < _FULL_COMA_SCORE)
+    if "systolic" in values:
+        parts["systolic"] = int(_rounded(values["systolic"], 0) <= 100)
+    missing = tuple(name for name in ("respiratory_rate", "glasgow_coma", "systolic") if name not in parts)
+    return Score(sum(parts.values()), parts, missing)
+
+
+def _points(value: float, bands: tuple[_Band, ...]) -> int:
+    return next(points for upto, points in bands if value <= upto)
+
+
+def _rounded(value: float, decimals: int) -> float:
+    """Halves up: what a chart's reader does; ``round`` would take them to the even neighbour."""
+    power = 10.0**decimals
+    return math.floor(value * power + 0.5 + 1e-9) / power

@@ -1,0 +1,128 @@
+"""Rules at work: in the transaction that stores a batch, and on the clock.
+
+Whatever stores a measurement raises its alert in the same transaction: killed in between there are both or neither.
+What a monitor remembers of a patient is opened and sealed again, and handed to nobody (as in compaction of records);
+each alert is an event about the patient, decided as the node's own write, before it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from twinward.access.interfaces import NODE, AccessContext, AccessControl
+from twinward.core.clock import Clock
+from twinward.core.errors import NotFound
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.live.alerts.models import Alert
+from twinward.live.alerts.monitor import Change, Measurement, Monitor
+from twinward.live.alerts.rules import Rules
+from twinward.live.models import Placed, Quality
+from twinward.live.storage.database import LiveDatabase, Tables
+from twinward.vault.keys.keyring import Keyring
+from twinward.vault.keys.twin_keys import TwinKeys
+
+_WATCHING: Final = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
+
+
+class Watch:
+    """Follows rules over everybody's measurements.
+
+    Args:
+        database, keyring, access, clock: the node's.
+        rules: those in force; asked for once.
+    """
+
+    def __init__(
+        self, database: LiveDatabase, keyring: Keyring, access: AccessControl, clock: Clock, rules: Callable[[], Rules]
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._access = access
+        self._clock = clock
+        self._rules_of = rules
+        self._rules: Rules | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force. Raises ``BadInput``: the home's file of them is wrong."""
+        if self._rules is None:
+            self._rules = self._rules_of()
+        return self._rules
+
+    def follow(self, tables: Tables, placed: Iterable[Placed]) -> None:
+        """Take a batch's measurements in, within its transaction. Raises ``Unavailable``."""
+        by_twin: dict[TwinId, list[Measurement]] = {}
+        for one in placed:
+            if one.reading.quality is not Quality.ARTEFACT:
+                some = by_twin.setdefault(one.twin, [])
+                some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in one.samples()]
+        for twin, measurements in by_twin.items():
+            keys = self._keyring.keys(twin)
+            monitor = Monitor(self.rules, tables.alerts.monitor(keys))
+            self._note(tables, keys, list(monitor.follow(measurements)))
+            tables.alerts.put_monitor(keys, monitor.state)
+
+    def tick(self) -> None:
+        """What time alone changes: measurements that stay away, alerts that nobody looks at. Raises ``Unavailable``."""
+        with self._database.reading() as tables:
+            twins = tables.alerts.monitored()
+        for twin in twins:
+            try:
+                keys = self._keyring.keys(twin)
+            except NotFound:
+                continue
+            with self._database.writing() as tables:
+                monitor = Monitor(self.rules, tables.alerts.monitor(keys))
+                changes = list(monitor.look(self._clock.now_ms()))
+                self._note(tables, keys, changes)
+                if changes:
+                    tables.alerts.put_monitor(keys, monitor.state)
+                self._escalate(tables, keys)
+
+    def _note(self, tables: Tables, keys: TwinKeys, changes: Sequence[Change]) -> None:
+        """Alerts as changes make them."""
+        if not changes:
+            return
+        alerts = {one.id: one for one in tables.alerts.of(keys)}
+        for change in changes:
+            fitting = next((one for one in reversed(alerts.values()) if one.folds(change)), None)
+            if not change.rose:
+                if fitting is not None:
+                    alerts[fitting.id] = msgspec.structs.replace(fitting, over_ms=change.time_ms)
+                    tables.alerts.put(keys, alerts[fitting.id])
+                continue
+            found = self._raised(keys.twin, change) if fitting is None else fitting.rose_again(change)
+            if fitting is not None or self._told(found, "alert-raised"):
+                alerts[found.id] = found
+                tables.alerts.put(keys, found)
+
+    def _raised(self, twin: TwinId, change: Change) -> Alert:
+        now_ms = self._clock.now_ms()
+        return Alert(
+            uuid7(now_ms),
+            twin,
+            change.rule.name,
+            self.rules.version,
+            change.rule.severity,
+            change.time_ms,
+            change.because,
+            now_ms + change.rule.escalate_minutes * 60_000,
+            change.score,
+        )
+
+    def _escalate(self, tables: Tables, keys: TwinKeys) -> None:
+        now_ms = self._clock.now_ms()
+        for one in tables.alerts.of(keys):
+            if one.is_to_escalate(now_ms) and self._told(one, "alert-escalated"):
+                tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
+
+    def _told(self, alert: Alert, what: str) -> bool:
+        """Whether the log was told of it; False where consent forbids it."""
+        detail = (("live", what), ("rule", alert.rule), ("alert", alert.id), ("severity", alert.severity.value))
+        request = _WATCHING.request(Action.WRITE, alert.twin, {Category.MONITORING}, detail=detail)
+        (permit,) = self._access.decide_many([request])
+        return permit is not None

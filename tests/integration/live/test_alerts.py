@@ -1,0 +1,148 @@
+"""Alerts: raised with the reading, once; seen, silenced, escalated, over; tried on history; erased with the patient."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.fhir.hospital import OFFICER
+from tests.integration.live.ward import CARING, FILING, Ward
+from twinward.access.consent import Provision
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessContext
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Action, Category, Purpose
+from twinward.live.alerts.rules import shipped_rules
+from twinward.live.errors import AlertConflict, AlertNotFound
+
+MINUTE = 60_000
+SPO2 = "59408-5"
+
+
+def spo2(ward: Ward, *values: float, who: str = "ann") -> None:
+    for value in values:
+        ward.clock.advance(MINUTE)
+        ward.send(ward.line(value, code=SPO2, subject=f"Patient/{who}"))
+
+
+def test_an_alert_is_raised_with_the_reading_and_told_to_the_log(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 95, 86)
+    (alert,) = ward.live.alerts.of(CARING, ann)
+    assert (alert.rule, alert.severity, alert.times, alert.raised_ms) == (
+        "spo2-low",
+        "emergency",
+        1,
+        ward.clock.now_ms(),
+    )
+    assert [(one.signal, one.value) for one in alert.because] == [("spo2", 86)]
+    (event,) = [one for one in ward.trail.events if ("live", "alert-raised") in one.detail]
+    assert (event.agent, event.twin, event.action) == ("node", ann, Action.WRITE)
+    assert not any("86" in value for _, value in event.detail), "the log holds no clinical value"
+    raw = b"".join(one.read_bytes() for one in ward.folder.glob("live.db*"))
+    assert b"spo2-low" not in raw
+
+
+def test_a_value_that_hangs_about_a_threshold_is_one_alert(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 86, 91, 87, 92, 85)
+    (alert,) = ward.live.alerts.of(CARING, ann)
+    assert (alert.times, alert.over_ms) == (3, None)
+    spo2(ward, 95)
+    ward.clock.advance(11 * MINUTE)
+    spo2(ward, 85)
+    assert [one.times for one in ward.live.alerts.of(CARING, ann)] == [3, 1]
+
+
+def test_the_life_of_an_alert(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 86)
+    (alert,) = ward.live.alerts.everywhere(CARING)
+    ward.live.watch.tick()
+    assert ward.live.alerts.of(CARING, ann)[0].escalated_ms is None
+    with pytest.raises(BadInput):
+        ward.live.alerts.silence(CARING, alert.id, 5, "no")
+    with pytest.raises(AlertConflict):
+        ward.live.alerts.silence(CARING, alert.id, 10_000, "the probe is being changed right now")
+    ward.live.alerts.silence(CARING, alert.id, 10, "the probe is being changed right now")
+    ward.clock.advance(6 * MINUTE)
+    ward.live.watch.tick()
+    assert ward.live.alerts.of(CARING, ann)[0].escalated_ms is None, "silenced"
+    ward.clock.advance(5 * MINUTE)
+    ward.live.watch.tick()
+    escalated = ward.live.alerts.of(CARING, ann)[0].escalated_ms
+    assert escalated == ward.clock.now_ms()
+    assert ward.live.alerts.acknowledge(CARING, alert.id).acknowledged_by == "nurse-kim"
+    with pytest.raises(AlertConflict):
+        ward.live.alerts.acknowledge(CARING, alert.id)
+    spo2(ward, 97)
+    assert ward.live.alerts.of(CARING, ann) == []
+    assert len(ward.live.alerts.of(CARING, ann, all_of_them=True)) == 1
+    told = [value for one in ward.trail.events for name, value in one.detail if name == "live" and "alert-" in value]
+    assert told == ["alert-raised", "alert-silenced", "alert-escalated", "alert-acknowledged"]
+
+
+def test_who_may_see_and_touch_them(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 86)
+    (alert,) = ward.live.alerts.of(CARING, ann)
+    officer = AccessContext(OFFICER, Purpose.COMPLIANCE)
+    for refused in (
+        lambda: ward.live.alerts.of(officer, ann),
+        lambda: ward.live.alerts.everywhere(officer),
+        lambda: ward.live.alerts.acknowledge(officer, alert.id),
+        lambda: ward.live.alerts.of(FILING, ann),
+    ):
+        with pytest.raises(AccessDenied):
+            refused()
+    with pytest.raises(AlertNotFound):
+        ward.live.alerts.acknowledge(CARING, "nothing")
+    ward.consent(ann, Provision(effect="deny", categories=(Category.LABS,)))
+    with pytest.raises(AccessDenied):
+        ward.live.alerts.of(CARING, ann)
+    assert ward.live.alerts.everywhere(CARING) == []
+
+
+def test_what_stays_away_is_noticed_by_the_clock(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    ward.send(ward.line(70, subject="Patient/ann"))
+    ward.clock.advance(16 * MINUTE)
+    ward.live.watch.tick()
+    ward.live.watch.tick()
+    (alert,) = ward.live.alerts.of(CARING, ann)
+    assert (alert.rule, alert.times) == ("heart-rate-missing", 1)
+
+
+def test_history_says_what_live_said_and_raises_nothing(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    begin = ward.clock.now_ms()
+    spo2(ward, 95, 86, 91, 85)
+    found = ward.live.alerts.back_test(CARING, ann, shipped_rules(), begin, ward.clock.now_ms() + 1)
+    assert [(one.rule.name, (one.time_ms - begin) // MINUTE, one.rose) for one in found] == [
+        ("spo2-low", 2, True),
+        ("spo2-low", 3, False),
+        ("spo2-low", 4, True),
+    ]
+    assert len(ward.live.alerts.of(CARING, ann)) == 1
+
+
+def test_sent_twice_artefacts_and_what_comes_late_raise_nothing(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 95)
+    late = ward.line(80, code=SPO2, subject="Patient/ann", at_ms=ward.clock.now_ms() - MINUTE)
+    artefact = ward.line(80, code=SPO2, subject="Patient/ann", quality="artefact", at_ms=ward.clock.now_ms() + 1)
+    ward.send(late, artefact, late)
+    assert ward.live.alerts.of(CARING, ann) == []
+
+
+def test_erased_with_the_category_and_with_the_patient(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    spo2(ward, 86)
+    spo2(ward, 86, who="ben")
+    ward.keyring.shred(ann)
+    ward.keyring.shred(ben, {Category.MONITORING})
+    ward.live.closing.forget_shredded()
+    assert ward.live.alerts.of(CARING, ben) == []
+    with ward.database.reading() as tables:
+        assert (tables.alerts.twins(), tables.alerts.monitored()) == ([], [])
+    spo2(ward, 85, who="ben")
+    assert len(ward.live.alerts.of(CARING, ben)) == 1

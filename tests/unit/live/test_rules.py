@@ -1,0 +1,102 @@
+"""Rules: what a file may say, and what they make of measurements."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinward.core.errors import BadInput
+from twinward.live.alerts.monitor import Change, Measurement, Monitor, MonitorState
+from twinward.live.alerts.rules import Rules, read_rules, shipped_rules
+
+MINUTE = 60_000
+LOW = b'version="1"\n[[rule]]\nname="low"\nsignal="spo2"\nbelow=88\nclear=90\nseverity="urgent"\n'
+
+
+def follow(rules: Rules, *values: float, signal: str = "spo2", each_ms: int = MINUTE) -> list[tuple[int, bool]]:
+    monitor = Monitor(rules, MonitorState())
+    some = [Measurement(number * each_ms, signal, value) for number, value in enumerate(values)]
+    return [(one.time_ms // each_ms, one.rose) for one in monitor.follow(some)]
+
+
+def test_a_threshold_rises_once_and_is_over_behind_its_clear_line() -> None:
+    rules = read_rules(LOW)
+    assert follow(rules, 95, 88, 87, 86, 88, 89.9, 87, 90, 89, 87) == [(2, True), (7, False), (9, True)]
+    high = read_rules(LOW.replace(b"below=88\nclear=90", b"above=100"))
+    assert follow(high, 100, 101, 100) == [(1, True), (2, False)]
+
+
+@given(st.lists(st.integers(80, 95).map(float), max_size=40))
+def test_a_threshold_against_one_value_after_the_other(values: list[float]) -> None:
+    up, expected = False, []
+    for number, value in enumerate(values):
+        if not up and value < 88:
+            up = True
+            expected.append((number, True))
+        elif up and value >= 90:
+            up = False
+            expected.append((number, False))
+    assert follow(read_rules(LOW), *values) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(80, 95).map(float)), max_size=30), st.integers(0, 30))
+def test_in_parts_is_as_in_one(some: list[tuple[int, float]], cut: int) -> None:
+    measured = sorted({at: Measurement(at * MINUTE, "spo2", value) for at, value in some}.values())
+    whole = list(Monitor(read_rules(LOW), MonitorState()).follow(measured))
+    state, parts = MonitorState(), list[Change]()
+    for part in (measured[:cut], measured[:cut], measured[cut:]):  # sent twice changes nothing
+        parts += Monitor(read_rules(LOW), state).follow(part)
+    assert parts == whole
+
+
+def test_what_stays_away_and_comes_back() -> None:
+    rules = read_rules(LOW.replace(b"below=88\nclear=90", b"missing_minutes=15"))
+    monitor = Monitor(rules, MonitorState())
+    assert list(monitor.look(60 * MINUTE)) == [], "never measured is not missing"
+    assert list(monitor.follow([Measurement(0, "spo2", 97)])) == []
+    assert list(monitor.look(15 * MINUTE - 1)) == []
+    assert [one.rose for one in monitor.look(15 * MINUTE)] == [True]
+    assert [one.rose for one in monitor.follow([Measurement(16 * MINUTE, "spo2", 97)])] == [False]
+
+
+def test_a_score_counts_what_is_still_valid() -> None:
+    text = 'version="1"\n[[rule]]\nname="n"\nscore="news2"\nat_least=5\nvalid_minutes=60\nseverity="urgent"\n'
+    monitor = Monitor(read_rules(text.encode()), MonitorState())
+    some = [Measurement(0, "spo2", 90), Measurement(MINUTE, "heart_rate", 120)]
+    (rose,) = monitor.follow(some)
+    assert (rose.rose, rose.score, rose.because) == (True, 5, (some[1], some[0]))
+    (over,) = monitor.look(61 * MINUTE)
+    assert (over.rose, over.score) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"below=88", b"below=88\nabove=99"),
+        (b"below=88\nclear=90", b""),
+        (b"clear=90", b"clear=80"),
+        (b"spo2", b"mood"),
+        (b'"low"', b'"Low rule"'),
+        (b"urgent", b"deadly"),
+        (b"below=88", b"below='x'"),
+        (b"below=88", b"at_least=3"),
+        (b'signal="spo2"', b'score="news2"'),
+        (b"severity", b"unknown=1\nseverity"),
+        (b"[[rule]]", b"[[rule"),
+        (b"below=88\nclear=90", b"missing_minutes=0"),
+        (b"version", b"\xff"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(before: bytes, after: bytes) -> None:
+    assert before in LOW
+    with pytest.raises(BadInput):
+        read_rules(LOW.replace(before, after))
+
+
+def test_rules_have_names_of_their_own_and_bounds() -> None:
+    with pytest.raises(BadInput, match="one name"):
+        read_rules(LOW + LOW.partition(b"\n")[2])
+    with pytest.raises(BadInput, match="bytes"):
+        read_rules(LOW + b"#" * 70_000)
+    assert len(shipped_rules().rules) == 6
