@@ -61,6 +61,7 @@ def _tables() -> Iterator[str]:
     yield from (said for both in own_consents.SAID.values() for said in both)
     yield from own_consents.ROLES.values()
     yield from words.TIED
+    yield from words.WAYS_IN
     yield from RELATIONS.values()
     yield from wording.deeds()
 

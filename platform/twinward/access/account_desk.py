@@ -22,6 +22,7 @@ from twinward.access.account_store import (
 from twinward.access.accounts import CLIENT_ROLES, Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, UNITS_JOINED, AccessContext, AccessControl, AccessRequest, Principal
+from twinward.access.second_factors import MOST_WRONG
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
@@ -323,6 +324,7 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "disabled": record.disabled,
         "password": password if record.password else None,
         "second_factor": bool(record.totp),
+        "codes_held": bool(record.totp) and record.wrong_codes >= MOST_WRONG,
         "recovery_codes_left": len(record.recovery),
         "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
         "client_keys": client_keys_json(record),

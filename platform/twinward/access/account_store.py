@@ -128,6 +128,8 @@ class AccountRecord(BaseModel):
     tokens: tuple[TokenRecord, ...] = ()
     totp: str = ""
     """The secret of an authenticator app, sealed (``second_factors``); empty is none."""
+    wrong_codes: int = 0
+    """Codes in a row that were not the app's, each after a right password."""
     recovery: tuple[str, ...] = ()
     """SHA-256 (hex) of the recovery codes that are left."""
     passkeys: tuple[PasskeyRecord, ...] = ()

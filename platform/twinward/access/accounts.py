@@ -290,9 +290,18 @@ class Accounts:
         ``check`` sees it and all other accounts before that, and raises where it must not be. ``twin``: whose record
         the change is about, too.
         """
+
+        def about(record: AccountRecord) -> TwinId | None:
+            others = record.role is Role.PATIENT and by.principal.id != record.id
+            return twin or (record.twin if others else None)  # patients are told who changed their way in
+
         return self._store.change(
-            account_id, changed, lambda record: self.events.changed(record, said, by, twin), check
+            account_id, changed, lambda record: self.events.changed(record, said, by, about(record)), check
         )
+
+    def noted(self, account_id: str, changed: Callable[[AccountRecord], AccountRecord]) -> AccountRecord:
+        """Count something in an account, of which another event tells. Raises ``NotFound``."""
+        return self._store.change(account_id, changed, lambda _: None)
 
     def signed_in_by(
         self, account_id: str, changed: Callable[[AccountRecord], AccountRecord], said: str, via: Via
@@ -361,7 +370,7 @@ class Accounts:
         )
 
     def _kept(self, password: str) -> dict[str, object]:
-        return {"password": passwords.stretch(password), "password_at_ms": self._clock.now_ms()}
+        return {"password": passwords.stretch(password), "password_at_ms": self._clock.now_ms(), "wrong_codes": 0}
 
     def _require_strong(self, password: str, record: AccountRecord) -> None:
         about = (record.id, record.name, record.unit, record.role.value, *self._rules.about, *_GENERIC_WORDS)

@@ -17,7 +17,7 @@ from twinward.access.account_events import Via
 from twinward.access.account_store import AccountRecord, digest_of
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SignInRefused
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import NODE, AccessContext
 from twinward.access.sign_in_store import Kind, SignInStore
 from twinward.audit.interfaces import EventKeys
 from twinward.core.errors import BadInput, StoreAltered
@@ -27,6 +27,9 @@ from twinward_crypto.errors import OpenError
 from twinward_crypto.kdf import derive, length_prefixed
 
 RECOVERY_CODES: Final = 10
+MOST_WRONG: Final = 10
+"""Wrong codes in a row, each after a right password, until codes are held. A recovery code, a passkey, another password
+or a new app is the way out."""
 ENROLMENT_MS: Final = 15 * 60_000
 """How long a secret waits for its first code."""
 CODE: Final = "code"
@@ -85,7 +88,7 @@ class SecondFactors:
             raise BadInput("this is not the code that the app shows now", hint="look at the app, and at its clock")
         self._note(account, secret, step)
         codes = _new_codes()
-        kept = {"totp": self._sealed(account, secret), "recovery": _digests(codes)}
+        kept = {"totp": self._sealed(account, secret), "recovery": _digests(codes), "wrong_codes": 0}
         self._accounts.change(account, lambda one: one.model_copy(update=kept), "second factor set up", by)
         found = self._store.find(Kind.ENROLMENT, waiting)
         if found is not None:
@@ -110,7 +113,7 @@ class SecondFactors:
         def changed(record: AccountRecord) -> AccountRecord:
             if not record.totp:
                 raise BadInput(f"{record.id} has no second factor")
-            return record.ended(totp="", recovery=())
+            return record.ended(totp="", recovery=(), wrong_codes=0)
 
         return self._accounts.change(account, changed, "second factor removed", by)
 
@@ -118,15 +121,21 @@ class SecondFactors:
         """Which kind of code this is: ``CODE`` or ``RECOVERY_CODE``, used by now. Raises ``SignInRefused``, logged."""
         record = self._accounts.find(account)
         if record is not None and record.totp and not record.disabled:
+            if self._used(record, code, via):
+                return RECOVERY_CODE
+            if record.wrong_codes >= MOST_WRONG:
+                self._accounts.events.refused(record, "codes are held after too many wrong ones", via)
+                raise SignInRefused
             secret = self._opened(record)
             step = totp.matching_step(secret, code, self._accounts.now_ms())
             if step is not None:
                 if self._note(record.id, secret, step):
+                    if record.wrong_codes:
+                        self._accounts.noted(record.id, lambda one: one.model_copy(update={"wrong_codes": 0}))
                     return CODE
                 self._accounts.events.refused(record, "a code that was used already", via)
                 raise SignInRefused
-            if self._used(record, code, via):
-                return RECOVERY_CODE
+            self._count_wrong(record, via)
         self._accounts.events.refused(record, "a wrong code", via)
         raise SignInRefused
 
@@ -139,11 +148,25 @@ class SecondFactors:
         def taken(now: AccountRecord) -> AccountRecord:
             if digest not in now.recovery:  # another process was faster
                 raise SignInRefused
-            return now.model_copy(update={"recovery": tuple(one for one in now.recovery if one != digest)})
+            left = tuple(one for one in now.recovery if one != digest)
+            return now.model_copy(update={"recovery": left, "wrong_codes": 0})
 
         by = AccessContext(record.principal(), Purpose.COMPLIANCE, detail=tuple(via))
         self._accounts.change(record.id, taken, f"recovery code used, {len(record.recovery) - 1} left", by)
         return True
+
+    def _count_wrong(self, record: AccountRecord, via: Via) -> None:
+        """One more in a row; at ``MOST_WRONG`` the log says that codes are held, as somebody knows the password."""
+
+        def counted(now: AccountRecord) -> AccountRecord:
+            return now.model_copy(update={"wrong_codes": now.wrong_codes + 1})
+
+        if record.wrong_codes + 1 < MOST_WRONG:
+            self._accounts.noted(record.id, counted)
+            return
+        by = AccessContext(NODE, Purpose.COMPLIANCE, detail=tuple(via))
+        said = f"codes held after {MOST_WRONG} wrong ones in a row: somebody knows the password"
+        self._accounts.change(record.id, counted, said, by)
 
     def _note(self, account: str, secret: bytes, step: int) -> bool:
         """Whether the step was not used before."""

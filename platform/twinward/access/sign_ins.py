@@ -175,6 +175,9 @@ class SignIns:
         session = self.session(session_id)
         record = self.accounts.by_password(session.principal.id, password, via=via, roles=frozenset(Role))
         by = BY_PASSWORD
+        if record.passkeys and not record.totp:
+            self.accounts.events.refused(record, "beside a passkey a password confirms nothing", via)
+            raise SignInRefused
         if record.totp:
             by = f"{BY_PASSWORD} and {self.factors.check(record.id, code, via=via)}"
         self.accounts.events.signed_in(record.principal(), via, f"confirmed by {by}")
@@ -199,7 +202,7 @@ class SignIns:
         must_enrol = alone and not self._needed_by.isdisjoint(self.accounts.lent.roles_of(record))
         roles = self.accounts.lent.roles_of(record)
         shown = self._sessions.shown(kept, signed, record.principal(), must_enrol=must_enrol, roles=roles)
-        if must_enrol and record.passkeys:  # there is a second factor: who has only the password adds none of their own
+        if alone and record.passkeys:  # beside a passkey a password signs in, and confirms nothing
             return replace(shown, fresh=False)
         return shown
 

@@ -329,6 +329,8 @@ def tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") ->
         say(f"password  {_password_state(shown['password'])}, last used {used}")
     if shown["second_factor"]:
         say(f"app       asked for beside the password, {shown['recovery_codes_left']} recovery codes left")
+    if shown["codes_held"]:
+        say("codes     held after too many wrong ones: somebody knows the password; reset it")
     for one in shown["passkeys"]:
         say(f"passkey   {one['name']}, since {one['made'][:10]}, {one['id']}")
     if shown["unit"]:

@@ -92,6 +92,7 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "disabled": record.disabled,
         "password": shown["password"],
         "second_factor": shown["second_factor"],
+        "codes_held": shown["codes_held"],
         "passkeys": len(record.passkeys),
         "tokens": good,
         "used": max((day for day in used if day), default="never"),

@@ -66,7 +66,7 @@ def confirmation_page(
         refused=refused,
         minutes=max(1, console.node.settings.fresh_sign_in_s // 60),
         second_factor=bool(record.totp),
-        has_password=bool(record.password),
+        has_password=bool(record.password) and not (record.passkeys and not record.totp),
         hospital_sign_in=bool(record.identities) and console.node.hospital_sign_in is not None,
     )
 

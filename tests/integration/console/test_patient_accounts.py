@@ -14,6 +14,7 @@ import pytest
 from tests.integration.cli.conftest import PASSWORD, Hospital, make_hospital
 from twinward.access.errors import AccessDenied, SignInEnded
 from twinward.access.interfaces import AccessContext
+from twinward.audit.events.plain_words import plain_words
 from twinward.core.errors import StoreAltered
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.node import Node, open_node
@@ -113,6 +114,29 @@ def test_untying_in_another_process_ends_at_once_whatever_runs(hospital: Hospita
             with pytest.raises(SignInEnded):
                 then()
         assert told_of(node, twin) == ["account cleo: untied from this patient", "account cleo: tied to this patient"]
+
+
+def test_a_patient_is_told_who_changed_how_the_account_signs_in(hospital: Hospital, tmp_path: Path) -> None:
+    twin = hospital.twins[4]
+    add(hospital, "fay", "--patient", twin, "--as", "olga")
+    (tmp_path / "new").write_text("three words unlike any")
+    (tmp_path / "new").chmod(0o600)
+    hospital.asked("account", "reset-password", "fay", "--password-file", str(tmp_path / "new"), "--as", "olga")
+    with open_node(hospital.home) as node:
+        fay = node.accounts.named("fay")
+        node.accounts.change("fay", lambda one: one.ended(), "sessions ended", AccessContext(fay, Purpose.COMPLIANCE))
+        told = told_of(node, twin)
+        assert told[0] == "account fay: password reset"  # and nothing of what they did themselves
+        officer = AccessContext(node.accounts.named("olga"), Purpose.COMPLIANCE)
+        permit = permit_to_examine(node.access, officer, "test", TwinId(twin))
+        event = next(
+            row.event
+            for row in node.audit_reader.of_twin(permit, TwinId(twin)).rows
+            if row.event and row.event.action is Action.ACCOUNT
+        )
+        assert plain_words(event, reader="fay", name="Olga").what == (
+            "changed how your account signs in: fay, password reset"
+        )
 
 
 def test_ties_are_made_once_and_taken_away_once(hospital: Hospital) -> None:

@@ -203,8 +203,8 @@ def test_a_role_that_needs_a_second_factor_has_it_in_a_passkey(
     by_password = sign_ins.by_password("olga", PASSWORD)
     session = sign_ins.session(by_password)
     assert (session.must_enrol, session.fresh) == (True, False)  # who learned the password adds no factor of theirs
-    by_password = sign_ins.confirm(by_password, PASSWORD, "")
-    assert not sign_ins.session(by_password).fresh
+    with pytest.raises(SignInRefused):
+        sign_ins.confirm(by_password, PASSWORD, "")
     session = sign_ins.session(by_password)
     answer = device.get(sign_ins.passkeys.request_options(session.csrf, "olga"))
     session = sign_ins.session(sign_ins.confirm_by_passkey(by_password, answer))
@@ -252,3 +252,17 @@ def test_no_junk_is_more_than_a_refusal(sign_ins: SignIns, name: str, value: Any
         refused(sign_ins, answer)
         with pytest.raises(BadInput):
             sign_ins.passkeys.add("olga", "x", answer, FORM, AT_THE_MACHINE)
+
+
+def test_beside_a_passkey_a_password_signs_in_and_confirms_nothing(sign_ins: SignIns, clock: FixedClock) -> None:
+    before = sign_ins.by_password("olga", PASSWORD)
+    assert sign_ins.session(before).fresh
+    device = registered(sign_ins)
+    session = sign_ins.by_password("olga", PASSWORD)
+    assert not sign_ins.session(session).fresh
+    assert not sign_ins.session(before).fresh
+    with pytest.raises(SignInRefused):
+        sign_ins.confirm(session, PASSWORD, "")
+    csrf = sign_ins.session(session).csrf
+    answer = device.get(sign_ins.passkeys.request_options(csrf, "olga"))
+    assert sign_ins.session(sign_ins.confirm_by_passkey(session, answer)).fresh

@@ -9,11 +9,12 @@ import pytest
 
 from tests.sign_ins import sign_ins_of
 from twinward.access import totp
+from twinward.access.account_desk import account_json
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused
 from twinward.access.interfaces import Principal
-from twinward.access.second_factors import ENROLMENT_MS, RECOVERY_CODES
+from twinward.access.second_factors import CODE, ENROLMENT_MS, MOST_WRONG, RECOVERY_CODE, RECOVERY_CODES
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, StoreAltered
@@ -224,3 +225,44 @@ def test_who_confirms_has_a_fresh_session_under_another_id(sign_ins: SignIns, cl
         sign_ins.session(before)
     with pytest.raises(SignInRefused):
         sign_ins.confirm(before, PASSWORD, app.code())
+
+
+def test_codes_are_held_after_ten_wrong_ones_in_a_row_and_a_recovery_code_is_the_way_out(
+    accounts: Accounts, sign_ins: SignIns, clock: FixedClock
+) -> None:
+    app, codes = enrolled(sign_ins, clock)
+    factors = sign_ins.factors
+
+    def right() -> str:
+        clock.advance(60_000)
+        return app.code()
+
+    def wrong(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(SignInRefused):
+                factors.check("olga", "000000")
+
+    wrong(MOST_WRONG - 1)
+    factors.check("olga", right())  # not in a row any more
+    wrong(MOST_WRONG - 1)
+    assert not account_json(accounts, accounts.record("olga"))["codes_held"]
+    wrong(1)
+    assert account_json(accounts, accounts.record("olga"))["codes_held"]
+    with pytest.raises(SignInRefused):
+        factors.check("olga", right())
+    assert factors.check("olga", codes[0]) == RECOVERY_CODE
+    assert factors.check("olga", right()) == CODE
+    wrong(MOST_WRONG)
+    factors.remove("olga", AT_THE_MACHINE)
+    assert accounts.record("olga").wrong_codes == 0
+
+
+def test_another_password_lets_codes_count_again(accounts: Accounts, sign_ins: SignIns, clock: FixedClock) -> None:
+    app, _ = enrolled(sign_ins, clock)
+    for _ in range(MOST_WRONG):
+        with pytest.raises(SignInRefused):
+            sign_ins.factors.check("olga", "000000")
+    kept = accounts.with_password("olga", "three words unlike any")
+    accounts.change("olga", lambda one: one.ended(**kept), "password reset", AT_THE_MACHINE)
+    clock.advance(60_000)
+    assert sign_ins.factors.check("olga", app.code()) == CODE

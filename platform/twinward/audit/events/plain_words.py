@@ -65,6 +65,11 @@ CONSENTED: Final = {
 }
 TIED: Final = ("added, with a password, tied to this patient", "tied to this patient", "untied from this patient")
 """What is done to the account that sees a record, in the words of its events (``twinward.access.account_desk``)."""
+WAYS_IN: Final = (
+    *("password reset", "password expired", "second factor removed", "new token"),
+    *("disabled", "enabled", "sessions ended"),
+)
+"""What others do to how a patient signs in, in the same words."""
 SEARCHED: Final = {
     Action.COHORT: "took figures of yours into the encrypted search for patients like each other",
     Action.QUERY: "compared a company's encrypted query with figures of yours",
@@ -121,7 +126,9 @@ def _what(event: AccessEvent, say: Say) -> str:
         return say("looked at who accessed your record") if permitted else say("tried to see who accessed your record")
     if event.action is Action.ACCOUNT:
         facts = dict(event.detail)
-        changed = say("changed whose account sees your record: {account} was {change}")
+        ways_in = say("changed how your account signs in: {account}, {change}")
+        tied = say("changed whose account sees your record: {account} was {change}")
+        changed = tied if facts.get("change") in TIED else ways_in
         return changed.format(
             account=facts.get("account", ""), change=say(facts.get("change", "")) if facts.get("change") else ""
         )
