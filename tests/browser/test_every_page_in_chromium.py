@@ -16,20 +16,24 @@ from playwright.sync_api import Browser, Page
 from tests.browser.conftest import served
 from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
-from tests.integration.console.fixtures import PASSWORD, SYSTEMS, House, build
+from tests.integration.console.fixtures import PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
 from tests.tools import ROOT, require
-from twinward.access.interfaces import AccessContext
+from twinward.access.consent_choices import CHOICES
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
 from twinward.breach.models import Scope, ScopeKind
 from twinward.console import mount
 from twinward.console.preferences import PREFERENCES_COOKIE, Theme
 from twinward.console.sessions import PATH, SESSION_COOKIE
-from twinward.core.vocabulary import Category, Purpose
+from twinward.core.vocabulary import Category, Purpose, Role
 from twinward.federation.approval import digest_of
 from twinward.federation.models import COHORT
 from twinward.federation.study import StudyProtocol
 from twinward.node.study_approvals import invite
 from twinward.overview.log import permit_to_examine
+from twinward.protocol.contacts import ContactProposal
+from twinward.protocol.criteria import Criteria
+from twinward.protocol.feasibility import FeasibilityQuestion
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +113,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     node.erasure_desk.carry_on()
     node.erasure_desk.propose(letters, house.twins[2], {Category.LABS}, "these results are of another patient")
     digest = _studies(house)
+    request = _contacts(house, context)
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
     cookies = {name: node.sign_ins.by_password(name, PASSWORD) for name in ("officer", "ann")}
@@ -116,7 +121,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         "accesses": {"index": "12"},
         "accounts": {"account": "nurse"},
         "breaches": {"name": case.name},
-        "contacts": {"name": "0" * 16},  # none: one takes a vendor's count under encryption
+        "contacts": {"name": request},
         "erasures": {"name": erased.name},
         "outside": {"vendor": "acme"},
         "exports": {"twin": house.twins[0]},
@@ -127,6 +132,28 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     with served(house) as url:
         yield Hospital(house, url, cookies, examples)
     node.close()
+
+
+def _contacts(house: House, officer: AccessContext) -> str:
+    """A contact request that waits; and another one that was approved, so that Ann was told of a study."""
+    node, vendor = house.node, Principal("rival", Role.VENDOR, "Rival")
+    kept = AccessContext(officer.principal, Purpose.RECORD_MANAGEMENT)
+    node.access.set_consents(kept, [(house.twins[0], (SIMILARITY_YES, CHOICES["contact"]))])
+    names = []
+    for number in range(2):  # what they disclose is checked before the desk has them
+        question = FeasibilityQuestion(epoch=1, epsilon_millis=250, bundle=b"counted", query_id=f"{number:032x}")
+        proposal = ContactProposal(
+            count=question,
+            secret=bytes(32),
+            criteria=Criteria.of({"include": [{"feature": "age", "known": True, "unknown": "include"}]}),
+            title="A study of blood pressure",
+            purpose="to find out whether a medicine helps",
+            text="We look for people with high blood pressure.\n\nTwo visits. Saying no costs you nothing.",
+        )
+        names.append(node.contacts.propose(vendor, proposal).name)
+    node.contacts.approve(officer, names[1], "the ethics board agreed")
+    assert node.contacts.invitations(house.twins[0])
+    return names[0]
 
 
 def _studies(house: House) -> str:
