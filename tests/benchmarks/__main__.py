@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
     from tests.benchmarks import (
+        console,
         examining,
         feasibility,
         federation,
@@ -90,6 +91,7 @@ def benchmarks() -> list[Benchmark]:
         *ledger_witnesses.BENCHMARKS,
         *ledger_audit.BENCHMARKS,
         *examining.BENCHMARKS,
+        *console.BENCHMARKS,
         *similarity.BENCHMARKS,
         *similarity_scale.BENCHMARKS,
         *feasibility.BENCHMARKS,
