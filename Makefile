@@ -159,7 +159,7 @@ sbom: $(READY) .venv-tools/.ready
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
-## make quality   private detectors beside the best plain one, and what the rule refuses -> build/quality.json (minutes)
+## make quality   private detectors beside the best plain one, and what the rule refuses -> build/quality.json; goes on where it was
 quality: $(READY)
 	@mkdir -p build
 	$(BIN)/python -m tests.benchmarks --only "studies.[qo]*" --output build/quality.json

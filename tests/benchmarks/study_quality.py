@@ -1,6 +1,7 @@
 """How good private detectors are beside everything plain, at which ε: real discrete noise, five seeds, intervals.
 
-Public sets of ``TWINWARD_STUDY_DATA`` (or ``../shared/data``) where they are; a simulated one always.
+Public sets of ``TWINWARD_STUDY_DATA`` (or ``../shared/data``) where they are; a simulated one always. Each figure is
+kept in ``build/quality-cells.jsonl`` as it comes; ``TWINWARD_QUALITY_S`` bounds a run, and the next goes on.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -19,7 +21,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.benchmarks.federation import one_torch_thread
 from tests.benchmarks.harness import Benchmark, Figure, Ratio, Row, Scale, Target
+from tests.benchmarks.kept_cells import KeptCells, TimeOver
 from tests.integration.federation.kit import HOSPITALS
+from tests.tools import ROOT
 from twinward.features.monitored_stays import Stays, load_stays
 from twinward.features.signal_schema import ICU, ICU_OUTCOME, SignalSchema, table_schema
 from twinward.federation.detectors import build_detector
@@ -125,26 +129,40 @@ def auroc(data: DataSet, study: StudyProtocol, parameters: Parameters, *, in_the
     return float(roc_auc_score(data.test.labels, scores))
 
 
-def plain_rivals(data: DataSet, kinds: Sequence[DetectorKind], patients: int) -> dict[str, float]:
+def plain_rivals(data: DataSet, kinds: Sequence[DetectorKind], patients: int, cells: KeptCells) -> dict[str, float]:
     """AUROC of everything without privacy: each kind of detector, and IsolationForest."""
     found = {}
     for kind in kinds:
         study = data.protocol(kind, 1.0, patients)
-        blocks = normalise(data.train[:patients], study.bins, study.signals)
-        parameters = train_without_privacy(build_detector(study, in_the_open=True), blocks, study.rounds)
-        found[kind.value] = auroc(data, study, parameters, in_the_open=True)
+
+        def openly(study: StudyProtocol = study) -> float:
+            blocks = normalise(data.train[:patients], study.bins, study.signals)
+            parameters = train_without_privacy(build_detector(study, in_the_open=True), blocks, study.rounds)
+            return auroc(data, study, parameters, in_the_open=True)
+
+        found[kind.value] = cells.value(f"{data.name}, {patients} patients, {kind.value} openly", openly)
+
+    def forest() -> float:
+        train, test = (normalise(one, study.bins, study.signals) for one in (data.train[:patients], data.test.stays))
+        grown = IsolationForest(random_state=0).fit(train.reshape(len(train), -1))
+        return float(roc_auc_score(data.test.labels, -grown.score_samples(test.reshape(len(test), -1))))
+
     if not data.test.signals.has_outcome:
-        test = normalise(data.test.stays, study.bins, study.signals)
-        forest = IsolationForest(random_state=0).fit(blocks.reshape(len(blocks), -1))
-        scores = -forest.score_samples(test.reshape(len(test), -1))
-        found["IsolationForest"] = float(roc_auc_score(data.test.labels, scores))
+        found["IsolationForest"] = cells.value(f"{data.name}, {patients} patients, IsolationForest", forest)
     return found
 
 
-def quality_row(data: DataSet, kind: DetectorKind, patients: int, rivals: dict[str, float], least: float) -> Row:
+def quality_row(
+    data: DataSet, kind: DetectorKind, patients: int, rivals: dict[str, float], least: float, cells: KeptCells
+) -> Row:
     study = data.protocol(kind, 1.0, patients)
-    blocks = normalise(data.train[:patients], study.bins, study.signals)
-    private = [auroc(data, study, trained(study, blocks)) for _ in range(SEEDS)]
+    name = f"{data.name}, {patients} patients, {study.fingerprint().hex()}"
+
+    def privately() -> float:
+        blocks = normalise(data.train[:patients], study.bins, study.signals)
+        return auroc(data, study, trained(study, blocks))
+
+    private = [cells.value(f"{name}, draw {number}", privately) for number in range(SEEDS)]
     half = float(student_t.ppf(0.975, SEEDS - 1)) * stdev(private) / math.sqrt(SEEDS)
     best = max(rivals, key=lambda name: rivals[name])
     untrained = auroc(data, study, build_detector(study).untrained())
@@ -153,7 +171,7 @@ def quality_row(data: DataSet, kind: DetectorKind, patients: int, rivals: dict[s
         f"{said} {untrained:.3f}, signal/noise {outlook(study).signal_to_noise:.1f}",
         Figure.of(private, "AUROC"),
         Figure.of([rivals[best]], "AUROC"),
-        f"best plain: {best}",
+        f"best plain of {len(rivals)}: {best}",
         Ratio.between(private, [rivals[best]] * SEEDS, "of"),
         Target(f"≥{least:g} of the best plain", "ratio", "least", least),
         {"private": private, "plain": rivals, "untrained": untrained},
@@ -161,23 +179,49 @@ def quality_row(data: DataSet, kind: DetectorKind, patients: int, rivals: dict[s
 
 
 def quality(scale: Scale) -> list[Row]:
-    rows = []
+    within = os.environ.get("TWINWARD_QUALITY_S")
+    sources = (ROOT / "platform/twinward/federation/detectors", ROOT / "platform/twinward/federation/privacy")
+    cells = KeptCells(ROOT / "build/quality-cells.jsonl", sources, float(within) if within else None)
+    rows, left, wanted = [], [], list(_wanted())
     with one_torch_thread():
-        for data in [*icu_sets(), *tables(), *simulated_sets()]:
-            death, stays = data.test.signals.has_outcome, data.test.signals.steps > 1
-            kinds = [DetectorKind.LOGISTIC] if death else [DetectorKind.DP_VAR]
-            kinds += [DetectorKind.AUTOENCODER] if stays and not death else []
-            for patients in [900, 2700, len(data.train)] if stays else [len(data.train)]:
-                if patients > len(data.train):
-                    continue
-                rivals = plain_rivals(data, kinds, patients)
-                for kind in kinds:
-                    if kind is DetectorKind.AUTOENCODER and patients != 2700:
-                        continue
-                    among = {kind.value: rivals[kind.value]} if kind is DetectorKind.AUTOENCODER else rivals
-                    least = 0.98 if kind is DetectorKind.DP_VAR and patients >= 2500 else 0.95
-                    rows.append(quality_row(data, kind, patients, among, least))
+        for data, kind, patients in wanted:
+            with suppress(TimeOver):  # all that is quick, before any row waits for an autoencoder
+                if kind is not DetectorKind.AUTOENCODER:
+                    quality_row(data, kind, patients, plain_rivals(data, [kind], patients, cells), 0, cells)
+        for data, kind, patients in wanted:
+            try:
+                rows.append(_measured(data, kind, patients, cells))
+            except TimeOver:
+                left.append(f"{data.name}, {patients} patients, {kind.value}")
+    if left:
+        rows.append(Row(f"left for the next run: {'; '.join(left)}", Figure.of([float(len(left))], "rows")))
     return rows
+
+
+def _wanted() -> Iterator[tuple[DataSet, DetectorKind, int]]:
+    """What is measured, the quick first: an autoencoder takes as long as all others."""
+    sets = [*icu_sets(), *tables(), *simulated_sets()]
+    for data in sets:
+        stays = data.test.signals.steps > 1
+        for patients in sorted({900, 2700, len(data.train)} if stays else {len(data.train)}):
+            if patients <= len(data.train):
+                death = data.test.signals.has_outcome
+                yield data, DetectorKind.LOGISTIC if death else DetectorKind.DP_VAR, patients
+    for data in sets:
+        if data.test.signals.steps > 1 and not data.test.signals.has_outcome and len(data.train) >= 2700:
+            yield data, DetectorKind.AUTOENCODER, 2700
+
+
+def _measured(data: DataSet, kind: DetectorKind, patients: int, cells: KeptCells) -> Row:
+    """A row; an autoencoder is held against itself in the open, all others against the best of all."""
+    rivals = plain_rivals(data, [kind], patients, cells)
+    if kind is DetectorKind.AUTOENCODER:
+        rivals = {kind.value: rivals[kind.value]}
+    elif kind is DetectorKind.DP_VAR and data.test.signals.steps > 1:
+        with suppress(TimeOver):
+            rivals |= plain_rivals(data, [DetectorKind.AUTOENCODER], patients, cells)
+    least = 0.98 if kind is DetectorKind.DP_VAR and patients >= 2500 else 0.95
+    return quality_row(data, kind, patients, rivals, least, cells)
 
 
 def refusals(scale: Scale) -> list[Row]:
