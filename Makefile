@@ -46,7 +46,7 @@ test: $(READY)
 
 ## make test-all  everything, slow suites included (anvil, forge, Chromium, kill -9); what `make test` passed on the
 ##                very same files is not run again
-test-all: $(READY) .venv-flower/.ready contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
+test-all: $(READY) .venv-flower/.ready .venv-simulation/.ready contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
 	@$(BIN)/python -m tests.checks.passed || $(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -18,7 +19,17 @@ def require(program: str, *, install: str = "", beside: Path | None = None) -> s
     found = str(local) if local else shutil.which(program)
     if found:
         return found
-    reason = f"{program} is not installed" + (f" ({install})" if install else "")
+    _missing(program, install)
+
+
+def require_path(path: Path, *, install: str) -> None:
+    """Something that is built beside the tests."""
+    if not path.exists():
+        _missing(str(path.relative_to(ROOT)), install)
+
+
+def _missing(name: str, install: str) -> NoReturn:
+    reason = f"{name} is not installed" + (f" ({install})" if install else "")
     if os.environ.get("TWINWARD_TEST_REQUIRE_ALL"):
         pytest.fail(reason)
     pytest.skip(reason)

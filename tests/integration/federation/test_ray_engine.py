@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.integration.cli.conftest import run
-from tests.tools import ROOT
+from tests.tools import ROOT, require_path
 from twinward.core.errors import BadInput
 from twinward.federation import api
 
@@ -21,8 +21,7 @@ PYTHON = ROOT / ".venv-simulation/bin/python"
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_same_study_file_over_more_hospitals_side_by_side(tmp_path: Path) -> None:
-    if not PYTHON.exists():
-        pytest.skip("Flower's simulation engine is not installed (make simulation)")
+    require_path(PYTHON, install="make simulation")
     study, own = tmp_path / "try-1.toml", tmp_path / "own.npz"
     api.save_study(api.new_study("try-1", epsilon=3.0, expected_patients=600), study)
     data = api.synthetic_data(api.load_study(study), 800)
