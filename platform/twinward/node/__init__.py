@@ -20,7 +20,8 @@ A node's home holds, on the embedded defaults:
 ``live.db``             sealed series of live readings, what is settled of each source, devices' assignments, quarantine
 ``chain.db``            the embedded chain
 ``study-journal.db``    where the studies stand that this node coordinates
-``studies.db``          which rounds of which studies this hospital answered: none is answered twice
+``studies.db``          which rounds of which studies this hospital answered: none is answered twice; in no backup
+``studies.begin``       from which reservation on it knows: what was reserved before is refused (ADR 67)
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are
 ``cohort.sealed``       the running epoch's similarity secrets, sealed
