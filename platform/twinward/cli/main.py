@@ -57,6 +57,11 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "consent",
+        "A patient's consent: versions and what they come to, as FHIR Consent in and out.",
+        {"show": "consent:show", "set": "consent:set_"},
+    ),
+    Noun(
         "live",
         "Live readings: take in, show, sources, quarantine, replay, hours that are over.",
         {

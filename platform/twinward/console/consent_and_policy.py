@@ -8,7 +8,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
-from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.justification import MAX_CHARS
 from twinward.access.policy_preview import Preview
@@ -21,7 +20,7 @@ from twinward.console.sessions import PATH, require_csrf
 from twinward.core.clock import iso
 from twinward.core.errors import TwinwardError
 from twinward.core.vocabulary import Purpose, TwinId
-from twinward.overview.consents import check_effects, recorded_by
+from twinward.overview.consents import check_effects, provision_sentence, recorded_by
 from twinward.overview.policy import preview_of
 
 PAGE = f"{PATH}/policy"
@@ -126,16 +125,6 @@ def _add_consents(router: APIRouter, console: Console) -> None:
         ]
         effects = check_effects(console.node, name) if name else []
         return console.page(request, "consents.html", session, twin=name, versions=versions, effects=effects)
-
-
-def provision_sentence(one: Provision) -> str:
-    """One rule of a consent, as a patient would say it."""
-    who = ", ".join([*one.actors, *(f"every {role.value}" for role in one.roles if not one.actors)]) or "everybody"
-    what = ", ".join(category.value for category in one.categories) or "everything"
-    why = ", ".join(PURPOSES[purpose] for purpose in one.purposes) or "any purpose"
-    since = f" from {_minute(one.valid_from_ms)}" if one.valid_from_ms else ""
-    until = f" until {_minute(one.valid_until_ms)}" if one.valid_until_ms is not None else ""
-    return f"{'allows' if one.effect == 'permit' else 'forbids'} {who} to use {what} for {why}{since}{until}"
 
 
 def _version(one: PolicyVersion) -> dict[str, Any]:

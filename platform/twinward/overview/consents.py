@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.audit.events.wording import PURPOSES
 from twinward.audit.models import Filters
 from twinward.audit.reader import MAX_PAGE
+from twinward.core.clock import iso
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.node import Node
 
@@ -66,3 +69,17 @@ def _effect(node: Node, twin: TwinId, role: Role, action: Action, purpose: Purpo
         (permitted if decision.permitted else refused).append(category.value)
         reason = reason or ("" if decision.permitted else decision.reason)
     return Effect(who, tuple(permitted), tuple(refused), reason)
+
+
+def provision_sentence(one: Provision) -> str:
+    """One rule of a consent, as a patient would say it."""
+    who = ", ".join([*one.actors, *(f"every {role.value}" for role in one.roles if not one.actors)]) or "everybody"
+    what = ", ".join(category.value for category in one.categories) or "everything"
+    why = ", ".join(PURPOSES[purpose] for purpose in one.purposes) or "any purpose"
+    since = f" from {_minute(one.valid_from_ms)}" if one.valid_from_ms else ""
+    until = f" until {_minute(one.valid_until_ms)}" if one.valid_until_ms is not None else ""
+    return f"{'allows' if one.effect == 'permit' else 'forbids'} {who} to use {what} for {why}{since}{until}"
+
+
+def _minute(at_ms: int) -> str:
+    return iso(at_ms)[:16].replace("T", " ")
