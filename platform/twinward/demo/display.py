@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twinward.demo.accounts import OFFICER, DemoAccounts
-from twinward.demo.result import DemoResult, Query
+from twinward.demo.result import DemoResult, Query, Ward
 
 
 class Display(Protocol):
@@ -121,7 +121,17 @@ def _rows(result: DemoResult) -> list[tuple[bool, str, str]]:
         )
         for model in training.models
     ]
+    rows.append(_of_ward(result.ward))
     return rows
+
+
+def _of_ward(ward: Ward) -> tuple[bool, str, str]:
+    return (
+        ward.stored == ward.again and bool(ward.raised),
+        "an hour of a ward",
+        f"{ward.stored} readings of {ward.beds} beds, each sent twice, stored once; {', '.join(ward.raised)}; "
+        f"{ward.elsewhere} alerts of the others; {ward.windows} hours told to the log, {ward.seconds:.1f} s",
+    )
 
 
 def _agrees(query: Query) -> str:

@@ -122,6 +122,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Ward:
+    """Step 6: an hour of a ward."""
+
+    beds: int
+    stored: int
+    again: int
+    """Readings that came a second time, and were not stored again."""
+    raised: tuple[str, ...]
+    """Alerts of the patient who deteriorates."""
+    elsewhere: int
+    """Alerts of all others."""
+    windows: int
+    """Hours that were packed and told to the log."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """Everything a finished run found out."""
 
@@ -137,6 +154,7 @@ class DemoResult:
     count: CountObservation
     """The feasibility count, as both sides saw it."""
     training: Training
+    ward: Ward
     seconds: float
 
     def holds(self) -> bool:
@@ -144,4 +162,5 @@ class DemoResult:
         sealed = self.sealing.needles_found == 0
         caught = self.tampering.altered_index == self.tampering.reported_index
         exact = bool(self.queries) and all(query.equals_brute_force for query in self.queries)
-        return sealed and caught and exact and self.count.is_possible
+        once = self.ward.stored == self.ward.again and bool(self.ward.raised)
+        return sealed and caught and exact and once and self.count.is_possible

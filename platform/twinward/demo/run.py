@@ -17,6 +17,7 @@ from twinward.demo.report import write_report
 from twinward.demo.result import DemoResult
 from twinward.demo.sealing import seal_patients
 from twinward.demo.training import train_across_hospitals
+from twinward.demo.ward import hour_of_a_ward
 from twinward.demo.witnessing import witnesses_started
 from twinward.node import create_node, remove_node
 from twinward.similarity.explainer import write_count_page, write_explainer
@@ -89,6 +90,7 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, DemoAccounts]:
         give_consent(node, admitted.twins)
         answered = query_as_vendor(node, display, accounts.vendor_token)
         training = train_across_hospitals(node, display, admitted.twins, stays_file=plan.stays, epsilon=plan.epsilon)
+        ward = hour_of_a_ward(node, display, admitted.twins, plan.seed)
         node.audit.checkpoint_and_anchor()
         result = DemoResult(
             hospital=node.settings.hospital,
@@ -101,6 +103,7 @@ def run_demo(plan: Plan, display: Display) -> tuple[DemoResult, DemoAccounts]:
             distances=answered.distances,
             count=answered.count,
             training=training,
+            ward=ward,
             seconds=time.perf_counter() - started,
         )
     finally:
