@@ -72,7 +72,8 @@ def _coloured(drawn: str, say: str) -> Markup:
     body = drawn[drawn.index("<svg") :]
     view = re.search(r'viewBox="[\d. ]+"', body)
     inside = body[body.index(">") + 1 : body.rindex("</svg>")]
-    inside = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r"<(metadata|style|clipPath)\b.*?</\1>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r' clip-path="[^"]*"', "", inside)  # nothing is drawn beyond the axes
     inside = re.sub(r' style="([^"]*)"', lambda found: _attributes(found[1]), inside)
     box = view[0] if view else ""
     return Markup(  # noqa: S704 - matplotlib's own, of numbers and of words that stand above

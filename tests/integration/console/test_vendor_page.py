@@ -107,6 +107,7 @@ def test_a_burn_down_ends_where_the_contract_says() -> None:
     picture = burn_down(epochs, left, 120, 'says <"so">')
     assert picture == burn_down(epochs, left, 120, 'says <"so">')
     assert 'aria-label="says &lt;&#34;so&#34;&gt;"' in picture
+    assert "clip" not in picture  # a clip's rectangle is black in either face
     assert "#000001" not in picture
     assert "#000002" not in picture
 
