@@ -55,9 +55,9 @@ def _may_propose(access: AccessControl, context_of: Callable[..., Any]) -> Calla
     """The policy's word on whether a caller may propose at all, before anything it sent is looked at."""
 
     def vendor(context: AccessContext = Depends(context_of)) -> Principal:
+        access.require(context.request(Action.CONTACT))
         if context.purpose is not Purpose.SIMILARITY:
             raise BadInput("studies are proposed for similarity search", hint=f"send {Purpose.SIMILARITY} or nothing")
-        access.require(context.request(Action.CONTACT))
         return context.principal
 
     return vendor

@@ -45,6 +45,10 @@ class Parts:
             self._is_closed = True
             self._held.close()
 
+    def has_made(self, name: str) -> bool:
+        """Whether a part was made already: who would only ask what it remembers need not make it."""
+        return name in self.__dict__
+
     def keep(self, made: Closable) -> None:
         """Close something together with this."""
         self._held.callback(made.close)

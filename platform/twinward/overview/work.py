@@ -65,7 +65,7 @@ def _waiting(node: Node) -> Iterator[Waiting]:
 
 def _reviews(node: Node) -> Waiting:
     yesterday = day_of(node.clock.now_ms()) - timedelta(days=1)
-    waiting = node.reviews.waiting(yesterday, REVIEWED_A_DAY)
+    waiting = node.reviews.waiting(yesterday, REVIEWED_A_DAY) if node.has_made("reviews") else None
     say = f"Yesterday's accesses ({yesterday.isoformat()}) were not examined since this node was started"
     if waiting is not None:
         say = f"{waiting} of yesterday's unexplained accesses wait for a finding"
