@@ -27,7 +27,7 @@ from twinward.access.permits import PermitAuthority
 from twinward.audit.interfaces import AuditTrail, BreakGlassTrail
 from twinward.audit.models import AccessEvent
 from twinward.core.clock import Clock, iso
-from twinward.core.errors import BadInput, Conflict, NotFound, Unavailable
+from twinward.core.errors import BadInput, Conflict, NotFound, Refused, Unavailable
 from twinward.core.turns import process_lock
 from twinward.core.vocabulary import Action, Purpose, TwinId
 
@@ -180,6 +180,7 @@ class Emergencies:
 
         Raises:
             NotFound: there is no such emergency.
+            Refused: it is the officer's own, broken into with another role than the one they review with.
             Conflict: it was reviewed before.
             BadInput: the note says nothing.
         """
@@ -191,6 +192,8 @@ class Emergencies:
             found = self.register().emergencies.get(name)
             if found is None or found.index is None:
                 raise NotFound("there is no such emergency in the log", hint="`twinward access emergencies` names them")
+            if found.agent == permit.request.principal.id:
+                raise Refused("nobody reviews an emergency of their own", hint="ask another officer")
             if found.finding:
                 raise Conflict("this emergency is reviewed already", hint="a review is final; its note is in the log")
             finding = JUSTIFIED if justified else UNJUSTIFIED
@@ -202,9 +205,14 @@ class Emergencies:
         """Raise a clinician's limit for a time. Wants a permit to audit that names no twin. Returns until when (ms).
 
         Raises:
+            Refused: the limit would be the officer's own, or, with a role that is lent, everybody's.
             BadInput: more patients or longer than anybody may be allowed.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        who = permit.request.principal
+        is_lent = who.standing is not None and who.standing.delegation > 0
+        if clinician == who.id or (clinician == "*" and is_lent):
+            raise Refused("nobody raises a limit of their own", hint="ask another officer")
         if not 1 <= patients <= MOST_PATIENTS or not 60 <= for_s <= MOST_ALLOWED_S:
             said = f"an allowance is for 1 to {MOST_PATIENTS} patients and for a minute to 24 hours"
             raise BadInput(said, hint="give fewer patients or a shorter time, and allow again when it is over")

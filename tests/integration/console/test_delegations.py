@@ -18,7 +18,7 @@ from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
-from twinward.core.vocabulary import Action, Purpose, Role
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.node import Node, create_node, open_node
 
 PASSWORD = "correct horse battery"
@@ -175,6 +175,23 @@ def test_a_clinicians_role_cares_and_no_more(ward: Ward) -> None:
     ward.lend("dr-lee")
     assert ward.may("kim", Action.READ, Purpose.TREATMENT)
     assert not ward.may("kim", Action.AUDIT)
+
+
+def test_a_clinician_with_an_officers_role_reviews_no_emergency_and_raises_no_limit_of_their_own(ward: Ward) -> None:
+    lee = AccessContext(ward.node.accounts.named("dr-lee"), Purpose.EMERGENCY, "unconscious, no relatives known")
+    ward.node.access.decide(lee.request(Action.READ, TwinId("a-twin"), [Category.LABS]))
+    ward.lend("olga", "dr-lee")
+    permit = permit_of(ward, "dr-lee")
+    assert permit.request.principal.role is Role.OFFICER
+    emergencies = ward.other.emergencies
+    (one,) = emergencies.all(permit)
+    with pytest.raises(Refused, match="of their own"):
+        emergencies.review(permit, one.name, justified=True, note="it was all in order, I was there")
+    for clinician in ("dr-lee", "*"):
+        with pytest.raises(Refused, match="of their own"):
+            emergencies.allow(permit, clinician, patients=100, for_s=3600)
+    emergencies.allow(permit_of(ward, "olga"), "*", patients=100, for_s=3600)
+    assert emergencies.review(permit_of(ward, "olga"), one.name, justified=False, note="she was not on duty").finding
 
 
 @pytest.mark.parametrize(
