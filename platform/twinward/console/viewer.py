@@ -92,8 +92,8 @@ def spoken(accept_language: str) -> Language | None:
 
 
 def gettext(message: str) -> str:
-    """A message in the viewer's language; in English where the catalogue lacks it."""
-    return _catalogue(viewer().language).gettext(message)
+    """A message in the viewer's language; in English where the catalogue lacks it. Nothing said stays so."""
+    return _catalogue(viewer().language).gettext(message) if message else ""  # a catalogue's header stands under ""
 
 
 def ngettext(one: str, many: str, count: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinward.console.pages import TEMPLATES
+from twinward.console.pages import TEMPLATES, said
 from twinward.console.preferences import Preferences, Theme
 from twinward.console.viewer import (
     Language,
@@ -23,6 +23,7 @@ from twinward.console.viewer import (
     viewer,
     zones,
 )
+from twinward.core.errors import Conflict
 
 NEW_YEAR_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SUMMER_MS = 1_782_864_000_000  # 2026-07-01T00:00:00Z
@@ -69,6 +70,13 @@ def test_days_and_numbers_are_the_viewers() -> None:
     with viewed_by(BERLIN):
         assert ">01.01.2026<" in day(NEW_YEAR_MS)
         assert number(1_234_567) == "1.234.567"
+
+
+@pytest.mark.parametrize("language", Language)
+def test_nothing_said_is_nothing_in_any_language(language: Language) -> None:
+    with viewed_by(Viewer(language)):
+        assert gettext("") == ""
+        assert said(Conflict("it is over")) == "It is over."
 
 
 def test_a_viewer_counts_for_as_long_as_it_is_said() -> None:
