@@ -92,7 +92,11 @@ class FreshProofs:
         if record is None or not record.password:
             self._denied(principal, "nothing to prove anew by", via)
             raise NothingToProve("this account has no password", hint="its tokens are a script's, and ask for none")
-        if not record.totp and (record.passkeys or record.role in self._needed_by):
+        if self._accounts.must_change_password(record):
+            self._denied(principal, "a password that has to be changed is no proof", via)
+            raise NothingToProve("your password has to be changed first", hint="sign in to the console and choose one")
+        needed = not self._needed_by.isdisjoint(self._accounts.lent.roles_of(record))
+        if not record.totp and (record.passkeys or needed):
             self._denied(principal, "a password alone is no proof", via)
             raise NothingToProve("a password alone is no proof for you", hint="set up an app, or use the console")
         return record

@@ -12,9 +12,12 @@ from fastapi.testclient import TestClient
 from tests.integration.console.fixtures import PASSWORD, House, build
 from twinward.access import totp
 from twinward.access.account_events import AT_THE_MACHINE
+from twinward.access.errors import NothingToProve
 from twinward.access.fresh_proofs import WINDOW_MS
+from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
 from twinward.core.clock import FixedClock
+from twinward.core.vocabulary import Purpose, Role
 
 SENSITIVE = [
     ("POST", "/api/1/accounts/nurse/disable"),
@@ -122,6 +125,36 @@ def test_who_has_an_app_gives_its_code_too(office: Office) -> None:
         assert office.prove(code=code()).status_code == 401  # a code is good once
     finally:
         factors.remove("officer", AT_THE_MACHINE)
+
+
+def test_a_password_that_somebody_else_knows_is_no_proof(office: Office) -> None:
+    node = office.house.node
+    node.accounts.add_person(Principal("mia", Role.OFFICER), PASSWORD)
+    node.account_desk.reset_password("mia", f"{PASSWORD} staple", AT_THE_MACHINE)
+    _, token = node.account_desk.new_token("mia", AT_THE_MACHINE)
+
+    def prove(password: str) -> Any:
+        return office.ask("POST", "/api/1/proofs", token, json={"password": password})
+
+    answer = prove(f"{PASSWORD} staple")
+    assert (answer.status_code, "has to be changed" in answer.text) == (409, True)
+    node.accounts.change_password(node.accounts.named("mia"), f"{PASSWORD} staple", PASSWORD)
+    assert prove(PASSWORD).status_code == 201
+
+
+def test_a_role_that_is_lent_and_needs_a_second_factor_needs_it_here_too(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = office.house.node
+    proofs, by = node.fresh_proofs, AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
+    monkeypatch.setattr(proofs, "_needed_by", frozenset({Role.OFFICER}))
+    principal = Principal("kim", Role.CLINICIAN)
+    node.accounts.add_person(principal, PASSWORD)
+    kim = node.accounts.named("kim")
+    assert proofs.prove(kim, PASSWORD, "", via=())
+    node.delegations.give("kim", by, until_ms=node.clock.now_ms() + 60_000, reason="on leave, Dr. Kim stands in")
+    with pytest.raises(NothingToProve, match="a password alone"):
+        proofs.prove(kim, PASSWORD, "", via=())
 
 
 def test_a_proof_is_asked_for_with_a_token_and_by_whom_it_can_be_given(office: Office) -> None:
