@@ -26,6 +26,7 @@ from twinward.access.oidc.id_tokens import (
     require_claims,
     require_signed,
 )
+from twinward.access.oidc.relying_party import asked_for_two
 
 NOW_S = 1_800_000_000
 ISSUER, CLIENT, NONCE = "https://login.example", "twinward", "the nonce of this browser"
@@ -121,6 +122,13 @@ def test_a_new_proof_is_one_of_these_minutes() -> None:
             subject_of(signed(CLAIMS | {"auth_time": proven_s}), anew)
     with pytest.raises(ProviderRefused, match="auth_time"):
         subject_of(signed(), anew)
+
+
+@pytest.mark.parametrize("other", [None, 7, "weak", "mfa", ["strong"], {"strong": 1}, [["mfa"]]])
+def test_two_factors_are_said_in_one_way_each_and_nothing_else_breaks(other: object) -> None:
+    assert asked_for_two({"amr": ["pwd", "mfa"], "acr": other}, {"strong"})
+    assert asked_for_two({"amr": other, "acr": "strong"}, {"strong"})
+    assert not asked_for_two({"amr": other, "acr": other}, {"strong"})
 
 
 def test_no_header_chooses_how_it_is_checked() -> None:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -166,7 +166,7 @@ class RelyingParty:
             subject=subject,
             name=_name(token.claims),
             groups=_groups(token.claims.get(self._groups_claim)),
-            strong=_amr_says_so(token.claims) or token.claims.get("acr") in self._strong_acr,
+            strong=asked_for_two(token.claims, self._strong_acr),
             then=flow.then,
             account=flow.account,
             session=flow.session,
@@ -215,6 +215,7 @@ def _groups(said: object) -> frozenset[str]:
     return frozenset(one for one in listed[:_MOST_GROUPS] if isinstance(one, str) and 0 < len(one) <= _MOST_GROUP_CHARS)
 
 
-def _amr_says_so(claims: dict[str, Any]) -> bool:
-    amr = claims.get("amr")
-    return isinstance(amr, list) and "mfa" in amr
+def asked_for_two(claims: dict[str, Any], strong_acr: Collection[str]) -> bool:
+    """Whether claims, of whatever kind, say that the provider asked for two factors (RFC 8176; ``acr``)."""
+    amr, acr = claims.get("amr"), claims.get("acr")
+    return (isinstance(amr, list) and "mfa" in amr) or (isinstance(acr, str) and acr in strong_acr)
