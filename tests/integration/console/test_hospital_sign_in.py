@@ -269,4 +269,4 @@ def test_a_provider_that_does_not_answer_leaves_the_other_ways_in(house: House, 
         answer = web.get(BEGIN)
         assert (answer.status_code, 'name="password"' in answer.text) == (503, True)
     finally:
-        provider._endpoints, provider.client = kept, client
+        provider._endpoints, provider._silent, provider.client = kept, None, client

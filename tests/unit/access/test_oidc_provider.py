@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey
 
+from twinward.access.oidc import provider as module
 from twinward.access.oidc.id_tokens import ProviderRefused
-from twinward.access.oidc.provider import ANEW_MS, KEPT_MS, MOST_BYTES, Client, Provider, ProviderSilent
+from twinward.access.oidc.provider import ANEW_MS, KEPT_MS, MOST_BYTES, SILENT_MS, Client, Provider, ProviderSilent
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
@@ -25,19 +28,27 @@ class Fake:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.drips = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 length = int(self.headers.get("content-length", 0))
                 outer.asked.append((self.path, self.rfile.read(length).decode()))
+                outer.may_answer.wait()
                 status, body = outer.answers.get(self.path, (404, b""))
                 self.send_response(status)
                 if status == 302:
                     self.send_header("location", "/elsewhere")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(OSError):  # whoever asked has gone
+                    for place in range(len(body)) if outer.drips else ():
+                        self.wfile.write(body[place : place + 1])
+                        time.sleep(0.02)
+                    self.wfile.write(b"" if outer.drips else body)
 
             def do_GET(self) -> None:
                 self._answer()
@@ -94,11 +105,12 @@ def document(fake: Fake, **changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"])
-def test_no_address_of_another_host_is_believed(fake: Fake, provider: Provider, name: str) -> None:
+def test_no_address_of_another_host_is_believed(fake: Fake, provider: Provider, clock: FixedClock, name: str) -> None:
     for address in ("https://evil.example/x", fake.url.replace("127.0.0.1", "127.0.0.2"), f"{fake.url}0/x", 7):
         fake.says("/.well-known/openid-configuration", document(fake, **{name: address}))
         with pytest.raises(ProviderSilent, match=name):
             provider.endpoints()
+        clock.advance(SILENT_MS)
 
 
 def test_a_host_that_the_settings_name_may_be_named(fake: Fake, clock: FixedClock) -> None:
@@ -126,6 +138,45 @@ def test_what_is_no_discovery_document_is_no_provider(
     with pytest.raises(ProviderSilent):
         provider.endpoints()
     assert "/elsewhere" not in [path for path, _ in fake.asked]
+
+
+def test_one_that_was_silent_is_not_asked_again_at_once(fake: Fake, provider: Provider, clock: FixedClock) -> None:
+    good = fake.answers["/.well-known/openid-configuration"]
+    fake.answers["/.well-known/openid-configuration"] = 500, b"{}"
+    for _ in range(3):
+        with pytest.raises(ProviderSilent, match="it answers 500"):
+            provider.endpoints()
+    assert len(fake.asked) == 1
+    fake.answers["/.well-known/openid-configuration"] = good
+    clock.advance(SILENT_MS)
+    assert provider.endpoints().token == f"{fake.url}/token"
+
+
+def test_nobody_waits_long_while_another_one_asks(
+    fake: Fake, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TURN_S", 0.01)
+    fake.may_answer.clear()
+    first = threading.Thread(target=provider.endpoints)
+    first.start()
+    try:
+        while not fake.asked:
+            time.sleep(0.01)
+        with pytest.raises(ProviderSilent, match="not answered yet"):
+            provider.endpoints()
+    finally:
+        fake.may_answer.set()
+        first.join()
+    assert provider.endpoints().token == f"{fake.url}/token"
+
+
+def test_an_answer_that_comes_drop_by_drop_has_an_end(
+    fake: Fake, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+    fake.drips = True
+    with pytest.raises(ProviderSilent, match="takes more than"):
+        provider.endpoints()
 
 
 def test_keys_are_read_once_an_hour_and_for_an_unknown_name_once_a_minute(

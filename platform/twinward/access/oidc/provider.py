@@ -2,14 +2,16 @@
 
 Nothing is called but the configured issuer, and hosts that the settings name besides: what its discovery document says
 is held against that. No redirect is followed; an answer has an end (``MOST_BYTES``) and a time. Documents and keys are
-kept for an hour; a key that is not known has them read anew, at most once a minute, whatever tokens say.
+kept for an hour; a key that is not known has them read anew, at most once a minute, whatever tokens say. While one asks a
+provider that does not answer nobody else waits for long: strangers who begin sign-ins hold no threads of the node.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
@@ -27,6 +29,10 @@ MOST_BYTES: Final = 256 * 1024
 TIMEOUT_S: Final = 10.0
 KEPT_MS, ANEW_MS = 3_600_000, 60_000
 """How long documents are kept, and after how long at the soonest keys are read anew."""
+SILENT_MS: Final = 15_000
+"""How long a provider that did not answer is not asked for its documents again."""
+_TURN_S: Final = 2.0
+"""How long somebody waits while another one asks it."""
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 
 
@@ -65,28 +71,31 @@ class Provider:
         self._lock = threading.Lock()
         self._endpoints: tuple[int, Endpoints] | None = None
         self._keys: tuple[int, dict[str, list[Key]]] | None = None
+        self._silent: tuple[int, str] | None = None
 
     def endpoints(self) -> Endpoints:
         """Where it answers. Raises ``ProviderSilent``."""
-        with self._lock:
+        with self._turn():
             now_ms = self._clock.now_ms()
             if self._endpoints is None or not 0 <= now_ms - self._endpoints[0] < KEPT_MS:
-                said = self._json("GET", self.client.issuer.rstrip("/") + _DISCOVERY)
-                self._endpoints = now_ms, self._read(said)
+                with self._asking(now_ms):
+                    said = self._json("GET", self.client.issuer.rstrip("/") + _DISCOVERY)
+                    self._endpoints = now_ms, self._read(said)
             return self._endpoints[1]
 
     def keys(self, kid: str) -> dict[str, list[Key]]:
         """Its public keys, read anew where this one is not among them. Raises ``ProviderSilent``."""
         address = self.endpoints().keys
-        with self._lock:
+        with self._turn():
             now_ms = self._clock.now_ms()
             kept = self._keys
             if kept is None or not 0 <= now_ms - kept[0] < (KEPT_MS if kid in kept[1] else ANEW_MS):
-                said = self._json("GET", address)
-                try:
-                    kept = self._keys = now_ms, keys_of(said)
-                except ProviderRefused as error:
-                    raise _silent(str(error)) from None
+                with self._asking(now_ms):
+                    said = self._json("GET", address)
+                    try:
+                        kept = self._keys = now_ms, keys_of(said)
+                    except ProviderRefused as error:
+                        raise _silent(str(error)) from None
             return kept[1]
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
@@ -109,6 +118,28 @@ class Provider:
         if not isinstance(token, str):
             raise ProviderRefused("the provider gave no ID token")
         return token
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One at a time. Raises ``ProviderSilent``: somebody asks it already, and it does not answer."""
+        if not self._lock.acquire(timeout=_TURN_S):
+            raise _silent("it has not answered yet")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _asking(self, now_ms: int) -> Iterator[None]:
+        """Ask it in one's turn, unless it was silent just now. Raises ``ProviderSilent``."""
+        if self._silent is not None and 0 <= now_ms - self._silent[0] < SILENT_MS:
+            raise ProviderSilent(self._silent[1], hint=_MEANWHILE)
+        try:
+            yield
+        except ProviderSilent as error:
+            self._silent = self._clock.now_ms(), str(error)
+            raise
+        self._silent = None
 
     def _read(self, said: Mapping[str, Any]) -> Endpoints:
         if said.get("issuer") != self.client.issuer:
@@ -154,9 +185,11 @@ class Provider:
 
 
 def _bounded(answer: httpx.Response) -> bytes:
-    body = bytearray()
+    body, until_s = bytearray(), time.monotonic() + TIMEOUT_S
     for piece in answer.iter_bytes():
         body += piece
+        if time.monotonic() > until_s:  # the client's own time is for each piece
+            raise _silent(f"it takes more than {TIMEOUT_S:g} seconds")
         if len(body) > MOST_BYTES:
             raise _silent(f"it says more than {MOST_BYTES // 1024} KiB")
     return bytes(body)
@@ -194,6 +227,7 @@ def _origin(address: str) -> str:
 
 
 def _silent(why: str) -> ProviderSilent:
-    return ProviderSilent(
-        f"the hospital's sign-in cannot be used: {why}", hint="a password or a passkey of this node signs in meanwhile"
-    )
+    return ProviderSilent(f"the hospital's sign-in cannot be used: {why}", hint=_MEANWHILE)
+
+
+_MEANWHILE: Final = "a password or a passkey of this node signs in meanwhile"
