@@ -279,7 +279,7 @@ class Accounts:
         self,
         account_id: str,
         changed: Callable[[AccountRecord], AccountRecord],
-        said: str,
+        said: str | Callable[[AccountRecord], str],
         by: AccessContext,
         check: Check | None = None,
         *,
@@ -287,17 +287,20 @@ class Accounts:
     ) -> AccountRecord:
         """Change an account, as it is at that moment, once an event says so. Raises ``NotFound``, ``Unavailable``.
 
-        ``check`` sees it and all other accounts before that, and raises where it must not be. ``twin``: whose record
-        the change is about, too.
+        ``said``: what the event says, or what finds it for the changed account; nothing to say is no event. ``check``
+        sees it and all other accounts before that, and raises where it must not be. ``twin``: whose record the change
+        is about, too.
         """
 
         def about(record: AccountRecord) -> TwinId | None:
             others = record.role is Role.PATIENT and by.principal.id != record.id
             return twin or (record.twin if others else None)  # patients are told who changed their way in
 
-        return self._store.change(
-            account_id, changed, lambda record: self.events.changed(record, said, by, about(record)), check
-        )
+        def announce(record: AccountRecord) -> None:
+            if words := said if isinstance(said, str) else said(record):
+                self.events.changed(record, words, by, about(record))
+
+        return self._store.change(account_id, changed, announce, check)
 
     def noted(self, account_id: str, changed: Callable[[AccountRecord], AccountRecord]) -> AccountRecord:
         """Count something in an account, of which another event tells. Raises ``NotFound``."""

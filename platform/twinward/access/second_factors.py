@@ -161,11 +161,11 @@ class SecondFactors:
         def counted(now: AccountRecord) -> AccountRecord:
             return now.model_copy(update={"wrong_codes": now.wrong_codes + 1})
 
-        if record.wrong_codes + 1 < MOST_WRONG:
-            self._accounts.noted(record.id, counted)
-            return
+        def said(now: AccountRecord) -> str:  # of several at once one is the last that counts
+            held = f"codes held after {MOST_WRONG} wrong ones in a row: somebody knows the password"
+            return held if now.wrong_codes == MOST_WRONG else ""
+
         by = AccessContext(NODE, Purpose.COMPLIANCE, detail=tuple(via))
-        said = f"codes held after {MOST_WRONG} wrong ones in a row: somebody knows the password"
         self._accounts.change(record.id, counted, said, by)
 
     def _note(self, account: str, secret: bytes, step: int) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -255,6 +258,33 @@ def test_codes_are_held_after_ten_wrong_ones_in_a_row_and_a_recovery_code_is_the
     wrong(MOST_WRONG)
     factors.remove("olga", AT_THE_MACHINE)
     assert accounts.record("olga").wrong_codes == 0
+
+
+def test_that_codes_are_held_is_told_once_where_the_last_wrong_ones_come_together(
+    accounts: Accounts, sign_ins: SignIns, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled(sign_ins, clock)
+    together, told = threading.Barrier(1), list[str]()
+    matching = totp.matching_step
+
+    def at_once(*asked: Any) -> int | None:
+        together.wait(10)
+        return matching(*asked)
+
+    def wrong() -> None:
+        with pytest.raises(SignInRefused):
+            sign_ins.factors.check("olga", "000000")
+
+    monkeypatch.setattr(totp, "matching_step", at_once)
+    monkeypatch.setattr(accounts.events, "changed", lambda _, said, *more: told.append(said))
+    for _ in range(MOST_WRONG - 2):
+        wrong()
+    together = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(wrong) for _ in range(2)]:
+            one.result()
+    assert accounts.record("olga").wrong_codes == MOST_WRONG
+    assert [one[:10] for one in told] == ["codes held"]
 
 
 def test_another_password_lets_codes_count_again(accounts: Accounts, sign_ins: SignIns, clock: FixedClock) -> None:

@@ -2,8 +2,8 @@
 
 Nothing is called but the configured issuer, and hosts that the settings name besides: what its discovery document says
 is held against that. No redirect is followed; an answer has an end (``MOST_BYTES``) and a time. Documents and keys are
-kept for an hour; a key that is not known has them read anew, at most once a minute, whatever tokens say. While one asks a
-provider that does not answer nobody else waits for long: strangers who begin sign-ins hold no threads of the node.
+kept for an hour; a key that is not known has them read anew, at most once a minute, whatever tokens say. While one asks
+a provider that does not answer nobody else waits for long: strangers who begin sign-ins hold no threads of the node.
 """
 
 from __future__ import annotations
