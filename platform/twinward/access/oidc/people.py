@@ -56,7 +56,7 @@ class ProvidersPeople:
         role = self._role_of(proven)
         if role is None:
             raise self._refused(record, "in no group of the hospital's sign-in that has a role here", via)
-        return record if role is record.role else self._moved(record, role, via)
+        return record if role is record.role else self._moved(record, role, identity, via)
 
     def _linked(self, identity: IdentityRecord) -> AccountRecord | None:
         return next((one for one in self._accounts.records() if identity in one.identities), None)
@@ -80,16 +80,29 @@ class ProvidersPeople:
                 raise self._refused(self._accounts.find(name), "the link was taken away", via) from None
             return record
 
-    def _moved(self, record: AccountRecord, role: Role, via: Via) -> AccountRecord:
+    def _moved(self, record: AccountRecord, role: Role, identity: IdentityRecord, via: Via) -> AccountRecord:
         def others(found: AccountRecord, rest: Iterator[AccountRecord]) -> None:
             now_ms = self._accounts.now_ms()
             if found.role is Role.OFFICER and not any(one.role is Role.OFFICER and one.usable(now_ms) for one in rest):
                 raise LastOfficer("the last officer would be none", hint="add another one first")
 
         by = AccessContext(NODE, Purpose.COMPLIANCE, detail=tuple(via))
+
+        def moved(one: AccountRecord) -> AccountRecord:
+            if identity not in one.identities:
+                raise self._refused(one, "the link was taken away", via)
+            if role is not Role.OFFICER:
+                return one.ended(role=role)
+            # Officers set passwords and make tokens of other people, and no officer holds another one's.
+            tokens = tuple(each.model_copy(update={"revoked": True}) for each in one.tokens)
+            only: dict[str, object] = {"password": "", "must_change": False, "passkeys": (), "identities": (identity,)}
+            return one.ended(role=role, tokens=tokens, **only)
+
         said = f"role {record.role.value} becomes {role.value}, by groups of the hospital's sign-in"
+        if role is Role.OFFICER:
+            said += ", which is the only way in from here on"
         try:
-            return self._accounts.change(record.id, lambda one: one.ended(role=role), said, by, others)
+            return self._accounts.change(record.id, moved, said, by, others)
         except LastOfficer:
             raise self._refused(record, "by their groups the last officer would be none", via) from None
 
