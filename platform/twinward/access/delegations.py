@@ -25,6 +25,7 @@ LENT: Final = frozenset({Role.OFFICER, Role.CLINICIAN})
 TAKEN_BY: Final = frozenset({Role.OFFICER, Role.CLINICIAN, Role.RESEARCHER, Role.OPERATOR})
 """Roles whose people they may be lent to."""
 MOST_DAYS: Final = 90
+MOST_DAYS_AHEAD: Final = 365
 MOST: Final = 20
 """Of one delegate, those that are over not counted."""
 
@@ -56,6 +57,8 @@ class Delegations:
         giver = self.require_giver(by)
         now_ms = self._accounts.now_ms()
         begins_ms = now_ms if from_ms is None else max(from_ms, now_ms)
+        if begins_ms > now_ms + MOST_DAYS_AHEAD * DAY_MS:
+            raise BadInput(f"a delegation begins within {MOST_DAYS_AHEAD} days", hint="say --from 14d")
         if not begins_ms < until_ms <= begins_ms + MOST_DAYS * DAY_MS:
             raise BadInput(f"a delegation ends after it begins, and within {MOST_DAYS} days", hint="say --until 14d")
         said = justification.bounded(reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -98,4 +98,4 @@ def _moment(text: str, now_ms: int) -> int:
         found = None
     if found is None or found.tzinfo is None:
         raise BadInput(f"{text!r} is no moment", hint="say it as 14d, or as 2027-01-31T08:00Z")
-    return int(found.astimezone(UTC).timestamp() * 1000)
+    return int(found.timestamp() * 1000)

@@ -14,6 +14,7 @@ from twinward.access.errors import AccessDenied, PermitInvalid, SignInEnded
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.interfaces import Principal as Who
 from twinward.api.app import create_app
+from twinward.cli.delegations import _moment
 from twinward.console import mount
 from twinward.core.clock import FixedClock
 from twinward.core.config import Settings
@@ -200,6 +201,7 @@ def test_a_clinician_with_an_officers_role_reviews_no_emergency_and_raises_no_li
         (lambda ward: ward.lend(to="olga"), "cannot take a role over"),
         (lambda ward: ward.lend(days=0), "ends after it begins"),
         (lambda ward: ward.lend(days=91), "within 90 days"),
+        (lambda ward: ward.lend(days=366.5, from_ms=ward.clock.now_ms() + 366 * DAY_MS), "begins within 365 days"),
         (lambda ward: ward.lend(reason="x"), "needs a reason"),
         (lambda ward: ward.lend(reason="x" * 2000), "characters at most"),
         (lambda ward: ward.lend(units=("cardiology",)), "not your own"),
@@ -242,6 +244,12 @@ def test_units_are_what_policy_sees_and_events_say(ward: Ward) -> None:
             ward.node.account_desk.set_units("dr-lee", bad, AT_THE_MACHINE)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:00-10:00", "0001-01-01T00:00+10:00"])
+def test_a_moment_beyond_the_calendar_in_utc_is_a_moment_that_does_not_fit(ward: Ward, text: str) -> None:
+    with pytest.raises(BadInput):
+        ward.lend(days=(_moment(text, 0) - ward.clock.now_ms()) / DAY_MS)
+
+
 def test_over_http_and_in_the_console(ward: Ward) -> None:
     app = create_app(ward.node)
     mount(app, ward.node)
@@ -256,6 +264,8 @@ def test_over_http_and_in_the_console(ward: Ward) -> None:
     until = "2100-01-01T00:00:00Z"
     new = {"to": "kim", "until": until, "reason": WHY}
     assert "within 90 days" in web.post("/api/1/delegations", json=new, headers=as_("olga")).text
+    beyond = {"begins": "9999-12-31T23:00:00-10:00", "until": "9999-12-31T23:00:00-12:00"}
+    assert "within 365 days" in web.post("/api/1/delegations", json=new | beyond, headers=as_("olga")).text
     from twinward.core.clock import iso
 
     new["until"] = iso(ward.clock.now_ms() + DAY_MS)
