@@ -56,7 +56,7 @@ def instant_ms(text: str) -> int:
         stamp = datetime.fromisoformat(text.replace(" ", "+"))
         if stamp.tzinfo is None:
             raise ValueError("no offset")
-        since = stamp - _EPOCH
+        since = stamp.astimezone(UTC) - _EPOCH  # in UTC, too, it has a year of 1 to 9999
         return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
     except (ValueError, OverflowError):
         raise BadInput("a time is an RFC 3339 instant with its offset", hint="e.g. 2026-01-31T08:30:00Z") from None
