@@ -42,7 +42,7 @@ _SENSITIVE: Final = (
     (_READS | {"POST"}, re.compile(r"/fhir/(.*/)?\$export/?")),
     (_READS, re.compile(r"/fhir/\$export-jobs/[^/]+/.+")),
 )
-"""Methods and paths: how people sign in and what is lent, policy and erasure, consent, and what is taken out."""
+"""Methods and routes: how people sign in and what is lent, policy and erasure, consent, and what is taken out."""
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -136,9 +136,12 @@ class FreshProofs:
             raise TokenRefused(record.id, given.token, fault)
         return replace(record.principal(), standing=standing)
 
-    def require(self, principal: Principal, method: str, path: str) -> None:
-        """Raise ``ProofNeeded`` where a request asks for one, and who asks has a way to give it and has not."""
-        if not any(method in methods and pattern.fullmatch(path) for methods, pattern in _SENSITIVE):
+    def require(self, principal: Principal, method: str, route: str) -> None:
+        """Raise ``ProofNeeded`` where a request asks for one, and who asks has a way to give it and has not.
+
+        ``route`` is the template that the router chose: a path has ways to be written that a pattern does not foresee.
+        """
+        if not any(method in methods and pattern.fullmatch(route) for methods, pattern in _SENSITIVE):
             return
         record = self._accounts.find(principal.id)
         proven = principal.standing is not None and principal.standing.proven

@@ -63,7 +63,7 @@ def bearer_principal(
         if proofs is None:
             return
         try:
-            proofs.require(found, request.method, request.scope["path"])
+            proofs.require(found, request.method, request.scope["route"].path)
         except ProofNeeded:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(proofs.missing, found, via)
