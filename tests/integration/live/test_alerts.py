@@ -97,9 +97,16 @@ def test_who_may_see_and_touch_them(ward: Ward) -> None:
             refused()
     with pytest.raises(AlertNotFound):
         ward.live.alerts.acknowledge(CARING, "nothing")
+    for only_writes in (
+        lambda: ward.live.alerts.acknowledge(FILING, alert.id),
+        lambda: ward.live.alerts.silence(FILING, alert.id, 10, "the probe is being changed right now"),
+    ):
+        with pytest.raises(AccessDenied):
+            only_writes()  # it would be shown what was measured
     ward.consent(ann, Provision(effect="deny", categories=(Category.LABS,)))
-    with pytest.raises(AccessDenied):
-        ward.live.alerts.of(CARING, ann)
+    for unseen in (lambda: ward.live.alerts.of(CARING, ann), lambda: ward.live.alerts.acknowledge(CARING, alert.id)):
+        with pytest.raises(AccessDenied):
+            unseen()
     assert ward.live.alerts.everywhere(CARING) == []
 
 

@@ -59,7 +59,10 @@ class AlertDesk:
         return sorted(found, key=lambda one: (order[one.severity], one.raised_ms))
 
     def acknowledge(self, context: AccessContext, alert: str) -> Alert:
-        """Say that it was seen. Raises ``AccessDenied``, ``AlertNotFound``, ``AlertConflict``."""
+        """Say that it was seen. Raises ``AccessDenied``, ``AlertNotFound``, ``AlertConflict``.
+
+        Whoever may not see a patient's alerts handles none of them: a sender that only writes silences nothing.
+        """
         by, now_ms = context.principal.id, self._clock.now_ms()
         return self._changed(context, alert, "alert-acknowledged", lambda one: one.acknowledged(by, now_ms))
 
@@ -94,6 +97,7 @@ class AlertDesk:
         if twin is None:
             raise AlertNotFound("there is no such alert")
         detail = (("live", what), ("alert", name))
+        self._access.decide(context.request(Action.READ, twin, LIVE_CATEGORIES, detail=(("live", "alerts"),)))
         request = context.request(Action.WRITE, twin, {Category.MONITORING}, detail=detail)
         self._access.require(request)
         keys = self._keyring.keys(twin)
