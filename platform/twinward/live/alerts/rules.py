@@ -24,6 +24,7 @@ severity = "notice"
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from enum import StrEnum
@@ -102,6 +103,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput(f"{self.name}: give a signal, or a score")
         if self.signal and self.signal not in BY_NAME:
             raise BadInput(f"{self.name}: there is no such signal", hint=f"one of {', '.join(BY_NAME)}")
+        if not all(math.isfinite(one) for one in (self.below, self.above, self.clear) if one is not None):
+            raise BadInput(f"{self.name}: a threshold is a number: nothing is beyond nan or inf")
         threshold = self.below if self.below is not None else self.above
         if self.clear is not None and (
             threshold is None or (self.clear < threshold if self.below is not None else self.clear > threshold)
