@@ -154,3 +154,10 @@ def test_erased_with_the_category_and_with_the_patient(ward: Ward) -> None:
         assert (tables.alerts.twins(), tables.alerts.monitored()) == ([], [])
     spo2(ward, 85, who="ben")
     assert len(ward.live.alerts.of(CARING, ben)) == 1
+    ward.keyring.shred(ben, {Category.LABS})
+    ward.live.closing.forget_shredded()
+    assert len(ward.live.alerts.of(CARING, ben)) == 1, "nothing of labs was in it"
+    ward.keyring.shred(ben, {Category.VITALS})
+    ward.live.closing.forget_shredded()
+    with ward.database.reading() as tables:
+        assert (tables.alerts.twins(), tables.alerts.monitored()) == ([], []), "an alert quotes what was measured"

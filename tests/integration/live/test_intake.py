@@ -94,6 +94,9 @@ FAULTY: list[tuple[dict[str, object], Reason]] = [
     ({"device": "monitor 7"}, Reason.MALFORMED),
     ({"time": "2026-01-01T00:00:00"}, Reason.MALFORMED),
     ({"name": "Ann"}, Reason.MALFORMED),
+    ({"name`\nAnn": "x"}, Reason.MALFORMED),
+    ({"quality": "good'\nAnn"}, Reason.MALFORMED),
+    ({"quality": "good - at `$.Ann"}, Reason.MALFORMED),
 ]
 
 
@@ -266,6 +269,25 @@ def test_erased_is_erased(ward: Ward) -> None:
     assert values(ward, ben) == [62]
     with pytest.raises(NothingMeasured):
         ward.live.at(CARING, ben, "potassium")
+
+
+def test_what_is_in_quarantine_is_erased_with_its_patient(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
+    ward.send(
+        ward.line(61, code="0000-0"),
+        ward.line(61, unit="furlong", subject="Patient/ann"),
+        ward.line(61, quality="great", subject="Patient/ann"),
+        ward.line(61, quality="great"),
+        ward.line(61, unit="furlong", subject="Patient/ben"),
+        ward.line(61, device="monitor-8"),
+    )
+    ward.keyring.shred(ann)
+    ward.live.closing.forget_shredded()
+    assert [one.seq for one in ward.live.quarantine(FILING)] == [5, 6]
+    ward.keyring.shred(ben)
+    ward.live.closing.forget_shredded()
+    assert [one.seq for one in ward.live.quarantine(FILING)] == [6]
 
 
 def test_rows_that_were_moved_or_altered_do_not_open(ward: Ward) -> None:

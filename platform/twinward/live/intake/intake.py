@@ -114,7 +114,7 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        subjects = self._subjects({one.subject for one in items if isinstance(one, Reading) and one.subject})
+        subjects = self._subjects({one.subject for one in items if one.subject})
         with self._turn(), self._database.writing() as tables:
             at = tables.sources.find(context.principal.id, source)
             batch = self._begun(tables, at, len(items))
@@ -175,16 +175,21 @@ class Intake:
                 if isinstance(found, Placed):
                     batch.placed.append((number, found))
                 else:
-                    batch.held.append((number, self._held(batch, number, found)))
+                    batch.held.append((number, self._held(batch, number, found, subjects)))
 
-    def _held(self, batch: _Batch, number: int, found: Unplaced | Fault) -> Held:
+    def _held(self, batch: _Batch, number: int, found: Unplaced | Fault, subjects: Mapping[str, TwinId]) -> Held:
         state, at_ms = batch.source.state, batch.now_ms
         name = f"{batch.name}-{number:05}"  # in the order of the batch
         if isinstance(found, Unplaced):
             seq = found.reading.seq
-            return Held(name, state.account, state.name, seq, found.reason, found.detail, at_ms, found.reading)
+            twin = found.twin or ""
+            return Held(
+                name, state.account, state.name, seq, found.reason, found.detail, at_ms, found.reading, b"", twin
+            )
         content = found.content[:MAX_CONTENT_BYTES]
-        return Held(name, state.account, state.name, found.seq, found.reason, found.detail, at_ms, None, content)
+        current = batch.line_of(found.device).current if found.device else None
+        twin = current.twin if current else subjects.get(found.subject, "")
+        return Held(name, state.account, state.name, found.seq, found.reason, found.detail, at_ms, None, content, twin)
 
     def _permitted(self, batch: _Batch, context: AccessContext) -> list[tuple[int, Placed]]:
         """What may be written of what is placed. A no is answered; so is a twin whose keys are gone."""

@@ -58,18 +58,26 @@ class _Numbered(msgspec.Struct, frozen=True):
     seq: _Seq
 
 
+class _Whose(msgspec.Struct, frozen=True):
+    subject: str = ""
+    device: str = ""
+
+
 _LINE: Final = msgspec.json.Decoder(_Line)
 _NUMBERED: Final = msgspec.json.Decoder(_Numbered)
+_WHOSE: Final = msgspec.json.Decoder(_Whose)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A line, or a message of another source, that is no reading. ``seq`` where it has one nevertheless."""
+    """A line, or a message of another source, that is no reading. ``seq``, and whose, where it says so nevertheless."""
 
     seq: int | None
     detail: str
     content: bytes
     reason: Reason = Reason.MALFORMED
+    subject: str = ""
+    device: str = ""
 
 
 def require_name(text: str, what: str) -> str:
@@ -129,15 +137,24 @@ def _reading(line: _Line) -> Reading:
 
 def _fault(line: bytes, detail: str) -> Fault:
     try:
-        return Fault(_NUMBERED.decode(line).seq, detail, line)
+        seq = _NUMBERED.decode(line).seq
     except msgspec.MsgspecError:
         return Fault(None, detail, line)
+    try:
+        whose = _WHOSE.decode(line)
+    except msgspec.MsgspecError:
+        return Fault(seq, detail, line)
+    subject = whose.subject if _SUBJECT.fullmatch(whose.subject) else ""
+    device = whose.device if NAME.fullmatch(whose.device) else ""
+    return Fault(seq, detail, line, subject=subject, device=device)
 
 
 def _said(error: msgspec.ValidationError) -> str:
-    """The library's sentence, which names a member and a type; an enumeration's value it would repeat is left out."""
+    """The library's sentence, which names a member and a type; where it would repeat what was sent, one of ours."""
+    if str(error).startswith("Invalid enum"):
+        return "quality: not one of good, questionable, artefact"  # the only enumeration
+    if str(error).startswith("Object contains unknown field"):
+        return "a member that a reading does not have"
     text, _, path = str(error).partition(" - at `$")
     where = re.sub(r"[^A-Za-z0-9_.\[\]]", "", path)[:40].removeprefix(".")
-    what = re.sub(r"'.*'", "a value", text) if text.startswith("Invalid enum") else text
-    what = re.sub(r"unknown field `.*`", "a member that a reading does not have", what)[:120]
-    return f"{where}: {what}" if where else what
+    return f"{where}: {text[:120]}" if where else text[:120]

@@ -24,6 +24,8 @@ class Unplaced:
     reading: Reading
     reason: Reason
     detail: str
+    twin: TwinId | None = None
+    """Whose it is all the same, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,23 @@ class Placer:
         """One reading."""
         signal = signal_of(reading.code)
         if signal is None:
-            return Unplaced(reading, Reason.UNKNOWN_CODE, "code: no signal that is taken here")
+            return self._unplaced(reading, Reason.UNKNOWN_CODE, "code: no signal that is taken here")
         try:
             values = tuple(signal.value_of(value, reading.unit) for value in reading.values)
         except UnitUnknown as error:
-            return Unplaced(reading, Reason.UNKNOWN_UNIT, f"unit: {error}")
+            return self._unplaced(reading, Reason.UNKNOWN_UNIT, f"unit: {error}")
         except BadInput as error:
-            return Unplaced(reading, Reason.IMPOSSIBLE_VALUE, f"value: {error}")
+            return self._unplaced(reading, Reason.IMPOSSIBLE_VALUE, f"value: {error}")
         last_ms = reading.time_ms + (len(values) - 1) * reading.period_ms
         if last_ms > self.now_ms + FUTURE_MS:
-            return Unplaced(reading, Reason.FUTURE_TIME, f"time: more than {FUTURE_MS // 60_000} minutes ahead")
+            return self._unplaced(reading, Reason.FUTURE_TIME, f"time: more than {FUTURE_MS // 60_000} minutes ahead")
         return self._with_twin(reading, signal, values, last_ms)
+
+    def _unplaced(self, reading: Reading, reason: Reason, detail: str) -> Unplaced:
+        if reading.subject:
+            return Unplaced(reading, reason, detail, self.subjects.get(reading.subject))
+        found = self.line_of(reading.device).at(reading.time_ms)
+        return Unplaced(reading, reason, detail, None if found is None else found.twin)
 
     def _with_twin(
         self, reading: Reading, signal: Signal, values: tuple[float, ...], last_ms: int
@@ -66,5 +74,5 @@ class Placer:
         else:
             twin = self.line_of(reading.device).owner(reading.time_ms, last_ms)
             if twin is None:
-                return Unplaced(reading, Reason.NOT_ASSIGNED, "device: assigned to nobody when it measured")
+                return self._unplaced(reading, Reason.NOT_ASSIGNED, "device: assigned to nobody when it measured")
         return Placed(twin, signal, reading, values)

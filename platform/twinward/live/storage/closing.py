@@ -91,10 +91,15 @@ class Closing:
         return report
 
     def forget_shredded(self) -> int:
-        """Delete rows whose keys are gone: how many twins had any."""
+        """Delete rows whose keys are gone: how many twins had any.
+
+        What rules remember and alerts quote is of every category, and what is in quarantine is under no key of the
+        twin's: both go with the first category that goes.
+        """
         forgotten = 0
         with self._database.writing() as tables:
-            for twin in {*tables.series.twins(), *tables.alerts.twins(), *tables.alerts.monitored()}:
+            held = tables.quarantine.by_twin()
+            for twin in {*tables.series.twins(), *tables.alerts.twins(), *tables.alerts.monitored(), *held}:
                 try:
                     keys = self._keyring.keys(twin)
                 except NotFound:
@@ -102,7 +107,9 @@ class Closing:
                     forgotten += 1
                 else:
                     tags = {keys.category_tag(one) for one in Category}
-                tables.series.remove_of(twin, tags)
+                if tables.series.remove_of(twin, tags) or tags is None:
+                    tables.alerts.remove_of(twin)
+                    tables.quarantine.remove(held.get(twin, []))
                 tables.alerts.remove_of(twin, tags)
         self._database.forget_deleted()
         return forgotten

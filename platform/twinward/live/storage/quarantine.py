@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
 from twinward.audit.interfaces import EventKeys
+from twinward.core.vocabulary import TwinId
 from twinward.live.errors import QuarantineFull
 from twinward.live.models import Reading, Reason
 from twinward.live.storage.tables import QuarantineRow
@@ -30,6 +31,7 @@ class Held(msgspec.Struct, frozen=True):
         at_ms: since when.
         reading: what it says, if it can be read: what can be replayed.
         content: the beginning of what was sent, if it cannot.
+        twin: whose it is as far as that was known when it came: it is erased with that patient.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Held(msgspec.Struct, frozen=True):
     at_ms: int
     reading: Reading | None = None
     content: bytes = b""
+    twin: str = ""
 
 
 class QuarantineRows:
@@ -71,6 +74,15 @@ class QuarantineRows:
         """The oldest behind an id, so many at most. Raises ``StoreAltered``."""
         wanted = select(_rows).where(_rows.c.id > after).order_by(_rows.c.id).limit(most)
         return [self._seal.open(Held, row.sealed, row.id.encode(), 1) for row in self._connection.execute(wanted).all()]
+
+    def by_twin(self) -> dict[TwinId, list[str]]:
+        """Ids of those of which it is known whose they are. Raises ``StoreAltered``."""
+        found: dict[TwinId, list[str]] = {}
+        for row in self._connection.execute(select(_rows).order_by(_rows.c.id)).all():
+            one = self._seal.open(Held, row.sealed, row.id.encode(), 1)
+            if one.twin:
+                found.setdefault(TwinId(one.twin), []).append(one.id)
+        return found
 
     def remove(self, ids: list[str]) -> int:
         """Take some out: how many there were."""

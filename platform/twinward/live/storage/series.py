@@ -219,12 +219,12 @@ class SeriesRows:
         """Delete rows: how many there were."""
         return self._connection.execute(delete(_rows).where(_rows.c.id.in_(ids))).rowcount
 
-    def remove_of(self, twin: TwinId, category_tags: Collection[bytes] | None = None) -> None:
-        """Delete a twin's rows: all, or those whose category has none of these tags any more."""
+    def remove_of(self, twin: TwinId, category_tags: Collection[bytes] | None = None) -> int:
+        """Delete a twin's rows: all, or those whose category has none of these tags any more. How many there were."""
         gone = delete(_rows).where(_rows.c.twin == twin)
         if category_tags is not None:
             gone = gone.where(_rows.c.category_tag.not_in(list(category_tags)))
-        self._connection.execute(gone)
+        return self._connection.execute(gone).rowcount
 
     def size_bytes(self) -> int:
         """Bytes of all envelopes: for figures."""
