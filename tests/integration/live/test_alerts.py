@@ -10,7 +10,7 @@ from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Action, Category, Purpose
+from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.live.alerts.rules import shipped_rules
 from twinward.live.errors import AlertConflict, AlertNotFound
 
@@ -118,6 +118,20 @@ def test_what_stays_away_is_noticed_by_the_clock(ward: Ward) -> None:
     ward.live.watch.tick()
     (alert,) = ward.live.alerts.of(CARING, ann)
     assert (alert.rule, alert.times) == ("heart-rate-missing", 1)
+
+
+def test_a_no_to_the_node_is_not_told_again_at_each_look(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 86)
+    ward.consent(ann, Provision(effect="deny", roles=(Role.NODE,), categories=(Category.MONITORING,)))
+    ward.clock.advance(16 * MINUTE)
+    ward.live.watch.tick()
+    told = len(ward.trail.events)
+    ward.live.watch.tick()
+    assert len(ward.trail.events) == told
+    ward.consent(ann)
+    ward.live.watch.tick()
+    assert ward.live.alerts.of(CARING, ann)[0].escalated_ms == ward.clock.now_ms()
 
 
 def test_history_says_what_live_said_and_raises_nothing(ward: Ward) -> None:

@@ -75,6 +75,9 @@ def test_closing_waits_where_the_log_says_no(ward: Ward) -> None:
     ward.send(ward.line(61, subject="Patient/ann"))
     ward.consent(ann, Provision(effect="deny", roles=(Role.NODE,), categories=(Category.VITALS,)))
     assert ward.live.closing.run(now=True).windows == 0
+    told = len(ward.trail.events)
+    assert ward.live.closing.run(now=True).windows == 0
+    assert len(ward.trail.events) == told, "a no that stands is not told again each minute"
     ward.consent(ann)
     assert values(ward, ann) == [61]
     assert ward.live.closing.run(now=True).windows == 1

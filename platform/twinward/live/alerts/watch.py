@@ -121,8 +121,10 @@ class Watch:
                 tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
 
     def _told(self, alert: Alert, what: str) -> bool:
-        """Whether the log was told of it; False where consent forbids it."""
+        """Whether the log was told of it; False where consent forbids it, which is not told again at each look."""
         detail = (("live", what), ("rule", alert.rule), ("alert", alert.id), ("severity", alert.severity.value))
         request = _WATCHING.request(Action.WRITE, alert.twin, {Category.MONITORING}, detail=detail)
+        if not self._access.check(request).permitted:
+            return False
         (permit,) = self._access.decide_many([request])
         return permit is not None
