@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from tests.integration.fhir.hospital import OFFICER
@@ -13,6 +15,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.live.alerts.rules import shipped_rules
 from twinward.live.errors import AlertConflict, AlertNotFound
+from twinward.vault.errors import RecordDamaged
 
 MINUTE = 60_000
 SPO2 = "59408-5"
@@ -118,6 +121,18 @@ def test_what_stays_away_is_noticed_by_the_clock(ward: Ward) -> None:
     ward.live.watch.tick()
     (alert,) = ward.live.alerts.of(CARING, ann)
     assert (alert.rule, alert.times) == ("heart-rate-missing", 1)
+
+
+def test_what_was_altered_of_one_patient_keeps_no_other_from_being_looked_at(ward: Ward) -> None:
+    ann, ben = sorted((ward.admit("ann"), ward.admit("ben")))
+    spo2(ward, 86)
+    spo2(ward, 86, who="ben")
+    with sqlite3.connect(ward.folder / "live.db") as file:
+        file.execute("UPDATE live_monitor SET sealed = zeroblob(length(sealed)) WHERE twin = ?", (ann,))
+    ward.clock.advance(16 * MINUTE)
+    with pytest.raises(RecordDamaged):
+        ward.live.watch.tick()
+    assert ward.live.alerts.of(CARING, ben)[0].escalated_ms == ward.clock.now_ms()
 
 
 def test_a_no_to_the_node_is_not_told_again_at_each_look(ward: Ward) -> None:

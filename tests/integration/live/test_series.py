@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from tests.integration.live.ward import CARING, FILING, Ward
@@ -12,6 +14,7 @@ from twinward.live.errors import NothingMeasured, SignalUnknown
 from twinward.live.models import Sample
 from twinward.live.storage.closing import root_of
 from twinward.live.timeseries import Point, Span
+from twinward.vault.errors import RecordDamaged
 
 HOUR = 3_600_000
 
@@ -81,6 +84,18 @@ def test_closing_waits_where_the_log_says_no(ward: Ward) -> None:
     ward.consent(ann)
     assert values(ward, ann) == [61]
     assert ward.live.closing.run(now=True).windows == 1
+
+
+def test_a_row_that_was_altered_keeps_no_other_hour_open(ward: Ward) -> None:
+    ann, ben = sorted((ward.admit("ann"), ward.admit("ben")))
+    ward.send(ward.line(61, subject="Patient/ann"), ward.line(62, subject="Patient/ben"))
+    with sqlite3.connect(ward.folder / "live.db") as file:
+        file.execute("UPDATE live_series SET sealed = zeroblob(length(sealed)) WHERE twin = ?", (ann,))
+    with pytest.raises(RecordDamaged):
+        ward.live.closing.run(now=True)
+    with ward.database.reading() as tables:
+        assert [twin for twin, _ in tables.series.open_windows(ward.clock.now_ms() + 1, 10)] == [ann]
+    assert values(ward, ben)
 
 
 def test_a_day_by_the_second_takes_four_bytes_a_sample_at_most(ward: Ward) -> None:

@@ -22,6 +22,7 @@ from twinward.live.alerts.monitor import Change, Measurement, Monitor
 from twinward.live.alerts.rules import Rules
 from twinward.live.models import Placed, Quality
 from twinward.live.storage.database import LiveDatabase, Tables
+from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 
@@ -67,21 +68,31 @@ class Watch:
             tables.alerts.put_monitor(keys, monitor.state)
 
     def tick(self) -> None:
-        """What time alone changes: measurements that stay away, alerts that nobody looks at. Raises ``Unavailable``."""
+        """What time alone changes: measurements that stay away, alerts that nobody looks at.
+
+        Raises ``Unavailable``; ``RecordDamaged`` of a patient once all others were looked at.
+        """
         with self._database.reading() as tables:
             twins = tables.alerts.monitored()
+        damaged: RecordDamaged | None = None
         for twin in twins:
             try:
-                keys = self._keyring.keys(twin)
+                self._look(self._keyring.keys(twin))
             except NotFound:
                 continue
-            with self._database.writing() as tables:
-                monitor = Monitor(self.rules, tables.alerts.monitor(keys))
-                changes = list(monitor.look(self._clock.now_ms()))
-                self._note(tables, keys, changes)
-                if changes:
-                    tables.alerts.put_monitor(keys, monitor.state)
-                self._escalate(tables, keys)
+            except RecordDamaged as error:
+                damaged = error
+        if damaged is not None:
+            raise damaged
+
+    def _look(self, keys: TwinKeys) -> None:
+        with self._database.writing() as tables:
+            monitor = Monitor(self.rules, tables.alerts.monitor(keys))
+            changes = list(monitor.look(self._clock.now_ms()))
+            self._note(tables, keys, changes)
+            if changes:
+                tables.alerts.put_monitor(keys, monitor.state)
+            self._escalate(tables, keys)
 
     def _note(self, tables: Tables, keys: TwinKeys, changes: Sequence[Change]) -> None:
         """Alerts as changes make them."""

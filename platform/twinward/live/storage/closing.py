@@ -27,7 +27,7 @@ from twinward.live.signals import BY_NAME
 from twinward.live.storage import columns
 from twinward.live.storage.database import LiveDatabase
 from twinward.live.storage.series import WINDOW_MS, Run, Sealed, SeriesSealer
-from twinward.vault.errors import CategoryShredded
+from twinward.vault.errors import CategoryShredded, RecordDamaged
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward_ledger import merkle
@@ -74,11 +74,12 @@ class Closing:
         """Close what is over by ten minutes, or (``now``) whatever has begun; what consent forbids is left as it is.
 
         Raises:
-            RecordDamaged: a row does not open in its place.
+            RecordDamaged: a row does not open in its place; every other window was closed.
             Unavailable: the database or the log does not answer; what was closed before stays closed.
         """
         before_ms = self._clock.now_ms() + 1 if now else self._clock.now_ms() - WINDOW_MS - GRACE_MS
         report, passed = ClosedReport(), set[tuple[TwinId, int]]()
+        damaged: RecordDamaged | None = None
         while going_on():
             with self._database.reading() as tables:
                 found = tables.series.open_windows(before_ms, _AT_ONCE + len(passed))
@@ -87,7 +88,12 @@ class Closing:
                 break
             for twin, window_ms in due:
                 passed.add((twin, window_ms))
-                report = _and(report, self._close(twin, window_ms))
+                try:
+                    report = _and(report, self._close(twin, window_ms))
+                except RecordDamaged as error:
+                    damaged = error
+        if damaged is not None:
+            raise damaged
         return report
 
     def forget_shredded(self) -> int:
