@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import pytest
@@ -11,10 +12,13 @@ from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
-from twinward.core.errors import BadInput
+from twinward.core.errors import BadInput, Unavailable
 from twinward.core.vocabulary import Action, Category, Purpose, Role
-from twinward.live.alerts.rules import shipped_rules
+from twinward.live.alerts.rules import FILE_NAME, rules_of, shipped_rules
 from twinward.live.errors import AlertConflict, AlertNotFound
+from twinward.live.intake.lines import read_lines
+from twinward.live.models import Outcome
+from twinward.live.service import Live
 from twinward.vault.errors import RecordDamaged
 
 MINUTE = 60_000
@@ -121,6 +125,22 @@ def test_what_stays_away_is_noticed_by_the_clock(ward: Ward) -> None:
     ward.live.watch.tick()
     (alert,) = ward.live.alerts.of(CARING, ann)
     assert (alert.rule, alert.times) == ("heart-rate-missing", 1)
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_rules_that_are_wrong_are_no_fault_of_the_sender(ward: Ward, *, is_folder: bool) -> None:
+    ward.admit("ann")
+    file = ward.folder / FILE_NAME
+    file.mkdir() if is_folder else file.write_text("version = 1")
+    parts = (ward.database, ward.keyring, ward.access, ward.authority, ward.vault.twins_of, ward.clock)
+    live = Live(*parts, rules=lambda: rules_of(ward.folder))
+    with pytest.raises(BadInput):
+        _ = live.watch.rules
+    batch = read_lines(json.dumps(ward.line(86, code=SPO2, subject="Patient/ann")).encode())
+    with pytest.raises(Unavailable):
+        live.intake.take(FILING, "gw-1", batch)
+    file.rmdir() if is_folder else file.unlink()
+    assert live.intake.take(FILING, "gw-1", batch)[0].outcome is Outcome.STORED
 
 
 def test_what_was_altered_of_one_patient_keeps_no_other_from_being_looked_at(ward: Ward) -> None:

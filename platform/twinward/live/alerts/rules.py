@@ -144,5 +144,10 @@ def shipped_rules() -> Rules:
 
 def rules_of(home: Path) -> Rules:
     """Those of a home, or else the shipped ones. Raises ``BadInput``: the home's are wrong, and none is in force."""
-    file = home / FILE_NAME
-    return read_rules(file.read_bytes()) if file.is_file() else shipped_rules()
+    try:
+        content = (home / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return shipped_rules()
+    except OSError as error:
+        raise BadInput(f"{FILE_NAME} cannot be read: {error.strerror}") from None
+    return read_rules(content)

@@ -14,7 +14,7 @@ import msgspec
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl
 from twinward.core.clock import Clock
-from twinward.core.errors import NotFound
+from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.live.alerts.models import Alert
@@ -54,6 +54,16 @@ class Watch:
             self._rules = self._rules_of()
         return self._rules
 
+    @property
+    def _in_force(self) -> Rules:
+        try:
+            return self.rules
+        except BadInput as error:  # whoever sends readings did nothing wrong: they are to be sent again
+            raise Unavailable(
+                "this hospital's alert rules are wrong: no reading is taken until they are mended",
+                hint="on the node's machine `twinward alerts rules` says what is wrong",
+            ) from error
+
     def follow(self, tables: Tables, placed: Iterable[Placed]) -> None:
         """Take a batch's measurements in, within its transaction. Raises ``Unavailable``."""
         by_twin: dict[TwinId, list[Measurement]] = {}
@@ -63,7 +73,7 @@ class Watch:
                 some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in one.samples()]
         for twin, measurements in by_twin.items():
             keys = self._keyring.keys(twin)
-            monitor = Monitor(self.rules, tables.alerts.monitor(keys))
+            monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
             self._note(tables, keys, list(monitor.follow(measurements)))
             tables.alerts.put_monitor(keys, monitor.state)
 
@@ -87,7 +97,7 @@ class Watch:
 
     def _look(self, keys: TwinKeys) -> None:
         with self._database.writing() as tables:
-            monitor = Monitor(self.rules, tables.alerts.monitor(keys))
+            monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
             changes = list(monitor.look(self._clock.now_ms()))
             self._note(tables, keys, changes)
             if changes:
