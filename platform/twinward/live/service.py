@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
 from twinward.core.clock import Clock, iso
+from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
@@ -16,6 +17,7 @@ from twinward.live.errors import DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake, Subjects
 from twinward.live.intake.lines import require_name
+from twinward.live.intake.placing import FUTURE_MS
 from twinward.live.models import QUALITIES, Answer
 from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
 from twinward.live.storage.closing import Closing
@@ -75,9 +77,10 @@ class Live:
 
         Raises:
             AccessDenied: the caller may not write to this twin.
+            BadInput: no such name; or a moment that is not here yet: what is said of it could not be taken back.
             AssignmentConflict: the device is with somebody, or readings from then on were placed already.
         """
-        at_ms = self.clock.now_ms() if from_ms is None else from_ms
+        at_ms = self._moment(from_ms)
         require_name(device, "device")
         self._decide_on_device(context, device, twin, "assigned", at_ms)
         with self._database.writing() as tables:
@@ -88,7 +91,7 @@ class Live:
 
     def release(self, context: AccessContext, device: str, until_ms: int | None = None) -> Assignment:
         """Say that a device is with its patient no longer. Raises as ``assign``; ``DeviceUnknown``."""
-        at_ms = self.clock.now_ms() if until_ms is None else until_ms
+        at_ms = self._moment(until_ms)
         require_name(device, "device")
         self._access.require(context.request(Action.WRITE))
         with self._database.reading() as tables:
@@ -185,6 +188,18 @@ class Live:
     def close(self) -> None:
         """Give back the database."""
         self._database.close()
+
+    def _moment(self, at_ms: int | None) -> int:
+        """When a device changes hands: as far ahead at most as a reading may be that stands in the way."""
+        now_ms = self.clock.now_ms()
+        if at_ms is None:
+            return now_ms
+        if not 0 <= at_ms <= now_ms + FUTURE_MS + 1:
+            raise BadInput(
+                f"a device changes hands now, or did: from 1970 to {FUTURE_MS // 60_000} minutes ahead",
+                hint="say it again then",
+            )
+        return at_ms
 
     def _decide_on_device(self, context: AccessContext, device: str, twin: TwinId, what: str, at_ms: int) -> None:
         detail = (("live", what), ("device", device), ("at", iso(at_ms)))

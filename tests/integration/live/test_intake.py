@@ -197,6 +197,20 @@ def test_a_device_that_moves_takes_no_reading_with_it(ward: Ward) -> None:
         ward.live.release(FILING, "monitor-7", start + 2 * HOUR + 1)
 
 
+def test_a_slip_in_a_year_does_not_bind_a_device_for_ever(ward: Ward) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    start = ward.clock.now_ms()
+    for wrong in (start + 366 * 24 * HOUR, -1):
+        with pytest.raises(BadInput):
+            ward.live.assign(FILING, "monitor-7", ann, wrong)
+    ward.live.assign(FILING, "monitor-7", ann, start)
+    ward.send(ward.line(61, at_ms=start + 299_000))  # a clock that is ahead
+    with pytest.raises(BadInput):
+        ward.live.release(FILING, "monitor-7", start + 366 * 24 * HOUR)
+    ward.live.release(FILING, "monitor-7", start + 299_001)
+    assert ward.live.assign(FILING, "monitor-7", ben, start + 299_001).twin == ben
+
+
 def test_a_series_over_an_assignments_end_is_nobodys(ward: Ward) -> None:
     ann = ward.admit("ann")
     now = ward.clock.now_ms()
