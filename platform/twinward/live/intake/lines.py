@@ -24,7 +24,10 @@ from twinward.live.sequences import MAX_SEQ
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_LINES: Final = 20_000
 """Of one batch."""
+MAX_VALUES: Final = 1_000_000
+"""Of one batch: a value takes two bytes on the way, and fifty times as many on its way into a row."""
 _OF_FILE: Final = 5_000
+_HOUR_MS: Final = 3_600_000
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 MAX_PERIOD_MS: Final = 3_600_000
 _MAX_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
@@ -88,20 +91,54 @@ def require_name(text: str, what: str) -> str:
 
 
 def read_lines(body: bytes) -> list[Reading | Fault]:
-    """Every line of a batch; blank ones are passed over. Raises ``BadInput`` for a batch that is too large."""
+    """Every line of a batch; blank ones are passed over. Raises ``BadInput`` for a batch that is too large.
+
+    A series counts for as many lines as it spans hours: each is a row, sealed and told to the log by itself.
+    """
     if len(body) > MAX_BATCH_BYTES:
         raise BadInput(f"a batch has {MAX_BATCH_BYTES} bytes at most", hint="send several")
     lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > MAX_LINES:
         raise BadInput(f"a batch has {MAX_LINES} lines at most", hint="send several")
-    return [read_line(line) for line in lines]
+    found, weight, values = [], 0, 0
+    for line in lines:
+        one = read_line(line)
+        found.append(one)
+        weight, values = weight + _weight(one), values + _values(one)
+        if weight > MAX_LINES or values > MAX_VALUES:
+            raise BadInput(
+                f"a batch has {MAX_LINES} lines and {MAX_VALUES} values at most",
+                hint="a series counts for as many lines as it spans hours: send several batches",
+            )
+    return found
 
 
 def batches(content: bytes) -> Iterator[list[Reading | Fault]]:
     """A file of any number of lines, as batches that may be taken."""
-    lines = [line for line in content.split(b"\n") if line.strip()]
-    for start in range(0, len(lines), _OF_FILE):
-        yield [read_line(line) for line in lines[start : start + _OF_FILE]]
+    some: list[Reading | Fault] = []
+    weight = values = 0
+    for line in content.split(b"\n"):
+        if not line.strip():
+            continue
+        one = read_line(line)
+        if some and (weight + _weight(one) > _OF_FILE or values + _values(one) > MAX_VALUES):
+            yield some
+            some, weight, values = [], 0, 0
+        some.append(one)
+        weight, values = weight + _weight(one), values + _values(one)
+    if some:
+        yield some
+
+
+def _weight(one: Reading | Fault) -> int:
+    """How many hours it may be of, at least one."""
+    if isinstance(one, Fault):
+        return 1
+    return min(len(one.values), 1 + (len(one.values) - 1) * one.period_ms // _HOUR_MS)
+
+
+def _values(one: Reading | Fault) -> int:
+    return 0 if isinstance(one, Fault) else len(one.values)
 
 
 def read_line(line: bytes) -> Reading | Fault:

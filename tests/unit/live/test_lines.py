@@ -1,0 +1,40 @@
+"""Batches of lines: how much is in one, whatever form it comes in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from twinward.core.errors import BadInput
+from twinward.live.intake.lines import batches, read_lines
+
+
+def line(seq: int, count: int, period_ms: int) -> bytes:
+    series = {"periodMs": period_ms, "values": [1] * count}
+    time = "2026-01-01T00:00:00Z"
+    said = {"seq": seq, "subject": "Patient/a", "code": "8867-4", "unit": "/min", "time": time, "series": series}
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def test_a_series_counts_for_the_hours_it_spans() -> None:
+    day = line(1, 25, 3_600_000)
+    assert len(read_lines(b"\n".join([day] * 800))) == 800
+    with pytest.raises(BadInput, match="lines"):
+        read_lines(b"\n".join([day] * 801))
+    assert len(read_lines(b"\n".join([line(1, 24, 1)] * 801))) == 801
+
+
+def test_a_batch_has_so_many_values_and_no_more() -> None:
+    full = line(1, 4_096, 1)
+    assert len(read_lines(b"\n".join([full] * 244))) == 244
+    with pytest.raises(BadInput, match="values"):
+        read_lines(b"\n".join([full] * 245))
+
+
+def test_a_file_is_cut_where_a_batch_would_be_too_large() -> None:
+    file = b"\n".join([line(1, 4_096, 3_600_000), b"", *[line(2, 4_096, 1)] * 300, b"no reading"])
+    cut = list(batches(file))
+    assert [len(one) for one in cut] == [244, 58]
+    assert sum(len(one) for one in cut) == 302
+    assert list(batches(b"\n \n")) == []
