@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from twinward.live.storage.quarantine import Held
 
 DAY_MS = 86_400_000
+SHOWN = 1_000
+"""Of a quarantine."""
 SourceOption = Annotated[str, typer.Option("--source", help="Of this source only.", show_default="all")]
 
 
@@ -193,7 +195,13 @@ def close(
 
 
 def _held(live: Live, context: AccessContext, source: str) -> list[Held]:
-    return [one for one in live.quarantine(context) if not source or one.source == source]
+    """As many as are shown, however many of other sources lie before them."""
+    found: list[Held] = []
+    after = ""
+    while len(found) < SHOWN and (some := live.quarantine(context, after=after)):
+        after = some[-1].id
+        found += [one for one in some if not source or one.source == source]
+    return found[:SHOWN]
 
 
 def _shown(one: Held) -> dict[str, Any]:

@@ -80,6 +80,7 @@ FAULTY: list[tuple[dict[str, object], Reason]] = [
     ({"code": "0000-0"}, Reason.UNKNOWN_CODE),
     ({"unit": "mg/dL"}, Reason.UNKNOWN_UNIT),
     ({"unit": "furlong"}, Reason.UNKNOWN_UNIT),
+    ({"unit": "\x1b[1mAnn"}, Reason.UNKNOWN_UNIT),
     ({"value": 4000}, Reason.IMPOSSIBLE_VALUE),
     ({"device": "monitor-8"}, Reason.NOT_ASSIGNED),
     ({"device": None, "subject": "Patient/nobody"}, Reason.UNKNOWN_SUBJECT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from fastapi.testclient import TestClient
 
 from tests.integration.cli.conftest import run
 from tests.integration.console.fixtures import House, build
+from tests.integration.live.ward import FILING
 from twinward.api.app import create_app
 from twinward.core.clock import iso
+from twinward.live.intake.lines import read_lines
+from twinward.live.service import Live
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,17 @@ def test_what_is_not_there_and_who_may_not(web: TestClient, house: House) -> Non
     assert (
         web.post("/api/1/readings?source=gw", content=b" " * (8 * 1024 * 1024 + 1), headers=headers).status_code == 413
     )
+
+
+def test_a_source_is_shown_whatever_waits_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = str(house.node.settings.home)
+    monkeypatch.setattr(Live, "quarantine", partialmethod(Live.quarantine, most=1))
+    for source in ("loud", "quiet"):
+        lines = [line(house, seq, code="nothing", device="m-77") for seq in range(1, 4)]
+        house.node.live.intake.take(FILING, source, read_lines("\n".join(map(json.dumps, lines)).encode()))
+    shown = run("live", "quarantine", "--as", "ward-3", "--source", "quiet", "--json", "--home", home)
+    found = [(one["source"], one["seq"]) for one in json.loads(shown.stdout)["quarantine"]]
+    assert found == [("quiet", 1), ("quiet", 2), ("quiet", 3)]
 
 
 def test_a_file_is_taken_as_http_takes_it(house: House, tmp_path: Path) -> None:

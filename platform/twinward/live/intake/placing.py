@@ -49,8 +49,8 @@ class Placer:
             return self._unplaced(reading, Reason.UNKNOWN_CODE, "code: no signal that is taken here")
         try:
             values = tuple(signal.value_of(value, reading.unit) for value in reading.values)
-        except UnitUnknown as error:
-            return self._unplaced(reading, Reason.UNKNOWN_UNIT, f"unit: {error}")
+        except UnitUnknown:  # its words repeat what was sent
+            return self._unplaced(reading, Reason.UNKNOWN_UNIT, f"unit: none that can be turned into {signal.unit}")
         except BadInput as error:
             return self._unplaced(reading, Reason.IMPOSSIBLE_VALUE, f"value: {error}")
         last_ms = reading.time_ms + (len(values) - 1) * reading.period_ms
