@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from twinward.access.errors import PermitInvalid
 from twinward.access.interfaces import AccessContext, AccessControl, Permit
 from twinward.core.vocabulary import Action, TwinId
@@ -48,14 +50,18 @@ class Follower:
         newest = self._reader.newest_row(self._twin)
         if newest == self._seen:
             return []
-        found = self._opened(lambda permit: self._reader.read(permit, self._signal, self.after_ms + 1, _FOREVER_MS))
+        found = self._opened(
+            lambda permit: self._reader.read(permit, self._signal, self.after_ms + 1, _FOREVER_MS, enough=MOST_AT_ONCE)
+        )
         samples = joined(found, self.after_ms + 1, _FOREVER_MS)
-        shown = min(len(samples), MOST_AT_ONCE)
+        shown = len(samples)
+        if shown > MOST_AT_ONCE:  # and what was measured at the very moment of the last: it is not asked for again
+            shown = int(np.searchsorted(samples.times, samples.times[MOST_AT_ONCE - 1], side="right"))
         columns = (samples.times[:shown].tolist(), samples.values[:shown].tolist(), samples.qualities[:shown].tolist())
         points = [Point(time, value, QUALITIES[quality]) for time, value, quality in zip(*columns, strict=True)]
         if points:
             self.after_ms = points[-1].time_ms
-        if shown == len(samples):
+        if len(samples) <= MOST_AT_ONCE:
             self._seen = newest
         return points
 

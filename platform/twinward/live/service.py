@@ -26,7 +26,7 @@ from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
 from twinward.live.storage.sources import SourceState
-from twinward.live.timeseries import Point, Span, joined, points
+from twinward.live.timeseries import MAX_POINTS, Point, Span, joined, points
 from twinward.vault.keys.keyring import Keyring
 
 MOST_HELD = 1_000
@@ -145,7 +145,8 @@ class Live:
         permit = self._access.decide(
             context.request(Action.READ, twin, {signal.category}, detail=(("live", "series"), ("signal", name)))
         )
-        runs = self._reader.read(permit, signal, span.from_ms, span.to_ms)
+        enough = None if span.step_ms else MAX_POINTS
+        runs = self._reader.read(permit, signal, span.from_ms, span.to_ms, enough=enough)
         return points(joined(runs, span.from_ms, span.to_ms), span)
 
     def at(self, context: AccessContext, twin: TwinId, name: str, at_ms: int | None = None) -> Point:

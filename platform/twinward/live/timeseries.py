@@ -95,7 +95,7 @@ def points(samples: Samples, span: Span) -> list[Point]:
     if span.step_ms:
         return _aggregated(samples, span)
     if len(samples) > MAX_POINTS:
-        raise BadQuery(f"there are {len(samples)} samples; {MAX_POINTS} are shown at most", hint="give a step")
+        raise BadQuery(f"there are more than {MAX_POINTS} samples", hint="give a step")
     columns = (samples.times.tolist(), samples.values.tolist(), samples.qualities.tolist())
     return [Point(time, value, QUALITIES[quality]) for time, value, quality in zip(*columns, strict=True)]
 

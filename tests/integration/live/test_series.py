@@ -10,9 +10,11 @@ from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
 from twinward.core.vocabulary import Category, Role, TwinId
+from twinward.live import following
 from twinward.live.errors import NothingMeasured, SignalUnknown
 from twinward.live.models import Sample
 from twinward.live.storage.closing import root_of
+from twinward.live.storage.series import Sealed, SeriesSealer
 from twinward.live.timeseries import Point, Span
 from twinward.vault.errors import RecordDamaged
 
@@ -108,6 +110,30 @@ def test_a_day_by_the_second_takes_four_bytes_a_sample_at_most(ward: Ward) -> No
     ward.live.closing.run(now=True)
     with ward.database.reading() as tables:
         assert tables.series.size_bytes() <= 4 * len(beats)
+
+
+def test_whoever_follows_from_long_ago_is_told_all_of_it_a_part_at_a_time(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, now = ward.admit("ann"), ward.clock.now_ms()
+    monkeypatch.setattr(following, "MOST_AT_ONCE", 3)
+    opened: list[Sealed] = []
+    opening = SeriesSealer.open
+    monkeypatch.setattr(SeriesSealer, "open", lambda one, keys, row: (opened.append(row), opening(one, keys, row))[1])
+    for hour in range(5, 0, -1):
+        series = {"periodMs": 1000, "values": [60, 61]}
+        for name in ("ann", "ann"):  # two devices at the same moments
+            ward.send(ward.line(subject=f"Patient/{name}", value=None, series=series, at_ms=now - hour * HOUR))
+    follower = ward.live.follow(CARING, ann, "heart_rate", 0)
+    told = [[one.value for one in follower.poll()] for _ in range(6)]
+    assert told == [[60, 60, 61, 61]] * 5 + [[]]
+    assert len(opened) < 5 * 6, "what is not told yet is not opened"
+    ward.send(ward.line(62, subject="Patient/ann"))
+    ward.send(ward.line(63, subject="Patient/ann", at_ms=now + 1))
+    assert [one.value for one in follower.poll()] == [62, 63]
+    for seq in range(20):  # within one millisecond ids come in any order
+        ward.send(ward.line(64, subject="Patient/ann", at_ms=now + 2 + seq))
+        assert [one.value for one in follower.poll()] == [64]
 
 
 def test_whoever_follows_is_told_what_comes_and_each_minute_is_decided(ward: Ward) -> None:

@@ -24,11 +24,24 @@ class SeriesReader:
         self._verifier = verifier
         self._sealer = SeriesSealer()
 
-    def read(self, permit: Permit, signal: Signal, from_ms: int, to_ms: int) -> list[Columns]:
-        """Runs in which samples of a span are. Raises as ``newest``."""
+    def read(
+        self, permit: Permit, signal: Signal, from_ms: int, to_ms: int, *, enough: int | None = None
+    ) -> list[Columns]:
+        """Runs in which samples of a span are: all, or the first hours of it that have more than ``enough`` of them.
+
+        Raises as ``newest``.
+        """
         twin = self._twin_of(permit, signal)
+        runs: list[Columns] = []
+        found, last_ms = 0, -1
         opened = self._opened(twin, signal, from_ms, max(from_ms, to_ms - 1), newest_first=False)
-        return [run for _, run in opened]
+        for window_ms, run in opened:
+            if enough is not None and found > enough and window_ms != last_ms:
+                break  # windows come oldest first: what follows is later
+            last_ms = window_ms
+            runs.append(run)
+            found += int(((run.times >= from_ms) & (run.times < to_ms)).sum())
+        return runs
 
     def newest(self, permit: Permit, signal: Signal, at_ms: int) -> tuple[int, float, int] | None:
         """The last sample measured up to a moment: time, value, quality; None where there is none.
@@ -54,7 +67,7 @@ class SeriesReader:
     def newest_row(self, twin: TwinId) -> str:
         """Which row of a twin was stored last: another one once something was. Opens nothing."""
         with self._database.reading() as tables:
-            return tables.series.newest_id(twin)
+            return tables.series.stored_mark(twin)
 
     def _opened(
         self, twin: TwinId, signal: Signal, first_ms: int, last_ms: int, *, newest_first: bool

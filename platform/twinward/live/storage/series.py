@@ -206,10 +206,11 @@ class SeriesRows:
         wanted = select(_rows).where(_rows.c.twin == twin, _rows.c.window_ms == window_ms).order_by(_rows.c.id)
         return [_sealed(row) for row in self._connection.execute(wanted)]
 
-    def newest_id(self, twin: TwinId) -> str:
-        """The id of the row of a twin that was stored last, as far as clocks say; empty where it has none."""
-        found = self._connection.execute(select(func.max(_rows.c.id)).where(_rows.c.twin == twin)).scalar_one()
-        return str(found or "")
+    def stored_mark(self, twin: TwinId) -> str:
+        """What tells that something was stored of a twin: its newest id, as far as clocks say, and how many rows."""
+        counted = select(func.max(_rows.c.id), func.count()).where(_rows.c.twin == twin)
+        newest, count = self._connection.execute(counted).one()
+        return f"{newest or ''}/{count}"  # ids of one millisecond come in any order
 
     def twins(self) -> list[TwinId]:
         """Every twin that has a row."""
