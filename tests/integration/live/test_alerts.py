@@ -191,6 +191,18 @@ def test_sent_twice_artefacts_and_what_comes_late_raise_nothing(ward: Ward) -> N
     assert ward.live.alerts.of(CARING, ann) == []
 
 
+def test_a_file_of_a_year_raises_nothing(ward: Ward) -> None:
+    ann, now = ward.admit("ann"), ward.clock.now_ms()
+    day = 24 * 60 * MINUTE
+    for ago in (365 * day, 364 * day, day + 2):
+        ward.send(ward.line(80, code=SPO2, subject="Patient/ann", at_ms=now - ago))
+        ward.send(ward.line(97, code=SPO2, subject="Patient/ann", at_ms=now - ago + 1))
+    ward.live.watch.tick()
+    assert ward.live.alerts.of(CARING, ann, all_of_them=True) == []
+    ward.send(ward.line(80, code=SPO2, subject="Patient/ann", at_ms=now - day))
+    assert len(ward.live.alerts.of(CARING, ann)) == 1
+
+
 def test_erased_with_the_category_and_with_the_patient(ward: Ward) -> None:
     ann, ben = ward.admit("ann"), ward.admit("ben")
     spo2(ward, 86)

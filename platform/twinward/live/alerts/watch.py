@@ -26,6 +26,8 @@ from twinward.vault.errors import RecordDamaged
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 
+HISTORY_MS: Final = 86_400_000
+"""What was measured longer ago is history: no rule looks at it, and a file of years raises nothing."""
 _WATCHING: Final = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
 
 
@@ -67,10 +69,13 @@ class Watch:
     def follow(self, tables: Tables, placed: Iterable[Placed]) -> None:
         """Take a batch's measurements in, within its transaction. Raises ``Unavailable``."""
         by_twin: dict[TwinId, list[Measurement]] = {}
+        oldest_ms = self._clock.now_ms() - HISTORY_MS
         for one in placed:
             if one.reading.quality is not Quality.ARTEFACT:
-                some = by_twin.setdefault(one.twin, [])
-                some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in one.samples()]
+                found = [sample for sample in one.samples() if sample.time_ms >= oldest_ms]
+                if found:
+                    some = by_twin.setdefault(one.twin, [])
+                    some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in found]
         for twin, measurements in by_twin.items():
             keys = self._keyring.keys(twin)
             monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
