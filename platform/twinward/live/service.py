@@ -13,7 +13,7 @@ from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
 from twinward.live.alerts.watch import Watch
 from twinward.live.assignments import Assignment
-from twinward.live.errors import DeviceUnknown, NothingMeasured, SignalUnknown
+from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake, Subjects
 from twinward.live.intake.lines import require_name
@@ -101,6 +101,10 @@ class Live:
         self._decide_on_device(context, device, current.twin, "released", at_ms)
         with self._database.writing() as tables:
             at = tables.devices.find(device)
+            if at.line.current is not None and at.line.current.twin != current.twin:
+                raise AssignmentConflict(
+                    "the device changed hands meanwhile", hint="look again: `twinward device list`"
+                )
             line = at.line.released(at_ms)
             tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
         return line.assignments[-1]

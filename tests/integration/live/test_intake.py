@@ -10,7 +10,7 @@ from tests.integration.fhir.hospital import OFFICER, VENDOR
 from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.access.consent import Provision
 from twinward.access.errors import AccessDenied
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.errors import BadInput, NotFound, StoreAltered
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.erasure.service import Erasures
@@ -196,6 +196,26 @@ def test_a_device_that_moves_takes_no_reading_with_it(ward: Ward) -> None:
     assert (values(ward, ann), values(ward, ben)) == ([4, 1], [5, 0])
     with pytest.raises(AssignmentConflict, match="placed already"):
         ward.live.release(FILING, "monitor-7", start + 2 * HOUR + 1)
+
+
+def test_a_device_that_changes_hands_meanwhile_is_released_of_nobody_else(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, ben = ward.admit("ann"), ward.admit("ben")
+    start = ward.clock.now_ms()
+    ward.live.assign(FILING, "monitor-7", ann, start)
+    decided = ward.access.decide
+
+    def meanwhile(request: AccessRequest) -> Permit:
+        monkeypatch.setattr(ward.access, "decide", decided)
+        ward.live.release(FILING, "monitor-7", start + 1)
+        ward.live.assign(FILING, "monitor-7", ben, start + 1)
+        return decided(request)
+
+    monkeypatch.setattr(ward.access, "decide", meanwhile)
+    with pytest.raises(AssignmentConflict):
+        ward.live.release(FILING, "monitor-7", start + 2)
+    assert [one.line.current.twin for one in ward.live.devices(FILING) if one.line.current] == [ben]
 
 
 def test_a_slip_in_a_year_does_not_bind_a_device_for_ever(ward: Ward) -> None:
