@@ -21,6 +21,7 @@ from twinward.core.turns import Turn
 from twinward.core.vocabulary import Category, Purpose
 from twinward.features.derivation import Measurement
 from twinward.twins.errors import AlreadyImported, BelongsToAnother, TwinNotFound
+from twinward.twins.ingest import queue
 from twinward.twins.ingest.queue import MOST_AT_ONCE
 from twinward.twins.models import IfKept, ImportRecord, PatientImport, Receipt
 from twinward.twins.service import Twins
@@ -174,6 +175,18 @@ def test_more_than_fit_into_one_step_all_arrive(hospital: Hospital, monkeypatch:
     assert all(isinstance(one, Receipt) and one.created for one in outcomes)
     assert puts == [MOST_AT_ONCE * 2, 6]  # each with its record of features
     assert len(hospital.twins.all()) == len(names)
+
+
+def test_large_ones_do_not_all_go_into_one_step(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("p", "q"):
+        hospital.twins.ingest(FILED, patient(name))
+    monkeypatch.setattr(queue, "MOST_BYTES_AT_ONCE", 100)
+    puts = counted(monkeypatch, hospital.store, "put")
+    sizes = (20, 80, 1, 200, 50, 51)
+    imports = [observation(f"o{number}", "pq"[number % 2], b"1" * size) for number, size in enumerate(sizes)]
+    outcomes = at_once(hospital, *(take(hospital, one) for one in imports))
+    assert puts == [2, 1, 1, 1, 1]
+    assert all(isinstance(one, Receipt) for one in outcomes)
 
 
 def test_a_fault_of_one_is_not_told_to_the_others(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:

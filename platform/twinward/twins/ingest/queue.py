@@ -13,6 +13,8 @@ from twinward.twins.models import PatientImport, Receipt
 
 MOST_AT_ONCE = 32
 """Imports in one step: nobody waits for more than these."""
+MOST_BYTES_AT_ONCE = 16 << 20
+"""Of their records, beyond the first import's: what is sealed for one step lies in memory together."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +30,11 @@ class _Ticket:
     def written(self) -> frozenset[str]:
         """The names of the records that it brings."""
         return frozenset(one.reference for one in self.source.records)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the records that it brings."""
+        return sum(len(one.content) for one in self.source.records)
 
 
 class IngestQueue:
@@ -83,10 +90,14 @@ class IngestQueue:
         some: list[_Ticket] = []
         written: set[str] = set()
         patients: set[str] = set()
+        size = 0
         with self._lock:
             for ticket in self._waiting:
+                if len(some) == MOST_AT_ONCE or (some and size + ticket.size > MOST_BYTES_AT_ONCE):
+                    break
                 patient, brings = ticket.source.reference, ticket.written
-                if len(some) < MOST_AT_ONCE and brings.isdisjoint(written | patients) and patient not in written:
+                if brings.isdisjoint(written | patients) and patient not in written:
+                    size += ticket.size
                     some.append(ticket)
                     written |= brings
                     patients.add(patient)
