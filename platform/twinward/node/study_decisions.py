@@ -46,6 +46,8 @@ class StudyDecisions:
         """The newest decision on a protocol. Raises ``Unavailable`` and ``LogTampered``."""
         with self._lock:
             stop = self._events.size()
+            if stop < self._read:  # another log than before: what it says now counts
+                self._newest, self._read = {}, 0
             if stop > self._read:
                 for noted in self._events.between(self._read, stop):
                     self._take(noted)
