@@ -306,7 +306,8 @@ def test_erased_is_erased(ward: Ward) -> None:
         ward.live.at(CARING, ben, "potassium")
 
 
-def test_what_is_in_quarantine_is_erased_with_its_patient(ward: Ward) -> None:
+def test_what_is_in_quarantine_is_erased_with_its_patient(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "_AT_ONCE", 2)
     ann, ben = ward.admit("ann"), ward.admit("ben")
     ward.live.assign(FILING, "monitor-7", ann, ward.clock.now_ms() - HOUR)
     ward.send(

@@ -20,6 +20,7 @@ from twinward_ledger.storage import table_of
 MOST_OF_SOURCE: Final = 10_000
 MAX_CONTENT_BYTES: Final = 4_096
 """Kept of a message that is no reading."""
+_AT_ONCE: Final = 200
 _rows = table_of(QuarantineRow)
 
 
@@ -80,13 +81,21 @@ class QuarantineRows:
     def by_twin(self) -> dict[TwinId, list[str]]:
         """Ids of those of which it is known whose they are; what was altered says so of nobody."""
         found: dict[TwinId, list[str]] = {}
-        for row in self._connection.execute(select(_rows).order_by(_rows.c.id)).all():
-            with suppress(StoreAltered):  # an erasure goes on
-                one = self._seal.open(Held, row.sealed, row.id.encode(), 1)
-                if one.twin:
-                    found.setdefault(TwinId(one.twin), []).append(one.id)
+        after = ""
+        while rows := self._connection.execute(
+            select(_rows).where(_rows.c.id > after).order_by(_rows.c.id).limit(_AT_ONCE)
+        ).all():
+            after = rows[-1].id
+            for row in rows:
+                with suppress(StoreAltered):  # an erasure goes on
+                    one = self._seal.open(Held, row.sealed, row.id.encode(), 1)
+                    if one.twin:
+                        found.setdefault(TwinId(one.twin), []).append(one.id)
         return found
 
     def remove(self, ids: list[str]) -> int:
         """Take some out: how many there were."""
-        return self._connection.execute(delete(_rows).where(_rows.c.id.in_(ids))).rowcount
+        return sum(
+            self._connection.execute(delete(_rows).where(_rows.c.id.in_(ids[start : start + _AT_ONCE]))).rowcount
+            for start in range(0, len(ids), _AT_ONCE)
+        )
