@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -30,6 +31,18 @@ def test_a_batch_has_so_many_values_and_no_more() -> None:
     assert len(read_lines(b"\n".join([full] * 244))) == 244
     with pytest.raises(BadInput, match="values"):
         read_lines(b"\n".join([full] * 245))
+
+
+def test_lines_are_counted_before_they_are_cut() -> None:
+    assert read_lines(b"\n" * 40_000) == []
+    assert len(read_lines(b"1\n\n" * 20_000)) == 20_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput, match="20000 lines"):
+            read_lines(b"1\n" * 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_is_cut_where_a_batch_would_be_too_large() -> None:

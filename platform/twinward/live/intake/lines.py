@@ -97,8 +97,10 @@ def read_lines(body: bytes) -> list[Reading | Fault]:
     """
     if len(body) > MAX_BATCH_BYTES:
         raise BadInput(f"a batch has {MAX_BATCH_BYTES} bytes at most", hint="send several")
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > MAX_LINES:
+    # Told by counting: four million lines of a byte would be twenty times as large once they are cut.
+    is_short = body.count(b"\n") <= 2 * MAX_LINES
+    lines = [line for line in body.split(b"\n") if line.strip()] if is_short else []
+    if not is_short or len(lines) > MAX_LINES:
         raise BadInput(f"a batch has {MAX_LINES} lines at most", hint="send several")
     found, weight, values = [], 0, 0
     for line in lines:
