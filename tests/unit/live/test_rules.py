@@ -50,6 +50,16 @@ def test_in_parts_is_as_in_one(some: list[tuple[int, float]], cut: int) -> None:
     assert parts == whole
 
 
+def test_of_two_devices_at_one_moment_both_count() -> None:
+    high = read_rules(LOW.replace(b"below=88\nclear=90", b"above=100"))
+    for rules, values in ((read_rules(LOW), (97, 80)), (high, (60, 180))):
+        for some in (values, values[::-1]):
+            monitor = Monitor(rules, MonitorState())
+            changes = list(monitor.follow([Measurement(0, "spo2", float(one)) for one in some]))
+            assert changes[0].rose, some
+            assert list(monitor.follow([Measurement(0, "spo2", float(max(some)))])) == [], "sent again"
+
+
 def test_what_stays_away_and_comes_back() -> None:
     rules = read_rules(LOW.replace(b"below=88\nclear=90", b"missing_minutes=15"))
     monitor = Monitor(rules, MonitorState())

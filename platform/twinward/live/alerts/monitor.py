@@ -1,8 +1,8 @@
 """Rules followed over a patient's measurements, one after the other: pure, and the same live and over history.
 
-A measurement counts if it is newer than what is known of its signal: what comes late changes nothing. Artefacts are
-passed over. A threshold rises once and is over once the value is back beyond ``clear``; a score once it is below its
-sum; what is missing once it is measured again.
+A measurement counts unless it is older than what is known of its signal: what comes late changes nothing, and of two
+devices at one moment both count. Artefacts are passed over. A threshold rises once and is over once the value is back
+beyond ``clear``; a score once it is below its sum; what is missing once it is measured again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Monitor:
         """Take measurements in, in order of time, and say what changes."""
         for one in sorted(measurements):
             known = self.state.newest.get(one.signal)
-            if known is not None and one.time_ms <= known[0]:
+            if known is not None and one.time_ms < known[0]:
                 continue
             self.state.newest[one.signal] = (one.time_ms, one.value)
             if known is None or known[1] != one.value or one.time_ms - known[0] >= _MINUTE_MS:
