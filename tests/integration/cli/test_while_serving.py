@@ -79,8 +79,14 @@ READING = {
     "study invite",
     "study keygen",
     "access emergencies",
+    "alerts back-test",
+    "alerts list",
     "audit export",
     "audit list",
+    "consent show",
+    "device list",
+    "live series",
+    "live sources",
     "twin at-time",
     "twin export",
     "twin history",
@@ -95,6 +101,7 @@ UNCHANGING = {
     "account sessions",
     "account show",
     "access check",
+    "alerts rules",
     "audit check-proof",
     "audit consistency",
     "audit gaps",
@@ -124,6 +131,7 @@ UNCHANGING = {
     "study models",
     "study new",
     "study report",
+    "study suspects",
     "twin list",
     "vendor budget",
     "vendor contact",
@@ -147,6 +155,7 @@ _ACCOUNTS = "tests/adversarial/access/test_accounts_taken_away.py"
 _DELEGATIONS = "tests/integration/console/test_delegations.py"
 _PROVIDER = "tests/integration/console/test_hospital_sign_in.py"
 _PATIENTS = "tests/integration/console/test_patient_accounts.py"
+_LIVE = "tests/integration/live/test_over_http.py"
 _CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
@@ -171,6 +180,8 @@ ELSEWHERE = {
     "account units": _DELEGATIONS,
     "account unlink": _PROVIDER,
     "account untie": _PATIENTS,
+    "alerts acknowledge": _LIVE,
+    "alerts silence": _LIVE,
     "audit accept-clock": "tests/integration/node/test_clock.py",
     "audit review": "tests/integration/console/test_reviews.py",
     "breach assess": _BREACHES,
@@ -179,6 +190,13 @@ ELSEWHERE = {
     "breach note": _BREACHES,
     "breach notify": _BREACHES,
     "breach open": _BREACHES,
+    "consent set": "tests/integration/cli/test_consent.py",
+    "device assign": _LIVE,
+    "device release": _LIVE,
+    "live close": _LIVE,
+    "live quarantine": _LIVE,
+    "live replay": _LIVE,
+    "live take": _LIVE,
     "node move": "tests/integration/postgres/test_move.py",
     "policy approve": _POLICY,
     "policy propose": _POLICY,
@@ -189,6 +207,7 @@ ELSEWHERE = {
     "site serve": "tests/integration/cli/test_site_serve.py",
     "study score": "tests/integration/cli/test_study_score.py",
     "study approve": "tests/integration/cli/test_study_invitations.py",
+    "study quarantine": "tests/integration/cli/test_study_suspects.py",
     "witness add-log": "tests/integration/witnesses/test_commands.py",
     "witness remember": "tests/integration/witnesses/test_commands.py",
 }

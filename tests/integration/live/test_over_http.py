@@ -72,6 +72,22 @@ def test_a_reading_goes_in_and_comes_out(web: TestClient, house: House) -> None:
     assert listed["sources"][0]["stored"] == 1, "another process sees the same"
 
 
+def test_an_alert_that_a_command_silences_and_acknowledges_is_seen_over_http(web: TestClient, house: House) -> None:
+    home = str(house.node.settings.home)
+    assert run("device", "assign", "m-2", house.twins[1], "--as", "ward-3", "--home", home).exit_code == 0
+    assert send(web, house, line(house, 1, 80, device="m-2", code="59408-5", unit="%"), source="g2").status_code == 200
+    (alert,) = json.loads(run("alerts", "list", "--as", "dr-lee", "--home", home, "--json").stdout)["alerts"]
+    why = "the probe is being changed right now"
+    done = run("alerts", "silence", alert["id"], "--as", "dr-lee", "--reason", why, "--home", home)
+    assert done.exit_code == 0, done.output
+    assert run("alerts", "acknowledge", alert["id"], "--as", "dr-lee", "--home", home).exit_code == 0
+    (shown,) = web.get("/api/1/alerts", headers=ask(house)).json()["alerts"]
+    assert (shown["id"], shown["acknowledgedBy"], bool(shown["silencedUntil"])) == (alert["id"], "dr-lee", True)
+    path, records = f"/api/1/alerts/{alert['id']}/silence", {"X-Purpose-Of-Use": "RECORDMGT"}
+    body = {"minutes": 5, "reason": why}
+    assert web.post(path, json=body, headers=ask(house, "system", **records)).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
