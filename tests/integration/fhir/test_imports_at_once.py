@@ -177,6 +177,19 @@ def test_more_than_fit_into_one_step_all_arrive(hospital: Hospital, monkeypatch:
     assert len(hospital.twins.all()) == len(names)
 
 
+def test_nobody_overtakes_whom_it_would_have_waited_for(hospital: Hospital) -> None:
+    hospital.twins.ingest(FILED, patient("p"))
+
+    def writing(content: bytes, *what: str) -> PatientImport:
+        some = tuple(ImportRecord(f"Observation/{one}", "Observation", Category.LABS, content) for one in what)
+        return PatientImport("Patient/p", some)
+
+    imports = (writing(b"1", "a"), writing(b"2", "a", "b"), writing(b"3", "b"))
+    outcomes = at_once(hospital, *(take(hospital, one) for one in imports))
+    versions = [[one.version for one in some.stored] for some in outcomes if isinstance(some, Receipt)]
+    assert [some[: len(one.records)] for some, one in zip(versions, imports, strict=True)] == [[1], [2, 1], [2]]
+
+
 def test_large_ones_do_not_all_go_into_one_step(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("p", "q"):
         hospital.twins.ingest(FILED, patient(name))

@@ -86,7 +86,7 @@ class IngestQueue:
             return waits
 
     def _take_some(self) -> None:
-        """Take in those that wait longest, without those that write what another one brings or needs."""
+        """Take in those that wait longest, without those that write what one before them brings or needs."""
         some: list[_Ticket] = []
         written: set[str] = set()
         patients: set[str] = set()
@@ -99,8 +99,8 @@ class IngestQueue:
                 if brings.isdisjoint(written | patients) and patient not in written:
                     size += ticket.size
                     some.append(ticket)
-                    written |= brings
-                    patients.add(patient)
+                written |= brings  # also of who is passed over: nobody overtakes whom it would have waited for
+                patients.add(patient)
             self._waiting = [ticket for ticket in self._waiting if ticket not in some]
         try:
             outcomes = self._ingestion.take_each([(ticket.context, ticket.source) for ticket in some])
