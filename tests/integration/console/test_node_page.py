@@ -13,7 +13,10 @@ from fastapi.testclient import TestClient
 from tests.command_line import PROGRAM
 from tests.integration.console.fixtures import House
 from tests.integration.console.test_console import sign_in
+from twinward.api.app import create_app
+from twinward.console import mount
 from twinward.core.clock import FixedClock
+from twinward.node import open_node
 from twinward.node.last_backup import LAST_BACKUP, LastBackup, last_backup, note_backup
 from twinward.overview.condition import areas, to_do, verdict, worst
 from twinward.overview.doctor import CHECKS, SLOW, Finding, Severity, examined
@@ -95,10 +98,14 @@ def test_a_note_that_somebody_else_wrote_is_none(tmp_path: Path, text: str) -> N
     assert last_backup(tmp_path) is None
 
 
-def test_status_is_one_screen_and_says_what_the_page_says(web: TestClient, console_house: House) -> None:
-    sign_in(web)
-    said = verdict_of(web.get(PAGE).text)
+def test_status_is_one_screen_and_says_what_the_page_says(console_house: House) -> None:
     home = str(console_house.node.settings.home)
+    with open_node(Path(home)) as node:  # by the clock that the command goes by
+        app = create_app(node)
+        mount(app, node)
+        with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as web:
+            sign_in(web)
+            said = verdict_of(web.get(PAGE).text)
     run = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
     shown = run.invoke(PROGRAM, ["node", "status", "--home", home])
     assert shown.exit_code == 0

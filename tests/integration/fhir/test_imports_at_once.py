@@ -234,6 +234,22 @@ def test_a_fault_of_one_is_not_told_to_the_others(hospital: Hospital, monkeypatc
     assert hospital.vault.locate("Observation/bad") is None
 
 
+def test_where_nothing_answers_not_each_of_many_is_tried(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"p{number}" for number in range(6)]
+    for name in names:
+        hospital.twins.ingest(FILED, patient(name))
+    tried: list[int] = []
+
+    def down(batch: Sequence[Any], *more: Any) -> Any:
+        tried.append(len(batch))
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(hospital.vault, "write_many", down)
+    outcomes = at_once(hospital, *(take(hospital, observation(f"o-{name}", name)) for name in names))
+    assert [type(one) for one in outcomes] == [Unavailable] * 6
+    assert tried == [6, 1, 1]
+
+
 def test_who_was_told_to_come_again_is_not_taken_in(hospital: Hospital) -> None:
     turn = Turn(wait_s=0.05)
     twins = Twins(hospital.vault, hospital.store, hospital.access, hospital.clock, writing=turn)
@@ -280,7 +296,8 @@ ASKED = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=st.lists(ASKED, min_size=1, max_size=2), run=st.uuids())
 def test_together_as_one_after_the_other(pair: tuple[Hospital, Hospital], rounds: Any, run: Any) -> None:
     grouped, alone = pair

@@ -107,10 +107,10 @@ def _condition(node: Node) -> dict[str, Any]:
     from twinward.overview.doctor import SLOW, examined
     from twinward.overview.work import work_waiting
 
-    findings = list(examined(node, without=SLOW | _TOLD_BELOW))
+    findings = list(examined(node, without=SLOW))
     work = [one for one in work_waiting(node) if one.count and one.kind != "emergencies"]  # they have their own lines
     return {
         "verdict": verdict(findings),
-        "findings": [asdict(one) for one in to_do(findings)],
+        "findings": [asdict(one) for one in to_do(findings) if one.check not in _TOLD_BELOW],
         "work": [asdict(one) for one in work],
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from twinward.access.interfaces import NODE, AccessContext, AccessControl, AccessRequest, Permit
 from twinward.core.clock import Clock
+from twinward.core.errors import Unavailable
 from twinward.core.ids import new_twin_id
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.features.derivation import (
@@ -28,6 +29,9 @@ from twinward.twins.ingest.features import FeatureNews, read_evidence
 from twinward.twins.ingest.plan import Plan
 from twinward.twins.models import PERSON_TYPE, TELLING_TYPES, PatientImport, Receipt
 from twinward.vault.interfaces import Record, RecordVault
+
+_TRIED_WHILE_DOWN = 2
+"""Imports of one step that are tried alone while what they need does not answer."""
 
 
 @dataclass(slots=True)
@@ -121,10 +125,17 @@ class Ingestion:
         except Exception as error:  # noqa: BLE001 - it is told to who asked
             if len(asked) == 1:
                 outcomes[0] = error
+        down: list[Exception] = []
         for number, (context, source) in enumerate(asked):
-            if number not in outcomes:  # something is wrong with one of them: which one, each by itself tells
-                with _told(outcomes, number):
-                    outcomes[number] = self.take(context, source)
+            if number in outcomes:
+                continue
+            if len(down) == _TRIED_WHILE_DOWN:  # whoever waits for the turn does not wait for each of them to fail
+                outcomes[number] = down[-1]
+                continue
+            # Something is wrong with one of them: which one, each by itself tells.
+            with _told(outcomes, number):
+                outcomes[number] = self.take(context, source)
+            down = [*down, outcome] if isinstance(outcome := outcomes[number], Unavailable) else []
         return [outcomes[number] for number in range(len(asked))]
 
     def _ready(self, some: dict[int, _Step], outcomes: dict[int, Receipt | Exception]) -> dict[int, _Step]:
