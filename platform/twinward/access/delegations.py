@@ -16,6 +16,7 @@ from twinward.access.account_desk import delegation_json
 from twinward.access.account_store import DAY_MS, AccountRecord, DelegationRecord
 from twinward.access.accounts import Accounts
 from twinward.access.interfaces import AccessContext, Principal
+from twinward.access.lent_roles import APART
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
 from twinward.core.vocabulary import Purpose, Role
@@ -51,7 +52,7 @@ class Delegations:
         Raises:
             Refused: who asks has no role that may be lent, or it is lent itself.
             BadInput: the times, the reason, the units or the colleague do not fit.
-            Conflict: the colleague has too many.
+            Conflict: the colleague has too many, or a role that nobody has together with this one.
             NotFound: there is no such account.
         """
         giver = self.require_giver(by)
@@ -72,6 +73,11 @@ class Delegations:
             if record.id == giver.id or record.role not in TAKEN_BY or record.disabled:
                 raise BadInput(f"{record.id} cannot take a role over", hint="lend it to a colleague with an account")
             kept = tuple(one for one in record.delegations if one.fault(now_ms) != "over")
+            if APART.get(giver.role) in {record.role, *(one.role for one in kept)}:
+                raise Conflict(
+                    f"{record.id} has the role {APART[giver.role].value}, which nobody has together with yours",
+                    hint="lend it to somebody who has not: an officer stands in for an officer",
+                )
             if len(kept) >= MOST:
                 raise Conflict(f"{record.id} has {MOST} delegations already", hint="end one first")
             number = 1 + max((one.number for one in record.delegations), default=0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twinward.access.account_store import AccountRecord, DelegationRecord
 from twinward.access.interfaces import Principal
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import Role
+
+APART: Final = {Role.OFFICER: Role.CLINICIAN, Role.CLINICIAN: Role.OFFICER}
+"""Roles that nobody has together: who records a patient's consent is not who opens records by it."""
 
 
 class LentRoles:
@@ -31,9 +35,16 @@ class LentRoles:
         return frozenset({record.role, *(one.role for one in self.to(record))})
 
     def to(self, record: AccountRecord) -> list[DelegationRecord]:
-        """An account's delegations that hold."""
+        """An account's delegations that hold. Of two roles that nobody is to have together, the first."""
         now_ms = self._clock.now_ms()
-        return [one for one in record.delegations if not one.fault(now_ms) and self._gives(one)]
+        held = {record.role}
+        found = []
+        for one in record.delegations:
+            if one.fault(now_ms) or APART.get(one.role) in held or not self._gives(one):
+                continue
+            held.add(one.role)
+            found.append(one)
+        return found
 
     def _gives(self, one: DelegationRecord) -> bool:
         giver = self._find(one.by)

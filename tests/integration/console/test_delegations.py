@@ -178,21 +178,45 @@ def test_a_clinicians_role_cares_and_no_more(ward: Ward) -> None:
     assert not ward.may("kim", Action.AUDIT)
 
 
-def test_a_clinician_with_an_officers_role_reviews_no_emergency_and_raises_no_limit_of_their_own(ward: Ward) -> None:
-    lee = AccessContext(ward.node.accounts.named("dr-lee"), Purpose.EMERGENCY, "unconscious, no relatives known")
-    ward.node.access.decide(lee.request(Action.READ, TwinId("a-twin"), [Category.LABS]))
-    ward.lend("olga", "dr-lee")
-    permit = permit_of(ward, "dr-lee")
+def test_who_reviews_and_records_consents_is_never_who_treats(ward: Ward) -> None:
+    """With both roles somebody would review their own emergency, and record the consent that they then read by."""
+    for giver, to in (("olga", "dr-lee"), ("dr-lee", "ben")):
+        with pytest.raises(Conflict, match="nobody has together"):
+            ward.lend(giver, to)
+    for first, second in (("olga", "dr-lee"), ("dr-lee", "olga")):
+        number = ward.lend(first)
+        with pytest.raises(Conflict, match="nobody has together"):
+            ward.lend(second)
+        ward.node.delegations.end("kim", number, ward.by("ben"))
+
+
+def test_where_a_role_was_changed_after_the_other_was_lent_the_one_that_was_there_first_holds(ward: Ward) -> None:
+    ward.lend("olga")
+    record = ward.other.accounts.record("kim")
+    lent = ward.other.accounts.lent
+    assert lent.roles_of(record) == {Role.RESEARCHER, Role.OFFICER}
+    assert lent.roles_of(record.model_copy(update={"role": Role.CLINICIAN})) == {Role.CLINICIAN}
+    both = (*record.delegations, record.delegations[-1].model_copy(update={"role": Role.CLINICIAN, "by": "dr-lee"}))
+    assert lent.roles_of(record.model_copy(update={"delegations": both})) == {Role.RESEARCHER, Role.OFFICER}
+
+
+def test_who_broke_the_glass_with_one_lent_role_reviews_it_with_no_other(ward: Ward) -> None:
+    number = ward.lend("dr-lee")
+    kim = AccessContext(ward.node.accounts.named("kim"), Purpose.EMERGENCY, "unconscious, no relatives known")
+    ward.node.access.decide(kim.request(Action.READ, TwinId("a-twin"), [Category.LABS]))
+    ward.node.delegations.end("kim", number, ward.by("dr-lee"))
+    ward.lend("olga")
+    permit = permit_of(ward, "kim")
     assert permit.request.principal.role is Role.OFFICER
     emergencies = ward.other.emergencies
     (one,) = emergencies.all(permit)
     with pytest.raises(Refused, match="of their own"):
         emergencies.review(permit, one.name, justified=True, note="it was all in order, I was there")
-    for clinician in ("dr-lee", "*"):
+    for clinician in ("kim", "*"):
         with pytest.raises(Refused, match="of their own"):
             emergencies.allow(permit, clinician, patients=100, for_s=3600)
     emergencies.allow(permit_of(ward, "olga"), "*", patients=100, for_s=3600)
-    assert emergencies.review(permit_of(ward, "olga"), one.name, justified=False, note="she was not on duty").finding
+    assert emergencies.review(permit_of(ward, "olga"), one.name, justified=False, note="not on duty").finding
 
 
 @pytest.mark.parametrize(
@@ -216,11 +240,11 @@ def test_it_is_ended_by_whom_it_concerns_alone(ward: Ward) -> None:
     for ender in ("kim", "ben", "dr-lee"):
         number = ward.lend("dr-lee")
         ward.node.delegations.end("kim", number, ward.by(ender))
-    number = ward.lend("olga", "dr-lee")
+    number = ward.lend("olga")
     with pytest.raises(NotFound):
-        ward.node.delegations.end("dr-lee", number, ward.by("kim"))
+        ward.node.delegations.end("kim", number, ward.by("dr-lee"))
     with pytest.raises(NotFound):
-        ward.node.delegations.end("dr-lee", number + 1, ward.by("ben"))
+        ward.node.delegations.end("kim", number + 1, ward.by("ben"))
 
 
 def test_units_are_what_policy_sees_and_events_say(ward: Ward) -> None:
