@@ -89,6 +89,22 @@ def test_the_life_of_an_alert(ward: Ward) -> None:
     assert told == ["alert-raised", "alert-silenced", "alert-escalated", "alert-acknowledged"]
 
 
+def test_what_rises_after_an_alert_that_was_seen_and_is_over_is_escalated_anew(ward: Ward) -> None:
+    ann = ward.admit("ann")
+    spo2(ward, 86)
+    (first,) = ward.live.alerts.of(CARING, ann)
+    ward.live.alerts.acknowledge(CARING, first.id)
+    ward.clock.advance(MINUTE)
+    spo2(ward, 97)
+    ward.clock.advance(MINUTE)
+    spo2(ward, 80)
+    (second,) = ward.live.alerts.of(CARING, ann)
+    assert (second.id != first.id, second.acknowledged_ms) == (True, None)
+    ward.clock.advance(16 * MINUTE)
+    ward.live.watch.tick()
+    assert any(one.escalated_ms for one in ward.live.alerts.of(CARING, ann) if one.id == second.id)
+
+
 def test_who_may_see_and_touch_them(ward: Ward) -> None:
     ann = ward.admit("ann")
     spo2(ward, 86)

@@ -4,7 +4,9 @@
        └── escalated ──┘
 
 A rule that rises again within ``FOLD_MS`` of being over belongs to the same alert, one more time: a value that hangs
-about a threshold is one alert, not a storm. One that is silenced is still counted, and told to nobody until then.
+about a threshold is one alert, not a storm. One that somebody has seen and that is over is done: what rises after it is
+a new alert, so that it is escalated where nobody sees it. One that is silenced is still counted, and told to nobody
+until then.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class Alert(msgspec.Struct, frozen=True):
 
     def folds(self, change: Change) -> bool:
         """Whether a rule that rises belongs to this alert."""
-        return self.rule == change.rule.name and (self.over_ms is None or change.time_ms - self.over_ms <= FOLD_MS)
+        near = self.over_ms is None or (not self.is_done and change.time_ms - self.over_ms <= FOLD_MS)
+        return near and self.rule == change.rule.name
 
     def acknowledged(self, by: str, at_ms: int) -> Alert:
         """Seen by somebody. Raises ``AlertConflict`` where it was before."""
