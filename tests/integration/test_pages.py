@@ -40,7 +40,9 @@ def test_a_page_runs_as_it_stands(page: str, says: tuple[str, ...], tmp_path: Pa
     text = (ROOT / "platform/docs" / page).read_text(encoding="utf-8")
     for content in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "study.toml").write_text(content)
-    script = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
+    # What a page starts in the background ends with it: it would hold the output open where a command has failed.
+    script = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+    script += "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
     for number, program in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)):
         (tmp_path / f"page{number}.py").write_text(program)
         script += f"\npython page{number}.py"
