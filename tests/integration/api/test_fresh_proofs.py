@@ -153,7 +153,7 @@ def test_a_role_that_is_lent_and_needs_a_second_factor_needs_it_here_too(
     node = office.house.node
     proofs, by = node.fresh_proofs, AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
     monkeypatch.setattr(proofs, "_needed_by", frozenset({Role.OFFICER}))
-    principal = Principal("kim", Role.CLINICIAN)
+    principal = Principal("kim", Role.RESEARCHER)
     node.accounts.add_person(principal, PASSWORD)
     kim = node.accounts.named("kim")
     assert proofs.prove(kim, PASSWORD, "", via=())
