@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
-from twinward.core.clock import Clock, iso
+from twinward.access.interfaces import AccessContext
+from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.desk import AlertDesk
@@ -15,19 +15,18 @@ from twinward.live.alerts.watch import Watch
 from twinward.live.assignments import Assignment
 from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
-from twinward.live.intake.intake import Intake, Subjects
+from twinward.live.intake.intake import Intake
 from twinward.live.intake.lines import require_name
 from twinward.live.intake.placing import FUTURE_MS
 from twinward.live.models import QUALITIES, Answer
+from twinward.live.parts import LiveParts
 from twinward.live.signals import BY_NAME, LIVE_CATEGORIES, SIGNALS, Signal
 from twinward.live.storage.closing import Closing
-from twinward.live.storage.database import LiveDatabase
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
 from twinward.live.storage.sources import SourceState
 from twinward.live.timeseries import MAX_POINTS, Point, Span, joined, points
-from twinward.vault.keys.keyring import Keyring
 
 MOST_HELD = 1_000
 """Shown of a quarantine at a time."""
@@ -45,32 +44,19 @@ class Live:
     """A hospital's live twins.
 
     Args:
-        database: where everything is kept.
-        keyring: the twins' keys.
-        access, verifier: what decides, and what knows its permits.
-        subjects: the twins of patients' references.
-        clock: the node's.
+        parts: what they stand on.
         rules: the alert rules in force.
     """
 
-    def __init__(
-        self,
-        database: LiveDatabase,
-        keyring: Keyring,
-        access: AccessControl,
-        verifier: PermitVerifier,
-        subjects: Subjects,
-        clock: Clock,
-        rules: Callable[[], Rules] = shipped_rules,
-    ) -> None:
-        self._database = database
-        self._access = access
-        self.clock = clock
-        self.watch = Watch(database, keyring, access, clock, rules)
-        self.intake = Intake(database, keyring, access, verifier, subjects, clock, self.watch.follow)
-        self.closing = Closing(database, keyring, access, clock)
-        self._reader = SeriesReader(database, keyring, verifier)
-        self.alerts = AlertDesk(database, keyring, access, self._reader, clock)
+    def __init__(self, parts: LiveParts, rules: Callable[[], Rules] = shipped_rules) -> None:
+        self._database = parts.database
+        self._access = parts.access
+        self.clock = parts.clock
+        self.watch = Watch(parts, rules)
+        self.intake = Intake(parts, self.watch.follow)
+        self.closing = Closing(parts)
+        self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
+        self.alerts = AlertDesk(parts, self._reader)
 
     def assign(self, context: AccessContext, device: str, twin: TwinId, from_ms: int | None = None) -> Assignment:
         """Say that a device is with a patient from a moment (now) on.

@@ -181,13 +181,14 @@ class Node(AccessParts):
     def live(self) -> Live:
         """Live twins: readings in, series out."""
         from twinward.live.alerts.rules import rules_of
+        from twinward.live.parts import LiveParts
         from twinward.live.service import Live
         from twinward.live.storage.database import LiveDatabase
         from twinward.live.storage.tables import LIVE
 
         database = LiveDatabase(self.state(LIVE), self.keyring)
-        rules = partial(rules_of, self.settings.home)
-        made = Live(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock, rules)
+        parts = LiveParts(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock)
+        made = Live(parts, partial(rules_of, self.settings.home))
         self.keep(made)
         return made
 

@@ -148,8 +148,7 @@ def test_rules_that_are_wrong_are_no_fault_of_the_sender(ward: Ward, *, is_folde
     ward.admit("ann")
     file = ward.folder / FILE_NAME
     file.mkdir() if is_folder else file.write_text("version = 1")
-    parts = (ward.database, ward.keyring, ward.access, ward.authority, ward.vault.twins_of, ward.clock)
-    live = Live(*parts, rules=lambda: rules_of(ward.folder))
+    live = Live(ward.parts, rules=lambda: rules_of(ward.folder))
     with pytest.raises(BadInput):
         _ = live.watch.rules
     batch = read_lines(json.dumps(ward.line(86, code=SPO2, subject="Patient/ann")).encode())

@@ -12,6 +12,7 @@ from twinward.core.clock import iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.live.intake.lines import read_lines
 from twinward.live.models import Answer
+from twinward.live.parts import LiveParts
 from twinward.live.service import Live
 from twinward.live.storage.database import LiveDatabase
 from twinward.twins.models import ImportRecord, PatientImport
@@ -30,7 +31,10 @@ class Ward(Hospital):
     def __init__(self, folder: Path, provider: MemoryKeyProvider | None = None) -> None:
         super().__init__(folder, provider)
         self.database = LiveDatabase(folder / "live.db", self.keyring)
-        self.live = Live(self.database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock)
+        self.parts = LiveParts(
+            self.database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock
+        )
+        self.live = Live(self.parts)
         self._seq = 0
 
     def close(self) -> None:

@@ -12,8 +12,7 @@ from typing import Final
 
 import msgspec
 
-from twinward.access.interfaces import NODE, AccessContext, AccessControl
-from twinward.core.clock import Clock
+from twinward.access.interfaces import NODE, AccessContext
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
@@ -21,9 +20,9 @@ from twinward.live.alerts.models import Alert
 from twinward.live.alerts.monitor import Change, Measurement, Monitor
 from twinward.live.alerts.rules import Rules
 from twinward.live.models import Placed, Quality
-from twinward.live.storage.database import LiveDatabase, Tables
+from twinward.live.parts import LiveParts
+from twinward.live.storage.database import Tables
 from twinward.vault.errors import RecordDamaged
-from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 
 HISTORY_MS: Final = 86_400_000
@@ -35,17 +34,12 @@ class Watch:
     """Follows rules over everybody's measurements.
 
     Args:
-        database, keyring, access, clock: the node's.
+        parts: what live twins stand on.
         rules: those in force; asked for once.
     """
 
-    def __init__(
-        self, database: LiveDatabase, keyring: Keyring, access: AccessControl, clock: Clock, rules: Callable[[], Rules]
-    ) -> None:
-        self._database = database
-        self._keyring = keyring
-        self._access = access
-        self._clock = clock
+    def __init__(self, parts: LiveParts, rules: Callable[[], Rules]) -> None:
+        self._parts = parts
         self._rules_of = rules
         self._rules: Rules | None = None
 
@@ -69,7 +63,7 @@ class Watch:
     def follow(self, tables: Tables, placed: Iterable[Placed]) -> None:
         """Take a batch's measurements in, within its transaction. Raises ``Unavailable``."""
         by_twin: dict[TwinId, list[Measurement]] = {}
-        oldest_ms = self._clock.now_ms() - HISTORY_MS
+        oldest_ms = self._parts.clock.now_ms() - HISTORY_MS
         for one in placed:
             if one.reading.quality is not Quality.ARTEFACT:
                 found = [sample for sample in one.samples() if sample.time_ms >= oldest_ms]
@@ -77,7 +71,7 @@ class Watch:
                     some = by_twin.setdefault(one.twin, [])
                     some += [Measurement(sample.time_ms, one.signal.name, sample.value) for sample in found]
         for twin, measurements in by_twin.items():
-            keys = self._keyring.keys(twin)
+            keys = self._parts.keyring.keys(twin)
             monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
             self._note(tables, keys, list(monitor.follow(measurements)))
             tables.alerts.put_monitor(keys, monitor.state)
@@ -87,12 +81,12 @@ class Watch:
 
         Raises ``Unavailable``; ``RecordDamaged`` of a patient once all others were looked at.
         """
-        with self._database.reading() as tables:
+        with self._parts.database.reading() as tables:
             twins = tables.alerts.monitored()
         damaged: RecordDamaged | None = None
         for twin in twins:
             try:
-                self._look(self._keyring.keys(twin))
+                self._look(self._parts.keyring.keys(twin))
             except NotFound:
                 continue
             except RecordDamaged as error:
@@ -101,9 +95,9 @@ class Watch:
             raise damaged
 
     def _look(self, keys: TwinKeys) -> None:
-        with self._database.writing() as tables:
+        with self._parts.database.writing() as tables:
             monitor = Monitor(self._in_force, tables.alerts.monitor(keys))
-            changes = list(monitor.look(self._clock.now_ms()))
+            changes = list(monitor.look(self._parts.clock.now_ms()))
             self._note(tables, keys, changes)
             if changes:
                 tables.alerts.put_monitor(keys, monitor.state)
@@ -127,7 +121,7 @@ class Watch:
                 tables.alerts.put(keys, found)
 
     def _raised(self, twin: TwinId, change: Change) -> Alert:
-        now_ms = self._clock.now_ms()
+        now_ms = self._parts.clock.now_ms()
         return Alert(
             uuid7(now_ms),
             twin,
@@ -141,7 +135,7 @@ class Watch:
         )
 
     def _escalate(self, tables: Tables, keys: TwinKeys) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._parts.clock.now_ms()
         for one in tables.alerts.of(keys):
             if one.is_to_escalate(now_ms) and self._told(one, "alert-escalated"):
                 tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
@@ -150,7 +144,7 @@ class Watch:
         """Whether the log was told of it; False where consent forbids it, which is not told again at each look."""
         detail = (("live", what), ("rule", alert.rule), ("alert", alert.id), ("severity", alert.severity.value))
         request = _WATCHING.request(Action.WRITE, alert.twin, {Category.MONITORING}, detail=detail)
-        if not self._access.check(request).permitted:
+        if not self._parts.access.check(request).permitted:
             return False
-        (permit,) = self._access.decide_many([request])
+        (permit,) = self._parts.access.decide_many([request])
         return permit is not None

@@ -15,13 +15,12 @@ not, and the sender still has it. Steps 2 to 6 hold the database's write lock: a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from twinward.access.interfaces import AccessContext, AccessControl, PermitVerifier
-from twinward.core.clock import Clock
+from twinward.access.interfaces import AccessContext
 from twinward.core.errors import NotFound
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
@@ -31,17 +30,16 @@ from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
 from twinward.live.models import Answer, Outcome, Placed, Reading, Reason
-from twinward.live.storage.database import LiveDatabase, Tables
+from twinward.live.parts import LiveParts
+from twinward.live.storage.database import Tables
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import MAX_CONTENT_BYTES, Held
 from twinward.live.storage.series import SeriesSealer, runs_of
 from twinward.live.storage.sources import SourceAt
-from twinward.vault.keys.keyring import Keyring
 
 MOST_WAITING: Final = 16
 """Batches that wait for their turn; one more is told to come again."""
 Item = Reading | Fault
-Subjects = Callable[[Collection[str]], Mapping[str, TwinId]]
 Watcher = Callable[[Tables, Sequence[Placed]], None]
 """Told of what is stored, within the transaction that stores it."""
 
@@ -72,37 +70,20 @@ class Intake:
     """Takes batches in. Safe to share between threads; processes take turns by the database.
 
     Args:
-        database: where everything is kept.
-        keyring: the twins' keys.
-        access, verifier: what decides, and what knows its permits.
-        subjects: the twins of patients' references.
-        clock: the node's.
+        parts: what live twins stand on.
         watcher: told of what is stored.
     """
 
-    def __init__(
-        self,
-        database: LiveDatabase,
-        keyring: Keyring,
-        access: AccessControl,
-        verifier: PermitVerifier,
-        subjects: Subjects,
-        clock: Clock,
-        watcher: Watcher = lambda _tables, _placed: None,
-    ) -> None:
-        self._database = database
-        self._keyring = keyring
-        self._access = access
-        self._permits = WritePermits(access, verifier)
-        self._subjects = subjects
-        self._clock = clock
+    def __init__(self, parts: LiveParts, watcher: Watcher = lambda _tables, _placed: None) -> None:
+        self._parts = parts
+        self._permits = WritePermits(parts.access, parts.verifier)
         self._sealer = SeriesSealer()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._watcher = watcher
 
     def require(self, context: AccessContext) -> None:
         """Refuse, and log it, whoever may write to nobody. Raises ``AccessDenied``."""
-        self._access.require(context.request(Action.WRITE))
+        self._parts.access.require(context.request(Action.WRITE))
 
     def take(self, context: AccessContext, source: str, items: Sequence[Item]) -> list[Answer]:
         """Take a batch of one source in: an answer for each item, in order. Durable when this returns.
@@ -114,8 +95,8 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        subjects = self._subjects({one.subject for one in items if one.subject})
-        with self._turn(), self._database.writing() as tables:
+        subjects = self._parts.subjects({one.subject for one in items if one.subject})
+        with self._turn(), self._parts.database.writing() as tables:
             at = tables.sources.find(context.principal.id, source)
             batch = self._begun(tables, at, len(items))
             self._sort(batch, items, subjects)
@@ -129,10 +110,12 @@ class Intake:
         """
         self.require(context)
         readable = [one for one in held if one.reading is not None]
-        subjects = self._subjects({one.reading.subject for one in readable if one.reading and one.reading.subject})
+        subjects = self._parts.subjects(
+            {one.reading.subject for one in readable if one.reading and one.reading.subject}
+        )
         answers = []
         for one in readable:
-            with self._turn(), self._database.writing() as tables:
+            with self._turn(), self._parts.database.writing() as tables:
                 answers.append(self._replayed(tables, context, one, subjects))
         return answers
 
@@ -157,7 +140,7 @@ class Intake:
         return Answer(held.seq, Outcome.STORED)
 
     def _begun(self, tables: Tables, at: SourceAt, count: int) -> _Batch:
-        now_ms = self._clock.now_ms()
+        now_ms = self._parts.clock.now_ms()
         return _Batch(tables, at, now_ms, [_REFUSED] * count, uuid7(now_ms))
 
     def _sort(self, batch: _Batch, items: Sequence[Item], subjects: Mapping[str, TwinId]) -> None:
@@ -213,7 +196,7 @@ class Intake:
 
     def _is_open(self, twin: TwinId) -> bool:
         try:
-            self._keyring.keys(twin)
+            self._parts.keyring.keys(twin)
         except NotFound:
             return False
         return True
@@ -254,7 +237,7 @@ class Intake:
         placed = [one for _, one in permitted]
         rows = []
         for (twin, category, window_ms), runs in runs_of(placed, state.account, state.name).items():
-            keys = self._keyring.keys(twin)
+            keys = self._parts.keyring.keys(twin)
             rows.append(self._sealer.seal_fresh(keys, category, window_ms, runs, batch.now_ms))
         batch.tables.series.add(rows)
         self._watcher(batch.tables, placed)

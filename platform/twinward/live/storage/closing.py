@@ -18,17 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from twinward.access.interfaces import NODE, AccessControl, AccessRequest
-from twinward.core.clock import Clock, iso
+from twinward.access.interfaces import NODE, AccessRequest
+from twinward.core.clock import iso
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.live.models import Sample
+from twinward.live.parts import LiveParts
 from twinward.live.signals import BY_NAME
 from twinward.live.storage import columns
-from twinward.live.storage.database import LiveDatabase
 from twinward.live.storage.series import WINDOW_MS, Run, Sealed, SeriesSealer
 from twinward.vault.errors import CategoryShredded, RecordDamaged
-from twinward.vault.keys.keyring import Keyring
 from twinward.vault.keys.twin_keys import TwinKeys
 from twinward_ledger import merkle
 
@@ -63,11 +62,8 @@ class ClosedReport:
 class Closing:
     """Closes windows. Safe beside writers and readers in any process."""
 
-    def __init__(self, database: LiveDatabase, keyring: Keyring, access: AccessControl, clock: Clock) -> None:
-        self._database = database
-        self._keyring = keyring
-        self._access = access
-        self._clock = clock
+    def __init__(self, parts: LiveParts) -> None:
+        self._parts = parts
         self._sealer = SeriesSealer()
 
     def run(self, *, now: bool = False, going_on: Callable[[], bool] = lambda: True) -> ClosedReport:
@@ -77,11 +73,11 @@ class Closing:
             RecordDamaged: a row does not open in its place; every other window was closed.
             Unavailable: the database or the log does not answer; what was closed before stays closed.
         """
-        before_ms = self._clock.now_ms() + 1 if now else self._clock.now_ms() - WINDOW_MS - GRACE_MS
+        before_ms = self._parts.clock.now_ms() + 1 if now else self._parts.clock.now_ms() - WINDOW_MS - GRACE_MS
         report, passed = ClosedReport(), set[tuple[TwinId, int]]()
         damaged: RecordDamaged | None = None
         while going_on():
-            with self._database.reading() as tables:
+            with self._parts.database.reading() as tables:
                 found = tables.series.open_windows(before_ms, _AT_ONCE + len(passed))
             due = [one for one in found if one not in passed]
             if not due:
@@ -103,11 +99,11 @@ class Closing:
         twin's: both go with the first category that goes.
         """
         forgotten = 0
-        with self._database.writing() as tables:
+        with self._parts.database.writing() as tables:
             held = tables.quarantine.by_twin()
             for twin in {*tables.series.twins(), *tables.alerts.twins(), *tables.alerts.monitored(), *held}:
                 try:
-                    keys = self._keyring.keys(twin)
+                    keys = self._parts.keyring.keys(twin)
                 except NotFound:
                     tags = None
                     forgotten += 1
@@ -117,15 +113,15 @@ class Closing:
                     tables.alerts.remove_of(twin)
                     tables.quarantine.remove(held.get(twin, []))
                 tables.alerts.remove_of(twin, tags)
-        self._database.forget_deleted()
+        self._parts.database.forget_deleted()
         return forgotten
 
     def _close(self, twin: TwinId, window_ms: int) -> ClosedReport:
         try:
-            keys = self._keyring.keys(twin)
+            keys = self._parts.keyring.keys(twin)
         except NotFound:
             return ClosedReport()  # shredded: the erasure deletes its rows
-        with self._database.writing() as tables:
+        with self._parts.database.writing() as tables:
             rows = tables.series.of_window(twin, window_ms)
             runs, opened = self._opened(keys, rows)
             if not runs or not self._told(twin, window_ms, runs):
@@ -157,7 +153,7 @@ class Closing:
         by_signal: dict[str, list[Run]] = defaultdict(list)
         for key in sorted(runs):
             by_signal[key[0]].append(Run(*key, columns.encode(runs[key])))
-        at_ms = self._clock.now_ms()
+        at_ms = self._parts.clock.now_ms()
         return [
             self._sealer.seal_closed(keys, BY_NAME[signal].category, window_ms, signal, some, at_ms)
             for signal, some in by_signal.items()
@@ -184,9 +180,9 @@ class Closing:
             )
             for one in told_of(runs)
         ]
-        if not all(self._access.check(one).permitted for one in requests):
+        if not all(self._parts.access.check(one).permitted for one in requests):
             return False
-        return all(one is not None for one in self._access.decide_many(requests))
+        return all(one is not None for one in self._parts.access.decide_many(requests))
 
 
 def told_of(runs: dict[tuple[str, str, str, str], list[Sample]]) -> list[Told]:
