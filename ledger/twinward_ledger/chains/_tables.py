@@ -9,9 +9,7 @@ from sqlalchemy import Index, MetaData
 from sqlmodel import Field, SQLModel
 
 from twinward_ledger.errors import ChainUnavailable
-from twinward_ledger.storage import AsStored, Schema
-
-_WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Schema
 
 
 class ChainBase(SQLModel):
@@ -24,7 +22,7 @@ class KeyValue(ChainBase, table=True):
     """What py-evm keeps: blocks, state, receipts."""
 
     __tablename__ = "kv"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     key: bytes = Field(sa_type=AsStored, primary_key=True)
     value: bytes = Field(sa_type=AsStored)
@@ -34,7 +32,7 @@ class EventRow(ChainBase, table=True):
     """A block's log (an event of a contract), to be found by its first topic."""
 
     __tablename__ = "logs"
-    __table_args__ = (Index("logs_by_event", "address", "topic", "block", "position"), _WITHOUT_ROWID)
+    __table_args__ = (Index("logs_by_event", "address", "topic", "block", "position"), WITHOUT_ROWID)
 
     block: int = Field(primary_key=True)
     position: int = Field(primary_key=True)
@@ -48,7 +46,7 @@ class Fact(ChainBase, table=True):
     """A fact about the whole chain."""
 
     __tablename__ = "meta"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     name: str = Field(primary_key=True)
     value: bytes = Field(sa_type=AsStored)

@@ -7,8 +7,20 @@ hot paths speak to the driver (log, completeness map, chain) open a raw connecti
 This room imports neither alembic nor a driver before one is needed: see ``migrations``.
 """
 
-from twinward_ledger.storage.columns import AsStored, Long, Name, table_of, upsert
+from twinward_ledger.storage.columns import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, table_of, upsert
 from twinward_ledger.storage.database import Database, Watch, open_database
 from twinward_ledger.storage.schema import Schema
 
-__all__ = ["AsStored", "Database", "Long", "Name", "Schema", "Watch", "open_database", "table_of", "upsert"]
+__all__ = [
+    "COUNTED",
+    "WITHOUT_ROWID",
+    "AsStored",
+    "Database",
+    "Long",
+    "Name",
+    "Schema",
+    "Watch",
+    "open_database",
+    "table_of",
+    "upsert",
+]

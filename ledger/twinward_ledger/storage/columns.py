@@ -14,6 +14,12 @@ Name: Final = String().with_variant(String(collation="C"), "postgresql")
 Long: Final = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds since 1970, sizes, indices. SQLite's INTEGER has 64 bits already."""
 
+WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
+"""Arguments of a table that SQLite keeps by its primary key alone."""
+
+COUNTED: Final = {"autoincrement": False}
+"""Arguments of a key's column whose numbers the store gives out."""
+
 
 class AsStored(LargeBinary):
     """Bytes in, whatever lies there out: an intruder can store text or a number, and the store says what that is."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Connection, MetaData, Table, Text, insert
+from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
 from sqlalchemy.event import listen
 from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import AsStored, Schema, table_of
+from twinward_ledger.storage import COUNTED, AsStored, Long, Schema, table_of
+from twinward_ledger.stores import table_shapes
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_COUNTED: Final = {"autoincrement": False}
 
 
 class LogServerBase(SQLModel):
@@ -25,34 +25,25 @@ class LogServerBase(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
-class ServerHead(LogServerBase, table=True):
+class ServerHead(LogServerBase, table_shapes.Head, table=True):
     """One row: the size. Whoever appends holds it."""
 
     __tablename__ = "log_head"
     __table_args__ = (CheckConstraint("id = 1"),)
 
-    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
-    size: int = Field(sa_type=BigInteger)
     schema_version: int
 
 
-class ServerLeaf(LogServerBase, table=True):
+class ServerLeaf(LogServerBase, table_shapes.Leaf, table=True):
     """A leaf's exact bytes."""
 
     __tablename__ = "log_leaves"
 
-    idx: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
-    leaf: bytes = Field(sa_type=AsStored)
 
-
-class ServerBody(LogServerBase, table=True):
+class ServerBody(LogServerBase, table_shapes.Body, table=True):
     """An entry's body, empty where it was erased, and its tags, joined."""
 
     __tablename__ = "log_bodies"
-
-    idx: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
-    body: bytes = Field(sa_type=AsStored)
-    tags: bytes = Field(sa_type=AsStored)
 
 
 class ServerTag(LogServerBase, table=True):
@@ -61,36 +52,25 @@ class ServerTag(LogServerBase, table=True):
     __tablename__ = "log_tags"
 
     tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    idx: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
+    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
 
 
-class ServerTile(LogServerBase, table=True):
+class ServerTile(LogServerBase, table_shapes.Tile, table=True):
     """Hashes of the tree, as in a file."""
 
     __tablename__ = "log_tiles"
 
-    id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
-    hashes: bytes = Field(sa_type=AsStored)
 
-
-class ServerCheckpoint(LogServerBase, table=True):
+class ServerCheckpoint(LogServerBase, table_shapes.Checkpoint, table=True):
     """A signed checkpoint."""
 
     __tablename__ = "log_checkpoints"
 
-    size: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
-    note: bytes = Field(sa_type=AsStored)
 
-
-class ServerKeyChange(LogServerBase, table=True):
+class ServerKeyChange(LogServerBase, table_shapes.KeyChange, table=True):
     """A change of the log's key, as in a file."""
 
     __tablename__ = "log_key_changes"
-
-    number: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs=_COUNTED)
-    size: int = Field(sa_type=BigInteger)
-    key: str = Field(sa_type=Text)
-    note: bytes = Field(sa_type=AsStored)
 
 
 class MapServerBase(SQLModel):
@@ -99,44 +79,31 @@ class MapServerBase(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
-class ServerMapHead(MapServerBase, table=True):
+class ServerMapHead(MapServerBase, table_shapes.MapHead, table=True):
     """One row, once there is a head: the newest, and the entry that carries it."""
 
     __tablename__ = "map_head"
     __table_args__ = (CheckConstraint("id = 1"),)
 
-    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
-    head: bytes = Field(sa_type=AsStored)
-    idx: int = Field(sa_type=BigInteger)
     schema_version: int
 
 
-class ServerSubject(MapServerBase, table=True):
+class ServerSubject(MapServerBase, table_shapes.Subject, table=True):
     """A patient's label, how many entries, and the frontier of their tree."""
 
     __tablename__ = "map_subjects"
 
-    label: bytes = Field(sa_type=AsStored, primary_key=True)
-    count: int = Field(sa_type=BigInteger)
-    frontier: bytes = Field(sa_type=AsStored)
 
-
-class ServerPage(MapServerBase, table=True):
+class ServerPage(MapServerBase, table_shapes.Page, table=True):
     """A page of the sparse tree."""
 
     __tablename__ = "map_pages"
 
-    number: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
-    places: bytes = Field(sa_type=AsStored)
 
-
-class ServerMapTag(MapServerBase, table=True):
+class ServerMapTag(MapServerBase, table_shapes.MapTag, table=True):
     """A tag's label."""
 
     __tablename__ = "map_tags"
-
-    tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    label: bytes = Field(sa_type=AsStored)
 
 
 # As in a file: a head that is missing later is damage.

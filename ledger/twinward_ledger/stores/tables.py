@@ -9,11 +9,10 @@ from sqlalchemy import CheckConstraint, Connection, MetaData, Table, insert
 from sqlalchemy.event import listen
 from sqlmodel import Field, SQLModel
 
-from twinward_ledger.storage import AsStored, Long, Name, Schema, table_of
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema, table_of
+from twinward_ledger.stores import table_shapes
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_WITHOUT_ROWID: Final = {"sqlite_with_rowid": False}
-_COUNTED: Final = {"autoincrement": False}
 
 
 class AnchorsBase(SQLModel):
@@ -27,7 +26,7 @@ class AnchorRow(AnchorsBase, table=True):
 
     __tablename__ = "anchors"
 
-    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
+    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
     note: bytes = Field(sa_type=AsStored)
     record: bytes = Field(sa_type=AsStored)
     confirmed: int
@@ -53,7 +52,7 @@ class WitnessRow(WitnessMemoryBase, table=True):
     """A witness, by its verifier key."""
 
     __tablename__ = "witnesses"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     key: str = Field(sa_type=Name, primary_key=True)
     size: int = Field(sa_type=Long)
@@ -69,7 +68,7 @@ class VouchedRow(WitnessMemoryBase, table=True):
     __tablename__ = "vouched"
     __table_args__ = (CheckConstraint("one = 1"),)
 
-    one: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
+    one: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
     changes: int = Field(sa_type=Long)
     since_ms: int = Field(sa_type=Long)
     mac: bytes = Field(sa_type=AsStored)
@@ -85,7 +84,7 @@ class SeenRow(WitnessStateBase, table=True):
     """A signed checkpoint, whole."""
 
     __tablename__ = "seen"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     origin: str = Field(sa_type=Name, primary_key=True)
     size: int = Field(sa_type=Long, primary_key=True)
@@ -96,7 +95,7 @@ class AcceptedTimeRow(WitnessStateBase, table=True):
     """A time ahead of the clock that the operator had a contract's anchors bear."""
 
     __tablename__ = "accepted_times"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     chain_id: str = Field(sa_type=Name, primary_key=True)
     contract: bytes = Field(sa_type=AsStored, primary_key=True)
@@ -110,73 +109,52 @@ class LogFileBase(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
-class LogHead(LogFileBase, table=True):
+class LogHead(LogFileBase, table_shapes.Head, table=True):
     """One row: the size."""
 
     __tablename__ = "head"
     __table_args__ = (CheckConstraint("id = 1"),)
 
-    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
-    size: int = Field(sa_type=Long)
 
-
-class LogLeaf(LogFileBase, table=True):
+class LogLeaf(LogFileBase, table_shapes.Leaf, table=True):
     """A leaf's exact bytes."""
 
     __tablename__ = "leaves"
 
-    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    leaf: bytes = Field(sa_type=AsStored)
 
-
-class LogBody(LogFileBase, table=True):
+class LogBody(LogFileBase, table_shapes.Body, table=True):
     """An entry's body, empty where it was erased, and its tags, joined."""
 
     __tablename__ = "bodies"
-
-    idx: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    body: bytes = Field(sa_type=AsStored)
-    tags: bytes = Field(sa_type=AsStored)
 
 
 class LogPosting(LogFileBase, table=True):
     """Which entries carry a tag: see ``postings``."""
 
     __tablename__ = "postings"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = WITHOUT_ROWID
 
     tag: bytes = Field(sa_type=AsStored, primary_key=True)
     first: int = Field(sa_type=Long, primary_key=True)
     distances: bytes = Field(sa_type=AsStored)
 
 
-class LogTile(LogFileBase, table=True):
+class LogTile(LogFileBase, table_shapes.Tile, table=True):
     """Hashes of the tree: see ``log.tiles``. The key is ``level << 56 | index``."""
 
     __tablename__ = "tiles"
 
-    id: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    hashes: bytes = Field(sa_type=AsStored)
 
-
-class LogCheckpoint(LogFileBase, table=True):
+class LogCheckpoint(LogFileBase, table_shapes.Checkpoint, table=True):
     """A signed checkpoint."""
 
     __tablename__ = "checkpoints"
 
-    size: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    note: bytes = Field(sa_type=AsStored)
 
-
-class LogKeyChange(LogFileBase, table=True):
+class LogKeyChange(LogFileBase, table_shapes.KeyChange, table=True):
     """A change of the log's key: from which size, to which key, and the checkpoint that both keys signed."""
 
     __tablename__ = "key_changes"
-
-    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    size: int = Field(sa_type=Long)
-    key: str
-    note: bytes = Field(sa_type=AsStored)
 
 
 class MapFileBase(SQLModel):
@@ -185,45 +163,31 @@ class MapFileBase(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
-class MapHeadRow(MapFileBase, table=True):
+class MapHeadRow(MapFileBase, table_shapes.MapHead, table=True):
     """One row: the newest head, and the entry that carries it."""
 
     __tablename__ = "head"
     __table_args__ = (CheckConstraint("id = 1"),)
 
-    id: int = Field(primary_key=True, sa_column_kwargs=_COUNTED)
-    head: bytes = Field(sa_type=AsStored)
-    idx: int = Field(sa_type=Long)
 
-
-class MapSubject(MapFileBase, table=True):
+class MapSubject(MapFileBase, table_shapes.Subject, table=True):
     """A patient's label, how many entries, and the frontier of their tree."""
 
     __tablename__ = "subjects"
-    __table_args__ = _WITHOUT_ROWID
-
-    label: bytes = Field(sa_type=AsStored, primary_key=True)
-    count: int = Field(sa_type=Long)
-    frontier: bytes = Field(sa_type=AsStored)
+    __table_args__ = WITHOUT_ROWID
 
 
-class MapPage(MapFileBase, table=True):
+class MapPage(MapFileBase, table_shapes.Page, table=True):
     """A page of the sparse tree."""
 
     __tablename__ = "pages"
 
-    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=_COUNTED)
-    places: bytes = Field(sa_type=AsStored)
 
-
-class MapTag(MapFileBase, table=True):
+class MapTag(MapFileBase, table_shapes.MapTag, table=True):
     """A tag's label."""
 
     __tablename__ = "tags"
-    __table_args__ = _WITHOUT_ROWID
-
-    tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    label: bytes = Field(sa_type=AsStored)
+    __table_args__ = WITHOUT_ROWID
 
 
 # A log begins empty, and a head that is missing later is damage: so it is made with its table, and never again.

@@ -27,7 +27,8 @@ from twinward.access.errors import SignInRefused
 from twinward.access.tables import SIGN_INS, SignInRow, UsedOnceRow
 from twinward.core.clock import Clock
 from twinward.core.errors import Unavailable
-from twinward.core.sealed_rows import RowKeys, SealedRows
+from twinward.core.row_seal import RowKeys
+from twinward.core.sealed_rows import SealedRows
 from twinward_ledger.storage import Database, table_of
 
 NAME_CHARS: Final = 16

@@ -11,10 +11,19 @@ from sqlalchemy import MetaData
 from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import BadInput, store_unavailable
-from twinward_ledger.storage import AsStored, Long, Name, Schema
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, AsStored, Long, Name, Schema
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _CHAIN_IN_FILES: Final = "change"
+
+
+class _Change(SQLModel):
+    """A link of a store's chain: see ``vouched_store``."""
+
+    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    subject: str = Field(sa_type=Name)
+    digest: bytes = Field(sa_type=AsStored)
+    mac: bytes = Field(sa_type=AsStored)
 
 
 class AccountsBase(SQLModel):
@@ -27,7 +36,7 @@ class AccountRow(AccountsBase, table=True):
     """An account: see ``AccountRecord``."""
 
     __tablename__ = "account_record"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: str = Field(sa_type=Name, primary_key=True)
     record: str
@@ -37,7 +46,7 @@ class Visit(AccountsBase, table=True):
     """How much of the log an officer has seen."""
 
     __tablename__ = "visit"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     account: str = Field(sa_type=Name, primary_key=True)
     size: int = Field(sa_type=Long)
@@ -48,22 +57,17 @@ class Used(AccountsBase, table=True):
     """On which day (since the epoch) a token was last used; 0 stands for the password."""
 
     __tablename__ = "used"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     account: str = Field(sa_type=Name, primary_key=True)
     token: int = Field(primary_key=True)
     day: int
 
 
-class AccountChange(AccountsBase, table=True):
+class AccountChange(AccountsBase, _Change, table=True):
     """The chain of the accounts: see ``vouched_store``."""
 
     __tablename__ = "account_change"
-
-    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    subject: str = Field(sa_type=Name)
-    digest: bytes = Field(sa_type=AsStored)
-    mac: bytes = Field(sa_type=AsStored)
 
 
 class ConsentsBase(SQLModel):
@@ -76,7 +80,7 @@ class ConsentRow(ConsentsBase, table=True):
     """A version of a patient's consent, sealed under the patient's key."""
 
     __tablename__ = "consent"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     twin: str = Field(sa_type=Name, primary_key=True)
     version: int = Field(primary_key=True)
@@ -84,15 +88,10 @@ class ConsentRow(ConsentsBase, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
-class ConsentChange(ConsentsBase, table=True):
+class ConsentChange(ConsentsBase, _Change, table=True):
     """The chain of the consents: see ``vouched_store``."""
 
     __tablename__ = "consent_change"
-
-    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    subject: str = Field(sa_type=Name)
-    digest: bytes = Field(sa_type=AsStored)
-    mac: bytes = Field(sa_type=AsStored)
 
 
 class SignInsBase(SQLModel):
@@ -105,7 +104,7 @@ class SignInRow(SignInsBase, table=True):
     """A session, or a step that waits for the next one: see ``SignInStore``."""
 
     __tablename__ = "sign_in"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: bytes = Field(sa_type=AsStored, primary_key=True)
     kind: str
@@ -118,7 +117,7 @@ class UsedOnceRow(SignInsBase, table=True):
     """The digest of something that is good for one use and was used."""
 
     __tablename__ = "used_once"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: bytes = Field(sa_type=AsStored, primary_key=True)
     expires_at_ms: int = Field(sa_type=Long, index=True)
@@ -134,21 +133,16 @@ class PolicyRow(PoliciesBase, table=True):
     """A version, a proposal, or which version is in force: see ``PolicyStore``."""
 
     __tablename__ = "policy_record"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     subject: str = Field(sa_type=Name, primary_key=True)
     record: str
 
 
-class PolicyChange(PoliciesBase, table=True):
+class PolicyChange(PoliciesBase, _Change, table=True):
     """The chain of the policy: see ``vouched_store``."""
 
     __tablename__ = "policy_change"
-
-    seq: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    subject: str = Field(sa_type=Name)
-    digest: bytes = Field(sa_type=AsStored)
-    mac: bytes = Field(sa_type=AsStored)
 
 
 ACCOUNTS: Final = Schema(

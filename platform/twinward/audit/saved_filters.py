@@ -20,7 +20,7 @@ from twinward.audit.queries import AccessQuery
 from twinward.core.errors import BadInput, Conflict, store_unavailable
 from twinward.core.sealed_rows import SealedRows
 from twinward.core.visible_text import visible
-from twinward_ledger.storage import AsStored, Name, Schema, table_of
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 30
 MAX_NAME: Final = 60
@@ -34,7 +34,7 @@ class SavedFilterRow(_Base, table=True):
     """One filter."""
 
     __tablename__ = "saved_filter"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: str = Field(sa_type=Name, primary_key=True)
     owner: bytes = Field(sa_type=AsStored, index=True)

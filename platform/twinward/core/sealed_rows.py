@@ -1,10 +1,9 @@
 """Tables of sealed rows: what stores keep that nobody who reads or writes their database may read or make up.
 
-A row has columns in the clear that it is found by, and ``sealed``: TE1 under a key derived from the tenant's, whose
-associated data is the store's label ‖ the columns that the row is bound to, each after its length (text in UTF-8,
-integers as 8 bytes big-endian). So who can write to the database makes no row, changes none, and moves none to
-another's place. Taking a row away, or putting an older one back, is seen only where a store's rows are held against the
-log (``vouched_store``): each store says why it needs no more than this.
+A row has columns in the clear that it is found by, and ``sealed``, bound to some of them (``row_seal``). So who can
+write to the database makes no row, changes none, and moves none to another's place. Taking a row away, or putting an
+older one back, is seen only where a store's rows are held against the log (``vouched_store``): each store says why it
+needs no more than this.
 
 A store is a subclass that names its tables and labels:
 
@@ -18,29 +17,15 @@ A store is a subclass that names its tables and labels:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Row, Table, insert
 from sqlmodel import SQLModel
 
 from twinward.core.errors import StoreAltered
-from twinward_crypto.envelope import open_sealed, seal
-from twinward_crypto.errors import OpenError
-from twinward_crypto.kdf import derive, length_prefixed
+from twinward.core.row_seal import RowKeys, RowSeal
 from twinward_ledger.storage import Database, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
-
-
-class RowKeys(Protocol):
-    """The tenant's keys, as rows are sealed under."""
-
-    def audit_key(self, twin: None) -> bytes:
-        """32 bytes; rows have a key of their own derived from it."""
-        ...
-
-    def tag(self, label: str, value: str) -> bytes:
-        """A 16-byte blind tag of a value, stable for this tenant."""
-        ...
 
 
 class SealedRows:
@@ -67,6 +52,7 @@ class SealedRows:
     def __init__(self, place: Path | Database, keys: RowKeys) -> None:
         self._database: Database = SqliteFile(place, self.schema) if isinstance(place, Path) else place
         self._keys = keys
+        self._seal = RowSeal(keys, key_label=self.key_label, row_label=self.row_label, altered=self.altered)
         self._rows: Table = table_of(self.row)
 
     def close(self) -> None:
@@ -83,35 +69,18 @@ class SealedRows:
 
     def _sealed(self, value: bytes, **columns: object) -> bytes:
         """A value, bound to a row's columns."""
-        return seal(self._key(), value, self._place([columns[name] for name in self.bound]))
+        return self._seal.seal(value, *(columns[name] for name in self.bound))
 
     def _opened(self, row: Row[Any]) -> bytes:
         """A row's value. Raises ``StoreAltered`` for one that this node did not write there."""
         found = [getattr(row, name) for name in self.bound]
-        if not isinstance(row.sealed, bytes) or not all(map(self._fits, self.bound, found)):
+        if not all(map(self._fits, self.bound, found)):
             raise self._alteration()
-        try:
-            return open_sealed(self._key(), row.sealed, self._place(found))
-        except OpenError:
-            raise self._alteration() from None
+        return self._seal.open(row.sealed, *found)
 
     def _alteration(self) -> StoreAltered:
-        message, hint = self.altered
-        return StoreAltered(message, hint=hint)
+        return self._seal.alteration()
 
     def _fits(self, name: str, value: object) -> bool:
         """Whether a column holds what its model says: a file takes values of any type."""
         return type(value) is self.row.model_fields[name].annotation
-
-    def _key(self) -> bytes:
-        return derive(self._keys.audit_key(None), self.key_label, b"")
-
-    def _place(self, values: list[object]) -> bytes:
-        return self.row_label + length_prefixed(*map(_part, values))
-
-
-def _part(value: object) -> bytes:
-    """A column's value in associated data."""
-    if isinstance(value, int):
-        return value.to_bytes(8, "big", signed=True)
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]

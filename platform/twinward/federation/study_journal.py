@@ -25,7 +25,7 @@ from twinward.federation.aggregation.contribution import Contribution
 from twinward.federation.aggregation.secure_aggregation import SignedRoundKey
 from twinward.federation.detectors.detector import Parameters
 from twinward.federation.privacy.dp_sum import Integers
-from twinward_ledger.storage import AsStored, Database, Long, Schema, table_of
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Long, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 
@@ -39,7 +39,7 @@ class Run(JournalBase, table=True):
     """A study that was begun."""
 
     __tablename__ = "runs"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     reservation: int
@@ -50,7 +50,7 @@ class Asked(JournalBase, table=True):
     """What a study asks just now, and the sealed answers to it."""
 
     __tablename__ = "questions"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     question: bytes = Field(sa_type=AsStored)
@@ -61,7 +61,7 @@ class ReleasedSum(JournalBase, table=True):
     """A round's sum, as it was opened."""
 
     __tablename__ = "sums"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     round: int = Field(primary_key=True)
@@ -73,7 +73,7 @@ class ReleasedGroup(JournalBase, table=True):
     """A group's sum of a round, as it was opened."""
 
     __tablename__ = "group_sums"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     round: int = Field(primary_key=True)
@@ -87,7 +87,7 @@ class Reviewed(JournalBase, table=True):
     """What an officer decided about a hospital of a study."""
 
     __tablename__ = "reviews"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     hospital: str = Field(primary_key=True)

@@ -21,7 +21,7 @@ from sqlmodel import Field, SQLModel
 
 from twinward.core.errors import Unavailable, store_unavailable
 from twinward.federation.errors import RoundRefused
-from twinward_ledger.storage import AsStored, Database, Schema, table_of
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Database, Schema, table_of
 from twinward_ledger.storage.sqlite import SqliteFile
 
 
@@ -35,7 +35,7 @@ class Answer(AnswersBase, table=True):
     """An attempt (``round``, of releases that knew no others) that was answered; the newest keeps what was sent."""
 
     __tablename__ = "answers"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     round: int = Field(primary_key=True)
@@ -47,7 +47,7 @@ class RoundKey(AnswersBase, table=True):
     """The private key of the next attempt that will be answered in a study; gone once it was used."""
 
     __tablename__ = "round_keys"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     attempt: int
@@ -58,7 +58,7 @@ class Seal(AnswersBase, table=True):
     """What opens the newest answer of a study, and whether this hospital agreed to that."""
 
     __tablename__ = "seals"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     attempt: int
@@ -71,7 +71,7 @@ class SignedRequest(AnswersBase, table=True):
     """A request under which this hospital signed to have its privacy reserved for a study."""
 
     __tablename__ = "signed_requests"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     study: bytes = Field(sa_type=AsStored, primary_key=True)
     request: bytes = Field(sa_type=AsStored, primary_key=True)

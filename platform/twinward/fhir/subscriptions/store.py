@@ -23,7 +23,7 @@ from twinward.core.errors import BadInput, Conflict, store_unavailable
 from twinward.core.sealed_rows import SealedRows
 from twinward.core.vocabulary import RecordId
 from twinward.vault.interfaces import StoredAt
-from twinward_ledger.storage import AsStored, Long, Name, Schema, table_of
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema, table_of
 
 MOST_OF_ACCOUNT: Final = 20
 KEPT_EVENTS: Final = 100
@@ -38,7 +38,7 @@ class SubscriptionRow(_Base, table=True):
     """One subscription."""
 
     __tablename__ = "subscription"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: str = Field(sa_type=Name, primary_key=True)
     owner: bytes = Field(sa_type=AsStored, index=True)

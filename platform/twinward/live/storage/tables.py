@@ -8,19 +8,27 @@ from typing import ClassVar, Final
 from sqlalchemy import Index, MetaData
 from sqlmodel import Field, SQLModel
 
-from twinward.core.errors import BadInput, Unavailable
-from twinward_ledger.storage import AsStored, Long, Name, Schema
+from twinward.core.errors import BadInput, store_unavailable
+from twinward_ledger.storage import WITHOUT_ROWID, AsStored, Long, Name, Schema
 
 
 class _Base(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
+class _Revised(SQLModel):
+    """What changes as a whole: found by a blind tag, sealed to it and to its revision."""
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    revision: int = Field(sa_type=Long)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
 class SeriesRow(_Base, table=True):
     """Samples of one twin and category within one window: of one signal, or (an empty tag) of several."""
 
     __tablename__ = "live_series"
-    __table_args__ = (Index("live_series_place", "twin", "window_ms"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("live_series_place", "twin", "window_ms"), WITHOUT_ROWID)
 
     id: str = Field(sa_type=Name, primary_key=True)
     twin: str = Field(sa_type=Name)
@@ -30,33 +38,25 @@ class SeriesRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
-class SourceRow(_Base, table=True):
+class SourceRow(_Base, _Revised, table=True):
     """Which numbers of a source are settled."""
 
     __tablename__ = "live_source"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
-
-    tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    revision: int = Field(sa_type=Long)
-    sealed: bytes = Field(sa_type=AsStored)
+    __table_args__ = WITHOUT_ROWID
 
 
-class DeviceRow(_Base, table=True):
+class DeviceRow(_Base, _Revised, table=True):
     """To whom a device was assigned, and until when readings of it were placed."""
 
     __tablename__ = "live_device"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
-
-    tag: bytes = Field(sa_type=AsStored, primary_key=True)
-    revision: int = Field(sa_type=Long)
-    sealed: bytes = Field(sa_type=AsStored)
+    __table_args__ = WITHOUT_ROWID
 
 
 class QuarantineRow(_Base, table=True):
     """A reading that could not be placed."""
 
     __tablename__ = "live_quarantine"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: str = Field(sa_type=Name, primary_key=True)
     source: bytes = Field(sa_type=AsStored, index=True)
@@ -67,7 +67,7 @@ class MonitorRow(_Base, table=True):
     """What the rules remember of a twin."""
 
     __tablename__ = "live_monitor"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     twin: str = Field(sa_type=Name, primary_key=True)
     category_tag: bytes = Field(sa_type=AsStored)
@@ -78,16 +78,12 @@ class AlertRow(_Base, table=True):
     """An alert of a twin."""
 
     __tablename__ = "live_alert"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     id: str = Field(sa_type=Name, primary_key=True)
     twin: str = Field(sa_type=Name, index=True)
     category_tag: bytes = Field(sa_type=AsStored)
     sealed: bytes = Field(sa_type=AsStored)
-
-
-def _unavailable(message: str, hint: str) -> Unavailable:
-    return Unavailable(message, hint=hint)
 
 
 LIVE: Final = Schema(
@@ -96,6 +92,6 @@ LIVE: Final = Schema(
     version=2,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
-    unavailable=_unavailable,
+    unavailable=store_unavailable,
     malformed=BadInput,
 )

@@ -15,7 +15,7 @@ from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged, VersionConflict
 from twinward.vault.models import SealedRow
 from twinward_crypto.blind_index import TAG_BYTES
-from twinward_ledger.storage import Long, Name, table_of
+from twinward_ledger.storage import COUNTED, WITHOUT_ROWID, Long, Name, table_of
 
 
 class Blob(LargeBinary):
@@ -48,7 +48,7 @@ class RecordHead(RecordsBase, table=True):
     __tablename__ = "record_head"
     __table_args__ = (
         Index("record_head_of_twin", "twin", "category_tag"),
-        {"sqlite_with_rowid": False},
+        WITHOUT_ROWID,
     )
 
     record_id: str = Field(sa_type=Name, primary_key=True)
@@ -82,7 +82,7 @@ class RecordTag(RecordsBase, table=True):
     __tablename__ = "record_tag"
     __table_args__ = (
         Index("record_tag_of_record", "record_id"),
-        {"sqlite_with_rowid": False},
+        WITHOUT_ROWID,
     )
 
     tag: bytes = Field(sa_type=Blob, primary_key=True)
@@ -99,7 +99,7 @@ class Segment(RecordsBase, table=True):
     __tablename__ = "segment"
     __table_args__ = (Index("segment_of_twin", "twin", "category_tag"),)
 
-    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
     segment_id: str = Field(sa_type=Name, unique=True)
     twin: str = Field(sa_type=Name)
     category_tag: bytes = Field(sa_type=Blob)
@@ -120,11 +120,11 @@ class SegmentTag(RecordsBase, table=True):
     """
 
     __tablename__ = "segment_tag"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     tag: bytes = Field(sa_type=Blob, primary_key=True)
-    segment: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    position: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    segment: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
+    position: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
 
 
 class KeyringBase(SQLModel):
@@ -141,7 +141,7 @@ class WrappedTwinKey(KeyringBase, table=True):
     """
 
     __tablename__ = "wrapped_twin_key"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     twin: str = Field(sa_type=Name, primary_key=True)
     generation: int = Field(primary_key=True)
@@ -155,7 +155,7 @@ class ShreddedTwin(KeyringBase, table=True):
     """A twin whose key was destroyed on purpose: its name is not used again."""
 
     __tablename__ = "shredded_twin"
-    __table_args__: ClassVar[dict[str, bool]] = {"sqlite_with_rowid": False}
+    __table_args__ = WITHOUT_ROWID
 
     twin: str = Field(sa_type=Name, primary_key=True)
     shredded_at_ms: int = Field(sa_type=Long)
@@ -174,7 +174,7 @@ class Erasure(KeyringBase, table=True):
 
     __tablename__ = "erasure"
 
-    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    number: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
     twin: str = Field(sa_type=Name)
     category_tags: bytes = Field(sa_type=Blob)
     kek_version: int
@@ -187,7 +187,7 @@ class RetiringKek(KeyringBase, table=True):
 
     __tablename__ = "retiring_kek"
 
-    kek_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    kek_version: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
 
 
 head_table = table_of(RecordHead)

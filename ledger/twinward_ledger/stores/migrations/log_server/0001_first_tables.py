@@ -9,6 +9,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -18,35 +19,35 @@ def upgrade() -> None:
     op.create_table(
         "log_head",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("size", _LONG, nullable=False),
         sa.Column("schema_version", sa.Integer(), nullable=False),
         sa.CheckConstraint("id = 1"),
     )
     op.execute("INSERT INTO log_head VALUES (1, 0, 1)")
     op.create_table(
         "log_leaves",
-        sa.Column("idx", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("idx", _LONG, primary_key=True, autoincrement=False),
         sa.Column("leaf", sa.LargeBinary(), nullable=False),
     )
     op.create_table(
         "log_bodies",
-        sa.Column("idx", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("idx", _LONG, primary_key=True, autoincrement=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("tags", sa.LargeBinary(), nullable=False),
     )
     op.create_table(
         "log_tags",
         sa.Column("tag", sa.LargeBinary(), primary_key=True),
-        sa.Column("idx", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("idx", _LONG, primary_key=True, autoincrement=False),
     )
     op.create_table(
         "log_tiles",
-        sa.Column("id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("id", _LONG, primary_key=True, autoincrement=False),
         sa.Column("hashes", sa.LargeBinary(), nullable=False),
     )
     op.create_table(
         "log_checkpoints",
-        sa.Column("size", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("size", _LONG, primary_key=True, autoincrement=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),
     )
 

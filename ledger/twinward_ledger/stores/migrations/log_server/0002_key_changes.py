@@ -9,15 +9,17 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_TEXT = sa.String().with_variant(sa.Text(), "postgresql")
 
 
 def upgrade() -> None:
     """None yet."""
     op.create_table(
         "log_key_changes",
-        sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("number", _LONG, primary_key=True, autoincrement=False),
+        sa.Column("size", _LONG, nullable=False),
+        sa.Column("key", _TEXT, nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),
         if_not_exists=True,
     )

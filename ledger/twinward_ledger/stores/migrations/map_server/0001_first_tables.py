@@ -9,6 +9,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -17,7 +18,7 @@ def upgrade() -> None:
         "map_head",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("head", sa.LargeBinary(), nullable=False),
-        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.Column("idx", _LONG, nullable=False),
         sa.Column("schema_version", sa.Integer(), nullable=False),
         sa.CheckConstraint("id = 1"),
         if_not_exists=True,
@@ -25,7 +26,7 @@ def upgrade() -> None:
     op.create_table(
         "map_subjects",
         sa.Column("label", sa.LargeBinary(), primary_key=True),
-        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("count", _LONG, nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         if_not_exists=True,
     )
