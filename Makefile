@@ -25,6 +25,7 @@ $(READY): pyproject.toml constraints.txt $(wildcard requirements*.lock) deploy/i
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing the files of requirements.lock, each held to its hash …"
 	$(BIN)/python $(INSTALL) requirements.lock --project --torch $(TORCH) --hashes $(HASHES)
+	-@$(BIN)/python -m twinward_crypto.kernels
 	@touch $(READY)
 
 ## make setup     build .venv, each file held to the hash in requirements.lock (HASHES=no: to versions only)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.matrix._entropy import Indices, Reals
+from twinward_crypto.matrix.screen import Screen
 from twinward_crypto.matrix.token import Token
 
 NO_RECORD = -1
@@ -82,6 +83,9 @@ class EncryptedTree:
         self._inner, self._records = _Rows(inner.reshape(-1, size * size)), _Rows(records)
         self._children, self._leaves = _Rows(children), _Rows(leaves)
         self._lock = threading.Lock()
+        self._screen = Screen.fitting(size, len(records))
+        if self._screen:
+            self._screen.copy(self._inner.all(), self._records.all())
 
     @property
     def inner(self) -> Reals:
@@ -104,7 +108,7 @@ class EncryptedTree:
         return np.asarray(self._leaves.all())
 
     def search(self, token: Token) -> Visit:
-        """Every record the token's test accepts. A frontier of nodes is one matrix-vector product.
+        """Every record the token's test accepts: by kernels where they are ready, else a frontier a matrix product.
 
         Raises:
             MalformedBundle: the token is for another tree.
@@ -112,7 +116,7 @@ class EncryptedTree:
         if token.size != self.size or token.binding != self.binding:
             raise MalformedBundle("a token for another tree")
         with self._lock:
-            return self._search(token.flat)
+            return self._screened(token.flat) or self._search(token.flat)
 
     def apply(self, patch: Patch) -> None:
         """Take over a change. Changes come in order, each once.
@@ -133,6 +137,20 @@ class EncryptedTree:
             for leaf, held in sorted(patch.leaves.items()):
                 self._leaves.put(leaf, held)
             self.root, self.revision = patch.root, patch.revision
+            if self._screen:
+                tests = [2 * node + side for node in patch.tests for side in range(2)]
+                self._screen.forget(tests, list(patch.records))
+
+    def _screened(self, token: Reals) -> Visit | None:
+        if self._screen is None:
+            return None
+        found = self._screen.search(
+            self.root, self._children.all(), self._leaves.all(), self._inner.all(), self._records.all(), token
+        )
+        if found is None:
+            return None
+        path, leaves = tuple(found.nodes.tolist()), tuple(found.leaves.tolist())
+        return Visit(np.sort(found.positions), path, leaves, 2 * len(path), found.tested)
 
     def _search(self, token: Reals) -> Visit:
         inner, children = self._inner.all(), self._children.all()

@@ -1,8 +1,9 @@
-"""The plaintext partition tree: exact range search with few tests (hyperplane partition, Hilbert exclusion).
+"""The plaintext partition tree: exact range search with few tests (hyperplane partition, principal-axis cuts).
 
-Each inner node has a far pair of pivots p1, p2 at distance delta, ``u = (p2 - p1) / delta`` and
-``s(x) = (|x - p1|^2 - |x - p2|^2) / (2 delta) = <u, x> + c``, which is 1-Lipschitz (Connor et al., "Hilbert
-exclusion", 2016). Records are split at the median of s; ``left_max`` and ``right_min`` are s at either side's edge.
+Each inner node has a unit vector u and ``s(x) = <u, x> + c``, which is 1-Lipschitz as is the s of a pair of pivots
+(Connor et al., "Hilbert exclusion", 2016): u is the first principal axis of its records (Sproull, "Refinements to
+nearest-neighbor searching in k-dimensional trees", 1991), which cuts clusters apart where a pair of far points cuts
+through them. Records are split at the widest gap of s; ``left_max`` and ``right_min`` are s at either side's edge.
 A ball of radius r around q can hold records of the left side only where ``s(q) - r <= left_max``, of the right side
 only where ``s(q) + r >= right_min``. Ties are cut in the order they were sorted in, so leaves never exceed their size.
 """
@@ -150,26 +151,22 @@ class Cut:
 
 
 def cut_in_two(points: Reals) -> Cut:
-    """Split ``float64[k, d]``, k at least 2, at the median along a far pair of pivots."""
-    direction, offset = _hyperplane(points)
-    place = points @ direction + offset
+    """Split ``float64[k, d]``, k at least 2, across the direction of most variance, where the widest gap is.
+
+    Of the gaps only those count that leave a fifth of the points on either side; where all are nothing, the median.
+    """
+    direction = _principal(points)
+    place = points @ direction
     sorted_by_place = np.argsort(place, kind="stable")
-    middle = len(points) // 2
+    first, last = max(1, len(points) // 5), min(len(points) - 1, len(points) - len(points) // 5)
+    gaps = np.diff(place[sorted_by_place])[first - 1 : last]
+    middle = first + int(np.argmax(gaps)) if gaps.max() > 0 else len(points) // 2
     left, right = sorted_by_place[:middle], sorted_by_place[middle:]
-    return Cut(direction, offset, float(place[left[-1]]), float(place[right[0]]), left, right)
+    return Cut(direction, 0.0, float(place[left[-1]]), float(place[right[0]]), left, right)
 
 
-def _hyperplane(points: Reals) -> tuple[Reals, float]:
-    """u and c of a far pair of pivots; any unit vector does where all points coincide."""
-    start = _farthest(points, points.mean(axis=0))
-    second = _farthest(points, start)
-    first = _farthest(points, second)
-    delta = float(np.linalg.norm(second - first))
-    if delta == 0.0:
-        return np.eye(points.shape[1])[0], -float(first[0])
-    return (second - first) / delta, float(first @ first - second @ second) / (2 * delta)
-
-
-def _farthest(points: Reals, origin: Reals) -> Reals:
-    farthest: Reals = points[np.argmax(((points - origin) ** 2).sum(axis=1))]
-    return farthest
+def _principal(points: Reals) -> Reals:
+    """The first principal axis, of length one; any axis where all points coincide."""
+    away = points - points.mean(axis=0)
+    _, axes = np.linalg.eigh(away.T @ away)
+    return np.ascontiguousarray(axes[:, -1])

@@ -21,6 +21,7 @@ from twinward.node import Node
 from twinward.node.home import require_not_served
 from twinward.node.last_backup import last_backup
 from twinward.overview.status import agreed_status, failing_witnesses
+from twinward_crypto.kernels import store as kernels
 
 LEAST_FREE_BYTES: Final = 2 << 30
 LAGGING: Final = 1000
@@ -260,6 +261,13 @@ def _alerts(node: Node) -> Finding:
     return Finding("alerts", Severity.OK, "alerts are delivered")
 
 
+def _kernels(_: Node) -> Finding:
+    if why := kernels.unusable():
+        say = f"encrypted queries are scored by plain code, more slowly and with the same answers: {why}"
+        return Finding("kernels", Severity.NOTE, say)
+    return Finding("kernels", Severity.OK, f"encrypted queries are scored by compiled kernels ({kernels.versions()})")
+
+
 CHECKS: Final[dict[str, Check]] = {
     "home": _restored,
     "server": _server,
@@ -278,4 +286,5 @@ CHECKS: Final[dict[str, Check]] = {
     "breaches": _breaches,
     "network": _face,
     "alerts": _alerts,
+    "kernels": _kernels,
 }

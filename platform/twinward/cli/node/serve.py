@@ -20,6 +20,7 @@ from twinward.core.errors import TwinwardError
 from twinward.node import Node
 from twinward.node.background import Checks, Following, FollowUps, Heartbeats, Indexing, Pulse, Summaries
 from twinward.node.home import Serving, moment, serving
+from twinward.node.kernels import compiled_beside
 
 if TYPE_CHECKING:
     from twinward.api.http.metrics import Metrics
@@ -58,6 +59,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
     with ExitStack() as stack:
         held = stack.enter_context(serving(node.settings.home))
         node.open_all()
+        stack.enter_context(compiled_beside())
         listener = listen(host, port)
         stack.callback(listener.close)
         settings = node.settings

@@ -1,0 +1,113 @@
+"""Kernels are loaded from a folder that nobody else may write to, and never compiled where somebody waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from twinward_crypto.kernels import store
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test's own that says it is ready, with nothing in it."""
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setattr(store, "_loaded", {})
+    store.folder().mkdir(parents=True, mode=0o700)
+    (store.folder() / "ready").touch()
+    return store.folder()
+
+
+def test_a_folder_of_ones_own_counts(place: Path) -> None:
+    assert store.unusable() == ""
+    assert store.meddler(place) is None
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
+def test_a_folder_that_others_may_write_to_does_not(place: Path, mode: int) -> None:
+    for one in (place, place.parent):
+        one.chmod(mode)
+        assert store.meddler(place) == one
+        assert "others may write" in store.unusable()
+        assert store.load("screen") is None
+        with pytest.raises(PermissionError, match="others may write"):
+            store.prepare()
+        one.chmod(0o700)
+
+
+def test_a_link_into_a_folder_of_others_does_not_count(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs").chmod(0o777)
+    (tmp_path / "theirs" / "ready").touch()
+    (place / "ready").unlink()
+    place.rmdir()
+    place.symlink_to(tmp_path / "theirs")
+    assert store.unusable()
+
+
+def test_a_folder_with_a_sticky_bit_does_not_count_itself(place: Path) -> None:
+    place.chmod(0o1777)
+    assert store.meddler(place) == place
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_folder_of_somebody_elses_does_not_count(place: Path) -> None:
+    os.chown(place, 65534, 65534)
+    assert store.meddler(place) == place
+
+
+def test_kernels_are_turned_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.VARIABLE, "off")
+    monkeypatch.setattr(store, "_loaded", {})
+    assert "turned off" in store.unusable()
+    assert store.load("screen") is None
+
+
+def test_without_numba_there_are_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "versions", lambda: "")
+    assert "extra node" in store.unusable()
+    assert store.load("screen") is None
+    with pytest.raises(ImportError, match="extra node"):
+        store.prepare()
+
+
+def in_another_process(code: str, place: Path, home: Path) -> str:
+    """What it prints. It finds kernels where this test says."""
+    environment = os.environ | {store.VARIABLE: str(place.parent), "HOME": str(home)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+@pytest.mark.slow
+def test_what_is_not_there_is_not_compiled_by_whoever_loads(place: Path, tmp_path: Path) -> None:
+    asked = "from twinward_crypto.kernels import store; print(store.unusable(), store.load('screen'))"
+    assert in_another_process(asked, place, tmp_path) == "None"
+    assert sorted(one.name for one in place.iterdir()) == ["ready"]
+
+
+@pytest.mark.slow
+def test_files_that_are_no_kernels_leave_the_plain_code(place: Path, tmp_path: Path) -> None:
+    (place / "ready").unlink()
+    compiled = in_another_process("from twinward_crypto.kernels import store; print(store.prepare())", place, tmp_path)
+    assert compiled == str(place)
+    for one in place.glob("*.nb*"):
+        one.write_bytes(b"no pickle")
+    assert (
+        in_another_process("from twinward_crypto.kernels import store; print(store.load('screen'))", place, tmp_path)
+        == "None"
+    )
+
+
+@pytest.mark.slow
+def test_the_command_line_loads_no_numba() -> None:
+    code = (
+        "import sys, twinward.cli.main, twinward_crypto.kernels.store as s; s.unusable();"
+        "print([one for one in sys.modules if one.split('.')[0] in ('numba', 'llvmlite')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
