@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from twinward_ledger.errors import InvalidProof
 
@@ -47,6 +47,18 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(NODE_PREFIX + left + right).digest()
 
 
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """``leaf_hash`` of each: a fifth of the time goes into the calls where many are hashed."""
+    sha256 = hashlib.sha256
+    return [sha256(LEAF_PREFIX + leaf).digest() for leaf in leaves]
+
+
+def level_above(hashes: Iterable[bytes]) -> list[bytes]:
+    """``node_hash`` of each two neighbours; a last one without a neighbour has none."""
+    sha256, each = hashlib.sha256, iter(hashes)
+    return [sha256(NODE_PREFIX + left + right).digest() for left, right in zip(each, each, strict=False)]
+
+
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
     """The root over all leaf hashes; ``EMPTY_ROOT`` over none."""
     return root_at(len(leaf_hashes), reader_over(leaf_hashes))
@@ -74,8 +86,7 @@ def reader_over(leaf_hashes: Sequence[bytes]) -> NodeReader:
 
     def node(level: int, index: int) -> bytes:
         while len(levels) <= level:
-            below = levels[-1]
-            levels.append([node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)])
+            levels.append(level_above(levels[-1]))
         return levels[level][index]
 
     return node

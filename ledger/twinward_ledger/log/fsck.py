@@ -35,7 +35,7 @@ from twinward_ledger.errors import LogCorrupt, MalformedCheckpoint, NoSuchEntry
 from twinward_ledger.formats.checkpoint import Checkpoint
 from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import VerifierKey
-from twinward_ledger.log.map_check import CompletenessScan
+from twinward_ledger.log.map_check import NOTHING_CHECKED, CheckedHeads, CompletenessScan
 from twinward_ledger.log.store import LogStore
 
 BLOCK_LEVEL = 8
@@ -53,6 +53,7 @@ class FsckReport:
         checkpoints: how many signed checkpoints were compared.
         map_heads: how many roots of the completeness map were compared.
         map_covered: how many entries the newest of them covers.
+        map_checked: what the next check of the same log may pass over; nothing where there were no ``tags``.
     """
 
     size: int
@@ -61,6 +62,7 @@ class FsckReport:
     checkpoints: int
     map_heads: int = 0
     map_covered: int = 0
+    map_checked: CheckedHeads = NOTHING_CHECKED
 
 
 def fsck(
@@ -69,11 +71,13 @@ def fsck(
     notes: Iterable[bytes] = (),
     *,
     tags: Mapping[bytes, bytes] | None = None,
+    known: CheckedHeads = NOTHING_CHECKED,
 ) -> FsckReport:
     """Check a store against its own hashes, its own checkpoints and any further ``notes`` the log once signed.
 
     ``tags`` says which patient's label stands under which tag; without it the completeness map's roots are held
-    against the number of rows only.
+    against the number of rows only. ``known`` is what an earlier check of this log reported as ``map_checked``: roots
+    up to there are not built again one by one. Where the log does not agree with it, check once more without.
 
     Raises:
         LogCorrupt: something differs; ``first_bad_index`` says where.
@@ -81,12 +85,13 @@ def fsck(
     """
     size = store.size()
     signed = _signed(store, log if isinstance(log, KeyHistory) else KeyHistory(log), notes)
-    scan, maps = _Scan(store, signed), CompletenessScan(store, tags)
+    scan, maps = _Scan(store, signed), CompletenessScan(store, tags, known)
     leaves = store.leaves(0, size)
     while block := list(islice(leaves, BLOCK_LEAVES)):
-        start, hashes = scan.size, [merkle.leaf_hash(leaf) for leaf in block]
+        start, hashes = scan.size, merkle.leaf_hashes(block)
         scan.take(hashes)
         maps.take(start, block, hashes)
+    maps.finish()
     if scan.size != size:
         raise LogCorrupt(f"leaf {scan.size} is missing", first_bad_index=scan.size)
     if list(store.leaves(size, size + 1)) and store.size() == size:
@@ -97,7 +102,8 @@ def fsck(
     root = scan.root()
     if not hmac.compare_digest(root, _stored_root(store, size)):
         raise LogCorrupt("the stored hashes do not give the leaves' root", first_bad_index=scan.last_good)
-    return FsckReport(size, root, signed[-1].size if signed else 0, len(signed), maps.heads, maps.covered)
+    checked = maps.seen if tags is not None else NOTHING_CHECKED
+    return FsckReport(size, root, signed[-1].size if signed else 0, len(signed), maps.heads, maps.covered, checked)
 
 
 class _Scan:

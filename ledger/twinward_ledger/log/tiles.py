@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twinward_ledger.merkle import HASH_BYTES, node_hash
+from twinward_ledger.merkle import HASH_BYTES, level_above
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
@@ -25,7 +25,7 @@ TileReader = Callable[[TileId], bytes]
 def fold(hashes: list[bytes]) -> bytes:
     """The root over a power of two of hashes."""
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
+        hashes = level_above(hashes)
     return hashes[0]
 
 

@@ -16,6 +16,8 @@ from twinward_ledger.log.store import Entry
 MAX_INDICES = 1024
 """In one row, so that reading the newest few under a common tag reads little."""
 
+_ALONE = bytes(4)
+
 Posting = tuple[bytes, int, bytes]
 """Tag, first index, packed distances."""
 
@@ -44,6 +46,8 @@ def of_tag(tag: bytes, indices: Sequence[int]) -> Iterator[Posting]:
 
 def unpack(first: int, distances: bytes) -> list[int]:
     """A row's indices, ascending. Raises ``ValueError`` for what ``of_tag`` did not write."""
+    if distances == _ALONE:
+        return [first]
     numbers = array("I", distances)
     if byteorder == "little":
         numbers.byteswap()

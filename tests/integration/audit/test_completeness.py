@@ -33,8 +33,10 @@ from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger.completeness.interfaces import LoggedHead
 from twinward_ledger.completeness.map import MapHead
 from twinward_ledger.completeness.tree import MapTree
-from twinward_ledger.errors import InvalidProof
+from twinward_ledger.errors import InvalidProof, LogCorrupt
 from twinward_ledger.formats.leaf import Leaf, LeafKind
+from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.map_check import NOTHING_CHECKED
 from twinward_ledger.log.store import Entry
 from twinward_ledger.proofs.access_report import AccessReport
 from twinward_ledger.proofs.bundle import ProofBundle
@@ -346,6 +348,44 @@ def test_a_damaged_map_is_named(filled: House, damage: str, says: str) -> None:
         file.commit()
     with pytest.raises(LogTampered, match=says):
         filled.audit.verify()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("UPDATE tags SET label = (SELECT max(label) FROM tags)", "another patient's sub-log"),
+        ("DELETE FROM tags", "nobody's sub-log"),
+    ],
+)
+def test_what_was_checked_before_excuses_nothing(filled: House, damage: str, says: str) -> None:
+    """The second check passes over heads that the first one rebuilt: it must find the same, at the same place."""
+    sound = filled.audit.verify()
+    assert filled.audit.verify() == sound
+    with closing(sqlite3.connect(filled.folder / "log.completeness.db")) as file:
+        file.execute(damage)
+        file.commit()
+    with pytest.raises(LogTampered, match=says) as found:
+        filled.audit.verify()
+    filled.audit._verification._checked = NOTHING_CHECKED
+    with pytest.raises(LogTampered, match=says) as anew:
+        filled.audit.verify()
+    assert found.value.first_bad_index == anew.value.first_bad_index
+
+
+def test_heads_are_passed_over_only_where_they_are_those_that_were_checked(filled: House) -> None:
+    filled.access(BERT)
+    filled.audit.checkpoint_and_anchor()
+    log, tags = filled.consortium.log, filled.completeness.tags()
+    known = fsck(log.store, log.history, tags=tags).map_checked
+    assert known.count > 1
+    assert fsck(log.store, log.history, tags=tags, known=known).map_checked == known
+    for other, says in (
+        (replace(known, chain=bytes(32)), "other than were checked"),
+        (replace(known, count=known.count - 1), "other than were checked"),
+        (replace(known, count=known.count + 1), "are gone"),
+    ):
+        with pytest.raises(LogCorrupt, match=says):
+            fsck(log.store, log.history, tags=tags, known=other)
 
 
 def test_every_flipped_bit_of_the_maps_rows_is_found(filled: House) -> None:

@@ -27,8 +27,9 @@ from twinward.core.vocabulary import TwinId
 from twinward_crypto.errors import CryptoError, InvalidSignature
 from twinward_ledger.errors import LedgerError, LogCorrupt, LogUnavailable
 from twinward_ledger.formats.leaf import LeafKind
-from twinward_ledger.log.fsck import fsck
+from twinward_ledger.log.fsck import FsckReport, fsck
 from twinward_ledger.log.log import Log
+from twinward_ledger.log.map_check import NOTHING_CHECKED
 from twinward_ledger.log.store import LogStore
 from twinward_ledger.stores.sqlite import SqliteLogStore
 
@@ -61,6 +62,7 @@ class Verification:
         self._anchored = anchored
         self._sealer = sealer
         self._completeness = completeness
+        self._checked = NOTHING_CHECKED  # of this log, in memory only: a file could be written by whoever altered it
 
     def verify(
         self,
@@ -93,7 +95,7 @@ class Verification:
         try:
             tags = self._completeness.tags() if self._completeness is not None else None
             kept = [*self._anchored(), *(note for _, note in self._log.store.checkpoints())]
-            report = fsck(store, self._log.history, kept, tags=tags)
+            report = self._rederived(store, kept, tags)
             if self._completeness is not None and store is self._log.store:
                 self._completeness.require_sound()
         except LogCorrupt as error:
@@ -117,6 +119,20 @@ class Verification:
             erased=erased,
             heads=heads,
         )
+
+    def _rederived(self, store: LogStore, notes: list[bytes], tags: Mapping[bytes, bytes] | None) -> FsckReport:
+        """Every root again; of the completeness map those that an earlier call did not hold against the rows."""
+        if store is not self._log.store:
+            return fsck(store, self._log.history, notes, tags=tags)
+        try:
+            report = fsck(store, self._log.history, notes, tags=tags, known=self._checked)
+        except LogCorrupt:
+            if not self._checked.count:
+                raise
+            self._checked = NOTHING_CHECKED  # once more from the first head on: that names the first one that is wrong
+            report = fsck(store, self._log.history, notes, tags=tags)
+        self._checked = report.map_checked
+        return report
 
     def _open_all(
         self,

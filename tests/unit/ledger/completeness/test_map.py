@@ -30,6 +30,7 @@ from twinward_ledger.completeness.map import (
     verify_map_proof,
 )
 from twinward_ledger.completeness.memory import MemoryMap
+from twinward_ledger.completeness.replay import MapReplay
 from twinward_ledger.completeness.tree import MapTree
 from twinward_ledger.errors import InvalidProof, LogCorrupt, MalformedLeaf
 from twinward_ledger.formats.leaf import Leaf, LeafKind
@@ -99,6 +100,19 @@ def test_every_map_is_the_textbook_one_and_proves_every_label(batches: list[list
         proof = tree.prove(one)
         assert (proof.root, proof.count) == expected.get(one, (merkle.EMPTY_ROOT, 0))
         verify_map_proof(head, one, proof)
+
+
+@given(st.lists(st.lists(labels, max_size=12), max_size=5), st.sets(labels, max_size=5))
+@settings(max_examples=25)
+def test_a_replayed_map_has_the_roots_of_the_stored_one(batches: list[list[bytes]], unseen: set[bytes]) -> None:
+    known = sorted({one for batch in batches for one in batch} | unseen)
+    tree, replay, index = MapTree(MemoryMap()), MapReplay(known), 0
+    assert replay.root() == EMPTY_HASH
+    for batch in batches:
+        rows = [(one, index + n, merkle.leaf_hash(one + bytes([n]))) for n, one in enumerate(batch)]
+        index += len(batch)
+        replay.extend((known.index(one), row, leaf_hash) for one, row, leaf_hash in rows)
+        assert replay.root() == tree.extend(rows).hash
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=70))
