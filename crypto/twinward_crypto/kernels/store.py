@@ -61,7 +61,7 @@ def unusable() -> str:
         return "numba is not installed: it comes with the extra node"
     place = folder()
     if not (place / _READY).is_file():
-        return "not compiled yet: python -m twinward_crypto.kernels"
+        return "they are not compiled yet"
     if who := meddler(place):
         return f"others may write to {who}: make it yours alone, or name another folder by {VARIABLE}"
     return ""

@@ -264,7 +264,8 @@ def _alerts(node: Node) -> Finding:
 def _kernels(_: Node) -> Finding:
     if why := kernels.unusable():
         say = f"encrypted queries are scored by plain code, more slowly and with the same answers: {why}"
-        return Finding("kernels", Severity.NOTE, say)
+        remedy = "python -m twinward_crypto.kernels compiles them, or says why it cannot"
+        return Finding("kernels", Severity.NOTE, say, remedy)
     return Finding("kernels", Severity.OK, f"encrypted queries are scored by compiled kernels ({kernels.versions()})")
 
 
