@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PILLARS = ("vault", "live", "ledger", "similarity", "federation", "studies")
 PACKAGES = (
     "cryptography", "fhir.resources", "sqlmodel", "SQLAlchemy", "py-ecc", "py-arkworks-bls12381", "py-evm", "tenseal",
-    "numba", "numba", "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
+    "numba", "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
 )  # fmt: skip
 
 

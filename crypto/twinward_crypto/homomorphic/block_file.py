@@ -7,7 +7,7 @@ File (integers little-endian)::
 
     offset  size       field
     0       4          magic "TWBF"
-    4       2          version, 1
+    4       2          version: 1 where parts are SEAL objects, 2 where they are limbs (``limbs``)
     6       2          parts per block, p
     8       32         plan (``Plan.pack``)
     40      32         binding
@@ -15,7 +15,7 @@ File (integers little-endian)::
     76      4          blocks, b
     80      40 b       of each block: 8 bytes of offset and a 32-byte HMAC-SHA256, keyed by the file's maker, over
                        bytes 0..79, the block's number (8 bytes) and its bytes
-    ...     ...        blocks; each p times: 4 bytes of length, then a SEAL object, uncompressed, or raw int64 numbers
+    ...     ...        blocks; each p times: 4 bytes of length, then a SEAL object, uncompressed, or raw numbers
 
 A block is checked before SEAL sees it: who can change the file can make scoring fail, not answer wrongly.
 """
@@ -41,7 +41,7 @@ _HEAD = struct.Struct("<4sHH32s32sII")
 _ENTRY = struct.Struct("<Q32s")
 _LENGTH = struct.Struct("<I")
 _MAGIC = b"TWBF"
-_VERSION = 1
+OBJECTS, LIMBS = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class BlockFile:
 
     rows: int
     parts: int
+    version: int
     offsets: tuple[int, ...] = field(repr=False)
     tags: tuple[bytes, ...] = field(repr=False)
     head: bytes = field(repr=False)
@@ -72,7 +73,7 @@ class BlockFile:
             raise MalformedBundle("not a file of prepared blocks")
         head = content[: _HEAD.size]
         magic, version, parts, packed, bound, rows, count = _HEAD.unpack(head)
-        if magic != _MAGIC or version != _VERSION or not parts:
+        if magic != _MAGIC or version not in (OBJECTS, LIMBS) or not parts:
             raise MalformedBundle("not a file of prepared blocks")
         if packed != plan.pack() or bound != binding:
             raise MalformedBundle("prepared for another cohort: prepare it anew")
@@ -83,14 +84,18 @@ class BlockFile:
         offsets = (*(offset for offset, _ in entries), len(content))
         if offsets[0] != table or any(a > b for a, b in pairwise(offsets)):
             raise MalformedBundle("not a file of prepared blocks")
-        return cls(rows, parts, offsets, tuple(tag for _, tag in entries), head, content, key)
+        return cls(rows, parts, version, offsets, tuple(tag for _, tag in entries), head, content, key)
 
     def __len__(self) -> int:
         return len(self.tags)
 
-    def block(self, number: int) -> list[bytes]:
-        """The parts of one block. Raises ``MalformedBundle`` where a bit of it changed."""
-        data = self.content[self.offsets[number] : self.offsets[number + 1]]
+    def block(self, number: int, *, copied: bool = True) -> list[Any]:
+        """The parts of one block, bytes. Raises ``MalformedBundle`` where a bit of it changed.
+
+        Not ``copied`` they are views of the mapping, shared by all who map it: for files that nobody can change.
+        """
+        view = memoryview(self.content)[self.offsets[number] : self.offsets[number + 1]]
+        data = bytes(view) if copied else view
         if not hmac.compare_digest(self.tags[number], _tag(self.key, self.head, number, data)):
             raise MalformedBundle("a prepared block was changed: prepare the cohort anew")
         parts, offset = [], 0
@@ -102,13 +107,21 @@ class BlockFile:
 
 
 def write_blocks(
-    file: BinaryIO, blocks: Iterable[Sequence[bytes]], *, plan: Plan, binding: bytes, rows: int, parts: int, key: bytes
+    file: BinaryIO,
+    blocks: Iterable[Sequence[bytes]],
+    *,
+    plan: Plan,
+    binding: bytes,
+    rows: int,
+    parts: int,
+    key: bytes,
+    version: int = OBJECTS,
 ) -> None:
     """Write a file of prepared blocks, one block in memory at a time."""
     if len(binding) != BINDING_BYTES:
         raise ValueError(f"a binding has {BINDING_BYTES} bytes")
     count = plan.blocks(rows)
-    head = _HEAD.pack(_MAGIC, _VERSION, parts, plan.pack(), binding, rows, count)
+    head = _HEAD.pack(_MAGIC, version, parts, plan.pack(), binding, rows, count)
     file.write(head + bytes(_ENTRY.size * count))
     entries = []
     for number, block in enumerate(blocks):
@@ -130,8 +143,16 @@ def memory_file(name: str) -> Iterator[tuple[Path, BinaryIO]]:
 class MappedBlocks(Sequence[Any]):
     """Blocks that are read from a file when they are scored; at most ``resident`` of them stay loaded."""
 
-    def __init__(self, file: BlockFile, read: Callable[[list[bytes]], Any], resident: int, span: range | None = None):
-        self._file, self._read, self._resident = file, read, resident
+    def __init__(
+        self,
+        file: BlockFile,
+        read: Callable[[list[Any]], Any],
+        resident: int,
+        *,
+        copied: bool = True,
+        span: range | None = None,
+    ):
+        self._file, self._read, self._resident, self._copied = file, read, resident, copied
         self._span = span if span is not None else range(len(file))
         self._kept: dict[int, Any] = {}
 
@@ -140,15 +161,17 @@ class MappedBlocks(Sequence[Any]):
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
-            return MappedBlocks(self._file, self._read, self._resident, self._span[place])
+            return MappedBlocks(self._file, self._read, self._resident, copied=self._copied, span=self._span[place])
         number = self._span[place]
         if (kept := self._kept.get(number)) is not None:
             return kept
-        made = self._read(self._file.block(number))
+        made = self._read(self._file.block(number, copied=self._copied))
         if len(self._kept) < self._resident:
             self._kept[number] = made
         return made
 
 
-def _tag(key: bytes, head: bytes, number: int, data: bytes) -> bytes:
-    return hmac.digest(key, head + number.to_bytes(8, "little") + data, "sha256")
+def _tag(key: bytes, head: bytes, number: int, data: bytes | memoryview) -> bytes:
+    made = hmac.new(key, head + number.to_bytes(8, "little"), "sha256")
+    made.update(data)
+    return made.digest()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,9 +30,18 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
-from twinward_crypto.homomorphic import _seal, parts
-from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks, write_blocks
+from twinward_crypto.homomorphic import _seal, limbs, parts
+from twinward_crypto.homomorphic.block_file import BlockFile, MappedBlocks
 from twinward_crypto.homomorphic.database import Levels, check_levels
+from twinward_crypto.homomorphic.index_block import (
+    AnyIndexBlock,
+    IndexBlock,
+    index_in_limbs,
+    index_of_objects,
+    read_index_block,
+    write_index_blocks,
+)
+from twinward_crypto.homomorphic.kernel_scoring import CkksQuery
 from twinward_crypto.homomorphic.parameters import Plan, error_bound, scales, square_tilt
 from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.ring_key import RingKey
@@ -71,9 +80,7 @@ class GateKey(RingKey):
             ParameterError: as ``encrypt_index``.
         """
         rows = check_levels(self.plan, levels)
-        count = self.plan.dimension * (2 if self.plan.weighted else 1) + 1
-        blocks = ([_seal.save(part) for part in (*b.features, *b.squares, b.norms)] for b in self._blocks(levels))
-        write_blocks(file, blocks, plan=self.plan, binding=binding, rows=rows, parts=count, key=key)
+        write_index_blocks(file, self._blocks(levels), plan=self.plan, binding=binding, rows=rows, key=key)
 
     def open_query(self, query: Bundle) -> PlainQuery:
         """Decrypt a vendor's query and check it. Depends on the query alone, never on a record.
@@ -160,22 +167,13 @@ class GateKey(RingKey):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IndexBlock:
-    """One block of records, encrypted: levels, their squares (weighted plans), and squared norms."""
-
-    features: tuple[Any, ...]
-    squares: tuple[Any, ...]
-    norms: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class EncryptedIndex:
     """A cohort under the gate's key, as the scoring side holds it. Nothing in it can be read without that key."""
 
     plan: Plan
     rows: int
     binding: bytes
-    blocks: Sequence[IndexBlock] = field(repr=False)
+    blocks: Sequence[AnyIndexBlock] = field(repr=False)
 
     @classmethod
     def map(
@@ -187,24 +185,14 @@ class EncryptedIndex:
             MalformedBundle: it is not such a file.
         """
         file = BlockFile.map(path, plan=plan, binding=binding, key=key)
-        return cls(plan, file.rows, binding, MappedBlocks(file, lambda parts: _read_block(plan, parts), resident))
+        return cls(
+            plan, file.rows, binding, MappedBlocks(file, partial(read_index_block, plan, file.version), resident)
+        )
 
     def shard(self, first: int, last: int) -> EncryptedIndex:
         """The records of blocks ``first .. last - 1``, as an index of its own under the same binding."""
         rows = min(self.rows, last * self.plan.block_rows) - first * self.plan.block_rows
         return EncryptedIndex(self.plan, rows, self.binding, self.blocks[first:last])
-
-
-def _read_block(plan: Plan, pieces: list[bytes]) -> IndexBlock:
-    index_bits, _ = scales(plan)
-    d = plan.dimension
-    squares = [index_bits - square_tilt(plan)] * d if plan.weighted else []
-    bits = [index_bits] * d + squares + [plan.scale_bits]
-    forms = [_seal.ciphertext_form(plan, _seal.Level.FIRST, scale_bits=one) for one in bits]
-    if len(forms) != len(pieces):
-        raise MalformedBundle("a prepared block of another number of parts")
-    ciphertexts = [_seal.load(seal.Ciphertext, plan, *one) for one in zip(forms, pieces, strict=True)]
-    return IndexBlock(tuple(ciphertexts[:d]), tuple(ciphertexts[d:-1]), ciphertexts[-1])
 
 
 def encrypt_gated_query(gate: Bundle, levels: Sequence[int], weights: Sequence[int] | None = None) -> Bundle:
@@ -245,18 +233,34 @@ def score_gated(query: Bundle, index: EncryptedIndex) -> Bundle:
     plan = index.plan
     if query.kind is not Kind.GATED_QUERY or query.plan != plan or query.binding != index.binding:
         raise MalformedBundle("the query was made for another cohort")
+    kernels = limbs.kernels("ckks") if limbs.fits_ckks(plan) else None
+    if kernels:
+        by_kernels = CkksQuery(kernels, plan, _forms(query), query.parts)
+        answers = []
+        for block in index.blocks:
+            ours = index_in_limbs(plan, block)
+            answers.append(by_kernels.answer(ours.limbs, None if query.weighted else ours.norms))
+    else:
+        answers = _scored_by_seal(query, index)
+    return Bundle(Kind.GATED_SCORES, plan, query.binding, tuple(answers), query.weighted, index.rows)
+
+
+def _scored_by_seal(query: Bundle, index: EncryptedIndex) -> list[bytes]:
+    """Every block's score by SEAL's evaluator: the oracle, and every plan without limbs."""
+    plan = index.plan
     evaluator = seal.Evaluator(_seal.context_of(plan))
     *factors, offset = _load_query(query)
     (score,) = set(parts.forms(Kind.GATED_SCORES, plan, rows=1))
     answers = []
-    for block in index.blocks:
+    for held in index.blocks:
+        block = index_of_objects(plan, held)
         with _seal.refusing("a query that cannot be scored"):
             total = _sum_of_products(evaluator, factors, block)
             evaluator.add_inplace(total, offset)
             if not query.weighted:
                 evaluator.add_inplace(total, block.norms)
         answers.append(parts.take(total, score))
-    return Bundle(Kind.GATED_SCORES, plan, query.binding, tuple(answers), query.weighted, index.rows)
+    return answers
 
 
 def _sum_of_products(evaluator: Any, factors: list[Any], block: IndexBlock) -> Any:
@@ -271,10 +275,14 @@ def _sum_of_products(evaluator: Any, factors: list[Any], block: IndexBlock) -> A
 
 def _load_query(query: Bundle) -> list[Any]:
     """A gated query's ciphertexts. Raises ``MalformedBundle``: a part is no fresh ciphertext at its scale."""
-    forms = parts.forms(Kind.GATED_QUERY, query.plan, weighted=query.weighted)
-    if len(forms) != len(query.parts):
-        raise MalformedBundle("a query of another number of parts")
-    loaded = [parts.ciphertext(query.plan, form, part) for form, part in zip(forms, query.parts, strict=True)]
+    loaded = [parts.ciphertext(query.plan, form, part) for form, part in zip(_forms(query), query.parts, strict=True)]
     if any(part.is_transparent() for part in loaded):
         raise MalformedBundle("a part that is not a freshly encrypted value")
     return loaded
+
+
+def _forms(query: Bundle) -> list[Form]:
+    forms = parts.forms(Kind.GATED_QUERY, query.plan, weighted=query.weighted)
+    if len(forms) != len(query.parts):
+        raise MalformedBundle("a query of another number of parts")
+    return forms

@@ -20,8 +20,9 @@ import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from twinward_crypto.errors import MalformedBundle, ParameterError
-from twinward_crypto.homomorphic import _seal, parts
-from twinward_crypto.homomorphic.database import Block, Database
+from twinward_crypto.homomorphic import _seal, limbs, parts
+from twinward_crypto.homomorphic.database import Block, Database, in_limbs, of_objects
+from twinward_crypto.homomorphic.kernel_scoring import BfvQuery
 from twinward_crypto.homomorphic.parameters import Plan, shrinks
 from twinward_crypto.homomorphic.query import random_levels
 from twinward_crypto.homomorphic.seal_format import Form
@@ -51,30 +52,46 @@ def score(
     plan = database.plan
     if query.kind is not Kind.QUERY or query.plan != plan or query.binding != database.binding:
         raise MalformedBundle("the query was made for another cohort")
-    added = _added(database, noise, hidden)
-    context = _seal.context_of(plan)
-    evaluator = seal.Evaluator(context)
     forms = parts.forms(Kind.QUERY, plan, weighted=query.weighted)
     if len(forms) != len(query.parts):
         raise MalformedBundle("a query of another number of parts")
-    pieces = list(zip(forms, query.parts, strict=True))
-    flood = _Flood(plan, evaluator, pieces.pop()[1]) if plan.profile.floods else None
-    factors = [_load_factor(plan, evaluator, form, part) for form, part in pieces]
-    (answer,) = set(parts.forms(Kind.SCORES, plan, rows=1))
+    added = _added(database, noise, hidden)
+    kernels = limbs.kernels("bfv") if limbs.fits_bfv(plan) else None
+    scorer = BfvQuery(kernels, plan, forms, query.parts) if kernels else _SealQuery(plan, forms, query.parts)
     answers = []
     for k, block in enumerate(database.blocks):
         clear = added[k * plan.profile.degree : (k + 1) * plan.profile.degree]
         if not query.weighted:
             clear[plan.grouping - 1 :: plan.grouping] += block.norms
-        with _seal.refusing("a query that cannot be scored"):
-            total = _sum_of_products(evaluator, factors, block)
-            evaluator.add_plain_inplace(total, _seal.polynomial(plan, (clear % plan.plain_modulus).astype(np.uint64)))
-            if flood:
-                flood.drown(total)
-            if shrinks(plan):
-                evaluator.mod_switch_to_next_inplace(total)
-        answers.append(parts.take(total, answer))
+        if isinstance(scorer, BfvQuery):
+            answers.append(scorer.answer(in_limbs(plan, block).limbs, clear))
+        else:
+            answers.append(scorer.answer(of_objects(plan, block), clear))
     return Bundle(Kind.SCORES, plan, query.binding, tuple(answers), query.weighted, database.rows)
+
+
+class _SealQuery:
+    """A query in transformed form, ready for blocks, by SEAL's evaluator: the oracle, and every plan without limbs."""
+
+    def __init__(self, plan: Plan, forms: list[Form], pieces: tuple[bytes, ...]) -> None:
+        self._plan, self._evaluator = plan, seal.Evaluator(_seal.context_of(plan))
+        paired = list(zip(forms, pieces, strict=True))
+        self._flood = _Flood(plan, self._evaluator, paired.pop()[1]) if plan.profile.floods else None
+        self._factors = [_load_factor(plan, self._evaluator, form, part) for form, part in paired]
+        (self._form,) = set(parts.forms(Kind.SCORES, plan, rows=1))
+
+    def answer(self, block: Block, clear: Noise) -> bytes:
+        """A block's part of the answer; ``clear`` is what is added to each coefficient."""
+        plan = self._plan
+        with _seal.refusing("a query that cannot be scored"):
+            total = _sum_of_products(self._evaluator, self._factors, block)
+            added = _seal.polynomial(plan, (clear % plan.plain_modulus).astype(np.uint64))
+            self._evaluator.add_plain_inplace(total, added)
+            if self._flood:
+                self._flood.drown(total)
+            if shrinks(plan):
+                self._evaluator.mod_switch_to_next_inplace(total)
+        return parts.take(total, self._form)
 
 
 def _sum_of_products(evaluator: Any, factors: list[Any], block: Block) -> Any:

@@ -37,7 +37,12 @@ def allowed() -> Iterator[None]:
         _compiling = False
 
 
-def kernel(*signatures: str, **options: Any) -> Callable[[Function], Function]:
+def read_only(number: str, dimensions: int) -> Any:
+    """The type of an array that a kernel reads only: one over memory that may not be written fits it, too."""
+    return types.Array(getattr(types, number), dimensions, "C", readonly=True)
+
+
+def kernel(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
     """A function for these types and no others: the first call finds it compiled, another type is an error."""
 
     def made(function: Function) -> Function:
@@ -63,8 +68,7 @@ def called(function: Function) -> Function:
     return made  # type: ignore[no-any-return]
 
 
-@intrinsic
-def high_product(_typing: Any, _one: Any, _other: Any) -> Any:
+def _high_product(_typing: Any, _one: Any, _other: Any) -> Any:
     """The upper 64 of a product's 128 bits, as processors give them."""
 
     def generated(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -73,6 +77,9 @@ def high_product(_typing: Any, _one: Any, _other: Any) -> Any:
         return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), narrow)
 
     return types.uint64(types.uint64, types.uint64), generated
+
+
+high_product: Any = intrinsic(_high_product)
 
 
 class _Locator(caching.UserProvidedCacheLocator):

@@ -79,7 +79,7 @@ _AREAS: Final = (
         "Network",
         "Is it reached as it should be?",
         "A console beyond this machine needs TLS, and officers a second factor.",
-        ("server", "network", "alerts"),
+        ("server", "network", "alerts", "kernels"),
     ),
 )
 

@@ -1,0 +1,90 @@
+"""CKKS ciphertext times ciphertext over primes of at most 36 bits, in transformed form throughout: no transform at all.
+
+An index residue is five bytes (uint32 and uint8), for reading them is what scoring costs; limbs of 18 bits are cut on
+the fly, and their products, of 36 bits, are summed in words of 64 and reduced once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from twinward_crypto.kernels.compiler import kernel, read_only
+from twinward_crypto.kernels.residues import reduced, times
+
+U64 = np.uint64
+U32 = np.uint32
+TILE = 256
+
+
+@kernel(
+    types.void(
+        read_only("uint32", 3), read_only("uint8", 3), read_only("uint32", 4), read_only("uint64", 2),
+        types.uint64[:, ::1], read_only("uint64", 1),
+    )
+)  # fmt: skip
+def products(low: Any, high: Any, query: Any, added: Any, out: Any, constants: Any) -> None:
+    """``out = sum_j index[j] query[j] + added``, three polynomials of two times two, modulo one prime.
+
+    Args:
+        low, high: an index block's residues ``[features, 2, n]``, bits 0-31 and 32-39.
+        query: limbs ``[features, 2, 2, n]`` (feature, polynomial, limb); an even number of features, zeros beyond.
+        added: ``[2, n]``, below 2^40: what is added to the first two polynomials.
+        out: ``[3, n]``, reduced.
+        constants: prime, floor((2^64-1)/prime), 2^36 mod prime and its inverse, 2^18 mod prime and its inverse.
+    """
+    features, n = low.shape[0], low.shape[2]
+    prime, whole, r36, r36i, r18, r18i = (
+        constants[0], constants[1], constants[2], constants[3], constants[4], constants[5],
+    )  # fmt: skip
+    sums = np.empty((9, TILE), dtype=np.uint64)
+    limbs = np.empty((8, TILE), dtype=np.uint32)
+    for c in range(0, n, TILE):
+        sums[:] = U64(0)
+        for j in range(0, query.shape[0], 2):
+            for e in range(2):
+                for s in range(2):
+                    place = min(j + e, features - 1)
+                    below, above = low[place, s, c : c + TILE], high[place, s, c : c + TILE]
+                    to_low, to_high = limbs[4 * e + 2 * s], limbs[4 * e + 2 * s + 1]
+                    for k in range(TILE):
+                        to_low[k] = below[k] & U32(0x3FFFF)
+                        to_high[k] = (below[k] >> U32(18)) | (U32(above[k]) << U32(14))
+            a0, a1, b0, b1 = limbs[0], limbs[1], limbs[2], limbs[3]
+            e0, e1, f0, f1 = limbs[4], limbs[5], limbs[6], limbs[7]
+            x0, x1 = query[j, 0, 0, c : c + TILE], query[j, 0, 1, c : c + TILE]
+            y0, y1 = query[j, 1, 0, c : c + TILE], query[j, 1, 1, c : c + TILE]
+            z0, z1 = query[j + 1, 0, 0, c : c + TILE], query[j + 1, 0, 1, c : c + TILE]
+            w0, w1 = query[j + 1, 1, 0, c : c + TILE], query[j + 1, 1, 1, c : c + TILE]
+            s0, s1, s2 = sums[0], sums[1], sums[2]
+            for k in range(TILE):
+                g, h, u, v = U64(a0[k]), U64(a1[k]), U64(x0[k]), U64(x1[k])
+                p, q, r, t = U64(e0[k]), U64(e1[k]), U64(z0[k]), U64(z1[k])
+                s0[k] += g * u + p * r
+                s1[k] += (g * v + h * u) + (p * t + q * r)
+                s2[k] += h * v + q * t
+            s0, s1, s2 = sums[6], sums[7], sums[8]
+            for k in range(TILE):
+                g, h, u, v = U64(b0[k]), U64(b1[k]), U64(y0[k]), U64(y1[k])
+                p, q, r, t = U64(f0[k]), U64(f1[k]), U64(w0[k]), U64(w1[k])
+                s0[k] += g * u + p * r
+                s1[k] += (g * v + h * u) + (p * t + q * r)
+                s2[k] += h * v + q * t
+            s0, s1, s2 = sums[3], sums[4], sums[5]
+            for k in range(TILE):
+                g, h, u, v = U64(a0[k]), U64(a1[k]), U64(y0[k]), U64(y1[k])
+                p, q, r, t = U64(e0[k]), U64(e1[k]), U64(w0[k]), U64(w1[k])
+                g_, h_, u_, v_ = U64(b0[k]), U64(b1[k]), U64(x0[k]), U64(x1[k])
+                p_, q_, r_, t_ = U64(f0[k]), U64(f1[k]), U64(z0[k]), U64(z1[k])
+                s0[k] += (g * u + p * r) + (g_ * u_ + p_ * r_)
+                s1[k] += ((g * v + h * u) + (p * t + q * r)) + ((g_ * v_ + h_ * u_) + (p_ * t_ + q_ * r_))
+                s2[k] += (h * v + q * t) + (h_ * v_ + q_ * t_)
+        for i in range(3):
+            s0, s1, s2, to = sums[3 * i], sums[3 * i + 1], sums[3 * i + 2], out[i, c : c + TILE]
+            for k in range(TILE):
+                x = times(s2[k], r36, r36i, prime) + times(s1[k], r18, r18i, prime) + s0[k]
+                if i < 2:
+                    x += added[i, c + k]
+                to[k] = reduced(x, whole, prime)
