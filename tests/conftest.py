@@ -13,6 +13,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.chains import Ground, ground
 from tests.postgres import Postgres, running_postgres
+from twinward_crypto.kernels import store
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -30,8 +31,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Tests run in an empty folder, for a user without settings: what `make run` left beside them is not theirs."""
-    own = tmp_path_factory.mktemp("own")
+    """Tests run in an empty folder, for a user without settings: what `make run` left beside them is not theirs.
+
+    The kernels that `make setup` compiled are: compiling them anew takes longer than most tests together.
+    """
+    own, kernels = tmp_path_factory.mktemp("own"), store.folder().parent
     (own / "user").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
@@ -40,6 +44,7 @@ def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
             if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
                 patch.delenv(name)
         patch.setenv("HOME", str(own / "user"))
+        patch.setenv(store.VARIABLE, str(kernels))
         patch.chdir(own)
         yield own
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 
@@ -27,12 +27,12 @@ FORGED = ("zeros", "largest", "random", "one")
 
 
 @pytest.fixture(autouse=True)
-def bfv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def bfv(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Kernels are there, and what pads answers is the same twice."""
     for family in ("residues", "bfv", "ckks"):
         kernels(family)
     monkeypatch.setattr(scoring.os, "urandom", lambda count: bytes(k * 37 % 251 for k in range(count)))
-    yield kernels("bfv")
+    return kernels("bfv")
 
 
 def outcome(do: Callable[[], Bundle]) -> Bundle | type[Exception]:
@@ -69,7 +69,7 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(PLANS, st.integers(0, 10**6), st.data())
 def test_vendor_key_scores_are_seals(made: Plan, seed: int, data: st.DataObject) -> None:
     assert limbs.fits_bfv(made)
@@ -114,7 +114,7 @@ def residues(kind: str, form: object, draw: np.random.Generator) -> np.ndarray:
     return made
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(1, 6), st.lists(st.sampled_from(FORGED), min_size=6, max_size=6), st.integers(0, 10**6))
 def test_forged_vendor_key_queries_are_scored_as_seal_scores_them(d: int, kinds: list[str], seed: int) -> None:
     made, draw = plan(d, 128, profile=FAST), np.random.default_rng(seed)
@@ -128,7 +128,7 @@ def test_forged_vendor_key_queries_are_scored_as_seal_scores_them(d: int, kinds:
     assert isinstance(both(lambda: score(Bundle(Kind.QUERY, made, bytes(32), pieces), built)), Bundle)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from(FORGED), min_size=8, max_size=8), st.integers(1, 7), st.integers(0, 10**6))
 def test_forged_gated_queries_are_scored_or_refused_as_by_seal(kinds: list[str], d: int, seed: int) -> None:
     made, draw = plan_gated(d, 16, profile=GATED), np.random.default_rng(seed)
@@ -138,8 +138,7 @@ def test_forged_gated_queries_are_scored_or_refused_as_by_seal(kinds: list[str],
         pack(residues(kind, form, draw), form.moduli) for kind, form in zip(kinds[-len(forms) :], forms, strict=True)
     )
     answer = both(lambda: score_gated(Bundle(Kind.GATED_QUERY, made, bytes(32), pieces), index))
-    transparent = {"zeros", "one"} & set()  # "one" has a second polynomial, so it is none
-    assert (answer is MalformedBundle) == ("zeros" in kinds[-len(forms) :] or bool(transparent))
+    assert (answer is MalformedBundle) == ("zeros" in kinds[-len(forms) :])
 
 
 def gated_index(made: Plan, seed: int) -> EncryptedIndex:
@@ -147,7 +146,7 @@ def gated_index(made: Plan, seed: int) -> EncryptedIndex:
     return replace(index, blocks=tuple(index_in_limbs(made, block) for block in index.blocks))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(1, 7), st.sampled_from([1, 3]), st.booleans(), st.integers(0, 10**6))
 def test_gated_scores_are_seals(d: int, weight: int, weighted: bool, seed: int) -> None:
     made = plan_gated(d, 16, weight, profile=GATED)
