@@ -11,12 +11,34 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
-from twinward_crypto.kernels.compiler import kernel, read_only
+from twinward_crypto.kernels.compiler import called, kernel, read_only
 from twinward_crypto.kernels.residues import reduced, times
 
 U64 = np.uint64
 U32 = np.uint32
 TILE = 256
+
+
+@called
+def _cut(low: Any, high: Any, start: Any, limbs: Any) -> None:
+    """A tile of both polynomials as limbs of 18 bits: low, high, low, high."""
+    for s in range(2):
+        below, above = low[s, start : start + TILE], high[s, start : start + TILE]
+        to_low, to_high = limbs[2 * s], limbs[2 * s + 1]
+        for k in range(TILE):
+            to_low[k] = below[k] & U32(0x3FFFF)
+            to_high[k] = (below[k] >> U32(18)) | (U32(above[k]) << U32(14))
+
+
+@called
+def _add(s0: Any, s1: Any, s2: Any, a0: Any, a1: Any, x0: Any, x1: Any, b0: Any, b1: Any, y0: Any, y1: Any) -> None:
+    """``s += a x + b y`` over a tile, in limbs: two products at once keep sums longer in registers."""
+    for k in range(TILE):
+        g, h, u, v = U64(a0[k]), U64(a1[k]), U64(x0[k]), U64(x1[k])
+        p, q, r, t = U64(b0[k]), U64(b1[k]), U64(y0[k]), U64(y1[k])
+        s0[k] += g * u + p * r
+        s1[k] += (g * v + h * u) + (p * t + q * r)
+        s2[k] += h * v + q * t
 
 
 @kernel(
@@ -44,43 +66,19 @@ def products(low: Any, high: Any, query: Any, added: Any, out: Any, constants: A
     for c in range(0, n, TILE):
         sums[:] = U64(0)
         for j in range(0, query.shape[0], 2):
-            for e in range(2):
-                for s in range(2):
-                    place = min(j + e, features - 1)
-                    below, above = low[place, s, c : c + TILE], high[place, s, c : c + TILE]
-                    to_low, to_high = limbs[4 * e + 2 * s], limbs[4 * e + 2 * s + 1]
-                    for k in range(TILE):
-                        to_low[k] = below[k] & U32(0x3FFFF)
-                        to_high[k] = (below[k] >> U32(18)) | (U32(above[k]) << U32(14))
+            _cut(low[j], high[j], c, limbs[:4])
+            second = min(j + 1, features - 1)
+            _cut(low[second], high[second], c, limbs[4:])
             a0, a1, b0, b1 = limbs[0], limbs[1], limbs[2], limbs[3]
             e0, e1, f0, f1 = limbs[4], limbs[5], limbs[6], limbs[7]
             x0, x1 = query[j, 0, 0, c : c + TILE], query[j, 0, 1, c : c + TILE]
             y0, y1 = query[j, 1, 0, c : c + TILE], query[j, 1, 1, c : c + TILE]
             z0, z1 = query[j + 1, 0, 0, c : c + TILE], query[j + 1, 0, 1, c : c + TILE]
             w0, w1 = query[j + 1, 1, 0, c : c + TILE], query[j + 1, 1, 1, c : c + TILE]
-            s0, s1, s2 = sums[0], sums[1], sums[2]
-            for k in range(TILE):
-                g, h, u, v = U64(a0[k]), U64(a1[k]), U64(x0[k]), U64(x1[k])
-                p, q, r, t = U64(e0[k]), U64(e1[k]), U64(z0[k]), U64(z1[k])
-                s0[k] += g * u + p * r
-                s1[k] += (g * v + h * u) + (p * t + q * r)
-                s2[k] += h * v + q * t
-            s0, s1, s2 = sums[6], sums[7], sums[8]
-            for k in range(TILE):
-                g, h, u, v = U64(b0[k]), U64(b1[k]), U64(y0[k]), U64(y1[k])
-                p, q, r, t = U64(f0[k]), U64(f1[k]), U64(w0[k]), U64(w1[k])
-                s0[k] += g * u + p * r
-                s1[k] += (g * v + h * u) + (p * t + q * r)
-                s2[k] += h * v + q * t
-            s0, s1, s2 = sums[3], sums[4], sums[5]
-            for k in range(TILE):
-                g, h, u, v = U64(a0[k]), U64(a1[k]), U64(y0[k]), U64(y1[k])
-                p, q, r, t = U64(e0[k]), U64(e1[k]), U64(w0[k]), U64(w1[k])
-                g_, h_, u_, v_ = U64(b0[k]), U64(b1[k]), U64(x0[k]), U64(x1[k])
-                p_, q_, r_, t_ = U64(f0[k]), U64(f1[k]), U64(z0[k]), U64(z1[k])
-                s0[k] += (g * u + p * r) + (g_ * u_ + p_ * r_)
-                s1[k] += ((g * v + h * u) + (p * t + q * r)) + ((g_ * v_ + h_ * u_) + (p_ * t_ + q_ * r_))
-                s2[k] += (h * v + q * t) + (h_ * v_ + q_ * t_)
+            _add(sums[0], sums[1], sums[2], a0, a1, x0, x1, e0, e1, z0, z1)
+            _add(sums[6], sums[7], sums[8], b0, b1, y0, y1, f0, f1, w0, w1)
+            _add(sums[3], sums[4], sums[5], a0, a1, y0, y1, e0, e1, w0, w1)
+            _add(sums[3], sums[4], sums[5], b0, b1, x0, x1, f0, f1, z0, z1)
         for i in range(3):
             s0, s1, s2, to = sums[3 * i], sums[3 * i + 1], sums[3 * i + 2], out[i, c : c + TILE]
             for k in range(TILE):
