@@ -75,11 +75,17 @@ def block_input(label: bytes, context: bytes, length: int) -> bytes:
     Raises:
         ParameterError: a label with a zero byte, or a length out of range.
     """
+    before, after = block_frame(label, length)
+    return before + context + after
+
+
+def block_frame(label: bytes, length: int) -> tuple[bytes, bytes]:
+    """What stands before and after the context in ``block_input``: the same for all contexts. Raises as that."""
     if not label or 0 in label:
         raise ParameterError("a label is non-empty and holds no zero byte", part="label")
     if not 1 <= length <= BLOCK_BYTES:
         raise ParameterError(f"between 1 and {BLOCK_BYTES} bytes can be derived", part="length")
-    return _FIRST_BLOCK + label + b"\x00" + context + (8 * length).to_bytes(4, "big")
+    return _FIRST_BLOCK + label + b"\x00", (8 * length).to_bytes(4, "big")
 
 
 def length_prefixed(*parts: bytes) -> bytes:

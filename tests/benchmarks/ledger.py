@@ -12,6 +12,8 @@ from tests.access_events import read_by_a_clinician
 from tests.benchmarks.harness import Arm, Benchmark, Row, Samples, Scale, Target, race, versus
 from tests.benchmarks.plain_log import BODY_BYTES, PLAIN, insert, plain_log, single_calls
 from tests.first_kek import with_first_kek
+from twinward.audit.events import codec
+from twinward.audit.events.sealer import seal_event
 from twinward.audit.models import AccessEvent
 from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
@@ -72,6 +74,34 @@ def recording(scale: Scale) -> list[Row]:
             timed_arms = race(arms, scale.pick(7, 3))
             rows += _recorded(size, timed_arms)
     return rows
+
+
+def sealing(scale: Scale) -> list[Row]:
+    """Events sealed straight on, against one by one with the plain functions: the same bytes but for the randomness."""
+    size = scale.pick(2000, 300)
+    with trail(scale.folder) as (_, audit, events):
+        batch = [events[number % TWINS] for number in range(size)]
+        keys = audit.sealer._keys_for(events)
+        origin = audit.log.origin
+
+        def one_by_one() -> object:
+            return [
+                seal_event(
+                    codec.encode(event, origin),
+                    event.at_ms,
+                    event.twin,
+                    key=keys[event.twin],
+                    tenant_key=keys[None],
+                    origin=origin,
+                )
+                for event in batch
+            ]
+
+        ours, theirs = "in one pass, tags too", "one by one, no tags"
+        arms = [Arm(ours, lambda: audit.sealer.seal(batch), size), Arm(theirs, one_by_one, size)]
+        samples = race(arms, scale.pick(15, 3))
+    work = f"an access sealed for the log, {size:,} a batch"
+    return [versus(work, samples, ours, theirs, clock="cpu", unit="µs", scale=1e6)]
 
 
 def _side_by_side(work: Callable[[], None]) -> None:
@@ -136,6 +166,11 @@ BENCHMARKS = (
         f" synchronous commit a batch) against inserting rows of 38 and {BODY_BYTES} bytes in SQLite, as"
         " durably",
         recording,
+    ),
+    Benchmark(
+        "ledger.seal",
+        f"EventSealer.seal of events about {TWINS} twins whose keys are at hand, against encode and seal_event; CPU",
+        sealing,
     ),
     Benchmark(
         "ledger.checkpoint",

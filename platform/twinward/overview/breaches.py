@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twinward.access.interfaces import Permit
-from twinward.breach.files import BreachFormat, as_csv, as_pdf, as_proofs
+from twinward.breach.files import BreachFormat, as_csv, as_proofs
 from twinward.breach.models import BreachCase
 from twinward.node import Node
 
@@ -24,6 +24,8 @@ def file_of(
     if form is BreachFormat.CSV:
         return as_csv(found)
     if form is BreachFormat.PDF:
+        from twinward.breach.printed import as_pdf  # what makes PDFs is loaded by who prints
+
         settings = node.settings
         return as_pdf(case, found, hospital=settings.hospital, at_ms=node.clock.now_ms(), fonts=settings.print_fonts)
     return as_proofs(found, lambda index: node.audit_reader.disclose(permit, index).encode())

@@ -23,6 +23,11 @@ finally:
     print("\\nLOADED " + json.dumps(sorted(sys.modules)))
 """
 
+_STOPPED_AT_ONCE = """
+import uvicorn
+uvicorn.Server.run = lambda self, sockets=None: None
+"""
+
 CHAIN = ("eth", "web3", "eth_abi", "py_ecc", "twinward_contracts.bindings", "twinward.consortium.membership")
 WITNESSES = ("twinward.consortium.witness", "twinward_ledger.witness.client", "twinward_ledger.anchoring")
 SIMILARITY = ("tenseal", "numpy", "twinward.similarity", "twinward.client", "twinward.node.cohort")
@@ -85,6 +90,14 @@ def test_reading_the_log_opens_no_chain(home: Path) -> None:
     code, said, loaded = _loaded("audit", "verify", "--home", str(home))
     assert code == 0, said
     assert _of(loaded, *CHAIN, *SIMILARITY, *TRAINING, *SERVER) == []
+
+
+@pytest.mark.slow
+def test_serving_loads_nothing_that_prints(home: Path) -> None:
+    """Making PDFs takes 20 MB and a sixth of a start: whoever prints loads it."""
+    _, _, loaded = _loaded("node", "serve", "--home", str(home), "--port", "0", before=_STOPPED_AT_ONCE)
+    assert "twinward.console.breaches" in loaded
+    assert _of(loaded, "fpdf", "fontTools", "uharfbuzz", "matplotlib", "torch", "opacus", "flwr") == []
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tests.vectors.te1 import generate, reference
 from twinward.protocol import disclosed
 from twinward.vault.keys import twin_keys
 from twinward_crypto import envelope, hierarchy
-from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal
+from twinward_crypto.envelope import OVERHEAD_BYTES, SealingKey, generation_of, open_sealed, seal, seal_many
 from twinward_crypto.errors import MalformedKey, OpenError, ParameterError
 from twinward_crypto.kdf import AbsorbedKey
 from twinward_crypto.providers import _hybrid_wrap
@@ -162,3 +162,23 @@ def test_a_record_context_is_eight_parts_in_order() -> None:
 def test_impossible_contexts_are_refused(version: int, previous: bytes, tenant: str) -> None:
     with pytest.raises(ParameterError):
         RecordContext(tenant, "twin", "type", "id", version, previous, "labs", "s/1").encode()
+
+
+def test_many_are_sealed_as_one_by_one() -> None:
+    parts = [(bytes([n]) * 32, bytes(n), b"context %d" % n) for n in range(5)]
+    nonces = bytes(range(24 * len(parts)))
+    made = seal_many(parts, random=lambda size: nonces[:size], generation=7)
+    for n, (key, plaintext, aad) in enumerate(parts):
+        assert made[n] == seal(key, plaintext, aad, nonce=nonces[24 * n : 24 * (n + 1)], generation=7)
+    assert seal_many([]) == []
+    assert len({one[8:32] for one in seal_many(parts)}) == len(parts)
+
+
+def test_many_are_sealed_only_where_each_can_be() -> None:
+    whole = (KEY, b"x", b"aad")
+    with pytest.raises(MalformedKey):
+        seal_many([whole, (KEY[:31], b"x", b"aad")])
+    with pytest.raises(ParameterError):
+        seal_many([whole, (KEY, b"x", bytes(envelope.MAX_AAD_BYTES + 1))])
+    with pytest.raises(ParameterError):
+        seal_many([whole], generation=-1)

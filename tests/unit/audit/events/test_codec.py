@@ -45,6 +45,45 @@ def test_event_bytes_are_rfc_8785(event: AccessEvent) -> None:
     assert codec.encode(event, "log.example") == canonicalize(codec.as_fhir(event, "log.example"))
 
 
+WRITER = codec.EventWriter("log.example")
+_CUTS = ('"recorded":"1970-01-01T00:00:00.000Z', '"what":{"identifier":{"system":"urn:twinward:twin","value":"-')
+
+
+@given(events, st.integers(0, 4_000_000_000_000), st.none() | st.builds(TwinId, text | st.sampled_from(_CUTS)))
+def test_the_writer_of_many_writes_the_same(event: AccessEvent, at_ms: int, twin: TwinId | None) -> None:
+    """Also of what it has written before, at another time and of another patient, however that is spelled."""
+    for one in (event, replace(event, at_ms=at_ms), replace(event, at_ms=at_ms, twin=twin), event):
+        assert WRITER.encode(one) == codec.encode(one, "log.example")
+
+
+@pytest.mark.parametrize("cut", _CUTS)
+def test_texts_that_look_like_the_writers_cuts_are_texts(cut: str) -> None:
+    for event in (EVENT, NO_TWIN):
+        odd = replace(event, agent=cut, unit=cut, reason=cut, policy_hash=cut, detail=((cut, cut),))
+        assert WRITER.encode(odd) == codec.encode(odd, "log.example")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"at_ms": -1},
+        {"at_ms": 2**60},
+        {"reason": "\ud800"},
+        {"decision": "maybe"},
+        {"reason": "x" * codec.MAX_EVENT_BYTES},
+    ],
+)
+def test_the_writer_of_many_refuses_the_same(wrong: dict[str, Any]) -> None:
+    event = replace(EVENT, **wrong)
+    said = []
+    for write in (WRITER.encode, lambda one: codec.encode(one, "log.example")):
+        try:
+            said.append(write(event).decode())
+        except EventNotLoggable as refused:
+            said.append(str(refused))
+    assert said[0] == said[1]
+
+
 @given(events)
 def test_events_round_trip(event: AccessEvent) -> None:
     assert codec.decode(codec.encode(event, "log.example"), "log.example") == event

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import os
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -13,6 +15,7 @@ from twinward.audit.events import codec, sealer
 from twinward.audit.events.sealer import EventSealer, open_event, open_routing, seal_event
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import TwinId
+from twinward_crypto.envelope import seal_many
 from twinward_crypto.errors import OpenError
 from twinward_ledger.formats.leaf import Leaf, LeafKind
 from twinward_ledger.log.store import Entry
@@ -57,6 +60,29 @@ def test_what_is_sealed_opens(of_hospital: EventSealer) -> None:
         kind = LeafKind.NODE if event.twin is None else LeafKind.ACCESS
         assert Leaf.decode(entry.leaf).kind is kind
         of_hospital.require_filed(0, entry, twin, opening)
+
+
+def test_many_are_sealed_in_one_pass_as_one_by_one(
+    of_hospital: EventSealer, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same randomness, byte for byte what the plain function makes: its reads are salt, routing, event."""
+    said = [replace(EVENT, at_ms=n, twin=twin) for n, twin in enumerate((ANNA, BERT, None, NOBODY, ANNA))]
+    salts, nonces = os.urandom(32 * len(said)), os.urandom(48 * len(said))
+    reads = iter([salts, nonces])
+    monkeypatch.setattr(os, "urandom", lambda size: next(reads))
+    monkeypatch.setattr(sealer, "seal_many", partial(seal_many, random=os.urandom))
+    made = of_hospital.seal(said)
+    assert next(reads, None) is None
+    for n, (event, entry) in enumerate(zip(said, made, strict=True)):
+        wanted = iter([salts[32 * n :][:32], nonces[48 * n :][:24], nonces[48 * n + 24 :][:24]])
+        monkeypatch.setattr(os, "urandom", lambda size, wanted=wanted: next(wanted))
+        monkeypatch.setattr(sealer.commitment, "new_salt", lambda wanted=wanted: next(wanted))
+        twin = event.twin if event.twin in (ANNA, BERT) else None
+        alone = seal_event(
+            codec.encode(event, ORIGIN), event.at_ms, twin,
+            key=keys.audit_key(twin), tenant_key=keys.audit_key(None), origin=ORIGIN,
+        )  # fmt: skip
+        assert (entry.leaf, entry.body) == (alone.leaf, alone.body)
 
 
 def test_a_body_opens_at_its_own_leaf_in_its_own_log(of_hospital: EventSealer, keys: Keys) -> None:
