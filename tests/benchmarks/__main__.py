@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.benchmarks.harness import Benchmark, Row, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
-PILLARS = ("vault", "live", "ledger", "similarity", "federation", "studies")
+PILLARS = ("vault", "live", "ledger", "similarity", "federation", "studies", "growth")
 PACKAGES = (
     "cryptography", "fhir.resources", "sqlmodel", "SQLAlchemy", "py-ecc", "py-arkworks-bls12381", "py-evm", "tenseal",
     "numba", "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
@@ -70,6 +70,7 @@ def benchmarks() -> list[Benchmark]:
         feasibility,
         federation,
         flower,
+        growth,
         http,
         ledger,
         ledger_audit,
@@ -100,6 +101,7 @@ def benchmarks() -> list[Benchmark]:
         *flower.BENCHMARKS,
         *study_speed.BENCHMARKS,
         *study_quality.BENCHMARKS,
+        *growth.BENCHMARKS,
     ]
 
 

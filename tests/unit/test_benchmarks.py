@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from tests.benchmarks import __main__ as command
+from tests.benchmarks import capacity
 from tests.benchmarks.harness import (
     Arm,
     Benchmark,
@@ -115,6 +116,11 @@ def test_every_benchmark_is_listed_once_and_says_what_it_does(capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
     assert len(command.not_built()) > 10
+
+
+def test_the_capacity_model_names_rows_that_there_are() -> None:
+    names = {one.name for one in command.benchmarks()}
+    assert all(one.row is None or one.row[0] in names for one in capacity.CONSTANTS.values())
 
 
 def test_a_pattern_that_matches_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
