@@ -17,6 +17,7 @@ The sender is not authenticated by this: a receiver who must know the sender che
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -63,6 +64,9 @@ _ENCAPSULATED_BYTES = {
     RecipientSuite.X25519: X25519_BYTES,
     RecipientSuite.MLKEM768_X25519: MLKEM768_CIPHERTEXT_BYTES + X25519_BYTES,
 }
+_CLASSICAL = (RecipientSuite.X25519, X25519_BYTES)
+_DERIVED = b"twinward/disclosure/derived/1\x00"
+_MATERIAL_BYTES = 32
 _PublicKey = X25519PublicKey | hpke.MLKEM768X25519PublicKey
 _PrivateKey = X25519PrivateKey | hpke.MLKEM768X25519PrivateKey
 
@@ -86,6 +90,25 @@ def generate_recipient_key(suite: RecipientSuite = RecipientSuite.X25519) -> Rec
         public=head + mlkem.public_key().public_bytes_raw() + x_public,
         private=head + mlkem.private_bytes_raw() + x_private,
     )
+
+
+def derive_recipient_key(material: bytes) -> RecipientKey:
+    """The key pair that follows from secret material, the same each time: hybrid where OpenSSL has ML-KEM.
+
+    Each suite's private key is SHAKE-256 of a label, the suite and the material.
+
+    Raises:
+        ParameterError: fewer than 32 bytes of material.
+    """
+    if len(material) < _MATERIAL_BYTES:
+        raise ParameterError(f"at least {_MATERIAL_BYTES} secret bytes are needed", part="material")
+    for suite, size in ((RecipientSuite.MLKEM768_X25519, MLKEM768_SEED_BYTES + X25519_BYTES), _CLASSICAL):
+        private = bytes((suite,)) + hashlib.shake_256(_DERIVED + bytes((suite,)) + material).digest(size)
+        try:
+            return RecipientKey(public_part(private), private)
+        except MalformedKey:  # an OpenSSL before 3.5
+            continue
+    raise ParameterError("this OpenSSL has no X25519", part="suite")
 
 
 def public_part(private: bytes) -> bytes:

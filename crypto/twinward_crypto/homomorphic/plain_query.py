@@ -54,7 +54,7 @@ class PlainQuery:
         linear, weights, offset = numbers[:d], numbers[d:-1] if weighted else [1] * d, numbers[-1]
         levels = [_level(product, weight, plan) for product, weight in zip(linear, weights, strict=True)]
         if offset != sum(w * q * q for w, q in zip(weights, levels, strict=True)):
-            raise _refusal()
+            raise refusal()
         return cls(tuple(levels), tuple(weights) if weighted else None)
 
     def numbers(self) -> list[int]:
@@ -69,21 +69,22 @@ def _whole(slots: Slots, tolerance: float) -> int:
     """The one whole number in every slot. Imaginary parts count as deviations; NaN and infinity as outside."""
     number = float(np.rint(slots[0].real))
     if not np.isfinite(number) or not np.abs(slots - number).max() <= tolerance + abs(number) * _FLOAT_ERROR:
-        raise _refusal()
+        raise refusal()
     return int(number)
 
 
 def _level(product: int, weight: int, plan: Plan) -> int:
     """``q`` from ``-2 w q`` and ``w``."""
     if not 0 <= weight <= plan.max_weight:
-        raise _refusal()
+        raise refusal()
     level, rest = divmod(-product, 2 * weight) if weight else (0, product)
     if rest or not 0 <= level < plan.levels:
-        raise _refusal()
+        raise refusal()
     return level
 
 
-def _refusal() -> MalformedBundle:
+def refusal() -> MalformedBundle:
+    """What is said of every query that no honest client makes, whatever is wrong with it."""
     return MalformedBundle("values that no well-formed query gives")
 
 

@@ -26,6 +26,7 @@ from twinward.protocol.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
+    QueryKeyReply,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
@@ -88,7 +89,11 @@ def _add_terms(router: APIRouter, cohort: RunningCohort, may_query: _Vendor) -> 
     def schema(_: Principal = Depends(may_query)) -> Terms:
         return cohort.terms()
 
-    @router.get("/gate-key", summary="The key gated queries are encrypted with")
+    @router.get("/query-key", summary="The key gated queries are sealed to")
+    def query_key(_: Principal = Depends(may_query)) -> QueryKeyReply:
+        return cohort.current().query_key()
+
+    @router.get("/gate-key", summary="The key that clients of version 2 encrypt gated queries with")
     def gate_key(_: Principal = Depends(may_query)) -> GateKeyReply:
         return cohort.current().gate_key()
 

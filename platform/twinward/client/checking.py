@@ -18,7 +18,7 @@ from twinward.client.errors import AnswerForged, AnswerMalformed, VersionUnknown
 from twinward.client.trust import KeyTrust
 from twinward.protocol.messages import MatchReply
 from twinward.protocol.proofs import Kind, Proof, query_digest, signed_bytes
-from twinward.protocol.terms import OLDEST_PROTOCOL, PROTOCOL, Mode, Terms
+from twinward.protocol.terms import OLDEST_PROTOCOL, PROTOCOL, SEALED_QUERIES, Mode, Terms
 from twinward_crypto.errors import CanonicalizationError
 
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -131,6 +131,16 @@ def _require_version(newest: object, oldest: object) -> None:
         )
 
 
+def require_sealed_queries(terms: Terms) -> None:
+    """Raises ``VersionUnknown`` unless the hospital opens gated queries as this client sends them."""
+    if terms.protocol < SEALED_QUERIES:
+        raise VersionUnknown(
+            f"the hospital's node speaks version {terms.protocol} of the protocol, and gated queries are sealed to the "
+            f"gate since {SEALED_QUERIES}",
+            hint="ask the hospital to update its node",
+        )
+
+
 def _require_about(proof: Proof, asked: Asked, terms: Terms) -> None:
     if proof.binding != terms.binding().hex():
         raise AnswerForged("an answer about another hospital, schema or epoch")
@@ -143,5 +153,9 @@ def _require_consistent(reply: MatchReply, kind: Kind) -> None:
     if KIND_OF_MODE.get(reply.mode) is not kind:
         raise AnswerForged("an answer in another mode")
     told = len(reply.handles)
+    if reply.tells == "count":
+        if told or (reply.count or 0) < 0:
+            raise AnswerMalformed("an answer that contradicts itself: a number alone, with handles")
+        return
     if told != len(set(reply.handles)) or told != (reply.count or 0):
         raise AnswerMalformed("an answer that contradicts itself: handles and their number")

@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from twinward.client.checking import KIND_OF_MODE, Asked, checked, checked_terms, parsed, read_as
+from twinward.client.checking import (
+    KIND_OF_MODE,
+    Asked,
+    checked,
+    checked_terms,
+    parsed,
+    read_as,
+    require_sealed_queries,
+)
 from twinward.client.contacts import Contact, KeptCount
 from twinward.client.counts import Count, OwnCount, PreparedCount
 from twinward.client.errors import AnswerMalformed, HospitalRefused
 from twinward.client.keys import VendorKeys
 from twinward.client.queries import (
     OwnKeyQuery,
-    gate_key_of,
     gated_message,
     matches_of,
     matrix_message,
@@ -44,11 +51,11 @@ from twinward.protocol.messages import (
     BudgetReply,
     DistanceReply,
     GatedQuery,
-    GateKeyReply,
     KeptAnswer,
     MatchReply,
     MatrixQuery,
     MatrixSearch,
+    QueryKeyReply,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
@@ -61,11 +68,9 @@ from twinward.protocol.proofs import Kind, new_query_id
 from twinward.protocol.sealed_records import open_records
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import OpenError
-from twinward_crypto.homomorphic.parameters import Plan
 
 if TYPE_CHECKING:  # native code takes its time to load, and only queries under a vendor's own key need it
     from twinward_crypto.homomorphic.query import QueryKey
-    from twinward_crypto.homomorphic.wire import Bundle
 
 MAX_SMALL_BYTES = 1 << 20
 """Of terms and allowances."""
@@ -102,7 +107,7 @@ class ProtocolSteps:
     def __init__(self, trust: KeyTrust) -> None:
         self.trust = trust
         self._terms: Terms | None = None
-        self._gate: tuple[int, Bundle] | None = None
+        self._gate: tuple[int, bytes] | None = None
         self._own: dict[str, OwnKeyQuery] = {}
 
     def schema(self) -> Steps[Terms]:
@@ -116,7 +121,8 @@ class ProtocolSteps:
         terms = yield from self._current_terms()
         mode = offered(terms, question.mode)
         if question.mode is Mode.GATED:
-            gate = yield from self._gate_key(terms, plan_of(terms, mode))
+            plan_of(terms, mode)  # terms that mean no plan are not asked by
+            gate = yield from self._query_key(terms)
             started = time.perf_counter()
             message, size = gated_message(terms, mode, gate, question)
             return _prepared(
@@ -269,16 +275,18 @@ class ProtocolSteps:
     def _current_terms(self) -> Steps[Terms]:
         return self._terms or (yield from self.schema())
 
-    def _gate_key(self, terms: Terms, plan: Plan) -> Steps[Bundle]:
+    def _query_key(self, terms: Terms) -> Steps[bytes]:
+        """What gated queries are sealed to. Raises ``VersionUnknown``: the hospital's node knows no such key yet."""
+        require_sealed_queries(terms)
         if self._gate is None or self._gate[0] != terms.epoch:
-            told = yield from self._exchange(Request("GET", PREFIX + "/gate-key", None))
-            reply = read_as(GateKeyReply, told)
+            told = yield from self._exchange(Request("GET", PREFIX + "/query-key", None))
+            reply = read_as(QueryKeyReply, told)
             if reply.epoch != terms.epoch:
                 self.forget()
                 message = f"made for another schema or epoch; epoch {reply.epoch} is answered now"
                 raise HospitalRefused(message, status=409, hint="ask again: the new terms will be fetched")
-            checked(told, reply, Asked(Kind.GATE_KEY), terms)
-            self._gate = (terms.epoch, gate_key_of(reply, plan, terms))
+            checked(told, reply, Asked(Kind.QUERY_KEY), terms)
+            self._gate = (terms.epoch, reply.key)
         return self._gate[1]
 
     def _send(self, path: str, kind: Kind, message: Query, terms: Terms, size: int, clear: int = 0) -> Steps[Matches]:

@@ -20,20 +20,19 @@ from twinward.features.schema import Feature, FeatureSchema
 from twinward.protocol.messages import (
     DistanceReply,
     GatedQuery,
-    GateKeyReply,
     MatchReply,
     MatrixSearch,
     TokenRequest,
     VendorKeyQuery,
 )
 from twinward.protocol.proofs import new_query_id
+from twinward.protocol.sealed_query import seal_query
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.errors import CryptoError
 from twinward_crypto.homomorphic.parameters import Plan
 
 if TYPE_CHECKING:
     from twinward_crypto.homomorphic.query import EncryptedQuery, QueryKey
-    from twinward_crypto.homomorphic.wire import Bundle
 
 Made = TypeVar("Made")
 
@@ -84,22 +83,21 @@ class OwnKeyQuery:
         )
 
 
-def gated_message(terms: Terms, mode: ModeTerms, gate: Bundle, question: Question) -> tuple[GatedQuery, int]:
-    """The message and the size of its encrypted part."""
-    from twinward_crypto.homomorphic.gated import encrypt_gated_query
-
+def gated_message(terms: Terms, mode: ModeTerms, gate: bytes, question: Question) -> tuple[GatedQuery, int]:
+    """The message, sealed to the gate's key, and the size of its sealed part."""
     levels, weights = _numbers(terms, mode, question)
     _require_enough(terms, question)
     limit = question.limit().to_squared(terms.feature_schema, weights)
-    data = _making(lambda: encrypt_gated_query(gate, levels, weights).encode())
-    message = GatedQuery(
+    rest = GatedQuery(
         epoch=terms.epoch,
         threshold_squared=limit,
         nearest=question.nearest,
-        bundle=data,
+        tell=question.tell,
+        sealed=b"",
         query_id=new_query_id(),
     )
-    return message, len(data)
+    message = _reading(lambda: seal_query(gate, rest, levels, weights, binding=terms.binding()))
+    return message, len(message.sealed or b"")
 
 
 def own_key_message(
@@ -109,6 +107,8 @@ def own_key_message(
     from twinward_crypto.homomorphic.query import QueryKey
 
     levels, weights = _numbers(terms, mode, question)
+    if question.count_only:
+        raise BadInput("in vendor-key mode every handle comes with its distance: you count yourself")
     limit = question.limit().to_squared(terms.feature_schema, weights) + (plan.noise_width - 1) // 2
     secret = key or QueryKey.generate(plan)
     query = _making(lambda: secret.encrypt_query(levels, weights, binding=terms.binding()))
@@ -128,7 +128,7 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
         raise BadInput("matrix mode leaves no feature out: weights are 1 or more", hint="gated mode takes weight 0")
     _require_enough(terms, question)
     limit = question.limit().to_squared(schema, weights)
-    if weights is None and question.nearest is None:
+    if weights is None and question.nearest is None and not question.count_only:
         return TokenRequest(epoch=terms.epoch, levels=tuple(levels), threshold_squared=limit, query_id=new_query_id())
     return MatrixSearch(
         epoch=terms.epoch,
@@ -136,16 +136,9 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
         threshold_squared=limit,
         weights=None if weights is None else tuple(weights),
         nearest=question.nearest,
+        tell=question.tell,
         query_id=new_query_id(),
     )
-
-
-def gate_key_of(reply: GateKeyReply, plan: Plan, terms: Terms) -> Bundle:
-    """The key that gated queries are encrypted with. Raises ``AnswerMalformed``."""
-    from twinward_crypto.homomorphic import wire
-
-    kind = wire.Kind.GATE_PUBLIC_KEY
-    return _reading(lambda: wire.decode(reply.bundle, kind=kind, plan=plan, binding=terms.binding()))
 
 
 def plan_of(terms: Terms, mode: ModeTerms) -> Plan:

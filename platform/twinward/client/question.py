@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from twinward.core.errors import BadInput
 from twinward.features.schema import FeatureSchema, Value
@@ -71,6 +72,7 @@ class Question:
         threshold: how near; without one 5 % of each range, or everybody where ``nearest`` is given.
         nearest: the smallest ball that holds at least so many.
         weights: whole numbers by feature; 1 where none is given.
+        count_only: the number of matches alone is told, no handle; not in vendor-key mode, where you count yourself.
         allow_out_of_range: a value beyond its feature's range is meant, and counts as the range's end.
     """
 
@@ -80,6 +82,12 @@ class Question:
     nearest: int | None = None
     weights: Mapping[str, int] | None = field(default=None, repr=False)
     allow_out_of_range: bool = False
+    count_only: bool = False
+
+    @property
+    def tell(self) -> Literal["count"] | None:
+        """What the message says of it."""
+        return "count" if self.count_only else None
 
     def limit(self) -> Threshold:
         """The threshold to use."""

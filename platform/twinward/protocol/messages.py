@@ -4,7 +4,8 @@ All under ``/api/1/similarity``, each with ``Authorization: Bearer <token>``; er
 ``{"error": {"kind", "message", "hint"}}`` with a fitting status::
 
     GET  /schema           -> Terms                 what may be asked, in which modes, and what each mode leaks
-    GET  /gate-key         -> GateKeyReply          gated: what queries are encrypted with
+    GET  /query-key        -> QueryKeyReply         gated: what queries are sealed to
+    GET  /gate-key         -> GateKeyReply          gated: what clients of version 2 encrypt queries with
     POST /gated            GatedQuery     -> MatchReply
     POST /vendor-key       VendorKeyQuery -> DistanceReply
     POST /matrix/token     TokenRequest   -> TokenReply       matrix: the hospital sees the query
@@ -27,9 +28,9 @@ are equally far), and within the threshold.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from twinward.protocol.feasibility import CountReply
 from twinward.protocol.fields import (
@@ -58,14 +59,40 @@ class GateKeyReply(Message):
     proof: Proof | None = None
 
 
+class QueryKeyReply(Message):
+    """The gate's public key of this epoch for queries (``twinward_crypto.disclosure``)."""
+
+    epoch: Epoch
+    key: Annotated[Base64Bytes, Field(max_length=4096)]
+    proof: Proof | None = None
+
+
+TellCount = Literal["count"]
+"""What an answer may be cut down to: how many, without handles."""
+
+
 class GatedQuery(Message):
-    """An encrypted query (``GATED_QUERY``), the threshold and how many are wanted: both are seen by the gate."""
+    """A query, and beside it what the gate alone sees as well: the threshold, how many are wanted.
+
+    Attributes:
+        sealed: the query under HPKE (``sealed_query``), which binds every other member.
+        bundle: instead of it, from clients of version 2: an encrypted query (``GATED_QUERY``).
+        tell: "count" asks for the number alone.
+    """
 
     epoch: Epoch
     threshold_squared: Squared
     nearest: Nearest | None = None
-    bundle: Encoded
+    bundle: Encoded | None = None
+    sealed: Annotated[Base64Bytes, Field(max_length=1 << 16)] | None = None
+    tell: TellCount | None = None
     query_id: QueryId | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> GatedQuery:
+        if (self.bundle is None) == (self.sealed is None):
+            raise ValueError("a query is sealed, or an encrypted bundle")
+        return self
 
 
 class VendorKeyQuery(Message):
@@ -94,10 +121,11 @@ class TokenReply(Message):
 
 
 class MatrixQuery(Message):
-    """A token to be searched with."""
+    """A token to be searched with. ``tell``: as of ``GatedQuery``."""
 
     epoch: Epoch
     token: Encoded
+    tell: TellCount | None = None
     query_id: QueryId | None = None
 
 
@@ -109,6 +137,7 @@ class MatrixSearch(Message):
     threshold_squared: Squared
     weights: tuple[Weight, ...] | None = None
     nearest: Nearest | None = None
+    tell: TellCount | None = None
     query_id: QueryId | None = None
 
 
@@ -147,6 +176,7 @@ class MatchReply(Message):
     """What is released: handles that mean nothing to anyone else and change with every epoch.
 
     ``expires_at_s``: until when they mean something here, in seconds since 1970; None where that is not known.
+    ``tells``: "count" where the number was asked for alone: then there are no handles.
     """
 
     mode: Mode
@@ -156,6 +186,7 @@ class MatchReply(Message):
     withheld: str
     budget_left: int
     expires_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    tells: TellCount | None = None
     proof: Proof | None = None
 
 

@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     TERMS = "terms"
     GATE_KEY = "gate-key"
+    QUERY_KEY = "query-key"
     GATED = "gated"
     VENDOR_KEY = "vendor-key"
     TOKEN = "token"  # noqa: S105 - a kind of answer

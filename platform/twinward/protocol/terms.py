@@ -18,8 +18,10 @@ from twinward.protocol.fields import Epoch, Message
 from twinward.protocol.proofs import Proof
 from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
 
-PROTOCOL = 2
-"""Of this build: signed answers and query ids came with 2."""
+PROTOCOL = 3
+"""Of this build: signed answers and query ids came with 2, gated queries sealed to the gate with 3."""
+SEALED_QUERIES = 3
+"""Since which version gated queries are sealed; a node still answers those of version 2."""
 OLDEST_PROTOCOL = 2
 """The oldest that this build still speaks, on both sides."""
 

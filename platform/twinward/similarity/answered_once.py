@@ -30,6 +30,7 @@ from twinward.protocol.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
+    QueryKeyReply,
     RecordsReply,
     RecordsRequest,
     TokenReply,
@@ -173,6 +174,10 @@ class AnsweredOnce:
     def sign_gate_key(self, reply: GateKeyReply) -> GateKeyReply:
         """The gate's key, signed: whoever could put another one in its place would read gated queries."""
         return reply.model_copy(update={"proof": self._signer.prove(Kind.GATE_KEY, reply, binding=self._binding)})
+
+    def sign_query_key(self, reply: QueryKeyReply) -> QueryKeyReply:
+        """The key that queries are sealed to, signed for the same reason."""
+        return reply.model_copy(update={"proof": self._signer.prove(Kind.QUERY_KEY, reply, binding=self._binding)})
 
     def result(self, vendor: str, query_id: str) -> KeptAnswer:
         """A kept answer. Raises ``NotFound``, ``Conflict``: charged, and not answered yet."""

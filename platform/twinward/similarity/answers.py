@@ -20,6 +20,7 @@ from twinward.protocol.messages import (
     MatchReply,
     MatrixQuery,
     MatrixSearch,
+    QueryKeyReply,
     RecordsReply,
     RecordsRequest,
     ResultsReply,
@@ -34,7 +35,6 @@ from twinward.similarity.answered_once import AnsweredOnce, Query, Reply
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.feasibility.service import LEAKAGE
 from twinward.similarity.models import Told
-from twinward.similarity.scoring.matrix import MatrixQuestion
 from twinward.similarity.service import Similarity
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.feasibility.opening import require_costs
@@ -58,12 +58,15 @@ class Answers:
         key = self.similarity.gate_key()
         return self.once.sign_gate_key(GateKeyReply(epoch=self._epoch, bundle=key))
 
+    def query_key(self) -> QueryKeyReply:
+        """What gated queries are sealed to. Public. Raises ``QueryRefused`` where the mode is not offered."""
+        return self.once.sign_query_key(QueryKeyReply(epoch=self._epoch, key=self.similarity.query_key()))
+
     def answer_gated(self, principal: Principal, query: GatedQuery) -> MatchReply:
         """As ``Similarity.gated``."""
 
         def answer() -> MatchReply:
-            told = self.similarity.gated(principal, query.epoch, query.bundle, query.threshold_squared, query.nearest)
-            return self._match_reply(Mode.GATED, told)
+            return self._match_reply(Mode.GATED, self.similarity.gated(principal, query))
 
         return self._once(principal, Kind.GATED, query, answer)
 
@@ -95,7 +98,7 @@ class Answers:
         """As ``Similarity.matrix``."""
 
         def answer() -> MatchReply:
-            return self._match_reply(Mode.MATRIX, self.similarity.matrix(principal, query.epoch, query.token))
+            return self._match_reply(Mode.MATRIX, self.similarity.matrix(principal, query))
 
         return self._once(principal, Kind.MATRIX, query, answer)
 
@@ -103,8 +106,7 @@ class Answers:
         """As ``Similarity.matrix_search``."""
 
         def answer() -> MatchReply:
-            asked = MatrixQuestion(query.levels, query.threshold_squared, query.weights, query.nearest)
-            return self._match_reply(Mode.MATRIX, self.similarity.matrix_search(principal, query.epoch, asked))
+            return self._match_reply(Mode.MATRIX, self.similarity.matrix_search(principal, query))
 
         return self._once(principal, Kind.MATRIX, query, answer)
 
@@ -216,5 +218,6 @@ class Answers:
             count=told.count,
             withheld=told.withheld,
             budget_left=told.left,
-            expires_at_s=self.once.resets_at_s(self._epoch),
+            expires_at_s=self.once.resets_at_s(self._epoch) if told.tells is None else None,
+            tells=told.tells,
         )

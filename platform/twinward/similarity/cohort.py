@@ -14,6 +14,7 @@ import secrets
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
@@ -26,6 +27,7 @@ from twinward.protocol.terms import binding_of
 from twinward.similarity.errors import NoCohort, SchemaMismatch, SecretsUnreadable
 from twinward.similarity.interfaces import FeatureSource
 from twinward.similarity.models import Match
+from twinward_crypto.disclosure import RecipientKey, derive_recipient_key
 from twinward_crypto.errors import MalformedKey
 from twinward_crypto.homomorphic.gated import GateKey
 from twinward_crypto.homomorphic.parameters import Plan
@@ -144,10 +146,13 @@ _ROW_TAG = b"twinward/similarity/row/v1\x00"
 _ROOM_TAG = b"twinward/similarity/room/v1\x00"
 
 
+_QUERY_TAG = b"twinward/similarity/query-key/v1\x00"
+
+
 HANDLE_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CohortSecrets:
     """One epoch's secrets. Its repr shows the epoch alone; it does not pickle."""
 
@@ -181,6 +186,11 @@ class CohortSecrets:
     def room_bytes(self, size: int) -> bytes:
         """Bytes of the epoch, for the one number that must be the same in every process: SHAKE-256, keyed in front."""
         return hashlib.shake_256(self.row_secret + _ROOM_TAG).digest(size)
+
+    @cached_property
+    def query_key(self) -> RecipientKey:
+        """What vendors seal gated queries to: the epoch's, the same in every process, gone with its secrets."""
+        return derive_recipient_key(hashlib.sha256(_QUERY_TAG + self.row_secret).digest())
 
     def dangerously_export(self) -> bytes:
         """All of it, in the clear. Seal it before it touches anything."""

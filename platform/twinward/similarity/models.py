@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from twinward.core.vocabulary import TwinId
+from twinward.protocol.terms import Mode
 
 Groups: TypeAlias = frozenset[frozenset[TwinId]]
 """Disjoint sets of twins that a vendor was told and must never be able to tell apart further."""
@@ -40,6 +41,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How a query was asked, and how much its answer is to say: ``tell`` is None for handles, "count" for a number."""
+
+    mode: Mode
+    tell: Literal["count"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """One answer of a mode that tells matches.
 
@@ -48,12 +57,14 @@ class Told:
         count: how many, None where nothing is told.
         withheld: one sentence saying what is missing and why.
         left: queries left in the epoch.
+        tells: as of ``Asked.tell``: "count" has no handles.
     """
 
     handles: tuple[str, ...]
     count: int | None
     withheld: str
     left: int
+    tells: Literal["count"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,14 @@ from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.criteria_costs import costs_of
+from twinward.protocol.messages import GatedQuery, MatrixQuery, MatrixSearch
 from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
 from twinward.similarity.feasibility.service import Counted, Feasibility
 from twinward.similarity.interfaces import QueryBudget, RecordSource, ReleasePolicy
-from twinward.similarity.models import Distances, ReleasedRecords, Told
+from twinward.similarity.models import Asked, Distances, ReleasedRecords, Told
 from twinward.similarity.rate_limit import Pace, RateLimit
 from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.release.policy import MinimumCount
@@ -138,23 +139,25 @@ class Similarity:
         """What gated queries are encrypted with. Public. Raises ``QueryRefused`` where the mode is not offered."""
         return self._offered(self._gated, Mode.GATED).public_key()
 
-    def gated(
-        self, principal: Principal, epoch: int, query: bytes, threshold_squared: int, nearest: int | None = None
-    ) -> Told:
+    def query_key(self) -> bytes:
+        """What gated queries are sealed to. Public. Raises ``QueryRefused`` where the mode is not offered."""
+        return self._offered(self._gated, Mode.GATED).query_key.public
+
+    def gated(self, principal: Principal, query: GatedQuery) -> Told:
         """The query is opened and checked at the gate, scored without a key, opened at the gate, released.
 
         Raises ``QueryMalformed`` for what no honest client encrypts: it costs a query, and looks at no row.
         """
         engine = self._offered(self._gated, Mode.GATED)
-        self._admit(principal, Mode.GATED, epoch)
-        self._require_enough(nearest)
-        bundle = engine.parse(query)
+        self._admit(principal, Mode.GATED, query.epoch)
+        self._require_enough(query.nearest)
+        parsed = engine.parse(query)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         with self._pace.keep():
-            asked = self._opened(engine, bundle, principal)
+            asked = self._opened(engine, parsed, principal)
             self._release.compare(principal, engine.cohort)
-            matches = engine.cohort.within(engine.distances(asked), threshold_squared, nearest)
-            return self._release.tell(principal, Mode.GATED, engine.cohort, matches, left)
+            matches = engine.cohort.within(engine.distances(asked), query.threshold_squared, query.nearest)
+            return self._release.tell(principal, Asked(Mode.GATED, query.tell), engine.cohort, matches, left)
 
     def vendor_key(self, principal: Principal, epoch: int, query: bytes) -> Distances:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
@@ -204,24 +207,27 @@ class Similarity:
         token = engine.parse(engine.token(tuple(levels.tolist()), threshold_squared))
         return observe(engine.index, token, engine.cohort.levels, levels, threshold_squared)
 
-    def matrix(self, principal: Principal, epoch: int, token: bytes) -> Told:
+    def matrix(self, principal: Principal, query: MatrixQuery) -> Told:
         """Matrix mode, second half: the outsourced tree is searched with a token, matches are released."""
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, epoch)
-        parsed = engine.parse(token)
+        self._admit(principal, Mode.MATRIX, query.epoch)
+        parsed = engine.parse(query.token)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         self._release.compare(principal, engine.cohort)
-        return self._release.tell(principal, Mode.MATRIX, engine.cohort, engine.cohort.at(engine.rows(parsed)), left)
+        matches = engine.cohort.at(engine.rows(parsed))
+        return self._release.tell(principal, Asked(Mode.MATRIX, query.tell), engine.cohort, matches, left)
 
-    def matrix_search(self, principal: Principal, epoch: int, asked: MatrixQuestion) -> Told:
+    def matrix_search(self, principal: Principal, query: MatrixSearch) -> Told:
         """Matrix mode in one go: the nearest k and weights, with tokens that the hospital makes as it needs them."""
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, epoch)
-        self._require_enough(asked.nearest)
+        asked = MatrixQuestion(query.levels, query.threshold_squared, query.weights, query.nearest)
+        self._admit(principal, Mode.MATRIX, query.epoch)
+        self._require_enough(query.nearest)
         checked = checked_search(engine.cohort, asked, max_weight=self._modes[Mode.MATRIX].max_weight)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         self._release.compare(principal, engine.cohort)
-        return self._release.tell(principal, Mode.MATRIX, engine.cohort, search(engine, checked), left)
+        matches = search(engine, checked)
+        return self._release.tell(principal, Asked(Mode.MATRIX, query.tell), engine.cohort, matches, left)
 
     @property
     def feasibility(self) -> Feasibility:
@@ -276,9 +282,9 @@ class Similarity:
         """The twin behind a handle that was released to this vendor in this epoch. Raises ``NotFound`` otherwise."""
         return self._release.resolve(principal.id, handle)
 
-    def _opened(self, engine: GatedEngine, bundle: Bundle, principal: Principal) -> PlainQuery:
+    def _opened(self, engine: GatedEngine, query: GatedQuery | Bundle, principal: Principal) -> PlainQuery:
         try:
-            return engine.open(bundle)
+            return engine.open(query)
         except QueryMalformed:
             log.warning("a gated query that no honest client makes was refused", vendor=principal.id)
             raise

@@ -21,7 +21,7 @@ import zstandard
 from tests.unit.similarity.test_vendor_client import MODES, TERMS, hospital
 from twinward.client import AnswerMalformed
 from twinward.features.schema import CARDIOMETABOLIC
-from twinward.protocol.messages import DistanceReply, GateKeyReply
+from twinward.protocol.messages import DistanceReply
 from twinward_crypto.errors import MalformedBundle, MalformedKey
 from twinward_crypto.homomorphic import _seal, parts, wire
 from twinward_crypto.homomorphic.gated import GateKey, encrypt_gated_query
@@ -116,15 +116,10 @@ def test_a_secret_key_that_kills_seal_is_refused_before() -> None:
 
 
 def test_a_hospital_cannot_end_its_vendors_process() -> None:
-    """The client reads a hospital's bytes as the node reads a vendor's: gate keys and scores."""
+    """The client reads a hospital's bytes as the node reads a vendor's; of SEAL's it reads scores alone."""
     deadly = forged(object_of(GATED, CKKS), bytes.fromhex(HEADERS[0]["hex"]), compressed=True)
-    gated, own = (mode.plan(CARDIOMETABOLIC) for mode in MODES)
+    own = MODES[1].plan(CARDIOMETABOLIC)
     binding = TERMS.binding()
-    (size,) = {parts.size(form) for form in parts.forms(Kind.GATE_PUBLIC_KEY, gated)}
-    for part in (deadly, deadly + b"\xff" * (size - len(deadly)), b"\xff" * size):
-        key = wire.Bundle(Kind.GATE_PUBLIC_KEY, gated, binding, (part,)).encode()
-        with pytest.raises(AnswerMalformed):
-            hospital(gate_key=GateKeyReply(epoch=3, bundle=key)).query_gated({"age": 61})
     (size,) = {parts.size(form) for form in parts.forms(Kind.SCORES, own, rows=1)}
     for part in (deadly, deadly[:size] + b"\xff" * (size - len(deadly)), b"\xff" * size):
         scores = wire.Bundle(Kind.SCORES, own, binding, (part,), rows=1).encode()

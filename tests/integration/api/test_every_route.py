@@ -81,6 +81,7 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("PUT", "/api/1/twins/{twin}/consent"): {"officer"},
     ("GET", "/api/1/similarity/schema"): {"vendor"},
     ("GET", "/api/1/similarity/gate-key"): {"vendor"},
+    ("GET", "/api/1/similarity/query-key"): {"vendor"},
     ("POST", "/api/1/similarity/gated"): {"vendor"},
     ("POST", "/api/1/similarity/vendor-key"): {"vendor"},
     ("POST", "/api/1/similarity/matrix/token"): {"vendor"},
@@ -280,7 +281,7 @@ def test_every_egress_is_an_access(
 def test_looking_at_terms_and_ones_own_allowance_is_no_access(web: TestClient, api_house: House) -> None:
     api_house.node.similarity()
     before = api_house.size()
-    for page in ("schema", "gate-key", "budget"):
+    for page in ("schema", "query-key", "gate-key", "budget"):
         assert ask(web, "GET", f"/api/1/similarity/{page}", api_house.tokens["vendor"]).status_code == 200
     for path in ("/health", "/ready", "/fhir/metadata", "/api/1/audit/checkpoint"):
         assert web.get(path).status_code == 200

@@ -268,6 +268,10 @@ def app_of(answers: AnswersAndTerms, principal: Principal = VENDOR) -> FastAPI:
     def gate_key() -> messages.GateKeyReply:
         return answers.gate_key()
 
+    @app.get(messages.PREFIX + "/query-key")
+    def query_key() -> messages.QueryKeyReply:
+        return answers.query_key()
+
     @app.post(messages.PREFIX + "/gated")
     def gated(query: messages.GatedQuery) -> messages.MatchReply:
         return answers.answer_gated(principal, query)

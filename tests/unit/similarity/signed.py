@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from twinward.protocol.messages import GateKeyReply
+from twinward.protocol.messages import QueryKeyReply
 from twinward.protocol.proofs import AnswerSigner, Kind, query_digest
 from twinward.protocol.terms import Terms
 
@@ -20,9 +20,9 @@ def signed_terms(terms: Terms, signer: AnswerSigner = SIGNER) -> Terms:
     return whole.model_copy(update={"proof": signer.prove(Kind.TERMS, whole, binding=whole.binding())})
 
 
-def signed_gate_key(reply: GateKeyReply, terms: Terms, signer: AnswerSigner = SIGNER) -> GateKeyReply:
+def signed_query_key(reply: QueryKeyReply, terms: Terms, signer: AnswerSigner = SIGNER) -> QueryKeyReply:
     """As a hospital shows it."""
-    return reply.model_copy(update={"proof": signer.prove(Kind.GATE_KEY, reply, binding=terms.binding())})
+    return reply.model_copy(update={"proof": signer.prove(Kind.QUERY_KEY, reply, binding=terms.binding())})
 
 
 def signed_answer(

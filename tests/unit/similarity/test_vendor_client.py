@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.similarity.signed import signed_gate_key, signed_terms
-from twinward.client import AnswerMalformed, HospitalRefused, HospitalUnreachable, VendorClient
+from tests.unit.similarity.signed import signed_query_key, signed_terms
+from twinward.client import AnswerMalformed, HospitalRefused, HospitalUnreachable, VendorClient, VersionUnknown
 from twinward.core.errors import BadInput
 from twinward.features.schema import CARDIOMETABOLIC
-from twinward.protocol.messages import DistanceReply, GateKeyReply, VendorKeyQuery
+from twinward.protocol.messages import DistanceReply, QueryKeyReply, VendorKeyQuery
 from twinward.protocol.terms import Mode, ModeTerms, Terms
 from twinward_crypto.homomorphic import wire
 
@@ -94,11 +94,16 @@ def test_answers_that_do_not_parse(body: str) -> None:
         hospital(schema=httpx.Response(200, text=body)).schema()
 
 
-def test_a_gate_key_that_is_none_is_not_used() -> None:
-    reply = GateKeyReply(epoch=3, bundle=b"TWHE" + bytes(100))
-    reply = signed_gate_key(reply, TERMS)
+@pytest.mark.parametrize("key", [b"", bytes(33), b"\x01" + bytes(32), b"\x02" + b"\xff" * 1216])
+def test_a_query_key_that_is_none_is_not_used(key: bytes) -> None:
+    reply = signed_query_key(QueryKeyReply(epoch=3, key=key), TERMS)
     with pytest.raises(AnswerMalformed):
-        hospital(gate_key=reply).query_gated({"age": 61})
+        hospital(query_key=reply).query_gated({"age": 61})
+
+
+def test_a_node_that_takes_no_sealed_queries_is_not_asked() -> None:
+    with pytest.raises(VersionUnknown, match="sealed to the gate since 3"):
+        hospital(schema=signed_terms(TERMS.model_copy(update={"protocol": 2}))).query_gated({"age": 61})
 
 
 def test_terms_with_parameters_that_cannot_work() -> None:

@@ -134,6 +134,9 @@ def query(
         bool,
         typer.Option("--allow-out-of-range", help="A value beyond its feature's range is meant; it counts as the end."),
     ] = False,
+    count_only: Annotated[
+        bool, typer.Option("--count-only", help="How many they are, and no handles: less to learn, less to look after.")
+    ] = False,
     yes: YesOption = False,
     token_file: TokensOption = None,
     tokens: ByAddressOption = None,
@@ -162,7 +165,7 @@ def query(
 
         given = question_values(values, feature or [])
         weights = weights_of(weight or []) or None
-        question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range)
+        question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range, count_only)
         for url in urls:
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)

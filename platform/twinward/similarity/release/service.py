@@ -13,7 +13,7 @@ from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.interfaces import ReleasePolicy
-from twinward.similarity.models import Match, Told
+from twinward.similarity.models import Asked, Match, Told
 from twinward.similarity.release.history import ReleaseHistory
 from twinward.similarity.release.policy import present, with_absent
 
@@ -78,8 +78,11 @@ class ReleaseService:
         if fresh:
             self._pad(len(fresh))
 
-    def tell(self, principal: Principal, mode: Mode, cohort: Cohort, matches: list[Match], left: int) -> Told:
+    def tell(self, principal: Principal, asked: Asked, cohort: Cohort, matches: list[Match], left: int) -> Told:
         """The reply. Whoever would be told is decided on and logged; the history is written before it is returned.
+
+        A number alone is the number of handles that the same query would have brought: same policy, same groups, same
+        log. Those handles are then not handed out, so they open no records.
 
         Groups of earlier answers may hold patients who left the cohort since: these are told no more. Handles come in
         an order drawn anew for each answer: no place in it says anything.
@@ -92,14 +95,14 @@ class ReleaseService:
             closed = self._history.closed(vendor)
             matches = [match for match in matches if match.twin not in closed]
             wanted = self._policy.candidates(matches, told)
-            shown = self.tellable(principal, mode, sorted(wanted.intersection(cohort.twins)))
+            shown = self.tellable(principal, asked.mode, sorted(wanted.intersection(cohort.twins)))
             release = self._policy.release(matches, vendor=vendor, epoch=epoch, releasable=shown, told=told)
-            handles = frozenset(release.handles)
+            handles = frozenset(release.handles if asked.tell is None else ())
             handed = frozenset(twin for twin in shown if self._secrets.handle(vendor, twin) in handles)
             self._history.write(vendor, with_absent(ever, release.groups, here), handed)
-        order = list(release.handles)
+        order = sorted(handles)
         SystemRandom().shuffle(order)
-        return Told(tuple(order), release.count, release.withheld, left)
+        return Told(tuple(order), release.count, release.withheld, left, asked.tell)
 
     def tell_each(self, principal: Principal, mode: Mode, twins: Sequence[TwinId]) -> frozenset[TwinId]:
         """Who of these is told of, each for itself: vendor-key mode, where the hospital knows no matches."""

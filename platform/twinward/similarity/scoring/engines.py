@@ -16,17 +16,20 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from twinward.protocol.messages import GatedQuery
+from twinward.protocol.sealed_query import open_query
 from twinward.protocol.terms import ModeTerms
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
 from twinward.similarity.scoring.child import PATIENCE_S, Child
 from twinward.similarity.scoring.placement import Scoring
 from twinward.similarity.scoring.shards import Blinding, Scorer
-from twinward_crypto.errors import CryptoError, MalformedBundle, ParameterError
+from twinward_crypto.disclosure import RecipientKey
+from twinward_crypto.errors import CryptoError, MalformedBundle, OpenError, ParameterError
 from twinward_crypto.homomorphic import wire
 from twinward_crypto.homomorphic.gated import NO_DISTANCE, GateKey
 from twinward_crypto.homomorphic.parameters import Plan
-from twinward_crypto.homomorphic.plain_query import PlainQuery
+from twinward_crypto.homomorphic.plain_query import PlainQuery, refusal
 from twinward_crypto.homomorphic.wire import Bundle
 
 Bools = NDArray[np.bool_]
@@ -42,13 +45,15 @@ class GatedEngine:
         cohort: whom it scores.
         scorer: scores without a key.
         gate: encrypts checked queries and opens scores.
-        opener: opens vendors' queries, in a process of its own.
+        opener: opens homomorphic queries, in a process of its own.
+        query_key: opens sealed ones.
     """
 
     cohort: Cohort
     scorer: Scorer
     gate: GateKey = field(repr=False)
     opener: GateProcess = field(repr=False)
+    query_key: RecipientKey = field(repr=False)
 
     def __post_init__(self) -> None:
         weakref.finalize(self, _end, self.scorer, self.opener)
@@ -63,7 +68,7 @@ class GatedEngine:
         """Encrypt the cohort under the epoch's gate key."""
         gate = secrets_.gate_key
         scorer = scoring.gated(gate, cohort.levels, binding=cohort.binding)
-        return cls(cohort, scorer, gate, GateProcess(gate))
+        return cls(cohort, scorer, gate, GateProcess(gate), secrets_.query_key)
 
     def close(self) -> None:
         """End the processes."""
@@ -73,16 +78,29 @@ class GatedEngine:
         """The ``GATE_PUBLIC_KEY`` bundle vendors encrypt with."""
         return self.gate.public_bundle(binding=self.binding).encode()
 
-    def parse(self, data: bytes) -> wire.Bundle:
-        """A query's frame. Raises ``QueryMalformed``."""
-        return _frame(data, wire.Kind.GATED_QUERY, self.gate.plan, self.binding)
+    def parse(self, query: GatedQuery) -> GatedQuery | wire.Bundle:
+        """A sealed query as it is, of a homomorphic one the frame. Raises ``QueryMalformed``."""
+        if query.bundle is None:
+            return query
+        return _frame(query.bundle, wire.Kind.GATED_QUERY, self.gate.plan, self.binding)
 
-    def open(self, query: wire.Bundle) -> PlainQuery:
+    def open(self, query: GatedQuery | wire.Bundle) -> PlainQuery:
         """The gate opens and checks a query. Raises ``QueryMalformed``, alike for all that no honest client sends."""
         try:
-            return self.opener.open_query(query)
+            return self._unsealed(query) if isinstance(query, GatedQuery) else self.opener.open_query(query)
         except MalformedBundle as error:
             raise QueryMalformed(str(error), hint="make the query with the twinward client: it was charged") from error
+
+    def _unsealed(self, query: GatedQuery) -> PlainQuery:
+        plan = self.gate.plan
+        try:
+            opened = open_query(self.query_key.private, query, plan.dimension, binding=self.binding)
+            levels, weights = opened
+            if weights is not None and not plan.weighted:
+                raise refusal()
+            return PlainQuery.of(plan, levels, weights)
+        except (OpenError, ParameterError, ValueError):
+            raise refusal() from None
 
     def distances(self, query: PlainQuery) -> NDArray[np.int64]:
         """Score a checked query without a key, then open at the gate; ``NO_DISTANCE`` where a score is none.
