@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from twinward.client.errors import AnswerMalformed
 from twinward.core.errors import BadInput
+from twinward.features.facets import require_known
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.criteria_costs import Costs, costs_of
 from twinward.protocol.feasibility import CountReply, FeasibilityQuestion, FeasibilityTerms, feasibility_binding
+from twinward.protocol.fields import where_of
 from twinward.protocol.proofs import new_query_id
 from twinward.protocol.terms import Terms
 from twinward_crypto.errors import MalformedBundle
@@ -118,6 +120,7 @@ class OwnCount:
                 if counts.left_millis
                 else "the hospital grants it, anew each epoch: ask there if it never did; nothing was sent",
             )
+        require_known(terms.facets, criteria.where)
         costs = costs_of(criteria, terms.feature_schema, counts.code_list)
         if costs.threshold > counts.most_slots:
             raise BadInput(
@@ -128,7 +131,13 @@ class OwnCount:
         key = FeasibilityKey()
         binding = feasibility_binding(terms.binding(), counts.code_list)
         bundle = key.query(costs.table, threshold=costs.threshold, binding=binding).encode()
-        message = FeasibilityQuestion(epoch=counts.epoch, epsilon_millis=millis, bundle=bundle, query_id=new_query_id())
+        message = FeasibilityQuestion(
+            epoch=counts.epoch,
+            epsilon_millis=millis,
+            bundle=bundle,
+            where=where_of(criteria.where),
+            query_id=new_query_id(),
+        )
         return cls(message, counts, criteria, costs, key, time.perf_counter() - started)
 
     @property
@@ -147,7 +156,7 @@ class OwnCount:
             hospital=terms.hospital,
             epsilon=self.noise.epsilon,
             half_width=self.noise.half_width(LEVEL),
-            reading=self.costs.reading,
+            reading=(*self.costs.reading, *self._seen()),
             upload_bytes=len(self.message.bundle),
             download_bytes=answer_bytes(self.slots),
             seconds=self.seconds,
@@ -158,6 +167,10 @@ class OwnCount:
             own=self,
             send=send,
         )
+
+    def _seen(self) -> Iterator[str]:
+        for name, value in self.criteria.where.items():
+            yield f"only entries with {name} {value} (the hospital sees this)"
 
     def read(self, reply: CountReply, terms: Terms) -> Count:
         """Count an answer. Raises ``AnswerMalformed`` where it is none to this question."""

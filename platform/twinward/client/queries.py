@@ -93,6 +93,7 @@ def gated_message(terms: Terms, mode: ModeTerms, gate: bytes, question: Question
         threshold_squared=limit,
         nearest=question.nearest,
         tell=question.tell,
+        where=question.filter(terms),
         sealed=b"",
         query_id=new_query_id(),
     )
@@ -113,7 +114,7 @@ def own_key_message(
     secret = key or QueryKey.generate(plan)
     query = _making(lambda: secret.encrypt_query(levels, weights, binding=terms.binding()))
     data = query.bundle.encode()
-    message = VendorKeyQuery(epoch=terms.epoch, bundle=data, query_id=new_query_id())
+    message = VendorKeyQuery(epoch=terms.epoch, bundle=data, where=question.filter(terms), query_id=new_query_id())
     return OwnKeyQuery(message, len(data), plan, secret, query, limit, question.nearest)
 
 
@@ -128,7 +129,7 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
         raise BadInput("matrix mode leaves no feature out: weights are 1 or more", hint="gated mode takes weight 0")
     _require_enough(terms, question)
     limit = question.limit().to_squared(schema, weights)
-    if weights is None and question.nearest is None and not question.count_only:
+    if weights is None and question.nearest is None and not (question.count_only or question.where):
         return TokenRequest(epoch=terms.epoch, levels=tuple(levels), threshold_squared=limit, query_id=new_query_id())
     return MatrixSearch(
         epoch=terms.epoch,
@@ -137,6 +138,7 @@ def matrix_message(terms: Terms, mode: ModeTerms, question: Question) -> TokenRe
         weights=None if weights is None else tuple(weights),
         nearest=question.nearest,
         tell=question.tell,
+        where=question.filter(terms),
         query_id=new_query_id(),
     )
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from twinward.core.errors import BadInput
+from twinward.features.facets import require_known
 from twinward.features.schema import FeatureSchema, Value
-from twinward.protocol.terms import Mode
+from twinward.protocol.fields import FacetValue, where_of
+from twinward.protocol.terms import Mode, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Question:
         nearest: the smallest ball that holds at least so many.
         weights: whole numbers by feature; 1 where none is given.
         count_only: the number of matches alone is told, no handle; not in vendor-key mode, where you count yourself.
+        where: only patients whose entries have these values of public facets (``Terms.facets``), such as a year.
         allow_out_of_range: a value beyond its feature's range is meant, and counts as the range's end.
     """
 
@@ -83,6 +86,12 @@ class Question:
     weights: Mapping[str, int] | None = field(default=None, repr=False)
     allow_out_of_range: bool = False
     count_only: bool = False
+    where: Mapping[str, str] | None = None
+
+    def filter(self, terms: Terms) -> tuple[FacetValue, ...] | None:
+        """What the message says of ``where``. Raises ``BadInput`` for what the hospital did not declare."""
+        require_known(terms.facets, self.where or {})
+        return where_of(self.where or {})
 
     @property
     def tell(self) -> Literal["count"] | None:

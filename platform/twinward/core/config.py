@@ -188,6 +188,12 @@ class Settings(SignInSettings):
     """What a new vendor is granted for counts, an epoch: six at 0.25."""
     feasibility_epsilon: Annotated[float, Field(ge=0, le=100)] = 3.0
     """What all vendors together are granted for counts, an epoch: twelve at 0.25."""
+    facet_years: Annotated[str, Field(pattern=r"^([0-9]{4}-[0-9]{4})?$")] = ""
+    """The years that vendors may filter by, such as "2019-2026": of each patient's newest reading. None if empty."""
+    facet_sites: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
+    """The sites that vendors may filter by, and what each is called as a patient's managing organisation."""
+    facet_minimum: Annotated[int, Field(ge=3)] = 20
+    """No filter, and no difference of two, means fewer patients than this, where patients are told of."""
     answer_step_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Gated answers leave at whole steps of so many milliseconds: how long one took tells less of who was refused."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"

@@ -28,6 +28,7 @@ import msgspec
 from twinward.core.errors import BadInput
 from twinward.features import units
 from twinward.features.codes import Recorded
+from twinward.features.facets import levels_of
 from twinward.features.schema import Feature, FeatureSchema, canonical_code
 
 AGE = "age"
@@ -68,6 +69,8 @@ class Person:
     female: bool | None = None
     died: date | None = None
     is_dead: bool = False
+    site: str = ""
+    """What the patient's own organisation is called: a reference or an identifier."""
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -305,7 +308,8 @@ class Reading:
 class FeatureVector:
     """Readings by feature name, and their levels in schema order. ``missing`` features took their default.
 
-    ``recorded`` is what is known of each coded feature, in the order of the schema's code list.
+    ``recorded`` is what is known of each coded feature, in the order of the schema's code list; ``facets`` are levels
+    of the schema's facets.
     """
 
     schema: str
@@ -313,6 +317,7 @@ class FeatureVector:
     readings: Mapping[str, Reading] = field(repr=False)
     missing: tuple[str, ...]
     recorded: tuple[Recorded, ...] = field(default=(), repr=False)
+    facets: tuple[int, ...] = field(default=(), repr=False)
 
     def eligibility(self, schema: FeatureSchema) -> tuple[int, ...]:
         """Levels that criteria are held against: as ``levels``, but ``schema.levels`` where missing; then the codes."""
@@ -340,15 +345,19 @@ def derive(schema: FeatureSchema, evidence: Evidence, on: date) -> FeatureVector
     Age is in completed years on that day, of the dead on the day they died; it is missing where that day is not known.
     """
     until_ms = end_of(on)
-    readings = _of_person({feature.name for feature in schema.features}, evidence.person or Person(), on)
+    person = evidence.person or Person()
+    readings = _of_person({feature.name for feature in schema.features}, person, on)
+    newest_ms = 0
     for name, claims in evidence.claims.items():
         best = next((claim for claim in claims if claim.at_ms <= until_ms), None)
         if best is not None:
             readings[name] = Reading(best.value, best.at_ms)
+            newest_ms = max(newest_ms, best.at_ms)
     levels = schema.quantise({name: reading.value for name, reading in readings.items()})
     missing = tuple(feature.name for feature in schema.features if feature.name not in readings)
     recorded = _recorded(schema, evidence, until_ms)
-    return FeatureVector(schema.fingerprint(), tuple(levels), readings, missing, recorded)
+    facets = tuple(levels_of(schema.facets, schema.sites, person.site, newest_ms))
+    return FeatureVector(schema.fingerprint(), tuple(levels), readings, missing, recorded, facets)
 
 
 def _recorded(schema: FeatureSchema, evidence: Evidence, until_ms: int) -> tuple[Recorded, ...]:

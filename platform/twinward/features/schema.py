@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from twinward.core.errors import BadInput
 from twinward.features import units
 from twinward.features.codes import NO_CODES, RECORDED_LEVELS, CodeList
+from twinward.features.facets import Facet, Sites
 
 Value: TypeAlias = float | tuple[float | str, str]
 """A number in the feature's own unit, or a number and the UCUM unit it is in: ``("66", "mmol/mol")``."""
@@ -75,6 +76,10 @@ class FeatureSchema(BaseModel):
     codes: Annotated[CodeList, Field(exclude=True)] = NO_CODES
     """Coded features beside the numeric ones. They have a fingerprint of their own and stand in no message with these:
     distances are of numbers alone."""
+    facets: Annotated[tuple[Facet, ...], Field(exclude=True)] = ()
+    """Public facets that queries may be filtered by; told beside the schema, and no part of it."""
+    sites: Annotated[Sites, Field(exclude=True)] = ()
+    """What each site's organisation is called in patients' records. Stays here."""
 
     @model_validator(mode="after")
     def _check(self) -> FeatureSchema:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from twinward.core.config import Settings
 from twinward.core.errors import BadInput
 from twinward.features.codes import CodeList, cardiometabolic_codes, read_code_list
+from twinward.features.facets import facets_of
 from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 
 CODE_LIST_FILE: Final = "code-list.toml"
@@ -14,9 +16,11 @@ CODE_LIST_FILE: Final = "code-list.toml"
 MAX_BYTES: Final = 4 << 20
 
 
-def schema_of(home: Path) -> FeatureSchema:
-    """The feature schema of a home, with its code list. Raises ``BadInput`` where that file is none."""
-    return CARDIOMETABOLIC.model_copy(update={"codes": code_list_of(home)})
+def schema_of(settings: Settings) -> FeatureSchema:
+    """The feature schema of a home, with its code list and facets. Raises ``BadInput`` where one of them is none."""
+    sites = tuple((name, tuple(called)) for name, called in settings.facet_sites.items())
+    more = {"codes": code_list_of(settings.home), "facets": facets_of(settings.facet_years, sites), "sites": sites}
+    return CARDIOMETABOLIC.model_copy(update=more)
 
 
 def code_list_of(home: Path) -> CodeList:

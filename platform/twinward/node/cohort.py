@@ -95,6 +95,7 @@ class RunningCohort:
             vendor_key_weighted=settings.vendor_key_weighted,
             minimum_count=settings.minimum_count,
             requests_per_minute=settings.requests_per_minute,
+            facet_minimum=settings.facet_minimum,
         )
         self._budget = LedgerBudget(
             consortium.budgets,

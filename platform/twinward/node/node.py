@@ -163,7 +163,7 @@ class Node(AccessParts):
             self.store,
             self.access,
             self.clock,
-            schema_of(home),
+            schema_of(self.settings),
             writing=Turn(home / WRITING_LOCK),
             conditions=Turn(home / CONDITIONS_LOCK),
         )

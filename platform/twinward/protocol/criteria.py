@@ -24,6 +24,12 @@ Everything under ``include`` must hold and nothing under ``exclude``; of ``at_le
 ``at_most`` no more than so many. What is not known does not meet an inclusion and is no exclusion, unless ``unknown``
 says otherwise (``"include"`` or ``"exclude"``). ``known = true`` asks for nothing but that a value is known.
 
+``where`` counts only entries with these values of the hospital's public facets, which the hospital sees::
+
+    [where]
+    site = "north"
+    year = "2026"
+
 What one additive score carries goes; a second group, or groups within groups, are refused with the reason.
 """
 
@@ -102,13 +108,14 @@ class Group(_Part):
 
 
 class Criteria(_Part):
-    """All criteria of a trial."""
+    """All criteria of a trial. ``where`` are public facets of entries, which the hospital sees: no criteria."""
 
     title: Annotated[str, Field(max_length=200)] = ""
     include: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)] = ()
     exclude: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)] = ()
     at_least: Group | None = None
     at_most: Group | None = None
+    where: Annotated[dict[str, str], Field(max_length=8)] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Criteria:

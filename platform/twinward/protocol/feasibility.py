@@ -17,7 +17,7 @@ from pydantic import Field
 
 from twinward.features.codes import CodeList
 from twinward.features.schema import FeatureSchema
-from twinward.protocol.fields import Encoded, Epoch, Message, QueryId
+from twinward.protocol.fields import Encoded, Epoch, Message, QueryId, Where
 from twinward.protocol.proofs import Proof
 from twinward_crypto.feasibility.noise import MAX_MILLIS, MIN_MILLIS
 from twinward_crypto.feasibility.query import MAX_THRESHOLD
@@ -55,11 +55,12 @@ class FeasibilityTerms(Message):
 
 
 class FeasibilityQuestion(Message):
-    """A question. ``bundle`` is a ``FeasibilityQuery``."""
+    """A question. ``bundle`` is a ``FeasibilityQuery``; ``where`` counts only entries that have these values."""
 
     epoch: Epoch
     epsilon_millis: Millis
     bundle: Encoded
+    where: Where | None = None
     query_id: QueryId | None = None
 
 

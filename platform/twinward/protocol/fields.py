@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from twinward.core.errors import BadInput
 from twinward_crypto.homomorphic.parameters import MAX_BUNDLE_BYTES
 
 MAX_HANDLES = 8
@@ -75,3 +77,27 @@ class Message(BaseModel):
     """What travels: never changed once made, and without members that nobody knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FacetValue(Message):
+    """One value of a public facet (``Terms.facets``)."""
+
+    facet: Annotated[str, Field(max_length=32)]
+    value: Annotated[str, Field(max_length=64)]
+
+
+Where = Annotated[tuple[FacetValue, ...], Field(min_length=1, max_length=8)]
+"""Only entries that have all of these values are looked at."""
+
+
+def values_of(where: tuple[FacetValue, ...] | None) -> dict[str, str]:
+    """A filter as names and values. Raises ``BadInput``: a facet comes twice."""
+    found = {one.facet: one.value for one in where or ()}
+    if len(found) != len(where or ()):
+        raise BadInput("a facet comes twice in the filter")
+    return found
+
+
+def where_of(values: Mapping[str, str]) -> tuple[FacetValue, ...] | None:
+    """The same as it travels; None where nothing is filtered."""
+    return tuple(FacetValue(facet=name, value=value) for name, value in sorted(values.items())) or None

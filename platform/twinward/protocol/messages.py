@@ -44,6 +44,7 @@ from twinward.protocol.fields import (
     QueryId,
     Squared,
     Weight,
+    Where,
 )
 from twinward.protocol.proofs import Proof
 from twinward.protocol.terms import Mode
@@ -78,6 +79,7 @@ class GatedQuery(Message):
         sealed: the query under HPKE (``sealed_query``), which binds every other member.
         bundle: instead of it, from clients of version 2: an encrypted query (``GATED_QUERY``).
         tell: "count" asks for the number alone.
+        where: only entries that have these values.
     """
 
     epoch: Epoch
@@ -86,6 +88,7 @@ class GatedQuery(Message):
     bundle: Encoded | None = None
     sealed: Annotated[Base64Bytes, Field(max_length=1 << 16)] | None = None
     tell: TellCount | None = None
+    where: Where | None = None
     query_id: QueryId | None = None
 
     @model_validator(mode="after")
@@ -100,6 +103,7 @@ class VendorKeyQuery(Message):
 
     epoch: Epoch
     bundle: Encoded
+    where: Where | None = None
     query_id: QueryId | None = None
 
 
@@ -126,6 +130,7 @@ class MatrixQuery(Message):
     epoch: Epoch
     token: Encoded
     tell: TellCount | None = None
+    where: Where | None = None
     query_id: QueryId | None = None
 
 
@@ -138,6 +143,7 @@ class MatrixSearch(Message):
     weights: tuple[Weight, ...] | None = None
     nearest: Nearest | None = None
     tell: TellCount | None = None
+    where: Where | None = None
     query_id: QueryId | None = None
 
 

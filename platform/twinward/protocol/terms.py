@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from twinward.core.errors import BadInput
+from twinward.features.facets import Facet
 from twinward.features.schema import FeatureSchema
 from twinward.protocol.fields import Epoch, Message
 from twinward.protocol.proofs import Proof
@@ -92,7 +93,7 @@ class CohortLife(Message):
 class Terms(Message):
     """What a hospital answers, now. ``fingerprint`` is the schema's, as the hospital computes it.
 
-    ``cohort`` is None until somebody asked in this epoch.
+    ``cohort`` is None until somebody asked in this epoch. ``facets`` are what queries may be filtered by.
     """
 
     hospital: str
@@ -101,6 +102,7 @@ class Terms(Message):
     modes: Annotated[tuple[ModeTerms, ...], BeforeValidator(_known_modes)]
     minimum_count: int
     fingerprint: str = ""
+    facets: tuple[Facet, ...] = ()
     protocol: int = PROTOCOL
     oldest_protocol: int = OLDEST_PROTOCOL
     cohort: CohortLife | None = None

@@ -74,7 +74,7 @@ class Answers:
         """As ``Similarity.vendor_key``."""
 
         def answer() -> DistanceReply:
-            told = self.similarity.vendor_key(principal, query.epoch, query.bundle)
+            told = self.similarity.vendor_key(principal, query)
             return DistanceReply(
                 epoch=self._epoch,
                 bundle=told.bundle,
@@ -129,7 +129,7 @@ class Answers:
         """As ``Similarity.count``."""
 
         def answer() -> CountReply:
-            told = self.similarity.count(principal, question.epoch, question.epsilon_millis, question.bundle)
+            told = self.similarity.count(principal, question)
             return CountReply(
                 epoch=self._epoch,
                 epsilon_millis=told.noise.millis,
@@ -158,6 +158,11 @@ class Answers:
         def answer() -> ContactReply:
             self.similarity.admit_again(principal, proposal.count.epoch, str(proposal.count.query_id))
             self._counted_once.require_answered(principal.id, Kind.FEASIBILITY, proposal.count)
+            if proposal.count.where is not None:
+                raise QueryMalformed(
+                    "a contact request stands on a count without a filter: criteria are what an officer decides on",
+                    hint="count again without one; what the filter meant belongs into the criteria or the text",
+                )
             self._require_disclosed(proposal)
             return keep(proposal)
 

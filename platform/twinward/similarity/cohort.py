@@ -46,6 +46,7 @@ class Cohort:
         twins: the twin of each row; rows are ordered by a secret of the epoch.
         levels: ``int64[rows, features]``.
         eligibility: ``int64[rows, features + coded features]``: what criteria are held against (``FeatureSource``).
+        facets: ``int64[rows, facets]``: the place of each row's value among the facet's; past the last for none.
     """
 
     hospital: str
@@ -54,6 +55,7 @@ class Cohort:
     twins: tuple[TwinId, ...] = field(repr=False)
     levels: NDArray[np.int64] = field(repr=False)
     eligibility: NDArray[np.int64] = field(repr=False)
+    facets: NDArray[np.int64] = field(repr=False)
 
     @classmethod
     def snapshot(
@@ -71,12 +73,13 @@ class Cohort:
         rows = sorted(source.consenting(), key=lambda row: secrets.row_key(row[0]))
         if not rows:
             raise NoCohort
-        twins = tuple(twin for twin, _, _ in rows)
+        twins = tuple(row[0] for row in rows)
         if len(set(twins)) != len(twins):
             raise BadInput("a twin comes twice in the cohort")
-        levels = _table([vector for _, vector, _ in rows], (schema.levels,) * schema.dimension)
-        eligibility = _table([criteria for _, _, criteria in rows], schema.eligibility_levels)
-        return cls(hospital, schema, epoch, twins, levels, eligibility)
+        levels = _table([row[1] for row in rows], (schema.levels,) * schema.dimension)
+        eligibility = _table([row[2] for row in rows], schema.eligibility_levels)
+        facets = _table([row[3] for row in rows], [len(one.values) + 1 for one in schema.facets])
+        return cls(hospital, schema, epoch, twins, levels, eligibility, facets)
 
     def without(self, twins: frozenset[TwinId]) -> Cohort:
         """The same cohort less some of its rows. Raises ``NoCohort`` where nobody is left."""
@@ -84,7 +87,7 @@ class Cohort:
         if not staying:
             raise NoCohort
         left = tuple(self.twins[row] for row in staying)
-        some = self.levels[staying], self.eligibility[staying]
+        some = self.levels[staying], self.eligibility[staying], self.facets[staying]
         return Cohort(self.hospital, self.schema, self.epoch, left, *some)
 
     def __len__(self) -> int:

@@ -72,11 +72,11 @@ class QueryBudget(Protocol):
 class FeatureSource(Protocol):
     """Where a cohort's vectors come from: each read goes through its own permit."""
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
-        """Of every twin whose consent allows similarity search now: its quantised vector, and its levels for criteria.
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int], Sequence[int]]]:
+        """Of every twin whose consent allows similarity search now: quantised vector, levels for criteria, of facets.
 
-        The latter are as the former, but ``schema.levels`` where nothing was measured, and then a ``Recorded`` for each
-        entry of the schema's code list.
+        Those for criteria are as the vector's, but ``schema.levels`` where nothing was measured, and then a
+        ``Recorded`` for each entry of the schema's code list. Those of facets are places among the facet's values.
         """
         ...
 

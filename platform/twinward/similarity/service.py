@@ -11,7 +11,7 @@ handle or a distance goes out, ``export`` before a record does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,11 +22,15 @@ from twinward.access.interfaces import AccessControl, AccessRequest, Principal
 from twinward.core.clock import Clock, SystemClock
 from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.features.facets import require_known
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.criteria_costs import costs_of
-from twinward.protocol.messages import GatedQuery, MatrixQuery, MatrixSearch
+from twinward.protocol.feasibility import FeasibilityQuestion
+from twinward.protocol.fields import values_of
+from twinward.protocol.messages import GatedQuery, MatrixQuery, MatrixSearch, VendorKeyQuery
 from twinward.protocol.terms import Mode
 from twinward.similarity.cohort import Cohort, CohortSecrets
+from twinward.similarity.entry_filter import open_rows_where, rows_where
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed, QueryRefused, SchemaMismatch, when
 from twinward.similarity.explainer import Observation, observe
 from twinward.similarity.feasibility.service import Counted, Feasibility
@@ -41,6 +45,7 @@ from twinward.similarity.scoring.engines import GatedEngine, VendorKeyEngine
 from twinward.similarity.scoring.matrix import MatrixEngine, MatrixQuestion, checked_search, search
 from twinward.similarity.scoring.placement import Scoring
 from twinward.similarity.service_policy import ServicePolicy
+from twinward_crypto.homomorphic.gated import NO_DISTANCE
 from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.wire import Bundle
 
@@ -149,17 +154,20 @@ class Similarity:
         Raises ``QueryMalformed`` for what no honest client encrypts: it costs a query, and looks at no row.
         """
         engine = self._offered(self._gated, Mode.GATED)
-        self._admit(principal, Mode.GATED, query.epoch)
+        where = values_of(query.where)
+        self._admit(principal, Mode.GATED, query.epoch, where)
         self._require_enough(query.nearest)
+        rows = self._rows(engine.cohort, where)
         parsed = engine.parse(query)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         with self._pace.keep():
             asked = self._opened(engine, parsed, principal)
             self._release.compare(principal, engine.cohort)
-            matches = engine.cohort.within(engine.distances(asked), query.threshold_squared, query.nearest)
+            distances = np.where(rows, engine.distances(asked), NO_DISTANCE)
+            matches = engine.cohort.within(distances, query.threshold_squared, query.nearest)
             return self._release.tell(principal, Asked(Mode.GATED, query.tell), engine.cohort, matches, left)
 
-    def vendor_key(self, principal: Principal, epoch: int, query: bytes) -> Distances:
+    def vendor_key(self, principal: Principal, query: VendorKeyQuery) -> Distances:
         """Scored under the vendor's key; it decrypts blurred distances of the rows whose consent lets them out.
 
         At most as many queries an epoch as there are features (``ServicePolicy.vendor_key_bound``): it answers only
@@ -167,8 +175,10 @@ class Similarity:
         record.
         """
         engine = self._offered(self._vendor_key, Mode.VENDOR_KEY)
-        self._admit(principal, Mode.VENDOR_KEY, epoch)
-        bundle = engine.parse(query)
+        where = values_of(query.where)
+        self._admit(principal, Mode.VENDOR_KEY, query.epoch, where)
+        rows = self._rows(engine.cohort, where)
+        bundle = engine.parse(query.bundle)
         self._below_trilateration(principal)
         if len(engine.cohort) < self._service_policy.minimum_count:
             raise QueryRefused(
@@ -176,14 +186,15 @@ class Similarity:
             )
         left = self._budget.spend(principal.id, self._cohort.epoch)
         twins = engine.cohort.twins
-        shown = self._release.tell_each(principal, Mode.VENDOR_KEY, twins)
+        asked = [twins[row] for row in np.flatnonzero(rows)]
+        shown = self._release.tell_each(principal, Mode.VENDOR_KEY, asked)
         hidden = np.array([twin not in shown for twin in twins])
         handles = {twin: self._secrets.handle(principal.id, twin) for twin in shown}
-        data, order = engine.scores(bundle, hidden)
+        data, order = engine.scores(bundle, rows, hidden)
         return Distances(
             bundle=data,
             handles=tuple(handles.get(twins[row], "") for row in order),
-            withheld="some patients let no distance out" if hidden.any() else "",
+            withheld="some patients let no distance out" if (hidden & rows).any() else "",
             left=left,
         )
 
@@ -210,23 +221,27 @@ class Similarity:
     def matrix(self, principal: Principal, query: MatrixQuery) -> Told:
         """Matrix mode, second half: the outsourced tree is searched with a token, matches are released."""
         engine = self._offered(self._matrix, Mode.MATRIX)
-        self._admit(principal, Mode.MATRIX, query.epoch)
+        where = values_of(query.where)
+        self._admit(principal, Mode.MATRIX, query.epoch, where)
+        rows = self._rows(engine.cohort, where)
         parsed = engine.parse(query.token)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         self._release.compare(principal, engine.cohort)
-        matches = engine.cohort.at(engine.rows(parsed))
+        matches = engine.cohort.at(row for row in engine.rows(parsed) if rows[row])
         return self._release.tell(principal, Asked(Mode.MATRIX, query.tell), engine.cohort, matches, left)
 
     def matrix_search(self, principal: Principal, query: MatrixSearch) -> Told:
         """Matrix mode in one go: the nearest k and weights, with tokens that the hospital makes as it needs them."""
         engine = self._offered(self._matrix, Mode.MATRIX)
         asked = MatrixQuestion(query.levels, query.threshold_squared, query.weights, query.nearest)
-        self._admit(principal, Mode.MATRIX, query.epoch)
+        where = values_of(query.where)
+        self._admit(principal, Mode.MATRIX, query.epoch, where)
         self._require_enough(query.nearest)
+        rows = self._rows(engine.cohort, where)
         checked = checked_search(engine.cohort, asked, max_weight=self._modes[Mode.MATRIX].max_weight)
         left = self._budget.spend(principal.id, self._cohort.epoch)
         self._release.compare(principal, engine.cohort)
-        matches = search(engine, checked)
+        matches = search(engine, checked, rows)
         return self._release.tell(principal, Asked(Mode.MATRIX, query.tell), engine.cohort, matches, left)
 
     @property
@@ -236,17 +251,17 @@ class Similarity:
             raise QueryRefused("this hospital counts for no vendor", hint="`schema` says what it answers")
         return self._feasibility
 
-    def count(self, principal: Principal, epoch: int, epsilon_millis: int, query: bytes) -> Counted:
-        """How many meet hidden criteria, noisily, of the cohort as it stands."""
-        feasibility = self.feasibility
-        self._admit_epoch(principal, epoch, ("mode", "feasibility"))
+    def count(self, principal: Principal, question: FeasibilityQuestion) -> Counted:
+        """How many meet hidden criteria, noisily, of the cohort as it stands; under a filter, of those it means."""
+        feasibility, where = self.feasibility, values_of(question.where)
+        self._admit_epoch(principal, question.epoch, ("mode", "feasibility"), where)
 
-        def counted() -> Cohort:
-            cohort = self._cohort
-            self._release.compare(principal, cohort)
-            return cohort.without(self._erased())
+        def counted() -> NDArray[np.int64]:
+            self._release.compare(principal, self._cohort)
+            cohort = self._cohort.without(self._erased())
+            return cohort.eligibility[rows_where(cohort, where)]
 
-        return feasibility.count(principal, epoch, epsilon_millis, query, counted)
+        return feasibility.count(principal, question, counted)
 
     def eligible(self, criteria: Criteria) -> tuple[tuple[TwinId, ...], frozenset[TwinId]]:
         """The cohort as it stands, and who of it meets criteria in the clear. For the hospital: no route leads here.
@@ -289,15 +304,24 @@ class Similarity:
             log.warning("a gated query that no honest client makes was refused", vendor=principal.id)
             raise
 
-    def _admit(self, principal: Principal, mode: Mode, epoch: int) -> None:
-        self._admit_epoch(principal, epoch, ("mode", mode.value))
+    def _admit(self, principal: Principal, mode: Mode, epoch: int, where: Mapping[str, str] | None = None) -> None:
+        self._admit_epoch(principal, epoch, ("mode", mode.value), where)
 
-    def _admit_epoch(self, principal: Principal, epoch: int, about: tuple[str, str]) -> None:
+    def _admit_epoch(
+        self, principal: Principal, epoch: int, about: tuple[str, str], where: Mapping[str, str] | None = None
+    ) -> None:
         if epoch != self._cohort.epoch:
             raise SchemaMismatch(self._cohort.epoch)
-        detail = (about, ("epoch", str(epoch)))
+        require_known(self._cohort.schema.facets, where or {})  # before it is logged: words of the hospital's own
+        detail = (about, ("epoch", str(epoch)), *((f"where {name}", value) for name, value in (where or {}).items()))
         self._access.decide(AccessRequest(principal, Action.QUERY, Purpose.SIMILARITY, detail=detail))
         self._rate.admit(principal.id)
+
+    def _rows(self, cohort: Cohort, where: Mapping[str, str]) -> NDArray[np.bool_]:
+        """Which rows a filter means. Raises ``QueryRefused`` where they might be told apart."""
+        return open_rows_where(
+            cohort, where, max(self._service_policy.facet_minimum, self._service_policy.minimum_count)
+        )
 
     def _require_enough(self, nearest: int | None) -> None:
         least = self._service_policy.minimum_count

@@ -50,6 +50,7 @@ class ServicePolicy:
         vendor_key_queries: vendor-key: the most queries an epoch; never more than there are features, which None means.
         minimum_count: nothing is released about fewer patients than this.
         requests_per_minute: of one vendor; more are refused.
+        facet_minimum: no filter by public facets, and no difference of two, means fewer patients than this.
     """
 
     modes: tuple[Mode, ...] = (Mode.GATED,)
@@ -62,6 +63,7 @@ class ServicePolicy:
     vendor_key_queries: int | None = None
     minimum_count: int = 3
     requests_per_minute: int = 30
+    facet_minimum: int = 20
 
     def terms(self, schema: FeatureSchema) -> tuple[ModeTerms, ...]:
         """The terms of each mode. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""
@@ -127,6 +129,7 @@ class PublicTerms:
             minimum_count=self.policy.minimum_count,
             fingerprint=self.schema.fingerprint(),
             cohort=cohort,
+            facets=self.schema.facets,
         )
         return terms.model_copy(update={"proof": self.signer.prove(Kind.TERMS, terms, binding=terms.binding())})
 

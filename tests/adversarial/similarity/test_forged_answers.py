@@ -27,7 +27,6 @@ from twinward.client import (
 from twinward.client.checking import require_proof
 from twinward.core.errors import BadInput
 from twinward.protocol.proofs import AnswerSigner, Kind
-from twinward_crypto.homomorphic.gated import GateKey
 
 SCHEMA = schema_of(dict.fromkeys("abc", (0, 127)))
 VALUES = dict.fromkeys("abc", 60.0)
@@ -134,10 +133,8 @@ def test_a_token_of_another_query_is_refused(house: House) -> None:
 
 def test_another_gates_key_reads_no_query(house: House) -> None:
     """The attack that matters: whoever puts its own key in the place of the gate's would read every gated query."""
-    engine = house.service._gated
-    assert engine is not None
-    stranger = GateKey.generate(engine.gate.plan).public_bundle(binding=engine.binding).encode()
-    between = Between(house, gate_key=put("bundle", base64.b64encode(stranger).decode()))
+    stranger = VendorKeys.generate().public
+    between = Between(house, query_key=put("key", base64.b64encode(stranger).decode()))
     with pytest.raises(AnswerForged):
         ask(between.vendor(), Mode.GATED)
     assert "gated" not in [name for name, _ in between.seen]

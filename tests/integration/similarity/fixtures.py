@@ -178,9 +178,11 @@ class House:
         weighted: bool = True,
         protected: bool = True,
         records: RecordSource | None = None,
+        facets: NDArray[np.int64] | None = None,
         **offer: Any,
     ) -> None:
         self.schema, self.levels = schema, levels
+        self.facets = np.empty((len(levels), 0), dtype=np.int64) if facets is None else facets
         self.twins = [TwinId(f"0199e0c2-0000-7000-8000-{row:012x}") for row in range(len(levels))]
         clock = FixedClock()
         self.trail = Trail()
@@ -224,14 +226,14 @@ class House:
             policy.service = service
         return AnswersAndTerms(service, once, PublicTerms(HOSPITAL, self.schema, self.offer, self.budget, signer))
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int], Sequence[int]]]:
         requests = [
             AccessRequest(SYSTEM, Action.COHORT, Purpose.SIMILARITY, twin, frozenset({Category.FEATURES}))
             for twin in self.twins
         ]
         permits = self.access.decide_many(requests)
-        rows = zip(self.twins, self.levels.tolist(), permits, strict=True)
-        return [(twin, vector, vector) for twin, vector, permit in rows if permit is not None]
+        rows = zip(self.twins, self.levels.tolist(), self.facets.tolist(), permits, strict=True)
+        return [(twin, vector, vector, facets) for twin, vector, facets, permit in rows if permit is not None]
 
     def handles_within(
         self,

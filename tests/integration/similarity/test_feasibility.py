@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from twinward.access.interfaces import AccessRequest
 from twinward.cli.main import app
-from twinward.client import Criteria, HospitalRefused, VendorClient
+from twinward.client import Criteria, HospitalRefused, KeptCount, VendorClient
 from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
@@ -59,7 +60,9 @@ class Hospital:
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    settings = Settings.load(tmp_path_factory.mktemp("feasible") / "home", scoring="processes:2")
+    settings = Settings.load(
+        tmp_path_factory.mktemp("feasible") / "home", scoring="processes:2", facet_years="1970-2033"
+    )
     node = create_node(settings)
     try:
         accounts = open_accounts(node)
@@ -89,6 +92,25 @@ def test_a_count_is_the_plain_truth_where_the_noise_is_none(hospital: Hospital) 
     assert (count.epsilon, count.half_width, count.low) == (1.0, 3, max(0, truth - 3))
     assert hospital.left() == (before[0] - 1000, before[1] - 1000)
     assert count.epsilon_left == (before[0] - 1000) / 1000
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_count_under_a_filter_is_of_its_entries_alone_and_no_request_stands_on_it(hospital: Hospital) -> None:
+    """Also of a single patient: the noise covers one row, whatever the filter. The officer's log shows the filter."""
+    cohort = hospital.node.similarity().cohort
+    (facet,) = cohort.schema.facets
+    places, sizes = np.unique(cohort.facets[:, 0], return_counts=True)
+    for place, size in zip(places.tolist(), sizes.tolist(), strict=True):
+        criteria = {"exclude": [{"procedure": "dialysis"}], "where": {"year": facet.values[place]}}
+        rows = cohort.eligibility[cohort.facets[:, 0] == place]
+        costs = costs_of(Criteria.of(criteria), cohort.schema, cohort.schema.codes)
+        prepared = hospital.client.prepare_count(criteria, epsilon=0.1)
+        assert hospital.client.send_count(prepared).noisy == matches(costs, rows.tolist()) <= size
+    assert f"only entries with year {facet.values[place]}" in " ".join(prepared.reading)
+    with pytest.raises(HospitalRefused, match="without a filter"):
+        hospital.client.propose_contact(
+            KeptCount.of(prepared), title="A study", purpose="a trial of a medicine", text="What it asks of you"
+        )
 
 
 def test_a_count_is_off_by_no_more_than_the_noise_may_be(hospital: Hospital) -> None:

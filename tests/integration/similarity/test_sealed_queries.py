@@ -68,7 +68,7 @@ def test_what_no_honest_client_seals_is_refused_in_one_sentence_and_charged(
     house: House, forge: Callable[[House], GatedQuery]
 ) -> None:
     left = house.answers.budget(VENDOR).remaining
-    with pytest.raises(QueryMalformed, match="^values that no well-formed query gives$"):
+    with pytest.raises(QueryMalformed, match=r"^values that no well-formed query gives$"):
         house.answers.answer_gated(VENDOR, forge(house))
     assert house.answers.budget(VENDOR).remaining == left - 1
 

@@ -104,8 +104,8 @@ class Source:
     def __init__(self, rows: list[tuple[TwinId, list[int]]]) -> None:
         self.rows = rows
 
-    def consenting(self) -> list[tuple[TwinId, list[int], list[int]]]:
-        return [(twin, row, row) for twin, row in self.rows]
+    def consenting(self) -> list[tuple[TwinId, list[int], list[int], list[int]]]:
+        return [(twin, row, row, []) for twin, row in self.rows]
 
 
 def snapshot(rows: list[tuple[TwinId, list[int]]], secrets: CohortSecrets = SECRETS) -> Cohort:

@@ -23,7 +23,14 @@ from twinward.cli.vendor.answers import (
     shown_answers,
 )
 from twinward.cli.vendor.keys import PassphraseOption, passphrase_of
-from twinward.cli.vendor.questions import known_hospitals_file, question_values, token_for_each, token_of, weights_of
+from twinward.cli.vendor.questions import (
+    known_hospitals_file,
+    question_values,
+    token_for_each,
+    token_of,
+    weights_of,
+    where_given,
+)
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.outbound import require_private
 
@@ -110,6 +117,8 @@ def schema(
             f"quantised to {terms.feature_schema.levels} levels: a distance is off by at most "
             f"{terms.feature_schema.share_error:.2%} of the ranges (root mean square)"
         )
+        for facet in terms.facets:
+            say(f"may be filtered by {facet.name}: {', '.join(facet.values)}")
         for mode in terms.modes:
             say(f"{mode.mode.value}: {one_line(mode.leakage)}")
 
@@ -137,6 +146,10 @@ def query(
     count_only: Annotated[
         bool, typer.Option("--count-only", help="How many they are, and no handles: less to learn, less to look after.")
     ] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="facet=value: only entries with it, e.g. year=2026; may be repeated. The hospital sees it."),
+    ] = None,
     yes: YesOption = False,
     token_file: TokensOption = None,
     tokens: ByAddressOption = None,
@@ -165,7 +178,8 @@ def query(
 
         given = question_values(values, feature or [])
         weights = weights_of(weight or []) or None
-        question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range, count_only)
+        filtered = where_given(where or [])
+        question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range, count_only, filtered)
         for url in urls:
             require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)

@@ -118,6 +118,19 @@ def weights_of(texts: list[str]) -> dict[str, int]:
     return found
 
 
+def where_given(texts: list[str]) -> dict[str, str]:
+    """A filter from ``facet=value``. Raises ``BadInput``."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise BadInput(f"--where {text!r} is not facet=value", hint="for instance --where year=2026")
+        if name in found:
+            raise BadInput(f"the filter by {name} is given twice")
+        found[name] = value
+    return found
+
+
 def _values_of(raw: bytes) -> dict[str, Value]:
     try:
         pairs = json.loads(raw, object_pairs_hook=_Pairs, parse_constant=lambda name: name)

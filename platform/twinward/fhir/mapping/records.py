@@ -52,6 +52,7 @@ def is_identified(resource_type: str) -> bool:
     return resource_type in _IDENTIFIED
 
 
+_MAX_SITE_CHARS = 200
 _MAX_IDENTIFIERS = 24
 """Of one resource, that it is found by: each takes two of the references a record may have."""
 
@@ -225,7 +226,16 @@ def person_of(patient: JsonObject) -> Person:
         female=female,
         died=to_date(died[:10]) if isinstance(died, str) else None,
         is_dead=died is not None or patient.get("deceasedBoolean") is True,
+        site=_site_of(patient),
     )
+
+
+def _site_of(patient: JsonObject) -> str:
+    """What ``Patient.managingOrganization`` is called: its reference, else its identifier's value; empty for none."""
+    found = element(patient, "managingOrganization", "reference")
+    if not isinstance(found, str):
+        found = element(patient, "managingOrganization", "identifier", "value")
+    return found if isinstance(found, str) and len(found) <= _MAX_SITE_CHARS else ""
 
 
 def _taken_at_ms(observation: JsonObject) -> int | None:

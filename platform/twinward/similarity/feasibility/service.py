@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward.access.interfaces import Principal
-from twinward.protocol.feasibility import feasibility_binding
+from twinward.protocol.feasibility import FeasibilityQuestion, feasibility_binding
 from twinward.protocol.terms import binding_of
 from twinward.similarity.cohort import Cohort
 from twinward.similarity.errors import QueryMalformed
@@ -67,27 +68,26 @@ class Feasibility:
     def count(
         self,
         principal: Principal,
-        epoch: int,
-        epsilon_millis: int,
-        query: bytes,
-        cohort: Callable[[], Cohort],
+        question: FeasibilityQuestion,
+        eligibility: Callable[[], NDArray[np.int64]],
     ) -> Counted:
         """Check, charge, count.
 
         Args:
-            cohort: logs that this vendor's questions are held against each patient, and gives who counts now.
+            eligibility: logs that this vendor's questions are held against each patient, and gives the rows that count.
 
         Raises:
             QueryMalformed: an epsilon that is not offered, or no query: nothing was charged.
             EpsilonExhausted: nothing was charged.
         """
+        epsilon_millis = question.epsilon_millis
         if epsilon_millis not in self.epsilon_millis:
             offered = ", ".join(f"{one / 1000:g}" for one in self.epsilon_millis)
             raise QueryMalformed("this epsilon is not offered", hint=f"choose one of: {offered}")
         noise = GeometricNoise.of(epsilon_millis)
-        asked = self.engine.check(query)
-        left = self.budget.spend(principal.id, epoch, epsilon_millis)
-        bundle = self.engine.count(np.asarray(cohort().eligibility), asked, noise)
+        asked = self.engine.check(question.bundle)
+        left = self.budget.spend(principal.id, question.epoch, epsilon_millis)
+        bundle = self.engine.count(eligibility(), asked, noise)
         return Counted(bundle, noise, self.engine.slots(asked.layout.threshold, noise), left)
 
     def close(self) -> None:

@@ -144,13 +144,13 @@ class VendorKeyEngine:
         """A query's frame. Raises ``QueryMalformed``."""
         return _frame(data, wire.Kind.QUERY, self.plan, self.binding)
 
-    def scores(self, query: wire.Bundle, hidden: Bools) -> tuple[bytes, list[int]]:
-        """Encrypted distances of every row, each with fresh noise; ``hidden`` rows get a random value instead.
+    def scores(self, query: wire.Bundle, rows: Bools, hidden: Bools) -> tuple[bytes, list[int]]:
+        """Encrypted distances of ``rows``, each with fresh noise; ``hidden`` ones get a random value instead.
 
         Returns:
             The answer, and which row of the cohort stands at each of its places.
         """
-        order = list(range(len(self.cohort)))
+        order = np.flatnonzero(rows).tolist()
         secrets.SystemRandom().shuffle(order)
         noise = np.array([secrets.randbelow(self.plan.noise_width) for _ in order], dtype=np.int64)
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward.similarity.cohort import Cohort, CohortSecrets
 from twinward.similarity.errors import QueryMalformed
@@ -54,10 +55,14 @@ def checked_search(cohort: Cohort, asked: MatrixQuestion, *, max_weight: int) ->
     return replace(asked, weights=weights, threshold_squared=limit)
 
 
-def search(engine: MatrixEngine, asked: MatrixQuestion) -> list[Match]:
-    """The rows that a checked search finds."""
+def search(engine: MatrixEngine, asked: MatrixQuestion, rows: NDArray[np.bool_]) -> list[Match]:
+    """What a checked search finds among some of the cohort's rows."""
     cohort = engine.cohort
-    within = _searching(engine, cohort, asked.levels, asked.weights or ())
+    everywhere = _searching(engine, cohort, asked.levels, asked.weights or ())
+
+    def within(limit: int) -> list[int]:
+        return [row for row in everywhere(limit) if rows[row]]
+
     limit = asked.threshold_squared
     return cohort.at(_nearest(within, limit, asked.nearest) if asked.nearest else within(limit))
 

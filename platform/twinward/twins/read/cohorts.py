@@ -39,12 +39,12 @@ class CohortReader:
         self.decided = 0
         """How many twins the last reading logged an access to."""
 
-    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int]]]:
-        """Quantised vectors, and levels for criteria (``FeatureVector.eligibility``), in order of twin id.
+    def consenting(self) -> Sequence[tuple[TwinId, Sequence[int], Sequence[int], Sequence[int]]]:
+        """Quantised vectors, levels for criteria (``FeatureVector.eligibility``) and of facets, in order of twin id.
 
         Without twins whose vector is missing, outdated or too bare.
         """
-        found: list[tuple[TwinId, Sequence[int], Sequence[int]]] = []
+        found: list[tuple[TwinId, Sequence[int], Sequence[int], Sequence[int]]] = []
         self.decided = 0
         for twin, permit in _permits(
             self._access,
@@ -60,7 +60,7 @@ class CohortReader:
                 continue
             for vector in vectors:
                 if vector is not None and len(vector.readings) >= self._twins.schema.minimum_present:
-                    found.append((twin, vector.levels, vector.eligibility(self._twins.schema)))
+                    found.append((twin, vector.levels, vector.eligibility(self._twins.schema), vector.facets))
         return found
 
 
