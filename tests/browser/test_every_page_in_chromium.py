@@ -152,6 +152,7 @@ def _contacts(house: House, officer: AccessContext) -> str:
         )
         names.append(node.contacts.propose(vendor, proposal).name)
     node.contacts.approve(officer, names[1], "the ethics board agreed")
+    node.contacts.carry_on()
     assert node.contacts.invitations(house.twins[0])
     return names[0]
 

@@ -37,7 +37,7 @@ from twinward.core.config import (
 )
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
-from twinward.node.home import LOCK_FILE
+from twinward.node.home import COHORT_LIFE_LOCK, CONTACT_WORK_LOCK, LOCK_FILE
 from twinward.node.last_backup import LAST_BACKUP, LastBackup, note_backup
 from twinward.node.restored_home import MARK
 
@@ -56,6 +56,8 @@ _OF_JOURNAL = frozenset({JOURNAL_FILE, f"{JOURNAL_FILE}.lock"})
 _OF_NO_WORTH = frozenset(
     {
         LOCK_FILE,
+        COHORT_LIFE_LOCK,
+        CONTACT_WORK_LOCK,
         BREACHES_LOCK,
         CONTACTS_LOCK,
         ERASURES_LOCK,

@@ -211,6 +211,7 @@ NOUNS: Final = (
             "contacts": "vendor.contact:contacts",
             "budget": "vendor.query:budget",
             "results": "vendor.query:results",
+            "open": "vendor.releases:open_records",
             "statement": "vendor.statement:statement",
             "check-statement": "vendor.statement:check_statement",
         },
@@ -222,6 +223,9 @@ NOUNS: Final = (
             "rebuild-history": "similarity:rebuild_history",
             "key": "similarity:key",
             "plan": "similarity:plan",
+            "refresh": "similarity:refresh",
+            "freeze": "similarity:freeze",
+            "thaw": "similarity:thaw",
         },
     ),
     Noun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -168,3 +169,61 @@ def rebuild_history(
             show_json({"fault": plan.fault, "lost": lost, "closed": closed, "done": not dry_run})
         elif not dry_run:
             say("the release history is begun anew; start the server again")
+
+
+def refresh(account: AsOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Take a new snapshot of consenting patients within the running epoch: who consented since joins, values are new.
+
+    Every process, a served node too, takes it with its next question. Handles, keys and allowances stay; vendors see
+    its age in the terms. While the cohort is frozen nobody joins. Logged.
+
+    Exit codes: 0, 3 no such account, 6 the account is no officer's (also logged).
+
+    Example: twinward similarity refresh --as olga
+    """
+    _decide_life(home, account, "refresh", as_json=as_json)
+
+
+def freeze(account: AsOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let nobody join the cohort until it is thawed, over restarts and epochs: vendors' answers stay comparable.
+
+    Whoever withdraws or is erased leaves at once all the same. Vendors see it in the terms. Logged.
+
+    Exit codes: 0, 3 no such account, 4 it is frozen already, 6 the account is no officer's (also logged).
+
+    Example: twinward similarity freeze --as olga
+    """
+    _decide_life(home, account, "freeze", as_json=as_json)
+
+
+def thaw(account: AsOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let patients join the cohort again, with a new snapshot. Logged.
+
+    Exit codes: 0, 3 no such account, 4 it is not frozen, 6 the account is no officer's (also logged).
+
+    Example: twinward similarity thaw --as olga
+    """
+    _decide_life(home, account, "thaw", as_json=as_json)
+
+
+def _decide_life(home: Path | None, account: str, step: str, *, as_json: bool) -> None:
+    """Log the decision, then take it: what was not logged does not happen."""
+    with node_at(home, as_json=as_json) as node:
+        life = node.cohort.life
+        context = context_of(node, account, Purpose.COMPLIANCE)
+        node.access.decide(context.request(Action.AUDIT, detail=(("similarity", step),)))
+        if step == "freeze":
+            state = life.freeze(node.clock.now_ms())
+        else:
+            state = life.thaw() if step == "thaw" else life.refresh()
+        if as_json:
+            show_json({"refreshes": state.refreshes, "frozen_since_ms": state.frozen_since_ms or None})
+        else:
+            say(_LIFE_SAID[step])
+
+
+_LIFE_SAID = {
+    "refresh": "the next question takes a new snapshot",
+    "freeze": "nobody joins the cohort until `twinward similarity thaw`; whoever withdraws leaves at once",
+    "thaw": "whoever consents joins again, with the next question",
+}

@@ -16,11 +16,13 @@ from twinward.client.errors import (
     HospitalRefused,
     HospitalUnreachable,
     OutOfRange,
+    RecordsExpired,
     VersionUnknown,
 )
 from twinward.client.keys import VendorKeys
 from twinward.client.multi import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
 from twinward.client.question import Question, Threshold
+from twinward.client.releases import Release
 from twinward.client.results import Matches, Prepared, Record, Records
 from twinward.client.statements import Statement
 from twinward.client.vendor import VendorClient
@@ -50,6 +52,8 @@ __all__ = [
     "Question",
     "Record",
     "Records",
+    "RecordsExpired",
+    "Release",
     "Statement",
     "Threshold",
     "VendorClient",

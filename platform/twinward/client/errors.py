@@ -62,6 +62,13 @@ class AnswerForged(AnswerMalformed):
     """An answer that the hospital's key did not sign, or that is an answer to something else."""
 
 
+class RecordsExpired(ClientError):
+    """Released records past their end: nothing was opened."""
+
+    exit_code = 6
+    http_status = 410
+
+
 class HospitalKeyChanged(AnswerForged):
     """The hospital shows another key for answers than the one that is known. Nothing was asked of it."""
 

@@ -37,6 +37,7 @@ from twinward.client.queries import (
     plan_of,
 )
 from twinward.client.question import Question
+from twinward.client.releases import Release, opened, require_current
 from twinward.client.results import Matches, Prepared, Record, Records
 from twinward.client.statements import Statement
 from twinward.client.transport import Answer, Request, refusal
@@ -59,15 +60,12 @@ from twinward.protocol.messages import (
     RecordsReply,
     RecordsRequest,
     ResultsReply,
-    SealedRecords,
     TokenReply,
     TokenRequest,
     VendorKeyQuery,
 )
 from twinward.protocol.proofs import Kind, new_query_id
-from twinward.protocol.sealed_records import open_records
 from twinward.protocol.terms import Mode, ModeTerms, Terms
-from twinward_crypto.errors import OpenError
 
 if TYPE_CHECKING:  # native code takes its time to load, and only queries under a vendor's own key need it
     from twinward_crypto.homomorphic.query import QueryKey
@@ -107,13 +105,14 @@ class ProtocolSteps:
     def __init__(self, trust: KeyTrust) -> None:
         self.trust = trust
         self._terms: Terms | None = None
+        self._told_terms: dict[str, Any] = {}
         self._gate: tuple[int, bytes] | None = None
         self._own: dict[str, OwnKeyQuery] = {}
 
     def schema(self) -> Steps[Terms]:
         """Fetch what the hospital answers now, and check whose it is."""
         told = yield from self._exchange(Request("GET", PREFIX + "/schema", None, MAX_SMALL_BYTES))
-        self._terms = checked_terms(told, self.trust)
+        self._terms, self._told_terms = checked_terms(told, self.trust), told
         return self._terms
 
     def prepare(self, question: Question, key: QueryKey | None = None) -> Steps[Prepared]:
@@ -152,6 +151,7 @@ class ProtocolSteps:
         """Fetch the sealed records of released handles, and open them: a query for every ``MAX_HANDLES`` of them."""
         terms = yield from self._current_terms()
         wanted, found, withheld, size, left = list(dict.fromkeys(handles)), list[Record](), "", 0, None
+        answers: list[dict[str, Any]] = []
         if not wanted or not categories:
             raise BadInput(
                 "whose records, and of which categories?", hint="handles come with matches; e.g. labs, vitals"
@@ -160,14 +160,18 @@ class ProtocolSteps:
         for start in range(0, len(wanted), MAX_HANDLES):
             part = tuple(wanted[start : start + MAX_HANDLES])
             request = _records_request(terms, part, tuple(categories), keys.public)
-            reply = yield from self._post("/records", Kind.RECORDS, request, terms, RecordsReply)
+            reply, raw = yield from self._posted("/records", Kind.RECORDS, request, terms, RecordsReply)
+            require_current(reply.until_s, time.time())
             if not {one.handle for one in reply.records} <= set(part):
                 raise AnswerMalformed("records that were not asked for")
             for sealed in reply.records:
-                found += _opened(keys, sealed, terms)
+                found += opened(keys, sealed, terms, reply.until_s)
                 size += len(sealed.sealed)
             withheld, left = withheld or reply.withheld, reply.budget_left
-        return Records(tuple(found), withheld, size, left)
+            answers.append(raw)
+        ends = [one["until_s"] for one in answers if one.get("until_s") is not None]
+        release = Release(self._told_terms, tuple(answers))
+        return Records(tuple(found), withheld, size, left, min(ends, default=None), release)
 
     def feasibility_terms(self) -> Steps[FeasibilityTerms]:
         """What may be counted. Fetched anew each time: what is left changes."""
@@ -225,7 +229,7 @@ class ProtocolSteps:
         """The answer to one query of the running epoch as a signed statement, checked."""
         _require_query_id(query_id)
         terms = yield from self._exchange(Request("GET", PREFIX + "/schema", None, MAX_SMALL_BYTES))
-        self._terms = checked_terms(terms, self.trust)
+        self._terms, self._told_terms = checked_terms(terms, self.trust), terms
         answer = yield from self._exchange(Request("GET", f"{PREFIX}/results/{query_id}", None))
         found = Statement(terms, {name: one for name, one in answer.items() if one is not None})
         if found.check(self.trust.believed).query_id != query_id:
@@ -312,10 +316,17 @@ class ProtocolSteps:
     def _post(
         self, path: str, kind: Kind, message: Query, terms: Terms, reply: type[Reply], patience_s: float = 0.0
     ) -> Steps[Reply]:
+        answer, _ = yield from self._posted(path, kind, message, terms, reply, patience_s)
+        return answer
+
+    def _posted(
+        self, path: str, kind: Kind, message: Query, terms: Terms, reply: type[Reply], patience_s: float = 0.0
+    ) -> Steps[tuple[Reply, dict[str, Any]]]:
+        """The answer, checked, and as it came."""
         asked = Asked.of(kind, message, message.query_id)
         request = Request("POST", PREFIX + path, _body(message), query_id=asked.query_id, patience_s=patience_s)
         told = yield from self._exchange(request)
-        return checked(told, read_as(reply, told), asked, terms)
+        return checked(told, read_as(reply, told), asked, terms), told
 
     def _exchange(self, request: Request) -> Steps[dict[str, Any]]:
         answer = yield request
@@ -368,13 +379,3 @@ def _records_request(
         )
     except ValidationError:
         raise BadInput("handles are 32 hexadecimal digits, categories single words") from None
-
-
-def _opened(keys: VendorKeys, sealed: SealedRecords, terms: Terms) -> list[Record]:
-    try:
-        records = open_records(keys, sealed.sealed, binding=terms.binding(), handle=sealed.handle)
-    except OpenError as error:
-        raise AnswerMalformed("sealed records do not open with these keys") from error
-    except ValueError as error:
-        raise AnswerMalformed("sealed records hold something else than records") from error
-    return [Record(sealed.handle, one.record_type, one.category, one.content) for one in records]

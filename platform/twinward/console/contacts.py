@@ -65,6 +65,7 @@ def _add_pages(router: APIRouter, console: Console) -> None:
             "contact.html",
             session,
             contact=_shown(found),
+            progress=console.node.contacts.progress(name),
             reading=reading,
             fault=fault,
             people=[_person(one) for one in people[:SHOWN_PEOPLE]],
@@ -102,7 +103,7 @@ def _add_decisions(router: APIRouter, console: Console) -> None:
 
     @router.post("/contacts/{name}/finish")
     def finish(request: Request, name: _Name, csrf: _Csrf) -> Response:
-        console.node.contacts.finish(context(request, name, csrf), name)
+        console.node.contacts.resume(context(request, name, csrf), name)
         return RedirectResponse(f"{PAGE}/{name}", status_code=303)
 
 
@@ -125,12 +126,13 @@ def _shown(one: ContactRequest) -> dict[str, Any]:
         "text": one.text,
         "epoch": one.epoch,
         "proposed": _minute(one.proposed_ms),
-        "state": "approved; not everybody was told yet" if cut_off else said,
-        "badge": "bad" if cut_off else badge,
+        "state": "approved; patients are being told" if cut_off else said,
+        "badge": "warn" if cut_off else badge,
         "is_waiting": one.state is ContactState.WAITING,
         "is_cut_off": cut_off,
         "decided": _minute(one.decided_ms) if one.decided_ms else "",
         "decided_by": one.decided_by,
+        "carried_by": one.carried_by,
         "reason": one.reason,
         "finished": _minute(one.finished_ms) if one.finished_ms else "",
     }

@@ -194,6 +194,8 @@ class Settings(SignInSettings):
     """The sites that vendors may filter by, and what each is called as a patient's managing organisation."""
     facet_minimum: Annotated[int, Field(ge=3)] = 20
     """No filter, and no difference of two, means fewer patients than this, where patients are told of."""
+    record_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """How many days a vendor may use records that were released to it: the end is signed, and sealed with them."""
     answer_step_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Gated answers leave at whole steps of so many milliseconds: how long one took tells less of who was refused."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"

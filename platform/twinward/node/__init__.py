@@ -25,6 +25,7 @@ A node's home holds, on the embedded defaults:
 ``approvals/``          studies that this hospital's officer approved, each signed by its study key
 ``consortium.json``     where the contracts are
 ``cohort.sealed``       the running epoch's similarity secrets, sealed
+``cohort-life.sealed``  whether the cohort is frozen, since when and with whom, sealed
 ``releases.sealed``     what each vendor was ever told, sealed: no answer may tell fewer apart
 ``answers/<epoch>/``    what vendors were answered in the running epoch, sealed, to be given again by query id
 ``peers/<name>/``       the other hospitals of an embedded consortium, each with keys and a witness of its own

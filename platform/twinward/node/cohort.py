@@ -14,6 +14,7 @@ from twinward.core.clock import Clock
 from twinward.core.config import Settings
 from twinward.core.private_files import write_private
 from twinward.node.answer_files import SealedAnswers
+from twinward.node.cohort_life import CohortLifeFile, Members
 from twinward.node.departures import INDEX_FOLDER, Departures, Moment
 from twinward.node.release_history import SealedHistory
 from twinward.protocol.contacts import ContactsReply
@@ -87,6 +88,9 @@ class RunningCohort:
         self._answers: Answers | None = None
         self._opened = self._looked = self._let_go = Moment(0, ())
         self._history: ReleaseHistory | None = None
+        self.life = CohortLifeFile(settings.home, identity.sealing_key)
+        """What an officer decided about the snapshot, in whichever process."""
+        self._refreshes = 0
         self._scoring = Scoring.parse(settings.scoring, settings.home / INDEX_FOLDER)
         self._policy = ServicePolicy(
             modes=tuple(Mode(name) for name in settings.modes),
@@ -96,6 +100,7 @@ class RunningCohort:
             minimum_count=settings.minimum_count,
             requests_per_minute=settings.requests_per_minute,
             facet_minimum=settings.facet_minimum,
+            record_days=settings.record_days,
         )
         self._budget = LedgerBudget(
             consortium.budgets,
@@ -117,7 +122,9 @@ class RunningCohort:
         taken_epoch, taken_ms, room = self._taken
         if taken_epoch != epoch:
             return None
-        return CohortLife(taken_ms=taken_ms, room=room, ends_at_s=self._budget.resets_at_s(epoch))
+        frozen_since_ms = self.life.read().frozen_since_ms // MINUTE_MS * MINUTE_MS or None
+        ends_at_s = self._budget.resets_at_s(epoch)
+        return CohortLife(taken_ms=taken_ms, room=room, ends_at_s=ends_at_s, frozen_since_ms=frozen_since_ms)
 
     def allowance(self, principal: Principal) -> BudgetReply:
         """What a vendor has left of the running epoch, whether or not there is a cohort. Raises ``Unavailable``."""
@@ -147,11 +154,15 @@ class RunningCohort:
         """
         epoch = self._budget.current_epoch()
         with self._lock:
-            if self._answers is None or self._answers.similarity.cohort.epoch != epoch:
+            life = self.life.read()
+            fits = self._answers is not None and self._answers.similarity.cohort.epoch == epoch
+            if self._answers is None or not fits or life.refreshes != self._refreshes:
                 self._end()
-                self._answers = self._open(epoch)
+                self._refreshes, self._answers = life.refreshes, self._open(epoch)
             else:
                 self._keep_up(self._answers.similarity)
+            if life.is_open:
+                self.life.keep(self._answers.similarity.cohort.twins)
             return self._answers
 
     def refresh(self) -> Answers:
@@ -259,7 +270,9 @@ class RunningCohort:
     def _snapshot(self, epoch: int, secrets: CohortSecrets, store: SealedAnswers) -> Cohort:
         source = CohortReader(self._twins, self._access, NODE)
         hospital, schema = self._settings.hospital, self._twins.schema
-        cohort = Cohort.snapshot(source, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
+        members = self.life.read().members
+        rows = source if members is None else Members(source, frozenset(members))
+        cohort = Cohort.snapshot(rows, hospital=hospital, schema=schema, epoch=epoch, secrets=secrets)
         self._room = room_for(source.decided, secrets, store)
         self.pad(source.decided)
         self._taken = (epoch, self._clock.now_ms() // MINUTE_MS * MINUTE_MS, self._room)

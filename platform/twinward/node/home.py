@@ -25,6 +25,10 @@ from twinward.core.config import FILE_NAME, Settings
 from twinward.core.errors import BadInput, Conflict
 
 LOCK_FILE = "serving.lock"
+CONTACT_WORK_LOCK = "contact-work.lock"
+"""In a node's home; it holds nothing: one process at a time tells patients of an approved study."""
+COHORT_LIFE_LOCK = "cohort-life.lock"
+"""In a node's home; it holds nothing: one process at a time decides about the snapshot."""
 """In a home that was ever served. It holds the server's process id, and the moment up to which it followed others."""
 _MAX_BYTES = 64
 FOLLOWED_WITHIN_S = 30.0

@@ -17,6 +17,7 @@ from twinward.core.config import (
     ERASURES_LOCK,
     WRITING_LOCK,
 )
+from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Role, TwinId
 from twinward.node.access_parts import AccessParts
 from twinward.node.parts import part
@@ -24,6 +25,7 @@ from twinward.node.parts import part
 if TYPE_CHECKING:
     from twinward.access.account_desk import AccountDesk
     from twinward.access.delegations import Delegations
+    from twinward.access.interfaces import Principal
     from twinward.breach.service import Breaches
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
@@ -79,6 +81,16 @@ class Node(AccessParts):
 
         return AccountDesk(self.accounts, self.access, lambda: self.sign_ins, self._is_patient)
 
+    def _officer_of(self, account: str) -> Principal | None:
+        """An account that may be used and is an officer's own; None otherwise."""
+        from twinward.access.errors import AccountDisabled
+
+        try:
+            found = self.accounts.named(account)
+        except (NotFound, AccountDisabled):
+            return None
+        return found if found.role is Role.OFFICER else None
+
     def _is_patient(self, twin: TwinId) -> bool:
         """Whether this is a patient's twin that is kept here, and was not shredded."""
         return twin in self.twins.all(twin, 1) and not self.keyring.is_shredded(twin)
@@ -123,13 +135,19 @@ class Node(AccessParts):
         """Vendors' contact requests."""
         from twinward.audit.action_log import ActionLog
         from twinward.core.turns import Turn
+        from twinward.node.home import CONTACT_WORK_LOCK
+        from twinward.protocol.criteria_costs import costs_of
         from twinward.recruitment.service import ContactDesk
 
+        home = self.settings.home
         return ContactDesk(
             ActionLog(self.log, self.audit.sealer, Action.CONTACT),
             self.access,
-            Turn(self.settings.home / CONTACTS_LOCK),
+            Turn(home / CONTACTS_LOCK),
+            Turn(home / CONTACT_WORK_LOCK),
+            lambda criteria: costs_of(criteria, self.twins.schema, self.twins.schema.codes),
             lambda criteria: self.similarity().eligible(criteria),
+            self._officer_of,
             lambda written: self.cohort.pad(written),
             self._is_patient,
         )

@@ -168,13 +168,15 @@ class SealedRecords(Message):
 class RecordsReply(Message):
     """What consent lets out now. Patients whose consent lets nothing out are missing; ``withheld`` says so.
 
-    Each request costs one query; ``budget_left`` is what remains.
+    Each request costs one query; ``budget_left`` is what remains. ``until_s``: until when the records may be used, in
+    seconds since 1970; the same stands in what is sealed.
     """
 
     epoch: Epoch
     records: tuple[SealedRecords, ...]
     withheld: str
     budget_left: int | None = None
+    until_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
     proof: Proof | None = None
 
 

@@ -83,11 +83,13 @@ class CohortLife(Message):
         taken_ms: when it was taken, to the minute, in milliseconds since 1970.
         room: how many patients there are, with noise: one number for the whole epoch.
         ends_at_s: when the epoch ends and another one is taken, in seconds since 1970; None where that is not known.
+        frozen_since_ms: since when nobody joins, over epochs, to the minute; None where whoever consents does.
     """
 
     taken_ms: Annotated[int, Field(ge=0, lt=1 << 53)]
     room: Annotated[int, Field(ge=0, lt=1 << 53)]
     ends_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    frozen_since_ms: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
 
 
 class Terms(Message):

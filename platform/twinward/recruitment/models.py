@@ -22,6 +22,7 @@ class ContactRequest:
         count_id: the query id of the count that it stands on.
         digest: of what was proposed, to tell the same proposal sent again from another one.
         criteria: JSON, as the vendor disclosed them and as they were counted.
+        resumed_by: another officer in whose name patients are told, where the one who approved is gone.
         finished_ms: when everybody was told who is to be told.
     """
 
@@ -40,7 +41,13 @@ class ContactRequest:
     decided_ms: int = 0
     decided_by: str = ""
     reason: str = field(default="", repr=False)
+    resumed_by: str = ""
     finished_ms: int = 0
+
+    @property
+    def carried_by(self) -> str:
+        """The officer in whose name patients are told."""
+        return self.resumed_by or self.decided_by
 
     def reading(self) -> Criteria:
         """The criteria. Raises ``BadInput`` where they cannot be read any more."""

@@ -10,6 +10,7 @@ refused    an officer's, with a reason for the vendor
 approved   an officer's: from then on patients are told
 told       of one patient: that the hospital tells of it
 compared   of one patient: that the criteria were held against the figures, and nobody was told
+resumed    an officer's: telling goes on in this officer's name
 finished   an officer's: everybody of the cohort was told or compared
 answered   one patient's: yes or no
 =========  ===========================================================================================
@@ -90,6 +91,10 @@ def _decided(state: ContactState) -> Callable[[ContactRequest, AccessEvent, dict
     return decided
 
 
+def _resumed(request: ContactRequest, event: AccessEvent, _: dict[str, str]) -> ContactRequest:
+    return replace(request, resumed_by=event.agent)
+
+
 def _finished(request: ContactRequest, event: AccessEvent, _: dict[str, str]) -> ContactRequest:
     return replace(request, finished_ms=request.finished_ms or event.at_ms)
 
@@ -97,5 +102,6 @@ def _finished(request: ContactRequest, event: AccessEvent, _: dict[str, str]) ->
 _STEPS: Final[dict[str, Callable[[ContactRequest, AccessEvent, dict[str, str]], ContactRequest]]] = {
     "approved": _decided(ContactState.APPROVED),
     "refused": _decided(ContactState.REFUSED),
+    "resumed": _resumed,
     "finished": _finished,
 }

@@ -5,6 +5,8 @@ Invariants:
 * Each step is one event, durable before anybody is told that it was taken. What a process knows of a request it has
   read off the log, so all processes know the same.
 * A request is decided on once. Steps are taken in turn, over all processes.
+* An approval is a decision and nothing else. Telling goes on by itself in a served node, batch by batch, in the name of
+  the officer who approved: killed anywhere, it goes on where the log says it was.
 * A patient is told only by that patient's own consent to being told, decided on and logged for each.
 * Everybody of the cohort gets one event of an approved request, whether told or merely compared: how many leaves the
   published log grows by says nothing of how many are eligible. A request that was cut off in the middle goes on where
@@ -21,10 +23,12 @@ from collections.abc import Callable, Sequence
 from secrets import SystemRandom
 from typing import Final, Protocol
 
+import structlog
+
 from twinward.access import justification
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Principal
 from twinward.audit.models import Noted
-from twinward.core.errors import BadInput
+from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.turns import Turn
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.protocol.contacts import MAX_REQUESTS, ContactProposal, ContactState, criteria_json
@@ -35,8 +39,12 @@ from twinward.recruitment.register import ContactRegister
 
 _AT_ONCE: Final = 2048
 """Patients decided on in one durable step of the log."""
+_BY_ITSELF: Final = (("via", "the node, after an approval"),)
 _IDENTITY: Final = frozenset({Category.DEMOGRAPHICS})
 _FEATURES: Final = frozenset({Category.FEATURES})
+
+
+log = structlog.get_logger("twinward.recruitment")
 
 
 class ContactLog(Protocol):
@@ -61,8 +69,11 @@ class ContactDesk:
     Args:
         log: where they are read.
         access: decides on each step, and logs it.
-        turn: the processes of the home take it one after another.
+        turn: the processes of the home take it one after another, for a step.
+        working: the same for telling, which takes long: one process at a time.
+        meant: raises ``BadInput`` where criteria mean nothing here; looks at no patient.
         eligible: whom criteria mean.
+        officer_of: an account that is in use, as an officer; None where it is none any more.
         pad: told how many patients got an event each; makes the log grow by a number that says less.
         is_kept: whether a twin was not erased.
     """
@@ -72,12 +83,19 @@ class ContactDesk:
         log: ContactLog,
         access: AccessControl,
         turn: Turn,
+        working: Turn,
+        meant: Callable[[Criteria], object],
         eligible: Eligible,
+        officer_of: Callable[[str], Principal | None],
         pad: Callable[[int], None],
         is_kept: Callable[[TwinId], bool],
     ) -> None:
-        self._log, self._access, self._turn = log, access, turn
-        self._eligible, self._pad, self._is_kept = eligible, pad, is_kept
+        self._log, self._access, self._turn, self._working = log, access, turn, working
+        self._meant, self._eligible, self._officer_of = meant, eligible, officer_of
+        self._pad, self._is_kept = pad, is_kept
+        self.on_approval: Callable[[], None] = lambda: None
+        """Called when there is somebody to tell: a served node has its background look."""
+        self._sizes: dict[str, int] = {}
         self._mutex = threading.RLock()
         self._register = ContactRegister()
         self._next = 0
@@ -138,38 +156,75 @@ class ContactDesk:
         """Say no, with a reason that the vendor reads. Raises ``ContactConflict``, ``ContactInvalid``."""
         return self._decided(officer, name, "refused", _sentence(reason, "a reason"))
 
-    def approve(
-        self, officer: AccessContext, name: str, reason: str, told: Callable[[int, int], None] = lambda _, __: None
-    ) -> ContactRequest:
-        """Say yes, and have everybody told who is eligible now and consents to it.
+    def approve(self, officer: AccessContext, name: str, reason: str) -> ContactRequest:
+        """Say yes. Everybody who is eligible then and consents to it is told afterwards: see ``carry_on``.
 
         Args:
             officer: who decides, for compliance.
             name: the request's.
             reason: for the log; no vendor reads it.
-            told: hears how many of the cohort were seen to, of how many.
 
         Raises:
             ContactConflict: it was decided on already.
             ContactInvalid: no reason; or the criteria mean nothing here any more.
-            Unavailable, NoCohort: nobody can be told now; nothing was decided.
         """
-        request = self._request(name)
-        self._held(request)  # before anything is decided: criteria that mean nothing any more are no approval
-        self._decided(officer, name, "approved", _sentence(reason, "a reason"))
-        return self.finish(officer, name, told)
+        self._means(self._request(name))  # criteria that mean nothing any more are no approval
+        request = self._decided(officer, name, "approved", _sentence(reason, "a reason"))
+        self.on_approval()
+        return request
+
+    def resume(self, officer: AccessContext, name: str) -> ContactRequest:
+        """Have telling go on in this officer's name, where the one who approved has no account any more.
+
+        Raises ``ContactConflict``: everybody was told.
+        """
+        with self._turn:
+            self._require_unfinished(self._request(name))
+            self._access.decide(officer.request(Action.CONTACT, detail=_detail("resumed", name, {})))
+        self.on_approval()
+        return self._request(name)
+
+    def carry_on(self, told: Callable[[int, int], None] = lambda _, __: None) -> None:
+        """Tell everybody who is to be, of every approved request; harmless where nobody is left.
+
+        One that cannot go on now (its officer's account is closed, no cohort, criteria that mean nothing any more)
+        stays as it is, and does not hold up others.
+
+        Args:
+            told: hears how many of the cohort were seen to, of how many.
+
+        Raises ``Unavailable``: the log cannot be read.
+        """
+        for request in self._requests().values():
+            officer = self._officer_of(request.carried_by) if _is_unfinished(request) else None
+            if officer is None:
+                continue
+            try:
+                self.finish(AccessContext(officer, Purpose.COMPLIANCE, detail=_BY_ITSELF), request.name, told)
+            except TwinwardError as error:
+                log.warning("contact_request_waits", request=request.name, kind=type(error).__name__)
+
+    def progress(self, name: str) -> tuple[int, int | None]:
+        """How many of the cohort were seen to, and of how many; None where no process that is here knows."""
+        done = len(self._done(name))
+        return done, self._sizes.get(name)
 
     def finish(
         self, officer: AccessContext, name: str, told: Callable[[int, int], None] = lambda _, __: None
     ) -> ContactRequest:
-        """Go on with an approved request until everybody was told who is to be. Raises as ``approve``."""
-        with self._turn:
-            request = self._request(name)
-            if request.state is not ContactState.APPROVED or request.finished_ms:
-                raise ContactConflict("nobody is left to be told of this request")
+        """Go on with an approved request until everybody was told who is to be.
+
+        Raises:
+            ContactConflict: nobody is left.
+            ContactInvalid: the criteria mean nothing here any more.
+            Unavailable, NoCohort: nobody can be told now.
+        """
+        with self._working:
+            request = self._require_unfinished(self._request(name))
             everybody, eligible = self._held(request)
             done = self._done(name)
             left = [twin for twin in everybody if twin not in done]
+            self._sizes[name] = len(done) + len(left)
             SystemRandom().shuffle(left)  # no order of leaves says who is eligible
             for start in range(0, len(left), _AT_ONCE):
                 some = left[start : start + _AT_ONCE]
@@ -178,6 +233,17 @@ class ContactDesk:
             self._pad(len(left))
             self._access.decide(officer.request(Action.CONTACT, detail=_detail("finished", name, {})))
         return self._request(name)
+
+    def _require_unfinished(self, request: ContactRequest) -> ContactRequest:
+        if not _is_unfinished(request):
+            raise ContactConflict("nobody is left to be told of this request")
+        return request
+
+    def _means(self, request: ContactRequest) -> None:
+        try:
+            self._meant(request.reading())
+        except BadInput as error:
+            raise _meaningless(error) from error
 
     # A patient's
 
@@ -206,9 +272,7 @@ class ContactDesk:
         try:
             return self._eligible(request.reading())
         except BadInput as error:
-            raise ContactInvalid(
-                f"these criteria mean nothing here any more: {error}", hint="refuse it, and say why: they count anew"
-            ) from error
+            raise _meaningless(error) from error
 
     def _seen_to(self, officer: AccessContext, name: str, twin: TwinId, is_eligible: bool) -> AccessRequest:
         """What is decided about one patient: to be told, where eligible and willing; else to be compared only."""
@@ -256,6 +320,16 @@ class ContactDesk:
                     self._register.note(noted)
                 self._next = size
             return dict(self._register.requests)
+
+
+def _is_unfinished(request: ContactRequest) -> bool:
+    return request.state is ContactState.APPROVED and not request.finished_ms
+
+
+def _meaningless(error: BadInput) -> ContactInvalid:
+    return ContactInvalid(
+        f"these criteria mean nothing here any more: {error}", hint="refuse it, and say why: they count anew"
+    )
 
 
 def _detail(step: str, name: str, more: dict[str, str]) -> tuple[tuple[str, str], ...]:

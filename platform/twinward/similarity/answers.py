@@ -192,7 +192,11 @@ class Answers:
                 for one in released.patients
             )
             return RecordsReply(
-                epoch=request.epoch, records=records, withheld=released.withheld, budget_left=released.left
+                epoch=request.epoch,
+                records=records,
+                withheld=released.withheld,
+                budget_left=released.left,
+                until_s=released.until_s,
             )
 
         return self._once(principal, Kind.RECORDS, request, answer)

@@ -88,8 +88,9 @@ class PatientRecords:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedRecords:
-    """Records that consent let out. ``withheld`` says so where somebody's are missing."""
+    """Records that consent let out. ``withheld`` says so where somebody's are missing; ``until_s`` is their end."""
 
     patients: tuple[PatientRecords, ...]
     withheld: str
     left: int
+    until_s: int | None = None

@@ -50,6 +50,7 @@ from twinward_crypto.homomorphic.plain_query import PlainQuery
 from twinward_crypto.homomorphic.wire import Bundle
 
 Engine = TypeVar("Engine")
+DAY_S = 86_400
 
 log = structlog.get_logger("twinward.similarity")
 
@@ -98,7 +99,8 @@ class Similarity:
         self._records = records
         self._feasibility, self._erased = feasibility, erased
         self._pace = pace or Pace()
-        self._rate = RateLimit(clock or SystemClock(), service_policy.requests_per_minute)
+        self._clock = clock or SystemClock()
+        self._rate = RateLimit(self._clock, service_policy.requests_per_minute)
         chosen = policy or MinimumCount(service_policy.minimum_count, secrets.handle)
         self._release = ReleaseService(secrets, chosen, access, history or ReleaseHistory(cohort.epoch), erased, pad)
         self._modes = {terms.mode: terms for terms in service_policy.terms(cohort.schema)}
@@ -286,7 +288,8 @@ class Similarity:
         self._admit_epoch(principal, epoch, ("records", str(len(handles))))
         if self._records is None:
             raise Unavailable("this hospital releases no records")
-        release = RecordRelease(self._records, self._release, self._budget, self._cohort.binding)
+        until_s = self._clock.now_ms() // 1000 + self._service_policy.record_days * DAY_S
+        release = RecordRelease(self._records, self._release, self._budget, self._cohort.binding, until_s)
         return release.answer(principal, epoch, handles, categories, recipient)
 
     def admit_again(self, principal: Principal, epoch: int, query_id: str) -> None:

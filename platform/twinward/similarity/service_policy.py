@@ -50,6 +50,7 @@ class ServicePolicy:
         vendor_key_queries: vendor-key: the most queries an epoch; never more than there are features, which None means.
         minimum_count: nothing is released about fewer patients than this.
         requests_per_minute: of one vendor; more are refused.
+        record_days: for so many days a vendor may use released records: their end is signed.
         facet_minimum: no filter by public facets, and no difference of two, means fewer patients than this.
     """
 
@@ -64,6 +65,7 @@ class ServicePolicy:
     minimum_count: int = 3
     requests_per_minute: int = 30
     facet_minimum: int = 20
+    record_days: int = 30
 
     def terms(self, schema: FeatureSchema) -> tuple[ModeTerms, ...]:
         """The terms of each mode. Raises ``ParameterError``, naming the part, where a mode cannot be exact."""

@@ -22,6 +22,7 @@ from twinward.client import (
     Mode,
     Question,
     VendorClient,
+    VendorKeys,
     VersionUnknown,
 )
 from twinward.client.checking import require_proof

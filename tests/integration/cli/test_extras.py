@@ -18,7 +18,7 @@ from twinward.cli.main import app
 ROOT = Path(__file__).parents[3]
 LIGHT = {"audit verifier", "twin watch", "witness evidence", "keys split", "keys seal", "keys unseal"}
 LIGHT |= {"vendor keygen", "vendor schema", "vendor query", "vendor budget", "vendor results"}
-LIGHT |= {"vendor contact", "vendor contacts", "vendor statement", "vendor check-statement"}
+LIGHT |= {"vendor contact", "vendor contacts", "vendor statement", "vendor check-statement", "vendor open"}
 LIGHT |= {"disclosure public", "disclosure open", "study new", "vendor feasibility"}
 """What runs with no extra at all, as far as it comes without a home and a network. A query loads NumPy and SEAL."""
 

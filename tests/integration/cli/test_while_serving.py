@@ -52,6 +52,9 @@ SEEN = {
     "node add-person": "test_a_new_person_signs_in",
     "node add-system": "test_a_new_systems_token",
     "node compact": "test_compacted_records",
+    "similarity freeze": "test_a_frozen_cohort",
+    "similarity refresh": "test_a_frozen_cohort",
+    "similarity thaw": "test_a_frozen_cohort",
     "study run": "test_a_study",
     "twin consent": "test_a_consent",
     "twin import": "test_an_import",
@@ -138,6 +141,7 @@ UNCHANGING = {
     "vendor contacts",
     "vendor feasibility",
     "vendor keygen",
+    "vendor open",
     "vendor query",
     "vendor results",
     "vendor check-statement",
@@ -355,6 +359,36 @@ def test_a_consent(node: Served, tmp_path: Path) -> None:
     no.write_text("[]")
     node.typed("twin", "consent", twin, "--as", "olga", "--file", str(no))
     assert node.get(f"/api/1/twins/{twin}/records", params={"category": "labs"}).status_code == 200
+
+
+def test_a_frozen_cohort(node: Served, tmp_path: Path) -> None:
+    """Who consents while it is frozen joins with the thaw; who withdraws leaves; the terms say since when."""
+    schema = "/api/1/similarity/schema"
+    yes, no = tmp_path / "yes.json", tmp_path / "no.json"
+    no.write_text('[{"effect": "deny"}]')
+
+    def members() -> set[str]:
+        assert node.get("/api/1/similarity/query-key", who="vendor").status_code == 200
+        with open_node(node.hospital.home) as opened:
+            return set(opened.similarity().cohort.twins)
+
+    everybody = members()
+    late = sorted(everybody)[-1]
+    yes.write_text(json.dumps(node.get(f"/api/1/twins/{late}/consent", who="officer").json()["provisions"]))
+    node.typed("twin", "consent", late, "--as", "olga", "--file", str(no))
+    assert members() == everybody - {late}
+    node.typed("similarity", "freeze", "--as", "olga")
+    assert members() == everybody - {late}
+    assert node.get(schema, who="vendor").json()["cohort"]["frozen_since_ms"] % 60_000 == 0
+    node.typed("twin", "consent", late, "--as", "olga", "--file", str(yes))
+    node.typed("similarity", "refresh", "--as", "olga")
+    assert members() == everybody - {late}
+    node.typed("similarity", "freeze", "--as", "olga", code=4)
+    node.typed("similarity", "thaw", "--as", "dr-lee", code=6)
+    node.typed("similarity", "thaw", "--as", "olga")
+    assert members() == everybody
+    assert node.get(schema, who="vendor").json()["cohort"]["frozen_since_ms"] is None
+    node.typed("similarity", "thaw", "--as", "olga", code=4)
 
 
 def test_a_care_target(node: Served) -> None:

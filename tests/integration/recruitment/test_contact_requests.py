@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +32,7 @@ from twinward.demo.display import Silent
 from twinward.demo.querying import SIMILARITY_YES
 from twinward.demo.sealing import seal_patients
 from twinward.demo.serving import served
-from twinward.node import Node, create_node, open_node
+from twinward.node import Node, create_node
 from twinward.protocol.contacts import ContactState
 from twinward.protocol.criteria_costs import costs_of, matches
 from twinward.recruitment.errors import ContactConflict, NoSuchContact
@@ -69,6 +72,11 @@ class Hospital:
     def proposed(self, kept: KeptCount | None = None) -> str:
         kept = kept or self.counted()
         return self.client.propose_contact(kept, title=TITLE, purpose=PURPOSE, text=TEXT).name
+
+    def approved(self, name: str, reason: str = "the ethics board agreed") -> None:
+        """Approve, and have the node tell patients as a served one does by itself."""
+        self.node.contacts.approve(self.officer, name, reason)
+        self.node.contacts.carry_on()
 
     def eligible(self, told: dict[str, Any] = CRITERIA) -> set[TwinId]:
         cohort = self.node.similarity().cohort
@@ -118,9 +126,13 @@ def test_approved_it_tells_whom_the_criteria_mean_and_who_consents(hospital: Hos
     assert (request.state, told) == (ContactState.WAITING, [])
     assert "ours alone" not in request.criteria
     done = desk.approve(hospital.officer, name, "the ethics board agreed")
-    assert done.state is ContactState.APPROVED
+    assert (done.state, done.finished_ms) == (ContactState.APPROVED, 0)
+    assert desk.progress(name) == (0, None)
+    desk.carry_on()
+    done, told = desk.one(hospital.officer, name)
     assert done.finished_ms
-    _, told = desk.one(hospital.officer, name)
+    cohort = len(hospital.node.similarity().cohort)
+    assert desk.progress(name) == (cohort, cohort)
     assert {one.twin for one in told} == expected
     with pytest.raises(ContactConflict, match="decided on already"):
         desk.refuse(hospital.officer, name, "on second thoughts")
@@ -133,7 +145,7 @@ def test_the_published_log_grows_alike_whoever_is_eligible(hospital: Hospital) -
     for told in (CRITERIA, NONE):
         name = hospital.proposed(hospital.counted(told))
         before = hospital.size()
-        hospital.node.contacts.approve(hospital.officer, name, "the ethics board agreed")
+        hospital.approved(name)
         grown.append(hospital.size() - before)
     assert grown[0] == grown[1] >= len(hospital.node.similarity().cohort)
     assert hospital.eligible(CRITERIA)
@@ -142,7 +154,7 @@ def test_the_published_log_grows_alike_whoever_is_eligible(hospital: Hospital) -
 
 def test_the_vendor_learns_the_decision_and_nothing_else(hospital: Hospital) -> None:
     yes, no = hospital.proposed(), hospital.proposed()
-    hospital.node.contacts.approve(hospital.officer, yes, "our own reason, which stays here")
+    hospital.approved(yes, "our own reason, which stays here")
     hospital.node.contacts.refuse(hospital.officer, no, "it asks too much of patients")
     raw = httpx.get(
         f"{hospital.url}/api/1/similarity/contacts", headers={"Authorization": f"Bearer {hospital.token}"}
@@ -187,23 +199,47 @@ def test_the_same_proposal_again_is_the_same_request_and_another_is_refused(hosp
     assert refused.value.status == 409
 
 
-def test_what_was_cut_off_goes_on_and_tells_nobody_twice(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twinward.recruitment.service._AT_ONCE", 3)
+KILLED = """
+import os, signal, sys
+from twinward.node import open_node
+from twinward.recruitment import service
+service._AT_ONCE = 2
+with open_node(sys.argv[1]) as node:
+    node.contacts.carry_on(lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done >= 4 else None)
+"""
+
+
+def test_telling_survives_kill_9_and_tells_nobody_twice(hospital: Hospital) -> None:
     name, desk = hospital.proposed(), hospital.node.contacts
-
-    def killed(done: int, of: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        desk.approve(hospital.officer, name, "the ethics board agreed", killed)
+    desk.approve(hospital.officer, name, "the ethics board agreed")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(hospital.node.settings.home)], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert desk.progress(name)[0] == 4
     assert desk.waiting() > 0
-    with open_node(hospital.node.settings.home) as second:
-        officer = AccessContext(second.accounts.named(OFFICER.id), Purpose.COMPLIANCE)
-        assert second.contacts.finish(officer, name).finished_ms
-    _, told = desk.one(hospital.officer, name)
+    desk.carry_on()
+    done, told = desk.one(hospital.officer, name)
     twins = [one.twin for one in told]
+    assert done.finished_ms
     assert len(twins) == len(set(twins))
     assert set(twins) == hospital.eligible() & set(hospital.twins[1::2])
+    size = hospital.size()
+    desk.carry_on()
+    assert hospital.size() == size
+
+
+def test_nobody_is_told_in_the_name_of_a_closed_account_until_another_officer_has_it_go_on(hospital: Hospital) -> None:
+    node, desk, name = hospital.node, hospital.node.contacts, hospital.proposed()
+    node.accounts.add_person(Principal("oda", Role.OFFICER, "Oda"), PASSWORD)
+    second = AccessContext(node.accounts.named("oda"), Purpose.COMPLIANCE)
+    desk.approve(second, name, "the ethics board agreed")
+    node.account_desk.disable("oda", hospital.officer)
+    desk.carry_on()
+    assert desk.progress(name)[0] == 0
+    with pytest.raises(ContactConflict, match="nobody is left"):
+        desk.resume(hospital.officer, hospital.proposed())
+    desk.resume(hospital.officer, name)
+    desk.carry_on()
+    assert desk.one(hospital.officer, name)[0].finished_ms
 
 
 def signed_in(hospital: Hospital, account: str) -> TestClient:
@@ -232,6 +268,8 @@ def test_an_officer_decides_in_the_console_and_the_patient_answers(hospital: Hos
     form = {"csrf": csrf_of(page), "reason": "the ethics board agreed"}
     assert officer.post(f"/console/contacts/{name}/approve", data=form | {"csrf": "x"}).status_code == 403
     assert officer.post(f"/console/contacts/{name}/approve", data=form).status_code == 303
+    assert "It goes on by itself" in officer.get(f"/console/contacts/{name}").text
+    hospital.node.contacts.carry_on()
     assert hospital.twins[1] in officer.get(f"/console/contacts/{name}").text
 
     ann = signed_in(hospital, "ann")
@@ -256,7 +294,7 @@ def test_an_officer_decides_in_the_console_and_the_patient_answers(hospital: Hos
 def test_whoever_is_erased_is_told_of_to_nobody(hospital: Hospital) -> None:
     name = hospital.proposed()
     desk, gone = hospital.node.contacts, hospital.twins[3]
-    desk.approve(hospital.officer, name, "the ethics board agreed")
+    hospital.approved(name)
     _, before = desk.one(hospital.officer, name)
     context = AccessContext(hospital.node.accounts.named(OFFICER.id), Purpose.PATIENT_REQUEST)
     hospital.node.erasures.erase([context.request(Action.SHRED, gone)])
@@ -319,7 +357,7 @@ def test_the_published_log_tells_a_cohorts_size_with_noise_only(hospital: Hospit
         hospital.client.feasibility(CRITERIA, epsilon=0.1)
         grown.append(accesses(hospital.node, start))
         start, name = hospital.size(), hospital.proposed()
-        hospital.node.contacts.approve(hospital.officer, name, "the ethics board agreed")
+        hospital.approved(name)
         grown.append(accesses(hospital.node, start))
         rows.append(len(hospital.node.similarity().cohort))
         context = AccessContext(hospital.node.accounts.named(OFFICER.id), Purpose.PATIENT_REQUEST)

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, AccessRequest, Principal
 from twinward.audit.models import AccessEvent
-from twinward.client import AnswerMalformed, HospitalRefused, Matches, VendorClient, VendorKeys, protocol_steps
+from twinward.cli.main import app
+from twinward.client import (
+    AnswerForged,
+    AnswerMalformed,
+    HospitalRefused,
+    Matches,
+    RecordsExpired,
+    Release,
+    VendorClient,
+    VendorKeys,
+    protocol_steps,
+)
+from twinward.client.keys import Stretching
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput, NotFound, StoreAltered, Unavailable
+from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.demo.serving import served
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, Node, create_node, open_node
+from twinward.protocol.messages import RecordsReply
+from twinward.protocol.proofs import Kind
 from twinward.twins.models import DIRECTORY
 
 OFFICER = Principal("olga", Role.OFFICER)
@@ -278,3 +295,55 @@ def test_what_was_told_outlives_the_process_sealed(tmp_path: Path) -> None:
     (home / "releases.sealed").write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     with open_node(home) as altered, pytest.raises(Unavailable, match="was altered"):
         altered.similarity()
+
+
+def test_released_records_have_an_end_that_is_signed_and_kept(walk: Walk, keys: VendorKeys) -> None:
+    with walk.vendor() as vendor:
+        fetched = vendor.records(walk.handles(walk.generous[:1]), keys, categories=["labs"])
+        key = vendor.hospital_key
+    assert fetched.until_s is not None
+    assert abs(fetched.until_s - time.time() - 30 * 86_400) < 600
+    assert fetched.release is not None
+    release = Release.decode(fetched.release.encode())
+    assert release.open(keys, key=key, now_s=fetched.until_s - 1) == fetched.records
+    with pytest.raises(RecordsExpired, match="were released until"):
+        release.open(keys, key=key, now_s=fetched.until_s)
+    with pytest.raises(AnswerMalformed, match="do not open"):
+        release.open(VendorKeys.generate(), key=key)
+    later = (release.answers[0] | {"until_s": fetched.until_s + 1},)
+    with pytest.raises(AnswerForged):
+        replace(release, answers=later).open(keys)
+    assert [event for event in walk.events(12) if ("until", str(fetched.until_s)) in event.detail]
+
+
+def test_an_end_that_is_not_what_was_sealed_opens_nothing(walk: Walk, keys: VendorKeys) -> None:
+    """A hospital that signs another end than it sealed: neither is believed."""
+    with walk.vendor() as vendor:
+        release = vendor.records(walk.handles(walk.generous[:1]), keys, categories=["labs"]).release
+    assert release is not None
+    reply = RecordsReply.model_validate(release.answers[0], extra="ignore")
+    longer = reply.model_copy(update={"until_s": (reply.until_s or 0) + 60})
+    assert reply.proof is not None
+    about = {"query_id": reply.proof.query_id, "query": reply.proof.query, "vendor": reply.proof.vendor}
+    proof = walk.node.cohort.signer.prove(Kind.RECORDS, longer, binding=bytes.fromhex(reply.proof.binding), **about)
+    signed = longer.model_copy(update={"proof": proof}).model_dump(mode="json")
+    with pytest.raises(AnswerMalformed, match="another end"):
+        replace(release, answers=(signed,)).open(keys)
+
+
+def test_an_expired_release_is_refused_on_the_command_line(walk: Walk, keys: VendorKeys, tmp_path: Path) -> None:
+    with walk.vendor() as vendor:
+        release = vendor.records(walk.handles(walk.generous[:1]), keys, categories=["labs"]).release
+    assert release is not None
+    (tmp_path / "release.json").write_bytes(release.encode())
+    write_private(tmp_path / "pass", b"a long enough passphrase")
+    keys.save(tmp_path / "acme.keys", "a long enough passphrase", stretching=Stretching(1024, 1, 1))
+    arguments = ["vendor", "open", str(tmp_path / "release.json"), "--keys", str(tmp_path / "acme.keys")]
+    arguments += ["--passphrase-file", str(tmp_path / "pass"), "--out"]
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path / "again")])
+    assert done.exit_code == 0, done.output
+    assert list((tmp_path / "again").glob("*/*.json"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("twinward.client.releases.time.time", lambda: time.monotonic() + 1e11)
+        done = CliRunner().invoke(app, [*arguments, str(tmp_path / "late")])
+    assert (done.exit_code, (tmp_path / "late").exists()) == (6, False)

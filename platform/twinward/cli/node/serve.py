@@ -41,6 +41,8 @@ _FIGURES = {
 }
 ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
+TELL_EVERY_S = 5.0
+"""How often it is looked whether patients are to be told of a study; an approval here is followed at once."""
 TICK_EVERY_S = 5.0
 """How often it is looked what of a patient's measurements stays away, and which alerts nobody looks at."""
 CLOSE_EVERY_S = 60.0
@@ -77,6 +79,8 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         node.emergencies.on_begin = follow_ups.wake
         stack.enter_context(Following(partial(_follow, node, held), FOLLOW_EVERY_S))
         stack.enter_context(FollowUps(node.erasure_desk.carry_on, ERASE_EVERY_S))
+        telling = stack.enter_context(FollowUps(node.contacts.carry_on, TELL_EVERY_S))
+        node.contacts.on_approval = telling.wake
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))

@@ -86,4 +86,7 @@ def life_line(cohort: CohortLife | None) -> str:
     until = ""
     if cohort.ends_at_s is not None:
         until = f", the next after {datetime.fromtimestamp(cohort.ends_at_s, tz=UTC):%Y-%m-%d %H:%M} UTC"
+    if cohort.frozen_since_ms is not None:
+        frozen = datetime.fromtimestamp(cohort.frozen_since_ms / 1000, tz=UTC)
+        until += f"; nobody joins since {frozen:%Y-%m-%d %H:%M} UTC"
     return f"patients as of {taken}, some {cohort.room} with noise; whoever withdraws leaves at once{until}"

@@ -22,7 +22,7 @@ from twinward.cli.vendor.answers import (
     shown,
     shown_answers,
 )
-from twinward.cli.vendor.keys import PassphraseOption, passphrase_of
+from twinward.cli.vendor.keys import PassphraseOption
 from twinward.cli.vendor.questions import (
     known_hospitals_file,
     question_values,
@@ -31,11 +31,12 @@ from twinward.cli.vendor.questions import (
     weights_of,
     where_given,
 )
+from twinward.cli.vendor.releases import fetch, keys_for, print_fetched
 from twinward.core.errors import BadInput, TwinwardError
 from twinward.core.outbound import require_private
 
 if TYPE_CHECKING:
-    from twinward.client import Matches, Question, Records, VendorClient, VendorKeys
+    from twinward.client import Matches, Question, Records, VendorClient
 
 
 MODES = ("gated", "vendor-key", "matrix")
@@ -273,19 +274,19 @@ def results(
         errors_taught(as_json=as_json),
         client_of(url, token_file, tokens, hospital_key, known_hospitals, plain_http=plain_http) as client,
     ):
-        pair = _keys(keys, category or [], out_folder, passphrase_file)
+        pair = keys_for(keys, category or [], out_folder, passphrase_file)
         found = client.results(query_id)
         fetched = None
         if pair is not None and out_folder is not None:
             handles = sorted({handle for one in found for handle in one.handles})
-            fetched = _fetch(client, handles, category or [], pair, out_folder) if handles else None
+            fetched = fetch(client, handles, category or [], pair, out_folder) if handles else None
         if not as_json:
             _print_results(found, fetched, out_folder)
             return
         told: dict[str, Any] = {"results": [shown(one) for one in found]}
         if fetched is not None:
             told["records"] = {"opened": len(fetched.records), "withheld": fetched.withheld, "in": str(out_folder)}
-            told["records"]["budget_left"] = fetched.budget_left
+            told["records"] |= {"budget_left": fetched.budget_left, "until_s": fetched.until_s}
         show_json(told)
 
 
@@ -295,11 +296,7 @@ def _print_results(found: Sequence[Matches], fetched: Records | None, out_folder
     for one in found:
         print_matches(one)
     if fetched is not None:
-        say(f"{len(fetched.records)} records opened into {out_folder} ({fetched.sealed_bytes:,} sealed bytes)")
-        if fetched.budget_left is not None:
-            say(f"{fetched.budget_left} queries left")
-        if fetched.withheld:
-            say(one_line(fetched.withheld))
+        print_fetched(fetched, out_folder)
 
 
 @contextlib.contextmanager
@@ -344,34 +341,3 @@ def _known_file(named: Path | None) -> Path:
     if not named.exists():
         tell(f"note: {named} is not there: keys are believed as hospitals show them now, and kept there")
     return named
-
-
-def _keys(
-    file: Path | None, categories: list[str], out_folder: Path | None, passphrase_file: Path | None
-) -> VendorKeys | None:
-    if file is None and not categories and out_folder is None:
-        return None
-    if file is None or not categories or out_folder is None:
-        raise BadInput("records need --keys, --category and --out together")
-    if out_folder.exists():
-        raise BadInput(f"{out_folder} exists", hint="give a new folder")
-    if not out_folder.absolute().parent.is_dir():
-        raise BadInput(f"{out_folder} cannot be made", hint="give a new folder in one that exists")
-    from twinward.client import VendorKeys
-
-    return VendorKeys.load(file, passphrase_of(passphrase_file))
-
-
-def _fetch(client: VendorClient, handles: list[str], categories: list[str], keys: VendorKeys, folder: Path) -> Records:
-    """Open everything first, then write it: a folder of a folder for each handle."""
-    fetched = client.records(handles, keys, categories=categories)
-    try:
-        folder.mkdir(mode=0o700)
-        for number, record in enumerate(fetched.records):
-            place = folder / record.handle
-            place.mkdir(mode=0o700, exist_ok=True)
-            kind = "".join(letter for letter in record.record_type if letter.isalnum())[:40] or "record"
-            (place / f"{number:05}-{kind}.json").write_bytes(record.content)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}") from None
-    return fetched

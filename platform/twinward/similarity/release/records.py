@@ -36,12 +36,14 @@ class RecordRelease:
         release: which handles this epoch's vendors were told.
         budget: one request costs one query, spent before anything is opened.
         binding: of the cohort.
+        until_s: until when what is given out may be used, in seconds since 1970.
     """
 
     source: RecordSource
     release: ReleaseService
     budget: QueryBudget
     binding: bytes
+    until_s: int
 
     def answer(
         self, principal: Principal, epoch: int, handles: Sequence[str], names: Sequence[str], recipient: bytes
@@ -63,14 +65,23 @@ class RecordRelease:
             raise QueryMalformed(str(error), hint="`twinward vendor keygen` makes a key pair") from error
         twins = self.release.resolve_all(principal.id, handles)
         left = self.budget.spend(principal.id, epoch)
-        detail = (("epoch", str(epoch)), ("sealed to", hashlib.sha256(recipient).hexdigest()))
+        key = hashlib.sha256(recipient).hexdigest()
+        detail = (("epoch", str(epoch)), ("sealed to", key), ("until", str(self.until_s)))
         sealed = []
         for handle, twin in twins.items():
             records = self.source.export(principal, twin, categories, detail)
             if records:
-                sealed.append(_sealed(handle, records, recipient, self.binding))
+                sealed.append(self._sealed(handle, records, recipient))
         withheld = _WITHHELD if len(sealed) < len(twins) else ""
-        return ReleasedRecords(tuple(sealed), withheld, left)
+        return ReleasedRecords(tuple(sealed), withheld, left, self.until_s)
+
+    def _sealed(self, handle: str, records: Sequence[OpenedRecord], recipient: bytes) -> PatientRecords:
+        if sum(len(record.content) for record in records) > MAX_PATIENT_BYTES:
+            raise BadInput("one patient has too many records for one answer", hint="ask for fewer categories at once")
+        told = [ReleasedRecord(one.record_type, one.category.value, one.content) for one in records]
+        data = seal_records(recipient, told, binding=self.binding, handle=handle, until_s=self.until_s)
+        categories = tuple(sorted({record.category.value for record in records}))
+        return PatientRecords(handle, categories, data)
 
 
 def _categories(names: Sequence[str]) -> frozenset[Category]:
@@ -79,12 +90,3 @@ def _categories(names: Sequence[str]) -> frozenset[Category]:
     except ValueError:
         known = ", ".join(category.value for category in Category)
         raise QueryMalformed("an unknown category of records", hint=f"categories are: {known}") from None
-
-
-def _sealed(handle: str, records: Sequence[OpenedRecord], recipient: bytes, binding: bytes) -> PatientRecords:
-    if sum(len(record.content) for record in records) > MAX_PATIENT_BYTES:
-        raise BadInput("one patient has too many records for one answer", hint="ask for fewer categories at once")
-    told = [ReleasedRecord(one.record_type, one.category.value, one.content) for one in records]
-    data = seal_records(recipient, told, binding=binding, handle=handle)
-    categories = tuple(sorted({record.category.value for record in records}))
-    return PatientRecords(handle, categories, data)
