@@ -37,15 +37,21 @@ from twinward.core.config import (
 )
 from twinward.core.errors import BadInput, NotFound, Unavailable
 from twinward.core.private_files import UNFINISHED
+from twinward.node.code_list import CODE_LIST_FILE, VALUE_SETS_FOLDER
 from twinward.node.home import COHORT_LIFE_LOCK, CONTACT_WORK_LOCK, LOCK_FILE
 from twinward.node.last_backup import LAST_BACKUP, LastBackup, note_backup
 from twinward.node.restored_home import MARK
 
 ELSEWHERE = "elsewhere"
 KEYS = "keys"
-_PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json"})
+_PLAIN = frozenset({FILE_NAME, POLICY_FILE, "consortium.json", CODE_LIST_FILE})
 _SEALED = ".sealed"
-_OF_FOLDER = {EVIDENCE_FOLDER: (".split-view",), "models": (".model", ".card.json"), "approvals": (".json",)}
+_OF_FOLDER = {
+    EVIDENCE_FOLDER: (".split-view",),
+    "models": (".model", ".card.json"),
+    "approvals": (".json",),
+    VALUE_SETS_FOLDER: (".json",),
+}
 """By a folder of the home or of a hospital in it, the files of it that are no secret and cannot be made again."""
 _NONE: tuple[str, ...] = ()
 _DATABASE = ".db"

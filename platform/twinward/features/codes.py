@@ -3,7 +3,7 @@
 A code list is public and names no patient, as a feature schema. Each entry is a value set: codes with their system, a
 code that ends in ``*`` for everything below it in a classification whose codes are nested (ICD-10, ATC), and
 ``includes`` for other entries of the list: a hierarchy. A hospital's own list is a TOML file of the same form as
-``code_lists/cardiometabolic.toml``.
+``code_lists/cardiometabolic.toml``, whose entries may take their codes from FHIR value sets (``value_sets``).
 
 What is known of one entry for one patient is a level: ``NEVER`` recorded, ``PAST``, ``CURRENT``, or ``UNKNOWN`` where
 the patient was taken in before there was such a list.
@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twinward.core.errors import BadInput
+from twinward.features.value_sets import Load, with_value_sets
 
 MAX_FEATURES: Final = 512
 MAX_CODES: Final = 20_000
@@ -140,8 +141,11 @@ def fact_code(kind: Kind, system: str, code: str) -> str:
     return f"{kind}:{system}|{code}"
 
 
-def read_code_list(text: str) -> CodeList:
-    """A list from TOML: ``name``, ``version``, and a table a feature. Raises ``BadInput``, naming what is wrong."""
+def read_code_list(text: str, load: Load | None = None) -> CodeList:
+    """A list from TOML: ``name``, ``version``, and a table a feature. Raises ``BadInput``, naming what is wrong.
+
+    ``load`` gives the value sets that entries name by their file; without it none may be named.
+    """
     try:
         told: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -149,7 +153,7 @@ def read_code_list(text: str) -> CodeList:
     except (ValueError, RecursionError):
         raise BadInput("not a code list: a number too long, or nested too deep") from None
     try:
-        return CodeList.model_validate(told)
+        return CodeList.model_validate(told if load is None else with_value_sets(told, load))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from twinward.features.schema import CARDIOMETABOLIC, FeatureSchema
 
 CODE_LIST_FILE: Final = "code-list.toml"
 """In a node's home, where the hospital counts by codes of its own."""
+VALUE_SETS_FOLDER: Final = "value-sets"
+"""Beside it: FHIR value sets that its entries name by their file."""
 MAX_BYTES: Final = 4 << 20
 
 
@@ -35,6 +38,16 @@ def code_list_of(home: Path) -> CodeList:
     if len(content) > MAX_BYTES:
         raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        return read_code_list(content.decode())
+        return read_code_list(content.decode(), partial(_value_set, home / VALUE_SETS_FOLDER))
     except UnicodeDecodeError:
         raise BadInput(f"{path} is not UTF-8") from None
+
+
+def _value_set(folder: Path, name: str) -> bytes:
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise BadInput(f"{folder / name} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"{folder / name} is larger than {MAX_BYTES >> 20} MiB")
+    return content

@@ -265,7 +265,7 @@ class RunningCohort:
         if not self._settings.feasibility:
             return None
         millis = tuple(dict.fromkeys(round(one * 1000) for one in self._settings.feasibility_epsilons))
-        return Feasibility.prepare(cohort, self._room, budget, millis, self._scoring.workers)
+        return Feasibility.prepare(cohort, self._room, budget, millis, self._scoring)
 
     def _snapshot(self, epoch: int, secrets: CohortSecrets, store: SealedAnswers) -> Cohort:
         source = CohortReader(self._twins, self._access, NODE)

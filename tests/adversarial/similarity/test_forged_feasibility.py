@@ -20,6 +20,7 @@ from tests.edwards25519 import Exponents
 from tests.integration.similarity.fixtures import CountedBudget
 from twinward.access.interfaces import Principal
 from twinward.core.vocabulary import Role
+from twinward.protocol.feasibility import FeasibilityQuestion
 from twinward.similarity.errors import BudgetExhausted, QueryMalformed
 from twinward.similarity.feasibility.engine import FeasibilityEngine
 from twinward.similarity.feasibility.service import Feasibility
@@ -141,10 +142,8 @@ def counting() -> Iterator[Feasibility]:
 def ask(counting: Feasibility, data: bytes, rows: Rows) -> bytes:
     """One answer of the service, as it leaves."""
 
-    class Everybody:
-        eligibility = rows
-
-    return counting.count(VENDOR, 1, 1000, data, Everybody).bundle  # type: ignore[arg-type]
+    question = FeasibilityQuestion.model_construct(epoch=1, epsilon_millis=1000, bundle=data)
+    return counting.count(VENDOR, question, lambda: rows).bundle
 
 
 def test_what_no_client_sends_is_refused_before_it_is_charged_or_a_row_is_seen(counting: Feasibility) -> None:
@@ -168,8 +167,9 @@ def test_what_no_client_sends_is_refused_before_it_is_charged_or_a_row_is_seen(c
     for wrong in (b"", data[:-1], data + b"\0", b"TWFQ" * 9, data[:5] + b"\x11" + data[6:]):
         with pytest.raises(QueryMalformed):
             ask(counting, wrong, np.zeros((9, 9), np.int64))
+    question = FeasibilityQuestion.model_construct(epoch=1, epsilon_millis=50, bundle=data)
     with pytest.raises(QueryMalformed, match="not offered"):
-        counting.count(VENDOR, 1, 50, data, lambda: pytest.fail("a row was looked at"))  # type: ignore[arg-type]
+        counting.count(VENDOR, question, lambda: pytest.fail("a row was looked at"))
     assert counting.budget.remaining(VENDOR.id, 1) == left
 
 

@@ -1,7 +1,8 @@
-"""Counts in processes of this machine: rows to slots, slots to an answer. No policy here, no budget, no log.
+"""Counts in processes of this machine or on a Ray cluster: rows to slots, slots to an answer. No policy, no log here.
 
 Every process makes the query's tables for itself and then slots in pieces, so that a large cohort is no question that
-takes too long. On a Ray cluster counts are made by processes of the node's own machine all the same.
+takes too long. Where the hospital scores on a Ray cluster, its actors make the slots; a vendor's bytes are looked at by
+a process of this machine first, in either case.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,18 @@ _TRIES: Final = 24
 _HINT: Final = "make the question with the twinward client"
 
 
+class Counter(Protocol):
+    """Who makes slots: a ``Child`` of this machine, or an actor of a cluster."""
+
+    def ask(self, *question: object) -> bytes:
+        """As ``CountingWorker.answer``. Raises ``MalformedBundle``, ``ScoringUnavailable``."""
+        ...
+
+    def close(self) -> None:
+        """End it. Idempotent."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question whose every element was checked: its bytes, and how its answer is laid out."""
@@ -50,21 +63,28 @@ class FeasibilityEngine:
         levels: of each feature that criteria are about.
         binding: what queries and answers carry.
         capacity: rows that an answer has room for, the same for the whole epoch.
-        workers: how many processes; they are started with the first question.
+        workers: how many processes or actors; they are started with the first question.
+        ray_address: of the Ray cluster that counts, empty for one on this machine; None counts in processes.
     """
 
-    def __init__(self, levels: tuple[int, ...], binding: bytes, capacity: int, workers: int) -> None:
+    def __init__(
+        self, levels: tuple[int, ...], binding: bytes, capacity: int, workers: int, ray_address: str | None = None
+    ) -> None:
         self.levels, self.binding, self.capacity = levels, binding, capacity
-        self._workers = max(1, workers)
-        self._children: list[Child] = []
+        self._workers, self._ray_address = max(1, workers), ray_address
+        self._children: list[Counter] = []
+        self._checking: Child | None = None
         self._starting = threading.Lock()
 
     def close(self) -> None:
         """End the processes. Idempotent."""
         with self._starting:
             children, self._children = self._children, []
+            checking, self._checking = self._checking, None
         for child in children:
             child.close()
+        if checking is not None:
+            checking.close()
 
     def check(self, data: bytes) -> Asked:
         """Look at a query and nothing else. Raises ``QueryMalformed``, ``ScoringUnavailable``."""
@@ -73,7 +93,7 @@ class FeasibilityEngine:
             if query.threshold > self.most_slots:
                 raise MalformedBundle(f"at most {self.most_slots} slots a row are answered about so large a cohort")
             layout = self._layout(query.threshold)
-            self._processes()[0].ask(data, self.binding, layout)
+            self._checker().ask(data, self.binding, layout)
         except MalformedBundle as error:
             raise QueryMalformed(str(error), hint=_HINT) from None
         return Asked(data, layout)
@@ -111,14 +131,27 @@ class FeasibilityEngine:
     def _layout(self, threshold: int) -> Layout:
         return Layout.plan(self.levels, threshold, -(-self.capacity * threshold // self._workers))
 
-    def _processes(self) -> list[Child]:
+    def _checker(self) -> Child:
+        """The process of this machine that looks at strangers' bytes."""
         with self._starting:
-            if not self._children:
-                self._children = [Child(CountingWorker) for _ in range(self._workers)]
+            if self._checking is None:
+                self._checking = Child(CountingWorker)
+            return self._checking
+
+    def _counters(self) -> list[Counter]:
+        """Who makes slots: here the checking process and others beside it, or a cluster's actors."""
+        checker = self._checker()
+        with self._starting:
+            if not self._children and self._ray_address is not None:
+                from twinward.similarity.feasibility.ray_counters import RayCounting
+
+                self._children = [RayCounting(self._ray_address) for _ in range(self._workers)]
+            elif not self._children:
+                self._children = [checker, *(Child(CountingWorker) for _ in range(self._workers - 1))]
             return self._children
 
     def _made(self, asked: Asked, slots: Indices) -> bytes:
-        children = self._processes()
+        children = self._counters()
         shares = np.array_split(slots, len(children))
 
         def ask(number: int) -> tuple[bytes, ...]:
@@ -130,7 +163,7 @@ class FeasibilityEngine:
         except MalformedBundle as error:  # it was checked: what goes wrong now is the hospital's own fault
             raise ScoringUnavailable("a process that counts gave no answer") from error
 
-    def _piece(self, child: Child, asked: Asked, piece: Indices) -> bytes:
+    def _piece(self, child: Counter, asked: Asked, piece: Indices) -> bytes:
         made = child.ask(asked.data, self.binding, asked.layout, piece.astype("<i4").tobytes())
         if len(made) != len(piece) * SLOT_BYTES:
             raise ScoringUnavailable("a process that counts answered something else")

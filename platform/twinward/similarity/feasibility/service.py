@@ -20,6 +20,7 @@ from twinward.similarity.cohort import Cohort
 from twinward.similarity.errors import QueryMalformed
 from twinward.similarity.feasibility.engine import FeasibilityEngine, workers_here
 from twinward.similarity.interfaces import QueryBudget
+from twinward.similarity.scoring.placement import Engine, Scoring
 from twinward_crypto.feasibility.noise import GeometricNoise
 
 LEAKAGE: Final = (
@@ -58,11 +59,14 @@ class Feasibility:
         room: int,
         budget: QueryBudget,
         epsilon_millis: tuple[int, ...],
-        workers: int,
+        scoring: Scoring,
     ) -> Feasibility:
         """Make ready for an epoch. ``room``: for how many rows there is room in its answers."""
         binding = feasibility_binding(binding_of(cohort.hospital, cohort.schema, cohort.epoch), cohort.schema.codes)
-        engine = FeasibilityEngine(cohort.schema.eligibility_levels, binding, room, workers_here(workers))
+        on_ray = scoring.engine is Engine.RAY
+        workers = scoring.workers if on_ray else workers_here(scoring.workers)
+        address = scoring.ray_address if on_ray else None
+        engine = FeasibilityEngine(cohort.schema.eligibility_levels, binding, room, workers, address)
         return cls(engine, budget, epsilon_millis)
 
     def count(

@@ -74,11 +74,8 @@ class RayScorer:
     """
 
     def __init__(self, shards: Sequence[SealedShard], address: str = "") -> None:
-        self._ray = _ray()
-        self._started = not self._ray.is_initialized()
+        self._ray, self._started = connected(address)
         try:
-            if self._started:
-                self._ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
             actor = self._ray.remote(RayShard).options(max_restarts=-1, max_task_retries=RETRIES)
             self._sealed = [self._ray.put(shard.sealed) for shard in shards]  # kept: an actor made again reads it again
             self._actors = [
@@ -127,6 +124,18 @@ class RayScorer:
             self._ray.kill(actor)
         if self._started:
             self._ray.shutdown()
+
+
+def connected(address: str) -> tuple[Any, bool]:
+    """Ray, and whether it was started or joined by this call. Raises ``ScoringUnavailable``."""
+    ray = _ray()
+    if ray.is_initialized():
+        return ray, False
+    try:
+        ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ScoringUnavailable("the Ray cluster does not answer", hint="check its address, or ray start") from error
+    return ray, True
 
 
 def _ray() -> Any:
