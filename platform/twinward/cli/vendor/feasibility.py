@@ -26,7 +26,6 @@ from twinward.cli.vendor.query import (
 )
 from twinward.cli.vendor.questions import token_for_each
 from twinward.core.errors import BadInput, TwinwardError
-from twinward.core.outbound import require_private
 
 if TYPE_CHECKING:
     from twinward.client import Count, Criteria, PreparedCount, VendorClient
@@ -73,8 +72,6 @@ def feasibility(
         if keep is not None and len(urls) > 1:
             raise BadInput("--keep is for a count at one hospital", hint="ask the others by a command of their own")
         wanted = _read(criteria)
-        for url in urls:
-            require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
         clients = clients_of(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
         prepared = _each(clients, lambda one: one.prepare_count(wanted, epsilon=epsilon))

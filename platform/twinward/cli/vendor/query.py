@@ -165,7 +165,7 @@ def query(
     """Which patients are like this one? Says what would be sent, how long it took to make and what the mode leaks,
     and asks, before it sends.
 
-    Several hospitals are asked side by side; one that does not answer is named, and the others' answers stand.
+    Several hospitals are asked side by side; one that does not answer is named.
 
     Exit codes: 0, 1 you said no, 2 a bad question, 5 no token, 6 refused or no budget left, 7 no answer from any.
 
@@ -177,12 +177,9 @@ def query(
             raise BadInput(f"there is no mode {mode!r}", hint=f"use one of: {', '.join(MODES)}")
         from twinward.client import Mode, Question
 
-        given = question_values(values, feature or [])
+        given, filtered = question_values(values, feature or []), where_given(where or [])
         weights = weights_of(weight or []) or None
-        filtered = where_given(where or [])
         question = Question(given, Mode(mode), threshold, nearest, weights, allow_out_of_range, count_only, filtered)
-        for url in urls:
-            require_private(url, plain_http=plain_http)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
         clients = clients_of(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
         _ask(clients, question, yes=yes, as_json=as_json)
@@ -324,6 +321,8 @@ def clients_of(
     """One for each hospital, closed with ``stack``. Raises ``BadInput`` where their keys are not one for each."""
     from twinward.client import VendorClient
 
+    for url in urls:
+        require_private(url, plain_http=plain_http)
     each: list[str] | list[None] = keys or [None] * len(urls)
     if len(each) != len(urls):
         raise BadInput("give one --hospital-key for each hospital, in their order, or none")
