@@ -96,6 +96,7 @@ class ContactDesk:
         self.on_approval: Callable[[], None] = lambda: None
         """Called when there is somebody to tell: a served node has its background look."""
         self._sizes: dict[str, int] = {}
+        self._stopping = False
         self._mutex = threading.RLock()
         self._register = ContactRegister()
         self._next = 0
@@ -204,6 +205,10 @@ class ContactDesk:
             except TwinwardError as error:
                 log.warning("contact_request_waits", request=request.name, kind=type(error).__name__)
 
+    def stop(self) -> None:
+        """Have telling pause after its batch: the process ends. It goes on with the next start."""
+        self._stopping = True
+
     def progress(self, name: str) -> tuple[int, int | None]:
         """How many of the cohort were seen to, and of how many; None where no process that is here knows."""
         done = len(self._done(name))
@@ -227,6 +232,8 @@ class ContactDesk:
             self._sizes[name] = len(done) + len(left)
             SystemRandom().shuffle(left)  # no order of leaves says who is eligible
             for start in range(0, len(left), _AT_ONCE):
+                if self._stopping:
+                    return request
                 some = left[start : start + _AT_ONCE]
                 self._access.decide_many([self._seen_to(officer, name, twin, twin in eligible) for twin in some])
                 told(start + len(some), len(left))

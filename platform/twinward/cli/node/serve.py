@@ -81,6 +81,7 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(FollowUps(node.erasure_desk.carry_on, ERASE_EVERY_S))
         telling = stack.enter_context(FollowUps(node.contacts.carry_on, TELL_EVERY_S))
         node.contacts.on_approval = telling.wake
+        stack.callback(node.contacts.stop)
         stack.enter_context(Checks(node.log_check.run, CHECK_EVERY_S))
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
