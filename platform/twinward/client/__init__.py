@@ -20,7 +20,7 @@ from twinward.client.errors import (
     VersionUnknown,
 )
 from twinward.client.keys import VendorKeys
-from twinward.client.multi import Answers, Failure, Found, ask_hospitals, ask_hospitals_async
+from twinward.client.multi import Answers, Counts, Failure, Found, ask_hospitals, ask_hospitals_async, count_hospitals
 from twinward.client.question import Question, Threshold
 from twinward.client.releases import Release
 from twinward.client.results import Matches, Prepared, Record, Records
@@ -37,6 +37,7 @@ __all__ = [
     "ClientError",
     "Contact",
     "Count",
+    "Counts",
     "Criteria",
     "Failure",
     "Found",
@@ -61,4 +62,5 @@ __all__ = [
     "VersionUnknown",
     "ask_hospitals",
     "ask_hospitals_async",
+    "count_hospitals",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twinward.client.asynchronous import AsyncVendorClient
+from twinward.client.counts import Count, PreparedCount, summed
 from twinward.client.question import Question
 from twinward.client.results import Matches, Prepared
 from twinward.client.vendor import VendorClient
 from twinward.core.errors import BadInput, TwinwardError
+from twinward.protocol.criteria import Criteria
 
 MAX_AT_ONCE = 16
 
@@ -92,6 +94,73 @@ def send_hospitals(
         return client.send(ready)
 
     return _sent([client.base_url for client in clients], _each(clients, send), question)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Several hospitals' counts, and their sum where they answered: its interval is narrower than theirs together."""
+
+    counts: dict[str, Count]
+    failures: tuple[Failure, ...]
+
+    @property
+    def noisy(self) -> int:
+        """The sum, with its noise."""
+        return summed(list(self.counts.values()))[0]
+
+    @property
+    def half_width(self) -> int:
+        """With 95 % probability the sum is off by no more."""
+        return summed(list(self.counts.values()))[1]
+
+    @property
+    def low(self) -> int:
+        """The interval's lower end."""
+        return max(0, self.noisy - self.half_width)
+
+    @property
+    def high(self) -> int:
+        """The interval's upper end."""
+        return max(0, self.noisy + self.half_width)
+
+
+def prepare_counts(
+    clients: Sequence[VendorClient], criteria: Criteria, epsilon: float | None = None
+) -> dict[str, PreparedCount | TwinwardError]:
+    """Encrypt criteria for each hospital, nothing of them leaves. What failed stands in its place."""
+    made = _each(clients, lambda one: one.prepare_count(criteria, epsilon=epsilon))
+    return dict(zip([client.base_url for client in clients], made, strict=True))
+
+
+def send_counts(clients: Sequence[VendorClient], prepared: dict[str, PreparedCount | TwinwardError]) -> Counts:
+    """Send what ``prepare_counts`` made.
+
+    Raises:
+        TwinwardError: every single hospital failed: the first one's error.
+    """
+
+    def send(client: VendorClient) -> Count:
+        ready = prepared[client.base_url]
+        if isinstance(ready, TwinwardError):
+            raise ready
+        return client.send_count(ready)
+
+    names, outcomes = [client.base_url for client in clients], _each(clients, send)
+    failures = tuple(Failure(n, one) for n, one in zip(names, outcomes, strict=True) if isinstance(one, TwinwardError))
+    if len(failures) == len(names):
+        raise failures[0].error
+    return Counts({n: one for n, one in zip(names, outcomes, strict=True) if isinstance(one, Count)}, failures)
+
+
+def count_hospitals(
+    clients: Sequence[VendorClient], criteria: Criteria | Mapping[str, Any], *, epsilon: float | None = None
+) -> Counts:
+    """Count at several hospitals, side by side: each is charged, and one that does not answer is named.
+
+    Raises as ``send_counts``; ``BadInput``: no hospital, one twice, or criteria that make no sense.
+    """
+    chosen = criteria if isinstance(criteria, Criteria) else Criteria.of(dict(criteria))
+    return send_counts(clients, prepare_counts(clients, chosen, epsilon))
 
 
 async def ask_hospitals_async(clients: Sequence[AsyncVendorClient], question: Question) -> Answers:

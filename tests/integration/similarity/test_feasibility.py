@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from typer.testing import CliRunner
 
 from twinward.access.interfaces import AccessRequest
 from twinward.cli.main import app
-from twinward.client import Criteria, HospitalRefused, KeptCount, VendorClient
+from twinward.client import Criteria, HospitalRefused, KeptCount, VendorClient, count_hospitals
 from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.config import Settings
 from twinward.core.errors import BadInput
+from twinward.core.private_files import write_private
 from twinward.core.vocabulary import Action, Purpose
 from twinward.demo.accounts import OFFICER, VENDOR, open_accounts
 from twinward.demo.display import Silent
@@ -199,6 +201,29 @@ def test_the_command_says_what_it_costs_before_it_asks(hospital: Hospital, tmp_p
     assert told["sum"]["noisy"] == count["noisy"]
     assert abs(count["noisy"] - hospital.truth({"include": [{"feature": "age", "from": 40}]})) <= 53
     assert hospital.left() == (left[0] - 500, left[1] - 500)
+
+
+def test_several_hospitals_counts_are_summed_and_a_silent_one_is_named(hospital: Hospital, tmp_path: Path) -> None:
+    """Two addresses of one node stand for two hospitals. The sum's interval is narrower than both together."""
+    twin_url, silent = hospital.url.replace("127.0.0.1", "localhost"), "http://127.0.0.1:9"
+    criteria = {"include": [{"feature": "age", "from": 40}]}
+    left = hospital.left()
+    with VendorClient(twin_url, hospital.token) as second, VendorClient(silent, hospital.token) as nobody:
+        counts = count_hospitals([hospital.client, second, nobody], criteria, epsilon=0.5)
+    assert hospital.left() == (left[0] - 1000, left[1] - 1000)
+    assert [one.hospital for one in counts.failures] == [silent]
+    assert counts.noisy == sum(one.noisy for one in counts.counts.values())
+    assert abs(counts.noisy - 2 * hospital.truth(criteria)) <= 2 * 53
+    assert 6 < counts.half_width < 12
+    token, file = tmp_path / "token", tmp_path / "trial.toml"
+    write_private(token, hospital.token.encode())
+    file.write_text('[[include]]\nfeature = "age"\nfrom = 40\n')
+    arguments = ["vendor", "feasibility", hospital.url, twin_url, silent, "--criteria", str(file), "--same-token"]
+    arguments += ["--token-file", str(token), "--epsilon", "0.5", "--yes", "--known-hospitals", str(tmp_path / "known")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    assert re.search(r"together: about \d+ patients, \d+ to \d+ \(95 %\)", done.stdout)
+    assert f"{silent}: no answer" in done.stdout
 
 
 def test_what_all_vendors_may_spend_bounds_each(hospital: Hospital) -> None:

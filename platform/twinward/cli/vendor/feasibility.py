@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +26,7 @@ from twinward.cli.vendor.questions import token_for_each
 from twinward.core.errors import BadInput, TwinwardError
 
 if TYPE_CHECKING:
-    from twinward.client import Count, Criteria, PreparedCount, VendorClient
-
-Made = TypeVar("Made")
+    from twinward.client import Counts, Criteria, PreparedCount, VendorClient
 
 
 def feasibility(
@@ -71,10 +67,12 @@ def feasibility(
     with errors_taught(as_json=as_json), contextlib.ExitStack() as stack:
         if keep is not None and len(urls) > 1:
             raise BadInput("--keep is for a count at one hospital", hint="ask the others by a command of their own")
+        from twinward.client.multi import prepare_counts
+
         wanted = _read(criteria)
         each = token_for_each(token_file or [], urls, tokens, same_token=same_token)
         clients = clients_of(stack, urls, each, hospital_key, known_hospitals, plain_http=plain_http)
-        prepared = _each(clients, lambda one: one.prepare_count(wanted, epsilon=epsilon))
+        prepared = prepare_counts(clients, wanted, epsilon)
         ready = {name: one for name, one in prepared.items() if not isinstance(one, TwinwardError)}
         if not ready:
             raise next(one for one in prepared.values() if isinstance(one, TwinwardError))
@@ -83,14 +81,10 @@ def feasibility(
         if keep is not None:  # before it is sent: what was paid for and not kept could be disclosed to nobody
             write_kept(keep, *ready.values())
         counts = _counted(clients, prepared)
-        answered = {name: one for name, one in counts.items() if not isinstance(one, TwinwardError)}
-        if not answered:
-            raise next(one for one in counts.values() if isinstance(one, TwinwardError))
-        failures = {name: one for name, one in counts.items() if isinstance(one, TwinwardError)}
         if as_json:
-            show_json(_shown(answered, failures))
+            show_json(_shown(counts))
         else:
-            _print(answered, failures)
+            _print(counts)
 
 
 def _read(file: Path) -> Criteria:
@@ -115,56 +109,34 @@ def _announce(ready: dict[str, PreparedCount]) -> None:
         tell(f"what is learned: {one_line(leakage)}")
 
 
-def _counted(
-    clients: list[VendorClient], prepared: dict[str, PreparedCount | TwinwardError]
-) -> dict[str, Count | TwinwardError]:
-    def send(client: VendorClient) -> Count:
-        ready = prepared[client.base_url]
-        if isinstance(ready, TwinwardError):
-            raise ready
-        return client.send_count(ready)
+def _counted(clients: list[VendorClient], prepared: dict[str, PreparedCount | TwinwardError]) -> Counts:
+    from twinward.client.multi import send_counts
 
     with progress() as bars:
         bars.add_task("counting", total=None)
-        return _each(clients, send)
+        return send_counts(clients, prepared)
 
 
-def _each(clients: list[VendorClient], do: Callable[[VendorClient], Made]) -> dict[str, Made | TwinwardError]:
-    """What each hospital's client makes of it, by address, side by side; errors stand in their places."""
-    if len({client.base_url for client in clients}) != len(clients):
-        raise BadInput("each hospital is asked once")
-
-    def outcome(client: VendorClient) -> Made | TwinwardError:
-        try:
-            return do(client)
-        except TwinwardError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=min(len(clients), 16)) as pool:
-        return {one.base_url: made for one, made in zip(clients, pool.map(outcome, clients), strict=True)}
-
-
-def _shown(answered: dict[str, Count], failures: dict[str, TwinwardError]) -> dict[str, Any]:
-    from twinward.client.counts import summed
-
-    total, width = summed(list(answered.values()))
+def _shown(counts: Counts) -> dict[str, Any]:
     return {
-        "counts": {name: asdict(one) | {"low": one.low, "high": one.high} for name, one in answered.items()},
-        "failures": {name: str(error) for name, error in failures.items()},
-        "sum": {"noisy": total, "half_width": width, "low": max(0, total - width), "high": max(0, total + width)},
+        "counts": {name: asdict(one) | {"low": one.low, "high": one.high} for name, one in counts.counts.items()},
+        "failures": {one.hospital: str(one.error) for one in counts.failures},
+        "sum": {
+            "noisy": counts.noisy,
+            "half_width": counts.half_width,
+            "low": counts.low,
+            "high": counts.high,
+        },
     }
 
 
-def _print(answered: dict[str, Count], failures: dict[str, TwinwardError]) -> None:
-    from twinward.client.counts import summed
-
-    for name, one in answered.items():
+def _print(counts: Counts) -> None:
+    for name, one in counts.counts.items():
         say(f"{one_line(one.hospital)} ({name}): about {max(0, one.noisy)} patients, {one.low} to {one.high} (95 %)")
         tell(f"  epsilon {one.epsilon:g} charged, {one.epsilon_left:g} left in epoch {one.epoch}; query {one.query_id}")
-    for name, error in failures.items():
-        say(f"{name}: no answer: {one_line(str(error))}")
-        if error.hint:
-            say(f"  what to do: {one_line(error.hint)}")
-    if len(answered) > 1:
-        total, width = summed(list(answered.values()))
-        say(f"together: about {max(0, total)} patients, {max(0, total - width)} to {max(0, total + width)} (95 %)")
+    for failure in counts.failures:
+        say(f"{failure.hospital}: no answer: {one_line(str(failure.error))}")
+        if failure.error.hint:
+            say(f"  what to do: {one_line(failure.error.hint)}")
+    if len(counts.counts) > 1:
+        say(f"together: about {max(0, counts.noisy)} patients, {counts.low} to {counts.high} (95 %)")
