@@ -115,7 +115,9 @@ def _kind_of(reply: _Reply) -> Kind:
 
 
 def _said(terms: Terms, proof: Proof, kind: Kind, reply: _Reply) -> Checked:
-    if isinstance(reply, MatchReply):
+    if isinstance(reply, MatchReply) and reply.tells == "count":
+        said = f"{reply.count or 0} matches, without handles"
+    elif isinstance(reply, MatchReply):
         said = f"{reply.count} handles were told" if reply.count else "nobody was told"
     elif isinstance(reply, CountReply):
         said = f"a count at epsilon {reply.epsilon_millis / 1000:g}, encrypted, in {reply.slots} slots"
