@@ -200,11 +200,11 @@ def test_the_same_proposal_again_is_the_same_request_and_another_is_refused(hosp
 
 
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 from twinward.node import open_node
 from twinward.recruitment import service
 service._AT_ONCE = 2
-with open_node(sys.argv[1]) as node:
+with open_node(pathlib.Path(sys.argv[1])) as node:
     node.contacts.carry_on(lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done >= 4 else None)
 """
 
