@@ -38,6 +38,7 @@ def handles(house: House, rows: list[int]) -> set[str]:
     return {house.service.secrets.handle(VENDOR.id, house.twins[row]) for row in rows}
 
 
+@pytest.mark.slow  # a house of its own, with its processes
 @pytest.mark.parametrize("mode", [Mode.GATED, Mode.MATRIX, Mode.VENDOR_KEY])
 def test_only_entries_with_the_values_are_answered_about(tmp_path: Path, mode: Mode) -> None:
     house = House(tmp_path, SCHEMA, LEVELS, modes=(mode,), allowance=2, facets=VALUES, facet_minimum=10)
@@ -51,6 +52,7 @@ def test_only_entries_with_the_values_are_answered_about(tmp_path: Path, mode: M
         assert set(near.handles) == handles(house, [row for row in rows if far[row] <= limit])
 
 
+@pytest.mark.slow  # a house of its own, with its processes
 def test_a_small_cell_is_no_filter_and_costs_nothing(house: House) -> None:
     client = house.vendor()
     left = client.budget().remaining
@@ -64,6 +66,7 @@ def test_a_small_cell_is_no_filter_and_costs_nothing(house: House) -> None:
         house.answers.answer_vendor_key(VENDOR, message)
 
 
+@pytest.mark.slow  # a house of its own, with its processes
 def test_terms_declare_the_facets_and_unknown_ones_are_not_sent(house: House) -> None:
     client = house.vendor()
     assert [(one.name, one.values) for one in client.schema().facets] == [

@@ -93,6 +93,7 @@ def test_a_derived_key_pair_is_the_same_each_time_and_needs_a_secret() -> None:
         derive_recipient_key(b"s" * 31)
 
 
+@pytest.mark.slow  # a house of its own, with its processes
 @pytest.mark.parametrize("mode", [Mode.GATED, Mode.MATRIX])
 def test_a_count_alone_is_the_number_of_handles_and_opens_no_record(house: House, tmp_path: Path, mode: Mode) -> None:
     levels = np.random.default_rng(9).integers(0, 128, (40, 2))
