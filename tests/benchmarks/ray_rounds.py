@@ -28,6 +28,7 @@ def ours(hospitals: int, count: int) -> list[float]:
     from twinward.federation.evaluation.benchmark import synthetic_benchmark
     from twinward.federation.flower.ray_engine import simulate_on_ray
     from twinward.federation.simulation import deal_out
+    from twinward.federation.stays.sources import HeldStays
 
     took: list[float] = []
     joined = 0.0
@@ -41,7 +42,7 @@ def ours(hospitals: int, count: int) -> list[float]:
 
     for number in range(count):
         study = api.with_hospitals(api.new_study(f"bench-{number}", expected_patients=STAYS * hospitals), hospitals)
-        stays = deal_out(study, api.synthetic_data(study, STAYS * hospitals, number).stays)
+        stays = deal_out(study, HeldStays(api.synthetic_data(study, STAYS * hospitals, number).stays))
         simulate_on_ray(study, stays, synthetic_benchmark(), SystemClock(), progress=note)
     return took
 

@@ -26,8 +26,10 @@ from twinward.features.signal_schema import table_schema as table_schema
 from twinward.federation.coordinator import Progress
 from twinward.federation.coordinator import TrainedStudy as TrainedStudy
 from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.grouped import scores_of
 from twinward.federation.detectors.model_file import Model as Model
 from twinward.federation.detectors.model_file import read_model
+from twinward.federation.disease_groups import NO_GROUP
 from twinward.federation.errors import DataInvalid as DataInvalid
 from twinward.federation.errors import ModelFileInvalid
 from twinward.federation.evaluation.benchmark import (
@@ -43,6 +45,7 @@ from twinward.federation.stays import data_files
 from twinward.federation.stays.patient_data import PatientData as PatientData
 from twinward.federation.stays.patient_data import data_of as data_of
 from twinward.federation.stays.simulated import simulate_signals
+from twinward.federation.stays.sources import HeldStays
 from twinward.federation.study import DetectorKind
 from twinward.federation.study import StudyProtocol as StudyProtocol
 from twinward.federation.study_file import new_protocol, protocol_toml, read_study
@@ -122,12 +125,18 @@ def run_simulation(
     """
     engine = _on_flower() if on_flower else simulate
     if isinstance(data, PatientData):
-        stays, benchmark = prepare(data, seed, test=test)
-        return engine(study, deal_out(study, stays, seed), benchmark, clock or SystemClock(), progress=progress)
+        held, benchmark = prepare(data, seed, test=test)
+        return engine(study, deal_out(study, held, seed), benchmark, clock or SystemClock(), progress=progress)
     benchmark = synthetic_benchmark(signals=study.signals)
     if test is not None:
         benchmark = Benchmark(OWN_DATA, Origin.OWN, labelled(test, seed))
-    return engine(study, data, benchmark, clock or SystemClock(), progress=progress)
+    return engine(
+        study,
+        {name: HeldStays(one) for name, one in data.items()},
+        benchmark,
+        clock or SystemClock(),
+        progress=progress,
+    )
 
 
 def with_hospitals(study: StudyProtocol, count: int) -> StudyProtocol:
@@ -145,10 +154,15 @@ def _on_flower() -> Callable[..., TrainedStudy]:
 
 
 def score(model: Model, stays: NDArray[Any] | PatientData) -> NDArray[np.float64]:
-    """How strange each stay is to a model, ``[patients]``. Raises ``BadInput``: not the stays of its signals."""
-    held = stays.stays if isinstance(stays, PatientData) else np.asarray(stays, np.float32)
+    """How strange each stay is to a model, ``[patients]``; of patients with groups, to the heads of these.
+
+    Raises:
+        BadInput: not the stays of its signals.
+    """
+    own = stays if isinstance(stays, PatientData) else None
+    held, groups = (np.asarray(stays, np.float32), None) if own is None else (own.stays, own.groups)
     study = model.study
-    return model.detector().scores(model.parameters, normalise(held, study.bins, study.signals))
+    return scores_of(model.detector(), model.parameters, normalise(held, study.bins, study.signals), groups)
 
 
 def evaluate(model: Model, data: PatientData, *, seed: int = 0) -> Measured:
@@ -199,11 +213,16 @@ def load_model(path: str | Path) -> KeptModel:
     return KeptModel(model, card)
 
 
-def export_onnx(model: Model, path: str | Path) -> Path:
-    """Write a model as ONNX (``evaluation.onnx_export``). Raises ``Conflict``: the file exists."""
+def export_onnx(model: Model, path: str | Path, *, group: str = NO_GROUP) -> Path:
+    """Write a model, or its head of a disease group, as ONNX (``evaluation.onnx_export``).
+
+    Raises:
+        Conflict: the file exists.
+        BadInput: no such group.
+    """
     from twinward.federation.evaluation import onnx_export  # onnx is imported by whoever exports
 
-    return _write(Path(path), onnx_export.export_onnx(model))
+    return _write(Path(path), onnx_export.export_onnx(model, group))
 
 
 def card_beside(path: Path) -> Path:

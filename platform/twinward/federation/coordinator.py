@@ -199,7 +199,8 @@ class Coordinator:
             self._progress(Progress("comparing", done, total, trained.plan.epsilon))
 
         plain = build_detector(study, in_the_open=True)
-        openly = train_without_privacy(plain, blocks, study.rounds, after_round=after_round)
+        groups = benchmark.open_groups
+        openly = train_without_privacy(plain, blocks, study.rounds, groups=groups, after_round=after_round)
         return Comparison(
             private,
             untrained,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.features.signal_schema import SignalSchema
+from twinward.federation.disease_groups import DiseaseGroup
 from twinward.federation.models import BudgetSignature, ReservedPrivacy
 from twinward.federation.study import StudyProtocol
 
@@ -24,6 +25,12 @@ class StaySource(Protocol):
         for each person, never two.
 
         What is promised is promised to a row; whoever has several stays is joined to one here.
+        """
+        ...
+
+    def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
+        """Which of these each row of what ``stays`` gave last is in, by name; ``NO_GROUP`` for none. Asked only of a
+        study that has some.
         """
         ...
 

@@ -12,7 +12,6 @@ from typing import Final
 
 from twinward.core.clock import Clock
 from twinward.core.errors import BadInput
-from twinward.features.monitored_stays import Stays
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.coordinator import Coordinator, Progress, TrainedStudy
@@ -22,7 +21,7 @@ from twinward.federation.evaluation.benchmark import Benchmark, Origin
 from twinward.federation.local_ledger import LocalLedger
 from twinward.federation.site import HospitalSite
 from twinward.federation.stays.patient_data import PatientData
-from twinward.federation.stays.sources import HeldStays, deal_stays
+from twinward.federation.stays.sources import HeldStays, deal_held
 from twinward.federation.study import StudyProtocol
 
 TEST_SHARE: Final = 0.25
@@ -31,7 +30,7 @@ OWN_DATA: Final = "the researcher's own data"
 
 def simulate(
     study: StudyProtocol,
-    stays: Mapping[str, Stays],
+    stays: Mapping[str, HeldStays],
     benchmark: Benchmark,
     clock: Clock,
     *,
@@ -53,7 +52,7 @@ def simulate(
         HospitalSite(
             identity,
             roster,
-            HeldStays(stays[name]),
+            stays[name],
             reservations=ledger,
             answered=AnsweredRounds(Path(":memory:")),
         )
@@ -66,12 +65,12 @@ def simulate(
             site.close()
 
 
-def deal_out(study: StudyProtocol, stays: Stays, seed: int = 0) -> dict[str, Stays]:
+def deal_out(study: StudyProtocol, stays: HeldStays, seed: int = 0) -> dict[str, HeldStays]:
     """The protocol's hospitals, each with a share. Raises ``BadInput``: fewer stays than hospitals."""
-    return dict(zip(study.hospitals, deal_stays(stays, len(study.hospitals), seed), strict=True))
+    return dict(zip(study.hospitals, deal_held(stays, len(study.hospitals), seed), strict=True))
 
 
-def prepare(data: PatientData, seed: int = 0, *, test: PatientData | None = None) -> tuple[Stays, Benchmark]:
+def prepare(data: PatientData, seed: int = 0, *, test: PatientData | None = None) -> tuple[HeldStays, Benchmark]:
     """What to train on, and what to measure on, of data that may lie open.
 
     Three quarters are trained on, without those labelled anomalies: a detector learns what is usual. Measured is on
@@ -86,7 +85,8 @@ def prepare(data: PatientData, seed: int = 0, *, test: PatientData | None = None
     measured = labelled(held, seed)
     if not len(training) or measured.labels.all() or not measured.labels.any():
         raise DataInvalid("to measure, there must be anomalies and others", hint="give more patients, or no labels")
-    return training.stays, Benchmark(OWN_DATA, Origin.OWN, measured, training.stays)
+    benchmark = Benchmark(OWN_DATA, Origin.OWN, measured, training.stays, training.groups)
+    return HeldStays(training.stays, training.groups), benchmark
 
 
 def labelled(data: PatientData, seed: int = 0) -> LabelledStays:

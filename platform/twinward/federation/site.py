@@ -39,6 +39,7 @@ from twinward.federation.aggregation.secure_aggregation import (
 )
 from twinward.federation.detectors import build_detector
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
+from twinward.federation.detectors.grouped import REST, GroupedDetector
 from twinward.federation.errors import KeyRefused, NotPaid, RoundRefused, StaysUnreadable
 from twinward.federation.interfaces import Reservations, StaySource
 from twinward.federation.privacy.accountant import multiplier_of, require_paid
@@ -104,6 +105,8 @@ class _Participation:
     """One per slot; how many slots there are does not tell how many patients."""
     present: NDArray[np.bool_]
     """Whether a slot is a patient's who may take part."""
+    heads: NDArray[np.intp] | None
+    """Which head each slot's patient has, where the study has disease groups."""
     variance: int
 
 
@@ -205,7 +208,7 @@ class HospitalSite:
         secret = self._secret(study, attempt, kept.private)
         verify_round_keys(keys, self._roster, study.fingerprint(), attempt, least=study.least_members)
         self._forget_withdrawn(part)
-        contributions = part.detector.contributions(parameters, part.blocks)
+        contributions = _contributions(part, parameters)
         total = clipped_sum(_only(contributions, part.present), study.clip, part.detector.dimension)
         noised = add_noise(total, part.variance, self._random_bytes)
         masked = secret.mask(noised, keys, asked, least=study.least_members)
@@ -238,7 +241,16 @@ class HospitalSite:
         blocks, present = (np.zeros((0, 0, 0), np.float32), np.zeros(0, np.bool_)) if over else self._slots(study)
         detector = build_detector(study)
         variance = noise_variance(multiplier_of(study), detector.dimension, study.honest)
-        return _Participation(study, detector, blocks, present, variance)
+        heads = self._heads(study, detector, present) if isinstance(detector, GroupedDetector) else None
+        return _Participation(study, detector, blocks, present, heads, variance)
+
+    def _heads(self, study: StudyProtocol, detector: GroupedDetector, present: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Which head each slot has. A hospital knows its patients' groups; nobody is told of any."""
+        heads = np.full(len(present), REST)
+        if len(present):
+            with _nothing_told(self.name):
+                heads[present] = detector.heads_of(self._source.groups(study.disease_groups))
+        return heads
 
     def _said_before(self, study: StudyProtocol, attempt: int, asked: bytes) -> Contribution | None:
         """What was answered to this very question. Raises ``RoundRefused`` where another was answered."""
@@ -324,6 +336,12 @@ class HospitalSite:
         if self._participation is None:
             raise BadInput(f"{self.name} has not joined a study", hint="join first")
         return self._participation
+
+
+def _contributions(part: _Participation, parameters: Parameters) -> Iterator[NDArray[np.float32]]:
+    if part.heads is None or not isinstance(part.detector, GroupedDetector):
+        return part.detector.contributions(parameters, part.blocks)
+    return part.detector.contributions_of(parameters, part.blocks, part.heads)
 
 
 def _only(chunks: Iterable[NDArray[np.float32]], present: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:

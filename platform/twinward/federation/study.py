@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from twinward.features.signal_schema import ICU, ICU_OUTCOME, MAX_STEPS, SignalSchema, schema_of
+from twinward.federation.disease_groups import MOST_GROUPS, DiseaseGroup, fault_of_groups
 from twinward.federation.errors import StudyInvalid
 from twinward_crypto.canonical import canonicalize
 
@@ -75,6 +76,8 @@ class StudyProtocol(BaseModel):
         expected_patients: a public guess of the cohort's size that gradients are divided by. The true size is private.
         seed: of the initial weights; see ``simulated_start`` for 0. Nothing secret depends on it.
         signals: what a stay is made of: which signals, in which units and steps.
+        disease_groups: whose patients get a head of their own above what all patients train; of dp-var and
+            logistic-warning. A patient is in one at most. Those of them that pay have one (``privacy.outlook``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,6 +99,7 @@ class StudyProtocol(BaseModel):
     expected_patients: Annotated[int, Field(ge=1, le=10_000_000)] = 2700
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     signals: Annotated[SignalSchema, BeforeValidator(schema_of)] = ICU
+    disease_groups: Annotated[tuple[DiseaseGroup, ...], Field(max_length=MOST_GROUPS)] = ()
 
     @model_validator(mode="after")
     def _check(self) -> StudyProtocol:
@@ -122,6 +126,7 @@ class StudyProtocol(BaseModel):
         if self.bins > steps or steps % self.bins or (self.bins == 1 and steps > 1):
             fitting = ", ".join(str(n) for n in range(min(2, steps), steps + 1) if steps % n == 0)
             raise ValueError(f"bins: must divide the {steps} steps of its signals, so one of {fitting}")
+        self._check_disease_groups()
         if self.delta * self.expected_patients >= 1:
             raise ValueError("delta: must be below 1/expected_patients, or one patient could be published outright")
         if len(self.canonical()) > MAX_CANONICAL_BYTES:
@@ -142,6 +147,18 @@ class StudyProtocol(BaseModel):
             raise ValueError(f"rounds: groups tell {hospitals} hospitals apart in {hospitals} rounds at least")
         if self.sealed:
             raise ValueError("dropouts: sums of groups are not sealed: set spare_rounds, or no dropouts")
+
+    def _check_disease_groups(self) -> None:
+        """Raise ``ValueError`` for disease groups that nothing here trains heads for."""
+        if not self.disease_groups:
+            return
+        if self.detector is DetectorKind.AUTOENCODER:
+            raise ValueError("disease_groups: of dp-var and logistic-warning; an autoencoder has no heads")
+        if self.group_size:
+            raise ValueError("disease_groups: not together with group_size, whose tests look at one sum of moments")
+        fault = fault_of_groups(self.disease_groups, self.expected_patients)
+        if fault:
+            raise ValueError(f"disease_groups: {fault}")
 
     @classmethod
     def for_autoencoder(cls, study_id: str, hospitals: tuple[str, ...], **changes: Any) -> StudyProtocol:
@@ -247,7 +264,7 @@ class StudyProtocol(BaseModel):
         """The protocol's RFC 8785 bytes. What earlier releases had no other of goes without saying, so that their
         protocols keep their fingerprints: the signals of the ICU, no dropouts, no spare rounds, no groups.
         """
-        unsaid = {"dropouts": 0, "spare_rounds": 0, "group_size": 0, "signals": ICU}
+        unsaid = {"dropouts": 0, "spare_rounds": 0, "group_size": 0, "signals": ICU, "disease_groups": ()}
         same = {name for name, value in unsaid.items() if getattr(self, name) == value}
         return canonicalize(self.model_dump(mode="json", exclude=same))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from twinward.core.errors import BadInput
 from twinward.features.signal_schema import SHIPPED, SignalSchema
+from twinward.federation.disease_groups import DiseaseGroup
 from twinward.federation.study import DetectorKind, StudyProtocol
 
 MAX_PROTOCOL_BYTES: Final = 1 << 20
@@ -45,6 +47,10 @@ FIELDS: Final = {
     '"ecg" (a heartbeat of 140 samples),\n'
     '"checkup" (what a practice measures in ten years), or signals of your own, in which low and high are published\n'
     "reference limits, never measured on the patients of the study.",
+    "disease_groups": "Groups of patients with a head of their own above what all patients train, eight at most; of\n"
+    'dp-var and logistic-warning. Each is a table: name, expected_patients (a public guess), and codes: "system|code"\n'
+    "of conditions on record, with * at the end for all below. A patient is in the first that fits, or in none. Where\n"
+    "a group's guess is too small at this ε it has no head, and `twinward study check` says so.",
 }
 """What each field of ``StudyProtocol`` is, in the order of the file."""
 
@@ -87,15 +93,18 @@ def parse_study(content: bytes, path: Path) -> StudyProtocol:
 
 def protocol_toml(study: StudyProtocol) -> str:
     """The file, which parses to the same protocol."""
-    values = study.model_dump(mode="json", exclude={"signals"})
+    tables = ("signals", "disease_groups")  # these end a file
+    values = study.model_dump(mode="json", exclude=set(tables))
     lines = [
         "# A study's protocol: what hospitals agree on before anything is computed.",
         "# `twinward study check` says what it costs, `twinward study run` runs it.",
     ]
     for name, words in FIELDS.items():
-        if name != "signals":  # it may be a table, which ends a file
+        if name not in tables:
             lines += ["", *_comment(words), f"{name} = {json.dumps(values[name])}"]
-    return "\n".join([*lines, "", *_comment(FIELDS["signals"]), *_signals(study.signals)]) + "\n"
+    lines += ["", *_comment(FIELDS["signals"]), *_signals(study.signals)]
+    lines += ["", *_comment(FIELDS["disease_groups"]), *_disease_groups(study.disease_groups)]
+    return "\n".join(lines) + "\n"
 
 
 def _comment(words: str) -> list[str]:
@@ -112,6 +121,14 @@ def _signals(signals: SignalSchema) -> list[str]:
     for one in signals.signal:
         given = one.model_dump(mode="json", exclude_defaults=True)
         lines += ["", "[[signals.signal]]", *(f"{name} = {_toml(value)}" for name, value in given.items())]
+    return lines
+
+
+def _disease_groups(groups: Sequence[DiseaseGroup]) -> list[str]:
+    lines: list[str] = []
+    for one in groups:
+        lines += ["", "[[disease_groups]]", f"name = {json.dumps(one.name)}"]
+        lines += [f"codes = {_toml(list(one.codes))}", f"expected_patients = {one.expected_patients}"]
     return lines
 
 

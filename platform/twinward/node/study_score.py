@@ -9,7 +9,7 @@ finding that stands no more is amended. What is filed reaches readers and event 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,11 @@ import numpy as np
 from twinward.access.interfaces import AccessContext
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.federation.detectors.model_file import Model
+from twinward.federation.disease_groups import NO_GROUP, group_of
 from twinward.federation.evaluation.anomaly_finding import Finding, find_anomalies
 from twinward.fhir.mapping.risk_assessments import ContributingSignal, ModelProvenance, risk_assessment
 from twinward.node.node import Node
-from twinward.node.study_source import measured_in
+from twinward.node.study_source import measured_in, recorded_in
 from twinward.twins.models import PERSON_TYPE, ImportRecord, PatientImport
 from twinward.twins.read.cohorts import StayReader
 from twinward.twins.references import DELETED
@@ -32,15 +33,28 @@ _DEMOGRAPHICS: Final = frozenset({Category.DEMOGRAPHICS})
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A twin, what was found, and what became of the record: ``created``, ``updated``, ``unchanged`` or ``""``."""
+    """A twin, what was found, and what became of the record.
+
+    Attributes:
+        twin, finding: whose, and what.
+        group: the disease group whose head scored it; ``NO_GROUP`` for none.
+        change: ``created``, ``updated``, ``unchanged`` or ``""``.
+    """
 
     twin: TwinId
     finding: Finding
+    group: str = NO_GROUP
     change: str = ""
 
 
 def score_twins(
-    node: Node, context: AccessContext, model: Model, number: int, threshold: float, *, filing: bool = True
+    node: Node,
+    context: AccessContext,
+    model: Model,
+    number: int,
+    thresholds: Mapping[str, float],
+    *,
+    filing: bool = True,
 ) -> list[Scored]:
     """Score every twin that may be read, and file what is found.
 
@@ -49,7 +63,7 @@ def score_twins(
         context: in whose name, and what for.
         model: registered; who calls has held it against the ledger.
         number: the model's on the ledger.
-        threshold: a score above it is an anomaly.
+        thresholds: a score above it is an anomaly, by disease group, and by ``NO_GROUP`` of patients of none.
         filing: whether findings are written; without it nothing is.
 
     Raises:
@@ -72,10 +86,14 @@ def score_twins(
     stays = reader.read(study.study_id, study.signals)
     if not stays:
         return []
-    findings = find_anomalies(model, np.stack(list(stays.values())), threshold)
+    groups = [NO_GROUP] * len(stays)
+    if study.disease_groups:
+        groups = [group_of(facts, study.disease_groups) for facts in reader.conditions(recorded_in)]
+    limits = [thresholds[name] for name in groups]
+    findings = find_anomalies(model, np.stack(list(stays.values())), limits, groups)
     provenance = ModelProvenance(study.study_id, study.detector.value, number, model.hash().hex())
-    scored = [Scored(twin, finding) for twin, finding in zip(stays, findings, strict=True)]
-    return [_filed(node, context, one, provenance, threshold) for one in scored] if filing else scored
+    scored = [Scored(*one) for one in zip(stays, findings, groups, strict=True)]
+    return [_filed(node, context, one, provenance) for one in scored] if filing else scored
 
 
 def result_id(model_sha256: str, twin: TwinId) -> str:
@@ -83,7 +101,7 @@ def result_id(model_sha256: str, twin: TwinId) -> str:
     return hashlib.sha256(f"twinward/anomaly-result/v1\0{model_sha256}\0{twin}".encode()).hexdigest()[:32]
 
 
-def _filed(node: Node, context: AccessContext, one: Scored, model: ModelProvenance, threshold: float) -> Scored:
+def _filed(node: Node, context: AccessContext, one: Scored, model: ModelProvenance) -> Scored:
     """The finding, written where it is an anomaly, or where it was one."""
     resource_id = result_id(model.sha256, one.twin)
     kept = node.vault.locate(f"RiskAssessment/{resource_id}") is not None
@@ -95,11 +113,11 @@ def _filed(node: Node, context: AccessContext, one: Scored, model: ModelProvenan
         patient,
         model,
         score=one.finding.score,
-        threshold=threshold,
+        threshold=one.finding.threshold,
         signals=_signals(one.finding),
         withdrawn=not one.finding.is_anomaly,
     )
-    return Scored(one.twin, one.finding, _written(node, context, patient, record))
+    return Scored(one.twin, one.finding, one.group, _written(node, context, patient, record))
 
 
 def _written(node: Node, context: AccessContext, patient: str, record: ImportRecord) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -17,6 +17,8 @@ from twinward.core.errors import NotAtWork
 from twinward.features.derivation import Measurement
 from twinward.features.monitored_stays import Stays
 from twinward.features.signal_schema import SignalSchema
+from twinward.federation.disease_groups import DiseaseGroup, group_of
+from twinward.fhir.mapping.coded_facts import facts_of
 from twinward.fhir.mapping.records import measurements_of
 from twinward.node.home import home_of
 from twinward.node.lifecycle import join_as_peer, open_node
@@ -59,6 +61,13 @@ class VaultStays:
             self._reader = StayReader(node.twins, node.vault, node.access, known, measure=measured_in)
         return self._reader.stays(study, signals)
 
+    def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
+        """Which of these each of them is in, by the Conditions on record that consent lets research read."""
+        if self._reader is None:
+            return []
+        self._require_standing()
+        return [group_of(facts, groups) for facts in self._reader.conditions(recorded_in)]
+
     def withdrawn(self) -> frozenset[int]:
         """Which of them have withdrawn since."""
         if self._reader is None:
@@ -92,6 +101,16 @@ def measured_in(record: Record) -> Iterator[Measurement]:
         return
     if isinstance(tree, dict):
         yield from measurements_of(tree, "")
+
+
+def recorded_in(record: Record) -> Iterator[Measurement]:
+    """What a kept Condition says in codes; nothing where it cannot be read."""
+    try:
+        tree = _TREES.decode(record.content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if isinstance(tree, dict):
+        yield from facts_of(tree, "")
 
 
 def memory_of(settings: Settings, name: str) -> Path:

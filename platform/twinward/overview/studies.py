@@ -121,6 +121,7 @@ def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> St
         f"what leaves: {_counted(study.rounds, 'sum leaves', 'sums leave')} each hospital, masked and with noise; no "
         "record, no count",
         *_of_groups(study),
+        *_of_disease_groups(study),
         f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
         f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
         f"this holds as long as at most {_counted(study.colluding, 'hospital pools', 'hospitals pool')} what they know",
@@ -189,6 +190,16 @@ def _names(node: Node) -> dict[bytes, str]:
         registry = node.consortium.models
         models = [registry.model(number) for number in range(registry.count(), 0, -1)][:MOST_CHARGES]
     return {one.study_id: cards[one.card_hash] for one in models if one.card_hash in cards} | names
+
+
+def _of_disease_groups(study: StudyProtocol) -> list[str]:
+    if not study.disease_groups:
+        return []
+    named = "; ".join(f"{one.name} ({', '.join(one.codes) or 'no codes: nobody here'})" for one in study.disease_groups)
+    return [
+        f"and their conditions on record, for groups whose patients train a head of their own: {named}; who is in "
+        "which is told to nobody"
+    ]
 
 
 def _kept(study: StudyProtocol) -> str:

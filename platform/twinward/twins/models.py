@@ -19,10 +19,11 @@ FEATURES_TYPE = "FeatureVector"
 PERSON_TYPE = "Patient"
 """Record type of a patient's own record."""
 
+CONDITION_TYPE = "Condition"
 MEASURING_TYPE = "Observation"
 """Record type of what numeric features are measured by."""
 
-TELLING_TYPES = frozenset({MEASURING_TYPE, "Condition", "MedicationRequest", "Procedure"})
+TELLING_TYPES = frozenset({MEASURING_TYPE, CONDITION_TYPE, "MedicationRequest", "Procedure"})
 """Record types that features, numeric and coded, are derived from."""
 
 NOTHING_KEPT = (("answered", "nothing-kept"),)

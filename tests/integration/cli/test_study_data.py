@@ -120,3 +120,60 @@ def test_a_bad_file_is_refused_and_leaves_nothing(study: Path, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blood-1.toml", "own.csv"]
     nobody = run("study", "run", str(study), "--home", str(tmp_path / "none"))
     assert nobody.exit_code == 3
+
+
+@pytest.mark.slow
+def test_a_study_with_disease_groups_over_a_file(study: Path, tmp_path: Path) -> None:
+    group = [
+        "--disease-group",
+        "f=150",
+        "--disease-group",
+        "m=20=http://snomed.info/sct|38341003,http://snomed.info/sct|1*",
+    ]
+    hospitals = [word for name in ("a", "b", "c") for word in ("--hospital", name)]
+    made = tmp_path / "groups-1.toml"
+    assert run("study", "new", str(made), "--epsilon", "4", *group, *hospitals).exit_code == 0
+    tables = made.read_text().partition("[[disease_groups]]")
+    text = tables[0].replace("bins = 12", "bins = 1").replace('signals = "icu"', OWN_SIGNALS) + "".join(tables[1:])
+    made.write_text(
+        text.replace("clip = 12.0", "clip = 2.0").replace("expected_patients = 2700", "expected_patients = 400")
+    )
+    checked = run("study", "check", str(made), "--data", str(write_data(tmp_path / "own.csv")))
+    assert checked.exit_code == 0, checked.output
+    assert "f, 150 patients expected: a head of its own" in checked.stdout
+    assert re.search(r"m, 20 patients expected: the backbone alone: a head takes \d+ expected_patients", checked.stdout)
+    done = run("study", "run", str(made), "--data", str(tmp_path / "own.csv"))
+    assert done.exit_code == 0, done.output
+    kept = federation.load_model(tmp_path / "groups-1.model")
+    others, f, m = kept.card["disease_groups"]
+    assert [one["name"] for one in (others, f, m)] == ["", "f", "m"]
+    assert (f["has_head"], m["has_head"]) == (True, False)
+    page = tmp_path / "groups-1.html"
+    assert run("study", "report", str(tmp_path / "groups-1.model"), "--out", str(page)).exit_code == 0
+    assert f"a head takes {m['patients_needed']} patients at this ε" in page.read_text()
+    data = federation.read_data(tmp_path / "own.csv", kept.model.study)
+    scores = federation.score(kept.model, data)
+    for name in ("f", ""):
+        out = tmp_path / f"head-{name}.onnx"
+        assert (
+            run(
+                "study", "export", str(tmp_path / "groups-1.model"), "--onnx", str(out), "--disease-group", name
+            ).exit_code
+            == 0
+        )
+        session = onnxruntime.InferenceSession(out.read_bytes())
+        found = session.run(None, {"stays": data.stays})[0]
+        among = np.array(data.groups) == (name or "m")
+        np.testing.assert_allclose(found[among], scores[among], rtol=1e-4)
+    unknown = run("study", "export", str(tmp_path / "groups-1.model"), "--onnx", "x.onnx", "--disease-group", "x")
+    assert unknown.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "given", ["kidneys", "=5", "kidneys=", "kidneys=-3", "kidneys=5=N18", "kidneys=9999", "Kidneys=5"]
+)
+def test_no_disease_group_is_written_that_a_protocol_cannot_have(tmp_path: Path, given: str) -> None:
+    hospitals = [word for name in ("a", "b", "c") for word in ("--hospital", name)]
+    refused = run("study", "new", str(tmp_path / "new.toml"), "--disease-group", given, *hospitals)
+    assert (refused.exit_code, (tmp_path / "new.toml").exists()) == (2, False)
+    assert "disease" in refused.stderr

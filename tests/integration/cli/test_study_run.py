@@ -161,6 +161,32 @@ def test_a_study_is_run_registered_and_reported_on(filled: Hospital, tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_study_with_disease_groups_says_which_has_a_head_and_reads_no_conditions_that_consent_withholds(
+    filled: Hospital, tmp_path: Path
+) -> None:
+    code = "http://hl7.org/fhir/sid/icd-10|N18*"
+    groups = ("--disease-group", f"kidneys=900={code}", "--disease-group", f"rare=30={code}")
+    path = protocol(tmp_path, "groups-1", "--epsilon", "0.7", *groups)
+    trained = filled.asked("study", "run", str(path), "--as", "marie", "--yes")
+    assert trained["charged_micros"] == filled.asked("study", "check", str(path))["cost_micros"]
+    listed = filled.asked("audit", "list", "--as", "olga", "--limit", "200")["events"]
+    read = [one for one in listed if (one["agent"], one["action"], one["outcome"]) == ("marie", "train", "permitted")]
+    assert len(read) >= 40
+    assert not any("conditions" in one["categories"] for one in read)  # they consented to have monitoring read
+    card = filled.asked("study", "card", "groups-1")["card"]
+    assert [(one["name"], one.get("has_head")) for one in card["disease_groups"]] == [
+        ("", None),
+        ("kidneys", True),
+        ("rare", False),
+    ]
+    page = tmp_path / "groups.html"
+    assert filled.run("study", "report", "groups-1", "--out", str(page)).exit_code == 0
+    assert "<td>kidneys</td>" in page.read_text()
+    seen = filled.asked("study", "score", "groups-1", "--as", "dr-lee", "--threshold", "-1", "--dry-run")
+    assert {one["group"] for one in seen["anomalies"]} <= {"", "kidneys"}
+
+
+@pytest.mark.slow
 def test_a_study_that_a_dying_hospital_stopped_goes_on_when_it_is_back_and_is_charged_once(
     filled: Hospital, tmp_path: Path
 ) -> None:

@@ -29,9 +29,8 @@ from twinward.features.derivation import Measurement, Person
 from twinward.features.icu_signals import SIGNALS
 from twinward.features.monitored_stays import encode_stay
 from twinward.features.signal_schema import ICU, table_schema
-from twinward.federation.interfaces import StaySource
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
-from twinward.node.study_source import measured_in
+from twinward.node.study_source import measured_in, recorded_in
 from twinward.similarity.interfaces import FeatureSource
 from twinward.twins.errors import BelongsToAnother, RecordNotFound, TwinNotFound
 from twinward.twins.models import DIRECTORY, FEATURES_TYPE, IfKept, ImportRecord, PatientImport
@@ -402,7 +401,7 @@ def test_a_study_reads_only_consenting_stays(hospital: Hospital) -> None:
     )
     for twin in (twins[0], twins[1], twins[3]):
         hospital.consent(twin, RESEARCH_YES)
-    source: StaySource = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER)
+    source = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER)
     tensor = source.stays("study-7", ICU)
     assert tensor.shape == (2, 48, len(SIGNALS))
     assert tensor.dtype == np.float32
@@ -452,6 +451,37 @@ def test_a_study_reads_observations_where_there_is_no_stay_and_as_far_as_consent
     assert [float(np.nanmax(tensor[row][:, heart])) for row in source.withdrawn()] == [72]
     table = table_schema("nothing", {"HR": (60, 100)})
     assert source.stays("study-9", table).shape == (0, 1, 1)  # its signals have no LOINC codes
+
+
+def condition(name: str, code: str, status: str = "active") -> ImportRecord:
+    content = (
+        f'{{"resourceType":"Condition","id":"{name}","clinicalStatus":{{"coding":[{{"code":"{status}"}}]}},'
+        f'"code":{{"coding":[{{"system":"http://hl7.org/fhir/sid/icd-10","code":"{code}"}}]}}}}'
+    )
+    return ImportRecord(f"Condition/{name}", "Condition", Category.CONDITIONS, content.encode())
+
+
+def test_a_study_reads_conditions_as_far_as_consent_goes(hospital: Hospital) -> None:
+    filed = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+    given = {"ill": ("N18.5", "active"), "healed": ("N18.5", "resolved"), "silent": ("N18.5", "active"), "well": None}
+    no_conditions = Provision(effect="deny", purposes=(Purpose.RESEARCH,), categories=(Category.CONDITIONS,))
+    seen_in = (Category.MONITORING, Category.CONDITIONS)
+    all_research = Provision(effect="permit", purposes=(Purpose.RESEARCH,), categories=seen_in)
+    twins = {}
+    for number, (name, coded) in enumerate(given.items()):
+        records = [condition(f"{name}-c", *coded)] if coded else []
+        twins[name] = hospital.twins.ingest(filed, patient(name, *records)).twin
+        hospital.twins.keep_stays(filed, [(twins[name], stay(3, 70 + number))])
+        hospital.consent(twins[name], *([no_conditions] if name == "silent" else []), all_research)
+    source = StayReader(hospital.twins, hospital.vault, hospital.access, RESEARCHER)
+    rows = {float(row[0, 0]): at for at, row in enumerate(source.stays("study-7", ICU))}
+    told = source.conditions(recorded_in)
+    ill = frozenset({"condition:http://hl7.org/fhir/sid/icd-10|N18.5"})
+    assert [told[rows[rate]] for rate in (70, 71, 72, 73)] == [ill, frozenset(), frozenset(), frozenset()]
+    assert hospital.trail.events[-1].detail == (("study", "study-7"),)
+    assert source.withdrawn() == frozenset()
+    hospital.consent(twins["ill"], no_conditions, all_research)  # whose group was read has no part in the next round
+    assert source.withdrawn() == {rows[70]}
 
 
 def test_a_stay_is_kept_in_versions_and_read_by_clinicians(hospital: Hospital) -> None:

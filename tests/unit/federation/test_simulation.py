@@ -58,7 +58,8 @@ def test_a_study_from_python(tmp_path: Path) -> None:
 
 def test_labelled_anomalies_are_measured_on_and_never_trained_on() -> None:
     data = own(400)
-    stays, benchmark = prepare(data, 1)
+    held, benchmark = prepare(data, 1)
+    stays = held.held
     assert data.labels is not None
     anomalous = {tuple(row) for row in data.stays[data.labels][:, 0].tolist()}
     assert not anomalous & {tuple(row) for row in stays[:, 0].tolist()}
@@ -66,7 +67,7 @@ def test_labelled_anomalies_are_measured_on_and_never_trained_on() -> None:
     assert len(tested) == 100
     assert not tested & {tuple(row) for row in stays[:, 0].tolist()}
     unlabelled = own(400, labels=False)
-    assert len(prepare(unlabelled, 1)[0]) == 300
+    assert len(prepare(unlabelled, 1)[0].held) == 300
     with pytest.raises(DataInvalid, match="anomalies and others"):
         prepare(federation.data_of(np.zeros((40, 6)), TABLE, label=[0] * 40), 1)
     with pytest.raises(DataInvalid, match="cannot be split"):

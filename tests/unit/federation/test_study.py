@@ -10,6 +10,7 @@ import pytest
 from tests.integration.federation.kit import HOSPITALS
 from twinward.core.errors import BadInput
 from twinward.features.signal_schema import CHECKUP
+from twinward.federation.disease_groups import DiseaseGroup
 from twinward.federation.errors import StudyInvalid
 from twinward.federation.privacy.accountant import plan_for
 from twinward.federation.study import DetectorKind, StudyProtocol
@@ -92,12 +93,14 @@ def test_fingerprint_follows_every_field() -> None:
         "dropouts": 1,
         "spare_rounds": 2,
         "group_size": 3,
+        "disease_groups": (DiseaseGroup(name="kidneys", expected_patients=600),),
     }
     needed: dict[str, dict[str, Any]] = {
         "detector": {"rounds": 1},
         "dropouts": {"colluding": 0},
         "spare_rounds": {"colluding": 0, "dropouts": 1},
         "group_size": {"hospitals": ("a", "b", "c", "d", "e", "f")},
+        "disease_groups": {"detector": "dp-var", "rounds": 1},
     }
     assert set(changes) == set(StudyProtocol.model_fields)
     for name, value in changes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from twinward.cli.output import say
@@ -17,13 +18,18 @@ MICROS = 1_000_000
 
 def say_cost(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> None:
     """What a study would cost each patient, and each hospital's budget."""
-    from twinward.federation.privacy.outlook import outlook
+    from twinward.federation.privacy.outlook import head_outlooks, outlook
 
     say(f"{study.study_id}: {study.detector.value} at {', '.join(study.hospitals)}")
     say(f"fingerprint {study.fingerprint().hex()}")
     say(f"ε = {plan.epsilon:.4f} at δ = {plan.delta:g} for one patient's whole stay")
     say(f"noise multiplier σ = {plan.noise_multiplier:.3f}, {plan.rounds} rounds, clip {study.clip:g}")
     say(f"signal: {outlook(study).signal_to_noise:.1f} times the noise, if there are as many patients (2 is least)")
+    for head in head_outlooks(study):
+        told = f"a head of its own, {head.signal_to_noise:.1f} times the noise"
+        if not head.has_head:
+            told = f"the backbone alone: a head takes {head.patients_needed} expected_patients at this ε"
+        say(f"  {head.group}, {head.expected_patients} patients expected: {told}")
     say(f"cost: {plan.inverse_variance_micros / MICROS:.6f} of each hospital's budget, in 1/σ²")
     if budgets is None:
         say("no node here: the hospitals' budgets were not looked at")
@@ -50,11 +56,13 @@ def lasting(seconds: float) -> str:
 
 def cost_json(study: StudyProtocol, plan: PrivacyPlan, budgets: list[Budget] | None) -> dict[str, Any]:
     """The same, for programs."""
-    from twinward.federation.privacy.outlook import outlook
+    from twinward.federation.privacy.outlook import head_outlooks, outlook
 
     shown = {"study": study.study_id, "fingerprint": study.fingerprint().hex(), "epsilon": plan.epsilon}
     expected = outlook(study)
     shown |= {"signal_to_noise": expected.signal_to_noise, "worthwhile": expected.worthwhile}
+    if study.disease_groups:
+        shown["disease_groups"] = [asdict(one) for one in head_outlooks(study)]
     rest = {"delta": plan.delta, "noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
     found = (
         None

@@ -110,6 +110,9 @@ def report(
 def export(
     study: Annotated[str, typer.Argument(help="A study's id, or the file of a model kept elsewhere (.model).")],
     onnx: Annotated[Path, typer.Option(help='The ONNX file to write; "-" is standard output.')],
+    group: Annotated[
+        str, typer.Option("--disease-group", help="Of a model with heads: the head of this group; else of no group.")
+    ] = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -135,7 +138,7 @@ def export(
             with node_at(home, as_json=as_json) as node:
                 _, entry = registered_card(node, study)
                 model = registered_model(node, study, entry)
-        out.write(export_onnx(model))
+        out.write(export_onnx(model, group))
         digest = model.hash().hex()
         shown = {"study": model.study.study_id, "model_sha256": digest, "file": str(onnx)}
         out.report(shown, f"wrote {onnx}: {model.study.study_id}, model {digest}")

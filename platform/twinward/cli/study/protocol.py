@@ -43,6 +43,14 @@ def new(
     group_size: Annotated[
         int, typer.Option(help="Open the sums of groups of so many or more, which show who ruins them; 0: one sum.")
     ] = 0,
+    disease_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--disease-group",
+            help="NAME=PATIENTS or NAME=PATIENTS=CODE,…: whose patients get a head of their own above what all train; "
+            "how many are expected, and system|code of their conditions (* at the end: all below). Once for each.",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,6 +61,7 @@ def new(
     Examples: twinward study new sepsis-1.toml --epsilon 1
     · twinward study new sepsis-2.toml --detector lstm-autoencoder --epsilon 3
     · twinward study new practices.toml --signals checkup
+    · twinward study new kidneys.toml --disease-group "dialysis=600=http://hl7.org/fhir/sid/icd-10|N18*"
     · twinward study new wide.toml --group-size 3 --hospital a --hospital b --hospital c … --hospital i
     """
     with errors_taught(as_json=as_json):
@@ -66,6 +75,8 @@ def new(
         out = OutputFile(file, as_json=as_json, option="FILE")
         hospitals = tuple(hospital or _hospitals_of(home))
         changes: dict[str, Any] = {"signals": signals} | ({"group_size": group_size} if group_size else {})
+        if disease_group:
+            changes["disease_groups"] = [_disease_group(one) for one in disease_group]
         study = new_protocol(name or file.stem, hospitals, DetectorKind(detector), epsilon, **changes)
         out.write(protocol_toml(study).encode())
         shown = {"study": study.study_id, "file": str(file), "hospitals": list(study.hospitals)}
@@ -74,6 +85,18 @@ def new(
             f"wrote {file}: {study.detector.value} at {', '.join(study.hospitals)}, ε = {study.epsilon:g}",
             f"next: twinward study check {file}",
         )
+
+
+def _disease_group(given: str) -> dict[str, Any]:
+    """The fields of one. Raises ``BadInput``."""
+    name, _, rest = given.partition("=")
+    patients, _, codes = rest.partition("=")
+    if not name or not (patients.isascii() and patients.isdigit() and len(patients) < 10):
+        raise BadInput(
+            f"no disease group: {given!r}",
+            hint='as "dialysis=600" or "dialysis=600=http://hl7.org/fhir/sid/icd-10|N18*"',
+        )
+    return {"name": name, "expected_patients": int(patients), "codes": [one for one in codes.split(",") if one]}
 
 
 def check(

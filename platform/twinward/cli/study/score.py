@@ -16,6 +16,7 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
+    from twinward.federation.detectors.model_file import Model
     from twinward.node.study_score import Scored
 
 
@@ -47,9 +48,7 @@ def score(
         context = context_of(node, account, Purpose.TREATMENT)
         card, entry = registered_card(node, study)
         model = registered_model(node, study, entry)
-        above = _threshold(card) if threshold is None else threshold
-        if not math.isfinite(above):
-            raise BadInput("a threshold is a finite number")
+        above = _thresholds(card, model, threshold)
         scored = score_twins(node, context, model, entry.number, above, filing=not dry_run)
         found = sorted((one for one in scored if one.finding.is_anomaly), key=lambda one: -one.finding.score)
         if as_json:
@@ -58,36 +57,55 @@ def score(
         _show(above, scored, found, filed=not dry_run)
 
 
-def _threshold(card: bytes) -> float:
+def _thresholds(card: bytes, model: Model, given: float | None) -> dict[str, float]:
+    """By disease group, and by ``""`` of patients of none: the one that is given, or the card's."""
+    from twinward.federation.evaluation.group_figures import thresholds
+
+    names = ["", *(one.name for one in model.study.disease_groups)]
+    if given is not None:
+        if not math.isfinite(given):
+            raise BadInput("a threshold is a finite number")
+        return dict.fromkeys(names, given)
     try:
-        return float(json.loads(card)["evaluation"]["operating_point"]["threshold"])
-    except (ValueError, KeyError, TypeError):
+        found = thresholds(json.loads(card))
+        return {name: found[name] for name in names}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise BadInput("this model's card has no threshold", hint="give --threshold, and look with --dry-run") from None
 
 
-def _show(above: float, scored: list[Scored], found: list[Scored], *, filed: bool) -> None:
-    made = table("twin", "score", "contributing signals", "record")
+def _show(above: dict[str, float], scored: list[Scored], found: list[Scored], *, filed: bool) -> None:
+    made = table("twin", *(["group"] if len(above) > 1 else []), "score", "contributing signals", "record")
     for one in found:
         named = ", ".join(f"{c.signal.title or c.signal.name} {c.share:.0%}" for c in one.finding.contributions)
-        made.add_row(one.twin, f"{one.finding.score:.3g}", named, one.change or ("withheld" if filed else "not filed"))
+        group = [one.group or "none"] if len(above) > 1 else []
+        made.add_row(
+            one.twin, *group, f"{one.finding.score:.3g}", named, one.change or ("withheld" if filed else "not filed")
+        )
     show_table(made)
-    say(f"{counted(len(scored), 'twin', 'twins')} scored, {len(found)} above the threshold {above:.4g}")
+    limits = ", ".join(f"{limit:.4g}{f' ({name})' if name else ''}" for name, limit in above.items())
+    say(f"{counted(len(scored), 'twin', 'twins')} scored, {len(found)} above the threshold {limits}")
     amended = sum(1 for one in scored if one.change == "updated" and not one.finding.is_anomaly)
     if amended:
         say(f"{counted(amended, 'earlier finding stands', 'earlier findings stand')} no more: amended")
 
 
-def _json(study: str, number: int, above: float, scored: list[Scored], found: list[Scored]) -> dict[str, Any]:
+def _json(
+    study: str, number: int, above: dict[str, float], scored: list[Scored], found: list[Scored]
+) -> dict[str, Any]:
     changes = Counter(one.change for one in scored if one.change)
     shown = [
         {
             "twin": one.twin,
+            "group": one.group,
             "score": one.finding.score,
             "signals": [{"name": c.signal.name, "share": round(c.share, 3)} for c in one.finding.contributions],
             "record": one.change,
         }
         for one in found
     ]
-    return {"study": study, "model": number, "threshold": above, "scored": len(scored), "filed": dict(changes)} | {
-        "anomalies": shown
-    }
+    of_groups = {name: limit for name, limit in above.items() if name}
+    return (
+        ({"thresholds_of_groups": of_groups} if of_groups else {})
+        | {"study": study, "model": number, "threshold": above[""], "scored": len(scored), "filed": dict(changes)}
+        | {"anomalies": shown}
+    )

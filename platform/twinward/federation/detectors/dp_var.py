@@ -11,6 +11,9 @@ How much noise there is in each number is public, so each covariance is drawn to
 stays have (``simulated_moments``), where signals are the ICU's; otherwise the found variances without covariances. All
 of it is post-processing of the one private sum.
 
+A head of a disease group (``grouped``) has a mean level of its own, and shares W and Σ, which are then those within
+groups: Σ x and the count are few numbers, and a small group's tell something where its covariances would be noise.
+
 A patient of one step (a table's row), or of one signal (a heartbeat, whose bins are then its columns), has no changes
 to foretell: z = (κ x, 1), W is 0, and the score is the Mahalanobis distance of x.
 """
@@ -18,7 +21,8 @@ to foretell: z = (κ x, 1), W is 0, and the score is the Mahalanobis distance of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,6 +31,7 @@ from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
 from twinward.federation.detectors.detector import Blocks, Parameters
+from twinward.federation.detectors.shrinkage import drawn_towards, group_mean
 
 _KAPPA: Final = 3.0
 _RIDGE: Final = 0.02
@@ -82,9 +87,11 @@ class DpVarDetector:
         self, bins: int = 12, signals: int = 24, *, spread: float = 0.0, target: Parameters | None = None
     ) -> None:
         self._spread, self._target = spread, target
+        self._group: _Group | None = None
         self._columns = bins if signals == 1 else signals
         self._rows = bins == 1 or signals == 1
-        self.dimension = upper_of(self._columns + 1 if self._rows else 2 * self._columns + 1)
+        self._width = self._columns + 1 if self._rows else 2 * self._columns + 1
+        self.dimension = upper_of(self._width)
 
     @property
     def is_of_rows(self) -> bool:
@@ -119,7 +126,36 @@ class DpVarDetector:
 
     def fitted(self, parameters: Parameters) -> VarModel:
         """What its parameters describe, given the noise there is in them."""
-        return fit(parameters, rows=self._rows, spread=self._spread, target=self._target)
+        return fit(parameters, rows=self._rows, spread=self._spread, target=self._target, group=self._group)
+
+    @property
+    def head_at(self) -> NDArray[np.intp]:
+        """Where a patient's moments are Σ x and, last, the number of steps: what a head is made of."""
+        ends = np.cumsum(np.arange(self._width, 0, -1)) - 1
+        return ends[[*range(self._columns), -1]]
+
+    def heads(self, parameters: Parameters, sums: NDArray[np.float64], spread: float) -> Sequence[DpVarDetector]:
+        """Of those in no group, then of each group: its mean level, and the covariances within all groups.
+
+        Args:
+            parameters: of all patients.
+            sums: of each group ``[groups, len(head_at)]``.
+            spread: standard deviation of the noise in each of these.
+        """
+        if not parameters.any():
+            return [self] * (1 + len(sums))
+        whole = parameters[self.head_at]
+        count = max(float(whole[-1]), 1.0)
+        everybody, rest = whole / count, whole - sums.sum(0)
+        noises = [math.hypot(self._spread, spread * math.sqrt(len(sums))), *[spread] * len(sums)]
+        means = [group_mean(one, everybody, noise) for one, noise in zip([rest, *sums], noises, strict=True)]
+        apart = (np.array(means) - everybody)[:, :-1]
+        shares = np.clip(np.array([rest[-1], *sums[:, -1]]) / count, 0, 1)
+        between = np.einsum("g,gi,gj->ij", shares, apart, apart)
+        made = [copy(self) for _ in means]
+        for one, mean in zip(made, means, strict=True):
+            one._group = _Group(mean[:-1], between)
+        return made
 
     def by_signal(self, parameters: Parameters, blocks: Blocks) -> NDArray[np.float64]:
         """What of each score is each signal's ``[patients, signals]``; they sum to it.
@@ -199,6 +235,12 @@ class _Moments:
             count,
         )
 
+    def of_group(self, group: _Group) -> _Moments:
+        """With a group's mean, and covariances within groups."""
+        if not len(self.mean_level):  # of rows
+            return replace(self, mean_change=group.mean / _KAPPA, changes=self.changes - group.between / _KAPPA**2)
+        return replace(self, mean_level=group.mean, levels=self.levels - group.between)
+
     def drawn_towards(self, target: _Moments | None, spread: float) -> _Moments:
         """With covariances shrunk by as much as noise of ``spread`` in each moment explains them."""
         noise = spread / self.count
@@ -214,14 +256,27 @@ class _Moments:
 def _shrunk(found: NDArray[np.float64], target: NDArray[np.float64] | None, noise: float) -> NDArray[np.float64]:
     if found.size == 0 or noise == 0:
         return found
-    towards = np.diag(np.diag(found)) if target is None else target
-    apart = found - towards
-    numbers = apart.size if target is not None else apart.size - len(apart)
-    kept = max(0.0, 1 - numbers * noise**2 / max(float((apart**2).sum()), np.finfo(np.float64).tiny))
-    return towards + kept * apart
+    if target is not None:
+        return drawn_towards(found, target, noise)
+    return drawn_towards(found, np.diag(np.diag(found)), noise, found.size - len(found))
 
 
-def fit(moments: Parameters, *, rows: bool = False, spread: float = 0.0, target: Parameters | None = None) -> VarModel:
+@dataclass(frozen=True)
+class _Group:
+    """The mean x of a disease group, and the covariance of the means of all of them."""
+
+    mean: NDArray[np.float64]
+    between: NDArray[np.float64]
+
+
+def fit(
+    moments: Parameters,
+    *,
+    rows: bool = False,
+    spread: float = 0.0,
+    target: Parameters | None = None,
+    group: _Group | None = None,
+) -> VarModel:
     """The autoregression that moments describe, however noisy.
 
     Args:
@@ -229,6 +284,7 @@ def fit(moments: Parameters, *, rows: bool = False, spread: float = 0.0, target:
         rows: whether they are of rows, which have no changes.
         spread: standard deviation of the noise in each of them.
         target: moments of as many that are drawn towards, as far as noise explains the difference.
+        group: whose it is, where all patients' moments have groups.
 
     Raises:
         BadInput: not a triangle of such a width, or not finite.
@@ -240,7 +296,7 @@ def fit(moments: Parameters, *, rows: bool = False, spread: float = 0.0, target:
     v = len(found.mean_change)
     if not moments.any():
         return VarModel(np.zeros((v, v)), np.zeros(v), np.zeros(v), np.eye(v))
-    found = found.drawn_towards(public, spread)
+    found = (found if group is None else found.of_group(group)).drawn_towards(public, spread)
     if rows:
         return VarModel(np.zeros((v, v)), np.zeros(v), found.mean_change, _whitening(found.changes))
     values, vectors = np.linalg.eigh(found.levels)

@@ -6,13 +6,19 @@ second order log 2 - y z·w / 2 + (z·w)² / 8, so its sum over patients is told
 these, κ y z and the upper triangle of z zᵀ, to one sum. The minimum is w = 2 (Σ z zᵀ + λ)⁻¹ Σ y z, λ half of √d times
 the spread of the noise, which is public. Descent over many rounds does worse at ε = 1: its noise adds up.
 
+A head of a disease group (``grouped``) is of Σ y z and Σ z over the group alone, above the covariance of z that all
+patients share: w = (E z zᵀ + λ)⁻¹ (2 E y z + λ w₀), drawn towards the weights w₀ of all by a ridge λ of half of √d
+times the spread of the noise in its means.
+
 Whose outcome is missing (0 between the ±1 of a block) contributes nothing. A score is 1 / (1 + e^(-z·w)), the foretold
 chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -20,7 +26,8 @@ from numpy.typing import NDArray
 
 from twinward.core.errors import BadInput
 from twinward.federation.detectors.detector import Blocks, Parameters
-from twinward.federation.detectors.dp_var import upper_of
+from twinward.federation.detectors.dp_var import gram_matrix, upper_of
+from twinward.federation.detectors.shrinkage import group_mean
 
 _KAPPA: Final = 3.0
 """Of y z beside z zᵀ: there are fewer of them, and all of the direction comes from them."""
@@ -43,6 +50,7 @@ class LogisticDetector:
         self._inputs = signals - 1
         self._width = 2 * self._inputs + 1
         self._spread = spread
+        self._head: NDArray[np.float64] | None = None
         self.dimension = self._width + upper_of(self._width)
 
     def untrained(self) -> Parameters:
@@ -87,13 +95,42 @@ class LogisticDetector:
         """
         if parameters.shape != (self.dimension,) or not bool(np.isfinite(parameters).all()):
             raise BadInput(f"this early warning has {self.dimension} finite sums")
-        squares = np.zeros((self._width, self._width))
-        squares[np.triu_indices(self._width)] = parameters[self._width :]
-        values, vectors = np.linalg.eigh(squares + np.triu(squares, 1).T)
-        ridge = 0.5 * self._spread * np.sqrt(self._width) + _LEAST_RIDGE * max(float(squares[-1, -1]), 1.0)
-        along = vectors.T @ (parameters[: self._width] / _KAPPA)
-        weights: NDArray[np.float64] = 2 * vectors @ (along / (np.maximum(values, 0) + ridge))
-        return weights
+        if self._head is not None:
+            return self._head
+        squares = gram_matrix(parameters[self._width :])
+        ridge = self._ridge(self._spread) + _LEAST_RIDGE * max(float(squares[-1, -1]), 1.0)
+        return _solved(squares, ridge, 2 * parameters[: self._width] / _KAPPA)
+
+    @property
+    def head_at(self) -> NDArray[np.intp]:
+        """Where a patient's numbers are κ y z and z, whose last is 1: what a head is made of."""
+        ends = np.cumsum(np.arange(self._width, 0, -1)) - 1
+        return np.concatenate([np.arange(self._width), self._width + ends])
+
+    def heads(self, parameters: Parameters, sums: NDArray[np.float64], spread: float) -> Sequence[LogisticDetector]:
+        """Of those in no group, as of all patients; then of each group.
+
+        Args:
+            parameters: of all patients.
+            sums: of each group ``[groups, len(head_at)]``.
+            spread: standard deviation of the noise in each of these.
+        """
+        squares = gram_matrix(parameters[self._width :])
+        count = max(float(squares[-1, -1]), 1.0)
+        everybody = squares[-1] / count
+        within = squares / count - np.outer(everybody, everybody)
+        made = [copy(self) for _ in range(1 + len(sums))]
+        for one, own in zip(made[1:], sums, strict=True):
+            one._head = weights = self.weights(parameters)
+            if (patients := float(own[-1])) > max(spread, 1.0):
+                mean = group_mean(own[self._width :], everybody, spread)
+                ridge = self._ridge(spread) / patients + _LEAST_RIDGE
+                told = 2 * own[: self._width] / _KAPPA / patients
+                one._head = _solved(within + np.outer(mean, mean), ridge, told + ridge * weights)
+        return made
+
+    def _ridge(self, spread: float) -> float:
+        return 0.5 * spread * math.sqrt(self._width)
 
     def _told(self, blocks: Blocks) -> NDArray[np.float32]:
         """z ``[patients, 2 inputs + 1]``."""
@@ -101,6 +138,13 @@ class LogisticDetector:
             raise BadInput(f"an early warning looks at {self._inputs} signals")
         inputs = blocks[:, :, : self._inputs]
         return np.concatenate([inputs.mean(1), inputs[:, -1], np.ones((len(blocks), 1), np.float32)], axis=1)
+
+
+def _solved(squares: NDArray[np.float64], ridge: float, told: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(squares + ridge)⁻¹ told, where noise may have left squares with eigenvalues below zero."""
+    values, vectors = np.linalg.eigh(squares)
+    found: NDArray[np.float64] = vectors @ ((vectors.T @ told) / (np.maximum(values, 0) + ridge))
+    return found
 
 
 class OneSum:

@@ -7,7 +7,7 @@ There is no third kind: a figure measured on a hospital's patients is a release 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -21,6 +21,7 @@ from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays
 from twinward.features.signal_schema import ICU, SignalSchema
 from twinward.federation.detectors.detector import Blocks, Detector, Parameters, normalise
+from twinward.federation.detectors.grouped import GroupedDetector, scores_of
 from twinward.federation.evaluation.anomaly_injection import KINDS, Anomaly, LabelledStays, inject_anomalies
 from twinward.federation.stays.simulated import simulate_signals
 
@@ -64,6 +65,8 @@ class Benchmark:
     origin: Origin
     test: LabelledStays
     open_stays: Stays | None = None
+    open_groups: tuple[str, ...] | None = None
+    """The group of each of these, where there are such."""
 
     def require_measurable(self, bins: int, signals: SignalSchema = ICU) -> None:
         """Raise ``BadInput`` where detectors of these bins and signals cannot be measured or trained on these stays."""
@@ -152,8 +155,9 @@ def measure(name: str, scores: NDArray[np.float64], test: LabelledStays, *, seed
 
 
 def measure_detector(name: str, detector: Detector, parameters: Parameters, test: LabelledStays, bins: int) -> Measured:
-    """AUROC of a detector with these parameters."""
-    return measure(name, detector.scores(parameters, normalise(test.stays, bins, test.signals)), test)
+    """AUROC of a detector with these parameters; of each test stay by the head of its group, where there are heads."""
+    blocks = normalise(test.stays, bins, test.signals)
+    return measure(name, scores_of(detector, parameters, blocks, test.groups), test)
 
 
 def measure_isolation_forest(training: Blocks, test: LabelledStays, bins: int) -> Measured:
@@ -187,7 +191,12 @@ OPEN_ROUNDS: Final = 3
 
 
 def train_without_privacy(
-    detector: Detector, blocks: Blocks, rounds: int, *, after_round: Callable[[int, int], None] | None = None
+    detector: Detector,
+    blocks: Blocks,
+    rounds: int,
+    *,
+    groups: Sequence[str] | None = None,
+    after_round: Callable[[int, int], None] | None = None,
 ) -> Parameters:
     """The same detector by full-batch rounds with neither clipping nor noise nor hospitals: for comparison.
 
@@ -197,12 +206,16 @@ def train_without_privacy(
         detector: what to train; its learner divides by the protocol's guess of the cohort, as in the private run.
         blocks: all stays, pooled.
         rounds: of the private run; an iterative detector gets ``OPEN_ROUNDS`` times as many here.
+        groups: each one's disease group, for a detector with heads.
         after_round: told how many are done of how many.
     """
     learner = detector.learner()
     total = rounds * OPEN_ROUNDS if rounds > 1 else 1
     for done in range(1, total + 1):
-        learner.learn(detector.summed(learner.parameters, blocks))
+        if groups is not None and isinstance(detector, GroupedDetector):
+            learner.learn(detector.summed_of(learner.parameters, blocks, detector.heads_of(groups)))
+        else:
+            learner.learn(detector.summed(learner.parameters, blocks))
         if after_round is not None:
             after_round(done, total)
     return learner.parameters

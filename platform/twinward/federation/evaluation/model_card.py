@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinward.core.clock import iso
 from twinward.federation.detectors.detector import normalise
+from twinward.federation.detectors.grouped import scores_of
 from twinward.federation.detectors.model_file import Model
+from twinward.federation.evaluation.anomaly_injection import LabelledStays
 from twinward.federation.evaluation.benchmark import Benchmark, Comparison, Measured
+from twinward.federation.evaluation.group_figures import group_figures
 from twinward.federation.evaluation.operating_point import operating_point
 from twinward.federation.privacy.accountant import PrivacyPlan
 from twinward.federation.study import StudyProtocol
@@ -89,10 +93,7 @@ def write_card(
                 }
                 for measured in comparison.all()
             },
-            "operating_point": operating_point(
-                model.detector().scores(model.parameters, normalise(benchmark.test.stays, study.bins, study.signals)),
-                benchmark.test,
-            ).to_json(),
+            "operating_point": operating_point(_scores(model, benchmark.test), benchmark.test).to_json(),
         },
         "inputs": f"{len(study.signals.signal)} signals ({study.signals.name}), normalised by published limits",
         "hyperparameters": "fixed defaults from synthetic and public stays; none tuned on a hospital's patients",
@@ -104,7 +105,15 @@ def write_card(
         ],
     }
     card |= _examined(study, reviews or {})
+    if study.disease_groups:
+        card["disease_groups"] = group_figures(model, benchmark.test)
+        card["limits"].append("a patient is in one disease group, by codes on record: uncoded patients have no head")
     return ModelCard(canonicalize(card))
+
+
+def _scores(model: Model, test: LabelledStays) -> NDArray[np.float64]:
+    blocks = normalise(test.stays, model.study.bins, model.study.signals)
+    return scores_of(model.detector(), model.parameters, blocks, test.groups)
 
 
 def _examined(study: StudyProtocol, reviews: Mapping[str, Review]) -> dict[str, Any]:

@@ -19,23 +19,27 @@ from onnx import TensorProto, helper, numpy_helper
 from twinward.core.errors import BadInput
 from twinward.federation.detectors.detector import CLIP
 from twinward.federation.detectors.dp_var import DpVarDetector
+from twinward.federation.detectors.grouped import GroupedDetector
 from twinward.federation.detectors.model_file import Model
+from twinward.federation.disease_groups import NO_GROUP
 from twinward.federation.study import DetectorKind
 
 OPERATOR_SET: Final = 17
 _IR_VERSION: Final = 9
 
 
-def export_onnx(model: Model) -> bytes:
-    """The ONNX file of a model.
+def export_onnx(model: Model, group: str = NO_GROUP) -> bytes:
+    """The ONNX file of a model; of one with heads, of what scores a disease group's patients.
 
     Raises:
-        BadInput: a kind of detector that is not exported.
+        BadInput: a kind of detector that is not exported, or no group of its study.
     """
+    if group not in (NO_GROUP, *(one.name for one in model.study.disease_groups)):
+        raise BadInput(f"{model.study.study_id} has no disease group {group!r}", hint="its protocol names them")
     graph = _Graph()
     blocks = _normalised(graph, model)
     if model.study.detector is DetectorKind.DP_VAR:
-        score = _dp_var(graph, model, blocks)
+        score = _dp_var(graph, model, blocks, group)
     elif model.study.detector is DetectorKind.AUTOENCODER:
         score = _autoencoder(graph, model, blocks)
     else:
@@ -137,12 +141,14 @@ def _carried_forward(graph: _Graph, means: str, count: str, bins: int) -> str:
     return graph.node("Concat", steps, axis=1)
 
 
-def _dp_var(graph: _Graph, model: Model, blocks: str) -> str:
+def _dp_var(graph: _Graph, model: Model, blocks: str, group: str) -> str:
     """The mean Mahalanobis residual, in double precision."""
-    detector = model.detector()
+    detector, parameters = model.detector(), model.parameters
+    if isinstance(detector, GroupedDetector):
+        detector, parameters = detector.head(parameters, group)
     if not isinstance(detector, DpVarDetector):
         raise BadInput("this is no DP-VAR")
-    fitted = detector.fitted(model.parameters)
+    fitted = detector.fitted(parameters)
     levels = graph.node("Cast", [blocks], to=TensorProto.DOUBLE)
     if detector.is_of_rows:
         rows = graph.node("Reshape", [levels, graph.whole(-1, 1, len(fitted.mean_change))])

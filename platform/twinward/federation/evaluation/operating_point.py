@@ -87,7 +87,7 @@ def operating_point(scores: NDArray[np.float64], test: LabelledStays) -> Operati
         test: the stays they are of, some anomalous and some not.
     """
     labels = test.labels
-    threshold = float(np.quantile(scores[~labels], 1 - FALSE_ALARMS, method="higher"))
+    threshold = threshold_of(scores, test)
     above = scores > threshold
     groups = np.array(test.groups if test.groups is not None else [])
     return OperatingPoint(
@@ -97,6 +97,11 @@ def operating_point(scores: NDArray[np.float64], test: LabelledStays) -> Operati
         calibration=_calibration(scores, labels),
         subgroups=tuple(_subgroup(str(name), groups == name, scores, above, test) for name in np.unique(groups)),
     )
+
+
+def threshold_of(scores: NDArray[np.float64], test: LabelledStays) -> float:
+    """What ``FALSE_ALARMS`` of the untouched stays lie above."""
+    return float(np.quantile(scores[~test.labels], 1 - FALSE_ALARMS, method="higher"))
 
 
 def _proportion(hits: NDArray[np.bool_]) -> Proportion:

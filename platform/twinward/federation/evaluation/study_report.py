@@ -97,6 +97,7 @@ def study_report(model: Model, card: Mapping[str, Any], registered: Registered |
         roles=_ROLES,
         point=point,
         groups=card.get("examined_in_groups"),
+        disease_groups=card.get("disease_groups"),
         aurocs=_named(draw_aurocs(bars), "AUROC of each detector; the table above has the figures"),
         roc=_named(draw_roc(curves), "ROC curves") if curves else "",
         burn=_named(draw_burn_down(spent), "Epsilon spent, by round"),

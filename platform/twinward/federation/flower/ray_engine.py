@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -25,7 +26,6 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from twinward.core.clock import Clock
-from twinward.features.monitored_stays import Stays
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity
 from twinward.federation.coordinator import Coordinator, Progress, TrainedStudy
@@ -82,7 +82,7 @@ class _NodeSite(RemoteSite):
 
 def simulate_on_ray(
     study: StudyProtocol,
-    stays: Mapping[str, Stays],
+    stays: Mapping[str, HeldStays],
     benchmark: Benchmark,
     clock: Clock,
     *,
@@ -142,11 +142,12 @@ def _asked(grid: Grid, node: int, wanted: Mapping[str, str | bytes]) -> ConfigRe
     raise RoundAborted("a simulated hospital did not answer")
 
 
-def _lay_out(folder: Path, study: StudyProtocol, stays: Mapping[str, Stays]) -> None:
+def _lay_out(folder: Path, study: StudyProtocol, stays: Mapping[str, HeldStays]) -> None:
     """Keys, stays and the protocol, where every actor finds them."""
     (folder / "study.json").write_bytes(study.canonical())
     for name in study.hospitals:
-        np.save(folder / f"{name}.npy", stays[name])
+        np.save(folder / f"{name}.npy", stays[name].held)
+        (folder / f"{name}.groups").write_bytes(msgspec.json.encode(stays[name].named))
         (folder / f"{name}.key").write_bytes(HospitalIdentity.generate(name).signing_key)
 
 
@@ -167,6 +168,11 @@ def answer(message: Message, context: Context) -> Message:
     return Message(RecordDict({_ANSWER: ConfigRecord(said)}), reply_to=message)
 
 
+def _held_stays(folder: Path, name: str) -> HeldStays:
+    groups = msgspec.json.decode((folder / f"{name}.groups").read_bytes(), type=tuple[str, ...] | None)
+    return HeldStays(np.load(folder / f"{name}.npy"), groups)
+
+
 def _site(folder: Path, name: str) -> tuple[HospitalSite, StudyProtocol]:
     """A hospital's site in this actor; what it promised, whichever actor answered, is in its memory's file."""
     key = (str(folder), name)
@@ -178,7 +184,7 @@ def _site(folder: Path, name: str) -> tuple[HospitalSite, StudyProtocol]:
             HospitalSite(
                 HospitalIdentity(name, keys[name]),
                 roster,
-                HeldStays(np.load(folder / f"{name}.npy")),
+                _held_stays(folder, name),
                 reservations=_Paid(study),
                 answered=AnsweredRounds(folder / f"{name}.db"),
             ),

@@ -5,6 +5,7 @@ None of them asks anybody's consent, so nobody withdraws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from twinward.core.errors import BadInput
 from twinward.features.monitored_stays import Stays, load_stays
 from twinward.features.signal_schema import SignalSchema
+from twinward.federation.disease_groups import NO_GROUP, DiseaseGroup
 from twinward.federation.stays.simulated import simulate_stays
 
 
@@ -21,10 +23,17 @@ class HeldStays:
     """Stays already in memory."""
 
     held: Stays = field(repr=False)
+    named: tuple[str, ...] | None = field(default=None, repr=False)
+    """Each one's group, where there are such."""
 
     def stays(self, study: str, signals: SignalSchema) -> Stays:  # noqa: ARG002
         """All of them, whatever the study."""
         return self.held
+
+    def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:
+        """Each one's, where it is one of these."""
+        wanted = {one.name for one in groups}
+        return [name if name in wanted else NO_GROUP for name in self.named or (NO_GROUP,) * len(self.held)]
 
     def withdrawn(self) -> frozenset[int]:
         """Nobody."""
@@ -43,6 +52,10 @@ class SimulatedStays:
     def stays(self, study: str, signals: SignalSchema) -> Stays:  # noqa: ARG002
         """All of them, whatever the study."""
         return simulate_stays(self.count, self.seed, hours=self.hours, severity=self.severity)
+
+    def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:  # noqa: ARG002
+        """None has any."""
+        return [NO_GROUP] * self.count
 
     def withdrawn(self) -> frozenset[int]:
         """Nobody."""
@@ -66,6 +79,10 @@ class StoredStays:
         """
         return deal_stays(load_stays(self.path), self.shares, self.seed)[self.share]
 
+    def groups(self, groups: Sequence[DiseaseGroup]) -> Sequence[str]:  # noqa: ARG002
+        """None has any."""
+        return [NO_GROUP] * len(deal_stays(load_stays(self.path), self.shares, self.seed)[self.share])
+
     def withdrawn(self) -> frozenset[int]:
         """Nobody."""
         return frozenset()
@@ -77,7 +94,13 @@ def deal_stays(stays: Stays, shares: int, seed: int) -> list[Stays]:
     Raises:
         BadInput: fewer stays than shares.
     """
+    return [one.held for one in deal_held(HeldStays(stays), shares, seed)]
+
+
+def deal_held(source: HeldStays, shares: int, seed: int) -> list[HeldStays]:
+    """The same of stays with their groups. Raises as ``deal_stays``."""
+    stays, named = source.held, source.named
     if not 1 <= shares <= len(stays):
         raise BadInput(f"{len(stays)} stays cannot be dealt out to {shares}")
-    order = np.random.default_rng(seed).permutation(len(stays))
-    return [stays[part] for part in np.array_split(order, shares)]
+    parts = np.array_split(np.random.default_rng(seed).permutation(len(stays)), shares)
+    return [HeldStays(stays[part], None if named is None else tuple(named[row] for row in part)) for part in parts]

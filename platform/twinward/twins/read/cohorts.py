@@ -1,7 +1,7 @@
 """Bulk readers for cohorts and studies: each patient's read goes through its own permit.
 
-They satisfy ``similarity.interfaces.FeatureSource`` and ``federation.interfaces.StaySource`` by shape, without
-importing those domains: twins stand below them.
+They satisfy ``similarity.interfaces.FeatureSource`` and, but for groups, ``federation.interfaces.StaySource`` by shape,
+without importing those domains: twins stand below them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from twinward.access.interfaces import AccessContext, AccessControl, AccessRequest, Permit, Principal
 from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
+from twinward.features.codes import Recorded
 from twinward.features.derivation import FeaturesUnreadable, Measurement
 from twinward.features.monitored_stays import Stay, decode_stay
 from twinward.features.signal_schema import ICU, SignalSchema
 from twinward.features.stay_building import build_stay
-from twinward.twins.models import MEASURING_TYPE, STAY_TYPE
+from twinward.twins.models import CONDITION_TYPE, MEASURING_TYPE, STAY_TYPE
 from twinward.twins.references import DELETED
 from twinward.twins.service import Twins
 from twinward.vault.interfaces import Record, RecordVault
@@ -128,7 +129,8 @@ class StayReader:
         self._context = AccessContext(principal, purpose, detail=detail)
         self._action = action
         self._measure = measure
-        self._read: list[list[AccessRequest]] = []
+        self._read: dict[TwinId, list[AccessRequest]] = {}
+        self._study = ""
 
     def stays(self, study: str, signals: SignalSchema = ICU) -> NDArray[np.float32]:
         """Float32 ``[patients, steps, signals]`` in the schema's units, NaN where nothing was charted.
@@ -152,8 +154,21 @@ class StayReader:
                 stay = build_stay(signals, measured)
                 if stay is not None:
                     found[twin] = (stay, requests)
-        self._read = [requests for _, requests in found.values()]
+        self._read, self._study = {twin: requests for twin, (_, requests) in found.items()}, study
         return {twin: stay for twin, (stay, _) in found.items()}
+
+    def conditions(self, measure: Measure) -> list[frozenset[str]]:
+        """What stands on record now for each row of what ``stays`` gave last (``features.codes.fact_code``).
+
+        Nothing where consent withholds conditions. Who withdraws them later, withdraws (``withdrawn``).
+        """
+        found: dict[TwinId, frozenset[str]] = {}
+        for permit, records in self._opened(list(self._read), Category.CONDITIONS, CONDITION_TYPE, self._study):
+            if permit.request.twin is not None:
+                facts = (fact for record in records for fact in measure(record))
+                found[permit.request.twin] = frozenset(one.code for one in facts if one.value == Recorded.CURRENT)
+                self._read[permit.request.twin].append(permit.request)
+        return [found.get(twin, frozenset()) for twin in self._read]
 
     def withdrawn(self) -> frozenset[int]:
         """Which rows of what ``stays`` gave last are of patients whose consent no longer allows the study.
@@ -162,7 +177,7 @@ class StayReader:
         """
         return frozenset(
             row
-            for row, requests in enumerate(self._read)
+            for row, requests in enumerate(self._read.values())
             if not all(self._access.check(request).permitted for request in requests)
         )
 
