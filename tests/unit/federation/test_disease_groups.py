@@ -88,6 +88,8 @@ def test_a_group_that_is_too_small_has_the_backbone_and_costs_nobody_more() -> N
     fewer = study(disease_groups=[HEART | {"expected_patients": heart.patients_needed - 1}])
     assert (groups_with_heads(needed), groups_with_heads(fewer)) == (("heart",), ())
     assert groups_with_heads(study(epsilon=0.05)) == ()  # of a smaller ε, fewer pay
+    assert build_detector(fewer).dimension == build_detector(plain).dimension  # where none pays, all is the backbone's
+    assert outlook(fewer).signal_to_noise == outlook(plain).signal_to_noise
     assert (cost_of(grouped), plan_for(grouped)) == (cost_of(plain), plan_for(plain))
     assert outlook(grouped).signal_to_noise == pytest.approx(outlook(plain).signal_to_noise * 0.8**0.5, rel=1e-4)
     detector = build_detector(grouped)

@@ -40,12 +40,14 @@ def build_detector(study: StudyProtocol, *, in_the_open: bool = False) -> Detect
 
 
 def _grouped(study: StudyProtocol, *, in_the_open: bool) -> Detector:
-    """A backbone with the heads that pay; in the open all pay."""
+    """A backbone with the heads that pay, or alone where none does; in the open all pay."""
     from twinward.federation.detectors.grouped import GroupedDetector
     from twinward.federation.disease_groups import BACKBONE_SHARE
     from twinward.federation.privacy.accountant import noise_spread
-    from twinward.federation.privacy.outlook import groups_with_heads
+    from twinward.federation.privacy.outlook import groups_with_heads, without_groups
 
+    if not in_the_open and not groups_with_heads(study):
+        return build_detector(without_groups(study))
     make = _dp_var if study.detector is DetectorKind.DP_VAR else _logistic
     backbone = make(study, None if in_the_open else BACKBONE_SHARE)
     if in_the_open:

@@ -71,10 +71,8 @@ class HeadOutlook:
 
 def outlook(study: StudyProtocol) -> Outlook:
     """What to expect of a study; of one with disease groups, of what all patients train."""
-    dimension, share = dimension_of(study), 1.0
-    if study.disease_groups:
-        dimension, share = dimension_of(without_groups(study)), BACKBONE_SHARE
-    noise = _noise(study, dimension, share)
+    share = BACKBONE_SHARE if groups_with_heads(study) else 1.0
+    noise = _noise(study, dimension_of(without_groups(study)), share)
     found = study.expected_patients / noise
     return Outlook(found, math.ceil(LEAST * noise), _epsilon_for(study, LEAST / found))
 
