@@ -228,10 +228,18 @@ def test_a_fault_of_one_is_not_told_to_the_others(hospital: Hospital, monkeypatc
         return put(batch, *more)
 
     monkeypatch.setattr(hospital.vault, "write_many", full)
-    outcomes = at_once(hospital, take(hospital, observation("c", "p")), take(hospital, observation("bad", "q")))
-    assert [type(one) for one in outcomes] == [Receipt, Unavailable]
+    before = hospital.trail.log.store.size()
+    outcomes = at_once(
+        hospital,
+        take(hospital, observation("c", "p")),
+        take(hospital, observation("bad", "q")),
+        take(hospital, patient("new")),
+    )
+    assert [type(one) for one in outcomes] == [Receipt, Unavailable, Receipt]
     assert hospital.vault.locate("Observation/c") is not None
     assert hospital.vault.locate("Observation/bad") is None
+    assert hospital.trail.log.store.size() == before + 3, "a decision stands in the log once"
+    assert hospital.twins.find("Patient/new") in hospital.twins.all()
 
 
 def test_where_nothing_answers_not_each_of_many_is_tried(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,8 @@ class _Step:
         reading: the node's own request to read the features kept so far; None where there are none to join, or they
             may not be read.
         writing: None where nothing has to be written.
+        is_decided: whether leave was given, and is in the log.
+        is_made: whether a new twin's keys are there.
     """
 
     context: AccessContext
@@ -54,6 +56,8 @@ class _Step:
     evidence: Evidence | None = None
     permit: Permit | None = None
     vector: FeatureVector | None = None
+    is_decided: bool = False
+    is_made: bool = False
 
     @property
     def requests(self) -> tuple[AccessRequest, ...]:
@@ -118,6 +122,8 @@ class Ingestion:
             with _told(outcomes, number):
                 steps[number] = self._step(context, source)
         ready: dict[int, _Step] = {}
+        # Several of one twin share one record of its features: apart, each has another to write, and asks anew.
+        alone = {next(iter(some)) for some in _by_twin(steps).values() if len(some) == 1}
         for some in _by_twin(steps).values():
             ready |= self._ready(some, outcomes)
         try:
@@ -133,8 +139,12 @@ class Ingestion:
                 outcomes[number] = down[-1]
                 continue
             # Something is wrong with one of them: which one, each by itself tells.
+            step = ready.get(number)
             with _told(outcomes, number):
-                outcomes[number] = self.take(context, source)
+                if step is not None and step.is_decided and number in alone:
+                    outcomes[number] = self._write([step])[0]
+                else:
+                    outcomes[number] = self.take(context, source)
             down = [*down, outcome] if isinstance(outcome := outcomes[number], Unavailable) else []
         return [outcomes[number] for number in range(len(asked))]
 
@@ -160,8 +170,15 @@ class Ingestion:
     def _finish(self, steps: Sequence[_Step]) -> list[Receipt]:
         """Decide what is prepared in one durable step, and write it in another."""
         self._decide([step for step in steps if step.writing is not None])
+        return self._write(steps)
+
+    def _write(self, steps: Sequence[_Step]) -> list[Receipt]:
+        """Write what was decided, in one durable step."""
         permitted = [(step.permit, step) for step in steps if step.permit is not None]
-        self._vault.create_twins([permit for permit, step in permitted if step.is_new])
+        making = [(permit, step) for permit, step in permitted if step.is_new and not step.is_made]
+        self._vault.create_twins([permit for permit, _ in making])
+        for _, step in making:
+            step.is_made = True
         written = iter(self._vault.write_many([(permit, step.plan.records) for permit, step in permitted]))
         return [step.receipt([] if step.permit is None else next(written)) for step in steps]
 
@@ -205,6 +222,7 @@ class Ingestion:
             step.permit = to_write if step.plan.records else None
             if step.evidence is not None:
                 step.vector = derive(self._schema, step.evidence, day_of(self._clock.now_ms()))
+            step.is_decided = True
 
     def _reading(self, twin: TwinId, news: FeatureNews) -> AccessRequest | None:
         """The node's own request to read the features kept so far, which whoever files the record does not get to see.
