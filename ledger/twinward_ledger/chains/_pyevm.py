@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from twinward_ledger.chains import _frobenius  # noqa: F401 - before py-evm
+
+# isort: split
 import sys
 from typing import Any, Final
 

@@ -7,6 +7,9 @@ and enforces rules for one operator; trust comes from the witnesses' signatures 
 
 from __future__ import annotations
 
+from twinward_ledger.chains import _frobenius  # noqa: F401 - before py-evm
+
+# isort: split
 import os
 import sqlite3
 import time

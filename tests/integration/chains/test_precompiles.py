@@ -12,6 +12,8 @@ from eth import precompiles as reference
 from eth.exceptions import VMError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py_ecc.fields import optimized_bls12_381_FQ12 as Element
+from py_ecc.fields.optimized_field_elements import FQP
 from py_ecc.optimized_bls12_381 import G1, G2, curve_order, field_modulus, multiply, neg, normalize
 
 from tests.vectors.bls import stray_key, stray_signature
@@ -180,3 +182,11 @@ def test_py_evm_has_no_precompile_of_the_family_that_is_not_replaced() -> None:
 def test_generators_agree() -> None:
     x, y = normalize(neg(G1))
     assert g1(-1) == int(x).to_bytes(64, "big") + int(y).to_bytes(64, "big")
+
+
+@pytest.mark.parametrize("coefficients", [[1], [0, 1], [0, 0, 0, 0, 0, 1], [0, 0, 2], [1, 1], [0]])
+@pytest.mark.parametrize("exponent", [0, 2, 3, field_modulus])
+def test_no_power_is_another_for_being_taken_once(coefficients: list[int], exponent: int) -> None:
+    element = Element([*coefficients, *[0] * (12 - len(coefficients))])
+    assert element**exponent == FQP.__pow__(element, exponent)
+    assert Element.__pow__ is not FQP.__pow__
