@@ -34,4 +34,4 @@ def _degree(element: Element) -> int | None:
     return terms[0][0] if len(terms) == 1 and terms[0][1] == 1 else None
 
 
-Element.__pow__ = _power  # type: ignore[method-assign]
+setattr(Element, "__pow__", _power)  # noqa: B010 - its type is narrower than what it does
