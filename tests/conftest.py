@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.chains import Ground, ground
+from tests.laid_tables import statements_kept
 from tests.postgres import Postgres, running_postgres
-from twinward_crypto.kernels import store
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -23,19 +23,26 @@ os.environ.pop("COLUMNS", None)  # a console takes its width when it is made; ea
 set_hypothesis_home_dir(ROOT / ".hypothesis")
 
 
+gc.disable()  # what is imported and collected stays: looking through it for garbage is a sixth of collection
+
+
 def pytest_collection_finish() -> None:
-    """What is imported and collected by now stays to the end: looking through it again for garbage takes its time."""
-    gc.collect()
+    """From here on garbage is collected, and not looked for in what stays."""
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 10, 10)  # 700 looks a thousand times a minute
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stores_laid_alike() -> Iterator[None]:
+    with statements_kept():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Tests run in an empty folder, for a user without settings: what `make run` left beside them is not theirs.
-
-    The kernels that `make setup` compiled are: compiling them anew takes longer than most tests together.
-    """
-    own, kernels = tmp_path_factory.mktemp("own"), store.folder().parent
+    """Tests run in an empty folder, for a user without settings: what `make run` left beside them is not theirs."""
+    own = tmp_path_factory.mktemp("own")
     (own / "user").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
@@ -44,7 +51,6 @@ def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
             if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
                 patch.delenv(name)
         patch.setenv("HOME", str(own / "user"))
-        patch.setenv(store.VARIABLE, str(kernels))
         patch.chdir(own)
         yield own
 
