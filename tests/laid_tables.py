@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, MetaData, event
 
 from twinward_ledger.storage import Schema, migrations
 
-_laid: dict[tuple[str, int, int], list[tuple[str, Any]]] = {}
+_laid: dict[tuple[object, ...], tuple[MetaData, list[tuple[str, Any]]]] = {}
+"""By the tables, which are kept: another schema's, made later, must not come to stand where they stood in memory."""
 _lay = migrations._lay_or_upgrade
 
 
@@ -32,11 +33,11 @@ def _lay_again(connection: Connection, schema: Schema) -> None:
         _lay(connection, schema)
         return
     tables = schema.models()
-    known = (schema.name, schema.version, id(tables))
+    known = (id(tables), *map(id, tables.tables.values()), *sorted(schema.in_files.items()))
     if known in _laid:
         driver = connection.connection.dbapi_connection
         assert driver is not None
-        for statement, values in _laid[known]:
+        for statement, values in _laid[known][1]:
             driver.cursor().execute(statement, values)
         return
     sent: list[tuple[str, Any]] = []
@@ -50,4 +51,4 @@ def _lay_again(connection: Connection, schema: Schema) -> None:
         _lay(connection, schema)
     finally:
         event.remove(connection, "before_cursor_execute", note)
-    _laid[known] = sent
+    _laid[known] = tables, sent
