@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinward.similarity.errors import ScoringUnavailable
 from twinward.similarity.feasibility.worker import CountingWorker
-from twinward.similarity.scoring.ray_shards import RETRIES, connected
+from twinward.similarity.scoring.ray_shards import RETRIES, connected, released
 from twinward_crypto.errors import CryptoError, MalformedBundle
 from twinward_crypto.feasibility.answer import Layout
 
@@ -51,7 +51,7 @@ class RayCounting:
     def __init__(self, address: str = "") -> None:
         self._key = AESGCM.generate_key(256)
         self._numbers = itertools.count(1)
-        self._ray, self._started = connected(address)
+        self._ray = connected(address)
         try:
             actor = self._ray.remote(RayCounter).options(max_restarts=-1, max_task_retries=RETRIES)
             self._actor: Any = actor.remote(self._key)
@@ -76,10 +76,11 @@ class RayCounting:
         return answer
 
     def close(self) -> None:
-        """End the actor, and the cluster if it was started here."""
-        self._ray.kill(self._actor)
-        if self._started:
-            self._ray.shutdown()
+        """End the actor, and the cluster if it was started here and nobody else uses it. Idempotent."""
+        actor, self._actor = self._actor, None
+        if actor is not None:
+            self._ray.kill(actor)
+            released(self._ray)
 
 
 def about(data: bytes, binding: bytes, layout: Layout) -> bytes:

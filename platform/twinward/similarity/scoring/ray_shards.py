@@ -9,6 +9,7 @@ whoever may submit tasks to the cluster is trusted like the hospital itself.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,7 @@ class RayScorer:
     """
 
     def __init__(self, shards: Sequence[SealedShard], address: str = "") -> None:
-        self._ray, self._started = connected(address)
+        self._ray = connected(address)
         try:
             actor = self._ray.remote(RayShard).options(max_restarts=-1, max_task_retries=RETRIES)
             self._sealed = [self._ray.put(shard.sealed) for shard in shards]  # kept: an actor made again reads it again
@@ -119,23 +120,52 @@ class RayScorer:
         return merged(query, start, parts)
 
     def close(self) -> None:
-        """End the actors, and the cluster if it was started here."""
-        for actor in self._actors:
+        """End the actors, and the cluster if it was started here and nobody else uses it. Idempotent."""
+        actors, self._actors = self._actors, []
+        for actor in actors:
             self._ray.kill(actor)
-        if self._started:
-            self._ray.shutdown()
+        if actors:
+            released(self._ray)
 
 
-def connected(address: str) -> tuple[Any, bool]:
-    """Ray, and whether it was started or joined by this call. Raises ``ScoringUnavailable``."""
+def connected(address: str) -> Any:
+    """Ray, started or joined for one more user of this process: each gives it back with ``released``.
+
+    Raises ``ScoringUnavailable``.
+    """
     ray = _ray()
-    if ray.is_initialized():
-        return ray, False
-    try:
-        ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
-    except Exception as error:  # a start that takes too long is a plain Exception of Ray's
-        raise ScoringUnavailable("the Ray cluster does not answer", hint="check its address, or ray start") from error
-    return ray, True
+    with _session.lock:
+        if not ray.is_initialized():
+            try:
+                ray.init(address=address or None, include_dashboard=False, log_to_driver=False)
+            except Exception as error:  # a start that takes too long is a plain Exception of Ray's
+                raise ScoringUnavailable(
+                    "the Ray cluster does not answer", hint="check its address, or ray start"
+                ) from error
+            _session.is_ours, _session.users = True, 0
+        _session.users += 1
+    return ray
+
+
+def released(ray: Any) -> None:
+    """Give Ray back; the last user ends what was started here."""
+    with _session.lock:
+        _session.users -= 1
+        if _session.users <= 0 and _session.is_ours and ray.is_initialized():
+            _session.is_ours = False
+            ray.shutdown()
+
+
+@dataclass(slots=True)
+class _Session:
+    """This process's part in a cluster: who still uses it, and whether it was started or joined here."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    is_ours: bool = False
+
+
+_session = _Session()
 
 
 def _ray() -> Any:
