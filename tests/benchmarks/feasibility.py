@@ -13,6 +13,7 @@ from tests.benchmarks.similarity import require_equal
 from twinward.similarity.feasibility.engine import FeasibilityEngine
 from twinward_crypto.feasibility.noise import GeometricNoise
 from twinward_crypto.feasibility.query import Answer, FeasibilityKey
+from twinward_crypto.kernels import store
 
 NUMERIC, LEVELS, CODES, RECORDED = 16, 32, 64, 4
 WORKERS = 2
@@ -59,7 +60,7 @@ def counted(scale: Scale) -> list[Row]:
         Row(
             f"{work}: one count, {WORKERS} processes",
             Figure(hospital_s, "s"),
-            target=Target("≤ 60 s without kernels", "value", "most", 60.0, short),
+            target=_in_time(short),
         ),
         Row(f"{work}: the query checked, and a process started", Figure(checked_s, "s")),
         Row(f"{work}: criteria encrypted by the vendor", Figure(asked_s * 1e3, "ms")),
@@ -73,6 +74,12 @@ def counted(scale: Scale) -> list[Row]:
     ]
 
 
+def _in_time(short: str) -> Target:
+    if store.unusable():
+        return Target("≤ 60 s without kernels", "value", "most", 60.0, short)
+    return Target("≤ 5 s with kernels", "value", "most", 5.0, short)
+
+
 def _timed(do: Callable[[], Made]) -> tuple[float, Made]:
     began = time.perf_counter()
     made = do()
@@ -82,8 +89,8 @@ def _timed(do: Callable[[], Made]) -> tuple[float, Made]:
 BENCHMARKS = (
     Benchmark(
         "similarity.feasibility",
-        f"one count under hidden criteria over {WORKERS} processes with libsodium alone, wall time; held against the"
-        " truth in the clear",
+        f"one count under hidden criteria over {WORKERS} processes, by kernels where they are ready and by libsodium"
+        " alone with TWINWARD_KERNELS=off, wall time; held against the truth in the clear",
         counted,
     ),
 )

@@ -136,7 +136,7 @@ class Tables:
         """Sum every combination of each group's levels. The query's elements were checked: ``require_elements``."""
         if query.levels != layout.levels or query.threshold != layout.threshold:
             raise MalformedBundle("a query about other features")
-        maker = _Maker(group, random_bytes, query.public)
+        maker = Maker(group, random_bytes, query.public)
         tables = []
         for place, members in enumerate(layout.groups):
             entries = list(query.pairs[members[0]])
@@ -168,12 +168,15 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
+class Maker:
+    """What makes pairs: sums of two, and encryptions of the hospital's own."""
+
     group: Group
     random_bytes: RandomBytes
     public: Element
 
     def sum(self, one: Pair, other: Pair) -> Pair:
+        """Both elements' sums."""
         return self.group.add(one[0], other[0]), self.group.add(one[1], other[1])
 
     def encrypted(self, number: int) -> Pair:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-FAMILIES: Final = ("screen", "residues", "bfv", "ckks")
+FAMILIES: Final = ("screen", "residues", "bfv", "ckks", "edwards")
 """Modules of this package that hold kernels."""
 VARIABLE: Final = "TWINWARD_KERNELS"
 _OFF: Final = "off"

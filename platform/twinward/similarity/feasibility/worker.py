@@ -8,6 +8,7 @@ import numpy as np
 
 from twinward_crypto.errors import MalformedBundle
 from twinward_crypto.feasibility.answer import Layout, Tables
+from twinward_crypto.feasibility.kernel_answer import KernelTables, tables_for
 from twinward_crypto.feasibility.query import FeasibilityQuery
 
 
@@ -16,7 +17,7 @@ class CountingWorker:
 
     def __init__(self) -> None:
         self._about = b""
-        self._tables: Tables | None = None
+        self._tables: Tables | KernelTables | None = None
 
     def answer(self, *question: object) -> bytes:
         """``(query, binding, layout)`` is checked; with indices, ``int32`` little-endian, its slots are made.
@@ -37,8 +38,8 @@ class CountingWorker:
         rows = np.frombuffer(wanted, "<i4").reshape(-1, layout.tables)
         return self._ready(data, query, layout).slots(rows)
 
-    def _ready(self, data: bytes, query: FeasibilityQuery, layout: Layout) -> Tables:
+    def _ready(self, data: bytes, query: FeasibilityQuery, layout: Layout) -> Tables | KernelTables:
         about = hashlib.sha256(data + repr(layout).encode()).digest()
         if self._tables is None or self._about != about:
-            self._tables, self._about = Tables.of(query, layout), about
+            self._tables, self._about = tables_for(query, layout), about
         return self._tables
