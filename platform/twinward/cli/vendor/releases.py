@@ -74,10 +74,10 @@ def keys_for(
 
 
 def fetch(client: VendorClient, handles: list[str], categories: list[str], keys: VendorKeys, folder: Path) -> Records:
-    """Open everything first, then write it, with the release beside."""
+    """Open everything first, then write it, with the release beside where something was released."""
     fetched = client.records(handles, keys, categories=categories)
     write_records(fetched.records, folder)
-    if fetched.release is not None:
+    if fetched.records and fetched.release is not None:
         (folder / RELEASE_FILE).write_bytes(fetched.release.encode())
     return fetched
 
@@ -98,7 +98,7 @@ def write_records(records: Sequence[Record], folder: Path) -> None:
 def print_fetched(fetched: Records, folder: Path | None) -> None:
     """What was opened, and until when it may be used."""
     say(f"{len(fetched.records)} records opened into {folder} ({fetched.sealed_bytes:,} sealed bytes)")
-    if fetched.until_s is not None:
+    if fetched.records and fetched.until_s is not None:
         until = f"{datetime.fromtimestamp(fetched.until_s, tz=UTC):%Y-%m-%d %H:%M} UTC"
         say(f"they may be used until {until}; {RELEASE_FILE} opens until then, with `twinward vendor open`")
     if fetched.budget_left is not None:
