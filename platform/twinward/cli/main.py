@@ -66,6 +66,7 @@ NOUNS: Final = (
         "Live readings: take in, show, sources, quarantine, replay, hours that are over.",
         {
             "take": "live:take",
+            "connect": "connect:connect",
             "series": "live:series",
             "sources": "live:sources",
             "quarantine": "live:quarantine",

@@ -10,7 +10,10 @@ TwinwardError
 │   └── AlertNotFound         no such alert
 ├── Conflict
 │   ├── AssignmentConflict    the device is with somebody else then, or readings stand in the way
-│   └── AlertConflict         the alert does not stand as that step wants it
+│   ├── AlertConflict         the alert does not stand as that step wants it
+│   └── MessageConflict       a message's name was settled with another content
+├── Refused
+│   └── MessageRefused        policy or consent says no to a part of it
 └── Unavailable
     └── Busy
         ├── IntakeBusy        as many batches wait as may; the sender keeps its own
@@ -19,7 +22,7 @@ TwinwardError
 
 from __future__ import annotations
 
-from twinward.core.errors import BadInput, Busy, Conflict, NotFound
+from twinward.core.errors import BadInput, Busy, Conflict, NotFound, Refused
 
 
 class BadQuery(BadInput):
@@ -56,3 +59,11 @@ class IntakeBusy(Busy):
 
 class QuarantineFull(Busy):
     """There is no room for what cannot be placed. Nothing was taken."""
+
+
+class MessageConflict(Conflict):
+    """A message's name was settled with another content. Nothing was taken: one of the two would be lost."""
+
+
+class MessageRefused(Refused):
+    """Policy or consent says no to a part of a message. Nothing of it was taken."""

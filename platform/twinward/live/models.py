@@ -116,3 +116,25 @@ class Placed:
             Sample(one.time_ms + number * one.period_ms, one.seq, value, quality)
             for number, value in enumerate(self.values)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageId:
+    """A message of a source whose messages have names, not numbers.
+
+    Attributes:
+        name: the source's own, e.g. HL7's control id.
+        digest: SHA-256 of its bytes.
+    """
+
+    name: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """Who was looked up by ``subject`` is another patient's, by system and value of an identifier, from now on."""
+
+    subject: str
+    system: str
+    value: str

@@ -17,6 +17,7 @@ from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasu
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake
 from twinward.live.intake.lines import require_name
+from twinward.live.intake.messages import Messages
 from twinward.live.intake.placing import FUTURE_MS
 from twinward.live.models import QUALITIES, Answer
 from twinward.live.parts import LiveParts
@@ -52,8 +53,10 @@ class Live:
         self._database = parts.database
         self._access = parts.access
         self.clock = parts.clock
+        self.subjects = parts.subjects
         self.watch = Watch(parts, rules)
         self.intake = Intake(parts, self.watch.follow)
+        self.messages = Messages(parts)
         self.closing = Closing(parts)
         self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
         self.alerts = AlertDesk(parts, self._reader)
@@ -94,6 +97,22 @@ class Live:
             line = at.line.released(at_ms)
             tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
         return line.assignments[-1]
+
+    def hand_over(self, context: AccessContext, twin: TwinId, to: TwinId | None) -> list[str]:
+        """Release every device that is with a patient, and assign it to another where one is named.
+
+        Each change is dated now, or as soon as no reading stands in the way. Gives the devices. Raises as ``assign``.
+        """
+        self._access.require(context.request(Action.WRITE))
+        with self._database.reading() as tables:
+            held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
+        for one in held:
+            began_ms = one.line.assignments[-1].from_ms
+            at_ms = max(self.clock.now_ms(), one.line.placed_until_ms, began_ms + 1)
+            self.release(context, one.device, at_ms)
+            if to is not None:
+                self.assign(context, one.device, to, at_ms)
+        return [one.device for one in held]
 
     def devices(self, context: AccessContext) -> list[DeviceAt]:
         """Every device and its assignments: opaque twins, no patient's name. Logged."""

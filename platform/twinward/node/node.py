@@ -199,13 +199,15 @@ class Node(AccessParts):
     def live(self) -> Live:
         """Live twins: readings in, series out."""
         from twinward.live.alerts.rules import rules_of
+        from twinward.live.intake.subjects import twins_by_name
         from twinward.live.parts import LiveParts
         from twinward.live.service import Live
         from twinward.live.storage.database import LiveDatabase
         from twinward.live.storage.tables import LIVE
 
         database = LiveDatabase(self.state(LIVE), self.keyring)
-        parts = LiveParts(database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock)
+        subjects = partial(twins_by_name, self.vault)
+        parts = LiveParts(database, self.keyring, self.access, self.authority, subjects, self.clock)
         made = Live(parts, partial(rules_of, self.settings.home))
         self.keep(made)
         return made

@@ -198,6 +198,7 @@ ELSEWHERE = {
     "device assign": _LIVE,
     "device release": _LIVE,
     "live close": _LIVE,
+    "live connect": _LIVE,
     "live quarantine": _LIVE,
     "live replay": _LIVE,
     "live take": _LIVE,

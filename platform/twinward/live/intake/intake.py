@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from twinward.access.interfaces import AccessContext
@@ -25,11 +25,11 @@ from twinward.core.errors import NotFound
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, TwinId
 from twinward.live.assignments import AssignmentLine
-from twinward.live.errors import IntakeBusy
+from twinward.live.errors import IntakeBusy, MessageRefused
 from twinward.live.intake.lines import Fault, require_name
 from twinward.live.intake.permits import Wanted, WritePermits
 from twinward.live.intake.placing import Placer, Unplaced
-from twinward.live.models import Answer, Outcome, Placed, Reading, Reason
+from twinward.live.models import Answer, MessageId, Outcome, Placed, Reading, Reason
 from twinward.live.parts import LiveParts
 from twinward.live.storage.database import Tables
 from twinward.live.storage.devices import DeviceAt
@@ -95,12 +95,53 @@ class Intake:
         """
         require_name(source, "source")
         self.require(context)
-        subjects = self._parts.subjects({one.subject for one in items if one.subject})
+        subjects = self._subjects_of(items)
         with self._turn(), self._parts.database.writing() as tables:
             at = tables.sources.find(context.principal.id, source)
-            batch = self._begun(tables, at, len(items))
-            self._sort(batch, items, subjects)
-            self._settle(batch, self._permitted(batch, context))
+            return self._taken(tables, at, context, items, subjects)
+
+    def take_message(
+        self, context: AccessContext, source: str, message: MessageId, items: Sequence[Item]
+    ) -> list[Answer]:
+        """Take a message in that has a name and no numbers: whole or not at all, once under its name.
+
+        Args:
+            items: its readings; they are numbered here, behind all that the source has.
+
+        Raises:
+            MessageConflict: the name was settled with another content.
+            MessageRefused: policy or consent says no to one of them.
+            AccessDenied, BadInput, IntakeBusy, QuarantineFull, Unavailable: as ``take``; nothing was taken.
+        """
+        require_name(source, "source")
+        self.require(context)
+        subjects = self._subjects_of(items)
+        with self._turn(), self._parts.database.writing() as tables:
+            at, now_ms = tables.sources.find(context.principal.id, source), self._parts.clock.now_ms()
+            if tables.messages.knows(at.tag, message, now_ms):
+                return [Answer(None, Outcome.DUPLICATE) for _ in items]
+            first = at.state.ranges[-1][1] if at.state.ranges else 0
+            numbered = [replace(one, seq=first + place) for place, one in enumerate(items)]
+            answers = self._taken(tables, at, context, numbered, subjects)
+            if any(one.outcome is Outcome.REFUSED for one in answers):
+                raise MessageRefused("policy or consent says no: nothing of the message was taken")
+            tables.messages.settle(at.tag, message, now_ms)
+        return answers
+
+    def _subjects_of(self, items: Sequence[Item]) -> Mapping[str, TwinId]:
+        return self._parts.subjects({one.subject for one in items if one.subject})
+
+    def _taken(
+        self,
+        tables: Tables,
+        at: SourceAt,
+        context: AccessContext,
+        items: Sequence[Item],
+        subjects: Mapping[str, TwinId],
+    ) -> list[Answer]:
+        batch = self._begun(tables, at, len(items))
+        self._sort(batch, items, subjects)
+        self._settle(batch, self._permitted(batch, context))
         return batch.answers
 
     def replay(self, context: AccessContext, held: Sequence[Held]) -> list[Answer]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from twinward.audit.interfaces import EventKeys
 from twinward.live.storage.alerts import AlertRows
 from twinward.live.storage.devices import DeviceRows
+from twinward.live.storage.messages import MessageRows
 from twinward.live.storage.quarantine import QuarantineRows
 from twinward.live.storage.series import SeriesRows
 from twinward.live.storage.sources import SourceRows
@@ -29,6 +30,7 @@ class Tables:
     devices: DeviceRows
     quarantine: QuarantineRows
     alerts: AlertRows
+    messages: MessageRows
 
 
 class LiveDatabase:
@@ -70,4 +72,5 @@ class LiveDatabase:
             DeviceRows(connection, self._keys),
             QuarantineRows(connection, self._keys),
             AlertRows(connection),
+            MessageRows(connection, self._keys),
         )

@@ -22,6 +22,7 @@ class SourceState(msgspec.Struct):
     Attributes:
         ranges: numbers that are settled, half-open.
         stored, quarantined, duplicates: readings, counted since the first.
+        messages: named messages that were no readings: movements, orders.
         heard_ms: when something was last settled.
         lag_ms: the least delay from measured to received among the last batches: a clock that is ahead shows as a
             negative one, and one that is behind as a lag that never shrinks.
@@ -33,6 +34,7 @@ class SourceState(msgspec.Struct):
     stored: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    messages: int = 0
     heard_ms: int = 0
     lag_ms: int | None = None
 

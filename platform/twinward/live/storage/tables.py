@@ -86,10 +86,31 @@ class AlertRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
+class MessageRow(_Base, table=True):
+    """A message that is settled, of a source whose messages have names."""
+
+    __tablename__ = "live_message"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    at_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
+class MergerRow(_Base, table=True):
+    """Whom a patient was merged into."""
+
+    __tablename__ = "live_merger"
+    __table_args__ = WITHOUT_ROWID
+
+    tag: bytes = Field(sa_type=AsStored, primary_key=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
 LIVE: Final = Schema(
     name="live",
     application_id=0x54574C56,  # "TWLV"
-    version=2,
+    version=3,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=store_unavailable,

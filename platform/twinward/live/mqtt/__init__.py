@@ -1,0 +1,1 @@
+"""MQTT 5: readings from any broker, acknowledged to it once they are durable here."""

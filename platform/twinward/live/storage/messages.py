@@ -1,0 +1,81 @@
+"""Messages that are settled, of sources that name them; and who was merged into whom.
+
+A name is remembered for thirty days: a sender sends again within hours, and a counter that begins anew does so later.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, delete, select
+
+from twinward.audit.interfaces import EventKeys
+from twinward.live.errors import MessageConflict
+from twinward.live.models import Merger, MessageId
+from twinward.live.storage.tables import MergerRow, MessageRow
+from twinward.live.storage.tenant_rows import TenantSeal
+from twinward_ledger.storage import table_of, upsert
+
+REMEMBERED_MS: Final = 30 * 86_400_000
+_messages = table_of(MessageRow)
+_mergers = table_of(MergerRow)
+
+
+class _Settled(msgspec.Struct, frozen=True):
+    digest: bytes
+
+
+class _Survivor(msgspec.Struct, frozen=True):
+    system: str
+    value: str
+
+
+class MessageRows:
+    """Both tables, within one transaction."""
+
+    def __init__(self, connection: Connection, keys: EventKeys) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._of_messages = TenantSeal(keys, "message")
+        self._of_mergers = TenantSeal(keys, "merger")
+
+    def knows(self, source: bytes, message: MessageId, now_ms: int) -> bool:
+        """Whether a source's message is settled. Raises ``MessageConflict``; ``StoreAltered``."""
+        tag, oldest_ms = self._tag(source, message), now_ms - REMEMBERED_MS
+        wanted = select(_messages).where(_messages.c.tag == tag, _messages.c.at_ms >= oldest_ms)
+        row = self._connection.execute(wanted).first()
+        if row is None:
+            return False
+        settled = self._of_messages.open(_Settled, row.sealed, tag, row.at_ms)
+        if settled.digest != message.digest:
+            raise MessageConflict(
+                "a message of this name was taken before, with another content",
+                hint="names are unique for 30 days: send it under another",
+            )
+        return True
+
+    def settle(self, source: bytes, message: MessageId, at_ms: int) -> None:
+        """Remember one that is not known, and forget those of a month ago."""
+        self._connection.execute(delete(_messages).where(_messages.c.at_ms < at_ms - REMEMBERED_MS))
+        tag = self._tag(source, message)
+        sealed = self._of_messages.seal(_Settled(message.digest), tag, at_ms)
+        upsert(self._connection, _messages, tag=tag, at_ms=at_ms, sealed=sealed)
+
+    def merged(self, subject: str) -> Merger | None:
+        """Whom a patient was merged into; who that was merged into is asked again."""
+        tag = self._keys.tag("live-merger", subject)
+        row = self._connection.execute(select(_mergers).where(_mergers.c.tag == tag)).first()
+        if row is None:
+            return None
+        kept = self._of_mergers.open(_Survivor, row.sealed, tag, 1)
+        return Merger(subject, kept.system, kept.value)
+
+    def merge(self, merger: Merger) -> None:
+        """Remember a merger; a later one of the same patient takes its place."""
+        tag = self._keys.tag("live-merger", merger.subject)
+        sealed = self._of_mergers.seal(_Survivor(merger.system, merger.value), tag, 1)
+        upsert(self._connection, _mergers, tag=tag, sealed=sealed)
+
+    def _tag(self, source: bytes, message: MessageId) -> bytes:
+        return self._keys.tag("live-message", f"{source.hex()}\x00{message.name}")

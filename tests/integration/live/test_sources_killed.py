@@ -1,0 +1,214 @@
+"""``kill -9`` of what listens to HL7 and of what follows MQTT: what was acknowledged is there, once, on its patient.
+
+TWINWARD_KILLS says how often each is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from paho.mqtt import client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.mosquitto import Mosquitto, brokering
+from twinward.access.interfaces import NODE, AccessContext
+from twinward.core.clock import iso
+from twinward.core.config import Settings
+from twinward.core.vocabulary import Category, Purpose, TwinId
+from twinward.fhir.bulk.synthetic_patients import generate_cohort
+from twinward.live.hl7.desk import Hl7Source
+from twinward.live.hl7.framing import FrameReader, framed
+from twinward.live.hl7.listener import MllpListener
+from twinward.live.mqtt.broker import broker_at, topic_of
+from twinward.live.mqtt.subscriber import Subscriber
+from twinward.live.storage.database import LiveDatabase
+from twinward.live.storage.series import SeriesSealer
+from twinward.live.storage.tables import LIVE
+from twinward.node import create_node, open_node
+from twinward.node.hl7 import hl7_desk
+from twinward.twins.models import DIRECTORY
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("TWINWARD_KILLS", "4"))
+FILING = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
+_PROCESSES = multiprocessing.get_context("forkserver")
+_MESSAGES = 12
+"""Sent between two kills."""
+
+
+def listen(home: Path, port: int, pipe: Connection) -> None:
+    """A victim: listens to HL7."""
+    with open_node(home) as node:
+        listener = MllpListener("127.0.0.1", port, hl7_desk(node, FILING, Hl7Source("lab")))
+        pipe.send(listener.port)
+        listener.serve(lambda: False)
+
+
+def follow(home: Path, port: int, pipe: Connection) -> None:
+    """A victim: follows a broker."""
+    with open_node(home) as node:
+        subscriber = Subscriber(
+            node.live, FILING, broker_at(f"mqtt://127.0.0.1:{port}"), topic_of("icu/readings", "icu"), lambda _: None
+        )
+        pipe.send(port)
+        subscriber.follow(lambda: False)
+
+
+@contextmanager
+def victim(target: Callable[[Path, int, Connection], None], home: Path, port: int) -> Iterator[tuple[BaseProcess, int]]:
+    """A process that is killed at the end."""
+    ours, theirs = _PROCESSES.Pipe()
+    process = _PROCESSES.Process(target=target, args=(home, port, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield process, ours.recv()
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+class Bedside:
+    """A home with two patients, a device each, and what was sent by each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        node = create_node(Settings(home=self.home))
+        imported = [(one, node.twins.ingest(FILING, one).twin) for one in generate_cohort(2, 1)]
+        self.twins: list[TwinId] = [twin for one, twin in imported if one.reference != DIRECTORY]
+        self.began_ms = node.clock.now_ms() - 600_000
+        for number, twin in enumerate(self.twins):
+            node.live.assign(FILING, f"m-{number}", twin, self.began_ms)
+        node.close()
+        self.sent = 0
+
+    def next(self) -> tuple[int, int]:
+        """The next measurement's number, and whose it is."""
+        self.sent += 1
+        return self.sent, self.sent % 2
+
+    def stored(self) -> list[list[int]]:
+        """Each patient's measurements, by their times."""
+        found: list[list[int]] = [[], []]
+        with open_node(self.home) as node, LiveDatabase(node.state(LIVE), node.keyring).reading() as tables:
+            for number, twin in enumerate(self.twins):
+                keys = node.keyring.keys(twin)
+                tag = keys.category_tag(Category.VITALS)
+                for row in tables.series.of(twin, tag, b"", first_ms=0, last_ms=self.began_ms + 10**9):
+                    for run in SeriesSealer().open(keys, row):
+                        times = [one.time_ms for one in run.columns().samples()]
+                        found[number] += [(one - self.began_ms) // 10 for one in times]
+        return found
+
+
+def told(port: int, message: bytes, *, wait_s: float) -> bool:
+    """Whether a message was answered AA in time."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=wait_s) as connection:
+        connection.sendall(message)
+        reader = FrameReader()
+        while some := connection.recv(4096):
+            if found := reader.feed(some):
+                assert b"MSA|AA" in found[0], found[0]
+                return True
+    return False
+
+
+@pytest.fixture
+def bedside(tmp_path: Path) -> Bedside:
+    made = Bedside(tmp_path)
+    loaded = [one for one in sys.modules if one.startswith("twinward")]  # so that a victim is quickly on its feet
+    _PROCESSES.set_forkserver_preload([__name__, *loaded])
+    return made
+
+
+def hl7(bedside: Bedside, number: int, device: int) -> bytes:
+    stamp = iso(bedside.began_ms + number * 10)
+    time_ = stamp[:23].replace("-", "").replace("T", "").replace(":", "") + "+0000"
+    obx = f"OBX|1|NM|8867-4^^LN||{number % 100 + 50}|/min|||||F|||{time_}||||m-{device}"
+    return framed(f"MSH|^~\\&|LAB|H|TW|H|{time_}||ORU^R01|{number}|P|2.5.1\r{obx}\r".encode())
+
+
+def test_hl7(bedside: Bedside) -> None:
+    chance, acknowledged, port, waiting = random.Random(3), set[int](), 0, b""
+    number = 0
+    for _ in range(KILLS):
+        with victim(listen, bedside.home, port) as (_process, port):
+            for place in range(chance.randrange(1, _MESSAGES)):
+                if not waiting:
+                    number, device = bedside.next()
+                    waiting = hl7(bedside, number, device)
+                if not told(port, waiting, wait_s=30 if place == 0 else chance.random() * 0.03 + 0.001):
+                    break
+                acknowledged.add(number)
+                waiting = b""
+    found = bedside.stored()
+    everything = sorted(found[0] + found[1])
+    assert len(everything) == len(set(everything)), "doubled"
+    assert acknowledged <= set(everything), "lost"
+    assert all(one % 2 == number for number, some in enumerate(found) for one in some), "misplaced"
+    assert len(acknowledged) >= KILLS
+
+
+def test_mqtt(bedside: Bedside, tmp_path: Path) -> None:
+    with brokering(tmp_path) as broker:
+        _begin_session(broker)
+        published = _kill_while_publishing(bedside, broker, random.Random(4))
+        with victim(follow, bedside.home, broker.port):
+            deadline = time.monotonic() + 60
+            while len(published.difference(*bedside.stored())) and time.monotonic() < deadline:
+                time.sleep(0.2)
+    found = bedside.stored()
+    everything = sorted(found[0] + found[1])
+    assert len(everything) == len(set(everything)), "doubled"
+    assert set(everything) == published, "lost"
+    assert all(one % 2 == number for number, some in enumerate(found) for one in some), "misplaced"
+
+
+def _begin_session(broker: Mosquitto) -> None:
+    """As the follower does when it first connects: from then on the broker keeps what it is not there for."""
+    name = f"twinward-{FILING.principal.id}-icu"
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+    lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    lasting.SessionExpiryInterval = 3600
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect("127.0.0.1", broker.port, clean_start=False, properties=lasting)
+    client.loop_start()
+    client.subscribe("icu/readings", qos=1)
+    assert subscribed.wait(30)
+    client.disconnect()
+    client.loop_stop()
+
+
+def _kill_while_publishing(bedside: Bedside, broker: Mosquitto, chance: random.Random) -> set[int]:
+    sender = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    sender.connect("127.0.0.1", broker.port)
+    sender.loop_start()
+    published = set[int]()
+    for _ in range(KILLS):
+        with victim(follow, bedside.home, broker.port):
+            for _ in range(chance.randrange(1, _MESSAGES)):
+                number, device = bedside.next()
+                reading = {"seq": number, "device": f"m-{device}", "code": "8867-4", "unit": "/min", "value": 60}
+                line = json.dumps(reading | {"time": iso(bedside.began_ms + number * 10)})
+                sender.publish("icu/readings", line, qos=1).wait_for_publish(30)
+                published.add(number)
+                time.sleep(chance.random() * 0.05)
+    sender.disconnect()
+    sender.loop_stop()
+    return published
