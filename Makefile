@@ -141,10 +141,11 @@ SECONDS ?= 240
 mutations: $(READY) .venv-mutations/.ready
 	.venv-mutations/bin/python -m tests.checks.mutations --seconds $(SECONDS) --json build/mutations.json
 
-## make pictures  draw what is drawn from text: platform/docs/pictures/*.dot (needs Graphviz)
-pictures:
+## make pictures  draw pictures of text and take those of the console's pages (needs Graphviz and Chromium)
+pictures: $(READY)
 	@command -v dot >/dev/null || { echo "make pictures needs Graphviz: apt-get install graphviz, or brew install graphviz" >&2; exit 2; }
 	for source in platform/docs/pictures/*.dot; do dot -Tsvg "$$source" -o "$${source%.dot}.svg"; done
+	$(VENV)/bin/python -m tests.checks.pictures
 
 ## make lock      resolve again after a change of pyproject.toml or constraints.txt; writes the lock files
 lock: .venv-tools/.ready

@@ -3,37 +3,17 @@ and in the dark; charts keep their contrast; paper is light."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import served
-from tests.held_keys import HeldKeysBudget
-from tests.integration.api.test_reason import api_routes
-from tests.integration.console.fixtures import PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
+from tests.browser.hospital import Hospital, Shown, furnished, pages_of
 from tests.tools import ROOT, require
-from twinward.access.consent_choices import CHOICES
-from twinward.access.interfaces import AccessContext, Principal
-from twinward.api.app import create_app
-from twinward.breach.models import Scope, ScopeKind
-from twinward.console import mount
 from twinward.console.preferences import PREFERENCES_COOKIE, Theme
 from twinward.console.sessions import PATH, SESSION_COOKIE
-from twinward.core.vocabulary import Category, Purpose, Role
-from twinward.federation.approval import digest_of
-from twinward.federation.models import COHORT
-from twinward.federation.study import StudyProtocol
-from twinward.node.study_approvals import invite
-from twinward.overview.log import permit_to_examine
-from twinward.protocol.contacts import ContactProposal
-from twinward.protocol.criteria import Criteria
-from twinward.protocol.feasibility import FeasibilityQuestion
 
 pytestmark = pytest.mark.slow
 
@@ -44,16 +24,6 @@ GRAPHICS: Final = 3.0
 WIDTHS: Final = (1280, 375)
 LIGHT: Final = "rgb(245, 247, 249)"
 DARK: Final = "rgb(16, 22, 28)"
-
-
-QUERIES: Final = {
-    "/console/exports/{twin}": {"format": "csv"},
-    "/console/breaches/{name}/file": {"form": "csv"},
-    "/console/consistency": {"old": "1"},
-}
-"""What an address needs beside its path, to answer."""
-NO_PAGES: Final = frozenset({"/console/sign-in/code"})
-"""Shown in the middle of something only."""
 
 
 _CONTRAST: Final = """([text, graphics]) => {
@@ -73,25 +43,6 @@ _CONTRAST: Final = """([text, graphics]) => {
 }"""
 
 
-@dataclass(frozen=True)
-class Hospital:
-    """A served node with something on every page, and a session of each of its people."""
-
-    house: House
-    url: str
-    cookies: dict[str, str]
-    examples: dict[str, dict[str, str]]
-    """Values of the parameters in a page's path, by its first part after /console. A page without is told below."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A page, and who may see it: nobody, for one that strangers see."""
-
-    path: str
-    person: str
-
-
 @pytest.fixture(scope="module")
 def axe() -> str:
     """axe-core's own script; it is put into a page as a debugger does, past the page's content policy."""
@@ -100,105 +51,13 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    house = build(tmp_path_factory.mktemp("every-page") / "home")
-    node = house.node
-    context = AccessContext(node.accounts.named("officer"), Purpose.COMPLIANCE)
-    node.account_desk.add_patient("ann", "Ann", PASSWORD, house.twins[0], context)
-    permit = permit_to_examine(node.access, context, "breach")
-    case = node.breaches.open(permit, Scope(ScopeKind.PATIENT, twin=house.twins[0]), "Letters to a wrong address", None)
-    node.breaches.assess(permit, case.name)
-    letters = AccessContext(context.principal, Purpose.PATIENT_REQUEST)
-    erased = node.erasure_desk.propose(letters, house.twins[1], (), "the patient asked for it by letter")
-    node.erasure_desk.approve(AccessContext(SYSTEMS["officer"], Purpose.COMPLIANCE), erased.name)
-    node.erasure_desk.carry_on()
-    node.erasure_desk.propose(letters, house.twins[2], {Category.LABS}, "these results are of another patient")
-    digest = _studies(house)
-    request = _contacts(house, context)
-    node.audit.checkpoint_and_anchor()
-    assert node.log_check.run().fault == ""
-    cookies = {name: node.sign_ins.by_password(name, PASSWORD) for name in ("officer", "ann")}
-    examples = {
-        "accesses": {"index": "12"},
-        "accounts": {"account": "nurse"},
-        "breaches": {"name": case.name},
-        "contacts": {"name": request},
-        "erasures": {"name": erased.name},
-        "outside": {"vendor": "acme"},
-        "exports": {"twin": house.twins[0]},
-        "proofs": {"index": "12"},
-        "studies": {"digest": digest},
-        "{rest:path}": {"rest:path": "nowhere"},
-    }
-    with served(house) as url:
-        yield Hospital(house, url, cookies, examples)
-    node.close()
-
-
-def _contacts(house: House, officer: AccessContext) -> str:
-    """A contact request that waits; and another one that was approved, so that Ann was told of a study."""
-    node, vendor = house.node, Principal("rival", Role.VENDOR, "Rival")
-    kept = AccessContext(officer.principal, Purpose.RECORD_MANAGEMENT)
-    node.access.set_consents(kept, [(house.twins[0], (SIMILARITY_YES, CHOICES["contact"]))])
-    names = []
-    for number in range(2):  # what they disclose is checked before the desk has them
-        question = FeasibilityQuestion(epoch=1, epsilon_millis=250, bundle=b"counted", query_id=f"{number:032x}")
-        proposal = ContactProposal(
-            count=question,
-            secret=bytes(32),
-            criteria=Criteria.of({"include": [{"feature": "age", "known": True, "unknown": "include"}]}),
-            title="A study of blood pressure",
-            purpose="to find out whether a medicine helps",
-            text="We look for people with high blood pressure.\n\nTwo visits. Saying no costs you nothing.",
-        )
-        names.append(node.contacts.propose(vendor, proposal).name)
-    node.contacts.approve(officer, names[1], "the ethics board agreed")
-    node.contacts.carry_on()
-    assert node.contacts.invitations(house.twins[0])
-    return names[0]
-
-
-def _studies(house: House) -> str:
-    """An invitation that waits, and what two studies took of the budget."""
-    node, hospitals = house.node, house.node.settings.witnesses
-    for name in hospitals:
-        node.consortium.cap_privacy(name, COHORT, 1_000_000)
-    budget = HeldKeysBudget(node.consortium.budgets, node.consortium.keys)
-    for number in (1, 2):
-        budget.reserve(bytes([number]) * 32, hospitals, 100_000 * number)
-    by = AccessContext(SYSTEMS["researcher"], Purpose.RESEARCH)
-    return digest_of(invite(node, StudyProtocol.for_dp_var("every-page-1", hospitals), (), by))
+    with furnished(tmp_path_factory.mktemp("every-page") / "home") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def pages(hospital: Hospital) -> tuple[Shown, ...]:
-    """Each address of the console that answers a GET with a page, with the first of the people who is shown it."""
-    app = create_app(hospital.house.node)
-    mount(app, hospital.house.node)
-    found = []
-    for route in api_routes(app.routes):
-        if route.path.startswith(PATH) and "GET" in (route.methods or ()):
-            found += _shown(hospital, route.path)
-    assert len(found) > 20
-    return tuple(found)
-
-
-def _shown(hospital: Hospital, template: str) -> list[Shown]:
-    values = hospital.examples.get(template.removeprefix(f"{PATH}/").partition("/")[0], {})
-    missing = set(re.findall(r"{([^}]+)}", template)) - set(values)
-    assert not missing, f"{template}: give {missing} a value in the fixture hospital's examples"
-    path = re.sub(r"{([^}]+)}", lambda one: values[one[1]], template)
-    refused = []
-    for person in ("", *hospital.cookies):
-        sent = {SESSION_COOKIE: hospital.cookies[person]} if person else {}
-        answer = httpx.get(hospital.url + path, cookies=sent, params=QUERIES.get(template, {}), timeout=60)
-        is_page = answer.headers.get("content-type", "").startswith("text/html")
-        if is_page and answer.status_code in (200, 404):
-            return [Shown(path, person)]
-        if answer.status_code == 200:
-            return []  # a file, or what a script asks for
-        refused.append(answer.status_code)
-    assert template in NO_PAGES, f"{template} is shown to nobody ({refused}): give it what it needs in QUERIES"
-    return []
+    return pages_of(hospital)
 
 
 def _findings(page: Page, axe: str) -> list[str]:
@@ -250,7 +109,7 @@ def test_a_chosen_face_is_kept_also_for_the_page_of_signing_in_and_paper_stays_l
     chromium: Browser, hospital: Hospital
 ) -> None:
     page = chromium.new_context(color_scheme="light", viewport={"width": 1280, "height": 900}).new_page()
-    _open(page, hospital, Shown("/console/preferences", "officer"))
+    _open(page, hospital, Shown("/console/preferences", "officer", ""))
     assert _background(page) == LIGHT
     page.get_by_label("Dark", exact=True).check()
     page.click("button:has-text('Keep it')")

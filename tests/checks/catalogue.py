@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from babel.messages.catalog import Catalog
@@ -16,10 +17,16 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
 from tests.tools import ROOT
+from twinward.access.policy import NOT_COVERED, Policy
+from twinward.access.policy_rules import rules
 from twinward.audit.events import plain_words, wording
+from twinward.breach.models import Audience
 from twinward.console import own_consents
+from twinward.console.script_words import script_messages
 from twinward.console.viewer import LOCALES, NAMES, Language
 from twinward.core.vocabulary import Role
+from twinward.overview import condition
+from twinward.review.explanations import TEMPLATES
 from twinward.review.relations import RELATIONS
 
 _PACKAGE: Final = ROOT / "platform/twinward"
@@ -27,8 +34,14 @@ _SOURCES: Final = (
     *sorted((_PACKAGE / "console").glob("*.py")),
     *sorted((_PACKAGE / "console/templates").glob("*.html")),
     _PACKAGE / "audit/events/plain_words.py",
+    *sorted(one for one in _PACKAGE.rglob("*.py") if "core.sentences import" in one.read_text("utf-8")),
 )
-_KEYWORDS: Final = {"_": None, "gettext": None, "ngettext": (1, 2), "message": None, "say": None}
+_KEYWORDS: Final = {
+    **{"_": None, "gettext": None, "ngettext": (1, 2), "message": None, "say": None},
+    **{"sentence": None, "counted": (1, 2), "Reason": (2,), "Finding": (3,), "_linked": (2,)},
+}
+_REMEDIES: Final = {"Finding": (4,)}
+
 _OPTIONS: Final = {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trimmed": "true", "silent": "false"}
 
 TRANSLATED: Final = tuple(one for one in Language if one is not Language.ENGLISH)
@@ -42,19 +55,37 @@ def messages() -> Mapping[Message, str]:
     """Every message, with the file it stands in."""
     found: dict[Message, str] = {}
     for source in _SOURCES:
-        method = "python" if source.suffix == ".py" else "jinja2.ext:babel_extract"
-        with source.open("rb") as opened:
-            for _, text, _, _ in extract(method, opened, keywords=_KEYWORDS, options=_OPTIONS):
-                plain = text if isinstance(text, str) else (str(text[0]), str(text[1]))
-                found.setdefault(plain, str(source.relative_to(ROOT)))
+        for keywords in (_KEYWORDS, _REMEDIES):
+            for text in _extracted(source, keywords):
+                found.setdefault(text, str(source.relative_to(ROOT)))
+    for text in script_messages():
+        found.setdefault(text, "platform/twinward/console/static")
     for text in _tables():
         found.setdefault(text, "platform/twinward/audit/events/wording.py")
     return found
 
 
+def _extracted(source: Path, keywords: Mapping[str, tuple[int, ...] | None]) -> Iterator[Message]:
+    method = "jinja2.ext:babel_extract" if source.suffix == ".html" else "python"
+    with source.open("rb") as opened:
+        for _, text, _, _ in extract(method, opened, keywords=keywords, options=_OPTIONS):
+            if text and not str(text).startswith("twinward "):  # a command is typed as it is
+                yield text if isinstance(text, str) else (str(text[0]), str(text[1]))
+
+
 def _tables() -> Iterator[str]:
     """What is said by a word of a vocabulary."""
-    yield from (role.value for role in (Role.OFFICER, Role.PATIENT))
+    yield from (role.value for role in Role)
+    yield from wording.PURPOSES.values()
+    yield from wording.ROWS
+    yield from TEMPLATES
+    yield "the settings' own"  # why version 0 of the policy is in force (``access.policy_store``)
+    yield NOT_COVERED
+    yield from (rule.sentence for rule in rules(Policy.load(None).text))
+    yield from (part for one in condition.AREAS for part in one[1:3])
+    yield from (one.value for one in Audience)
+    yield from ("over", "to come")  # of a role that is lent (``access.account_store``)
+    yield from ("opened", "assessed", "drafted", "noted", "notified", "closed")
     words = plain_words
     for table in (words.WHATS, words.WHYS, words.WHOS, words.SEARCHED, words.CONSENTED, words.INVITATIONS):
         yield from table.values()

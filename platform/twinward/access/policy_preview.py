@@ -8,13 +8,13 @@ never taken for the policy's doing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from twinward.access.consent import NO_CONSENT, Consent, ConsentOutcome
 from twinward.access.interfaces import UNITS_JOINED, AccessRequest, Permit, Principal
-from twinward.access.policy import Facts, Policy
+from twinward.access.policy import Facts, Policy, Verdict
 from twinward.audit.models import AccessEvent
 from twinward.audit.reader import MAX_PAGE, AuditReader
 from twinward.core.vocabulary import Role, TwinId
@@ -75,8 +75,7 @@ def preview(
     told: Callable[[int], None] = lambda _: None,
 ) -> Preview:
     """Take the newest decisions again. Wants a permit to audit that names no twin."""
-    counts: Counter[tuple[str, str, str, bool, bool, str, str]] = Counter()
-    examples: dict[tuple[str, str, str, bool, bool, str, str], list[int]] = {}
+    tally = _Tally()
     looked_at = unknown = 0
     before: int | None = None
     while looked_at + unknown < last:
@@ -90,28 +89,64 @@ def preview(
                 unknown += 1
                 continue
             looked_at += 1
-            one, other = now.evaluate(facts), then.evaluate(facts)
-            if one.permitted != other.permitted:
-                kind = (
-                    facts.role,
-                    facts.action,
-                    facts.purpose,
-                    one.permitted,
-                    other.permitted,
-                    one.reason,
-                    other.reason,
-                )
-                counts[kind] += 1
-                examples.setdefault(kind, []).append(row.index)
+            tally.add(row.index, facts, now.evaluate(facts), then.evaluate(facts))
         told(looked_at + unknown)
         if page.before is None:
             break
         before = page.before
-    found = (Difference(*kind, count, tuple(examples[kind][:EXAMPLES])) for kind, count in counts.most_common())
-    return Preview(looked_at, unknown, tuple(found))
+    return Preview(looked_at, unknown, tally.differences())
 
 
-def facts_of(event: AccessEvent, consent_at: ConsentAt) -> Facts | None:
+def consent_preview(
+    events: Iterable[tuple[int, AccessEvent]], policy: Policy, now: Consent, then: Consent, at_ms: int
+) -> Preview:
+    """Take a patient's newest decisions again, by one policy and at one moment, under two consents.
+
+    Args:
+        events: each with its place in the log; all about that patient.
+        policy: the one in force.
+        now: the consent in force.
+        then: the one that is thought of.
+        at_ms: when both are asked; what is over by then does not count.
+    """
+    tally, looked_at, unknown = _Tally(), 0, 0
+    for index, event in events:
+        if not event.policy_hash:
+            continue
+        before, after = facts_of(event, lambda *_: now, at_ms), facts_of(event, lambda *_: then, at_ms)
+        if before is None or after is None:
+            unknown += 1
+            continue
+        looked_at += 1
+        tally.add(index, after, policy.evaluate(before), policy.evaluate(after))
+    return Preview(looked_at, unknown, tally.differences())
+
+
+class _Tally:
+    """Counts decisions that come out otherwise, by kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str, bool, bool, str, str]] = Counter()
+        self._examples: dict[tuple[str, str, str, bool, bool, str, str], list[int]] = {}
+
+    def add(self, index: int, facts: Facts, one: Verdict, other: Verdict) -> None:
+        """Take in what two ways of deciding say to the same facts."""
+        if one.permitted == other.permitted:
+            return
+        said = (one.permitted, other.permitted, one.reason, other.reason)
+        kind = (facts.role, facts.action, facts.purpose, *said)
+        self._counts[kind] += 1
+        self._examples.setdefault(kind, []).append(index)
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Most often first."""
+        return tuple(
+            Difference(*kind, count, tuple(self._examples[kind][:EXAMPLES]))
+            for kind, count in self._counts.most_common()
+        )
+
+
+def facts_of(event: AccessEvent, consent_at: ConsentAt, at_ms: int | None = None) -> Facts | None:
     """What the policy saw when this was decided; None where the consent of then is not kept any more.
 
     Nor where a patient was refused: the event does not say whether it was the patient's own record.
@@ -130,5 +165,10 @@ def facts_of(event: AccessEvent, consent_at: ConsentAt) -> Facts | None:
     )
     if event.twin is None:
         return Facts.of(request, ConsentOutcome.NONE)
-    consent = consent_at(event.twin, event.consent_version) if event.consent_version else NO_CONSENT
-    return None if consent is None else Facts.of(request, consent.outcome(request, event.at_ms))
+    asked = event.consent_version or at_ms is not None  # at another moment also where none was recorded then
+    consent = consent_at(event.twin, event.consent_version) if asked else NO_CONSENT
+    return (
+        None
+        if consent is None
+        else Facts.of(request, consent.outcome(request, event.at_ms if at_ms is None else at_ms))
+    )

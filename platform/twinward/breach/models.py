@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from twinward.core.clock import iso
+from twinward.core.sentences import Moment, sentence
 from twinward.core.vocabulary import TwinId
 
 HOUR_MS: Final = 3_600_000
@@ -61,15 +62,17 @@ class Scope:
     def sentence(self) -> str:
         """In words."""
         what = {
-            ScopeKind.ACCOUNT: f"what the account {self.account} did",
-            ScopeKind.VENDOR: f"what the vendor {self.account} was told",
-            ScopeKind.PATIENT: f"accesses to the twin {self.twin or 'of a patient who is shredded since'}",
-            ScopeKind.TIME: "all accesses",
-            ScopeKind.KEY: f"everything that the lost KEK {self.kek} opens",
+            ScopeKind.ACCOUNT: sentence("what the account {account} did", account=self.account),
+            ScopeKind.VENDOR: sentence("what the vendor {account} was told", account=self.account),
+            ScopeKind.PATIENT: sentence("accesses to the twin {twin}", twin=self.twin)
+            if self.twin
+            else sentence("accesses to the twin of a patient who is shredded since"),
+            ScopeKind.TIME: sentence("all accesses"),
+            ScopeKind.KEY: sentence("everything that the lost KEK {kek} opens", kek=self.kek),
         }[self.kind]
-        since = f" from {_minute(self.from_ms)}" if self.from_ms else ""
-        until = f" until {_minute(self.until_ms)}" if self.until_ms else ""
-        return f"{what}{since}{until}"
+        since = sentence(" from {begin}", begin=Moment(self.from_ms)) if self.from_ms else ""
+        until = sentence(" until {until}", until=Moment(self.until_ms)) if self.until_ms else ""
+        return sentence("{what}{since}{until}", what=what, since=since, until=until)
 
 
 class Audience(StrEnum):

@@ -24,7 +24,7 @@ from twinward.console.pages import Console
 from twinward.console.rows import shown
 from twinward.console.sessions import PATH, asked_again, require_csrf
 from twinward.console.story import story
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, message, minute
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.overview.log import permit_to_examine
@@ -41,16 +41,16 @@ _CHOICES: Final = {
     "action": [(one.value, one.value) for one in Action],
     "purpose": [(one.value, PURPOSES[one]) for one in Purpose],
     "category": [(one.value, one.value) for one in Category],
-    "decision": [("permit", "permitted"), ("deny", "refused")],
+    "decision": [("permit", message("permitted")), ("deny", message("refused"))],
 }
 _HEADS: Final = (
-    ("No.", None),
-    ("When (UTC)", Sort.NEWEST),
-    ("Who", Sort.AGENT),
-    ("What, and why", Sort.ACTION),
-    ("Twin", Sort.TWIN),
-    ("Decision", Sort.DECISION),
-    ("Proof", None),
+    (message("No."), None),
+    (message("When"), Sort.NEWEST),
+    (message("Who"), Sort.AGENT),
+    (message("What, and why"), Sort.ACTION),
+    (message("Twin"), Sort.TWIN),
+    (message("Decision"), Sort.DECISION),
+    (message("Proof"), None),
 )
 
 
@@ -100,7 +100,7 @@ def _add_lists(router: APIRouter, console: Console) -> None:
             total=total,
             query=described(query.parameters()),
             hides_own=query.hides_own,
-            at=iso(console.node.clock.now_ms())[:16].replace("T", " "),
+            at=minute(console.node.clock.now_ms()),
             signed_size=console.node.audit.status().signed_size,
         )
 
@@ -147,12 +147,12 @@ def _listed(
         rows=[shown(row) for row in found.rows],
         found=found,
         first=(found.page - 1) * PAGE_ROWS + 1,
-        reached=iso(found.reached_ms)[:16].replace("T", " ") if found.reached else "",
+        reached=minute(found.reached_ms) if found.reached else "",
         signed_size=console.node.audit.status().signed_size,
         query=query,
         parameters=parameters,
-        choices=_CHOICES,
-        heads=[_head(words, sort, query) for words, sort in _HEADS],
+        choices=_choices(),
+        heads=[_head(gettext(words), sort, query) for words, sort in _HEADS],
         filtered=query.narrows,
         asked=urlencode(parameters),
         taken=urlencode(here),
@@ -199,6 +199,11 @@ def _csv(rows: Iterator[AuditRow]) -> Iterator[bytes]:
     yield text.getvalue().encode()
 
 
+def _choices() -> dict[str, list[tuple[str, str]]]:
+    """What may be chosen, in the viewer's words; roles, actions and categories as policy and the log call them."""
+    return {name: [(value, gettext(words)) for value, words in one] for name, one in _CHOICES.items()}
+
+
 def _head(words: str, sort: Sort | None, query: AccessQuery) -> dict[str, Any]:
     if sort is None:
         return {"words": words, "address": "", "sorted": ""}
@@ -224,4 +229,6 @@ def _pairs(query: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, max_num_fields=40, strict_parsing=bool(query))
     except ValueError:
-        raise BadInput("this is no filter", hint="go back, choose the filters again, and save them then") from None
+        raise BadInput(
+            message("this is no filter"), hint=message("go back, choose the filters again, and save them then")
+        ) from None

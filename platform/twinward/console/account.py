@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from twinward.access.errors import SignInRefused, TooManyAttempts
 from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH
 from twinward.access.sessions import BY_PROVIDER, Session
+from twinward.console.delegations import lent_by
 from twinward.console.pages import Console, said
 from twinward.console.sessions import PATH, require_csrf, too_many
 from twinward.console.viewer import gettext, message
@@ -96,6 +97,7 @@ def _page(console: Console, request: Request, session: Session, *, refused: str 
         passkey_options=sign_ins.passkeys.creation_options(record.id, session.csrf) if session.fresh else "",
         second_factor=bool(record.totp),
         recovery_left=len(record.recovery),
+        lends=lent_by(console, session),
     )
 
 

@@ -9,12 +9,13 @@ from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
 from twinward.access.account_desk import account_json
-from twinward.access.account_store import AccountRecord
+from twinward.access.account_store import AccountRecord, DelegationRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
 from twinward.console.account import Csrf, SessionName, session_row
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of
+from twinward.console.viewer import gettext, message
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose, TwinId
 
@@ -48,7 +49,9 @@ def add_accounts(router: APIRouter, console: Console) -> None:
         require_csrf(session, csrf)
         verbs = {"disable": desk.disable, "enable": desk.enable, "end-sessions": desk.end_sessions}
         if change not in verbs:
-            raise BadInput("an account is disabled, enabled or signed out here", hint="go back and choose one")
+            raise BadInput(
+                message("an account is disabled, enabled or signed out here"), hint=message("go back and choose one")
+            )
         verbs[change](account, _by(request, session))
         return RedirectResponse(f"{PAGE}/{account}", status_code=303)
 
@@ -78,6 +81,20 @@ def _by(request: Request, session: Session) -> AccessContext:
     return AccessContext(session.principal, Purpose.COMPLIANCE, detail=via_of(request))
 
 
+def _lent(one: DelegationRecord, now_ms: int) -> dict[str, Any]:
+    """A role that is lent to an account."""
+    return {
+        "number": one.number,
+        "role": one.role.value,
+        "by": one.by,
+        "units": one.units,
+        "from": one.from_ms,
+        "until": one.until_ms,
+        "reason": one.reason,
+        "state": one.fault(now_ms) or message("in force"),
+    }
+
+
 def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
     shown = account_json(console.node.accounts, record)
     good = sum(token["state"] == "good" for token in shown["tokens"])
@@ -87,7 +104,7 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "name": record.name,
         "role": record.role.value,
         "unit": shown["unit"],
-        "delegations": shown["delegations"],
+        "delegations": [_lent(one, console.node.clock.now_ms()) for one in record.delegations],
         "twin": record.twin,
         "disabled": record.disabled,
         "password": shown["password"],
@@ -95,5 +112,5 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "codes_held": shown["codes_held"],
         "passkeys": len(record.passkeys),
         "tokens": good,
-        "used": max((day for day in used if day), default="never"),
+        "used": max((day for day in used if day), default=gettext("never")),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -16,10 +15,11 @@ from twinward.access.sessions import Session
 from twinward.breach.affected import LOGGED, Affected
 from twinward.breach.drafts import places
 from twinward.breach.entry import MAX_TEXT_BYTES
-from twinward.breach.files import ENDINGS, MEDIA_TYPES, BreachFormat, moment
+from twinward.breach.files import ENDINGS, MEDIA_TYPES, BreachFormat
 from twinward.breach.models import DRAFTED, HOUR_MS, MANY, Audience, BreachCase, Outcome, Scope, ScopeKind
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
+from twinward.console.viewer import field, gettext, instant, message, minute, ngettext
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Role, TwinId
 from twinward.overview.breaches import file_of
@@ -31,23 +31,24 @@ SHOWN_ENTRIES = 5
 
 _BADGES = {"overdue": "bad", "open": "warn", "told": "good", "closed": "plain"}
 _STATES = {
-    "overdue": "authority overdue",
-    "open": "the 72 hours run",
-    "told": "authority told",
-    "closed": "closed",
+    "overdue": message("authority overdue"),
+    "open": message("the 72 hours run"),
+    "told": message("authority told"),
+    "closed": message("closed"),
 }
 _KINDS = {
-    ScopeKind.ACCOUNT: "what one account did",
-    ScopeKind.VENDOR: "what one vendor was told",
-    ScopeKind.PATIENT: "one patient’s record",
-    ScopeKind.TIME: "everything between two moments",
-    ScopeKind.KEY: "a lost key",
+    ScopeKind.ACCOUNT: message("what one account did"),
+    ScopeKind.VENDOR: message("what one vendor was told"),
+    ScopeKind.PATIENT: message("one patient’s record"),
+    ScopeKind.TIME: message("everything between two moments"),
+    ScopeKind.KEY: message("a lost key"),
 }
 _OUTCOMES = {
-    Outcome.NOTIFIED: "the authority was notified",
-    Outcome.NO_RISK: "unlikely to put anybody at risk",
-    Outcome.NO_BREACH: "it was no breach",
+    Outcome.NOTIFIED: message("the authority was notified"),
+    Outcome.NO_RISK: message("unlikely to put anybody at risk"),
+    Outcome.NO_BREACH: message("it was no breach"),
 }
+_HEADINGS = {Audience.AUTHORITY: message("To the authority"), Audience.PATIENTS: message("To the patients")}
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Text = Annotated[str, Form(max_length=4 * MAX_CHARS)]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -74,9 +75,9 @@ def _add_pages(router: APIRouter, console: Console) -> None:
             session,
             running=[_shown(one, now_ms) for one in found if one.closed_ms is None],
             closed=[_shown(one, now_ms) for one in found if one.closed_ms is not None],
-            kinds=[(kind.value, said) for kind, said in _KINDS.items()],
+            kinds=[(kind.value, gettext(said)) for kind, said in _KINDS.items()],
             vendors=[(one.id, one.name) for one in node.accounts.of_role(Role.VENDOR)],
-            now=moment(now_ms).replace(" ", "T"),
+            now=field(now_ms),
         )
 
     @router.get("/breaches/{name}")
@@ -108,8 +109,8 @@ def _add_opening(router: APIRouter, console: Console) -> None:
     ) -> Response:
         session = console.sessions.officer(request)
         require_csrf(session, csrf)
-        scope = _scope(kind, subject.strip(), _instant(since), _instant(until))
-        aware_ms = _instant(aware) or None
+        scope = _scope(kind, subject.strip(), instant(since), instant(until))
+        aware_ms = instant(aware) or None
         permit = console.permit(session, "breach")
         opened = console.node.breaches.open(permit, scope, title, aware_ms)
         return RedirectResponse(f"{PAGE}/{opened.name}", status_code=303)
@@ -155,7 +156,7 @@ def _add_steps(router: APIRouter, console: Console) -> None:
         at: Annotated[str, Form(max_length=32)] = "",
         late: Annotated[str, Form(max_length=4 * MAX_CHARS)] = "",
     ) -> Response:
-        at_ms, breaches = _instant(at) or None, console.node.breaches
+        at_ms, breaches = instant(at) or None, console.node.breaches
         return done(
             request,
             name,
@@ -182,45 +183,47 @@ def _case_page(console: Console, request: Request, session: Session, permit: Per
         found=_affected(found) if found else None,
         drafts=[_drafts(case, audience) for audience in DRAFTED],
         notices=[
-            {"audience": one.audience.value, "at": moment(one.at_ms), "by": one.by, "reference": one.reference}
+            {"audience": one.audience.value, "at": minute(one.at_ms), "by": one.by, "reference": one.reference}
             for one in case.notices
         ],
         steps=[
-            {"index": one.index, "at": moment(one.at_ms), "by": one.by, "kind": one.kind, "say": one.say}
+            {"index": one.index, "at": minute(one.at_ms), "by": one.by, "kind": gettext(one.kind), "say": one.say}
             for one in case.steps
         ],
         many=found is not None and len(found.subjects) >= MANY,
-        audiences=[one.value for one in Audience],
-        outcomes=[(one.value, said) for one, said in _OUTCOMES.items()],
-        now=moment(now_ms).replace(" ", "T"),
+        audiences=[(one.value, gettext(one.value)) for one in Audience],
+        outcomes=[(one.value, gettext(said)) for one, said in _OUTCOMES.items()],
+        now=field(now_ms),
     )
 
 
 def _shown(case: BreachCase, now_ms: int) -> dict[str, Any]:
     state, left = case.state(now_ms), case.left_ms(now_ms)
     hours = abs(left) // HOUR_MS
-    clock = f"{hours} hours left" if left >= 0 else f"{hours} hours too late"
+    clock = ngettext("{count} hour left", "{count} hours left", hours).format(count=hours)
+    if left < 0:
+        clock = ngettext("{count} hour too late", "{count} hours too late", hours).format(count=hours)
     return {
         "name": case.name,
         "title": case.title,
         "badge": _BADGES[state],
-        "state": _STATES[state],
+        "state": gettext(_STATES[state]),
         "is_open": case.closed_ms is None,
         "clock": clock if state in ("open", "overdue") else "",
         "share": min(72, max(0, 72 - left / HOUR_MS)),
         "scope": case.scope.sentence(),
         "twin": case.scope.twin or "",
         "account": case.scope.account,
-        "opened": moment(case.opened_ms),
+        "opened": minute(case.opened_ms),
         "opened_by": case.opened_by,
-        "aware": moment(case.aware_ms),
-        "due": moment(case.due_ms),
-        "patients_due": moment(case.patients_due_ms),
+        "aware": minute(case.aware_ms),
+        "due": minute(case.due_ms),
+        "patients_due": minute(case.patients_due_ms),
         "late": left < 0,
         "subjects": case.assessment.subjects if case.assessment else None,
-        "outcome": _OUTCOMES[Outcome(case.outcome)] if case.outcome else "",
+        "outcome": gettext(_OUTCOMES[Outcome(case.outcome)]) if case.outcome else "",
         "reason": case.reason,
-        "closed": moment(case.closed_ms) if case.closed_ms is not None else "",
+        "closed": minute(case.closed_ms) if case.closed_ms is not None else "",
     }
 
 
@@ -240,8 +243,8 @@ def _affected(found: Affected) -> dict[str, Any]:
                 "accesses": len(one.indices),
                 "categories": ", ".join(sorted(one.categories)),
                 "actions": ", ".join(sorted(one.actions)),
-                "first": moment(one.first_ms) if one.indices else "",
-                "last": moment(one.last_ms) if one.indices else "",
+                "first": minute(one.first_ms) if one.indices else "",
+                "last": minute(one.last_ms) if one.indices else "",
                 "altered": one.altered,
                 "logged": one.known_by == LOGGED,
                 "indices": one.indices[:SHOWN_ENTRIES],
@@ -257,15 +260,18 @@ def _drafts(case: BreachCase, audience: Audience) -> dict[str, Any]:
     newest = versions[-1] if versions else None
     return {
         "audience": audience.value,
-        "law": "GDPR article 33" if audience is Audience.AUTHORITY else "GDPR article 34, HIPAA 164.404",
+        "heading": gettext(_HEADINGS[audience]),
+        "law": gettext("GDPR article 33")
+        if audience is Audience.AUTHORITY
+        else gettext("GDPR article 34, HIPAA 164.404"),
         "version": newest.version if newest else 0,
         "by": newest.by if newest else "",
-        "at": moment(newest.at_ms) if newest else "",
+        "at": minute(newest.at_ms) if newest else "",
         "text": newest.text if newest else "",
         "lines": min(40, newest.text.count("\n") + 2) if newest else 0,
         "places": places(newest.text) if newest else [],
         "earlier": [
-            {"version": one.version, "at": moment(one.at_ms), "by": one.by, "text": one.text} for one in versions[:-1]
+            {"version": one.version, "at": minute(one.at_ms), "by": one.by, "text": one.text} for one in versions[:-1]
         ],
     }
 
@@ -273,18 +279,8 @@ def _drafts(case: BreachCase, audience: Audience) -> dict[str, Any]:
 def _scope(kind: ScopeKind, subject: str, from_ms: int, until_ms: int) -> Scope:
     if kind is ScopeKind.KEY:
         if not (subject.isascii() and subject.isdigit() and len(subject) < 9):
-            raise BadInput("a key is named by its number", hint="`twinward keys status` prints them")
+            raise BadInput(message("a key is named by its number"), hint="`twinward keys status` prints them")
         return Scope(kind, kek=int(subject), from_ms=from_ms, until_ms=until_ms)
     if kind is ScopeKind.PATIENT:
         return Scope(kind, twin=TwinId(subject), from_ms=from_ms, until_ms=until_ms)
     return Scope(kind, "" if kind is ScopeKind.TIME else subject, from_ms=from_ms, until_ms=until_ms)
-
-
-def _instant(text: str) -> int:
-    """What a date-time field of a form says (in UTC) in milliseconds; 0 for an empty one."""
-    if not text:
-        return 0
-    try:
-        return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise BadInput("a time is written as 2026-01-31T08:30, in UTC", hint="go back and enter it again") from None

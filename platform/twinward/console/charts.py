@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from twinward.audit.models import AccessEvent
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, minute, ngettext, number, second
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24
 _PERMITTED, _REFUSED = "permitted", "refused"  # the style sheet's words: both faces, and red kept for tampering
@@ -17,7 +17,7 @@ _PERMITTED, _REFUSED = "permitted", "refused"  # the style sheet's words: both f
 def timeline(events: Sequence[AccessEvent]) -> Markup:
     """How many accesses fell into each twenty-fourth of the time they span; refusals in red on top."""
     if not events:
-        return Markup("<p>No events yet.</p>")
+        return Markup("<p>{}</p>").format(gettext("No events yet."))
     first, last = min(e.at_ms for e in events), max(e.at_ms for e in events)
     span = max(last - first, 1)
     bins: list[Counter[str]] = [Counter() for _ in range(_BINS)]
@@ -35,14 +35,16 @@ def timeline(events: Sequence[AccessEvent]) -> Markup:
     labels = _text(0, _HEIGHT - 6, start) + _text(_WIDTH, _HEIGHT - 6, end, anchor="end")
     refused = sum(e.decision == "deny" for e in events)
     return _svg(
-        _HEIGHT, Markup("").join(marks) + labels, f"{len(events)} accesses over time, {refused} of them refused"
+        _HEIGHT,
+        Markup("").join(marks) + labels,
+        gettext("{count} accesses over time, {refused} of them refused").format(count=len(events), refused=refused),
     )
 
 
 def by_role(events: Sequence[AccessEvent]) -> Markup:
     """Permitted and refused accesses of each role, as bars."""
     if not events:
-        return Markup("<p>No events yet.</p>")
+        return Markup("<p>{}</p>").format(gettext("No events yet."))
     roles = Counter(e.role.value for e in events)
     refused = Counter(e.role.value for e in events if e.decision == "deny")
     top, row_height, left = max(roles.values()), 26, 120
@@ -50,17 +52,26 @@ def by_role(events: Sequence[AccessEvent]) -> Markup:
     for place, (role, count) in enumerate(roles.most_common()):
         y, scale = place * row_height + 6, (_WIDTH - left - 130) / top
         good, bad = (count - refused[role]) * scale, refused[role] * scale
-        marks += [_text(0, y + 13, role), _bar(left, y, good, 16, _PERMITTED), _bar(left + good, y, bad, 16, _REFUSED)]
-        label = f"{count}" + (f", {refused[role]} refused" if refused[role] else "")
+        marks += [
+            _text(0, y + 13, gettext(role)),
+            _bar(left, y, good, 16, _PERMITTED),
+            _bar(left + good, y, bad, 16, _REFUSED),
+        ]
+        label = number(count) + (
+            gettext(", {refused} refused").format(refused=number(refused[role])) if refused[role] else ""
+        )
         marks.append(_text(left + good + bad + 6, y + 13, label))
-    say = "; ".join(f"{role}: {count}, {refused[role]} refused" for role, count in roles.most_common())
+    say = "; ".join(
+        gettext("{role}: {count}, {refused} refused").format(role=gettext(role), count=count, refused=refused[role])
+        for role, count in roles.most_common()
+    )
     return _svg(len(roles) * row_height + 10, Markup("").join(marks), say)
 
 
 def burn_down(steps: Sequence[tuple[str, int, int]]) -> Markup:
     """A budget as studies took of it, oldest first: what was there before each, and what was left after."""
     if not steps:
-        return Markup("<p>Nothing was spent yet.</p>")
+        return Markup("<p>{}</p>").format(gettext("Nothing was spent yet."))
     top, floor = max(max(before for _, before, _ in steps), 1), _HEIGHT - 22
     step, marks = _WIDTH / len(steps), []
     for place, (_, before, after) in enumerate(steps):
@@ -70,15 +81,18 @@ def burn_down(steps: Sequence[tuple[str, int, int]]) -> Markup:
     labels = _text(0, _HEIGHT - 6, steps[0][0])
     if len(steps) > 1:
         labels += _text(_WIDTH, _HEIGHT - 6, steps[-1][0], anchor="end")
-    studies = "study" if len(steps) == 1 else "studies"
-    say = f"{len(steps)} {studies}; {100 * steps[-1][2] // top} per cent of what was there before them is left"
+    say = ngettext(
+        "{count} study; {left} per cent of what was there before it is left",
+        "{count} studies; {left} per cent of what was there before them is left",
+        len(steps),
+    ).format(count=len(steps), left=100 * steps[-1][2] // top)
     return _svg(_HEIGHT, Markup("").join(marks) + labels, say)
 
 
 def _span_labels(first_ms: int, last_ms: int) -> tuple[str, str]:
-    """Both ends of the time axis (UTC): seconds only where minutes would not tell them apart."""
-    start, end = (iso(at_ms).replace("T", " ") for at_ms in (first_ms, last_ms))
-    return (start[:16], end[:16]) if start[:16] != end[:16] else (start[:19], end[11:19])
+    """Both ends of the time axis: seconds only where minutes would not tell them apart."""
+    start, end = (minute(at_ms).striptags() for at_ms in (first_ms, last_ms))
+    return (start, end) if start != end else (second(first_ms).striptags(), second(last_ms).striptags())
 
 
 def _svg(height: int, inside: Markup, say: str) -> Markup:

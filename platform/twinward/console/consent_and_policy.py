@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
+from twinward.access.consent_choices import CHOICES, chosen, offered
 from twinward.access.interfaces import AccessContext, Permit
 from twinward.access.justification import MAX_CHARS
 from twinward.access.policy_preview import Preview
-from twinward.access.policy_rules import MAX_POLICY_BYTES, checked, rules, warnings
+from twinward.access.policy_rules import MAX_POLICY_BYTES, Rule, checked, rules, warnings
 from twinward.access.policy_store import PolicyVersion, Proposal
 from twinward.access.sessions import Session
 from twinward.audit.events.wording import PURPOSES
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, in_words, minute
 from twinward.core.errors import TwinwardError
-from twinward.core.vocabulary import Purpose, TwinId
-from twinward.overview.consents import check_effects, provision_sentence, recorded_by
+from twinward.core.vocabulary import Category, Purpose, TwinId
+from twinward.node import Node
+from twinward.overview.consents import ConsentChange, check_effects, preview_consent, provision_sentence, recorded_by
 from twinward.overview.policy import preview_of
 
 PAGE = f"{PATH}/policy"
@@ -49,7 +52,7 @@ def _add_policy(router: APIRouter, console: Console) -> None:
             "policy.html",
             session,
             newest=_version(newest),
-            rules=rules(newest.text),
+            rules=_rules(newest.text),
             text=newest.text,
             versions=[_version(one) for one in store.versions()],
             waiting=waiting,
@@ -69,10 +72,16 @@ def _add_policy(router: APIRouter, console: Console) -> None:
             return console.page(
                 request, "policy_preview.html", session, status=400, text=written, refused=said, found=None, doubts=[]
             )
-        found = _preview(preview_of(console.node, permit, then))
+        found = preview_shown(preview_of(console.node, permit, then))
         doubts = warnings(then)
         return console.page(
-            request, "policy_preview.html", session, text=written, refused="", found=found, doubts=doubts
+            request,
+            "policy_preview.html",
+            session,
+            text=written,
+            refused="",
+            found=found,
+            doubts=[in_words(one) for one in doubts],
         )
 
 
@@ -109,7 +118,13 @@ def _add_changes(router: APIRouter, console: Console) -> None:
 
 def _add_consents(router: APIRouter, console: Console) -> None:
     @router.get("/consents")
-    def consents(request: Request, twin: Annotated[str, Query(max_length=36)] = "") -> Response:
+    def consents(
+        request: Request,
+        twin: Annotated[str, Query(max_length=36)] = "",
+        keep: Annotated[list[int], Query(max_length=200)] = [],  # noqa: B006 - FastAPI copies it
+        add: Annotated[list[str], Query(max_length=50)] = [],  # noqa: B006 - FastAPI copies it
+        version: Annotated[int, Query(ge=-1, le=10**9)] = -1,
+    ) -> Response:
         session, name = console.sessions.officer(request), TwinId(twin.strip())
         permit = console.permit(session, "consents", name or None)
         kept = console.node.consents.kept(name) if name else []
@@ -117,24 +132,78 @@ def _add_consents(router: APIRouter, console: Console) -> None:
         versions = [
             {
                 "version": one.consent.version,
-                "at": _minute(one.at_ms),
-                "by": by.get(one.consent.version, "the node"),
+                "at": minute(one.at_ms),
+                "by": by.get(one.consent.version, gettext("the node")),
                 "provisions": [provision_sentence(each) for each in one.consent.provisions],
             }
             for one in kept
         ]
         effects = check_effects(console.node, name) if name else []
-        return console.page(request, "consents.html", session, twin=name, versions=versions, effects=effects)
+        then, found = None, None
+        if name and version >= 0:
+            now = console.node.access.consent_of(name)
+            said = chosen(now, version, keep, add, console.node.clock.now_ms())
+            found = consent_change(preview_consent(console.node, permit, name, said))
+        if name:
+            then = thought_of(console.node, name, keep if found else None, add)
+        return console.page(
+            request,
+            "consents.html",
+            session,
+            twin=name,
+            versions=versions,
+            effects=effects,
+            then=then,
+            found=found,
+        )
+
+
+def _rules(text: str) -> list[dict[str, Any]]:
+    return [_rule(one) for one in rules(text)]
+
+
+def _rule(one: Rule) -> dict[str, Any]:
+    """In the viewer's words, where it is one of those that come with Twinward; else in its author's."""
+    return {"name": one.name, "permits": one.permits, "sentence": gettext(one.sentence)}
+
+
+def thought_of(node: Node, twin: TwinId, keep: Sequence[int] | None, add: Sequence[str]) -> dict[str, Any]:
+    """What may be chosen for another consent, and what is chosen of it; ``keep`` None for all that stands."""
+    now = node.access.consent_of(twin)
+    return {
+        "version": now.version,
+        "kept": [
+            {"place": place, "say": provision_sentence(one), "chosen": keep is None or place in keep}
+            for place, one in enumerate(now.provisions)
+        ],
+        "offered": [
+            {"name": name, "say": provision_sentence(CHOICES[name]), "chosen": name in add} for name in offered(now)
+        ],
+    }
+
+
+def consent_change(found: ConsentChange) -> dict[str, Any]:
+    """What another consent would change, for a page."""
+    return {
+        "effects": [
+            {"who": in_words(one.who), "gained": _named(one.gained), "lost": _named(one.lost)} for one in found.effects
+        ],
+        "decisions": preview_shown(found.decisions),
+    }
+
+
+def _named(categories: Sequence[Category]) -> str:
+    return ", ".join(one.value for one in categories)
 
 
 def _version(one: PolicyVersion) -> dict[str, Any]:
     return {
         "version": one.version,
         "sha256": one.sha256,
-        "at": _minute(one.at_ms) if one.version else "",
+        "at": minute(one.at_ms) if one.version else "",
         "proposed_by": one.proposed_by,
         "approved_by": one.approved_by,
-        "reason": one.reason,
+        "reason": one.reason if one.version else gettext(one.reason),
         "restores": one.restores,
     }
 
@@ -148,18 +217,19 @@ def _proposal(console: Console, session: Session, permit: Permit, one: Proposal)
         "by": one.proposed_by,
         "own": one.proposed_by == session.principal.id,
         "stale": one.base != console.node.policy.current().hash,
-        "at": _minute(one.at_ms),
+        "at": minute(one.at_ms),
         "reason": one.reason,
         "restores": one.restores,
-        "added": [rule for name, rule in new.items() if name not in present],
-        "removed": [rule for name, rule in present.items() if name not in new],
+        "added": [_rule(rule) for name, rule in new.items() if name not in present],
+        "removed": [_rule(rule) for name, rule in present.items() if name not in new],
         "text": one.text,
-        "doubts": warnings(then),
-        "found": _preview(preview_of(console.node, permit, then)),
+        "doubts": [in_words(one) for one in warnings(then)],
+        "found": preview_shown(preview_of(console.node, permit, then)),
     }
 
 
-def _preview(found: Preview) -> dict[str, Any]:
+def preview_shown(found: Preview) -> dict[str, Any]:
+    """Decisions that would come out otherwise, for a page."""
     return {
         "looked_at": found.looked_at,
         "unknown": found.unknown,
@@ -168,7 +238,7 @@ def _preview(found: Preview) -> dict[str, Any]:
             {
                 "who": one.role,
                 "action": one.action,
-                "why": PURPOSES[Purpose(one.purpose)],
+                "why": gettext(PURPOSES[Purpose(one.purpose)]),
                 "then": one.then,
                 "reason": one.then_reason,
                 "count": one.count,
@@ -177,7 +247,3 @@ def _preview(found: Preview) -> dict[str, Any]:
             for one in found.differences
         ],
     }
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")

@@ -15,6 +15,7 @@ from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf
+from twinward.console.viewer import gettext, message, minute
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Purpose
 from twinward.overview.contacts import reading_of
@@ -26,9 +27,9 @@ SHOWN_PEOPLE = 200
 """On a request's page; the table that is downloaded has all."""
 
 _STATES = {
-    ContactState.WAITING: ("waits for an officer", "warn"),
-    ContactState.APPROVED: ("approved", "good"),
-    ContactState.REFUSED: ("refused", "plain"),
+    ContactState.WAITING: (message("waits for an officer"), "warn"),
+    ContactState.APPROVED: (message("approved"), "good"),
+    ContactState.REFUSED: (message("refused"), "plain"),
 }
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -125,23 +126,19 @@ def _shown(one: ContactRequest) -> dict[str, Any]:
         "purpose": one.purpose,
         "text": one.text,
         "epoch": one.epoch,
-        "proposed": _minute(one.proposed_ms),
-        "state": "approved; patients are being told" if cut_off else said,
+        "proposed": minute(one.proposed_ms),
+        "state": gettext(message("approved; patients are being told") if cut_off else said),
         "badge": "warn" if cut_off else badge,
         "is_waiting": one.state is ContactState.WAITING,
         "is_cut_off": cut_off,
-        "decided": _minute(one.decided_ms) if one.decided_ms else "",
+        "decided": minute(one.decided_ms) if one.decided_ms else "",
         "decided_by": one.decided_by,
         "carried_by": one.carried_by,
         "reason": one.reason,
-        "finished": _minute(one.finished_ms) if one.finished_ms else "",
+        "finished": minute(one.finished_ms) if one.finished_ms else "",
     }
 
 
 def _person(one: Told) -> dict[str, str]:
-    answers = {None: "no answer yet", True: "yes: pass the contact on", False: "no"}
-    return {"twin": one.twin, "at": _minute(one.at_ms), "answer": answers[one.answer]}
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")
+    answers = {None: message("no answer yet"), True: message("yes: pass the contact on"), False: message("no")}
+    return {"twin": one.twin, "at": minute(one.at_ms), "answer": gettext(answers[one.answer])}

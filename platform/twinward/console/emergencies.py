@@ -14,7 +14,7 @@ from twinward.access.justification import MAX_CHARS
 from twinward.access.sessions import Session
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, message, minute
 from twinward.core.errors import BadInput
 
 PAGE = f"{PATH}/emergencies"
@@ -22,7 +22,12 @@ MOST_REVIEWED = 100
 """Reviewed ones on the page, the newest; the log has all."""
 
 _BADGES = {"overdue": "bad", "open": "warn", "waiting": "warn", "reviewed": "good"}
-_STATES = {"overdue": "review overdue", "open": "open now", "waiting": "to be reviewed", "reviewed": "reviewed"}
+_STATES = {
+    "overdue": message("review overdue"),
+    "open": message("open now"),
+    "waiting": message("to be reviewed"),
+    "reviewed": message("reviewed"),
+}
 
 
 def add_emergencies(router: APIRouter, console: Console) -> None:
@@ -43,7 +48,9 @@ def add_emergencies(router: APIRouter, console: Console) -> None:
         session, node = console.sessions.officer(request), console.node
         require_csrf(session, csrf)
         if finding not in (JUSTIFIED, UNJUSTIFIED):
-            raise BadInput("a review finds an emergency justified or unjustified", hint="go back and choose one")
+            raise BadInput(
+                message("a review finds an emergency justified or unjustified"), hint=message("go back and choose one")
+            )
         permit = console.permit(session, "emergency review")
         node.emergencies.review(permit, name, justified=finding == JUSTIFIED, note=note)
         return RedirectResponse(PAGE, status_code=303)
@@ -73,14 +80,14 @@ def _shown(emergencies: Emergencies, one: Emergency, now_ms: int) -> dict[str, A
     return {
         "name": one.name,
         "badge": _BADGES[state],
-        "state": _STATES[state],
-        "agent": one.agent or "unknown",
+        "state": gettext(_STATES[state]),
+        "agent": one.agent or gettext("unknown"),
         "unit": one.unit,
         "twin": one.twin or "",
         "justification": one.justification,
-        "started": _minute(one.started_ms),
-        "ended": "" if one.is_open(now_ms) else _minute(one.until_ms if one.ended_ms is None else one.ended_ms),
-        "due": _minute(one.due_ms(review_s)),
+        "started": minute(one.started_ms),
+        "ended": "" if one.is_open(now_ms) else minute(one.until_ms if one.ended_ms is None else one.ended_ms),
+        "due": minute(one.due_ms(review_s)),
         "declared": one.deadline_ms is not None,
         "in_log": one.index is not None,
         "finding": one.finding,
@@ -89,7 +96,3 @@ def _shown(emergencies: Emergencies, one: Emergency, now_ms: int) -> dict[str, A
         "late": one.late,
         "closed": one.closed,
     }
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")

@@ -14,7 +14,7 @@ from twinward.access.sessions import Session
 from twinward.audit.events.wording import PURPOSES
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, message, minute
 from twinward.core.errors import BadInput, NotFound
 from twinward.core.vocabulary import Category, Purpose, TwinId
 from twinward.erasure.proposals import ERASED, MOOT, UNDER_WAY, WAITING, WITHDRAWN, ProposedErasure
@@ -27,11 +27,11 @@ MOST_CLOSED: Final = 100
 REASONS: Final = (Purpose.PATIENT_REQUEST, Purpose.COMPLIANCE)
 _BADGES = {WAITING: "warn", UNDER_WAY: "warn", ERASED: "good", WITHDRAWN: "plain", MOOT: "plain"}
 _STATES = {
-    WAITING: "waits for a second officer",
-    UNDER_WAY: "keys destroyed, backups being closed",
-    ERASED: "done",
-    WITHDRAWN: "withdrawn",
-    MOOT: "erased by other means",
+    WAITING: message("waits for a second officer"),
+    UNDER_WAY: message("keys destroyed, backups being closed"),
+    ERASED: message("done"),
+    WITHDRAWN: message("withdrawn"),
+    MOOT: message("erased by other means"),
 }
 _Name = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -69,7 +69,7 @@ def _add_page(router: APIRouter, console: Console) -> None:
             try:
                 found = _extent(extent(console.node, asked, name, category))
             except NotFound:
-                refused = "There is no such twin, or it is erased already."
+                refused = gettext("There is no such twin, or it is erased already.")
         every = [_shown(one, session) for one in console.node.erasure_desk.all()]
         return console.page(
             request,
@@ -78,7 +78,7 @@ def _add_page(router: APIRouter, console: Console) -> None:
             twin=name,
             chosen=[one.value for one in category],
             purpose=purpose.value,
-            reasons=[(one.value, PURPOSES[one]) for one in REASONS],
+            reasons=[(one.value, gettext(PURPOSES[one])) for one in REASONS],
             categories=[one.value for one in Category if one is not Category.FEATURES],
             found=found,
             refused=refused,
@@ -105,7 +105,10 @@ def _add_steps(router: APIRouter, console: Console) -> None:
         session = console.sessions.officer(request)
         require_csrf(session, csrf)
         if purpose not in REASONS:
-            raise BadInput("an erasure is for the patient's request or for compliance", hint="go back and choose one")
+            raise BadInput(
+                message("an erasure is for the patient's request or for compliance"),
+                hint=message("go back and choose one"),
+            )
         console.node.erasure_desk.propose(_context(session, purpose), TwinId(twin.strip()), category, reason)
         return done(request)
 
@@ -147,18 +150,18 @@ def _shown(one: ProposedErasure, session: Session) -> dict[str, Any]:
     return {
         "name": one.name,
         "twin": one.twin or "",
-        "what": ", ".join(sorted(one.categories)) or "everything",
-        "purpose": PURPOSES[one.purpose],
+        "what": ", ".join(sorted(one.categories)) or gettext("everything"),
+        "purpose": gettext(PURPOSES[one.purpose]),
         "why": one.why,
         "by": one.proposed_by,
-        "at": iso(one.at_ms)[:16].replace("T", " "),
+        "at": minute(one.at_ms),
         "own": one.proposed_by == session.principal.id,
         "interrupted_by": one.interrupted_by,
         "approved_by": one.approved_by,
-        "done": iso(one.done_ms)[:16].replace("T", " ") if one.done_ms else "",
+        "done": minute(one.done_ms) if one.done_ms else "",
         "index": one.done_at_index,
         "withdrawn_by": one.withdrawn_by,
         "state": one.state,
         "badge": _BADGES[one.state],
-        "say": _STATES[one.state],
+        "say": gettext(_STATES[one.state]),
     }

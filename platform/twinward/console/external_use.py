@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twinward.core.clock import iso
+from twinward.console.viewer import decimal, gettext, message, minute
 from twinward.node import Node
 from twinward.overview import external_use
 from twinward.overview.external_use import MICROS, EpsilonAllowance, PrivacyBudget
@@ -38,9 +38,9 @@ def _count(one: EpsilonAllowance) -> dict[str, Any]:
 def _privacy(one: PrivacyBudget) -> dict[str, Any]:
     return {
         "name": one.hospital,
-        "cap": f"{one.cap_micros / MICROS:.3f}",
-        "spent": f"{one.spent_micros / MICROS:.3f}",
-        "reserved": f"{one.reserved_micros / MICROS:.3f}",
+        "cap": decimal(one.cap_micros / MICROS, 3),
+        "spent": decimal(one.spent_micros / MICROS, 3),
+        "reserved": decimal(one.reserved_micros / MICROS, 3),
         "share": one.used_per_cent,
     }
 
@@ -51,24 +51,24 @@ def _model(model: Model, card: dict[str, Any] | None) -> dict[str, Any]:
         "number": model.number,
         "study": str(card["study"]) if card else f"{model.study_id.hex()[:16]}…",
         "card": _card(card) if card else [],
-        "at": iso(model.registered_at_s * 1000)[:16].replace("T", " "),
-        "epsilon": f"{model.epsilon_micros / MICROS:.3f}",
+        "at": minute(model.registered_at_s * 1000),
+        "epsilon": decimal(model.epsilon_micros / MICROS, 3),
         "delta": f"{model.delta_e12 / 1e12:.0e}",
         "hash": model.model_hash.hex(),
     }
 
 
 _TOLD: Final = (
-    ("Detector", ("detector",)),
-    ("Hospitals", ("hospitals",)),
-    ("Trained", ("trained_at",)),
-    ("What is protected", ("privacy", "unit")),
-    ("Noise", ("privacy", "mechanism")),
-    ("Rounds", ("privacy", "rounds")),
-    ("Measured on", ("evaluation", "benchmark")),
-    ("Stays in the test", ("evaluation", "test_stays")),
-    ("Learns from", ("inputs",)),
-    ("Limits", ("limits",)),
+    (message("Detector"), ("detector",)),
+    (message("Hospitals"), ("hospitals",)),
+    (message("Trained"), ("trained_at",)),
+    (message("What is protected"), ("privacy", "unit")),
+    (message("Noise"), ("privacy", "mechanism")),
+    (message("Rounds"), ("privacy", "rounds")),
+    (message("Measured on"), ("evaluation", "benchmark")),
+    (message("Stays in the test"), ("evaluation", "test_stays")),
+    (message("Learns from"), ("inputs",)),
+    (message("Limits"), ("limits",)),
 )
 
 
@@ -82,5 +82,5 @@ def _card(card: dict[str, Any]) -> list[tuple[str, str]]:
         if isinstance(value, list):
             value = "; ".join(str(one) for one in value)
         if isinstance(value, str | int | float):
-            found.append((name, str(value)))
+            found.append((gettext(name), str(value)))
     return found

@@ -14,7 +14,8 @@ from fastapi.responses import Response
 from twinward.console import health
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, in_words, message, minute
+from twinward.core.sentences import Moment, sentence
 from twinward.node import Node
 from twinward.node.last_backup import last_backup
 from twinward.overview.condition import Area, areas, to_do, verdict, worst
@@ -24,7 +25,12 @@ from twinward.overview.status import witnesses
 PAGE: Final = f"{PATH}/node"
 _KINDS: Final = {Severity.OK: "good", Severity.NOTE: "plain", Severity.WARN: "warn", Severity.BAD: "bad"}
 _LIGHTS: Final = {Severity.OK: "good", Severity.NOTE: "good", Severity.WARN: "warn", Severity.BAD: "bad"}
-_WORDS: Final = {Severity.OK: "in order", Severity.NOTE: "to know", Severity.WARN: "soon", Severity.BAD: "now"}
+_WORDS: Final = {
+    Severity.OK: message("in order"),
+    Severity.NOTE: message("to know"),
+    Severity.WARN: message("soon"),
+    Severity.BAD: message("now"),
+}
 _PAGES: Final = {
     "emergencies": (f"{PATH}/emergencies", "Emergencies"),
     "breaches": (f"{PATH}/breaches", "Breaches"),
@@ -50,7 +56,7 @@ def add_node_page(router: APIRouter, console: Console) -> None:
             session,
             light=light,
             sign=_SIGNS[light],
-            say=verdict(findings),
+            say=_begun(in_words(verdict(findings))),
             waiting=[_finding(one) for one in to_do(findings)],
             areas=[_area(one) for one in areas(findings)],
             witnesses=health.witnesses(witnesses(node.audit)),
@@ -65,11 +71,17 @@ def _checked(node: Node) -> Finding:
     if last.fault:
         return Finding("stores", Severity.BAD, last.fault, "open the page Verify, and keep the files as evidence")
     if not last.at_ms:
-        say = "the whole log and the small stores are being checked for the first time since this node was started"
+        say = sentence(
+            "the whole log and the small stores are being checked for the first time since this node was started"
+        )
         return Finding("stores", Severity.NOTE, say)
-    say = f"all {last.size} events and the small stores were checked at {_minute(last.at_ms)} UTC"
+    say = sentence("all {size} events and the small stores were checked at {at}", size=last.size, at=Moment(last.at_ms))
     if last.trouble:
-        return Finding("stores", Severity.WARN, f"{say}; the check after it could not be made: {last.trouble}")
+        return Finding(
+            "stores",
+            Severity.WARN,
+            sentence("{say}; the check after it could not be made: {trouble}", say=say, trouble=last.trouble),
+        )
     return Finding("stores", Severity.OK, say)
 
 
@@ -79,23 +91,24 @@ def _area(one: Area) -> dict[str, Any]:
         "question": one.question,
         "means": one.means,
         "kind": _KINDS[one.severity],
-        "word": _WORDS[one.severity],
+        "word": gettext(_WORDS[one.severity]),
         "findings": [_finding(each) for each in one.findings],
     }
 
 
 def _finding(one: Finding) -> dict[str, Any]:
     """A finding, and its remedy as a command to ask for or as words to act on."""
-    sentence, _, command = one.remedy.rpartition("twinward ")
-    typed = f"twinward {command}" if sentence or one.remedy.startswith("twinward ") else ""
+    remedy = in_words(one.remedy)
+    before, _, command = remedy.rpartition("twinward ")
+    typed = f"twinward {command}" if before or remedy.startswith("twinward ") else ""
     return {
         "check": one.check,
         "kind": _KINDS[one.severity],
-        "word": _WORDS[one.severity],
-        "say": one.say,
+        "word": gettext(_WORDS[one.severity]),
+        "say": in_words(one.say),
         "page": _PAGES.get(one.check, ("", "")) if one.remedy else ("", ""),
-        "do": "" if typed else one.remedy,
-        "before": sentence.rstrip(" :;,"),
+        "do": "" if typed else remedy,
+        "before": _begun(before.rstrip(" :;,")),
         "command": typed,
     }
 
@@ -106,7 +119,13 @@ def _keks(node: Node) -> list[dict[str, Any]]:
         {
             "version": one,
             "wraps": census.wrapped.get(one, 0),
-            "say": "newest" if one == census.keks[-1] else "older" if census.wrapped.get(one) else "wraps nothing",
+            "say": gettext(
+                message("newest")
+                if one == census.keks[-1]
+                else message("older")
+                if census.wrapped.get(one)
+                else message("wraps nothing")
+            ),
         }
         for one in reversed(census.keks)
     ]
@@ -117,8 +136,9 @@ def _backup(node: Node) -> dict[str, Any] | None:
     if made is None:
         return None
     newer = max(0, node.log.store.size() - made.log_size)
-    return {"at": _minute(made.at_ms), "size": made.log_size, "newer": newer, "keks": ", ".join(map(str, made.keks))}
+    return {"at": minute(made.at_ms), "size": made.log_size, "newer": newer, "keks": ", ".join(map(str, made.keks))}
 
 
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")
+def _begun(said: str) -> str:
+    """As a sentence begins."""
+    return said[:1].upper() + said[1:]

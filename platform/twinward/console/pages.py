@@ -20,12 +20,25 @@ from twinward.audit.errors import LogTampered
 from twinward.audit.exports import ExportFormat
 from twinward.console import charts, external_use, health
 from twinward.console.preferences import PREFERENCES_COOKIE, Preferences
+from twinward.console.script_words import script_words
 from twinward.console.sessions import Sessions
 from twinward.console.sign_in_gate import SignInGate
-from twinward.console.viewer import Viewer, day, gettext, minute, number, say, say_many, viewer
+from twinward.console.viewer import (
+    Viewer,
+    day,
+    gettext,
+    in_words,
+    minute,
+    number,
+    reasons,
+    say,
+    say_many,
+    second,
+    shown,
+    viewer,
+)
 from twinward.console.work import work_waiting
 from twinward.core.errors import TwinwardError
-from twinward.core.visible_text import visible_value
 from twinward.core.vocabulary import Purpose, Role, TwinId
 from twinward.node import Node
 from twinward.overview import status as standing
@@ -42,13 +55,20 @@ def _environment() -> Environment:
         loader=PackageLoader("twinward.console"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible_value,
+        finalize=shown,
         extensions=["jinja2.ext.i18n"],
     )
     made.policies["ext.i18n.trimmed"] = True
     made.newstyle_gettext = True  # type: ignore[attr-defined] # the extension's
     made.globals |= {"gettext": say, "ngettext": say_many, "_": say}
-    made.filters |= {"minute": minute, "day": day, "number": number}
+    made.filters |= {
+        "minute": minute,
+        "second": second,
+        "day": day,
+        "number": number,
+        "words": in_words,
+        "reasons": reasons,
+    }
     return made
 
 
@@ -81,6 +101,7 @@ class Console:
             path=request.url.path,
             preferences=self.preferences(request),
             viewer=viewer(),
+            script_words=script_words(),
             session=session,
             standing=self.node.emergencies.counts() if session and Role.OFFICER in session.roles else None,
             **values,

@@ -5,7 +5,7 @@ No address and no form here names a record: it is the one that an officer tied t
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,12 +15,13 @@ from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
 from twinward.api.audit import MAX_INDEX, AccessesFiles
 from twinward.audit.exports import ExportFormat
+from twinward.console.consent_and_policy import consent_change
 from twinward.console.own_consents import choices, earlier, kept
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
 from twinward.console.viewer import gettext
-from twinward.core.vocabulary import Action, Purpose
-from twinward.overview.consents import CHANGED, LOOKED
+from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.overview.consents import CHANGED, LOOKED, preview_consent
 from twinward.overview.log import permit_to_examine
 from twinward.overview.own_record import own_accesses, own_bundle, own_relations
 
@@ -79,10 +80,7 @@ def _add_looks(router: APIRouter, console: Console) -> None:
 def _add_consents(router: APIRouter, console: Console) -> None:
     node = console.node
 
-    @router.get("/my/consents")
-    def consents(request: Request) -> Response:
-        session, twin = console.sessions.own_record(request)
-        node.access.decide(_context(request, session, LOOKED).request(Action.CONSENT, twin))
+    def page_of(session: Session, request: Request, twin: TwinId, **chosen: Any) -> Response:
         now, now_ms = node.access.consent_of(twin), node.clock.now_ms()
         page = console.page(
             request,
@@ -92,9 +90,31 @@ def _add_consents(router: APIRouter, console: Console) -> None:
             kept=kept(now, now_ms),
             choices=choices(now),
             earlier=earlier(node.consents.kept(twin)),
+            **chosen,
         )
         page.headers["cache-control"] = "no-store"
         return page
+
+    @router.get("/my/consents")
+    def consents(request: Request) -> Response:
+        session, twin = console.sessions.own_record(request)
+        node.access.decide(_context(request, session, LOOKED).request(Action.CONSENT, twin))
+        return page_of(session, request, twin, found=None, keep=None, add=[])
+
+    @router.post("/my/consents/preview")
+    def look(
+        request: Request,
+        csrf: Annotated[str, Form(max_length=64)],
+        version: Annotated[int, Form(ge=0, le=MAX_INDEX)],
+        keep: Annotated[list[int] | None, Form(max_length=200)] = None,
+        add: Annotated[list[str] | None, Form(max_length=50)] = None,
+    ) -> Response:
+        session, twin = console.sessions.own_record(request)
+        require_csrf(session, csrf)
+        permit = permit_to_examine(node.access, _context(request, session), "own consent preview", twin)
+        said = chosen(node.access.consent_of(twin), version, keep or (), add or (), node.clock.now_ms())
+        found = consent_change(preview_consent(node, permit, twin, said))
+        return page_of(session, request, twin, found=found, keep=keep or [], add=add or [])
 
     @router.post("/my/consents")
     def change(

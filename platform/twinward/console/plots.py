@@ -21,7 +21,7 @@ _DRAWING: Final = threading.Lock()
 
 
 @lru_cache(maxsize=256)
-def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: str) -> Markup:
+def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: str, words: tuple[str, str]) -> Markup:
     """What is left of an allowance after each epoch, as a step line over a zero line.
 
     Args:
@@ -29,6 +29,7 @@ def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: st
         left: after each of them.
         most: the allowance, where the axis ends.
         say: what the picture says, for whoever does not see it.
+        words: what stands at the axis of epochs, and at the other one.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -48,8 +49,8 @@ def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: st
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.ticklabel_format(style="plain", useOffset=False)
-        axes.set_xlabel("epoch", color=_SOFT, fontsize=9)
-        axes.set_ylabel("queries left", color=_SOFT, fontsize=9)
+        axes.set_xlabel(words[0], color=_SOFT, fontsize=9)
+        axes.set_ylabel(words[1], color=_SOFT, fontsize=9)
         drawn = _svg(figure)
     return _coloured(drawn, say)
 

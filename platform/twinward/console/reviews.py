@@ -15,7 +15,7 @@ from twinward.api.audit import MAX_INDEX
 from twinward.audit.queries import AccessQuery, day_of
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.core.clock import iso
+from twinward.console.viewer import decimal, gettext, in_words, message, minute
 from twinward.core.errors import BadInput
 from twinward.overview.work import REVIEWED_A_DAY
 from twinward.review.models import ReviewCase, Verdict, Visit
@@ -28,10 +28,10 @@ _VERDICTS: Final = {
     Verdict.ESCALATED.value: Verdict.ESCALATED,
 }
 _WORDS: Final = {
-    Verdict.SIGNED_OFF: "signed off",
-    Verdict.ASKED: "asked",
-    Verdict.ANSWERED: "answered",
-    Verdict.ESCALATED: "escalated",
+    Verdict.SIGNED_OFF: message("signed off"),
+    Verdict.ASKED: message("asked"),
+    Verdict.ANSWERED: message("answered"),
+    Verdict.ESCALATED: message("escalated"),
 }
 
 
@@ -55,7 +55,7 @@ def add_reviews(router: APIRouter, console: Console) -> None:
         session = console.sessions.officer(request)
         require_csrf(session, csrf)
         if verdict not in _VERDICTS:
-            raise BadInput("a review signs off, asks or escalates", hint="go back and choose one")
+            raise BadInput(message("a review signs off, asks or escalates"), hint=message("go back and choose one"))
         back = _day(console, day)
         permit = console.permit(session, f"review of {index}")
         console.node.reviews.find(permit, session.principal, index, _VERDICTS[verdict], note)
@@ -72,7 +72,7 @@ def _day(console: Console, written: str) -> date:
     asked = AccessQuery.of({"since": written}).since if written else None
     day = asked or yesterday(console)
     if day > day_of(console.node.clock.now_ms()):
-        raise BadInput("this day has not come yet", hint="choose a day that is over")
+        raise BadInput(message("this day has not come yet"), hint=message("choose a day that is over"))
     return day
 
 
@@ -84,7 +84,7 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
         {
             **_visit(one.visit, cases.get(one.visit.index), session),
             "risk": round(100 * one.risk),
-            "reasons": [reason.sentence for reason in one.reasons],
+            "reasons": [in_words(reason.sentence) for reason in one.reasons],
         }
         for one in review.suspects[:REVIEWED_A_DAY]
     ]
@@ -98,11 +98,11 @@ def _page(console: Console, request: Request, session: Session, day: date) -> Re
         before=(day - timedelta(days=1)).isoformat(),
         after=(day + timedelta(days=1)).isoformat() if day < yesterday(console) else "",
         review=review,
-        share=f"{100 * review.explained_share:.1f}",
+        share=decimal(100 * review.explained_share, 1),
         suspects=suspects,
         waiting=sum(not one["closed"] for one in suspects),
         more=max(0, len(review.suspects) - REVIEWED_A_DAY),
-        sample=[{**_visit(one, cases.get(one.index), session), "why": why} for one, why in review.sample],
+        sample=[{**_visit(one, cases.get(one.index), session), "why": in_words(why)} for one, why in review.sample],
     )
 
 
@@ -114,14 +114,20 @@ def _visit(visit: Visit, case: ReviewCase | None, session: Session) -> dict[str,
         "role": visit.role.value,
         "unit": visit.unit,
         "twin": visit.twin,
-        "when": iso(visit.at_ms)[:16].replace("T", " "),
+        "when": minute(visit.at_ms),
         "count": len(visit.accesses),
-        "categories": ", ".join(categories) or "no category",
+        "categories": ", ".join(categories) or gettext("no category"),
         "own": visit.agent == session.principal.id,
         "closed": case is not None and case.is_closed,
         "asked": case is not None and case.question is not None,
         "steps": [
-            {"by": one.by, "at": iso(one.at_ms)[:16].replace("T", " "), "word": _WORDS[one.verdict], "note": one.note}
+            {
+                "by": one.by,
+                "at": minute(one.at_ms),
+                "word": gettext(_WORDS[one.verdict]),
+                "verdict": one.verdict.value,
+                "note": one.note,
+            }
             for one in (case.steps if case else ())
         ],
     }

@@ -21,6 +21,7 @@ from twinward.console.breaches import add_breaches
 from twinward.console.confirmation import add_confirmation
 from twinward.console.consent_and_policy import add_consent_and_policy
 from twinward.console.contacts import add_contacts
+from twinward.console.delegations import add_delegations
 from twinward.console.emergencies import add_emergencies
 from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
@@ -58,6 +59,7 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_confirmation(pages, console)
     add_passkeys(pages, console)
     add_accounts(pages, console)
+    add_delegations(pages, console)
     add_preferences(pages, console)
     _add_log_pages(pages, console)
     _add_other_pages(pages, console)

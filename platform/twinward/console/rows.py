@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from twinward.audit.events.wording import PURPOSES, account_of, change_of, deed, row_sentence
+from twinward.audit.events.wording import PURPOSES, account_of, change_of, deed, object_of, row_sentence
 from twinward.audit.models import AccessEvent, AuditRow, RowState
+from twinward.console.viewer import gettext, in_words, minute
 from twinward.core.clock import iso
 
 
@@ -14,9 +15,9 @@ def shown(row: AuditRow) -> dict[str, Any]:
     """One row. Every value under ``event`` stands in the event's own bytes, which ``opening`` discloses."""
     return {
         "index": row.index,
-        "minute": _moment(row.minute_ms)[:16] if row.state is not RowState.DAMAGED else "",
+        "minute": minute(row.minute_ms) if row.state is not RowState.DAMAGED else "",
         "state": row.state.value,
-        "sentence": row_sentence(row),
+        "sentence": row_said(row),
         "event": _event(row.event) if row.event else None,
         "opening": {
             "key": _base64(row.opening.key),
@@ -28,18 +29,31 @@ def shown(row: AuditRow) -> dict[str, Any]:
     }
 
 
-def _event(event: AccessEvent) -> dict[str, str]:
+def row_said(row: AuditRow) -> str:
+    """One row as a sentence in the viewer's language, whatever became of its body."""
+    event = row.event
+    if event is None:
+        return gettext(row_sentence(row))
+    who = f"{event.agent} ({gettext(event.role.value)}{', ' + event.unit if event.unit else ''})"
+    values = {"who": who, "deed": gettext(deed(event)), "why": gettext(PURPOSES[event.purpose])}
+    if thing := object_of(event):
+        return gettext("{who} {deed} {thing} for {why}").format(**values, thing=in_words(thing))
+    return gettext("{who} {deed} for {why}").format(**values)
+
+
+def _event(event: AccessEvent) -> dict[str, Any]:
     return {
         "at": _moment(event.at_ms),
+        "at_ms": event.at_ms,
         "agent": event.agent,
         "role": event.role.value,
         "unit": event.unit,
         "action": event.action.value,
-        "deed": deed(event),
+        "deed": gettext(deed(event)),
         "account": account_of(event),
         "change": change_of(event),
         "purpose": event.purpose.value,
-        "why": PURPOSES[event.purpose],
+        "why": gettext(PURPOSES[event.purpose]),
         "twin": event.twin or "",
         "categories": ", ".join(category.value for category in event.categories),
         "consent": str(event.consent_version),

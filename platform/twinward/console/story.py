@@ -8,11 +8,12 @@ from typing import Any, Final
 from twinward.access.consent import Consent, Provision
 from twinward.access.interfaces import Permit
 from twinward.access.permits import PERMIT_LIFETIME_MS
-from twinward.audit.events.wording import PURPOSES, row_sentence
+from twinward.audit.events.wording import PURPOSES
 from twinward.audit.models import AccessEvent, AuditRow
-from twinward.console.rows import shown
-from twinward.core.clock import iso
+from twinward.console.rows import row_said, shown
+from twinward.console.viewer import gettext, minute
 from twinward.core.errors import TwinwardError
+from twinward.core.sentences import Moment, listed, sentence
 from twinward.core.vocabulary import TwinId
 from twinward.node import Node
 
@@ -29,7 +30,7 @@ def story(node: Node, permit: Permit, index: int) -> dict[str, Any]:
     return {
         "index": index,
         "row": shown(row),
-        "sentence": row_sentence(row),
+        "sentence": row_said(row),
         "signed_size": status.signed_size,
         "details": _details(event) if event else [],
         "rules": _rules(node.policy.text_of(event.policy_hash), event) if event and event.policy_hash else [],
@@ -52,7 +53,7 @@ def _rules(text: str | None, event: AccessEvent) -> list[dict[str, str]]:
         return []
     said = event.reason.split("; ")
     return [
-        {"id": found["id"], "say": found["say"], "rule": found["rule"].strip()}
+        {"id": found["id"], "say": gettext(found["say"]), "rule": found["rule"].strip()}
         for found in _RULE.finditer(text)
         if found["say"] in said
     ]
@@ -76,18 +77,19 @@ def _consent(node: Node, event: AccessEvent) -> dict[str, Any] | None:
 
 def _provision(one: Provision) -> str:
     """One provision as a sentence."""
-    who = ", ".join([*(role.value + "s" for role in one.roles), *one.actors]) or "anybody"
-    what = ", ".join(category.value for category in one.categories) or "everything"
-    why = ", ".join(PURPOSES[purpose] for purpose in one.purposes) or "any purpose"
-    until = f" until {iso(one.valid_until_ms)[:10]}" if one.valid_until_ms is not None else ""
-    verb = "may see" if one.effect == "permit" else "may not see"
-    return f"{who} {verb} {what} for {why}{until}"
+    who = ", ".join([*(role.value + "s" for role in one.roles), *one.actors]) or sentence("anybody")
+    what = ", ".join(category.value for category in one.categories) or sentence("everything")
+    why = listed([sentence(PURPOSES[purpose]) for purpose in one.purposes]) or sentence("any purpose")
+    until = sentence(" until {until}", until=Moment(one.valid_until_ms)) if one.valid_until_ms is not None else ""
+    if one.effect == "permit":
+        return sentence("{who} may see {what} for {why}{until}", who=who, what=what, why=why, until=until)
+    return sentence("{who} may not see {what} for {why}{until}", who=who, what=what, why=why, until=until)
 
 
 def _neighbour(row: AuditRow) -> dict[str, Any]:
     return {
         "index": row.index,
-        "when": iso(row.event.at_ms if row.event else row.minute_ms)[:16].replace("T", " "),
-        "sentence": row_sentence(row),
+        "when": minute(row.event.at_ms if row.event else row.minute_ms),
+        "sentence": row_said(row),
         "refused": bool(row.event and row.event.decision == "deny"),
     }

@@ -14,7 +14,7 @@ from twinward.access.sessions import Session
 from twinward.console import charts
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf
-from twinward.core.clock import iso
+from twinward.console.viewer import gettext, in_words, message, minute
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Purpose
 
@@ -27,13 +27,17 @@ MOST_BYTES: Final = 256 << 10
 
 _BADGES = {"waiting": "warn", "unfinished": "bad", "approved": "good", "withdrawn": "plain", "replaced": "plain"}
 _STATES = {
-    "waiting": "waits for you",
-    "unfinished": "approve it once more",
-    "approved": "approved",
-    "withdrawn": "withdrawn",
-    "replaced": "another invitation to this study was decided on",
+    "waiting": message("waits for you"),
+    "unfinished": message("approve it once more"),
+    "approved": message("approved"),
+    "withdrawn": message("withdrawn"),
+    "replaced": message("another invitation to this study was decided on"),
 }
-_CHARGED = {"reserved": "reserved", "committed": "paid for a model", "burned": "spent, without a model"}
+_CHARGED = {
+    "reserved": message("reserved"),
+    "committed": message("paid for a model"),
+    "burned": message("spent, without a model"),
+}
 _Digest = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
 _Reason = Annotated[str, Form(max_length=4 * MAX_CHARS)]
 _Csrf = Annotated[str, Form(max_length=64)]
@@ -79,7 +83,9 @@ def _add_decisions(router: APIRouter, console: Console) -> None:
         require_csrf(session, csrf)
         said = bounded(reason)
         if not said:
-            raise BadInput("a decision on a study has a reason", hint="one sentence; it stays in the log")
+            raise BadInput(
+                message("a decision on a study has a reason"), hint=message("one sentence; it stays in the log")
+            )
         return AccessContext(session.principal, Purpose.COMPLIANCE, said, detail=(("via", "console"),))
 
     @router.post("/studies")
@@ -124,7 +130,7 @@ def _study_page(console: Console, request: Request, session: Session, digest: st
         "study.html",
         session,
         study=_shown(one),
-        words=[_sentence(said) for said in terms.words[1:]],
+        words=[_sentence(in_words(said)) for said in terms.words[1:]],
         keys=[(name, key, name == node.settings.tenant) for name, key in terms.keys.items()],
         enough=all(budget.reaches for budget in terms.budgets),
     )
@@ -145,10 +151,10 @@ def _shown(one: InvitedStudy) -> dict[str, Any]:
         "researcher": invitation.researcher,
         "fingerprint": study.fingerprint().hex(),
         "state": one.state.value,
-        "said": _STATES[one.state],
+        "said": gettext(_STATES[one.state]),
         "badge": _BADGES[one.state],
         "by": decision.officer if decision else "",
-        "at": iso(decision.at_ms)[:16].replace("T", " ") if decision else "",
+        "at": minute(decision.at_ms) if decision else "",
         "reason": decision.reason if decision else "",
     }
 
@@ -159,7 +165,7 @@ def _charge(one: Charge) -> dict[str, Any]:
         "study": one.study,
         "cost": f"{one.micros / 1_000_000:.6f}",
         "left": f"{one.left / 1_000_000:.6f}",
-        "state": _CHARGED.get(one.state, one.state),
+        "state": gettext(_CHARGED.get(one.state, one.state)),
     }
 
 

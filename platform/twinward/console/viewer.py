@@ -16,13 +16,15 @@ from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, available_timezones
 
 from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from twinward.core.errors import BadInput
+from twinward.core.sentences import Moment, Sentence
 from twinward.core.visible_text import visible_value
 
 LOCALES: Final = Path(__file__).parent / "locales"
@@ -106,6 +108,55 @@ def message(text: str) -> str:
     return text
 
 
+def in_words(said: str) -> str:
+    """What something deeper found, in the viewer's language and by their clock; what is in no catalogue as it is."""
+    if not isinstance(said, Sentence):
+        return gettext(said)
+    count = said.values.get("count")
+    template = ngettext(said.template, said.many, cast(int, count)) if said.many else gettext(said.template)
+    return template.format(**{name: _value(value) for name, value in said.values.items()})
+
+
+def reasons(said: str) -> str:
+    """Why policy decided so, by each rule's sentence where it is one of those that come with Twinward."""
+    return "; ".join(gettext(one) for one in said.split("; "))
+
+
+def _value(value: object) -> object:
+    if isinstance(value, Sentence):
+        return in_words(value)
+    if isinstance(value, Moment):
+        return minute(value).striptags()
+    return number(value) if type(value) is int else value
+
+
+def shown(value: Any) -> Any:
+    """What a page's template writes (a Jinja ``finalize``): sentences in words, text made visible."""
+    return visible_value(str(in_words(value)) if isinstance(value, Sentence) else value)
+
+
+def second(at_ms: int) -> Markup:
+    """A moment by the viewer's clock, to the second; which zone's, the page's head says."""
+    return _time(at_ms, f"{_MINUTES[viewer().language]}:%S", named=True)
+
+
+def field(at_ms: int) -> str:
+    """A moment as a form's field has it (``datetime-local``), by the viewer's clock."""
+    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(viewer().zone)).strftime("%Y-%m-%dT%H:%M")
+
+
+def instant(written: str) -> int:
+    """What such a field says, in milliseconds; 0 for an empty one. An hour that comes twice is the first."""
+    if not written:
+        return 0
+    try:
+        return round(datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(viewer().zone)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise BadInput(
+            message("a time is written as 2026-01-31T08:30"), hint=message("go back and enter it again")
+        ) from None
+
+
 def minute(at_ms: int) -> Markup:
     """A moment by the viewer's clock, to the minute; machines read the very instant."""
     return _time(at_ms, _MINUTES[viewer().language], named=True)
@@ -121,6 +172,12 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", "." if viewer().language is Language.GERMAN else ",")
 
 
+def decimal(value: float, places: int) -> str:
+    """A number with so many places, its thousands and its point as the viewer's language has them."""
+    written = f"{value:,.{places}f}"
+    return written.translate(str.maketrans(",.", ".,")) if viewer().language is Language.GERMAN else written
+
+
 @pass_context
 def say(context: Context, text: str, /, **values: Any) -> Markup:
     """Jinja's ``gettext``: a message is markup of ours, what is put into it is text of anybody's, made visible."""
@@ -134,7 +191,7 @@ def say_many(context: Context, one: str, many: str, count: int, /, **values: Any
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Markup]:
-    return {name: escape(visible_value(value)) for name, value in values.items()}
+    return {name: escape(shown(value)) for name, value in values.items()}
 
 
 def _time(at_ms: int, form: str, *, named: bool) -> Markup:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from twinward.consortium.membership import Consortium, refusals_told
-from twinward.core.clock import iso
+from twinward.core.sentences import Moment, sentence
 from twinward_contracts import abi
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import Change, name_id
@@ -27,11 +27,21 @@ class Proposal:
     def sentence(self, now_ms: int) -> str:
         """What it would do, and when, in words."""
         if now_ms > self.expires_ms:
-            return f"change {self.number} was proposed and has expired: {self.what}"
+            return sentence("change {number} was proposed and has expired: {what}", number=self.number, what=self.what)
         if now_ms >= self.due_ms:
-            until = iso(self.expires_ms)[:16]
-            return f"change {self.number} can be enacted by anybody now, until {until}: {self.what}"
-        return f"change {self.number} is proposed and can be enacted from {iso(self.due_ms)[:16]}: {self.what}"
+            until = Moment(self.expires_ms)
+            return sentence(
+                "change {number} can be enacted by anybody now, until {until}: {what}",
+                number=self.number,
+                until=until,
+                what=self.what,
+            )
+        return sentence(
+            "change {number} is proposed and can be enacted from {due}: {what}",
+            number=self.number,
+            due=Moment(self.due_ms),
+            what=self.what,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,14 @@ class Standing:
     @property
     def sentence(self) -> str:
         """Who changes the consortium, in words."""
-        days = f"{self.delay_s / _DAY_S:g} days"
-        return f"{self.quorum} of {self.witnesses} hospitals change it; what {self.owner} proposes waits {days}"
+        days = sentence("{days} days", days=f"{self.delay_s / _DAY_S:g}")
+        return sentence(
+            "{quorum} of {witnesses} hospitals change it; what {owner} proposes waits {days}",
+            quorum=self.quorum,
+            witnesses=self.witnesses,
+            owner=self.owner,
+            days=days,
+        )
 
     def shown(self, now_ms: int) -> dict[str, Any]:
         """For a machine, and in words."""

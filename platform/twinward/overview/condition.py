@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from twinward.core.sentences import counted, sentence
 from twinward.overview.doctor import Finding, Severity
 
 _ORDER: Final = tuple(Severity)
@@ -36,7 +37,7 @@ class Area:
         return worst(self.findings)
 
 
-_AREAS: Final = (
+AREAS: Final = (
     (
         "Log",
         "Is the access log whole?",
@@ -89,7 +90,7 @@ def areas(findings: Iterable[Finding]) -> list[Area]:
     by_check = {one.check: one for one in findings}
     return [
         Area(name, question, means, tuple(sorted(there, key=_gravity)))
-        for name, question, means, checks in _AREAS
+        for name, question, means, checks in AREAS
         if (there := [by_check[one] for one in checks if one in by_check])
     ]
 
@@ -110,8 +111,14 @@ def verdict(findings: Iterable[Finding]) -> str:
     now = sum(one.severity is Severity.BAD for one in waiting)
     soon = sum(one.severity is Severity.WARN for one in waiting)
     if now:
-        return f"{now} {'thing does' if now == 1 else 'things do'} not work, or a promise is not kept"
-    return f"{soon} {'thing' if soon == 1 else 'things'} should be done soon" if soon else "everything is in order"
+        return counted(
+            "{count} thing does not work, or a promise is not kept",
+            "{count} things do not work, or a promise is not kept",
+            now,
+        )
+    if soon:
+        return counted("{count} thing should be done soon", "{count} things should be done soon", soon)
+    return sentence("everything is in order")
 
 
 def _gravity(one: Finding) -> int:

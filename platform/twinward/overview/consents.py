@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from twinward.access.consent import Provision
+from twinward.access.consent import Consent, Provision
 from twinward.access.interfaces import AccessRequest, Permit, Principal
+from twinward.access.policy import Facts
+from twinward.access.policy_preview import Preview, consent_preview
 from twinward.audit.events.wording import PURPOSES
-from twinward.audit.models import Filters
+from twinward.audit.models import AuditRow, Filters
 from twinward.audit.reader import MAX_PAGE
-from twinward.core.clock import iso
+from twinward.core.sentences import Moment, listed, sentence
 from twinward.core.vocabulary import SENSITIVE, Action, Category, Purpose, Role, TwinId
 from twinward.node import Node
 
 _ASKED: Final = (
-    (Role.CLINICIAN, Action.READ, Purpose.TREATMENT, "a clinician who treats"),
-    (Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH, "a study that trains"),
-    (Role.VENDOR, Action.MATCH, Purpose.SIMILARITY, "a vendor that is told of a match"),
-    (Role.VENDOR, Action.EXPORT, Purpose.SIMILARITY, "a vendor that receives records"),
+    (Role.CLINICIAN, Action.READ, Purpose.TREATMENT, sentence("a clinician who treats")),
+    (Role.RESEARCHER, Action.TRAIN, Purpose.RESEARCH, sentence("a study that trains")),
+    (Role.VENDOR, Action.MATCH, Purpose.SIMILARITY, sentence("a vendor that is told of a match")),
+    (Role.VENDOR, Action.EXPORT, Purpose.SIMILARITY, sentence("a vendor that receives records")),
 )
 
+LOOKED_BACK: Final = 1000
+"""Decisions about one patient that a preview takes again, the newest."""
 LOOKED: Final = ("page", "own consents")
 CHANGED: Final = ("page", "change of own consents")
 """What the events of patients at their own consents say of it."""
@@ -39,6 +44,65 @@ class Effect:
 def check_effects(node: Node, twin: TwinId) -> list[Effect]:
     """What policy and the newest consent say to the usual questions; dry runs, nothing is logged."""
     return [_effect(node, twin, *asked) for asked in _ASKED]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectChange:
+    """What somebody would have besides, and would have no more."""
+
+    who: str
+    gained: tuple[Category, ...]
+    lost: tuple[Category, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """What another consent would change: for the usual questions, and of the newest decisions about this patient."""
+
+    effects: tuple[EffectChange, ...]
+    decisions: Preview
+
+
+def preview_consent(node: Node, permit: Permit, twin: TwinId, provisions: Sequence[Provision]) -> ConsentChange:
+    """What would change if a patient's consent said this instead; dry runs. Wants a permit to audit this twin."""
+    now = node.access.consent_of(twin)
+    then, policy, at_ms = (
+        Consent(version=now.version, provisions=tuple(provisions)),
+        node.policy.current(),
+        node.clock.now_ms(),
+    )
+    effects = []
+    for role, action, purpose, who in _ASKED:
+        gained: list[Category] = []
+        lost: list[Category] = []
+        for category in _categories():
+            request = AccessRequest(Principal("somebody", role), action, purpose, twin, frozenset({category}))
+            before, after = (
+                policy.evaluate(Facts.of(request, one.outcome(request, at_ms))).permitted for one in (now, then)
+            )
+            if before != after:
+                (gained if after else lost).append(category)
+        if gained or lost:
+            effects.append(EffectChange(who, tuple(gained), tuple(lost)))
+    events = ((row.index, row.event) for row in _newest(node, permit, twin) if row.event is not None)
+    return ConsentChange(tuple(effects), consent_preview(events, policy, now, then, at_ms))
+
+
+def _newest(node: Node, permit: Permit, twin: TwinId) -> Iterator[AuditRow]:
+    before: int | None = None
+    seen = 0
+    while seen < LOOKED_BACK:
+        page = node.audit_reader.of_twin(permit, twin, before=before, limit=min(MAX_PAGE, LOOKED_BACK - seen))
+        yield from page.rows
+        seen += len(page.rows)
+        before = page.before
+        if before is None:
+            return
+
+
+def _categories() -> list[Category]:
+    """Those that are given out by explicit consent only last."""
+    return sorted(Category, key=lambda one: (one in SENSITIVE, one.value))
 
 
 def recorded_by(node: Node, permit: Permit, twin: TwinId) -> dict[int, str]:
@@ -63,7 +127,7 @@ def _effect(node: Node, twin: TwinId, role: Role, action: Action, purpose: Purpo
     permitted: list[str] = []
     refused: list[str] = []
     reason = ""
-    for category in sorted(Category, key=lambda one: (one in SENSITIVE, one.value)):
+    for category in _categories():
         request = AccessRequest(Principal("somebody", role), action, purpose, twin, frozenset({category}))
         decision = node.access.check(request)
         (permitted if decision.permitted else refused).append(category.value)
@@ -73,13 +137,18 @@ def _effect(node: Node, twin: TwinId, role: Role, action: Action, purpose: Purpo
 
 def provision_sentence(one: Provision) -> str:
     """One rule of a consent, as a patient would say it."""
-    who = ", ".join([*one.actors, *(f"every {role.value}" for role in one.roles if not one.actors)]) or "everybody"
-    what = ", ".join(category.value for category in one.categories) or "everything"
-    why = ", ".join(PURPOSES[purpose] for purpose in one.purposes) or "any purpose"
-    since = f" from {_minute(one.valid_from_ms)}" if one.valid_from_ms else ""
-    until = f" until {_minute(one.valid_until_ms)}" if one.valid_until_ms is not None else ""
-    return f"{'allows' if one.effect == 'permit' else 'forbids'} {who} to use {what} for {why}{since}{until}"
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")
+    who = ", ".join([*one.actors, *(f"every {role.value}" for role in one.roles if not one.actors)]) or sentence(
+        "everybody"
+    )
+    what = ", ".join(category.value for category in one.categories) or sentence("everything")
+    why = listed([sentence(PURPOSES[purpose]) for purpose in one.purposes]) or sentence("any purpose")
+    since = sentence(" from {valid_from}", valid_from=Moment(one.valid_from_ms)) if one.valid_from_ms else ""
+    until = (
+        sentence(" until {valid_until}", valid_until=Moment(one.valid_until_ms))
+        if one.valid_until_ms is not None
+        else ""
+    )
+    values = {"who": who, "what": what, "why": why, "since": since, "until": until}
+    if one.effect == "permit":
+        return sentence("allows {who} to use {what} for {why}{since}{until}", **values)
+    return sentence("forbids {who} to use {what} for {why}{since}{until}", **values)

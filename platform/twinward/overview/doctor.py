@@ -14,8 +14,8 @@ from typing import Final
 
 from twinward.access.policy import Policy
 from twinward.access.policy_rules import rules
-from twinward.core.clock import iso
 from twinward.core.errors import Conflict, TwinwardError
+from twinward.core.sentences import Moment, counted, joined, sentence
 from twinward.core.vocabulary import Role
 from twinward.node import Node
 from twinward.node.home import require_not_served
@@ -88,8 +88,8 @@ def _server(node: Node) -> Finding:
 
 def _restored(node: Node) -> Finding:
     if node.restored is None:
-        return Finding("home", Severity.OK, f"{node.settings.home} is the working node's")
-    say = f"this home was {node.restored.sentence()}, and is not at work"
+        return Finding("home", Severity.OK, sentence("{home} is the working node's", home=node.settings.home))
+    say = sentence("this home was {what}, and is not at work", what=node.restored.sentence())
     return Finding(
         "home", Severity.WARN, say, "a drill needs nothing; to take the node's place: twinward node activate"
     )
@@ -97,7 +97,7 @@ def _restored(node: Node) -> Finding:
 
 def _disk(node: Node) -> Finding:
     free = shutil.disk_usage(node.settings.home).free
-    say = f"{free / (1 << 30):.1f} GiB are free where the home is"
+    say = sentence("{free} GiB are free where the home is", free=f"{free / (1 << 30):.1f}")
     if free < LEAST_FREE_BYTES:
         return Finding(
             "disk", Severity.BAD, say, "make room: with a full disk nothing is logged, so nothing is permitted"
@@ -107,20 +107,33 @@ def _disk(node: Node) -> Finding:
 
 def _stores(node: Node) -> Finding:
     changes = node.verify_stores()
-    return Finding("stores", Severity.OK, f"{', '.join(sorted(changes))}: every row is vouched for, and none is older")
+    return Finding(
+        "stores",
+        Severity.OK,
+        sentence("{stores}: every row is vouched for, and none is older", stores=", ".join(sorted(changes))),
+    )
 
 
 def _log(node: Node) -> Finding:
     log = node.audit.status()
     if log.waits:
-        say = f"{log.pending} events wait for their anchor since {iso(log.waits.since_ms)[:16]}: {log.waits.text}"
+        say = sentence(
+            "{pending} events wait for their anchor since {since}: {text}",
+            pending=log.pending,
+            since=Moment(log.waits.since_ms),
+            text=log.waits.text,
+        )
         return Finding(
             "log", Severity.WARN, say, "see that chain and witnesses answer, then: twinward audit checkpoint"
         )
     if log.anchored_block is None or log.pending > LAGGING:
-        say = f"{log.pending} of {log.size} events are not anchored yet"
+        say = sentence("{pending} of {size} events are not anchored yet", pending=log.pending, size=log.size)
         return Finding("log", Severity.WARN, say, "twinward audit checkpoint")
-    return Finding("log", Severity.OK, f"{log.size} events, {log.pending} of them not anchored yet")
+    return Finding(
+        "log",
+        Severity.OK,
+        sentence("{size} events, {pending} of them not anchored yet", size=log.size, pending=log.pending),
+    )
 
 
 def _journal(node: Node) -> Finding:
@@ -129,7 +142,7 @@ def _journal(node: Node) -> Finding:
         remedy = "ask who could write that file, and keep it as evidence; its name says: twinward node status"
         return Finding("journal", Severity.BAD, "the break-glass journal was altered or cut off", remedy)
     if journal.waiting:
-        say = f"{journal.waiting} events of emergencies wait for the log"
+        say = sentence("{waiting} events of emergencies wait for the log", waiting=journal.waiting)
         return Finding("journal", Severity.WARN, say, "twinward audit checkpoint")
     return Finding("journal", Severity.OK, "nothing waits in the break-glass journal")
 
@@ -138,32 +151,51 @@ def _witnesses(node: Node) -> Finding:
     log, failing = node.audit.status(), failing_witnesses(node.audit)
     if failing:
         severity = Severity.WARN if log.witnesses - len(failing) >= log.quorum else Severity.BAD
-        say = "; ".join(one.sentence for one in failing)
+        say = joined([one.sentence for one in failing])
         return Finding("witnesses", severity, say, "ask that hospital, and see the network: twinward node status")
-    return Finding("witnesses", Severity.OK, f"{log.cosigned} of {log.witnesses} co-signed, {log.quorum} are needed")
+    return Finding(
+        "witnesses",
+        Severity.OK,
+        sentence(
+            "{cosigned} of {witnesses} co-signed, {quorum} are needed",
+            cosigned=log.cosigned,
+            witnesses=log.witnesses,
+            quorum=log.quorum,
+        ),
+    )
 
 
 def _chain(node: Node) -> Finding:
     agreed = agreed_status(node)
-    return Finding("chain", Severity.OK, f"the consortium's contracts answer; epoch {agreed.queries.epoch}")
+    return Finding(
+        "chain",
+        Severity.OK,
+        sentence("the consortium's contracts answer; epoch {epoch}", epoch=str(agreed.queries.epoch)),
+    )
 
 
 def _keys(node: Node) -> Finding:
     unfinished = len(node.keyring.unfinished())
     if unfinished:
-        say = f"{unfinished} erasures are unfinished: old backups still open what was erased"
+        say = sentence(
+            "{unfinished} erasures are unfinished: old backups still open what was erased", unfinished=unfinished
+        )
         return Finding("keys", Severity.BAD, say, "twinward keys finish --as OFFICER")
     idle = node.keyring.idle_keks()
     if idle:
-        say = f"{len(idle)} old key-encryption keys wrap nothing and are still there"
+        say = sentence("{count} old key-encryption keys wrap nothing and are still there", count=len(idle))
         return Finding("keys", Severity.NOTE, say, "twinward keys retire --dry-run")
-    return Finding("keys", Severity.OK, f"the key service {node.identity.provider.uri.partition(':')[0]} answers")
+    return Finding(
+        "keys",
+        Severity.OK,
+        sentence("the key service {service} answers", service=node.identity.provider.uri.partition(":")[0]),
+    )
 
 
 def _passphrase(node: Node) -> Finding:
     settings = node.settings
     if node.identity.provider.uri.startswith("local:") and settings.passphrase_file is None:
-        say = "the master key lies in a file beside the home: who copies both opens everything"
+        say = sentence("the master key lies in a file beside the home: who copies both opens everything")
         return Finding(
             "master key",
             Severity.WARN,
@@ -177,9 +209,9 @@ def _backup(node: Node) -> Finding:
     made, remedy = last_backup(node.settings.home), "twinward node backup FILE --keys-to FOLDER"
     if made is None:
         return Finding("backup", Severity.WARN, "no backup was made from this home", remedy)
-    when = f"the last backup is of {iso(made.at_ms)[:16].replace('T', ' ')} UTC"
+    when = sentence("the last backup is of {at}", at=Moment(made.at_ms))
     if set(made.keks) - set(node.keyring.census().keks):
-        say = f"{when}, before an erasure or a rotation: by itself it opens nothing any more"
+        say = sentence("{when}, before an erasure or a rotation: by itself it opens nothing any more", when=when)
         return Finding("backup", Severity.WARN, say, remedy)
     if node.clock.now_ms() - made.at_ms > OLD_BACKUP_MS:
         return Finding("backup", Severity.WARN, when, remedy)
@@ -190,21 +222,25 @@ def _officers(node: Node) -> Finding:
     now_ms = node.clock.now_ms()
     usable = [one for one in node.accounts.of_role(Role.OFFICER) if node.accounts.record(one.id).usable(now_ms)]
     if len(usable) < OFFICERS:
-        say = f"{len(usable)} officers can sign in; a change of the policy takes {OFFICERS}"
+        say = sentence(
+            "{count} officers can sign in; a change of the policy takes {needed}", count=len(usable), needed=OFFICERS
+        )
         return Finding("officers", Severity.WARN, say, "twinward node add-person NAME --role officer")
-    return Finding("officers", Severity.OK, f"{len(usable)} officers can sign in")
+    return Finding("officers", Severity.OK, sentence("{count} officers can sign in", count=len(usable)))
 
 
 def _emergencies(node: Node) -> Finding:
     counts = node.emergencies.counts()
     if counts.overdue:
-        say = f"{counts.overdue} reviews of emergencies are overdue"
+        say = sentence("{overdue} reviews of emergencies are overdue", overdue=counts.overdue)
         return Finding("emergencies", Severity.BAD, say, "twinward access emergencies --as OFFICER")
     if counts.unreviewed:
-        waiting = (
-            "1 emergency waits for its" if counts.unreviewed == 1 else f"{counts.unreviewed} emergencies wait for their"
+        say = counted(
+            "{count} emergency waits for its review, the next by {next_due}",
+            "{count} emergencies wait for their review, the next by {next_due}",
+            counts.unreviewed,
+            next_due=Moment(counts.next_due_ms),
         )
-        say = f"{waiting} review, the next by {iso(counts.next_due_ms)[:16].replace('T', ' ')} UTC"
         return Finding("emergencies", Severity.NOTE, say, "twinward access emergencies --as OFFICER")
     return Finding("emergencies", Severity.OK, "no emergency waits for its review")
 
@@ -212,11 +248,14 @@ def _emergencies(node: Node) -> Finding:
 def _breaches(node: Node) -> Finding:
     counts = node.breaches.counts()
     if counts.overdue:
-        say = f"{counts.overdue} breaches: the authority was to be told within 72 hours"
+        say = sentence("{overdue} breaches: the authority was to be told within 72 hours", overdue=counts.overdue)
         return Finding("breaches", Severity.BAD, say, "twinward breach list --as OFFICER")
     if counts.open:
         return Finding(
-            "breaches", Severity.NOTE, f"{counts.open} breaches are open", "twinward breach list --as OFFICER"
+            "breaches",
+            Severity.NOTE,
+            counted("{count} breach is open", "{count} breaches are open", counts.open),
+            "twinward breach list --as OFFICER",
         )
     return Finding("breaches", Severity.OK, "no case of a breach is open")
 
@@ -224,49 +263,76 @@ def _breaches(node: Node) -> Finding:
 def _policy(node: Node) -> Finding:
     newest, waiting = node.policy.newest(), len(node.policy.proposals())
     if waiting:
-        say = f"{waiting} changes of the policy wait for a second officer"
+        say = sentence("{waiting} changes of the policy wait for a second officer", waiting=waiting)
         return Finding("policy", Severity.NOTE, say, "twinward policy history --as OFFICER")
     if newest.version and node.settings.policy is not None and newest.sha256 != node.policy.base.hash:
-        say = f"version {newest.version} is in force, and the file in the setting policy is another one"
+        say = sentence(
+            "version {version} is in force, and the file in the setting policy is another one", version=newest.version
+        )
         return Finding("policy", Severity.NOTE, say, "take the setting out, or: twinward policy propose FILE")
     present = {one.name for one in rules(newest.text)}
     lacking = [one.name for one in rules(Policy.load(None).text) if one.permits and one.name not in present]
     if lacking:
-        say = f"the policy in force has no rule {', '.join(lacking)}: what these permit is refused"
+        say = sentence(
+            "the policy in force has no rule {names}: what these permit is refused", names=", ".join(lacking)
+        )
         return Finding("policy", Severity.NOTE, say, "if that is not meant: operations.md says what each is for")
-    return Finding("policy", Severity.OK, f"version {newest.version} is in force")
+    return Finding("policy", Severity.OK, sentence("version {version} is in force", version=newest.version))
 
 
 def _face(node: Node) -> Finding:
     settings = node.settings
     beyond = settings.listen_host not in ("127.0.0.1", "::1", "localhost")
     if beyond and not settings.public_url.startswith("https:"):
-        say = f"it listens at {settings.listen_host} without TLS: nobody can sign in to the console there"
+        say = sentence(
+            "it listens at {listen_host} without TLS: nobody can sign in to the console there",
+            listen_host=settings.listen_host,
+        )
         return Finding(
             "network", Severity.BAD, say, "put a TLS proxy in front, and set public_url to its https address"
         )
     if beyond and Role.OFFICER not in settings.second_factor_roles:
-        say = "it is reached from other machines, and officers need no second factor"
+        say = sentence("it is reached from other machines, and officers need no second factor")
         return Finding("network", Severity.WARN, say, 'set second_factor_roles = ["officer"]')
-    return Finding("network", Severity.OK, f"it listens at {settings.listen_host}:{settings.listen_port}")
+    return Finding(
+        "network",
+        Severity.OK,
+        sentence(
+            "it listens at {listen_host}:{listen_port}",
+            listen_host=settings.listen_host,
+            listen_port=str(settings.listen_port),
+        ),
+    )
 
 
 def _alerts(node: Node) -> Finding:
     if not node.settings.alert_url:
-        say = "nobody is alerted when the glass is broken"
+        say = sentence("nobody is alerted when the glass is broken")
         return Finding("alerts", Severity.NOTE, say, "set alert_url to an address of the hospital's own")
     undelivered = node.emergencies.counts().undelivered
     if undelivered:
-        return Finding("alerts", Severity.WARN, f"{undelivered} alerts reached nobody", "see that alert_url answers")
+        return Finding(
+            "alerts",
+            Severity.WARN,
+            sentence("{undelivered} alerts reached nobody", undelivered=undelivered),
+            "see that alert_url answers",
+        )
     return Finding("alerts", Severity.OK, "alerts are delivered")
 
 
 def _kernels(_: Node) -> Finding:
     if why := kernels.unusable():
-        say = f"encrypted queries are scored by plain code, more slowly and with the same answers: {why}"
-        remedy = "python -m twinward_crypto.kernels compiles them, or says why it cannot"
+        say = sentence(
+            "encrypted queries are scored by plain code, more slowly and with the same answers: {why}", why=why
+        )
+        remedy = sentence("python -m twinward_crypto.kernels compiles them, or says why it cannot")
         return Finding("kernels", Severity.NOTE, say, remedy)
-    return Finding("kernels", Severity.OK, f"encrypted queries are scored by compiled kernels ({kernels.versions()})")
+    versions = kernels.versions()
+    return Finding(
+        "kernels",
+        Severity.OK,
+        sentence("encrypted queries are scored by compiled kernels ({versions})", versions=versions),
+    )
 
 
 CHECKS: Final[dict[str, Check]] = {

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from twinward.consortium.membership import refusals_told
+from twinward.core.sentences import Sentence, counted, sentence
 from twinward.features.signal_schema import ICU
 from twinward.federation.approval import Decision
 from twinward.federation.errors import NotApproved
@@ -112,28 +113,60 @@ def terms_of(node: Node, invitation: Invitation, hospitals: Sequence[str]) -> St
     plan = plan_for(study)
     budgets = tuple(one for one in budgets_of(node, study, plan) if one.hospital in hospitals)
     words = [
-        f"{study.study_id}: {invitation.coordinator} asks to train {study.detector.value} in the name of "
-        f"{invitation.researcher}, with {', '.join(study.hospitals)}",
-        f"who: every patient of {', '.join(hospitals)} who consents to research and has {_kept(study)}; their number "
-        "is told to nobody",
-        f"what is read of them: {len(study.signals.signal)} signals ({study.signals.name}): "
-        + ", ".join(one.title or one.name for one in study.signals.signal),
-        f"what leaves: {_counted(study.rounds, 'sum leaves', 'sums leave')} each hospital, masked and with noise; no "
-        "record, no count",
+        sentence(
+            "{study_id}: {coordinator} asks to train {detector} in the name of {researcher}, with {hospitals}",
+            study_id=study.study_id,
+            coordinator=invitation.coordinator,
+            detector=study.detector.value,
+            researcher=invitation.researcher,
+            hospitals=", ".join(study.hospitals),
+        ),
+        sentence(
+            "who: every patient of {hospitals} who consents to research and has {kept}; their number is told to nobody",
+            hospitals=", ".join(hospitals),
+            kept=_kept(study),
+        ),
+        sentence(
+            "what is read of them: {count} signals ({name}): {signals}",
+            count=len(study.signals.signal),
+            name=study.signals.name,
+            signals=", ".join(one.title or one.name for one in study.signals.signal),
+        ),
+        counted(
+            "what leaves: {count} sum leaves each hospital, masked and with noise; no record, no count",
+            "what leaves: {count} sums leave each hospital, masked and with noise; no record, no count",
+            study.rounds,
+        ),
         *_of_groups(study),
         *_of_disease_groups(study),
-        f"what it may tell: whoever sees the model can raise the odds that one patient took part at most "
-        f"{math.exp(plan.epsilon):.2f}-fold (ε = {plan.epsilon:.4f}), but for a chance of {plan.delta:g} (δ)",
-        f"this holds as long as at most {_counted(study.colluding, 'hospital pools', 'hospitals pool')} what they know",
+        sentence(
+            "what it may tell: whoever sees the model can raise the odds that one patient took part at most "
+            "{odds}-fold (ε = {epsilon}), but for a chance of {delta} (δ)",
+            odds=f"{math.exp(plan.epsilon):.2f}",
+            epsilon=f"{plan.epsilon:.4f}",
+            delta=f"{plan.delta:g}",
+        ),
+        counted(
+            "this holds as long as at most {count} hospital pools what they know",
+            "this holds as long as at most {count} hospitals pool what they know",
+            study.colluding,
+        ),
     ]
-    for one in budgets:
-        left = f"{(one.left - one.cost) / MICROS:.6f} would be left" if one.reaches else "that is NOT ENOUGH"
-        words.append(
-            f"what it costs {one.hospital}: {one.cost / MICROS:.6f} of its patients' privacy budget, for ever; "
-            f"it has {one.left / MICROS:.6f}, {left}"
-        )
+    words += [_cost(one) for one in budgets]
     keys = {name: fingerprint_of(invitation.roster[name]) for name in study.hospitals}
     return StudyTerms(tuple(words), keys, plan, budgets)
+
+
+def _cost(one: Budget) -> Sentence:
+    """What it takes of a hospital's budget."""
+    enough = sentence("{left} would be left", left=f"{(one.left - one.cost) / MICROS:.6f}")
+    return sentence(
+        "what it costs {hospital}: {cost} of its patients' privacy budget, for ever; it has {present}, {left}",
+        hospital=one.hospital,
+        cost=f"{one.cost / MICROS:.6f}",
+        present=f"{one.left / MICROS:.6f}",
+        left=enough if one.reaches else sentence("that is NOT ENOUGH"),
+    )
 
 
 def invited_studies(node: Node) -> list[InvitedStudy]:
@@ -192,32 +225,37 @@ def _names(node: Node) -> dict[bytes, str]:
     return {one.study_id: cards[one.card_hash] for one in models if one.card_hash in cards} | names
 
 
-def _of_disease_groups(study: StudyProtocol) -> list[str]:
+def _of_disease_groups(study: StudyProtocol) -> list[Sentence]:
     if not study.disease_groups:
         return []
     named = "; ".join(f"{one.name} ({', '.join(one.codes) or 'no codes: nobody here'})" for one in study.disease_groups)
     return [
-        f"and their conditions on record, for groups whose patients train a head of their own: {named}; who is in "
-        "which is told to nobody"
+        sentence(
+            "and their conditions on record, for groups whose patients train a head of their own: {named}; who is in "
+            "which is told to nobody",
+            named=named,
+        )
     ]
 
 
-def _kept(study: StudyProtocol) -> str:
+def _kept(study: StudyProtocol) -> Sentence:
     """What of a patient a hospital's site makes a stay of (``StayReader.read``)."""
-    ways = ["a monitored stay"] if study.signals == ICU else []
-    ways += ["vital signs or laboratory results"] if study.signals.reads_fhir else []
-    return ", or ".join(ways) or "signals that no hospital keeps"
+    ways = [sentence("a monitored stay")] if study.signals == ICU else []
+    ways += [sentence("vital signs or laboratory results")] if study.signals.reads_fhir else []
+    if len(ways) == 2:
+        return sentence("{one}, or {other}", one=ways[0], other=ways[1])
+    return ways[0] if ways else sentence("signals that no hospital keeps")
 
 
-def _of_groups(study: StudyProtocol) -> list[str]:
+def _of_groups(study: StudyProtocol) -> list[Sentence]:
     """What else it means where the sums of groups are opened."""
     if not study.group_size:
         return []
     return [
-        f"sums of groups of {study.group_size} hospitals or more are opened, so that who ruins them is told: over the "
-        "rounds, a hospital's own averages are told apart as far as the noise lets; a patient is hidden as said above"
+        sentence(
+            "sums of groups of {group_size} hospitals or more are opened, so that who ruins them is told: over "
+            "the rounds, a hospital's own averages are told apart as far as the noise lets; a patient is hidden "
+            "as said above",
+            group_size=study.group_size,
+        )
     ]
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from twinward.audit.queries import day_of
-from twinward.core.clock import iso
+from twinward.core.sentences import Moment, counted, sentence
 from twinward.node import Node
 
 REVIEWED_A_DAY: Final = 50
@@ -43,38 +43,59 @@ def _waiting(node: Node) -> Iterator[Waiting]:
     yield _reviews(node)
     glass, cases = node.emergencies.counts(), node.breaches.counts()
     if glass.unreviewed:
-        late = f", {glass.overdue} of them overdue" if glass.overdue else ""
-        say = f"{_counted(glass.unreviewed, 'emergency access waits', 'emergency accesses wait')} for a review{late}"
-        due = f", the next due {_minute(glass.next_due_ms)} UTC"
-        yield Waiting("emergencies", glass.unreviewed, glass.overdue, say + due, "/console/emergencies")
+        late = sentence(", {overdue} of them overdue", overdue=glass.overdue) if glass.overdue else ""
+        say = counted(
+            "{count} emergency access waits for a review{late}, the next due {next_due}",
+            "{count} emergency accesses wait for a review{late}, the next due {next_due}",
+            glass.unreviewed,
+            late=late,
+            next_due=Moment(glass.next_due_ms),
+        )
+        yield Waiting("emergencies", glass.unreviewed, glass.overdue, say, "/console/emergencies")
     if cases.open:
-        late = f", {cases.overdue} of them past their deadline" if cases.overdue else ""
-        due = f", the authority to be told by {_minute(cases.next_due_ms)} UTC" if cases.next_due_ms else ""
-        say = f"{_counted(cases.open, 'breach case is', 'breach cases are')} open{late}{due}"
+        late = sentence(", {overdue} of them past their deadline", overdue=cases.overdue) if cases.overdue else ""
+        due = (
+            sentence(", the authority to be told by {next_due}", next_due=Moment(cases.next_due_ms))
+            if cases.next_due_ms
+            else ""
+        )
+        say = counted(
+            "{count} breach case is open{late}{due}",
+            "{count} breach cases are open{late}{due}",
+            cases.open,
+            late=late,
+            due=due,
+        )
         yield Waiting("breaches", cases.open, cases.overdue, say, "/console/breaches")
-    for kind, count, one, many in (
-        ("erasures", node.erasure_desk.waiting(), "proposed erasure waits", "proposed erasures wait"),
-        ("policy", len(node.policy.proposals()), "change of the policy waits", "changes of the policy wait"),
-    ):
-        if count:
-            yield Waiting(kind, count, 0, f"{_counted(count, one, many)} for a second officer", f"/console/{kind}")
+    if erasures := node.erasure_desk.waiting():
+        say = counted(
+            "{count} proposed erasure waits for a second officer",
+            "{count} proposed erasures wait for a second officer",
+            erasures,
+        )
+        yield Waiting("erasures", erasures, 0, say, "/console/erasures")
+    if changes := len(node.policy.proposals()):
+        say = counted(
+            "{count} change of the policy waits for a second officer",
+            "{count} changes of the policy wait for a second officer",
+            changes,
+        )
+        yield Waiting("policy", changes, 0, say, "/console/policy")
     if contacts := node.contacts.waiting():
-        say = _counted(contacts, "contact request of a company waits", "contact requests of companies wait")
-        yield Waiting("contacts", contacts, 0, f"{say} for a decision", "/console/contacts")
+        say = counted(
+            "{count} contact request of a company waits for a decision",
+            "{count} contact requests of companies wait for a decision",
+            contacts,
+        )
+        yield Waiting("contacts", contacts, 0, say, "/console/contacts")
 
 
 def _reviews(node: Node) -> Waiting:
     yesterday = day_of(node.clock.now_ms()) - timedelta(days=1)
     waiting = node.reviews.waiting(yesterday, REVIEWED_A_DAY) if node.has_made("reviews") else None
-    say = f"Yesterday's accesses ({yesterday.isoformat()}) were not examined since this node was started"
+    say = sentence(
+        "Yesterday's accesses ({day}) were not examined since this node was started", day=yesterday.isoformat()
+    )
     if waiting is not None:
-        say = f"{waiting} of yesterday's unexplained accesses wait for a finding"
+        say = sentence("{waiting} of yesterday's unexplained accesses wait for a finding", waiting=waiting)
     return Waiting("reviews", waiting, 0, say, "/console/reviews")
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
-
-
-def _minute(at_ms: int) -> str:
-    return iso(at_ms)[:16].replace("T", " ")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from twinward.access.interfaces import UNITS_JOINED
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Purpose, Role
 from twinward.review.care import folded
 from twinward.review.models import CareContext, Explained, LinkKind, Staff, Visit
@@ -21,25 +22,25 @@ _Template = Callable[[Visit, CareContext, Staff], str]
 def explain(visit: Visit, care: CareContext, staff: Staff) -> Explained | None:
     """The first template that explains a visit; None where none does."""
     for name, template in TEMPLATES.items():
-        sentence = template(visit, care, staff)
-        if sentence:
-            return Explained(visit, name, sentence)
+        said = template(visit, care, staff)
+        if said:
+            return Explained(visit, name, said)
     return None
 
 
 def _own_record(visit: Visit, care: CareContext, staff: Staff) -> str:
     is_own = visit.role is Role.PATIENT and staff.ties.get(visit.agent) == care.twin
-    return "the patient looked at their own record" if is_own else ""
+    return sentence("the patient looked at their own record") if is_own else ""
 
 
 def _node(visit: Visit, _: CareContext, __: Staff) -> str:
-    return "the hospital's own node did this by itself" if visit.role is Role.NODE else ""
+    return sentence("the hospital's own node did this by itself") if visit.role is Role.NODE else ""
 
 
 def _system(visit: Visit, _: CareContext, __: Staff) -> str:
     purposes = {one.purpose for one in visit.accesses}
     if visit.role in (Role.SYSTEM, Role.OPERATOR) and purposes == {Purpose.RECORD_MANAGEMENT}:
-        return f"{visit.agent} files what wards and imports deliver"
+        return sentence("{agent} files what wards and imports deliver", agent=visit.agent)
     return ""
 
 
@@ -47,12 +48,12 @@ def _by_consent(visit: Visit, _: CareContext, __: Staff) -> str:
     if visit.role in (Role.VENDOR, Role.RESEARCHER, Role.PEER_HOSPITAL) and all(
         one.permitted for one in visit.accesses
     ):
-        return "the patient's consent permits it; without it, policy refuses"
+        return sentence("the patient's consent permits it; without it, policy refuses")
     return ""
 
 
 def _data_office(visit: Visit, _: CareContext, __: Staff) -> str:
-    return "the data office examined, exported or erased as its duty is" if visit.role is Role.OFFICER else ""
+    return sentence("the data office examined, exported or erased as its duty is") if visit.role is Role.OFFICER else ""
 
 
 def _linked(kind: LinkKind, words: str) -> _Template:
@@ -61,7 +62,7 @@ def _linked(kind: LinkKind, words: str) -> _Template:
             one.kind is kind and one.to == visit.agent and _covers(one.from_ms, one.until_ms, visit)
             for one in care.links
         )
-        return f"{visit.agent} {words}" if met else ""
+        return sentence(words, agent=visit.agent) if met else ""
 
     return template
 
@@ -71,7 +72,11 @@ def _unit(visit: Visit, care: CareContext, _: Staff) -> str:
     met = any(
         one.kind is LinkKind.UNIT and one.to in mine and _covers(one.from_ms, one.until_ms, visit) for one in care.links
     )
-    return f"the patient was treated on {visit.unit}, where {visit.agent} works" if met else ""
+    return (
+        sentence("the patient was treated on {unit}, where {agent} works", unit=visit.unit, agent=visit.agent)
+        if met
+        else ""
+    )
 
 
 def _team(visit: Visit, care: CareContext, staff: Staff) -> str:
@@ -79,7 +84,7 @@ def _team(visit: Visit, care: CareContext, staff: Staff) -> str:
     for one in care.links:
         works_there = one.kind is not LinkKind.UNIT and bool(_units_in(staff.units.get(one.to, "")) & mine)
         if works_there and _covers(one.from_ms, one.until_ms, visit):
-            return f"{one.to}, of the same unit as {visit.agent}, treats the patient"
+            return sentence("{to}, of the same unit as {agent}, treats the patient", to=one.to, agent=visit.agent)
     return ""
 
 
@@ -98,11 +103,11 @@ TEMPLATES: Final[Mapping[str, _Template]] = {
     "record keeping": _system,
     "consent": _by_consent,
     "data office": _data_office,
-    "encounter": _linked(LinkKind.ENCOUNTER, "took part in an encounter with the patient"),
-    "appointment": _linked(LinkKind.APPOINTMENT, "had an appointment with the patient"),
-    "order": _linked(LinkKind.ORDER, "ordered something for the patient"),
-    "referral": _linked(LinkKind.REFERRAL, "was asked to do something for the patient"),
-    "care team": _linked(LinkKind.CARE_TEAM, "is one of the patient's care team"),
+    "encounter": _linked(LinkKind.ENCOUNTER, "{agent} took part in an encounter with the patient"),
+    "appointment": _linked(LinkKind.APPOINTMENT, "{agent} had an appointment with the patient"),
+    "order": _linked(LinkKind.ORDER, "{agent} ordered something for the patient"),
+    "referral": _linked(LinkKind.REFERRAL, "{agent} was asked to do something for the patient"),
+    "care team": _linked(LinkKind.CARE_TEAM, "{agent} is one of the patient's care team"),
     "unit": _unit,
     "same unit as a treating colleague": _team,
 }

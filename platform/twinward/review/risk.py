@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from math import log2, prod
 from typing import Final
 
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import SENSITIVE, Action, Purpose, TwinId
 from twinward.review.models import CareContext, Kin, Reason, Staff, Suspect, Visit
 
@@ -80,7 +81,13 @@ def _of_visit(visit: Visit, care: CareContext, patients: int) -> list[Reason]:
         found.append(Reason("guarded record", "the record is marked as one that people are curious about", 0.6))
     if patients >= MANY:
         weight = min(0.6, 0.3 + 0.05 * (patients - MANY))
-        found.append(Reason("volume", f"one of {patients} patients that nothing connects with this person", weight))
+        found.append(
+            Reason(
+                "volume",
+                sentence("one of {patients} patients that nothing connects with this person", patients=patients),
+                weight,
+            )
+        )
     if datetime.fromtimestamp(visit.at_ms / 1000, UTC).hour in NIGHT:
         found.append(Reason("hour", "it was at night", 0.25))
     if SENSITIVE & {category for one in visit.accesses for category in one.categories}:
@@ -88,7 +95,13 @@ def _of_visit(visit: Visit, care: CareContext, patients: int) -> list[Reason]:
     if any(one.purpose is Purpose.EMERGENCY or one.action is Action.BREAK_GLASS for one in visit.accesses):
         found.append(Reason("emergency", "it was declared an emergency, which has a review of its own", 0.3))
     if refused := sum(not one.permitted for one in visit.accesses):
-        found.append(Reason("refused", f"{refused} of {len(visit.accesses)} accesses were refused", 0.2))
+        found.append(
+            Reason(
+                "refused",
+                sentence("{refused} of {asked} accesses were refused", refused=refused, asked=len(visit.accesses)),
+                0.2,
+            )
+        )
     if any(one.action is Action.EXPORT for one in visit.accesses):
         found.append(Reason("export", "records were taken out", 0.3))
     if not care.is_known:

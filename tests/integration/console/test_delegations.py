@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -308,3 +309,39 @@ def test_over_http_and_in_the_console(ward: Ward) -> None:
     gone = web.delete(f"/api/1/delegations/kim/{made.json()['number']}", headers=as_("kim"))
     assert gone.json()["state"] == "over"
     assert web.get("/console/accesses").status_code == 403
+
+
+def test_an_officer_lends_and_ends_it_in_the_console_after_a_fresh_proof(ward: Ward) -> None:
+    app = create_app(ward.node)
+    mount(app, ward.node)
+    ward.clock.advance(60_001)
+    with TestClient(app, follow_redirects=False) as web:
+        sign_in(web, account="olga")
+        page = web.get("/console/account").text
+        token = re.search(r'name="csrf" value="([^"]+)"', page)
+        assert token
+        until = re.search(r'name="until" type="datetime-local" value="([^"]+)"', page)
+        assert until
+        form = {"csrf": token[1], "to": "kim", "until": until[1], "reason": WHY}
+        assert web.post("/console/account/delegations", data=form | {"csrf": "x"}).status_code == 403
+        assert web.post("/console/account/delegations", data=form | {"until": "soon"}).status_code == 400
+        assert web.post("/console/account/delegations", data=form | {"to": "nobody"}).status_code == 404
+        assert not ward.may("kim", Action.AUDIT)
+        assert web.post("/console/account/delegations", data=form).status_code == 303
+        assert ward.may("kim", Action.AUDIT)
+        shown = web.get("/console/account").text
+        assert "To kim," in shown
+        end = re.search(r'action="(/console/account/delegations/kim/\d+/end)"', shown)
+        assert end
+        ward.clock.advance(11 * 60_000)  # the proof is not fresh any more
+        refused = web.post(end[1], data={"csrf": token[1]})
+        assert refused.headers["location"].startswith("/console/confirm")
+        assert "Lend it" not in web.get("/console/account").text
+        assert ward.may("kim", Action.AUDIT)
+        ward.clock.advance(60_001)
+        sign_in(web, account="ben")
+        token = re.search(r'name="csrf" value="([^"]+)"', web.get("/console/accounts/kim").text)
+        assert token
+        path = end[1].replace("/account/delegations/kim", "/accounts/kim/delegations")
+        assert web.post(path, data={"csrf": token[1]}).status_code == 303
+        assert not ward.may("kim", Action.AUDIT)

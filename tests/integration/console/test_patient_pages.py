@@ -29,6 +29,7 @@ MINE = (
 FILES = ("/console/my/record.json", "/console/my/accesses.json", "/console/my/accesses.pdf")
 UNKNOWN = TwinId("00000000-0000-7000-8000-000000000000")
 PLACES = {
+    "number": "1",
     "vendor": "acme",
     "twin": "TWIN",
     "index": "0",

@@ -104,8 +104,8 @@ def test_a_burn_down_ends_where_the_contract_says() -> None:
     assert (epochs, left) == ((7, 8, 9), (120, 118, 115))
     assert SPENT.window_left == left[-1]
     assert steps_of(3, [(1, 5)]) == ((1,), (0,))  # a grant that was lowered since
-    picture = burn_down(epochs, left, 120, 'says <"so">')
-    assert picture == burn_down(epochs, left, 120, 'says <"so">')
+    picture = burn_down(epochs, left, 120, 'says <"so">', ("epoch", "queries left"))
+    assert picture == burn_down(epochs, left, 120, 'says <"so">', ("epoch", "queries left"))
     assert 'aria-label="says &lt;&#34;so&#34;&gt;"' in picture
     assert "clip" not in picture  # a clip's rectangle is black in either face
     assert "#000001" not in picture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.similarity.fixtures import ALL_MODES, EPOCH, VENDOR, House, schema_of
-from twinward.audit.events.wording import sentence
+from twinward.audit.events.wording import event_sentence
 from twinward.client import HospitalRefused, Threshold
 from twinward.client.question import Question
 from twinward.core.errors import BadInput
@@ -168,7 +168,7 @@ def test_each_released_handle_is_a_match_in_the_log_and_each_comparison_shows(tm
     compared, told = events[1 : 1 + len(house.twins)], events[1 + len(house.twins) :]
     assert {event.twin for event in compared} == set(house.twins)
     assert {(event.action, event.agent, event.decision) for event in compared} == {(Action.QUERY, "acme", "permit")}
-    assert {sentence(event) for event in compared} == {
+    assert {event_sentence(event) for event in compared} == {
         "acme (vendor) compared queries with features of one twin for similarity search"
     }
     assert {(event.action, event.decision) for event in told} == {(Action.MATCH, "permit")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from twinward.audit.models import AccessEvent, AuditRow, RowState
+from twinward.core.sentences import sentence
 from twinward.core.vocabulary import Action, Purpose
 from twinward_ledger.formats.leaf import LeafKind
 
@@ -121,12 +122,18 @@ _STEPS = {
 """What the steps of a case, an erasure, a change of policy and a contact request are called."""
 
 MANY_CATEGORIES = 5
+ROWS = (
+    "the node says that it is alive",
+    "erased on the patient's request; that it happened, and when, still stands",
+    "this row's content is not what the log committed to",
+)
+"""Rows that show no event."""
 
 
-def sentence(event: AccessEvent) -> str:
+def event_sentence(event: AccessEvent) -> str:
     """One event as a sentence: who, what, of whom, why."""
     who = f"{event.agent} ({event.role.value}{', ' + event.unit if event.unit else ''})"
-    return " ".join(part for part in (who, deed(event), _object(event), f"for {PURPOSES[event.purpose]}") if part)
+    return " ".join(part for part in (who, deed(event), object_of(event), f"for {PURPOSES[event.purpose]}") if part)
 
 
 def deed(event: AccessEvent) -> str:
@@ -169,26 +176,31 @@ def change_of(event: AccessEvent) -> str:
 def row_sentence(row: AuditRow) -> str:
     """One row as a sentence, whatever became of its body."""
     if row.event is not None:
-        return sentence(row.event)
+        return event_sentence(row.event)
     if row.kind is LeafKind.HEARTBEAT:
-        return "the node says that it is alive"
+        return ROWS[0]
     if row.state is RowState.ERASED:
-        return "erased on the patient's request; that it happened, and when, still stands"
-    return "this row's content is not what the log committed to"
+        return ROWS[1]
+    return ROWS[2]
 
 
-def _object(event: AccessEvent) -> str:
+def object_of(event: AccessEvent) -> str:
+    """What was accessed, without naming the patient; empty where that is said by the deed."""
     if event.action is Action.ACCOUNT:
         account, change = account_of(event), change_of(event)
-        return f"{f'the account {account}' if account else 'accounts'}{f' ({change})' if change else ''}"
+        if not account:
+            return sentence("accounts")
+        if not change:
+            return sentence("the account {account}", account=account)
+        return sentence("the account {account} ({change})", account=account, change=change)
     if event.action is Action.STUDY:
         study = dict(event.detail).get("study", "")
-        return f"the study {study}" if study else "studies"
+        return sentence("the study {study}", study=study) if study else sentence("studies")
     if event.twin is None:
         return ""
     names = [category.value for category in event.categories]
     if not names:
-        return "of one twin"
+        return sentence("of one twin")
     if len(names) > MANY_CATEGORIES:
-        return f"{len(names)} categories of one twin"
-    return f"{', '.join(names)} of one twin"
+        return sentence("{count} categories of one twin", count=len(names))
+    return sentence("{categories} of one twin", categories=", ".join(names))

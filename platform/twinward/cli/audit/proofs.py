@@ -190,14 +190,14 @@ def check_proof(
 
 
 def _show_proven(proven: Proven, *, as_json: bool) -> None:
-    from twinward.audit.events.wording import sentence
+    from twinward.audit.events.wording import event_sentence
     from twinward.core.clock import iso
     from twinward_ledger.formats.leaf import MINUTE_MS
 
     verdict, anchor = proven.verdict, proven.verdict.anchor
     minute = iso(verdict.leaf.minute * MINUTE_MS)[:16].replace("T", " ")
     names = [name for name, _ in verdict.cosigned]
-    said = None if proven.event is None else f"{sentence(proven.event)} ({proven.event.decision})"
+    said = None if proven.event is None else f"{event_sentence(proven.event)} ({proven.event.decision})"
     block = None if anchor is None else anchor.block_number
     if as_json:
         shown: dict[str, Any] = {"holds": True, "index": verdict.index, "minute": minute, "cosigned": names}
@@ -210,13 +210,13 @@ def _show_proven(proven: Proven, *, as_json: bool) -> None:
 
 
 def _show_report(verdict: ReportVerdict, *, as_json: bool) -> None:
-    from twinward.audit.events.wording import sentence
+    from twinward.audit.events.wording import event_sentence
     from twinward.audit.proofs.trust import events_of
 
     origin, names = verdict.checkpoint.origin, [name for name, _ in verdict.cosigned]
     read = events_of(verdict)
     rows = [
-        {"index": row.index, "event": None if event is None else f"{sentence(event)} ({event.decision})"}
+        {"index": row.index, "event": None if event is None else f"{event_sentence(event)} ({event.decision})"}
         for row, event in zip(verdict.rows, read, strict=True)
     ]
     if as_json:

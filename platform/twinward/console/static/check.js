@@ -4,6 +4,7 @@
 import { readTrust, verifyFile } from "./bundle.js";
 import { utf8 } from "./proof.js";
 import { visible } from "./visible.js";
+import { fault, say } from "./words.js";
 
 const at = (selector) => document.querySelector(selector);
 
@@ -21,16 +22,17 @@ function showRow({ index, minute: when, event }) {
   cell(row, String(index));
   cell(row, event ? event.recorded.slice(0, 19).replace("T", " ") : minute(when));
   cell(row, event ? `${agent.who.identifier.value} (${agent.role[0].coding[0].code})` : "");
-  cell(row, event ? `${event.subtype[0].code} for ${event.purposeOfEvent[0].coding[0].code}: ${event.outcomeDesc}` : "not disclosed, or erased; that it happened stands");
-  cell(row, event ? (event.outcome === "0" ? "permitted" : "refused") : "");
+  const deed = event && { action: event.subtype[0].code, purpose: event.purposeOfEvent[0].coding[0].code, reason: event.outcomeDesc };
+  cell(row, event ? say("{action} for {purpose}: {reason}", deed) : say("not disclosed, or erased; that it happened stands"));
+  cell(row, event ? (event.outcome === "0" ? say("permitted") : say("refused")) : "");
   at("#rows").append(row);
 }
 
 function summary(told) {
   const names = told.checkpoint.cosigned.map((one) => one.name).join(", ");
-  const what = told.kind === "proof" ? "This event is in the log."
-    : `These are all ${told.rows.length} accesses to ${told.subject} among the first ${told.through} entries of the log, as of ${minute(told.minute)} UTC.`;
-  return `${what} ${told.checkpoint.origin}, ${told.checkpoint.size} entries, co-signed by ${names}. Anchor: ${told.anchor}.`;
+  const what = told.kind === "proof" ? say("This event is in the log.")
+    : say("These are all {count} accesses to {subject} among the first {through} entries of the log, as of {at} UTC.", { count: told.rows.length, subject: told.subject, through: told.through, at: minute(told.minute) });
+  return say("{what} {origin}, {size} entries, co-signed by {names}. Anchor: {anchor}.", { what, origin: told.checkpoint.origin, size: told.checkpoint.size, names, anchor: told.anchor });
 }
 
 async function check() {
@@ -38,16 +40,16 @@ async function check() {
   if (!data) return;
   at("#rows").replaceChildren();
   delete verdict.dataset.checked;
-  let kind, mark, say;
+  let kind, mark, outcome;
   try {
     const trust = await readTrust((await bytesOfFile(at("#trust"))) ?? utf8(at("#own-trust").dataset.trust));
     const told = await verifyFile(data, trust);
     told.rows.forEach(showRow);
-    [kind, mark, say] = ["good", "✓", summary(told)];
-  } catch (error) { [kind, mark, say] = ["bad", "✗", `This file does NOT hold: ${error.message || error}`]; }
+    [kind, mark, outcome] = ["good", "✓", summary(told)];
+  } catch (error) { [kind, mark, outcome] = ["bad", "✗", say("This file does NOT hold: {why}", { why: fault(error) })]; }
   at("#outcome").className = `card light ${kind}`;
   at("#outcome .lamp").textContent = mark;
-  verdict.textContent = visible(say);
+  verdict.textContent = visible(outcome);
   verdict.dataset.checked = kind;
   at("#outcome").hidden = false;
   at("#proven").hidden = kind !== "good";

@@ -1,6 +1,8 @@
 // Passkeys: this browser's device answers the challenge that a form carries, and the form takes the answer to the node.
 "use strict";
 
+import { say } from "./words.js";
+
 const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0));
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 
@@ -34,7 +36,7 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       form.elements.answer.value = written(credential);
       form.submit();
     } catch (error) {
-      told.textContent = error.name === "InvalidStateError" ? "This device has a passkey of yours already." : "Nothing was done: the device did not answer, or not for this address.";
+      told.textContent = error.name === "InvalidStateError" ? say("This device has a passkey of yours already.") : say("Nothing was done: the device did not answer, or not for this address.");
       told.hidden = false;
     }
   });

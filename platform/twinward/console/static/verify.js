@@ -5,6 +5,7 @@
 
 import { base64Of, bytesOf, equal, openCheckpoint, verifyConsistency, verifyInclusion, verifyOpening } from "./proof.js";
 import { visible } from "./visible.js";
+import { fault, say } from "./words.js";
 
 const AT_ONCE = 6;          // requests under way, as many as a browser opens to one host anyway
 const SLOT = "twinward:log";
@@ -19,7 +20,7 @@ function remembered() {
   return seen;
 }
 
-const anotherLog = () => new AnotherLog("this is another log, or signed with another key, than the one this browser remembers");
+const anotherLog = () => new AnotherLog(say("this is another log, or signed with another key, than the one this browser remembers"));
 
 // From the key this browser remembers to the page's: each change is a checkpoint that both keys signed.
 async function followKeys(seen, changes) {
@@ -66,7 +67,7 @@ export async function checkGrowth() {
   const { found, told } = await ask(`/console/consistency?old=${seen ? seen.size : 1}`);
   if (!found && !seen) return null;
   if (seen && seen.key !== page.logKey) await followKeys(seen, (found && told.key_changes) || []);
-  if (!found) throw new Error(`this browser saw ${seen.size} signed events; the server shows no log that continues them`);
+  if (!found) throw new Error(say("this browser saw {size} signed events; the server shows no log that continues them", { size: seen.size }));
   const now = await openOwn(told.checkpoint);
   if (seen) await verifyConsistency(seen.size, now.size, told.path.map(bytesOf), bytesOf(seen.root), now.root);
   remember(now);
@@ -107,11 +108,23 @@ const ALWAYS = ["at", "agent", "role", "action", "purpose", "decision", "reason"
 // the cell's claim about the event.
 const said = (name, event) => (name.startsWith("x-") ? detail(event, name).join() : SAYS[name](event));
 
+// The time is shown by the viewer's clock: this browser reads its own off the instant that was signed.
+function checkTime(cell, event) {
+  const parts = new Intl.DateTimeFormat("en-GB", {
+    timeZone: page.zone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  }).formatToParts(new Date(event.recorded));
+  const part = (type) => parts.find((one) => one.type === type).value;
+  const day = page.language === "de" ? `${part("day")}.${part("month")}.${part("year")},` : `${part("year")}-${part("month")}-${part("day")}`;
+  const own = `${day} ${part("hour")}:${part("minute")}:${part("second")}`;
+  if (!cell.textContent.trim().startsWith(`${own} `)) throw new Error(say("the row shows another {name} than the log", { name: "at" }));
+}
+
 function checkCells(row, event) {
-  for (const name of ALWAYS) if (!row.querySelector(`[data-field="${name}"]`)) throw new Error(`the row does not show the ${name}`);
+  for (const name of ALWAYS) if (!row.querySelector(`[data-field="${name}"]`)) throw new Error(say("the row does not show: {name}", { name }));
+  checkTime(row.querySelector('[data-field="at"]'), event);
   for (const cell of row.querySelectorAll("[data-field]")) {
     const claimed = cell.dataset.code ?? cell.textContent.trim();
-    if (claimed !== visible(said(cell.dataset.field, event)).trim()) throw new Error(`the row shows another ${cell.dataset.field} than the log`);
+    if (claimed !== visible(said(cell.dataset.field, event)).trim()) throw new Error(say("the row shows another {name} than the log", { name: cell.dataset.field }));
   }
 }
 
@@ -142,21 +155,22 @@ function show(badge, kind, text, title) {
 }
 
 async function settle(badge, checkpoints) {
-  if (badge.dataset.state === "damaged") { show(badge, "bad", "✗ damaged", "what is stored for this row is not what the log committed to"); return "bad"; }
-  if (badge.dataset.sealed === "no") { show(badge, "plain", "not signed yet", "newer than the newest signed checkpoint"); return "waiting"; }
+  if (badge.dataset.state === "damaged") { show(badge, "bad", say("✗ damaged"), say("what is stored for this row is not what the log committed to")); return "bad"; }
+  if (badge.dataset.sealed === "no") { show(badge, "plain", say("not signed yet"), say("newer than the newest signed checkpoint")); return "waiting"; }
   try {
     const outcome = await verifyRow(badge, checkpoints);
-    if (outcome === "erased") show(badge, "good", "✓ in the log", "the content was erased; your browser checked leaf, path and signature");
-    else show(badge, "good", "✓ proven", "your browser checked this row's words against its leaf, the leaf's path and the log's signature");
+    if (outcome === "erased") show(badge, "good", say("✓ in the log"), say("the content was erased; your browser checked leaf, path and signature"));
+    else show(badge, "good", say("✓ proven"), say("your browser checked this row's words against its leaf, the leaf's path and the log's signature"));
     return "good";
-  } catch (error) { show(badge, "bad", "✗ refused", String(error.message || error)); return "bad"; }
+  } catch (error) { show(badge, "bad", say("✗ refused"), fault(error)); return "bad"; }
 }
 
 function sum(counts, total) {
-  if (counts.bad) return ["bad", `✗ ${counts.bad} of ${total} rows do NOT verify`];
-  const waiting = counts.waiting ? `${counts.waiting} not signed yet` : "";
-  if (!counts.good) return ["plain", waiting || "no rows to prove"];
-  return ["good", [`✓ ${counts.good} ${counts.good === 1 ? "row" : "rows"} proven by this browser`, waiting].filter(Boolean).join(", ")];
+  if (counts.bad) return ["bad", say("✗ {bad} of {total} rows do NOT verify", { bad: counts.bad, total })];
+  const waiting = counts.waiting ? say("{waiting} not signed yet", { waiting: counts.waiting }) : "";
+  if (!counts.good) return ["plain", waiting || say("no rows to prove")];
+  const proven = counts.good === 1 ? say("✓ 1 row proven by this browser") : say("✓ {good} rows proven by this browser", { good: counts.good });
+  return ["good", [proven, waiting].filter(Boolean).join(", ")];
 }
 
 export async function verifyTable(summary) {
@@ -175,8 +189,8 @@ export async function verifyTable(summary) {
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     [kind, text] = sum(counts, badges.length);
   } catch (error) {
-    for (const badge of badges) show(badge, "bad", "✗ refused", String(error.message || error));
-    [kind, text] = ["bad", `✗ NOT verified: ${error.message || error}`];
+    for (const badge of badges) show(badge, "bad", say("✗ refused"), fault(error));
+    [kind, text] = ["bad", say("✗ NOT verified: {why}", { why: fault(error) })];
   }
   summary.textContent = text;
   summary.className = `badge ${kind}`;
@@ -186,25 +200,25 @@ export async function verifyTable(summary) {
 function alarm(message) {
   document.querySelector("#light").className = "card light bad";
   document.querySelector("#light .lamp").textContent = "✗";
-  document.querySelector("#lamp").textContent = "No. Your own browser contradicts this server. Keep this page and call the data office.";
-  return `NOT append-only: ${message}`;
+  document.querySelector("#lamp").textContent = say("No. Your own browser contradicts this server. Keep this page and call the data office.");
+  return say("NOT append-only: {why}", { why: message });
 }
 
 async function showGrowth(line) {
   const sign = document.querySelector("#append-only-sign");
-  let kind = "good", mark = "✓", say;
+  let kind = "good", mark = "✓", told;
   try {
     const growth = await checkGrowth();
-    if (!growth) [kind, mark, say] = ["warn", "!", "nothing is signed yet that this browser could remember"];
-    else if (!growth.seen) say = `This browser now remembers the log at ${growth.now.size} events, and will check that it only grows`;
-    else say = `Append-only: this browser checked that the ${growth.seen.size} events it saw last are the first of today's ${growth.now.size}`;
+    if (!growth) [kind, mark, told] = ["warn", "!", say("nothing is signed yet that this browser could remember")];
+    else if (!growth.seen) told = say("This browser now remembers the log at {size} events, and will check that it only grows", { size: growth.now.size });
+    else told = say("Append-only: this browser checked that the {seen} events it saw last are the first of today's {size}", { seen: growth.seen.size, size: growth.now.size });
   } catch (error) {
-    [kind, mark, say] = ["bad", "✗", alarm(error.message || error)];
+    [kind, mark, told] = ["bad", "✗", alarm(fault(error))];
     if (error instanceof AnotherLog) document.querySelector("#another-log").hidden = false;
   }
   sign.className = `tick ${kind}`;
   sign.textContent = mark;
-  line.textContent = say;
+  line.textContent = told;
   line.dataset.checked = kind;
 }
 

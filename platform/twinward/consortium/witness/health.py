@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinward.core.clock import iso
+from twinward.core.sentences import Moment, sentence
 from twinward_ledger.anchoring.anchorer import Anchorer
 from twinward_ledger.stores.witness_memory import ALARMING, Standing
 from twinward_ledger.witness.cosigning import NOT_FOLLOWING
@@ -47,16 +47,21 @@ class WitnessHealth:
     def sentence(self) -> str:
         """How it is, in one line."""
         if self.good:
-            return f"{self.name} has co-signed everything"
-        since = f" since {iso(self.since_ms)[:16].replace('T', ' ')} UTC" if self.since_ms else ""
-        what = "is behind" if self.standing is Standing.GOOD else f"is {self.standing.value}{since}"
+            return sentence("{name} has co-signed everything", name=self.name)
+        since = sentence(" since {since}", since=Moment(self.since_ms)) if self.since_ms else ""
+        what = (
+            sentence("is behind")
+            if self.standing is Standing.GOOD
+            else sentence("is {standing}{since}", standing=self.standing.value, since=since)
+        )
         if self.standing is Standing.REFUSES:
-            what = f"refuses{since}"
+            what = sentence("refuses{since}", since=since)
         if self.standing is Standing.SPLIT_VIEW:
-            what = f"was shown a split view{since}"
-        lag = f"; {self.behind} events lack its signature" if self.behind else ""
-        told = f'; there: twinward witness add-log "{self.new_key}"' if self.new_key else ""
-        return f"{self.name} {what}{f': {self.reason}' if self.reason else ''}{lag}{told}"
+            what = sentence("was shown a split view{since}", since=since)
+        lag = sentence("; {behind} events lack its signature", behind=self.behind) if self.behind else ""
+        told = sentence('; there: twinward witness add-log "{new_key}"', new_key=self.new_key) if self.new_key else ""
+        why = f": {self.reason}" if self.reason else ""
+        return sentence("{name} {what}{why}{lag}{told}", name=self.name, what=what, why=why, lag=lag, told=told)
 
 
 def health_of(anchorer: Anchorer) -> list[WitnessHealth]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from twinward.audit.events.wording import PURPOSES, deed, row_sentence, sentence
+from twinward.audit.events.wording import PURPOSES, deed, event_sentence, row_sentence
 from twinward.audit.models import AccessEvent, AuditRow, RowState
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward_ledger.formats.leaf import LeafKind
@@ -28,9 +28,9 @@ EVENT = AccessEvent(
 
 
 def test_a_sentence_says_who_did_what_of_whom_and_why() -> None:
-    assert sentence(EVENT) == "dr-lee (clinician, cardiology) read labs, vitals of one twin for treatment"
+    assert event_sentence(EVENT) == "dr-lee (clinician, cardiology) read labs, vitals of one twin for treatment"
     refused = replace(EVENT, decision="deny", unit="", twin=None, categories=())
-    assert sentence(refused) == "dr-lee (clinician) tried to read for treatment"
+    assert event_sentence(refused) == "dr-lee (clinician) tried to read for treatment"
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_sentence_says_who_did_what_of_whom_and_why() -> None:
 def test_a_sentence_says_what_was_done_to_an_account(detail: dict[str, str], decision: str, said: str) -> None:
     facts = (*detail.items(), ("via", "console"), ("address", "192.0.2.7"))
     event = replace(EVENT, action=Action.ACCOUNT, twin=None, categories=(), decision=decision, detail=facts)
-    assert sentence(event) == f"dr-lee (clinician, cardiology) {said} for treatment"
+    assert event_sentence(event) == f"dr-lee (clinician, cardiology) {said} for treatment"
 
 
 def test_only_events_of_accounts_say_so() -> None:
-    assert sentence(replace(EVENT, detail=(("change", "mine"), ("account", "petra")))) == sentence(EVENT)
+    assert event_sentence(replace(EVENT, detail=(("change", "mine"), ("account", "petra")))) == event_sentence(EVENT)
 
 
 @pytest.mark.parametrize("decision", ["permit", "deny"])
