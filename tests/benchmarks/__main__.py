@@ -77,6 +77,7 @@ def benchmarks() -> list[Benchmark]:
         ledger_witnesses,
         live,
         poisoning,
+        searching,
         similarity,
         similarity_scale,
         study_quality,
@@ -87,6 +88,7 @@ def benchmarks() -> list[Benchmark]:
     return [
         *vault.BENCHMARKS,
         *http.BENCHMARKS,
+        *searching.BENCHMARKS,
         *live.BENCHMARKS,
         *ledger.BENCHMARKS,
         *ledger_witnesses.BENCHMARKS,

@@ -156,10 +156,11 @@ class Node(AccessParts):
     def vault(self) -> Vault:
         """Seals records, and opens them against a permit."""
         from twinward.fhir.mapping.categories import ReleaseByContent
+        from twinward.fhir.search.facets import SearchFacets
         from twinward.vault.service import Vault
 
-        release = ReleaseByContent(self.access)
-        return Vault(self.store, self.keyring, self.authority, self.clock, self.identity.tenant, release)
+        tenant, release = self.identity.tenant, ReleaseByContent(self.access)
+        return Vault(self.store, self.keyring, self.authority, self.clock, tenant, release, SearchFacets())
 
     @part
     def compactor(self) -> Compactor:

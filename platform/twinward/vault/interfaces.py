@@ -8,7 +8,18 @@ from typing import Protocol
 
 from twinward.access.interfaces import Permit
 from twinward.core.vocabulary import Category, RecordId, TwinId
-from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion, Stretch
+from twinward.vault.models import (
+    Compaction,
+    Covering,
+    Found,
+    IndexState,
+    Moment,
+    SealedRow,
+    SealedSegment,
+    StoredVersion,
+    Stretch,
+)
+from twinward.vault.search.facets import Rank, Wanted
 
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
 MAX_REFERENCES = 64
@@ -146,6 +157,27 @@ class RecordStore(Protocol):
         """The newest versions of a twin's records of these categories, by record id: those after one, so many."""
         ...
 
+    def newest(self, record_ids: Collection[RecordId]) -> list[StoredVersion]:
+        """The newest versions of these records, by record id; those that are not kept are left out."""
+        ...
+
+    def index_state(self, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
+        """One state of a twin's search index of these categories, and of what it is of."""
+        ...
+
+    def heads_of(self, twin: TwinId, category_tag: bytes) -> list[tuple[RecordId, int]]:
+        """Every record of a twin and category that has a head, with its newest version."""
+        ...
+
+    def segments(self, segment_ids: Collection[str]) -> list[SealedSegment]:
+        """These segments, without their tags; those that are not kept are left out."""
+        ...
+
+    def cover(self, step: Covering) -> bool:
+        """Store search blocks in one durable step; False, and nothing is changed, where what they are of has changed
+        since, or somebody else is writing: no search waits for that."""
+        ...
+
     def timeline(self, span: Span, limit: int) -> list[Moment]:
         """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""
         ...
@@ -245,6 +277,12 @@ class RecordVault(Protocol):
 
     def walk_twin(self, permit: Permit, record_type: str, after: str = "") -> Iterator[Record]:
         """Open the permit's twin's records of one type one by one, by record id: those after one."""
+        ...
+
+    def search_twin(
+        self, permit: Permit, wanted: Wanted, after: Record | RecordId | None = None
+    ) -> Iterator[tuple[Rank, Record]]:
+        """Open the permit's twin's records that its search index finds, with their ranks, in the order of these."""
         ...
 
     def read_history(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from twinward.core.vocabulary import RecordId, TwinId
@@ -133,6 +133,59 @@ class Moment:
     twin: TwinId
     category_tag: bytes
     type_tags: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBlock:
+    """What some records of one twin and category are searched by, sealed (``vault.search.block``).
+
+    ``block_id`` is the segment's whose members it has, all of them; or its own, and it is of records with heads.
+    """
+
+    block_id: str
+    twin: TwinId
+    category_tag: bytes
+    generation: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """One state of a twin's search index, and of what it is of, in some categories.
+
+    Attributes:
+        covered: of each category's heads that are said to be in a block: their ids, joined in order, and the sum of
+            their versions.
+        uncovered: record id, newest version and category tag of the other heads.
+        segments: id and category tag of every segment.
+        blocks: all there are.
+    """
+
+    covered: Mapping[bytes, tuple[str, int]]
+    uncovered: Sequence[tuple[RecordId, int, bytes]]
+    segments: Sequence[tuple[str, bytes]]
+    blocks: Sequence[SealedBlock]
+
+
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """Blocks to be stored, of one twin and category.
+
+    Attributes:
+        made: the blocks.
+        heads: record ids and versions that come to be covered; they must be the newest.
+        segments: ids of segments that come to be covered; they must be there.
+        replaced: ids of blocks that go; they must be there.
+        anew: no block of heads that is there holds: all of them go, and no head is covered but ``heads``.
+    """
+
+    twin: TwinId
+    category_tag: bytes
+    made: Sequence[SealedBlock]
+    heads: Sequence[tuple[RecordId, int]] = ()
+    segments: Sequence[str] = ()
+    replaced: Sequence[str] = ()
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

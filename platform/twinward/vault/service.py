@@ -8,6 +8,7 @@ so that a permit is no oracle for what else exists. What is kept where, ``Locato
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.core.clock import Clock
@@ -17,6 +18,7 @@ from twinward.vault.errors import (
     PermitDoesNotOpen,
     RecordDamaged,
     TwinNotFound,
+    VaultUnavailable,
     no_record,
     not_released,
 )
@@ -27,6 +29,8 @@ from twinward.vault.locator import Locator
 from twinward.vault.models import StoredVersion
 from twinward.vault.records.sealer import Opening, Sealer, type_tags
 from twinward.vault.records.writer import Writer
+from twinward.vault.search.facets import Describing, Rank, Wanted
+from twinward.vault.search.index import SearchIndex
 from twinward.vault.segments.sealer import SegmentSealer
 from twinward_crypto.errors import ParameterError
 from twinward_crypto.keys import TenantId
@@ -36,7 +40,7 @@ OPENING_ACTIONS = frozenset(
 )
 """Actions whose permits open records. A permit to write does not: whoever updates a record it has to read, asks."""
 
-_FIRST_STRETCH, _LONGEST_STRETCH = 64, 1024
+_FIRST_STRETCH, _FIRST_FOUND, _LONGEST_STRETCH = 64, 32, 1024
 """Records that storage is asked for at once by who walks: a page's first, then twice as many each time."""
 
 
@@ -51,11 +55,13 @@ class Vault(Locator):
         clock: Clock,
         tenant: TenantId,
         release: Release | None = None,
+        describing: Describing | None = None,
     ) -> None:
         sealer = Sealer(tenant, keyring.tag)
         super().__init__(store, keyring, sealer)
         self._verifier = verifier
         self._release = release
+        self._index = None if describing is None else SearchIndex(store, clock, tenant, describing)
         self._segments = SegmentSealer(tenant, sealer.reference_tag, sealer.fingerprint_of)
         self._writer = Writer(store, keyring, verifier, clock, sealer, self._segments)
 
@@ -205,6 +211,53 @@ class Vault(Locator):
         rows = (row for row in self._stretches(twin, tags, after) if wanted in type_tags(row))
         opened = self._opened(permit, rows, Opening(self._sealer, self._segments, keys))
         return (one for one in opened if one.record_type == record_type)
+
+    def search_twin(
+        self, permit: Permit, wanted: Wanted, after: Record | RecordId | None = None
+    ) -> Iterator[tuple[Rank, Record]]:
+        """Open the permit's twin's records that its search index finds, with their ranks, in the order of these.
+
+        They are a superset of the matches: whoever asks looks at each. As many are opened as are walked.
+
+        Args:
+            permit, wanted: whose, and what.
+            after: a version, or (without an order) a record id: what follows it is given, and nothing of its record.
+
+        Raises as ``walk_twin``.
+        """
+        twin = self._twin_of_opening(permit)
+        keys = self._keyring.keys(twin)
+        categories = sorted(permit.request.categories)
+        for category in categories:  # blocks are opened before the first record is
+            self._verifier.require(permit, action=permit.request.action, twin=twin, category=category)
+        tags = [keys.category_tag(category) for category in categories]
+        if self._index is None:
+            raise VaultUnavailable("this vault was opened without a search index")
+        if not tags:
+            return iter(())
+        found = self._index.find(wanted, keys, tags, lambda: Opening(self._sealer, self._segments, keys), after)
+        return self._found(permit, wanted, found, Opening(self._sealer, self._segments, keys))
+
+    def _found(
+        self, permit: Permit, wanted: Wanted, found: Iterator[Rank], opening: Opening
+    ) -> Iterator[tuple[Rank, Record]]:
+        size = _FIRST_FOUND
+        while ranks := {RecordId(rank[-1]): rank for rank in islice(found, size)}:
+            places = {place.record_id: place for place in self._store.newest(ranks)}
+            size = min(2 * size, _LONGEST_STRETCH)
+            there = (places[record_id] for record_id in ranks if record_id in places)
+            ours = (
+                place
+                for place in there
+                if place.twin == opening.keys.twin and self._is_covered(permit, place, opening.keys)
+            )
+            for record in self._opened(permit, ours, opening):
+                if record.record_type == wanted.record_type and record.record_id is not None:
+                    yield ranks[record.record_id], record
+
+    def _is_covered(self, permit: Permit, place: StoredVersion, keys: TwinKeys) -> bool:
+        """Whether a record is of the permit's categories: it may have moved since it was found."""
+        return keys.category_of(place.category_tag) in permit.request.categories
 
     def _stretches(self, twin: TwinId, category_tags: Sequence[bytes], after: str) -> Iterator[StoredVersion]:
         last: str | None = after if category_tags else None

@@ -20,6 +20,7 @@ from twinward.core.turns import Turn
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.fhir.mapping.categories import ReleaseByContent
 from twinward.fhir.rest.service import FhirService
+from twinward.fhir.search.facets import SearchFacets
 from twinward.fhir.subscriptions.store import SubscriptionStore
 from twinward.twins.service import Twins
 from twinward.vault.keys.keyring import Keyring
@@ -89,7 +90,7 @@ class Hospital:
         consents = ConsentStore(folder / "consents.db", self.keyring, self.clock)
         self.access = Access(Policy.load(), consents, self.trail, self.authority, self.clock)
         release = ReleaseByContent(self.access)
-        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT, release)
+        self.vault = Vault(self.store, self.keyring, self.authority, self.clock, TENANT, release, SearchFacets())
         turns = {name: Turn(folder / f"{name}.lock") for name in ("writing", "conditions")}
         self.twins = Twins(self.vault, self.store, self.access, self.clock, **turns)
         self.fhir = FhirService(self.twins, self.clock)

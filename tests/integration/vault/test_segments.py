@@ -22,6 +22,7 @@ from twinward.vault.interfaces import Draft
 from twinward.vault.models import MAX_MEMBERS, Member, SealedRow
 from twinward.vault.segments.compaction import LARGEST_BYTES, Compactor
 from twinward.vault.segments.payload import Inside, OpenMembers, pack, unpack
+from twinward.vault.storage.schemas import RECORDS
 
 
 def draft(names: Sequence[str], category: Category = Category.LABS, record_type: str = "Observation") -> Draft:
@@ -319,6 +320,8 @@ def test_a_store_made_before_segments_is_upgraded_and_keeps_its_rows(tmp_path: P
     with sqlite3.connect(tmp_path / "records.db") as connection:  # back to what revision 0001 laid
         connection.executescript(
             "DROP TABLE segment; DROP TABLE segment_tag; ALTER TABLE sealed_record DROP COLUMN mark;"
+            "DROP TABLE search_block; DROP INDEX record_head_of_twin; ALTER TABLE record_head DROP COLUMN indexed;"
+            "CREATE INDEX record_head_of_twin ON record_head (twin, category_tag);"
             "PRAGMA user_version = 1; PRAGMA journal_mode = WAL"
         )
     connection.close()
@@ -328,7 +331,7 @@ def test_a_store_made_before_segments_is_upgraded_and_keeps_its_rows(tmp_path: P
     assert again.store.count() == 21
     again.vault.close()
     with sqlite3.connect(tmp_path / "records.db") as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (RECORDS.version,)
     connection.close()
 
 

@@ -39,7 +39,7 @@ def check(name: str, parameter: Parameter, value: str) -> None:
     """Refuse a value that cannot be one of the parameter. Raises ``InvalidResource``."""
     if parameter.kind == "date":
         for one in alternatives(value):
-            _asked(name, one)
+            read_date(name, one)
     elif not all(alternatives(value)):
         raise InvalidResource(Issue("value", "", f"{name} has an empty value"))
     elif parameter.kind == "string" and not all(_spelled(one) for one in alternatives(value)):
@@ -68,6 +68,18 @@ def references_in(parameter: Parameter, resource: JsonObject) -> list[str]:
     return [match[1] for one in kept for target in _targets(one) if (match := _LITERAL.fullmatch(target))]
 
 
+def codes_in(parameter: Parameter, resource: JsonObject) -> list[str]:
+    """The codes that a token parameter looks at, whatever their systems."""
+    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
+    return [code for one in kept for _, code in _tokens(one)]
+
+
+def intervals_in(parameter: Parameter, resource: JsonObject) -> list[Interval]:
+    """What the dates that a date parameter looks at cover, in ms, the end excluded."""
+    kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
+    return [found for one in kept if (found := interval_of(one)) is not None]
+
+
 def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) -> tuple[int | str, ...] | None:
     """What a resource is sorted by: the earliest or first value, or the last one if ``descending``; None for none."""
     kept = [found for element in parameter.elements for found in _values(resource, element.split("."))]
@@ -86,11 +98,12 @@ def sort_key(parameter: Parameter, resource: JsonObject, *, descending: bool) ->
 
 def matches_date(value: str, kept: list[Interval]) -> bool:
     """Whether one of the alternatives matches one of the intervals."""
-    asked = [_asked("", one) for one in alternatives(value)]
+    asked = [read_date("", one) for one in alternatives(value)]
     return any(_PREFIXES[prefix](one, moment) for prefix, one in asked for moment in kept)
 
 
-def _asked(name: str, text: str) -> tuple[str, Interval]:
+def read_date(name: str, text: str) -> tuple[str, Interval]:
+    """A date as a search asks for it: its prefix, and what it covers. Raises ``InvalidResource``."""
     prefix, moment = (text[:2], text[2:]) if text[:2] in _PREFIXES else ("eq", text)
     found = asked_interval(moment)
     if found is None:

@@ -87,7 +87,12 @@ class Query:
     @property
     def needs_all(self) -> bool:
         """Whether every match must be known before the first is shown."""
-        return bool(self.order) or self.subset.only_counts or self.total == "accurate"
+        return bool(self.order) or self.needs_total
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether every match must be known to say how many there are."""
+        return self.subset.only_counts or self.total == "accurate"
 
     def ids(self) -> set[str] | None:
         """The ``Type/id`` of what is asked for, where the query says; None where it does not."""

@@ -13,16 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import NotFound
-from twinward.core.vocabulary import Action, Category, TwinId
+from twinward.core.vocabulary import Action, Category, RecordId, TwinId
 from twinward.fhir.errors import InvalidResource, Issue
 from twinward.fhir.mapping.categories import categories_of_type
 from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search.chains import Chaining, Known
+from twinward.fhir.search.facets import wanted_by
 from twinward.fhir.search.includes import Including
 from twinward.fhir.search.parameters import is_searchable
 from twinward.fhir.search.query import END, Query, cursor_of, place_of, sorted_cursor_of
@@ -31,6 +32,7 @@ from twinward.fhir.search.results import page_links, searchset, withheld_issues
 from twinward.twins.service import Twins
 from twinward.vault.errors import NotReleased
 from twinward.vault.interfaces import Record
+from twinward.vault.search.facets import Wanted
 
 _TWINS_PER_PAGE = 100
 """Twins a page of a search across opens at most: a rare match then costs more pages, not one long request."""
@@ -105,9 +107,27 @@ class Search:
         twins = sorted(set.intersection(*candidates))
         if not twins:
             self.twins.search.require(context, Action.READ)
-        if query.ids() is None and not query.chains and not query.needs_all and query.total != "estimate":
-            return self._first_within(context, query, twins)
+        if query.ids() is None and not query.chains and not query.needs_total:
+            wanted = wanted_by(query)
+            if wanted is not None and len(twins) == 1:
+                return self._found_within(context, query, twins[0], wanted)
+            if not query.order:
+                return self._first_within(context, query, twins)
         return self._all_within(context, query, twins)
+
+    def _found_within(self, context: AccessContext, query: Query, twin: TwinId, wanted: Wanted) -> Found:
+        """The page of one named patient by the search index, opening no more than it shows."""
+        after: Record | RecordId | None = self.last_of_page_before(context, query, ())
+        if any(query.after) and query.after[0] >= twin:
+            after = RecordId(query.after[1] if query.after[0] == twin else END)
+        categories = categories_of_type(query.resource_type)
+        records, withheld = self.twins.search.walk_found(context, twin, wanted, categories, after)
+        matched = (one for one in records if query.matches(one))
+        shown = list(islice(matched, query.count))
+        if next(matched, None) is None:
+            return Found(shown, len(shown) if after is None else None, "", withheld)
+        more = sorted_cursor_of(shown[-1]) if query.order else cursor_of(place_of(shown[-1]))
+        return Found(shown, None, more, withheld)
 
     def _first_within(self, context: AccessContext, query: Query, twins: Sequence[TwinId]) -> Found:
         """The page of patients that are named, opening no more of each than it shows. All of them are decided."""

@@ -16,6 +16,7 @@ from twinward.twins.errors import RecordNotFound
 from twinward.twins.models import NOTHING_KEPT
 from twinward.vault.errors import NotReleased, TwinShredded
 from twinward.vault.interfaces import Record, RecordHead, RecordVault
+from twinward.vault.search.facets import Rank, Wanted
 
 
 class RecordSearch:
@@ -102,6 +103,26 @@ class RecordSearch:
         permits = self._access.decide_part(request)
         walks = [self._walked(permit, record_type, after) for permit in permits]
         return merge(*walks, key=_by_id), categories - categories_in(permit.request for permit in permits)
+
+    def walk_found(
+        self,
+        context: AccessContext,
+        twin: TwinId,
+        wanted: Wanted,
+        categories: frozenset[Category],
+        after: Record | RecordId | None = None,
+    ) -> tuple[Iterator[Record], frozenset[Category]]:
+        """``walk`` through what the search index finds, in the order that is wanted: a superset of the matches.
+
+        ``after`` is the version that the last page ended with, or without an order its record's id. Raises as ``walk``.
+        """
+        request = context.request(Action.READ, twin, categories, detail=(("search", wanted.record_type),))
+        permits = self._access.decide_part(request)
+        walks: list[Iterator[tuple[Rank, Record]]] = []
+        with suppress(TwinShredded):  # there is nothing left to find
+            walks = [self._vault.search_twin(permit, wanted, after) for permit in permits]
+        found = (record for _, record in merge(*walks, key=_first) if record.content != names.DELETED)
+        return found, categories - categories_in(permit.request for permit in permits)
 
     def some_within(
         self,
@@ -228,6 +249,10 @@ def _reading(context: AccessContext, head: RecordHead) -> AccessRequest:
 
 def _categories_of(head: RecordHead) -> frozenset[Category]:
     return frozenset(Category) if head.category is None else frozenset({head.category})
+
+
+def _first(found: tuple[Rank, Record]) -> Rank:
+    return found[0]
 
 
 def _by_id(record: Record) -> str:

@@ -7,16 +7,27 @@ them wait for each other and never in a circle; the first to move a record's hea
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from twinward.core.vocabulary import RecordId, TwinId
-from twinward.vault.errors import VersionConflict
+from twinward.vault.errors import VaultUnavailable, VersionConflict
 from twinward.vault.interfaces import Span
-from twinward.vault.models import Compaction, Found, Moment, SealedRow, SealedSegment, StoredVersion, Stretch
+from twinward.vault.models import (
+    Compaction,
+    Covering,
+    Found,
+    IndexState,
+    Moment,
+    SealedRow,
+    SealedSegment,
+    StoredVersion,
+    Stretch,
+)
+from twinward.vault.storage import search_blocks
 from twinward.vault.storage import segments as in_segments
 from twinward.vault.storage import tables as in_rows
 from twinward.vault.storage.segments import segment_table
@@ -104,6 +115,36 @@ class RelationalRecordStore:
         """The newest versions of a twin's records of these categories, by record id: those after one, so many."""
         with self._file.reading() as connection:
             return stretch_of_twin(connection, twin, category_tags, after, most)
+
+    def newest(self, record_ids: Collection[RecordId]) -> list[StoredVersion]:
+        """The newest versions of these records, by record id; those that are not kept are left out."""
+        with self._file.reading() as connection:
+            return search_blocks.newest(connection, record_ids)
+
+    def index_state(self, twin: TwinId, category_tags: Sequence[bytes]) -> IndexState:
+        """One state of a twin's search index of these categories, and of what it is of."""
+        with self._file.reading() as connection:
+            return search_blocks.state_of(connection, twin, category_tags)
+
+    def heads_of(self, twin: TwinId, category_tag: bytes) -> list[tuple[RecordId, int]]:
+        """Every record of a twin and category that has a head, with its newest version."""
+        with self._file.reading() as connection:
+            return search_blocks.heads_of(connection, twin, category_tag)
+
+    def segments(self, segment_ids: Collection[str]) -> list[SealedSegment]:
+        """These segments, without their tags; those that are not kept are left out."""
+        with self._file.reading() as connection:
+            return search_blocks.segments(connection, segment_ids)
+
+    def cover(self, step: Covering) -> bool:
+        """Store search blocks in one durable step; False, and nothing is changed, where what they are of has changed
+        since, or somebody else is writing: no search waits for that."""
+        try:
+            with self._file.writing(wait=False) as connection:
+                search_blocks.cover(connection, step)
+        except (search_blocks.ChangedSince, self.DUPLICATE, VaultUnavailable):
+            return False
+        return True
 
     def timeline(self, span: Span, limit: int) -> list[Moment]:
         """The newest versions of a stretch of time, of all twins, newest first; as many as ``limit``."""
@@ -209,6 +250,7 @@ class RelationalRecordStore:
         """
         with self._file.writing() as connection:
             segments = in_segments.of_twin(connection, twin)
+            search_blocks.purge(connection, twin)
             return self._purge(connection, select(_head.c.record_id).where(_head.c.twin == twin), segments)
 
     def purge_category(self, twin: TwinId, category_tag: bytes) -> int:
@@ -219,6 +261,7 @@ class RelationalRecordStore:
         in_category = (_sealed.c.twin == twin) & (_sealed.c.category_tag == category_tag)
         with self._file.writing() as connection:
             segments = in_segments.of_twin(connection, twin, [category_tag])
+            search_blocks.purge(connection, twin, category_tag)
             return self._purge(connection, select(_sealed.c.record_id).where(in_category).distinct(), segments)
 
     def forget_deleted(self) -> None:
@@ -314,7 +357,7 @@ class RelationalRecordStore:
                 _head.c.version == first.version - 1,
                 _head.c.twin == first.twin,
             )
-            .values(version=last.version, category_tag=last.category_tag)
+            .values(version=last.version, category_tag=last.category_tag, indexed=0)
         )
         if moved.rowcount == 1:
             connection.execute(delete(_tag).where(_tag.c.record_id == first.record_id))

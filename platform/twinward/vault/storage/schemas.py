@@ -19,7 +19,7 @@ def _unavailable(message: str, hint: str) -> VaultUnavailable:
 RECORDS: Final = Schema(
     name="records",
     application_id=0x54575652,  # "TWVR"
-    version=2,
+    version=3,
     revisions=_MIGRATIONS / "records",
     models=lambda: RecordsBase.metadata,
     unavailable=_unavailable,

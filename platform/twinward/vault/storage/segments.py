@@ -18,7 +18,7 @@ from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, RecordDamaged
 from twinward.vault.interfaces import Span, StoredAt
 from twinward.vault.models import MAX_MEMBERS, MEMBER_BYTES, Member, Moment, SealedSegment
-from twinward.vault.storage.tables import RecordHead, Segment, SegmentTag
+from twinward.vault.storage.tables import RecordHead, SearchBlock, Segment, SegmentTag
 from twinward_crypto.blind_index import TAG_BYTES
 from twinward_crypto.name_tag import TAG_BYTES as TYPE_TAG_BYTES
 from twinward_ledger.storage import table_of
@@ -31,6 +31,7 @@ AT_ONCE = 500
 head_table = table_of(RecordHead)
 segment_table = table_of(Segment)
 tag_table = table_of(SegmentTag)
+block_table = table_of(SearchBlock)
 
 SEGMENT_COLUMNS = tuple(column.name for column in segment_table.columns)
 TAG_COLUMNS = ("tag", "segment", "position")
@@ -226,12 +227,14 @@ def count_of(connection: Connection, segment_ids: Sequence[str]) -> int:
 
 
 def delete_segments(connection: Connection, segment_ids: Sequence[str]) -> None:
-    """Delete segments and their tags."""
+    """Delete segments, their tags and what the search index has of them."""
     for start in range(0, len(segment_ids), AT_ONCE):
         chosen = segment_table.c.segment_id.in_(segment_ids[start : start + AT_ONCE])
+        chosen_blocks = block_table.c.block_id.in_(segment_ids[start : start + AT_ONCE])
         numbers = list(connection.execute(select(segment_table.c.number).where(chosen)).scalars())
         # The index has no way in by segment (see the model): this reads all of it once, for many segments.
         connection.execute(delete(tag_table).where(tag_table.c.segment.in_(numbers)))
+        connection.execute(delete(block_table).where(chosen_blocks))
         connection.execute(delete(segment_table).where(segment_table.c.number.in_(numbers)))
 
 

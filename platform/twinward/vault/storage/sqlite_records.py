@@ -198,7 +198,9 @@ _INSERT_TAG = "INSERT INTO record_tag (tag, record_id) VALUES (?, ?)"
 _INSERT_SEALED = (
     f"INSERT INTO sealed_record ({', '.join(SEALED_COLUMNS)}) VALUES ({', '.join('?' * len(SEALED_COLUMNS))})"  # noqa: S608
 )
-_ADVANCE = "UPDATE record_head SET version = ?, category_tag = ? WHERE record_id = ? AND version = ? AND twin = ?"
+_ADVANCE = (
+    "UPDATE record_head SET version = ?, category_tag = ?, indexed = 0 WHERE record_id = ? AND version = ? AND twin = ?"
+)
 
 
 class SqliteWriter:

@@ -43,11 +43,11 @@ class RecordsBase(SQLModel):
 
 
 class RecordHead(RecordsBase, table=True):
-    """One row per record: which version is the newest."""
+    """One row per record: which version is the newest, and whether a search block has that (``indexed``, 1 or 0)."""
 
     __tablename__ = "record_head"
     __table_args__ = (
-        Index("record_head_of_twin", "twin", "category_tag"),
+        Index("record_head_of_twin", "twin", "category_tag", "record_id", "indexed", "version"),
         WITHOUT_ROWID,
     )
 
@@ -55,6 +55,7 @@ class RecordHead(RecordsBase, table=True):
     version: int
     twin: str = Field(sa_type=Name)
     category_tag: bytes = Field(sa_type=Blob)
+    indexed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class SealedRecord(RecordsBase, table=True):
@@ -125,6 +126,20 @@ class SegmentTag(RecordsBase, table=True):
     tag: bytes = Field(sa_type=Blob, primary_key=True)
     segment: int = Field(sa_type=Long, primary_key=True, sa_column_kwargs=COUNTED)
     position: int = Field(primary_key=True, sa_column_kwargs=COUNTED)
+
+
+class SearchBlock(RecordsBase, table=True):
+    """One row per block of the search index (``vault.search.block``), named as the segment whose members it has, or by
+    an id of its own. Blocks are made and deleted, never changed."""
+
+    __tablename__ = "search_block"
+    __table_args__ = (Index("search_block_of_twin", "twin", "category_tag"),)
+
+    block_id: str = Field(sa_type=Name, primary_key=True)
+    twin: str = Field(sa_type=Name)
+    category_tag: bytes = Field(sa_type=Blob)
+    generation: int
+    sealed: bytes = Field(sa_type=Blob)
 
 
 class KeyringBase(SQLModel):

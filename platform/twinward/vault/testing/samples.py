@@ -8,7 +8,7 @@ from uuid import UUID
 
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import RecordId, TwinId
-from twinward.vault.models import SealedRow, SealedSegment
+from twinward.vault.models import SealedBlock, SealedRow, SealedSegment
 
 ANNA, BERN = TwinId("0198-anna"), TwinId("0198-bern")
 LABS, VITALS, NOTES = b"L" * 16, b"V" * 16, b"N" * 16
@@ -62,3 +62,8 @@ def segment(
         sealed=b"sealed segment" * 20,
         tags=tags,
     )
+
+
+def block(name: str, twin: TwinId = ANNA, category: bytes = LABS) -> SealedBlock:
+    """A block of a search index that a store cannot tell from a sealed one."""
+    return SealedBlock(name, twin, category, 1, f"sealed {name}".encode() * 9)

@@ -12,8 +12,8 @@ import pytest
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward.vault.errors import MalformedRecord, VersionConflict
 from twinward.vault.interfaces import RecordStore
-from twinward.vault.models import SealedRow
-from twinward.vault.testing.samples import ANNA, BERN, LABS, NOTES, VITALS, row, segment, tag
+from twinward.vault.models import Covering, IndexState, SealedRow
+from twinward.vault.testing.samples import ANNA, BERN, LABS, NOTES, VITALS, block, row, segment, tag
 from twinward.vault.testing.segment_conformance import SegmentConformance
 
 
@@ -89,6 +89,54 @@ class RecordStoreConformance(SegmentConformance):
         for start in ("", *twins, "g"):
             for most in (0, 1, 3, 99):
                 assert store.twins(start, most) == [twin for twin in twins if twin >= start][:most]
+
+    def test_a_search_block_is_stored_of_what_is_still_so_and_of_nothing_else(self, store: RecordStore) -> None:
+        store.put([row("a"), row("b"), row("n", category=NOTES), row("z", twin=BERN)], [here := segment(2)])
+        bare = store.index_state(ANNA, [LABS])
+        assert [(name, version) for name, version, _ in bare.uncovered] == [("a", 1), ("b", 1)]
+        assert (bare.covered, bare.segments, bare.blocks) == ({LABS: ("", 0)}, [(here.segment_id, LABS)], [])
+        made = [block("one"), block(here.segment_id)]
+        heads = [(RecordId("a"), 1), (RecordId("b"), 1)]
+        for wrong in (
+            Covering(ANNA, LABS, made, [(RecordId("a"), 2)]),
+            Covering(ANNA, NOTES, made, [(RecordId("a"), 1)]),
+            Covering(BERN, LABS, made, [(RecordId("a"), 1)]),
+            Covering(ANNA, LABS, made, heads, ["no-such-segment"]),
+            Covering(ANNA, LABS, made, heads, replaced=["no-such-block"]),
+        ):
+            assert not store.cover(wrong)
+            assert store.index_state(ANNA, [LABS]) == bare
+        assert store.cover(Covering(ANNA, LABS, made, heads, [here.segment_id]))
+        assert not store.cover(Covering(ANNA, LABS, made, heads, [here.segment_id]))
+        state = store.index_state(ANNA, [LABS])
+        assert (state.covered, list(state.uncovered)) == ({LABS: ("ab", 2)}, [])
+        assert sorted(state.blocks, key=lambda one: one.block_id != "one") == made
+        store.put([row("a", 2), row("c")])
+        state = store.index_state(ANNA, [LABS, NOTES])
+        assert state.covered == {LABS: ("b", 1), NOTES: ("", 0)}
+        assert [(name, version) for name, version, _ in state.uncovered] == [("a", 2), ("c", 1), ("n", 1)]
+        assert store.heads_of(ANNA, LABS) == [("a", 2), ("b", 1), ("c", 1)]
+        anew = Covering(ANNA, LABS, [block("two")], [(RecordId("c"), 1)], anew=True)
+        assert store.cover(anew)
+        state = store.index_state(ANNA, [LABS])
+        assert {one.block_id for one in state.blocks} == {"two", here.segment_id}
+        assert [name for name, _, _ in state.uncovered] == ["a", "b"]
+        store.purge_category(ANNA, NOTES)
+        assert len(store.index_state(ANNA, [LABS]).blocks) == 2
+        store.purge_twin(ANNA)
+        assert store.index_state(ANNA, [LABS, NOTES]) == IndexState({}, [], [], [])
+
+    def test_the_newest_of_some_are_found_in_rows_and_in_segments(self, store: RecordStore) -> None:
+        own = "0198c0de-0000-7000-8000-00000000000a"
+        new, old = segment(3), segment(1, members=[(own, 1)])
+        store.put([row("a"), row("a", 2), row("b")], [new, old])
+        inside = [new.place(position)[0] for position in range(3)]
+        store.put([row(inside[1], 2)])
+        found = store.newest([RecordId(one) for one in ("b", "a", "none", own, *inside)])
+        assert [(one.record_id, one.version) for one in found] == sorted(
+            [("a", 2), ("b", 1), (own, 1), (inside[0], 1), (inside[1], 2), (inside[2], 1)]
+        )
+        assert [one.segment_id for one in store.segments([new.segment_id, "none"])] == [new.segment_id]
 
     def test_versions_follow_each_other(self, store: RecordStore) -> None:
         versions = [row("a", version) for version in (1, 2, 3)]
