@@ -57,7 +57,7 @@ def searching(scale: Scale) -> list[Row]:
 
 BENCHMARKS = (
     Benchmark(
-        "fhir.search",
+        "vault.search",
         "one page of 20 for a clinician, decision, log and searchset included; all Observations are in rows, and the"
         " index has them (the first search fills it, and is not timed), against the same search with _total=accurate",
         searching,

@@ -89,9 +89,9 @@ def _bounds(name: str, text: str) -> Bounds:
     if prefix == "eq":
         return Bounds(name, begins_from=begin, ends_until=end)
     if prefix in ("gt", "ge"):
-        return Bounds(name, ends_from=begin)
+        return Bounds(name, ends_from=(end if prefix == "gt" else begin) + 1)
     if prefix in ("lt", "le"):
-        return Bounds(name, begins_until=end)
+        return Bounds(name, begins_until=(begin if prefix == "lt" else end) - 1)
     if prefix == "sa":
         return Bounds(name, begins_from=end)
     return Bounds(name, ends_until=begin) if prefix == "eb" else Bounds(name)
