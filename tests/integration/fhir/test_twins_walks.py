@@ -346,7 +346,7 @@ def test_a_cohort_is_who_consents_and_revocation_bites_at_once(hospital: Hospita
     assert reader.consenting() == []
     for twin in twins[:4]:
         hospital.consent(twin, SIMILARITY_YES)
-    found = {twin: levels for twin, levels, _ in reader.consenting()}
+    found = {twin: levels for twin, levels, *_ in reader.consenting()}
     assert found.keys() == set(twins[:4])
     assert all(found[one.twin] == one.features.levels for one in receipts[:4] if one.features)
     hospital.consent(twins[0], Provision(effect="deny"))
