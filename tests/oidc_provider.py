@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 from fastapi.testclient import TestClient
@@ -26,6 +29,7 @@ class Hospital:
     """The provider: who signs in next, and with which claims."""
 
     issuer: str
+    told: Queue[str] = field(default_factory=Queue)
     browser: httpx.Client = field(default_factory=httpx.Client)
 
     def person(self, subject: str, **claims: Any) -> None:
@@ -37,6 +41,11 @@ class Hospital:
     def rotate(self) -> None:
         """From now on it signs by another key alone."""
         httpx.post(f"{self.issuer}/test/rotate").raise_for_status()
+
+    def sign_out(self) -> str:
+        """Whoever came last signs out there: the logout token that the provider sends."""
+        httpx.post(f"{self.issuer}/test/logout").raise_for_status()
+        return self.told.get(timeout=20)
 
     def back_from(self, address: str) -> str:
         """Go there, be whoever is expected, and stop where the browser is sent back: the path and query."""
@@ -60,8 +69,22 @@ class Hospital:
 def running() -> Iterator[Hospital]:
     node = require("node", install="https://nodejs.org")
     require("oidc-provider", install="npm ci in tests/clients/javascript", beside=_FOLDER / "node_modules")
+    told: Queue[str] = Queue()
+
+    class Told(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            told.put(parse_qs(body)["logout_token"][0])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Told)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
     process = subprocess.Popen(
-        [node, "provider.mjs", CALLBACK, f"{ORIGIN}/console/sign-in"],
+        [node, "provider.mjs", CALLBACK, f"{ORIGIN}/console/sign-in", f"http://127.0.0.1:{listener.server_port}/"],
         cwd=_FOLDER,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -69,9 +92,11 @@ def running() -> Iterator[Hospital]:
     )
     try:
         assert process.stdout is not None
-        hospital = Hospital(process.stdout.readline().strip())
+        hospital = Hospital(process.stdout.readline().strip(), told)
         yield hospital
         hospital.browser.close()
     finally:
         process.kill()
         process.communicate()
+        listener.shutdown()
+        listener.server_close()

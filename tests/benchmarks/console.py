@@ -57,8 +57,9 @@ def _swell(node: Node, events: int) -> None:
             facts = (role, text(where), action, purpose, text(f"0190-{whom:032d}"), categories, draw.random() < 0.95)
             rows.append((OPEN, _START_MS + at * 31_000, text(who), *facts, text(why), text(what)))
         index._columns.put(start, rows)
+        index._units.update(row[4] for row in rows)
     index._start, index._stop = 0, events
-    index._follow = lambda: None  # type: ignore[method-assign] # the log is not that long
+    index._follow = lambda at_once: None  # type: ignore[method-assign] # the log is not that long
     opened = node.access_search._rows
     node.access_search._rows = lambda indices: opened(indices % held)  # type: ignore[method-assign]
 

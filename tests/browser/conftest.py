@@ -36,7 +36,7 @@ def served(house: House, *, port: int = 0) -> Iterator[str]:
     """Serve a house's API and console on a loopback port; yields its base URL."""
     app = create_app(house.node)
     mount(app, house.node)
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets NODELAY on these
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))

@@ -23,6 +23,7 @@ from twinward.access.accounts import CLIENT_ROLES, Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, UNITS_JOINED, AccessContext, AccessControl, AccessRequest, Principal
 from twinward.access.second_factors import MOST_WRONG
+from twinward.access.second_officer import let_in
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
 from twinward.core.clock import iso
@@ -48,8 +49,11 @@ class AccountDesk:
         access: AccessControl,
         sign_ins: Callable[[], SignIns],
         is_patient: Callable[[TwinId], bool],
+        *,
+        two_let_in: bool = False,
     ) -> None:
         self.accounts = accounts
+        self._two_let_in = two_let_in
         self._is_patient = is_patient
         self._access = access
         self._sign_ins = sign_ins
@@ -72,8 +76,17 @@ class AccountDesk:
         return self.accounts.change(account, lambda one: one.ended(disabled=True), "disabled", by, check)
 
     def enable(self, account: str, by: AccessContext) -> AccountRecord:
-        """Let it be used again. What was revoked stays revoked, and what was ended stays ended."""
-        return self._change(account, lambda one: one.ended(disabled=False), "enabled", by)
+        """Let it be used again. What was revoked stays revoked, and what was ended stays ended.
+
+        An account that waits since the hospital's sign-in made it takes two officers, where the settings say so: the
+        first is noted, and it stays disabled. Raises ``Conflict`` where one is to be both.
+        """
+        takes_two = self._two_let_in and by.principal != NODE
+
+        def said(record: AccountRecord) -> str:
+            return "enabled" if not record.disabled else "to be enabled, once another officer agrees"
+
+        return self._change(account, lambda one: let_in(one, by.principal.id if takes_two else ""), said, by)
 
     def end_sessions(self, account: str, by: AccessContext) -> AccountRecord:
         """End every session, stream and export; its password and tokens stay good."""
@@ -260,7 +273,7 @@ class AccountDesk:
         self,
         account: str,
         changed: Callable[[AccountRecord], AccountRecord],
-        said: str,
+        said: str | Callable[[AccountRecord], str],
         by: AccessContext,
     ) -> AccountRecord:
         self.require_leave(account, by)
@@ -322,12 +335,18 @@ def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
         "unit": record.principal().units_said,
         "twin": record.twin,
         "disabled": record.disabled,
+        "enabled_by_one": record.first_yes,
         "password": password if record.password else None,
         "second_factor": bool(record.totp),
         "codes_held": bool(record.totp) and record.wrong_codes >= MOST_WRONG,
         "recovery_codes_left": len(record.recovery),
         "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
         "client_keys": client_keys_json(record),
+        "certificate_bound": record.certificate_bound,
+        "certificates": [
+            {"thumbprint": one.thumbprint, "subject": one.subject, "expires": iso(one.expires_at_ms)}
+            for one in record.certificates
+        ],
         "identities": [{"issuer": one.issuer, "subject": one.subject} for one in record.identities],
         "delegations": [delegation_json(one, now_ms) for one in record.delegations],
         "tokens": [

@@ -10,6 +10,7 @@ When officers last looked and when tokens were last used are notes beside them, 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -79,6 +80,17 @@ class ClientKeyRecord(BaseModel):
     made_at_ms: int
 
 
+class ClientCertificateRecord(BaseModel):
+    """A certificate of a system or vendor: its ``x5t#S256`` (RFC 8705), and what it said when it was registered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thumbprint: str
+    subject: str
+    expires_at_ms: int
+    made_at_ms: int
+
+
 class IdentityRecord(BaseModel):
     """Who somebody is to an OpenID provider: its issuer, and the subject that is theirs for ever."""
 
@@ -136,7 +148,14 @@ class AccountRecord(BaseModel):
     twin: TwinId | None = None
     """A patient's own record, as an officer tied it; None, as in every row of an earlier release, is none."""
     client_keys: tuple[ClientKeyRecord, ...] = ()
+    certificates: tuple[ClientCertificateRecord, ...] = ()
+    certificate_bound: bool = False
+    """Nothing is done in its name but over a connection that proved one of ``certificates``, of which may be none."""
     identities: tuple[IdentityRecord, ...] = ()
+    waits: bool = False
+    """Made by the hospital's sign-in, and not enabled since."""
+    first_yes: str = ""
+    """The officer who would enable it, where that takes two."""
     more_units: tuple[str, ...] = ()
     """Units besides ``unit``."""
     delegations: tuple[DelegationRecord, ...] = ()
@@ -174,6 +193,15 @@ class AccountRecord(BaseModel):
         token = next((one for one in self.tokens if one.number == standing.token), None)
         return "revoked" if token is None else token.fault(at_ms)
 
+    def certificate_fault(self, presented: str, at_ms: int) -> str:
+        """Why a connection with this certificate (its thumbprint; empty for none) is not the account's; empty if so."""
+        if not self.certificate_bound:
+            return ""
+        held = next((one for one in self.certificates if hmac.compare_digest(one.thumbprint, presented)), None)
+        if held is None:
+            return "without its certificate"
+        return "by a certificate that has expired" if at_ms >= held.expires_at_ms else ""
+
     def ended(self, **more: object) -> AccountRecord:
         """The account with everybody who has signed in signed out, and these fields changed."""
         return self.model_copy(update={**more, "generation": self.generation + 1})
@@ -184,6 +212,7 @@ class AccountRecord(BaseModel):
             self.password
             or self.passkeys
             or self.client_keys
+            or self.certificates
             or self.identities
             or any(not one.fault(at_ms) for one in self.tokens)
         )

@@ -271,7 +271,7 @@ class Accounts:
         self, principal: Principal, identity: IdentityRecord, *, waits: bool, by: AccessContext = AT_THE_MACHINE
     ) -> AccountRecord:
         """Add somebody of an OpenID provider; ``waits``: disabled until an officer enables it. Raises ``Conflict``."""
-        record = self._new(principal).model_copy(update={"identities": (identity,), "disabled": waits})
+        record = self._new(principal).model_copy(update={"identities": (identity,), "disabled": waits, "waits": waits})
         self._add(record, "added, by the hospital's sign-in" + (", disabled until enabled" if waits else ""), by)
         return record
 

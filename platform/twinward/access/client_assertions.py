@@ -33,7 +33,7 @@ SKEW_S: Final = 30
 
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"alg", "kid", "typ"}
-_CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
+CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@-]{0,63}")
 _JTI: Final = re.compile(r"[\x21-\x7e]{1,256}")
 
 
@@ -70,7 +70,7 @@ def read_assertion(text: str) -> Assertion:
     alg, kid, client = header["alg"], header["kid"], claims.get("iss")
     if alg not in ALGORITHMS or not isinstance(kid, str):
         raise AssertionRefused("an algorithm that is not taken, or no kid")
-    if not isinstance(client, str) or not _CLIENT.fullmatch(client):
+    if not isinstance(client, str) or not CLIENT.fullmatch(client):
         raise AssertionRefused("it does not say whose it is")
     return Assertion(text, alg, kid, client, claims)
 

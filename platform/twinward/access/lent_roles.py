@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from twinward.access.account_store import AccountRecord, DelegationRecord
@@ -14,6 +15,22 @@ APART: Final = {Role.OFFICER: Role.CLINICIAN, Role.CLINICIAN: Role.OFFICER}
 """Roles that nobody has together: who records a patient's consent is not who opens records by it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A role that is lent to somebody.
+
+    Attributes:
+        principal: who acts with it, in the units that were lent.
+        record: the delegation.
+        bounds: the same with all units of who lent it, and with those and the delegate's own. Something is permitted
+            only where it is to each of them: a rule that forbids by a unit is not gone around by leaving that unit out.
+    """
+
+    principal: Principal
+    record: DelegationRecord
+    bounds: tuple[Principal, ...]
+
+
 class LentRoles:
     """Held against the accounts as they are at each look, whoever changed them. ``find``: an account as it is kept."""
 
@@ -21,14 +38,16 @@ class LentRoles:
         self._find = find
         self._clock = clock
 
-    def acting(self, principal: Principal) -> list[tuple[Principal, DelegationRecord]]:
+    def acting(self, principal: Principal) -> list[Lent]:
         """Somebody with each role that is lent to them; one that is lent is not lent on."""
         if principal.standing is None or principal.standing.delegation:
             return []
         record = self._find(principal.id)
         if record is None:
             return []
-        return [(record.acting(one, principal.standing), one) for one in self.to(record)]
+        standing = principal.standing
+        every = [(record.acting(one, standing), one) for one in self.to(record)]
+        return [Lent(acting, one, self._bounds(acting, one, record)) for acting, one in every]
 
     def roles_of(self, record: AccountRecord) -> frozenset[Role]:
         """An account's own role, and those that are lent to it."""
@@ -45,6 +64,12 @@ class LentRoles:
             held.add(one.role)
             found.append(one)
         return found
+
+    def _bounds(self, acting: Principal, one: DelegationRecord, delegate: AccountRecord) -> tuple[Principal, ...]:
+        giver = self._find(one.by)
+        whole = set(one.units) | set(giver.every_unit if giver else ())
+        sets = {tuple(sorted(whole)), tuple(sorted(whole | set(delegate.every_unit)))} - {acting.units}
+        return tuple(replace(acting, unit=units[0] if units else "", more_units=units[1:]) for units in sorted(sets))
 
     def _gives(self, one: DelegationRecord) -> bool:
         giver = self._find(one.by)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, get_type_hints
 
 import cedarpy
@@ -123,6 +124,7 @@ def _facts(role: Role, action: Action, purpose: Purpose, *, consent: str = "none
     )
 
 
+@lru_cache(maxsize=16)
 def _parsed(text: str) -> list[dict[str, Any]]:
     parsed = json.loads(cedarpy.policies_to_json_str(text))
     found = parsed.get("staticPolicies", {})

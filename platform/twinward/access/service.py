@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from twinward.access import justification
-from twinward.access.account_store import DelegationRecord
 from twinward.access.consent import ALL_DENIED, NO_CONSENT, Consent, ConsentOutcome, ConsentStore, Provision
 from twinward.access.consent_entry import ActorRole, require_in_force
 from twinward.access.emergencies import Emergencies
@@ -20,6 +19,7 @@ from twinward.access.interfaces import (
     Permit,
     Principal,
 )
+from twinward.access.lent_roles import Lent
 from twinward.access.permits import PermitAuthority
 from twinward.access.policy import Facts, Policy, PolicySource
 from twinward.audit.interfaces import AuditTrail, EmergencyTrail
@@ -69,7 +69,7 @@ class Access(AccessControl):
         require_standing: Callable[[Principal], None] | None = None,
         consents_set: Callable[[Sequence[TwinId]], None] = lambda _: None,
         emergencies: Emergencies | None = None,
-        lent: Callable[[Principal], Sequence[tuple[Principal, DelegationRecord]]] | None = None,
+        lent: Callable[[Principal], Sequence[Lent]] | None = None,
     ) -> None:
         self.policy = policy
         self._consents = consents
@@ -96,11 +96,12 @@ class Access(AccessControl):
         decision = self._checked(request)
         if decision.permitted or self._lent is None or request.action in NOT_LENT:
             return request, decision
-        for principal, lent in self._lent(request.principal):
+        for one in self._lent(request.principal):
+            lent = one.record
             detail = (*request.detail, ("delegated_by", lent.by), ("delegation", str(lent.number)))
-            acting = replace(request, principal=principal, detail=detail)
+            acting = replace(request, principal=one.principal, detail=detail)
             found = self._checked(acting)
-            if found.permitted:
+            if found.permitted and all(self._checked(replace(acting, principal=who)).permitted for who in one.bounds):
                 reason = f"{found.reason}, with the role that {lent.by} lent"
                 until_ms = min(found.until_ms or lent.until_ms, lent.until_ms)
                 return acting, replace(found, reason=reason, until_ms=until_ms)

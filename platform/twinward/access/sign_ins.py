@@ -16,7 +16,7 @@ from twinward.access.account_events import Via
 from twinward.access.account_store import AccountRecord
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused, WrongRole
-from twinward.access.interfaces import AccessContext, Principal, Standing
+from twinward.access.interfaces import NODE, AccessContext, Principal, Standing
 from twinward.access.passkeys import PASSKEY, Passkeys
 from twinward.access.second_factors import SecondFactors
 from twinward.access.sessions import BY_PASSWORD, BY_PROVIDER, BY_PROVIDER_STRONG, Session, Sessions
@@ -249,6 +249,16 @@ class SignIns:
             )
         self.accounts.events.changed(record, f"session {name} signed out", by)
         self._sessions.end_named(record.id, name)
+
+    def end_every(self, record: AccountRecord, said: str, via: Via = ()) -> None:
+        """End an account's sessions, and sign-ins that wait for a code, also where it cannot be logged.
+
+        Raises:
+            Unavailable: it was not logged.
+        """
+        for kind in (Kind.SESSION, Kind.SECOND_STEP):
+            self._store.delete(self._store.of(kind, record.id))
+        self.accounts.events.changed(record, said, AccessContext(NODE, Purpose.COMPLIANCE, detail=tuple(via)))
 
     # ---- Inside ----------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,9 @@ def create_app(node: Node, *, listens: str = "", count: Callable[[str, str, int,
 def _add_domains(app: FastAPI, node: Node) -> None:
     principal_of = pipeline.caller_of(node.accounts, node.client_tokens, node.fresh_proofs)
     token_url_of = token_urls(node.settings.public_url)
-    app.include_router(tokens_router(node.client_tokens, token_url_of))
+    app.include_router(
+        tokens_router(node.client_tokens, token_url_of, mutual_tls=node.settings.tls_client_ca is not None)
+    )
     streams, standing = EventStreams(), node.accounts.require_standing
     streaming = Streaming(subscriptions_of(node), streams, standing)
     app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of, streaming, token_url_of))

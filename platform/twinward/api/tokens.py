@@ -1,6 +1,7 @@
 """``POST /oauth/token`` (RFC 6749 section 4.4, RFC 7523) and the SMART document that leads there.
 
-The one grant is ``client_credentials``, the one way to be authenticated a signed assertion. Answers have RFC 6749's
+The one grant is ``client_credentials``; a client is authenticated by a signed assertion, or over mutual TLS by a
+certificate that is registered (RFC 8705). Answers have RFC 6749's
 shape; a client that cannot be authenticated is told ``invalid_client`` and nothing else, whatever was wrong.
 """
 
@@ -18,7 +19,7 @@ from twinward.access.client_keys import ALGORITHMS
 from twinward.access.client_tokens import AccessToken, ClientTokens
 from twinward.access.errors import NoToken, TooManyAttempts
 from twinward.access.scopes import SUPPORTED
-from twinward.api.http.caller import address_of
+from twinward.api.http.caller import address_of, certificate_of
 from twinward.api.http.guard import read_body
 from twinward.api.http.pipeline import address_called
 
@@ -48,11 +49,16 @@ _NOT_GIVEN: Final = {
 }
 _TAKES: Final = {
     "type": "object",
-    "required": ["grant_type", "client_assertion_type", "client_assertion", "scope"],
+    "required": ["grant_type", "scope"],
     "properties": {
         "grant_type": {"const": GRANT},
         "client_assertion_type": {"const": ASSERTION_TYPE},
         "client_assertion": {"type": "string", "maxLength": 8192, "description": "A JWT, signed ES384 or RS384."},
+        "client_id": {
+            "type": "string",
+            "maxLength": 64,
+            "description": "Wanted where a certificate proves the client.",
+        },
         "scope": {"type": "string", "enum": list(SUPPORTED)},
     },
 }
@@ -63,8 +69,10 @@ def token_urls(public_url: str) -> Callable[[Request], str]:
     return lambda request: address_called(request.scope, public_url) + PATH
 
 
-def tokens_router(tokens: ClientTokens, token_url_of: Callable[[Request], str]) -> APIRouter:
-    """The routes."""
+def tokens_router(
+    tokens: ClientTokens, token_url_of: Callable[[Request], str], *, mutual_tls: bool = False
+) -> APIRouter:
+    """The routes. ``mutual_tls``: whether connections may bring certificates, which is said to clients."""
     router = APIRouter(tags=["Access tokens"])
 
     @router.post(
@@ -89,11 +97,12 @@ def tokens_router(tokens: ClientTokens, token_url_of: Callable[[Request], str]) 
             fields = _fields(request, await read_body(request, MOST_BYTES))
             given = await run_in_threadpool(
                 tokens.give,
-                fields["client_assertion"],
+                fields.get("client_assertion", ""),
                 fields["scope"],
                 audience=token_url_of(request),
                 named=fields.get("client_id", ""),
                 address=address_of(request),
+                certificate=certificate_of(request),
             )
         except NoToken as error:
             return _answer({"error": error.code, "error_description": str(error)}, 400)
@@ -108,7 +117,8 @@ def tokens_router(tokens: ClientTokens, token_url_of: Callable[[Request], str]) 
             {
                 "token_endpoint": token_url_of(request),
                 "grant_types_supported": [GRANT],
-                "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+                "token_endpoint_auth_methods_supported": ["private_key_jwt", *(["tls_client_auth"] * mutual_tls)],
+                "tls_client_certificate_bound_access_tokens": mutual_tls,
                 "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
                 "scopes_supported": list(SUPPORTED),
                 "capabilities": ["client-confidential-asymmetric", "permission-v2"],
@@ -135,8 +145,10 @@ def _fields(request: Request, body: bytes) -> dict[str, str]:
     if fields["grant_type"] != GRANT:
         raise NoToken("unsupported_grant_type", f"the grant here is {GRANT}")
     if "client_secret" in fields or "authorization" in request.headers:
-        raise NoToken("invalid_request", "a client is authenticated by its assertion alone")
-    if fields.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in fields:
+        raise NoToken("invalid_request", "a client is authenticated by its assertion or certificate alone")
+    by_certificate = bool(certificate_of(request)) and "client_id" in fields and "client_assertion" not in fields
+    signed = fields.get("client_assertion_type") == ASSERTION_TYPE and "client_assertion" in fields
+    if not signed and not (by_certificate and "client_assertion_type" not in fields):
         raise NoToken("invalid_client", "the client could not be authenticated")
     if "scope" not in fields:
         raise NoToken("invalid_scope", f"scope is missing: {' or '.join(SUPPORTED)}")

@@ -56,19 +56,20 @@ class AccessSearch(Generic[PermitT]):
         if not 1 <= limit <= MAX_ROWS or page < 1:
             raise BadInput(f"a page is 1 to {MAX_ROWS} events, and pages count from 1")
         filled = self._audit.event_index.filled()
-        found = filled.select(query, below=below)
-        pages = max(1, -(-len(found) // limit))
-        page = min(page, pages)
-        part = found[(page - 1) * limit : page * limit]
+        total, part = filled.part(query, (page - 1) * limit, limit, below=below)
+        pages = max(1, -(-total // limit))
+        if page > pages:
+            page = pages
+            total, part = filled.part(query, (page - 1) * limit, limit, below=below)
         return FoundAccesses(
             rows=tuple(self._rows(part)),
-            total=len(found),
+            total=total,
             page=page,
             pages=pages,
             below=filled.stop if below is None else min(below, filled.stop),
             reached=filled.start,
             reached_ms=int(filled.columns["at_ms"][filled.start]) if filled.start < filled.stop else 0,
-            units=filled.units(),
+            units=filled.units,
         )
 
     def stream(
@@ -93,6 +94,12 @@ class AccessSearch(Generic[PermitT]):
         anybody = AccessQuery(hides_own=False, sort=Sort.OLDEST)
         person = near(replace(anybody, agent=row.event.agent)) if row.event else []
         return person, near(replace(anybody, twin=row.twin)) if row.twin else []
+
+    def newest(self, permit: PermitT, count: int) -> list[IndexedAccess]:
+        """The facts of the newest events that are not erased, of any kind, oldest first. Wants a permit for no twin."""
+        self._guard.require(permit, action=Action.AUDIT, twin=None, category=None)
+        filled = self._audit.event_index.filled(at_once=count)
+        return list(_facts(filled, filled.newest(count)))
 
     def accesses(
         self,

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 from twinward.audit.break_glass.journal import BreakGlassJournal
 from twinward.audit.break_glass.journal_replay import JournalReplay
-from twinward.audit.errors import ClockNotBelieved, EventNotLoggable, LogNotWritten, LogTampered, NotCosigned
+from twinward.audit.errors import (
+    ClockNotBelieved,
+    EventNotLoggable,
+    LogNotWritten,
+    LogTampered,
+    NotCosigned,
+    ledger_translated,
+)
 from twinward.audit.events.sealer import EventSealer
 from twinward.audit.events.write_index import WriteIndex
 from twinward.audit.interfaces import EventKeys
@@ -47,6 +54,7 @@ from twinward_ledger.stores.anchor_journal import AnchorJournal
 
 if TYPE_CHECKING:
     from twinward.audit.event_index.index import EventIndex
+    from twinward.audit.newest import NewestEntries
     from twinward_ledger.anchoring.anchorer import Anchorer, AnchorOutcome
 
 
@@ -114,6 +122,19 @@ class Audit:
         from twinward.audit.event_index.index import EventIndex
 
         return EventIndex(self.log, self.sealer)
+
+    @cached_property
+    def newest(self) -> NewestEntries:
+        """The newest entries, held against their leaves at every look."""
+        from twinward.audit.newest import NewestEntries
+
+        return NewestEntries(self)
+
+    def signed_size(self) -> int:
+        """How many events the newest checkpoint covers. Raises ``LogTampered``, ``Unavailable``."""
+        with ledger_translated():
+            latest = self.log.latest()
+        return latest[0].size if latest else 0
 
     @cached_property
     def anchorer(self) -> Anchorer:

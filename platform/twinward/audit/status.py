@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from twinward.audit.models import Head
 from twinward_crypto.errors import InvalidSignature
 from twinward_ledger.errors import QuorumNotReached
+from twinward_ledger.formats.key_history import KeyHistory
+from twinward_ledger.formats.note import VerifierKey
 from twinward_ledger.proofs.verifier import verify_quorum
 from twinward_ledger.stores.anchor_journal import Trouble
 
@@ -140,8 +143,14 @@ class LastCheck:
 
 def cosigners(note: bytes, anchorer: Anchorer) -> tuple[tuple[str, int], ...]:
     """The witnesses whose cosignatures on a checkpoint verify, each with the time it states; none if there are none."""
-    _, opened = anchorer.log.open(note)
+    return _verified(note, anchorer.log.history, tuple(peer.key for peer in anchorer.witnesses))
+
+
+@lru_cache(maxsize=16)
+def _verified(note: bytes, log: KeyHistory, witnesses: tuple[VerifierKey, ...]) -> tuple[tuple[str, int], ...]:
+    """Follows from what it is given alone: pages that say the same of one checkpoint verify it once."""
+    _, opened = log.open(note)
     try:
-        return verify_quorum(opened, [peer.key for peer in anchorer.witnesses], 1)
+        return verify_quorum(opened, list(witnesses), 1)
     except (QuorumNotReached, InvalidSignature):
         return ()

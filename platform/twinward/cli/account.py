@@ -342,6 +342,12 @@ def tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") ->
         say(f"linked    {one['subject']} at {one['issuer']}")
     for one in shown["client_keys"]:
         say(f"key       {one['kid']}, {one['alg']}, since {one['made'][:10]}")
+    if shown["enabled_by_one"]:
+        say(f"waits     {shown['enabled_by_one']} would enable it; another officer has to agree")
+    if shown["certificate_bound"] and not shown["certificates"]:
+        say("unproven  it wants a certificate and has none: nobody is served in its name")
+    for one in shown["certificates"]:
+        say(f"proven by {one['thumbprint']}, {one['subject']}, good until {one['expires'][:10]}")
     for one in shown["tokens"]:
         until = f", good until {one['expires'][:10]}" if one["expires"] else ""
         say(f"token {one['number']:<3} {one['state']}{until}, last used {one['last_used'] or 'never'}")

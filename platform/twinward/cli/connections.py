@@ -31,6 +31,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from twinward.api.http.caller import CERTIFICATE
+
 _FREE_CHUNKS, _LEAST_MEAN_CHUNK_BYTES = 4096, 64
 _RESERVED_DESCRIPTORS = 64
 """Kept back from clients: for databases, pipes to processes that score, files of exports."""
@@ -149,6 +151,8 @@ class BoundedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client connected."""
+        if certificate := _proven_certificate(transport):
+            self.app_state = {**self.app_state, CERTIFICATE: certificate}  # each request's scope has it as its state
         super().connection_made(transport)
         self._socket = transport
         self.transport = cast("asyncio.Transport", _Lingering(transport, self))
@@ -258,6 +262,17 @@ class BoundedConnection(H11Protocol):
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
+
+
+def _proven_certificate(transport: asyncio.Transport) -> str:
+    """The thumbprint of the certificate that the TLS handshake checked and whose key it saw; empty for none."""
+    tls = transport.get_extra_info("ssl_object")
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    if not der:
+        return ""
+    from twinward.access.client_certificates import thumbprint_of  # only where somebody brings one
+
+    return thumbprint_of(der)
 
 
 class LoopFaults:

@@ -107,6 +107,7 @@ NOUNS: Final = (
             "revoke-token": "account:revoke_token",
             "add-client": "client_keys:add_client",
             "client-keys": "client_keys:client_keys",
+            "certificates": "client_certificates:certificates",
             "link": "identities:link",
             "unlink": "identities:unlink",
             "units": "delegations:units",

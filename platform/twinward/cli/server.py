@@ -6,6 +6,7 @@ import asyncio
 import functools
 import signal
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,7 @@ import uvicorn
 
 from twinward.cli.connections import BoundedConnection, Bounds, LoopFaults
 from twinward.core.errors import BadInput, Conflict
+from twinward.core.tls_settings import TlsSettings
 
 STOP_TIMEOUT_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -28,12 +30,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
 
-def server_of(app: Any, *, trusted_proxies: Sequence[str] = (), bounds: Bounds | None = None) -> uvicorn.Server:
+def server_of(
+    app: Any,
+    *,
+    trusted_proxies: Sequence[str] = (),
+    bounds: Bounds | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> uvicorn.Server:
     """A server for an ASGI application. It says nothing on its own, in headers or in logs.
 
     Where a client is comes from its socket. Only a proxy at one of ``trusted_proxies`` (addresses, networks) may say
     otherwise in X-Forwarded-For and X-Forwarded-Proto: anybody else could write there what they like. ``bounds``:
-    what connections may cost; fewer where this process has too few file descriptors.
+    what connections may cost; fewer where this process has too few file descriptors. ``tls``: by which it speaks TLS.
     """
     fitting = (bounds or Bounds()).fitting()
     config = uvicorn.Config(
@@ -49,6 +57,7 @@ def server_of(app: Any, *, trusted_proxies: Sequence[str] = (), bounds: Bounds |
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     return _Server(config)
 
@@ -72,6 +81,30 @@ def listen(host: str, port: int) -> socket.socket:
         hint = "give another --port, or stop what listens there"
         raise Conflict(f"cannot listen on {host}, port {port}: {error.strerror}", hint=hint) from None
     return listener
+
+
+def tls_of(settings: TlsSettings) -> ssl.SSLContext | None:
+    """What a node speaks TLS by, 1.3 alone; None where its settings name no certificate. Raises ``BadInput``."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # a session that is resumed is one whose certificate nobody looks at again
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, lambda: "")
+    except (OSError, ssl.SSLError, ValueError):
+        raise BadInput(
+            "the node's certificate and key cannot be used",
+            hint="tls_cert is the certificate with those above it, tls_key its private key: both PEM, not encrypted",
+        ) from None
+    if settings.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(settings.tls_client_ca)
+        except (OSError, ssl.SSLError):
+            raise BadInput("the issuer of clients' certificates cannot be read", hint="tls_client_ca is PEM") from None
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    return context
 
 
 @contextmanager

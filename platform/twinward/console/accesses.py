@@ -101,7 +101,7 @@ def _add_lists(router: APIRouter, console: Console) -> None:
             query=described(query.parameters()),
             hides_own=query.hides_own,
             at=minute(console.node.clock.now_ms()),
-            signed_size=console.node.audit.status().signed_size,
+            signed_size=console.node.audit.signed_size(),
         )
 
 
@@ -148,7 +148,7 @@ def _listed(
         found=found,
         first=(found.page - 1) * PAGE_ROWS + 1,
         reached=minute(found.reached_ms) if found.reached else "",
-        signed_size=console.node.audit.status().signed_size,
+        signed_size=console.node.audit.signed_size(),
         query=query,
         parameters=parameters,
         choices=_choices(),

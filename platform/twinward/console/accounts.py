@@ -107,6 +107,7 @@ def _row(console: Console, record: AccountRecord) -> dict[str, Any]:
         "delegations": [_lent(one, console.node.clock.now_ms()) for one in record.delegations],
         "twin": record.twin,
         "disabled": record.disabled,
+        "enabled_by_one": record.first_yes,
         "password": shown["password"],
         "second_factor": shown["second_factor"],
         "codes_held": shown["codes_held"],

@@ -7,33 +7,33 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from twinward.audit.models import AccessEvent
+from twinward.audit.models import IndexedAccess
 from twinward.console.viewer import gettext, minute, ngettext, number, second
 
 _WIDTH, _HEIGHT, _BINS = 560, 150, 24
 _PERMITTED, _REFUSED = "permitted", "refused"  # the style sheet's words: both faces, and red kept for tampering
 
 
-def timeline(events: Sequence[AccessEvent]) -> Markup:
+def timeline(events: Sequence[IndexedAccess]) -> Markup:
     """How many accesses fell into each twenty-fourth of the time they span; refusals in red on top."""
     if not events:
         return Markup("<p>{}</p>").format(gettext("No events yet."))
     first, last = min(e.at_ms for e in events), max(e.at_ms for e in events)
     span = max(last - first, 1)
-    bins: list[Counter[str]] = [Counter() for _ in range(_BINS)]
+    bins: list[Counter[bool]] = [Counter() for _ in range(_BINS)]
     for event in events:
-        bins[min((event.at_ms - first) * _BINS // span, _BINS - 1)][event.decision] += 1
+        bins[min((event.at_ms - first) * _BINS // span, _BINS - 1)][event.permitted] += 1
     top = max(sum(counts.values()) for counts in bins)
     step, floor = _WIDTH / _BINS, _HEIGHT - 22
     marks = []
     for place, counts in enumerate(bins):
-        good = counts["permit"] / top * (floor - 8)
-        bad = counts["deny"] / top * (floor - 8)
+        good = counts[True] / top * (floor - 8)
+        bad = counts[False] / top * (floor - 8)
         marks.append(_bar(place * step + 1, floor - good, step - 2, good, _PERMITTED))
         marks.append(_bar(place * step + 1, floor - good - bad, step - 2, bad, _REFUSED))
     start, end = _span_labels(first, last)
     labels = _text(0, _HEIGHT - 6, start) + _text(_WIDTH, _HEIGHT - 6, end, anchor="end")
-    refused = sum(e.decision == "deny" for e in events)
+    refused = sum(not e.permitted for e in events)
     return _svg(
         _HEIGHT,
         Markup("").join(marks) + labels,
@@ -41,12 +41,12 @@ def timeline(events: Sequence[AccessEvent]) -> Markup:
     )
 
 
-def by_role(events: Sequence[AccessEvent]) -> Markup:
+def by_role(events: Sequence[IndexedAccess]) -> Markup:
     """Permitted and refused accesses of each role, as bars."""
     if not events:
         return Markup("<p>{}</p>").format(gettext("No events yet."))
     roles = Counter(e.role.value for e in events)
-    refused = Counter(e.role.value for e in events if e.decision == "deny")
+    refused = Counter(e.role.value for e in events if not e.permitted)
     top, row_height, left = max(roles.values()), 26, 120
     marks = []
     for place, (role, count) in enumerate(roles.most_common()):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from twinward.access import emergencies as glass
 from twinward.audit.errors import LogTampered
-from twinward.audit.models import AuditRow, RowState
 from twinward.audit.status import AuditStatus, JournalState, LastCheck, VerifyReport
 from twinward.console.viewer import gettext, in_words, message
 from twinward.consortium.standing import Proposal
@@ -24,16 +23,15 @@ LAGGING = 1000
 """Events that may wait for their anchor before the light turns amber."""
 
 
-def health(log: AuditStatus, rows: Sequence[AuditRow], check: LastCheck, now_ms: int) -> dict[str, str]:
+def health(log: AuditStatus, damaged: bool, check: LastCheck, now_ms: int) -> dict[str, str]:
     """The one traffic light: red for any doubt about the log, amber for what lags or is not checked, green otherwise.
 
     Args:
         log: how far it is signed and anchored.
-        rows: the newest events, each held against its leaf.
+        damaged: whether one of the newest entries is not what its leaf commits to.
         check: what is known of the whole log.
         now_ms: the node's clock.
     """
-    damaged = any(row.state is RowState.DAMAGED for row in rows)
     cut = bool(log.journal.evidence or log.journal.cut_off)
     stale = bool(check.trouble) or now_ms - check.at_ms > STALE_MS
     behind = log.anchored_block is None or log.pending > LAGGING

@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from twinward.access.errors import SecondFactorNeeded, SignInRefused, TooManyAttempts, WrongRole
-from twinward.access.oidc.id_tokens import ProviderRefused
+from twinward.access.oidc.id_tokens import MOST_CHARS, ProviderRefused
 from twinward.access.oidc.opening import HospitalSignIn
 from twinward.access.oidc.provider import ProviderSilent
 from twinward.access.oidc.relying_party import FLOW_MS, MOST_CODE_CHARS, Answer
+from twinward.api.http.caller import address_of
 from twinward.console.confirmation import own_page
 from twinward.console.pages import Console, said
 from twinward.console.sessions import CODE_PAGE, PATH, too_many, via_of
@@ -55,6 +56,10 @@ def add_hospital_sign_in(router: APIRouter, console: Console) -> None:
             answer = Answer()  # a parameter twice is no answer of OAuth 2 (RFC 6749, section 3.1)
         return _finished(console, request, answer)
 
+    @router.post("/sign-in/hospital/logout")
+    def logged_out(request: Request, logout_token: Annotated[str, Form(max_length=MOST_CHARS)]) -> Response:
+        return _logged_out(console, request, logout_token)
+
     @router.get("/signed-out")
     def signed_out(request: Request) -> Response:
         found, address = console.node.hospital_sign_in, ""
@@ -64,6 +69,24 @@ def add_hospital_sign_in(router: APIRouter, console: Console) -> None:
             except ProviderSilent as error:
                 log.warning("provider", fault=str(error))
         return console.page(request, "signed_out.html", None, farewell=address)
+
+
+def _logged_out(console: Console, request: Request, token: str) -> Response:
+    """The provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0, section 2.8)."""
+    found, sessions = _here(console), console.sessions
+    try:
+        sessions.braked_address(request)
+        identity = found.party.signed_out(token)
+        record = found.people.linked(identity)
+        if record is not None:
+            sessions.sign_ins.end_every(record, "signed out everywhere, by the hospital's sign-in", via_of(request))
+        sessions.gate.take_back_address(address_of(request))
+    except TooManyAttempts as error:
+        return Response(status_code=429, headers={"retry-after": str(error.wait_s)})
+    except ProviderRefused as error:
+        console.node.accounts.events.refused(None, f"the hospital's sign-in: {error}", via_of(request))
+        return JSONResponse({"error": "invalid_request", "error_description": str(error)}, status_code=400)
+    return Response(status_code=200, headers={"cache-control": "no-store"})
 
 
 def _here(console: Console) -> HospitalSignIn:

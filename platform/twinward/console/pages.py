@@ -45,6 +45,8 @@ from twinward.overview import status as standing
 from twinward.overview.log import permit_to_examine
 
 CHART_EVENTS = 500
+CHECKED_EVENTS = 500
+"""Of the newest entries, those that each look at Home holds against their leaves."""
 _MAX_VISITS = 1000
 _COMMANDS = re.compile("`|twinward |--")
 """What a hint says to whoever has a command line. Patients have none."""
@@ -155,7 +157,8 @@ class Console:
         permit = self.permit(session, "home")
         said = health.emergencies(node.emergencies.counts())
         try:
-            page = node.audit_reader.events(permit, limit=CHART_EVENTS)
+            damaged = node.audit.newest.damaged(CHECKED_EVENTS)
+            events = node.access_search.newest(permit, CHART_EVENTS)
             log = node.audit.status()
         except LogTampered as error:
             return self.page(
@@ -168,7 +171,6 @@ class Console:
                 emergencies=said,
                 waiting=[],
             )
-        events = [row.event for row in page.rows if row.event is not None]
         seen_size, seen_at_ms = self._visit_before(session, log.signed_size)
         now_ms = node.clock.now_ms()
         latest = node.log.latest()
@@ -176,7 +178,7 @@ class Console:
             request,
             "home.html",
             session,
-            health=health.health(log, page.rows, node.log_check.last, now_ms),
+            health=health.health(log, bool(damaged), node.log_check.last, now_ms),
             findings=health.status(log, node.log_check.last, seen_size=seen_size, seen_at_ms=seen_at_ms)
             + health.alerts(standing.failing_witnesses(node.audit), standing.proposals(node), now_ms),
             chart={"total": len(events), "timeline": charts.timeline(events), "roles": charts.by_role(events)},

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
+from twinward.core.tls_settings import TlsSettings
 from twinward.core.vocabulary import Role
 
 
@@ -55,7 +56,7 @@ def _staff(roles: dict[str, Role]) -> dict[str, Role]:
 _MOST_GROUPS = 200
 
 
-class SignInSettings(BaseSettings):
+class SignInSettings(TlsSettings, BaseSettings):  # named for ruff, which knows its fields by it
     """Of accounts, sessions, passkeys and the hospital's provider."""
 
     password_days: Annotated[int, Field(ge=0, le=3650)] = 0
@@ -97,6 +98,8 @@ class SignInSettings(BaseSettings):
     oidc_unknown: Literal["refuse", "wait", "admit"] = "refuse"
     """What becomes of somebody whom nobody linked to an account, and whose group has a role: refused; an account is
     made that waits until an officer enables it; or one that is admitted at once."""
+    oidc_wait_officers: Annotated[int, Field(ge=1, le=2)] = 1
+    """How many officers enable an account that waits: with 2 nobody lets a second self of their own in."""
     oidc_strong_acr: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     """Values of ``acr`` by which it says that it asked for two factors; ``amr`` with ``mfa`` says so in any case."""
     secure_cookies: bool = False

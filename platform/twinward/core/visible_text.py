@@ -28,6 +28,8 @@ and Indic words, Japanese names and families of emoji need them."""
 
 def visible(text: str) -> str:
     r"""The text with what cannot be seen spelled out: ``\x1b``, ``\u202e``, ``\U000e0041``. Line ends and tabs stay."""
+    if text.isascii() and text.isprintable():  # nearly every text there is, told ten times as fast
+        return text
     return _UNSEEN.sub(_spelled, text)
 
 

@@ -79,7 +79,8 @@ class Node(AccessParts):
         """Changes accounts in an officer's name."""
         from twinward.access.account_desk import AccountDesk
 
-        return AccountDesk(self.accounts, self.access, lambda: self.sign_ins, self._is_patient)
+        two = self.settings.oidc_wait_officers == 2
+        return AccountDesk(self.accounts, self.access, lambda: self.sign_ins, self._is_patient, two_let_in=two)
 
     def _officer_of(self, account: str) -> Principal | None:
         """An account that may be used and is an officer's own; None otherwise."""

@@ -1,13 +1,14 @@
-// An OpenID provider of others, unmodified, for the tests of signing in: node provider.mjs REDIRECT_URI LOGOUT_URI
+// An OpenID provider of others, unmodified, for the tests of signing in: node provider.mjs REDIRECT_URI LOGOUT_URI TOLD_URI
 // Prints its issuer once it listens. Who signs in, and by which claims, is what was posted to /test/person last; a POST
-// to /test/rotate has it sign by another key from then on. Nobody is asked anything.
+// to /test/rotate has it sign by another key from then on, one to /test/logout tell TOLD_URI that somebody signed out.
+// Nobody is asked anything.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 
 import Provider from 'oidc-provider';
 
-const [redirectUri, logoutUri] = process.argv.slice(2);
+const [redirectUri, logoutUri, toldUri] = process.argv.slice(2);
 let person = { sub: 'nobody' };
 let provider;
 let handle;
@@ -24,6 +25,7 @@ const start = (issuer) => {
       client_secret: 'a secret that only a test knows',
       redirect_uris: [redirectUri],
       post_logout_redirect_uris: [logoutUri],
+      ...(toldUri && { backchannel_logout_uri: toldUri }),
       response_types: ['code'],
       grant_types: ['authorization_code'],
       id_token_signed_response_alg: 'ES384',
@@ -34,7 +36,8 @@ const start = (issuer) => {
     claims: { openid: ['sub', 'acr', 'amr'], profile: ['name', 'groups'], auth_time: null, sid: null },
     conformIdTokenClaims: false,
     acrValues: ['strong'],
-    features: { devInteractions: { enabled: false } },
+    features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options), // its own would not call this machine
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     cookies: { keys: ['of this run'] },
     findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ ...person, sub }) }),
@@ -64,6 +67,10 @@ const server = createServer(async (request, answer) => {
       answer.end();
     } else if (request.url === '/test/rotate') {
       start(provider.issuer);
+      answer.end();
+    } else if (request.url === '/test/logout') {
+      const client = await provider.Client.find('twinward');
+      await client.backchannelLogout(person.sub, 'a session of the provider');
       answer.end();
     } else if (request.url.startsWith('/interaction/')) {
       await interact(request, answer);

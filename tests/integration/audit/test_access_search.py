@@ -126,8 +126,21 @@ def test_what_is_found_is_what_a_plain_loop_finds_in_its_order(full: House, quer
     events = some_events(160)
     expected = [index for index, event in enumerate(events) if fits(event, query)]
     expected.sort(key=lambda index: keyed(events[index], index, query.sort))
-    found = full.audit.event_index.filled().select(query)
-    assert found.tolist() == expected
+    filled = full.audit.event_index.filled()
+    assert filled.select(query).tolist() == expected
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    query=QUERIES, sort=st.sampled_from(Sort), first=st.integers(0, 170), count=st.integers(1, 60), below=st.just(150)
+)
+def test_a_part_of_what_is_found_is_that_part_of_all_of_it(
+    full: House, query: AccessQuery, sort: Sort, first: int, count: int, below: int
+) -> None:
+    filled, query = full.audit.event_index.filled(), replace(query, sort=sort)
+    every = filled.select(query, below=below)
+    total, part = filled.part(query, first, count, below=below)
+    assert (total, part.tolist()) == (len(every), every[first : first + count].tolist())
 
 
 @given(query=QUERIES.filter(lambda one: not (one.since and one.until and one.until < one.since)))

@@ -165,6 +165,7 @@ _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 ELSEWHERE = {
     "account add-client": _CLIENTS,
+    "account certificates": "tests/adversarial/access/test_mutual_tls.py",
     "account client-keys": _CLIENTS,
     "account delegate": _DELEGATIONS,
     "account disable": _ACCOUNTS,

@@ -162,8 +162,8 @@ def test_it_is_not_lent_on_and_takes_no_officers_own_name(ward: Ward) -> None:
     ward.lend()
     for action in (Action.ACCOUNT, Action.POLICY, Action.SHRED, Action.STUDY):
         assert not ward.may("kim", action)
-    (acting, _), *rest = ward.other.accounts.lent.acting(ward.by("kim").principal)
-    assert rest == []
+    (one,) = ward.other.accounts.lent.acting(ward.by("kim").principal)
+    acting = one.principal
     assert ward.other.accounts.lent.acting(acting) == []
     until_ms = ward.clock.now_ms() + DAY_MS
     for who in (acting, ward.by("kim").principal):
@@ -246,6 +246,24 @@ def test_it_is_ended_by_whom_it_concerns_alone(ward: Ward) -> None:
         ward.node.delegations.end("kim", number, ward.by("dr-lee"))
     with pytest.raises(NotFound):
         ward.node.delegations.end("kim", number + 1, ward.by("ben"))
+
+
+@pytest.mark.parametrize("forbidden", ["data office", "study office"])
+def test_a_rule_that_forbids_by_unit_is_not_gone_around(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch, forbidden: str
+) -> None:
+    from twinward.access.policy import Policy
+
+    ward.node.account_desk.set_units("olga", ("archive", "data office"), AT_THE_MACHINE)
+    ward.lend(units=("archive",))  # of two units the one that no rule is about
+    assert ward.may("kim", Action.AUDIT)
+    rule = (
+        f'forbid (principal, action == Action::"audit", resource) when {{ principal.units.contains("{forbidden}") }};'
+    )
+    monkeypatch.setattr(ward.other.access, "policy", Policy(f'{Policy.load().text}\n@id("by-unit")\n{rule}'))
+    assert ward.may("olga", Action.AUDIT) is (forbidden == "study office")  # which is kim's own
+    assert not ward.may("kim", Action.AUDIT)
+    ward.node.account_desk.set_units("olga", ("data office",), AT_THE_MACHINE)
 
 
 def test_units_are_what_policy_sees_and_events_say(ward: Ward) -> None:

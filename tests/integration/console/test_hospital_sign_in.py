@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.console.test_second_factor import code_of, field
 from tests.oidc_provider import ORIGIN, SECRET, Hospital, running
+from twinward.access.account_desk import AccountDesk
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.account_store import IdentityRecord
 from twinward.access.errors import AnotherOfficers
@@ -270,3 +271,48 @@ def test_a_provider_that_does_not_answer_leaves_the_other_ways_in(house: House, 
         assert (answer.status_code, 'name="password"' in answer.text) == (503, True)
     finally:
         provider._endpoints, provider._silent, provider.client = kept, None, client
+
+
+LOGOUT = "/console/sign-in/hospital/logout"
+
+
+def test_who_signs_out_at_the_provider_is_signed_out_here_in_every_browser(house: House) -> None:
+    with browser(house.app) as one, browser(house.app) as two, browser(house.app) as ben, browser(house.app) as told:
+        for web in (one, two):
+            house.hospital.person("sub-olga", **OFFICERS)
+            house.hospital.walk(web)
+            assert web.get("/console").status_code == 200
+        csrf = field(ben.get("/console/sign-in").text, "csrf")
+        ben.post("/console/sign-in", data={"account": "ben", "password": PASSWORD, "csrf": csrf})
+        token = house.hospital.sign_out()
+        answer = told.post(LOGOUT, data={"logout_token": token})
+        assert (answer.status_code, answer.text, answer.headers["cache-control"]) == (200, "", "no-store")
+        assert "signed out everywhere, by the hospital's sign-in" in reasons(house, 1)[0]
+        assert [web.get("/console").status_code for web in (one, two, ben)] == [303, 303, 200]
+
+        house.hospital.walk(one)
+        again = told.post(LOGOUT, data={"logout_token": token})
+        assert (again.status_code, again.json()["error"]) == (400, "invalid_request")
+        assert "used before" in reasons(house, 1)[0]
+        assert one.get("/console").status_code == 200
+        house.hospital.person("nobody-here")
+        assert told.post(LOGOUT, data={"logout_token": house.hospital.sign_out()}).status_code == 200
+        assert told.post(LOGOUT, data={}).status_code == 400
+        assert told.post(LOGOUT, data={"logout_token": "x.y.z"}).status_code == 400
+        assert one.get("/console").status_code == 200
+
+
+def test_where_it_takes_two_officers_to_let_somebody_in_one_is_not_enough(house: House) -> None:
+    node, olga = house.node, AccessContext(OLGA, Purpose.COMPLIANCE)
+    ben = AccessContext(node.accounts.named("ben"), Purpose.COMPLIANCE)
+    desk = AccountDesk(node.accounts, node.access, lambda: node.sign_ins, lambda _: False, two_let_in=True)
+    who = house.linked("", "sub-second-self")
+    node.accounts.add_linked(Principal("sso-second-self", Role.OFFICER), who, waits=True)
+    assert desk.enable("sso-second-self", olga).disabled
+    assert "to be enabled, once another officer agrees" in reasons(house, 1)[0]
+    with pytest.raises(Conflict, match="does not approve"):
+        desk.enable("sso-second-self", olga)
+    assert node.accounts.record("sso-second-self").disabled
+    assert not desk.enable("sso-second-self", ben).disabled
+    desk.disable("sso-second-self", olga)
+    assert not desk.enable("sso-second-self", olga).disabled  # two agreed once

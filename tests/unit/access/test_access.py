@@ -595,3 +595,11 @@ def test_an_emergency_that_a_policy_permits_without_words_is_not_said_to_lack_th
     decision = access.check(read(purpose=Purpose.EMERGENCY))
     assert decision.permitted
     assert "justification" not in decision.reason
+
+
+@pytest.mark.parametrize("spelled", ["principal.units", 'principal["units"]', 'principal["unit\\u{73}"]'])
+def test_a_rule_on_units_gives_each_unit_its_own_verdict_however_it_is_spelled(spelled: str) -> None:
+    policy = Policy(f'@id("a")\npermit (principal, action, resource) when {{ {spelled}.contains("ward 3") }};')
+    facts = Facts("clinician", "read", "TREAT", "none", *[False] * 5)
+    asked = [replace(facts, units=units) for units in ((), ("ward 3",), ("ward 4",), ("ward 3", "ward 4"))]
+    assert [policy.evaluate(one).permitted for one in (*asked, *asked)] == [False, True, False, True] * 2

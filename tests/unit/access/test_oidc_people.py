@@ -58,7 +58,7 @@ def test_a_link_that_is_taken_away_meanwhile_makes_nobody_an_officer(
     linked = accounts.record("kim").model_copy(
         update={"identities": (IdentityRecord(issuer=ISSUER, subject="sub-kim"),)}
     )
-    monkeypatch.setattr(people, "_linked", lambda _: linked)  # as it was a moment ago
+    monkeypatch.setattr(people, "linked", lambda _: linked)  # as it was a moment ago
     with pytest.raises(SignInRefused):
         people.account_of(kim("officers"), ())
     assert accounts.record("kim").role is Role.CLINICIAN

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from xml.etree import ElementTree
 
 from twinward.audit.events.wording import row_sentence
-from twinward.audit.models import AccessEvent, AuditRow, RowState
+from twinward.audit.models import AccessEvent, AuditRow, IndexedAccess, RowState
 from twinward.console import charts
 from twinward.console.rows import shown
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
@@ -46,7 +45,20 @@ def test_an_opening_never_shows_in_a_repr() -> None:
 
 def test_charts_are_well_formed_and_say_their_numbers() -> None:
     events = [
-        replace(EVENT, at_ms=EVENT.at_ms + n * 60_000, decision="deny" if n % 3 == 0 else "permit") for n in range(9)
+        IndexedAccess(
+            index=n,
+            at_ms=EVENT.at_ms + n * 60_000,
+            agent=EVENT.agent,
+            role=EVENT.role,
+            unit=EVENT.unit,
+            action=EVENT.action,
+            purpose=EVENT.purpose,
+            twin=EVENT.twin,
+            categories=EVENT.categories,
+            permitted=n % 3 != 0,
+            detail="",
+        )
+        for n in range(9)
     ]
     for chart in (charts.timeline(events), charts.by_role(events), charts.timeline(events[:1])):
         ElementTree.fromstring(chart)

@@ -44,7 +44,7 @@ ALGORITHMS: Final = {
 _RSA_BITS: Final = (2048, 8192)
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _FOREIGN: Final = {"jwk", "jku", "x5c", "x5u", "crit", "b64", "zip"}
-_SUBJECT: Final = re.compile(r"[\x20-\x7e]{1,255}")
+SUBJECT: Final = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class ProviderRefused(ValueError):
@@ -130,29 +130,30 @@ def require_claims(token: Unproven, expected: Expected) -> str:
         raise ProviderRefused("the ID token is meant for another client")
     if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != expected.client_id:
         raise ProviderRefused("the ID token was issued to another client")
-    if _seconds(claims, "exp") <= now_s - SKEW_S:
+    if seconds(claims, "exp") <= now_s - SKEW_S:
         raise ProviderRefused("the ID token has expired")
-    if not now_s - OLDEST_S <= _seconds(claims, "iat") <= now_s + SKEW_S:
+    if not now_s - OLDEST_S <= seconds(claims, "iat") <= now_s + SKEW_S:
         raise ProviderRefused("the ID token was not issued in these minutes: a clock is wrong, or it is old")
-    if "nbf" in claims and _seconds(claims, "nbf") > now_s + SKEW_S:
+    if "nbf" in claims and seconds(claims, "nbf") > now_s + SKEW_S:
         raise ProviderRefused("the ID token is not good yet")
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         raise ProviderRefused("the ID token is of another sign-in")
     if expected.proven_since_s:
-        proven_s = _seconds(claims, "auth_time")
+        proven_s = seconds(claims, "auth_time")
         if not expected.proven_since_s - SKEW_S <= proven_s <= now_s + SKEW_S:
             raise ProviderRefused("the provider did not have this person prove anew who they are")
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+    if not isinstance(subject, str) or not SUBJECT.fullmatch(subject):
         raise ProviderRefused("the ID token has no subject")
     return subject
 
 
-def _seconds(claims: dict[str, Any], name: str) -> int:
+def seconds(claims: dict[str, Any], name: str) -> int:
+    """A claim that is a time. Raises ``ProviderRefused``."""
     found = claims.get(name)
     if type(found) is not int:
-        raise ProviderRefused(f"the ID token's {name} is no number of seconds")
+        raise ProviderRefused(f"the token's {name} is no number of seconds")
     return found
 
 

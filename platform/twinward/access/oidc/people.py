@@ -48,7 +48,7 @@ class ProvidersPeople:
             Unavailable: a change could not be logged.
         """
         identity = IdentityRecord(issuer=proven.issuer, subject=proven.subject)
-        record = self._linked(identity) or self._made(proven, identity, via)
+        record = self.linked(identity) or self._made(proven, identity, via)
         if record.disabled:
             raise self._refused(record, "the account is disabled, or waits for an officer", via)
         if not self._roles or record.role not in STAFF:
@@ -58,7 +58,8 @@ class ProvidersPeople:
             raise self._refused(record, "in no group of the hospital's sign-in that has a role here", via)
         return record if role is record.role else self._moved(record, role, identity, via)
 
-    def _linked(self, identity: IdentityRecord) -> AccountRecord | None:
+    def linked(self, identity: IdentityRecord) -> AccountRecord | None:
+        """Whose account a person of the provider has; None for nobody's."""
         return next((one for one in self._accounts.records() if identity in one.identities), None)
 
     def _role_of(self, proven: Proven) -> Role | None:
@@ -75,7 +76,7 @@ class ProvidersPeople:
         try:
             return self._accounts.add_linked(Principal(name, role, proven.name), identity, waits=waits, by=by)
         except Conflict:  # another process made it just now, or somebody unlinked it
-            record = self._linked(identity)
+            record = self.linked(identity)
             if record is None:
                 raise self._refused(self._accounts.find(name), "the link was taken away", via) from None
             return record

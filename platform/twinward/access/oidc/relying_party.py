@@ -18,7 +18,16 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from twinward.access.oidc.id_tokens import Expected, ProviderRefused, read_id_token, require_claims, require_signed
+from twinward.access.account_store import IdentityRecord
+from twinward.access.oidc.id_tokens import (
+    OLDEST_S,
+    Expected,
+    ProviderRefused,
+    read_id_token,
+    require_claims,
+    require_signed,
+)
+from twinward.access.oidc.logout_tokens import require_logout
 from twinward.access.oidc.provider import Provider
 from twinward.access.sign_in_store import SignInStore
 from twinward.audit.interfaces import EventKeys
@@ -34,6 +43,7 @@ _MOST_GROUPS, _MOST_GROUP_CHARS = 1000, 256
 _KEY_LABEL: Final = b"twinward/oidc-flow/1"
 _AAD: Final = b"twinward/oidc-flow/1\x00"
 _USED: Final = b"twinward/oidc-used/1"
+_LOGGED_OUT: Final = b"twinward/oidc-logout/1"
 
 
 class _Flow(msgspec.Struct, frozen=True):
@@ -171,6 +181,22 @@ class RelyingParty:
             account=flow.account,
             session=flow.session,
         )
+
+    def signed_out(self, text: str) -> IdentityRecord:
+        """Whom a logout token of the provider's signs out; it is used by it.
+
+        Raises:
+            ProviderRefused: it is none, or was used before.
+            ProviderSilent: the provider does not answer.
+        """
+        token = read_id_token(text)
+        require_signed(token, self.provider.keys(token.kid))
+        client, now_s = self.provider.client, self._clock.now_ms() // 1000
+        subject, jti = require_logout(token, issuer=client.issuer, client_id=client.client_id, now_s=now_s)
+        until_ms = (now_s + 2 * OLDEST_S) * 1000  # longer than any is taken
+        if not self._store.use_once(length_prefixed(_LOGGED_OUT, client.issuer.encode(), jti.encode()), until_ms):
+            raise ProviderRefused("this logout token was used before")
+        return IdentityRecord(issuer=client.issuer, subject=subject)
 
     def farewell(self, back_to: str) -> str:
         """Where a browser signs out at the provider (RP-Initiated Logout 1.0); empty where it has no such page."""

@@ -26,6 +26,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from twinward.access import justification as sentences
 from twinward.access import scopes
 from twinward.access.accounts import Accounts
+from twinward.access.client_certificates import require_certificate
 from twinward.access.client_tokens import PREFIX as ACCESS_PREFIX
 from twinward.access.client_tokens import ClientTokens
 from twinward.access.errors import ProofNeeded, ScopeTooNarrow, SignInRefused, TokenRefused
@@ -38,6 +39,8 @@ from twinward.core.vocabulary import Purpose
 
 _BEARER = HTTPBearer(auto_error=False, description="A token from `twinward node add-system`, or from `/oauth/token`.")
 PURPOSE_HEADER, JUSTIFICATION_HEADER = "X-Purpose-Of-Use", "X-Justification"
+CERTIFICATE = "client_certificate"
+"""Where a connection's server says so, in a request's state."""
 _CODES = [one.value for one in Purpose]
 _MAX_HEADER_CHARS = 12 * sentences.MAX_CHARS
 """A character of UTF-8 has four bytes at most, and each is three characters when it is percent-encoded."""
@@ -48,6 +51,11 @@ _EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'", re.IGNORECASE)
 def address_of(request: Request) -> str:
     """From where a request came: the socket's other end, or what a proxy named in ``trusted_proxies`` says of it."""
     return request.client.host[:64] if request.client else "unknown"
+
+
+def certificate_of(request: Request) -> str:
+    """The thumbprint of the certificate that the connection itself proved; empty for none. No header says it."""
+    return str(request.scope.get("state", {}).get(CERTIFICATE, ""))
 
 
 def bearer_principal(
@@ -69,12 +77,12 @@ def bearer_principal(
             await run_in_threadpool(proofs.missing, found, via)
             raise
 
-    def known(token: str) -> tuple[Principal, tuple[str, ...] | None]:
+    def known(token: str, certificate: str) -> tuple[Principal, tuple[str, ...] | None]:
         if proofs is not None and token.startswith(PROOF_PREFIX):
             return proofs.by_token(token), None
         if access_tokens is None or not token.startswith(ACCESS_PREFIX):
             return accounts.by_token(token), None
-        return access_tokens.by_token(token)
+        return access_tokens.by_token(token, certificate)
 
     # Async, so that it runs where the request is: one indexed look-up and a SHA-256 cost less than a thread's turn.
     async def principal(
@@ -83,7 +91,9 @@ def bearer_principal(
         if credentials is None:
             raise SignInRefused
         try:
-            found, granted = known(credentials.credentials)
+            certificate = certificate_of(request)
+            found, granted = known(credentials.credentials, certificate)
+            require_certificate(accounts, found, certificate)
         except TokenRefused as refusal:
             via = (("via", "token"), ("address", address_of(request)))
             await run_in_threadpool(accounts.token_refused, refusal, via)

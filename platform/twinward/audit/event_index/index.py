@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from twinward.audit.errors import LogTampered, ledger_translated
 from twinward.audit.event_index.columns import DAMAGED, ERASED, HIDDEN, NOBODY, OPEN, QUIET, Columns, Row
 from twinward.audit.event_index.facts import facts_of
-from twinward.audit.event_index.selection import select
+from twinward.audit.event_index.selection import select, select_part
 from twinward.audit.event_index.strings import Strings
 from twinward.audit.queries import AccessQuery
 from twinward.core.vocabulary import TwinId
@@ -52,17 +52,32 @@ class Filled:
     strings: Strings
     start: int
     stop: int
+    units: tuple[str, ...] = ()
+    """Those that occur, sorted."""
 
     def select(self, query: AccessQuery, *, below: int | None = None) -> NDArray[np.intp]:
         """Indices of the events that fit, in the query's order, of those below an index."""
-        stop = self.stop if below is None else max(self.start, min(below, self.stop))
-        return select(self.columns, self.strings, self.start, stop, query)
+        return select(self.columns, self.strings, self.start, self._end(below), query)
 
-    def units(self) -> tuple[str, ...]:
-        """The units that occur."""
-        codes = self.columns["unit"][self.start : self.stop]
-        present = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=1))
-        return tuple(sorted(text for code in present.tolist() if (text := self.strings.texts[code])))
+    def part(
+        self, query: AccessQuery, first: int, count: int, *, below: int | None = None
+    ) -> tuple[int, NDArray[np.intp]]:
+        """How many fit, and of ``select``'s indices ``count`` from place ``first`` on."""
+        return select_part(self.columns, self.strings, self.start, self._end(below), query, first, count)
+
+    def newest(self, count: int) -> NDArray[np.intp]:
+        """Indices of the newest open events of any kind, oldest first, ``count`` at most."""
+        found = np.zeros(0, dtype=np.intp)
+        width = 2 * count
+        while True:
+            low = max(self.start, self.stop - width)
+            found = np.flatnonzero(self.columns["state"][low : self.stop] == OPEN) + low
+            if len(found) >= count or low == self.start:
+                return found[-count:]
+            width *= 4
+
+    def _end(self, below: int | None) -> int:
+        return self.stop if below is None else max(self.start, min(below, self.stop))
 
 
 class EventIndex:
@@ -83,20 +98,23 @@ class EventIndex:
         self._stop = 0
         self._shredding: set[TwinId] = set()
         """Twins whose key may have gone since events about them were taken in."""
+        self._units: set[int] = set()
+        """The codes of units that occur."""
         self._gone: set[TwinId] = set()
         self._unfiled: list[int] = []
         """Attempts on somebody who was shredded by then: sealed under the hospital's own key, they stay."""
 
-    def filled(self) -> Filled:
-        """The index, with all that is in the log now.
+    def filled(self, *, at_once: int | None = None) -> Filled:
+        """The index, with all that is new in the log, and the newest ``at_once`` events at least (None: ``AT_ONCE``).
 
         Raises:
             Unavailable: the log or the key service does not answer.
             LogTampered: entries are missing.
         """
         with self._lock:
-            self._follow()
-            return Filled(self._columns.snapshot(), self._strings, self._start or 0, self._stop)
+            self._follow(AT_ONCE if at_once is None else at_once)
+            units = tuple(sorted(text for code in self._units if (text := self._strings.texts[code])))
+            return Filled(self._columns.snapshot(), self._strings, self._start or 0, self._stop, units)
 
     def deepen(self, *, down_to: int = 0, going_on: Callable[[], bool] = lambda: True) -> bool:
         """Take in older events, down to an index; whether all of them are. Others may ask meanwhile.
@@ -105,7 +123,7 @@ class EventIndex:
         """
         while going_on():
             with self._lock:
-                self._follow()
+                self._follow(_CHUNK)
                 if self._start is None or self._start <= down_to:
                     return True
                 stop = self._start
@@ -114,18 +132,18 @@ class EventIndex:
                 self._start = start
         return False
 
-    def _follow(self) -> None:
-        """Take in what is new; at first, the newest."""
+    def _follow(self, at_once: int) -> None:
+        """Take in what is new, and of the old the newest so many."""
         with ledger_translated():
             size = self._log.store.size()
         if self._start is None:
             self._stop = self._start = size
             self._columns.reserve(size)
-            oldest = max(0, size - AT_ONCE)
-            while self._start > oldest:
-                start = max(oldest, self._start - _CHUNK)
-                self._take_in(start, self._start)
-                self._start = start
+        oldest = max(0, self._stop - at_once)
+        while self._start > oldest:
+            start = max(oldest, self._start - _CHUNK)
+            self._take_in(start, self._start)
+            self._start = start
         while self._stop < size:
             stop = min(size, self._stop + _CHUNK)
             self._take_in(self._stop, stop)
@@ -156,6 +174,7 @@ class EventIndex:
 
     def _event_row(self, index: int, filed_under: TwinId | None, opening: Opening) -> Row:
         event, text = facts_of(opening.event), self._strings.code
+        self._units.add(text(event.unit))
         if event.twin is not None and filed_under is None:
             self._unfiled.append(index)
         if event.is_shred and event.twin is not None:
@@ -187,6 +206,8 @@ class EventIndex:
         if len(rows):
             self._columns.forget(rows)
             self._strings = self._columns.compacted(self._strings)
+            units = self._columns["unit"][start : self._stop]
+            self._units = set(np.unique(units[units != NOBODY]).tolist())
 
 
 def _without_event(state: int, at_ms: int, twin: int = NOBODY) -> Row:

@@ -29,7 +29,41 @@ Mask = NDArray[np.bool_]
 
 
 def select(columns: Columns, strings: Strings, start: int, stop: int, query: AccessQuery) -> NDArray[np.intp]:
-    """The indices of the events of ``start <= index < stop`` that fit, in the query's order.
+    """The indices of the events of ``start <= index < stop`` that fit, in the query's order, equals newest first."""
+    found = np.flatnonzero(fitting(columns, strings, start, stop, query))
+    if query.sort is Sort.OLDEST:
+        return found + start
+    found = found[::-1]
+    if query.sort is not Sort.NEWEST:
+        keys = _ranks(columns, strings, start, stop, query.sort)[found]
+        found = found[np.argsort(_short(keys), kind="stable")]
+    return found + start
+
+
+def select_part(
+    columns: Columns, strings: Strings, start: int, stop: int, query: AccessQuery, first: int, count: int
+) -> tuple[int, NDArray[np.intp]]:
+    """How many fit, and of ``select``'s answer ``count`` from place ``first`` on: nothing else is sorted.
+
+    There are none where ``first`` is beyond the last.
+    """
+    fits = fitting(columns, strings, start, stop, query)
+    if query.sort in (Sort.NEWEST, Sort.OLDEST):
+        found = np.flatnonzero(fits)
+        part = found if query.sort is Sort.OLDEST else found[::-1]
+        return len(found), part[first : first + count] + start
+    ranks = _ranks(columns, strings, start, stop, query.sort)
+    ends = np.cumsum(np.bincount(ranks[fits]))
+    total = int(ends[-1]) if len(ends) else 0
+    low, high = np.searchsorted(ends, (first, min(total, first + count) - 1), side="right").tolist()
+    near = np.flatnonzero(fits & (ranks >= low) & (ranks <= high))[::-1]
+    ordered = near[np.argsort(ranks[near], kind="stable")]
+    before = int(ends[low - 1]) if low else 0
+    return total, ordered[first - before : first - before + count] + start
+
+
+def fitting(columns: Columns, strings: Strings, start: int, stop: int, query: AccessQuery) -> Mask:
+    """For each event of ``start <= index < stop``, whether it fits.
 
     An erased event keeps its time and its patient, and fits what asks for these alone. A damaged one says nothing that
     could be believed: it fits every query, so that no filter hides it.
@@ -59,7 +93,7 @@ def select(columns: Columns, strings: Strings, start: int, stop: int, query: Acc
     if query.text:
         fits &= _text_fits(columns, strings, start, stop, query.text)
     fits |= state == DAMAGED
-    return _ordered(columns, strings, np.flatnonzero(fits) + start, query.sort)
+    return fits
 
 
 def _facts(query: AccessQuery, strings: Strings) -> dict[str, int | bool]:
@@ -90,32 +124,26 @@ def _text_fits(columns: Columns, strings: Strings, start: int, stop: int, text: 
     if not hits.any():
         return fits
     for name in _TEXT_COLUMNS:
-        fits |= hits[columns[name][start:stop]]
+        fits |= hits.take(columns[name][start:stop], mode="clip")  # what has no text is no open event
     fits &= columns["state"][start:stop] == OPEN
     return fits
 
 
-def _ordered(columns: Columns, strings: Strings, found: NDArray[np.intp], sort: Sort) -> NDArray[np.intp]:
-    """In a query's order; among equals, newest first."""
-    newest = found[::-1]
-    if sort is Sort.NEWEST:
-        return newest
-    if sort is Sort.OLDEST:
-        return found
-    codes = columns["permitted" if sort is Sort.DECISION else sort.value][newest].astype(np.int32)
-    keys: NDArray[Any] = _dense(codes, strings if sort in (Sort.AGENT, Sort.UNIT) else None)
-    keys = np.where(columns["state"][newest] == ERASED, np.uint32(np.iinfo(np.uint16).max), keys)
-    if keys.max(initial=0) <= np.iinfo(np.uint16).max:
-        keys = keys.astype(np.uint16)  # short numbers are sorted digit by digit, ten times as fast
-    return newest[np.argsort(keys, kind="stable")]
-
-
-def _dense(codes: NDArray[np.int32], strings: Strings | None) -> NDArray[np.uint32]:
-    """Codes numbered anew without gaps, in the order of their texts where they are texts'; -1, nobody, is 0."""
-    present = np.flatnonzero(np.bincount(codes + 1))
+def _ranks(columns: Columns, strings: Strings, start: int, stop: int, sort: Sort) -> NDArray[np.uint32]:
+    """Each event's place by its value: texts in their order, nobody before all, the erased behind."""
+    name = "permitted" if sort is Sort.DECISION else sort.value
+    codes = columns[name][start:stop].astype(np.int32) + 1
+    present = np.flatnonzero(np.bincount(codes))
     order = present.tolist()
-    if strings is not None:
+    if sort in (Sort.AGENT, Sort.UNIT):
         order.sort(key=lambda code: strings.texts[code - 1] if code else "")
-    ranks = np.zeros(int(present.max(initial=0)) + 1, dtype=np.uint32)
-    ranks[order] = np.arange(len(order), dtype=np.uint32)
-    return ranks[codes + 1]
+    places = np.zeros(int(present.max(initial=0)) + 1, dtype=np.uint32)
+    places[order] = np.arange(len(order), dtype=np.uint32)
+    ranks = places.take(codes)
+    ranks[columns["state"][start:stop] == ERASED] = len(order)
+    return ranks
+
+
+def _short(keys: NDArray[np.uint32]) -> NDArray[Any]:
+    """As short numbers where they are: those are sorted digit by digit, ten times as fast."""
+    return keys.astype(np.uint16) if keys.max(initial=0) <= np.iinfo(np.uint16).max else keys

@@ -1,12 +1,14 @@
 """Texts of events, each kept once and known by a number; searched all together.
 
 They are searched as one run of bytes, a piece at a time: where the word's rarest byte stands, then which of these
-places have its others. That takes as long for a word that every text has as for one that none has.
+places have its others. A piece that is full never changes: what a word was found in is kept for the next page of it.
 """
 
 from __future__ import annotations
 
+import threading
 from array import array
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -17,6 +19,12 @@ from numpy.typing import NDArray
 _END: Final = b"\n"
 PIECE_BYTES: Final = 1 << 20
 """How long a piece is: short enough for a processor's cache."""
+KEPT_WORDS: Final = 16
+"""Words whose findings are kept, a bit a text: of a million texts 2 MB."""
+
+_COMMON: Final = 64
+"""A byte that stands at one of so many places is looked for together with others, before places are listed."""
+_TOGETHER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,13 @@ class _Piece:
     first: int
     text: NDArray[np.uint8]
     begins: NDArray[np.int64]
+
+
+class _Finding(NamedTuple):
+    """Which of the first so many texts hold a word, a bit each."""
+
+    texts: int
+    bits: NDArray[np.uint8]
 
 
 class _Open(NamedTuple):
@@ -54,6 +69,9 @@ class Strings:
         self._open = _Open((), bytearray(), array("q"))
         self._counts = np.zeros(256, dtype=np.int64)
         """How often each byte stands in the full pieces."""
+        self._found: OrderedDict[bytes, _Finding] = OrderedDict()
+        """By word, in the pieces that were full when it was looked for."""
+        self._found_lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -78,14 +96,36 @@ class Strings:
 
     def holding(self, part: str) -> NDArray[np.bool_]:
         """For each number, whether its text holds ``part``, letter case aside."""
-        pieces, wanted = self._open.pieces(), np.frombuffer(folded(part), np.uint8)
+        word = folded(part)
+        pieces, wanted = self._open.pieces(), np.frombuffer(word, np.uint8)
         rarest_first = np.argsort(self._counts[wanted], kind="stable")
         hits = np.zeros(pieces[-1].first + len(pieces[-1].begins), dtype=np.bool_)
+        known = self._known_findings(word, hits)
         for piece in pieces:
+            if piece.first < known:
+                continue
             places = _places(piece.text, wanted, rarest_first)
             if len(places):
                 hits[piece.first + np.searchsorted(piece.begins, places, side="right") - 1] = True
+        self._keep_findings(word, hits[: pieces[-1].first])
         return hits
+
+    def _known_findings(self, word: bytes, hits: NDArray[np.bool_]) -> int:
+        """Write into ``hits`` what is known of a word already; how many texts that is."""
+        with self._found_lock:
+            kept = self._found.get(word)
+            if kept is None:
+                return 0
+            self._found.move_to_end(word)
+        hits[: kept.texts] = np.unpackbits(kept.bits, count=kept.texts)
+        return kept.texts
+
+    def _keep_findings(self, word: bytes, hits: NDArray[np.bool_]) -> None:
+        with self._found_lock:
+            self._found[word] = _Finding(len(hits), np.packbits(hits))
+            self._found.move_to_end(word)
+            while len(self._found) > KEPT_WORDS:
+                self._found.popitem(last=False)
 
     def only(self, codes: Sequence[int]) -> tuple[Strings, NDArray[np.int32]]:
         """A pool of these alone, and for each old number the new one (0 for those that are gone)."""
@@ -100,9 +140,14 @@ def _places(text: NDArray[np.uint8], wanted: NDArray[np.uint8], order: NDArray[n
     room = len(text) - len(wanted) + 1
     if room <= 0:
         return np.zeros(0, dtype=np.intp)
-    first = order[0]
-    found = np.flatnonzero(text[first : first + room] == wanted[first])
-    for place in order[1:].tolist():
+    together, rest = order[:1], order[1:]
+    fits = text[together[0] : together[0] + room] == wanted[together[0]]
+    if np.count_nonzero(fits) > room // _COMMON:
+        together, rest = rest[-_TOGETHER:], rest[:-_TOGETHER]  # the commonest last, for words share their rarest
+        for place in together.tolist():
+            fits &= text[place : place + room] == wanted[place]
+    found = np.flatnonzero(fits)
+    for place in rest.tolist():
         if not len(found):
             break
         found = found[text[found + place] == wanted[place]]

@@ -14,7 +14,7 @@ from twinward.api.http.pipeline import is_loopback
 from twinward.cli.connections import Bounds
 from twinward.cli.logs import configure_logs
 from twinward.cli.output import err, out
-from twinward.cli.server import listen, server_of, stopped_by_signals
+from twinward.cli.server import listen, server_of, stopped_by_signals, tls_of
 from twinward.console import mount
 from twinward.core.errors import TwinwardError
 from twinward.node import Node
@@ -62,15 +62,16 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         held = stack.enter_context(serving(node.settings.home))
         node.open_all()
         stack.enter_context(compiled_beside())
+        tls = tls_of(node.settings)
         listener = listen(host, port)
         stack.callback(listener.close)
         settings = node.settings
         app = create_app(node, listens=host, count=_counted(node, stack))
         beyond = not is_loopback(host)
-        mount(app, node, secure=beyond or settings.public_url.startswith("https:"))
+        mount(app, node, secure=beyond or tls is not None or settings.public_url.startswith("https:"))
         configure_logs(logging.INFO, settings.log_format)
         bounds = Bounds(connections=settings.max_connections)
-        server = server_of(app, trusted_proxies=settings.trusted_proxies, bounds=bounds)
+        server = server_of(app, trusted_proxies=settings.trusted_proxies, bounds=bounds, tls=tls)
         stack.enter_context(stopped_by_signals(server))
         if node.settings.heartbeat_s:
             stack.enter_context(Heartbeats(node.heartbeat, node.settings.heartbeat_s))
@@ -163,10 +164,11 @@ def _close_windows(node: Node) -> None:
 
 def _announce(node: Node, host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
+    tls = node.settings.tls_cert is not None
+    url = f"{'https' if tls else 'http'}://{shown}:{port}"
     out.print(f"{node.settings.hospital} answers at {url}", markup=False, soft_wrap=True)
     out.print(f"console: {url}/console · FHIR: {url}/fhir · Ctrl-C stops", markup=False, soft_wrap=True)
-    if not is_loopback(host) and not node.settings.public_url.startswith("https:"):
+    if not tls and not is_loopback(host) and not node.settings.public_url.startswith("https:"):
         err.print(
             "[yellow]note[/]: this speaks plain HTTP beyond this machine, where nobody can sign in to the console. "
             "Put a TLS proxy in front of it and set TWINWARD_PUBLIC_URL to its https address.",
