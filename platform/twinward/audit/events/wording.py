@@ -189,7 +189,7 @@ def object_of(event: AccessEvent) -> str:
     if event.action is Action.ACCOUNT:
         account, change = account_of(event), change_of(event)
         if not account:
-            return sentence("accounts")
+            return sentence("accounts ({change})", change=change) if change else sentence("accounts")
         if not change:
             return sentence("the account {account}", account=account)
         return sentence("the account {account} ({change})", account=account, change=change)
