@@ -331,8 +331,8 @@ class Settings(SignInSettings):
             )
         )
         for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name != "home" and (name in _ALWAYS_WRITTEN or value != field.default):
+            value, usual = getattr(self, name), field.get_default(call_default_factory=True, validated_data={})
+            if name != "home" and (name in _ALWAYS_WRITTEN or value != usual):
                 file.add(name, _written(name, value))
         return tomlkit.dumps(file)
 

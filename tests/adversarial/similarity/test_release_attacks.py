@@ -245,14 +245,14 @@ def test_who_left_the_cohort_is_neither_decided_on_nor_told(tmp_path: Path) -> N
     centre, spy = np.array([63, 63]), attacker(house, 0)
     inside = [row for row in range(PATIENTS) if squared(row, centre) <= 2_000]
     assert len(spy.ball(centre)(2_000)) == len(inside)
-    leaver, everybody = house.twins[inside[0]], (house.twins, house.levels)
-    house.levels = np.delete(house.levels, inside[0], axis=0)
+    leaver, everybody = house.twins[inside[0]], (house.twins, house.levels, house.facets)
+    house.levels, house.facets = (np.delete(one, inside[0], axis=0) for one in (house.levels, house.facets))
     house.twins = [twin for twin in house.twins if twin != leaver]
     house.answers = house.open(EPOCH + 1)
     events = len(house.trail.events)
     assert len(spy.ball(centre)(2_000)) == len(inside) - 1
     assert leaver not in {event.twin for event in house.trail.events[events:]}
-    house.twins, house.levels = everybody
+    house.twins, house.levels, house.facets = everybody
     house.answers = house.open(EPOCH + 2)
     assert len(spy.ball(centre)(2_000)) == len(inside)  # back, and in its group: never new alone
 

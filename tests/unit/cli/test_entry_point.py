@@ -36,7 +36,7 @@ def test_every_command_helps_with_an_example(words: tuple[str, ...], command: cl
 
 
 def test_every_command_that_answers_can_answer_in_json() -> None:
-    served = {"node serve", "site serve", "site flower", "study flower", "witness serve"}
+    served = {"node serve", "site serve", "site flower", "study flower", "witness serve", "live connect"}
     without = served | {"audit trust", "witness card"}  # JSON already
     for words, command in COMMANDS:
         options = {option for parameter in command.params for option in parameter.opts}
