@@ -133,8 +133,15 @@ class MessageId:
 
 @dataclass(frozen=True, slots=True)
 class Merger:
-    """Who was looked up by ``subject`` is another patient's, by system and value of an identifier, from now on."""
+    """Who was looked up by one of ``names`` is another patient, by system and value of an identifier, from now on.
 
-    subject: str
+    Attributes:
+        names: a string a patient is looked up by, or their twin.
+        system, value: the other's identifier.
+        twin: the other's: what is kept of it is forgotten when this twin is erased.
+    """
+
+    names: tuple[str, ...]
     system: str
     value: str
+    twin: TwinId

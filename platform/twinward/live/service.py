@@ -114,6 +114,15 @@ class Live:
                 self.assign(context, one.device, to, at_ms)
         return [one.device for one in held]
 
+    def require_hand_over(self, context: AccessContext, twin: TwinId, to: TwinId) -> None:
+        """Whether ``hand_over`` may be done, before anything else is. Raises ``AccessDenied``; both are in the log."""
+        self._access.require(context.request(Action.WRITE))
+        with self._database.reading() as tables:
+            held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
+        for one in held:
+            self._decide_on_device(context, one.device, twin, "to-be-released", self.clock.now_ms())
+            self._decide_on_device(context, one.device, to, "to-be-assigned", self.clock.now_ms())
+
     def devices(self, context: AccessContext) -> list[DeviceAt]:
         """Every device and its assignments: opaque twins, no patient's name. Logged."""
         self._access.decide(context.request(Action.WRITE, detail=(("live", "devices"),)))

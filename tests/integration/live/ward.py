@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.live.intake.lines import read_lines
+from twinward.live.intake.subjects import twins_by_name
 from twinward.live.models import Answer
 from twinward.live.parts import LiveParts
 from twinward.live.service import Live
@@ -32,7 +34,7 @@ class Ward(Hospital):
         super().__init__(folder, provider)
         self.database = LiveDatabase(folder / "live.db", self.keyring)
         self.parts = LiveParts(
-            self.database, self.keyring, self.access, self.authority, self.vault.twins_of, self.clock
+            self.database, self.keyring, self.access, self.authority, partial(twins_by_name, self.vault), self.clock
         )
         self.live = Live(self.parts)
         self._seq = 0

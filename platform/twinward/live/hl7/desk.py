@@ -35,7 +35,7 @@ from twinward.live.hl7.errors import (
     Hl7Fault,
     Where,
 )
-from twinward.live.hl7.message import Message, read_message
+from twinward.live.hl7.message import Message, Segment, read_message
 from twinward.live.hl7.movements import (
     amend_entry,
     create_entry,
@@ -167,8 +167,8 @@ class Hl7Desk:
             return self._merge(message, taken)
         if event not in _CHANGES:
             raise Hl7Fault(EVENT_NOT_TAKEN, message.header.at(9), "MSH-9: ADT of A01, A02, A03, A04, A08 or A40")
-        pid = message.first("PID")
-        known = self._current(self._source.authorities.identifiers(pid, 3))
+        pid = message.only("PID")
+        known, _ = self._patient(pid, 3)
         said = patient_said(pid, known)
         visit = self._source.authorities.visit(message.first("PV1")) if event in _MOVES else None
         if event in _MOVES and visit is None:
@@ -176,33 +176,32 @@ class Hl7Desk:
         moved = [visit_entry(message, visit, known[0], self._source.zone)] if visit else []
         (made,) = self._hospital.file(self._context, [create_entry(said)])
         amended = [amend_entry(said)] if said.members and made != _CREATED else []
-        self._amend(known[0], amended)
-        self._amend(known[0], moved)
+        self._amend(known[0], [*amended, *moved])
         if event == "A03":
             self._release_devices(known[0])
         self._live.messages.settle(self._context, self._source.name, taken)
         return Acknowledgement(Code.ACCEPTED)
 
     def _orders(self, message: Message, taken: MessageId) -> Acknowledgement:
-        known = self._current(self._source.authorities.identifiers(message.first("PID"), 3))
+        known, _ = self._patient(message.only("PID"), 3)
         self._amend(known[0], order_entries(message, known[0], self._source.authorities))
         self._live.messages.settle(self._context, self._source.name, taken)
         return Acknowledgement(Code.ACCEPTED)
 
     def _merge(self, message: Message, taken: MessageId) -> Acknowledgement:
-        pid, mrg = message.first("PID"), message.first("MRG")
-        stays = self._current(self._source.authorities.identifiers(pid, 3))[0]
-        gone = self._source.authorities.identifiers(mrg, 1)[0]
-        subjects = [self._hospital.subject_of(*one) for one in (stays, gone)]
-        twins = self._hospital.twins_of(subjects)
-        for one, segment, number in zip(subjects, (pid, mrg), (3, 1), strict=True):
-            if one not in twins:
-                raise Hl7Fault(UNKNOWN_KEY, segment.at(number), f"{segment.at(number)}: no patient of this hospital")
-        if stays == gone or twins[subjects[0]] == twins[subjects[1]]:
+        pid, mrg = message.only("PID"), message.only("MRG")
+        (stays, *_), survivor = self._patient(pid, 3)
+        (gone, *_), prior = self._found(self._source.authorities.identifiers(mrg, 1), mrg.at(1))
+        for twin, where in ((survivor, pid.at(3)), (prior, mrg.at(1))):
+            if twin is None:
+                raise Hl7Fault(UNKNOWN_KEY, where, f"{where}: no patient of this hospital")
+        if survivor is None or prior is None or survivor == prior:
             raise Hl7Fault(UNKNOWN_KEY, mrg.at(1), "MRG-1 and PID-3 are the same patient")
+        self._live.require_hand_over(self._context, prior, survivor)
         self._amend(gone, [merge_entry(stays, gone)])
-        self._live.hand_over(self._context, twins[subjects[1]], twins[subjects[0]])
-        self._live.messages.settle(self._context, self._source.name, taken, Merger(subjects[1], *stays))
+        self._live.hand_over(self._context, prior, survivor)
+        merger = Merger((self._hospital.subject_of(*gone), prior), *stays, survivor)
+        self._live.messages.settle(self._context, self._source.name, taken, merger)
         return Acknowledgement(Code.ACCEPTED)
 
     def _amend(self, patient: Identifier, entries: Entries) -> None:
@@ -216,15 +215,27 @@ class Hl7Desk:
 
     def _subject(self, message: Message) -> str:
         """Whose results they are: nobody's where PID is not there or empty, so that the device says it."""
-        pid = next(message.all("PID"), None)
-        if pid is None or not pid.repetitions(3):
+        if next(message.all("PID"), None) is None or not message.only("PID").repetitions(3):
             return ""
-        known = self._current(self._source.authorities.identifiers(pid, 3))
-        subjects = [self._hospital.subject_of(*one) for one in known]
-        twins = self._hospital.twins_of(subjects)
+        known, _ = self._patient(message.only("PID"), 3)
+        return self._hospital.subject_of(*known[0])
+
+    def _patient(self, segment: Segment, number: int) -> tuple[list[Identifier], TwinId | None]:
+        """Identifiers of a field, each as whom it was merged into. Raises as ``_found``."""
+        known = self._current(self._source.authorities.identifiers(segment, number))
+        return self._found(known, segment.at(number))
+
+    def _found(self, known: Sequence[Identifier], where: Where) -> tuple[list[Identifier], TwinId | None]:
+        """Identifiers, those that somebody here is found by first; and whose they are, None for nobody's yet.
+
+        Raises ``Hl7Fault`` where they are two patients': a message would change one by what is known of the other.
+        """
+        subjects = {one: self._hospital.subject_of(*one) for one in known}
+        twins = self._hospital.twins_of(list(subjects.values()))
         if len(set(twins.values())) > 1:
-            raise Hl7Fault(UNKNOWN_KEY, pid.at(3), "PID-3: identifiers of two patients")
-        return next((one for one in subjects if one in twins), subjects[0])
+            raise Hl7Fault(UNKNOWN_KEY, where, f"{where}: identifiers of two patients")
+        ordered = sorted(subjects, key=lambda one: subjects[one] not in twins)
+        return ordered, twins.get(subjects[ordered[0]])
 
     def _current(self, known: Sequence[Identifier]) -> list[Identifier]:
         """Identifiers, each as whom it was merged into."""
@@ -232,7 +243,8 @@ class Hl7Desk:
 
     def _survivor(self, one: Identifier) -> Identifier:
         for _ in range(_MOST_MERGERS):
-            found = self._live.messages.merged(self._hospital.subject_of(*one))
+            subject = self._hospital.subject_of(*one)
+            found = self._live.messages.merged(subject, *self._hospital.twins_of([subject]).values())
             if found is None:
                 break
             one = Identifier(found.system, found.value)

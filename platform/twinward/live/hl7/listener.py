@@ -23,7 +23,7 @@ from twinward.live.hl7.framing import FrameReader, FrameTooLarge, framed
 MOST_CONNECTIONS: Final = 64
 HANDSHAKE_S: Final = 10
 WITHIN_MESSAGE_S: Final = 30
-"""How long a message that has begun may rest. Between messages a connection rests as long as it likes."""
+"""How long a message may take to come. Between messages a connection rests as long as it likes."""
 _CHUNK: Final = 64 * 1024
 _LOOK_S: Final = 0.5
 _DRAIN_S: Final = 2
@@ -81,7 +81,7 @@ class MllpListener:
         if certificates is None and not _is_own(host):
             raise BadInput(
                 "MLLP has no sign-in: on an address that others reach it wants TLS and client certificates",
-                hint="give --cert, --key and --client-ca, or listen on 127.0.0.1",
+                hint="give --cert, --key and --ca, or listen on 127.0.0.1",
             )
         self._tls = certificates.context() if certificates else None
         self._desk = desk
@@ -145,11 +145,11 @@ class MllpListener:
             try:
                 some = spoken.recv(_CHUNK)
             except TimeoutError:
-                if reader.is_within and time.monotonic() - began_s > WITHIN_MESSAGE_S:
-                    return
-                continue
-            if not some:
+                some = None
+            if some == b"" or (reader.is_within and time.monotonic() - began_s > WITHIN_MESSAGE_S):
                 return
+            if some is None:
+                continue
             if not reader.is_within:
                 began_s = time.monotonic()
             try:

@@ -153,6 +153,13 @@ class Message:
             raise Hl7Fault(SEQUENCE, Where(name), f"the message has no {name} segment")
         return found
 
+    def only(self, name: str) -> Segment:
+        """The one segment of a name: what another would say would be taken as the first's. Raises ``Hl7Fault``."""
+        found = self.first(name)
+        if any(one.where.number > 1 for one in self.all(name)):
+            raise Hl7Fault(SEQUENCE, Where(name, 2), f"a second {name} segment: a message is about one patient")
+        return found
+
     def all(self, name: str) -> Iterator[Segment]:
         """Every segment of a name, in order."""
         return (one for one in self.segments if one.where.segment == name)

@@ -99,12 +99,16 @@ def order_entries(message: Message, patient: Identifier, authorities: Authoritie
     """Each ORC with its OBR as a ServiceRequest. Raises ``Hl7Fault``."""
     found, orc = [], None
     for segment in message.segments:
-        if segment.where.segment == "ORC":
+        if segment.where.segment not in ("ORC", "OBR"):
+            continue
+        if (segment.where.segment == "ORC") != (orc is None):
+            raise Hl7Fault(MISSING, segment.where, "each order has an ORC and one OBR behind it")
+        if orc is None:
             orc = segment
-        elif segment.where.segment == "OBR" and orc is not None:
-            found.append(_order(orc, segment, patient, authorities))
-            orc = None
-    if not found:
+            continue
+        found.append(_order(orc, segment, patient, authorities))
+        orc = None
+    if not found or orc is not None:
         raise Hl7Fault(MISSING, message.header.at(9), "an order has an ORC and an OBR")
     return found
 

@@ -12,7 +12,8 @@ from twinward.live.hl7.errors import UNKNOWN_KEY, Hl7Fault
 from twinward.live.hl7.message import Segment
 
 _OID: Final = re.compile(r"[0-2](\.(0|[1-9]\d{0,18})){1,20}", re.ASCII)
-_URI: Final = re.compile(r"[a-z][a-z0-9+.-]{1,20}:[!-~]{1,180}", re.ASCII)
+_URI: Final = re.compile(r"[a-z][a-z0-9+.-]{1,20}:(?:(?![|,$\\])[!-~]){1,180}", re.ASCII)
+"""None of the marks by which a FHIR search tells one value from the next."""
 _VALUE: Final = re.compile(r"[^\s|,$\\](?:[^\s|,$\\]| (?! )){0,62}")
 MOST_IDENTIFIERS: Final = 10
 
@@ -49,7 +50,7 @@ class Authorities:
         value = segment.text(number)
         if not value:
             return None
-        system = self._system(segment, number, 1) or ("" if segment.text(number, 4) else self.visits)
+        system = self._system(segment, number, 1) or ("" if _is_named(segment, number, 1) else self.visits)
         if not system or not _VALUE.fullmatch(value):
             text = f"{segment.at(number)}: a visit number of an authority that is known here (`--visits URI`)"
             raise Hl7Fault(UNKNOWN_KEY, segment.at(number), text)
@@ -59,7 +60,7 @@ class Authorities:
         for repetition in range(1, min(segment.repetitions(number), MOST_IDENTIFIERS) + 1):
             value = segment.text(number, 1, 1, repetition)
             system = self._system(segment, number, repetition)
-            if not system and not segment.text(number, 4, 1, repetition):
+            if not system and not _is_named(segment, number, repetition):
                 system = self.systems.get("", "")
             if system and _VALUE.fullmatch(value):
                 yield Identifier(system, value)
@@ -73,9 +74,14 @@ class Authorities:
         return universal if kind == "URI" and _URI.fullmatch(universal) else ""
 
 
+def _is_named(segment: Segment, number: int, repetition: int) -> bool:
+    """Whether an authority is named, known here or not: namespace, universal id or its kind."""
+    return any(segment.text(number, 4, part, repetition) for part in (1, 2, 3))
+
+
 def authorities_of(named: Mapping[str, str], visits: str = "") -> Authorities:
     """What an operator configured. Raises ``BadInput`` for what is no URI."""
     for uri in (*named.values(), *([visits] if visits else [])):
-        if not _URI.fullmatch(uri) or "|" in uri:
+        if not _URI.fullmatch(uri):
             raise BadInput("an authority is a URI", hint="e.g. --authority STMARY=https://stmary.example/mrn")
     return Authorities(dict(named), visits)

@@ -37,7 +37,7 @@ class Messages:
             if merger is not None:
                 tables.messages.merge(merger)
 
-    def merged(self, subject: str) -> Merger | None:
-        """Whom a patient was merged into, one step; None for nobody."""
+    def merged(self, *names: str) -> Merger | None:
+        """Whom a patient was merged into by any of these names, one step; None for nobody."""
         with self._parts.database.reading() as tables:
-            return tables.messages.merged(subject)
+            return next(filter(None, map(tables.messages.merged, names)), None)

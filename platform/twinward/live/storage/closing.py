@@ -96,7 +96,7 @@ class Closing:
         """Delete rows whose keys are gone: how many twins had any.
 
         What rules remember and alerts quote is of every category, and what is in quarantine is under no key of the
-        twin's: both go with the first category that goes.
+        twin's: both go with the first category that goes. That somebody was merged into them goes with the twin.
         """
         forgotten = 0
         with self._parts.database.writing() as tables:
@@ -113,8 +113,16 @@ class Closing:
                     tables.alerts.remove_of(twin)
                     tables.quarantine.remove(held.get(twin, []))
                 tables.alerts.remove_of(twin, tags)
+            tables.messages.forget_mergers(self._is_gone)
         self._parts.database.forget_deleted()
         return forgotten
+
+    def _is_gone(self, twin: TwinId) -> bool:
+        try:
+            self._parts.keyring.keys(twin)
+        except NotFound:
+            return True
+        return False
 
     def _close(self, twin: TwinId, window_ms: int) -> ClosedReport:
         try:

@@ -5,12 +5,14 @@ A name is remembered for thirty days: a sender sends again within hours, and a c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, select
 
 from twinward.audit.interfaces import EventKeys
+from twinward.core.vocabulary import TwinId
 from twinward.live.errors import MessageConflict
 from twinward.live.models import Merger, MessageId
 from twinward.live.storage.tables import MergerRow, MessageRow
@@ -29,6 +31,7 @@ class _Settled(msgspec.Struct, frozen=True):
 class _Survivor(msgspec.Struct, frozen=True):
     system: str
     value: str
+    twin: TwinId
 
 
 class MessageRows:
@@ -62,20 +65,27 @@ class MessageRows:
         sealed = self._of_messages.seal(_Settled(message.digest), tag, at_ms)
         upsert(self._connection, _messages, tag=tag, at_ms=at_ms, sealed=sealed)
 
-    def merged(self, subject: str) -> Merger | None:
+    def merged(self, name: str) -> Merger | None:
         """Whom a patient was merged into; who that was merged into is asked again."""
-        tag = self._keys.tag("live-merger", subject)
+        tag = self._keys.tag("live-merger", name)
         row = self._connection.execute(select(_mergers).where(_mergers.c.tag == tag)).first()
         if row is None:
             return None
         kept = self._of_mergers.open(_Survivor, row.sealed, tag, 1)
-        return Merger(subject, kept.system, kept.value)
+        return Merger((name,), kept.system, kept.value, kept.twin)
 
     def merge(self, merger: Merger) -> None:
         """Remember a merger; a later one of the same patient takes its place."""
-        tag = self._keys.tag("live-merger", merger.subject)
-        sealed = self._of_mergers.seal(_Survivor(merger.system, merger.value), tag, 1)
-        upsert(self._connection, _mergers, tag=tag, sealed=sealed)
+        for name in merger.names:
+            tag = self._keys.tag("live-merger", name)
+            sealed = self._of_mergers.seal(_Survivor(merger.system, merger.value, merger.twin), tag, 1)
+            upsert(self._connection, _mergers, tag=tag, sealed=sealed)
+
+    def forget_mergers(self, is_gone: Callable[[TwinId], bool]) -> None:
+        """Delete what names a patient who is gone: it is under no key of theirs."""
+        for row in self._connection.execute(select(_mergers)).all():
+            if is_gone(self._of_mergers.open(_Survivor, row.sealed, row.tag, 1).twin):
+                self._connection.execute(delete(_mergers).where(_mergers.c.tag == row.tag))
 
     def _tag(self, source: bytes, message: MessageId) -> bytes:
         return self._keys.tag("live-message", f"{source.hex()}\x00{message.name}")
