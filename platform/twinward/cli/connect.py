@@ -79,6 +79,7 @@ def _listen(
     from twinward.live.hl7.desk import Hl7Source
     from twinward.live.hl7.listener import Certificates, MllpListener
     from twinward.live.hl7.people import authorities_of
+    from twinward.live.intake.lines import require_name
     from twinward.node.hl7 import hl7_desk
 
     host, port = _address(url)
@@ -86,6 +87,8 @@ def _listen(
     certificates = Certificates(cert, key, ca) if cert and key and ca else None
     if certificates is None and (cert or key or ca):
         raise BadInput("TLS wants --cert, --key and --ca together")
+    require_name(source, "source")
+    node.live.intake.require(context)
     sender = Hl7Source(source, authorities_of(authorities, visits), _zone(zone))
     listener = MllpListener(host, port, hl7_desk(node, context, sender), certificates)
     say(f"listening on {host}:{listener.port}; Ctrl-C stops")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -246,3 +247,14 @@ def test_over_a_socket_each_message_is_answered_in_its_order(sender: Interface) 
         two.sendall(b"\x0b" + b"x" * (1024 * 1024 + 70_000))
         assert b"MSA|AR" in asked(two, b"")
     assert sender.rates(sender.twin("7")) == [61]
+
+
+def test_a_message_that_never_ends_holds_no_connection(sender: Interface, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinward.live.hl7.listener.WITHIN_MESSAGE_S", 0.1)
+    with listening(sender.desk) as connect, connect() as slow, pytest.raises(OSError, match=r"."):  # noqa: PT012
+        for _ in range(100):  # a byte at a time, each well within the time of a look
+            slow.sendall(b"\x0b")
+            slow.settimeout(0.02)
+            with contextlib.suppress(TimeoutError):
+                if slow.recv(1) == b"":
+                    raise ConnectionError("it hung up")

@@ -32,6 +32,7 @@ def test_results_behind_a_second_patient_are_not_the_firsts(sender: Interface) -
     assert sender.tell("ADT^A40", *twice) == ["AE", "PID^2 E"], "one of two mergers would be lost"
 
 
+@pytest.mark.slow
 def test_a_new_identifier_beside_a_known_one_makes_no_second_patient(sender: Interface) -> None:
     sender.tell("ADT^A04", pid("7"))
     twin = sender.twin("7")
@@ -44,12 +45,14 @@ def test_a_new_identifier_beside_a_known_one_makes_no_second_patient(sender: Int
     assert sender.patient("7")["name"][0]["family"] == "Poe"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["&other.example&DNS", "&xy:a,https://stmary.example/mrn&URI", "&&L"])
 def test_an_authority_that_is_unknown_is_not_the_usual_one(sender: Interface, named: str) -> None:
     assert sender.tell("ADT^A04", f"PID|||7^^^{named}||Doe^Jane") == ["AE", "PID^1^3 E"]
     assert not sender.ward.live.subjects([identifier_key("Patient", MRN, "7")])
 
 
+@pytest.mark.slow
 def test_a_merger_holds_for_every_identifier_of_who_is_gone(sender: Interface) -> None:
     for mrn in ("7", "8"):
         sender.tell("ADT^A04", f"PID|||{mrn}^^^STMARY~N{mrn}^^^{NATIONAL}||Doe^Jane")
@@ -62,6 +65,7 @@ def test_a_merger_holds_for_every_identifier_of_who_is_gone(sender: Interface) -
     assert sender.tell("ADT^A40", *circle) == ["AE", "MRG^1^1 E"]
 
 
+@pytest.mark.slow
 def test_a_merger_that_the_survivors_consent_refuses_does_nothing(sender: Interface) -> None:
     for mrn in ("7", "8"):
         sender.tell("ADT^A04", pid(mrn))
@@ -74,6 +78,7 @@ def test_a_merger_that_the_survivors_consent_refuses_does_nothing(sender: Interf
     assert device.line.current.twin == sender.twin("8")
 
 
+@pytest.mark.slow
 def test_who_was_merged_into_one_who_is_erased_is_forgotten(sender: Interface) -> None:
     for mrn in ("7", "8"):
         sender.tell("ADT^A04", pid(mrn))
@@ -88,6 +93,7 @@ def test_who_was_merged_into_one_who_is_erased_is_forgotten(sender: Interface) -
     assert sender.ward.live.messages.merged(prior, identifier_key("Patient", MRN, "8")) is None
 
 
+@pytest.mark.slow
 def test_an_order_that_is_not_understood_is_not_said_to_be_taken(sender: Interface) -> None:
     sender.tell("ADT^A04", pid("7"))
     second = ("ORC|NW|1", "OBR|1|1||X^Y^L", "OBR|2|2||X^Y^L")

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from paho.mqtt import client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.flower_certificates import make_certificates
 from tests.integration.live.ward import CARING, FILING, Ward
@@ -71,13 +73,13 @@ def once(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def publish(broker: Mosquitto, *payloads: bytes, topic: str = "icu/monitor-7/readings") -> None:
+def publish(broker: Mosquitto, *payloads: bytes, topic: str = "icu/monitor-7/readings", qos: int = 1) -> None:
     """Send, and wait until the broker has them."""
     sender = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     sender.connect("127.0.0.1", broker.port)
     sender.loop_start()
     for one in payloads:
-        sender.publish(topic, one, qos=1).wait_for_publish(_WAIT_S)
+        sender.publish(topic, one, qos=qos).wait_for_publish(_WAIT_S)
     sender.disconnect()
     sender.loop_stop()
 
@@ -195,4 +197,22 @@ def test_what_cannot_be_a_broker_or_a_topic_is_refused(tmp_path: Path) -> None:
         with pytest.raises(BadInput):
             topic_of(topic, "icu")
     assert topic_of("a/+/b", "icu").source_of("a/m-1/b") == "icu.m-1"
-    assert topic_of("a/+/b", "icu").source_of("a/x/y/b") == topic_of("a/b", "icu").source_of("a/c") == ""
+
+
+def test_a_device_that_publishes_at_qos_0_throws_nobody_out(ward: Ward, broker: Mosquitto) -> None:
+    ann = ward.admit("ann")
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+        publish(broker, lines(ward.line(61, subject="Patient/ann")), qos=0)
+        once(lambda: made.tally.stored == 1, "taken")
+        publish(broker, lines(ward.line(62, subject="Patient/ann")))
+        once(lambda: made.tally.stored == 2, "what can be lost holds up nothing that cannot")
+        assert made._connection == 1, "an acknowledgement of what has no number ends the connection"
+    assert sorted(rates(ward, ann)) == [61, 62]
+
+
+def test_who_is_told_that_another_took_its_session_does_not_take_it_back(ward: Ward, broker: Mosquitto) -> None:
+    made = subscriber(ward, broker)
+    made._on_disconnect(made._client, None, None, ReasonCode(PacketTypes.DISCONNECT, "Session taken over"), None)
+    with pytest.raises(Unavailable, match="taken over"):
+        made.follow(lambda: False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -10,8 +11,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from twinward.core.errors import BadInput
+from twinward.live.intake.lines import NAME, require_name
+from twinward.live.models import MAX_NAME_CHARS
 
+APART: Final = ".apart"
+"""Ends the name of a source whose numbers are made here: no device is called so."""
 _TOPIC_CHARS: Final = 1_000
+_DIGEST_CHARS: Final = 24
 _LEVEL: Final = re.compile(r"[^+#\x00]*")
 
 
@@ -38,21 +44,25 @@ class Topic:
 
     Attributes:
         filter: an MQTT topic filter with one ``+`` at most, and no ``#``.
-        source: of all messages; what stands for ``+`` is added behind a dot, since each device numbers its own.
+        source: of all messages; what stands for ``+`` is added behind a dot, since each device numbers its own. Where
+            that makes no name, and of a topic that was followed before, it is a digest: two devices are never one.
     """
 
     filter: str
     source: str
 
     def source_of(self, topic: str) -> str:
-        """The source of a message; empty where it is not of this topic, or what stands for ``+`` is no name."""
+        """The source of a message."""
+        if topic == self.filter:
+            return self.source
         before, plus, after = self.filter.partition("+")
-        if not plus:
-            return self.source if topic == self.filter else ""
-        if not topic.startswith(before) or not topic.endswith(after):
-            return ""
-        level = topic[len(before) : len(topic) - len(after)]
-        return f"{self.source}.{level}" if level and "/" not in level else ""
+        is_ours = bool(plus) and topic.startswith(before) and topic.endswith(after)
+        level = topic[len(before) : len(topic) - len(after)] if is_ours else ""
+        named = f"{self.source}.{level}"
+        if level and not level.startswith("-") and not level.endswith(APART) and NAME.fullmatch(named):
+            return named
+        digest = hashlib.sha256(topic.encode()).hexdigest()[:_DIGEST_CHARS]
+        return f"{self.source[: MAX_NAME_CHARS - _DIGEST_CHARS - 2]}.-{digest}"
 
 
 def broker_at(
@@ -96,6 +106,7 @@ def broker_at(
 
 def topic_of(text: str, source: str) -> Topic:
     """A topic filter. Raises ``BadInput``."""
+    require_name(source, "source")
     levels = text.split("/")
     is_plain = all(one == "+" or _LEVEL.fullmatch(one) for one in levels)
     if not text or len(text) > _TOPIC_CHARS or not is_plain or levels.count("+") > 1 or text.startswith("$"):

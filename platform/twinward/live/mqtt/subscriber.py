@@ -28,9 +28,9 @@ from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Busy, Unavailable
 from twinward.live.errors import MessageRefused
 from twinward.live.intake.intake import Item
-from twinward.live.intake.lines import NAME, batches
+from twinward.live.intake.lines import batches
 from twinward.live.models import Answer, MessageId, Outcome, Reason
-from twinward.live.mqtt.broker import Broker, Topic
+from twinward.live.mqtt.broker import APART, Broker, Topic
 from twinward.live.service import Live
 
 SESSION_S: Final = 7 * 86_400
@@ -48,6 +48,7 @@ _HOPELESS: Final = frozenset(
         "Banned",
         "Client identifier not valid",
         "Not authorized",
+        "Session taken over",
         "Unsupported protocol version",
     }
 )
@@ -62,6 +63,7 @@ class Delivered:
     payload: bytes = field(repr=False)
     packet: int
     connection: int
+    qos: int = 1
 
 
 @dataclass(slots=True)
@@ -166,11 +168,16 @@ class Subscriber:
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         with self._lock:
             self._connection += 1
-        if reason.is_failure:
+        if str(reason) in _HOPELESS:  # two of one name would throw each other out for ever
+            self._refusal = f"the broker ends the connection: {reason}"
+        elif reason.is_failure:
             self._told(f"disconnected: {reason}; trying again")
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._waiting.put(Delivered(message.topic, bytes(message.payload), message.mid, self._connection))
+        """Queue it. What was published at QoS 0 has no number and no end: it is lost where there is no room."""
+        if message.qos == 0 and self._waiting.qsize() >= MOST_IN_FLIGHT:
+            return
+        self._waiting.put(Delivered(message.topic, bytes(message.payload), message.mid, self._connection, message.qos))
 
     def _next(self) -> list[Delivered]:
         """What waits, at least one; empty if nothing came for a while."""
@@ -204,8 +211,7 @@ class Subscriber:
                 self._acknowledge(one)
 
     def _source_of(self, one: Delivered) -> str:
-        found = self._topic.source_of(one.topic)
-        return found if NAME.fullmatch(found) else self._topic.source
+        return self._topic.source_of(one.topic)
 
     def _take_of(self, source: str, messages: list[Delivered]) -> None:
         for batch in batches(b"\n".join(one.payload[: MAX_PAYLOAD_BYTES + 1] for one in messages)):
@@ -217,7 +223,7 @@ class Subscriber:
     def _take_apart(self, source: str, one: Item) -> None:
         """What a sender would be told to mend, under a number that is made here: once, known by its content."""
         digest = hashlib.sha256(f"{source}\x00".encode() + msgspec.json.encode(one)).digest()
-        apart = f"{source[:_APART_CHARS]}.apart"
+        apart = f"{source[:_APART_CHARS]}{APART}"
         named = MessageId(digest.hex(), digest)
         try:
             self.tally.count(self._live.intake.take_message(self._context, apart, named, [one]))
@@ -226,7 +232,7 @@ class Subscriber:
 
     def _acknowledge(self, one: Delivered) -> None:
         with self._lock:
-            if one.connection == self._connection:
+            if one.qos and one.connection == self._connection:
                 self._client.ack(one.packet, 1)
 
 
