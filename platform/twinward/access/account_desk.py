@@ -73,20 +73,26 @@ class AccountDesk:
 
         self.require_leave(account, by)
         check = None if last_officer else self._require_other_officer
-        return self.accounts.change(account, lambda one: one.ended(disabled=True), "disabled", by, check)
+        return self.accounts.change(account, lambda one: one.ended(disabled=True, first_yes=""), "disabled", by, check)
 
     def enable(self, account: str, by: AccessContext) -> AccountRecord:
         """Let it be used again. What was revoked stays revoked, and what was ended stays ended.
 
         An account that waits since the hospital's sign-in made it takes two officers, where the settings say so: the
-        first is noted, and it stays disabled. Raises ``Conflict`` where one is to be both.
+        first is noted, and it stays disabled; their yes is none any more once they are no officer, or somebody disables
+        it. Raises ``Conflict`` where one is to be both.
         """
-        takes_two = self._two_let_in and by.principal != NODE
+        officers: set[str] = set()
+
+        def look(_: AccountRecord, others: Iterator[AccountRecord]) -> None:
+            officers.update(one.id for one in others if one.role is Role.OFFICER and not one.disabled)
 
         def said(record: AccountRecord) -> str:
             return "enabled" if not record.disabled else "to be enabled, once another officer agrees"
 
-        return self._change(account, lambda one: let_in(one, by.principal.id if takes_two else ""), said, by)
+        officer = by.principal.id if self._two_let_in and by.principal != NODE else ""
+        self.require_leave(account, by)
+        return self.accounts.change(account, lambda one: let_in(one, officer, officers), said, by, look)
 
     def end_sessions(self, account: str, by: AccessContext) -> AccountRecord:
         """End every session, stream and export; its password and tokens stay good."""

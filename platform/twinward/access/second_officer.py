@@ -6,6 +6,8 @@ takes a step on them. So does whoever lets somebody in whom the hospital's sign-
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from twinward.access import justification
 from twinward.access.account_store import AccountRecord
 from twinward.core.errors import BadInput, Conflict
@@ -27,12 +29,13 @@ def require_second(proposed_by: str, approver: str) -> None:
         raise Conflict("who proposes does not approve", hint="another officer approves it")
 
 
-def let_in(record: AccountRecord, officer: str) -> AccountRecord:
+def let_in(record: AccountRecord, officer: str, officers: Collection[str]) -> AccountRecord:
     """The account enabled; or, where it waits and that takes two officers, still disabled with the first one noted.
 
-    ``officer``: who enables it; empty where one is enough. Raises ``Conflict`` where one is to be both.
+    ``officer``: who enables it; empty where one is enough. ``officers``: who is one by now: another one's yes counts
+    no more. Raises ``Conflict`` where one is to be both.
     """
-    if officer and record.waits and not record.first_yes:
+    if officer and record.waits and record.first_yes not in officers:
         return record.model_copy(update={"first_yes": officer})
     if officer and record.waits:
         require_second(record.first_yes, officer)

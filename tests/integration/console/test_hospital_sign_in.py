@@ -316,3 +316,15 @@ def test_where_it_takes_two_officers_to_let_somebody_in_one_is_not_enough(house:
     assert not desk.enable("sso-second-self", ben).disabled
     desk.disable("sso-second-self", olga)
     assert not desk.enable("sso-second-self", olga).disabled  # two agreed once
+
+
+def test_a_first_yes_ends_with_a_no_and_with_who_said_it(house: House) -> None:
+    node, olga = house.node, AccessContext(OLGA, Purpose.COMPLIANCE)
+    ben = AccessContext(node.accounts.named("ben"), Purpose.COMPLIANCE)
+    desk = AccountDesk(node.accounts, node.access, lambda: node.sign_ins, lambda _: False, two_let_in=True)
+    node.accounts.add_linked(Principal("sso-third-self", Role.OFFICER), house.linked("", "sub-third-self"), waits=True)
+    assert desk.enable("sso-third-self", olga).first_yes == "olga"
+    assert desk.disable("sso-third-self", ben).first_yes == "", "another officer said no"
+    assert desk.enable("sso-third-self", ben).disabled
+    desk.disable("ben", olga)
+    assert desk.enable("sso-third-self", olga).disabled, "ben is no officer any more"
