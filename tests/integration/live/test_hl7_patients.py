@@ -99,3 +99,12 @@ def test_an_order_that_is_not_understood_is_not_said_to_be_taken(sender: Interfa
     second = ("ORC|NW|1", "OBR|1|1||X^Y^L", "OBR|2|2||X^Y^L")
     assert sender.tell("ORM^O01", pid("7"), *second) == ["AE", "OBR^2 E"]
     assert sender.tell("ORM^O01", pid("7"), "ORC|NW|1", "ORC|NW|2", "OBR|1|2||X^Y^L") == ["AE", "ORC^2 E"]
+
+
+@pytest.mark.slow
+def test_two_placers_orders_of_one_number_are_two(sender: Interface) -> None:
+    for mrn in ("7", "8"):
+        sender.tell("ADT^A04", pid(mrn))
+    for mrn, placer in (("7", "LAB"), ("8", "RIS"), ("7", "RIS X")):
+        order = (pid(mrn), f"ORC|NW|1^{placer}", f"OBR|1|1^{placer}||X^Y^L")
+        assert sender.tell("ORM^O01", *order) == ["AA"]
