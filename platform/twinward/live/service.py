@@ -101,27 +101,37 @@ class Live:
     def hand_over(self, context: AccessContext, twin: TwinId, to: TwinId | None) -> list[str]:
         """Release every device that is with a patient, and assign it to another where one is named.
 
-        Each change is dated now, or as soon as no reading stands in the way. Gives the devices. Raises as ``assign``.
+        Each change is dated now, or as soon as no reading stands in the way. All of them are made together: who dies
+        in between has changed none. Gives the devices. Raises as ``assign``.
         """
-        self._access.require(context.request(Action.WRITE))
-        with self._database.reading() as tables:
-            held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
-        for one in held:
-            began_ms = one.line.assignments[-1].from_ms
-            at_ms = max(self.clock.now_ms(), one.line.placed_until_ms, began_ms + 1)
-            self.release(context, one.device, at_ms)
+        moments = self._moments(context, twin)
+        for device, at_ms in moments.items():
+            self._decide_on_device(context, device, twin, "released", at_ms)
             if to is not None:
-                self.assign(context, one.device, to, at_ms)
-        return [one.device for one in held]
+                self._decide_on_device(context, device, to, "assigned", at_ms)
+        with self._database.writing() as tables:
+            for device, at_ms in moments.items():
+                at = tables.devices.find(device)
+                if at.line.current is None or at.line.current.twin != twin:
+                    raise AssignmentConflict("a device changed hands meanwhile", hint="send it again")
+                line = at.line.released(at_ms)
+                line = line if to is None else line.assigned(to, at_ms, context.principal.id)
+                tables.devices.put(DeviceAt(device, line, at.tag, at.revision))
+        return list(moments)
 
     def require_hand_over(self, context: AccessContext, twin: TwinId, to: TwinId) -> None:
         """Whether ``hand_over`` may be done, before anything else is. Raises ``AccessDenied``; both are in the log."""
+        for device, at_ms in self._moments(context, twin).items():
+            self._decide_on_device(context, device, twin, "to-be-released", at_ms)
+            self._decide_on_device(context, device, to, "to-be-assigned", at_ms)
+
+    def _moments(self, context: AccessContext, twin: TwinId) -> dict[str, int]:
+        """From when each device that is with a patient may be with another."""
         self._access.require(context.request(Action.WRITE))
         with self._database.reading() as tables:
             held = [one for one in tables.devices.all() if one.line.current and one.line.current.twin == twin]
-        for one in held:
-            self._decide_on_device(context, one.device, twin, "to-be-released", self.clock.now_ms())
-            self._decide_on_device(context, one.device, to, "to-be-assigned", self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        return {one.device: max(now_ms, one.line.placed_until_ms, one.line.assignments[-1].from_ms + 1) for one in held}
 
     def devices(self, context: AccessContext) -> list[DeviceAt]:
         """Every device and its assignments: opaque twins, no patient's name. Logged."""

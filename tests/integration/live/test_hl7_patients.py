@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.live.test_hl7 import MRN, Interface, pid
+from tests.integration.live.test_hl7 import HOUR, MRN, Interface, pid
 from tests.integration.live.ward import FILING, Ward
 from twinward.access.consent import Provision
-from twinward.core.vocabulary import Category
+from twinward.core.errors import Unavailable
+from twinward.core.vocabulary import Category, TwinId
 from twinward.fhir.mapping.records import identifier_key
+from twinward.live.assignments import AssignmentLine
 
 NATIONAL = "&https://national.example/id&URI"
 
@@ -63,6 +65,28 @@ def test_a_merger_holds_for_every_identifier_of_who_is_gone(sender: Interface) -
     assert len(sender.rates(sender.twin("8"))) == 2
     circle = (f"PID|||N7^^^{NATIONAL}", f"MRG|N8^^^{NATIONAL}")
     assert sender.tell("ADT^A40", *circle) == ["AE", "MRG^1^1 E"]
+
+
+@pytest.mark.slow
+def test_devices_are_handed_over_together_or_not_at_all(sender: Interface, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mrn in ("7", "8"):
+        sender.tell("ADT^A04", pid(mrn))
+    for device in ("m-1", "m-2"):
+        sender.ward.live.assign(FILING, device, sender.twin("8"), sender.ward.clock.now_ms() - HOUR)
+    begun: list[str] = []
+    assigned = AssignmentLine.assigned
+
+    def dies_at_the_second(self: AssignmentLine, twin: TwinId, from_ms: int, by: str) -> AssignmentLine:
+        begun.append(twin)
+        if len(begun) == 2:
+            raise Unavailable("it is gone")
+        return assigned(self, twin, from_ms, by)
+
+    monkeypatch.setattr(AssignmentLine, "assigned", dies_at_the_second)
+    assert sender.tell("ADT^A40", pid("7"), "MRG|8^^^STMARY", control_id="m") == ["AE", "MSH^1 E"]
+    assert sender.tell("ADT^A40", pid("7"), "MRG|8^^^STMARY", control_id="m") == ["AA"]
+    now = [one.line.current.twin for one in sender.ward.live.devices(FILING) if one.line.current]
+    assert now == [sender.twin("7")] * 2
 
 
 @pytest.mark.slow

@@ -106,6 +106,9 @@ class MllpListener:
                 connection, _ = self._socket.accept()
             except TimeoutError:
                 continue
+            except OSError:  # who connected hung up at once, or there is no descriptor left
+                time.sleep(_LOOK_S)
+                continue
             with self._lock:
                 if len(self._connections) >= MOST_CONNECTIONS:
                     connection.close()

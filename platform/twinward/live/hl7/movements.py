@@ -158,7 +158,8 @@ def _order(orc: Segment, obr: Segment, patient: Identifier, authorities: Authori
         raise Hl7Fault(MISSING, orc.at(2), f"{orc.at(2)} and OBR-2 are empty: the placer's order number")
     obr.required(4, "what was ordered")
     placer = orc.text(2, 2) or obr.text(2, 2)
-    of_placer = f"{patient.system}/orders/{quote(placer, safe='')}".removesuffix("/")  # two placers count each their own
+    # Two placers count each their own.
+    of_placer = f"{patient.system}/orders/{quote(placer, safe='')}".removesuffix("/")
     identifier = Identifier(authorities.systems.get(placer, of_placer) if placer else of_placer, number)
     system = _SYSTEMS.get(obr.text(4, 3))
     coding = {"system": system, "code": obr.text(4), "display": obr.text(4, 2)}
