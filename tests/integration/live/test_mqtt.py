@@ -216,3 +216,19 @@ def test_who_is_told_that_another_took_its_session_does_not_take_it_back(ward: W
     made._on_disconnect(made._client, None, None, ReasonCode(PacketTypes.DISCONNECT, "Session taken over"), None)
     with pytest.raises(Unavailable, match="taken over"):
         made.follow(lambda: False)
+
+
+def test_a_source_that_is_full_holds_up_no_other(
+    ward: Ward, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = ward.admit("ann")
+    monkeypatch.setattr(quarantine, "MOST_OF_SOURCE", 0)
+    with following(subscriber(ward, broker)) as made:
+        once(lambda: made._connection > 0, "connected")
+        publish(broker, lines(ward.line(61, subject="Patient/nobody")), topic="icu/m-1/readings")
+        once(lambda: bool(made._aside), "it is full")
+        publish(broker, lines(ward.line(62, subject="Patient/ann")), topic="icu/m-2/readings")
+        once(lambda: made.tally.stored == 1, "another one's is taken meanwhile")
+        monkeypatch.undo()
+        once(lambda: made.tally.quarantined == 1, "it is tried again")
+    assert rates(ward, ann) == [62]

@@ -51,3 +51,16 @@ def test_a_file_is_cut_where_a_batch_would_be_too_large() -> None:
     assert [len(one) for one in cut] == [244, 58]
     assert sum(len(one) for one in cut) == 302
     assert list(batches(b"\n \n")) == []
+
+
+def test_a_file_of_nothing_but_ends_of_lines_is_not_cut_at_once() -> None:
+    content = b"x\n" * 2_000_000
+    tracemalloc.start()
+    try:
+        first = next(batches(content))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(first) == 5_000
+    assert peak < 16 * 2**20
+    assert [len(one) for one in batches(b"\n \n\nx\n\r\nx")] == [2]

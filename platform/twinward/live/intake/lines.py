@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from typing import Annotated, Final
 
 import msgspec
@@ -119,10 +120,10 @@ def batches(content: bytes) -> Iterator[list[Reading | Fault]]:
     """A file of any number of lines, as batches that may be taken."""
     some: list[Reading | Fault] = []
     weight = values = 0
-    for line in content.split(b"\n"):
+    for line in BytesIO(content):  # one at a time: cut at once, a hundred million of a byte would fill the memory
         if not line.strip():
             continue
-        one = read_line(line)
+        one = read_line(line.removesuffix(b"\n"))
         if some and (weight + _weight(one) > _OF_FILE or values + _values(one) > MAX_VALUES):
             yield some
             some, weight, values = [], 0, 0

@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 
 from twinward.access.interfaces import AccessContext
 from twinward.core.errors import Busy, Unavailable
-from twinward.live.errors import MessageRefused
+from twinward.live.errors import MessageRefused, QuarantineFull
 from twinward.live.intake.intake import Item
 from twinward.live.intake.lines import batches
 from twinward.live.models import Answer, MessageId, Outcome, Reason
@@ -41,6 +41,8 @@ MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 _APART_CHARS: Final = 58
 _WAIT_S: Final = 0.5
 _AGAIN_S: Final = (0.2, 0.5, 1, 2, 5)
+_ASIDE_S: Final = 2
+"""How long what a full source sent rests before it is tried again."""
 _HOPELESS: Final = frozenset(
     {
         "Bad authentication method",
@@ -108,6 +110,9 @@ class Subscriber:
         self._lock = threading.Lock()
         self._connection = 0
         self._refusal = ""
+        self._aside: list[Delivered] = []
+        self._full: set[str] = set()
+        self._aside_until_s = 0.0
         self._client = self._made()
 
     def follow(self, is_stopped: Callable[[], bool]) -> None:
@@ -124,7 +129,7 @@ class Subscriber:
             while not is_stopped():
                 if self._refusal:
                     raise Unavailable(self._refusal, hint="its user, certificate and access list; then start again")
-                some = self._next()
+                some = [*self._due(), *self._next()]
                 if some:
                     self._take(some, is_stopped)
         finally:
@@ -198,17 +203,38 @@ class Subscriber:
         for one in some:
             by_source.setdefault(self._source_of(one), []).append(one)
         for source, messages in by_source.items():
-            for attempt in _again(is_stopped):
-                try:
-                    self._take_of(source, messages)
-                    break
-                except (Busy, Unavailable) as error:
-                    if attempt == 0:
-                        self._told(f"waiting: {error}")
-            else:
+            taken = self._taken(source, messages, is_stopped)
+            if taken is None:
                 return  # told to stop: the broker has it still
-            for one in messages:
+            for one in messages if taken else ():
                 self._acknowledge(one)
+
+    def _taken(self, source: str, messages: list[Delivered], is_stopped: Callable[[], bool]) -> bool | None:
+        """Whether a source's messages were taken, None where it was told to stop; a full source holds up no other."""
+        for attempt in _again(is_stopped):
+            try:
+                self._take_of(source, messages)
+                self._full.discard(source)
+                return True
+            except QuarantineFull as error:
+                if source not in self._full:
+                    self._told(f"{source} waits: {error}")
+                self._full.add(source)
+                if not self._aside:
+                    self._aside_until_s = time.monotonic() + _ASIDE_S
+                self._aside += messages
+                return False
+            except (Busy, Unavailable) as error:
+                if attempt == 0:
+                    self._told(f"waiting: {error}")
+        return None
+
+    def _due(self) -> list[Delivered]:
+        """What was set aside and is tried again; what came by an earlier connection the broker delivers anew."""
+        if time.monotonic() < self._aside_until_s:
+            return []
+        due, self._aside = self._aside, []
+        return [one for one in due if one.connection == self._connection]
 
     def _source_of(self, one: Delivered) -> str:
         return self._topic.source_of(one.topic)
