@@ -5,8 +5,8 @@ The folder is ``$TWINWARD_KERNELS``, else ``$XDG_CACHE_HOME/twinward/kernels``, 
 ``ready`` is written into it last. An installation that nobody may write to is given its kernels when it is made
 (``TWINWARD_KERNELS=/opt/twinward/kernels python -m twinward_crypto.kernels``) and reads them only.
 
-**What is loaded is executed**, so a folder counts only if it and all above it belong to this user or to root, and
-nobody else may write to them.
+**What is loaded is executed**, so a folder counts only if it, all above it, every link that leads to it and every file
+in it belong to this user or to root, and nobody else may write to them. Others may read it: it holds no secret.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import platform
 import stat
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,11 +61,14 @@ def unusable() -> str:
         return f"turned off by {VARIABLE}"
     if not versions():
         return "numba is not installed: it comes with the extra node"
-    place = folder()
-    if not (place / _READY).is_file():
-        return "they are not compiled yet"
-    if who := meddler(place):
-        return f"others may write to {who}: make it yours alone, or name another folder by {VARIABLE}"
+    try:
+        place = folder()
+        if not (place / _READY).is_file():
+            return "they are not compiled yet"
+        if who := meddler(place):
+            return f"others may write to {who}: make it yours alone, or name another folder by {VARIABLE}"
+    except (OSError, RuntimeError) as error:  # no home, a folder that may not be looked into, a link in a circle
+        return f"their folder cannot be read ({type(error).__name__}): name another one by {VARIABLE}"
     return ""
 
 
@@ -77,19 +82,20 @@ def prepare() -> Path:
     if not versions():
         raise ImportError("numba is not installed: it comes with the extra node")
     place = folder()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if who := meddler(place):
-        raise PermissionError(f"others may write to {who}: name another folder by {VARIABLE}")
-    if (place / _READY).is_file():
-        return place
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        from twinward_crypto.kernels import compiler
+    with _written_by_nobody_else():
+        place.mkdir(parents=True, exist_ok=True)
+        if who := meddler(place):
+            raise PermissionError(f"others may write to {who}: name another folder by {VARIABLE}")
+        if (place / _READY).is_file():
+            return place
+        with (place / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            from twinward_crypto.kernels import compiler
 
-        with compiler.allowed():
-            for family in FAMILIES:
-                importlib.import_module(f"{__package__}.{family}")
-        (place / _READY).touch()
+            with compiler.allowed():
+                for family in FAMILIES:
+                    importlib.import_module(f"{__package__}.{family}")
+            (place / _READY).touch()
     return place
 
 
@@ -103,17 +109,31 @@ def folder() -> Path:
 
 
 def meddler(place: Path) -> Path | None:
-    """The first folder, from this one up, to which others than this user and root may write; None where none is.
+    """The first file in this folder, or folder or link from it up, that is another's or that others than this user and
+    root may write to; None where none is.
 
-    A folder with the sticky bit, as ``/tmp`` has it, is no such one: what lies in it is its owner's.
+    A folder with the sticky bit, as ``/tmp`` has it, is no such one: what lies in it is its owner's. Links are looked
+    at as they stand as well as where they lead: whoever may turn one round says what is loaded.
     """
-    place = place.resolve()
-    for one in (place, *place.parents):
-        found = one.stat()
-        writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (one != place and found.st_mode & stat.S_ISVTX)
-        if found.st_uid not in (0, os.geteuid()) or writable:
+    named, true = place.absolute(), place.resolve()
+    for one in dict.fromkeys((named, *named.parents, true, *true.parents, *sorted(true.iterdir()))):
+        found = one.lstat()
+        is_link, in_it = stat.S_ISLNK(found.st_mode), one.parent == true
+        sticky = found.st_mode & stat.S_ISVTX and one != true and not in_it
+        writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky and not is_link
+        if found.st_uid not in (0, os.geteuid()) or writable or (is_link and in_it):
             return one
     return None
+
+
+@contextmanager
+def _written_by_nobody_else() -> Iterator[None]:
+    """What is made within it is its owner's to write and everybody's to read, whatever the umask is."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @lru_cache(maxsize=1)

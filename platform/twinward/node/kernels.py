@@ -20,7 +20,7 @@ def compiled_beside() -> Iterator[None]:
     if not (unusable() and versions()):
         yield
         return
-    command = [sys.executable, "-m", prepare.__module__.rpartition(".")[0]]
+    command = [sys.executable, "-P", "-m", prepare.__module__.rpartition(".")[0]]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - ours
         log.info("kernels are being compiled: until then encrypted queries are scored by plain code", why=unusable())
         try:

@@ -61,6 +61,85 @@ def test_a_folder_of_somebody_elses_does_not_count(place: Path) -> None:
     assert store.meddler(place) == place
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write_to_does_not_count(place: Path, mode: int) -> None:
+    (kept := place / "screen.1.nbc").touch()
+    kept.chmod(mode)
+    assert store.meddler(place) == kept
+    assert store.load("screen") is None
+
+
+def test_a_file_that_is_a_link_does_not_count(place: Path, tmp_path: Path) -> None:
+    (kept := place / "screen.1.nbc").symlink_to(tmp_path / "elsewhere")
+    assert store.meddler(place) == kept
+
+
+def test_a_link_that_others_may_turn_round_does_not_count(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "link").symlink_to(place.parent)
+    theirs.chmod(0o777)
+    monkeypatch.setenv(store.VARIABLE, str(theirs / "link"))
+    assert store.folder().resolve() == place
+    assert str(theirs) in store.unusable()
+    assert store.load("screen") is None
+
+
+@pytest.mark.parametrize("error", [PermissionError, RuntimeError])
+def test_where_the_folder_cannot_be_looked_into_the_plain_code_computes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse() -> Path:
+        raise error
+
+    monkeypatch.setattr(store, "folder", refuse)
+    assert "cannot be read" in store.unusable()
+    assert store.load("screen") is None
+
+
+def test_what_root_compiled_for_a_service_may_be_read_by_it_and_written_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setattr(store, "FAMILIES", ())
+    for umask in (0o000, 0o077):
+        before = os.umask(umask)
+        try:
+            made = store.prepare()
+        finally:
+            assert os.umask(before) == umask
+        assert [one.stat().st_mode & 0o777 for one in (made.parent, made)] == [0o755, 0o755]
+        assert {one.stat().st_mode & 0o777 for one in made.iterdir()} == {0o644}
+        for one in made.iterdir():
+            one.unlink()
+        made.rmdir()
+        made.parent.rmdir()
+
+
+def test_a_process_that_compiles_takes_no_code_from_where_the_node_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twinward.node import kernels
+
+    started: list[list[str]] = []
+
+    class Nothing:
+        def __init__(self, command: list[str], **_: object) -> None:
+            started.append(command)
+
+        def __enter__(self) -> Nothing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def kill(self) -> None: ...
+
+    monkeypatch.setattr(kernels, "unusable", lambda: "not compiled")
+    monkeypatch.setattr(kernels.subprocess, "Popen", Nothing)
+    with kernels.compiled_beside():
+        assert started[0][1:3] == ["-P", "-m"]
+
+
 def test_kernels_are_turned_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.VARIABLE, "off")
     monkeypatch.setattr(store, "_loaded", {})

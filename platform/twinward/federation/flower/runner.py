@@ -101,7 +101,7 @@ def _await_listening(link: Link, process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def supernode(link: Link, secret: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A SuperNode in process isolation: it runs no code that a SuperLink sends, and installs none."""
-    command = [sys.executable, "-m", "twinward.federation.flower.private_waits", str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "twinward.federation.flower.private_waits", str(os.getpid())]
     command += ["--superlink", link.superlink, "--root-certificates", str(link.root_certificates)]
     command += ["--auth-supernode-private-key", str(link.key), "--isolation", "process"]
     command += ["--host", "127.0.0.1", "--port", str(link.port), "--superexec-auth-secret-file", str(secret)]
