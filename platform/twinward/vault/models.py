@@ -154,14 +154,13 @@ class IndexState:
     """One state of a twin's search index, and of what it is of, in some categories.
 
     Attributes:
-        covered: of each category's heads that are said to be in a block: their ids, joined in order, and the sum of
-            their versions.
+        covered: of each category's heads that are said to be in a block, in order: id, space, version, space.
         uncovered: record id, newest version and category tag of the other heads.
         segments: id and category tag of every segment.
         blocks: all there are.
     """
 
-    covered: Mapping[bytes, tuple[str, int]]
+    covered: Mapping[bytes, str]
     uncovered: Sequence[tuple[RecordId, int, bytes]]
     segments: Sequence[tuple[str, bytes]]
     blocks: Sequence[SealedBlock]

@@ -135,7 +135,7 @@ class SearchIndex:
                     (part.segments if sealed.block_id in names else part.heads)[sealed.block_id] = block
         part.bare = sorted(names - part.segments.keys())
         part.tail = [(record_id, version) for record_id, version, of_tag in state.uncovered if of_tag == tag]
-        if _held(part) != state.covered.get(tag, ("", 0)):
+        if _held(part) != state.covered.get(tag, ""):
             part.anew, part.heads = True, {}
             part.tail = self._store.heads_of(keys.twin, tag)
         return part
@@ -176,18 +176,18 @@ class SearchIndex:
         self._store.cover(Covering(keys.twin, part.tag, made, heads, bare, taken, part.anew))
 
 
-def _held(part: _Part) -> tuple[str, int]:
-    """The records that blocks of heads have and that are not uncovered: their ids, joined in order, and the sum of
-    their versions. No version is newer than its record's, so ids and sum are those of the heads only if each one is.
+def _held(part: _Part) -> str:
+    """The records that blocks of heads have and that are not uncovered, each with its version, as ``IndexState`` says
+    those of heads. Nothing is summed up: of two heads that were altered, one could make up for the other.
     """
     bare = {record_id for record_id, _ in part.tail}
-    ids: list[str] = []
-    versions = 0
-    for block in part.heads.values():
-        left = [place for place, record_id in enumerate(block.ids) if record_id in bare] if bare else []
-        ids += [record_id for record_id in block.ids if record_id not in bare] if left else block.ids
-        versions += sum(block.versions) - sum(block.versions[place] for place in left)
-    return "".join(sorted(ids)), versions
+    held = [
+        f"{record_id} {version} "
+        for block in part.heads.values()
+        for record_id, version in zip(block.ids, block.versions, strict=True)
+        if record_id not in bare
+    ]
+    return "".join(sorted(held))
 
 
 def _newest(blocks: Sequence[Block]) -> Mapping[str, int]:

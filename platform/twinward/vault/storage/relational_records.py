@@ -256,12 +256,13 @@ class RelationalRecordStore:
     def purge_category(self, twin: TwinId, category_tag: bytes) -> int:
         """``purge_twin`` for the records of which any version stands under a category's tag.
 
-        A record that was moved to another category goes whole: versions are chained, and none may be missing.
+        A record that was moved to another category goes whole: versions are chained, and none may be missing. It may be
+        described in a block of that other category, whose key stays: so all of the twin's blocks go, to be made anew.
         """
         in_category = (_sealed.c.twin == twin) & (_sealed.c.category_tag == category_tag)
         with self._file.writing() as connection:
             segments = in_segments.of_twin(connection, twin, [category_tag])
-            search_blocks.purge(connection, twin, category_tag)
+            search_blocks.purge(connection, twin)
             return self._purge(connection, select(_sealed.c.record_id).where(in_category).distinct(), segments)
 
     def forget_deleted(self) -> None:

@@ -46,16 +46,17 @@ def state_of(connection: Connection, twin: TwinId, category_tags: Sequence[bytes
 
     # Mostly one walk through the index of heads, which has all of this: most searches find every head covered.
     joined = "string_agg({}, '' ORDER BY record_id)" if mark == "%s" else "group_concat({}, '')"
-    said = joined.format("CASE indexed WHEN 1 THEN record_id ELSE '' END")
-    counts = "sum(CASE indexed WHEN 1 THEN version ELSE 0 END), sum(CASE indexed WHEN 1 THEN 0 ELSE 1 END)"
-    counted = rows(f"category_tag, {said}, {counts} FROM record_head", "GROUP BY category_tag")
+    said = joined.format("CASE indexed WHEN 1 THEN record_id || ' ' || version || ' ' ELSE '' END")
+    bare = "sum(CASE indexed WHEN 1 THEN 0 ELSE 1 END)"
+    counted = rows(f"category_tag, {said}, {bare} FROM record_head", "GROUP BY category_tag")
     uncovered: Sequence[Any] = ()
-    if any(bare for *_, bare in counted):
-        uncovered = rows("record_id, version, category_tag FROM record_head", "AND indexed <> 1 ORDER BY record_id")
+    if any(some for *_, some in counted):
+        others = "AND COALESCE(indexed, 0) <> 1 ORDER BY record_id"  # in neither list a head would be found by nobody
+        uncovered = rows("record_id, version, category_tag FROM record_head", others)
     segments = rows("segment_id, category_tag FROM segment")
     blocks = rows("block_id, twin, category_tag, generation, sealed FROM search_block")
     return IndexState(
-        {_bytes(tag): (str(ids), int(versions)) for tag, ids, versions, _ in counted},
+        {_bytes(tag): str(heads) for tag, heads, _ in counted},
         [(RecordId(record_id), _number(version), _bytes(tag)) for record_id, version, tag in uncovered],
         [(str(segment_id), _bytes(tag)) for segment_id, tag in segments],
         [
@@ -126,14 +127,13 @@ def cover(connection: Connection, step: Covering) -> None:
         connection.execute(insert(block_table), made)
 
 
-def purge(connection: Connection, twin: TwinId, category_tag: bytes | None = None) -> None:
-    """Delete a twin's blocks, of one category or of all."""
-    connection.execute(_blocks_of(twin, category_tag))
+def purge(connection: Connection, twin: TwinId) -> None:
+    """Delete a twin's blocks."""
+    connection.execute(delete(block_table).where(block_table.c.twin == twin))
 
 
-def _blocks_of(twin: TwinId, category_tag: bytes | None) -> Any:
-    chosen = delete(block_table).where(block_table.c.twin == twin)
-    return chosen if category_tag is None else chosen.where(block_table.c.category_tag == category_tag)
+def _blocks_of(twin: TwinId, category_tag: bytes) -> Any:
+    return delete(block_table).where(block_table.c.twin == twin, block_table.c.category_tag == category_tag)
 
 
 def _members_of(connection: Connection, record_ids: Collection[str]) -> list[Member]:
