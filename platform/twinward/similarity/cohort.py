@@ -186,9 +186,12 @@ class CohortSecrets:
         """What rows are sorted by, so that a row's place says nothing about when a twin came."""
         return hmac.digest(self.row_secret, _ROW_TAG + twin.encode(), hashlib.sha256)
 
-    def room_bytes(self, size: int) -> bytes:
-        """Bytes of the epoch, for the one number that must be the same in every process: SHAKE-256, keyed in front."""
-        return hashlib.shake_256(self.row_secret + _ROOM_TAG).digest(size)
+    def room_bytes(self, size: int, after: bytes = b"") -> bytes:
+        """Bytes of the epoch, for the one number that must be the same in every process: SHAKE-256, keyed in front.
+
+        Others ``after`` each number that was in its place before.
+        """
+        return hashlib.shake_256(self.row_secret + _ROOM_TAG + after).digest(size)
 
     @cached_property
     def query_key(self) -> RecipientKey:
