@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from twinward.core.child_processes import without_working_directory
+
 NEEDLE_MIN_BYTES = 6
 """Shorter words would turn up in ciphertext by chance."""
 
@@ -19,7 +21,9 @@ def search_files(home: Path, needles: Iterable[bytes]) -> int:
     """How many of the words occur in any file below ``home``, write-ahead logs included."""
     words = frozenset(needle for needle in needles if len(needle) >= NEEDLE_MIN_BYTES)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
-        return elsewhere.submit(_search, home, words).result()
+        with without_working_directory():
+            found = elsewhere.submit(_search, home, words)
+        return found.result()
 
 
 def _search(home: Path, words: frozenset[bytes]) -> int:

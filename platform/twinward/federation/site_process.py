@@ -11,6 +11,7 @@ import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from twinward.core.child_processes import without_working_directory
 from twinward.federation.aggregation.answered_rounds import AnsweredRounds
 from twinward.federation.aggregation.secure_aggregation import HospitalIdentity, Roster
 from twinward.federation.errors import RoundAborted
@@ -60,7 +61,8 @@ class SiteProcess(RemoteSite):
         # Ctrl-C is the coordinator's, also while the other process is still starting: it inherits the mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            with without_working_directory():
+                self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from twinward.access.interfaces import Principal
+from twinward.core.child_processes import without_working_directory
 from twinward.core.config import Settings
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role
@@ -121,7 +122,8 @@ class DaemonProcess:
         # Ctrl-C is the coordinator's, also while the other process is still starting: it inherits the mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            with without_working_directory():
+                self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()

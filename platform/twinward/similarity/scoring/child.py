@@ -24,6 +24,7 @@ from typing import Protocol
 
 import structlog
 
+from twinward.core.child_processes import without_working_directory
 from twinward.similarity.errors import QueryMalformed, ScoringUnavailable
 from twinward_crypto.errors import CryptoError, MalformedBundle
 from twinward_crypto.homomorphic.parameters import MAX_BUNDLE_BYTES
@@ -120,7 +121,7 @@ class Child:
         line, theirs = _PROCESSES.Pipe()
         process = _PROCESSES.Process(target=_serve, args=(theirs, self._make, self._arguments), daemon=True)
         try:
-            with _STARTING:
+            with _STARTING, without_working_directory():
                 process.start()
         except (OSError, EOFError):
             line.close()
