@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -370,6 +371,24 @@ def test_what_was_checked_before_excuses_nothing(filled: House, damage: str, say
     with pytest.raises(LogTampered, match=says) as anew:
         filled.audit.verify()
     assert found.value.first_bad_index == anew.value.first_bad_index
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [({"chain": bytes(32)}, "other than were checked before"), ({"count": 9}, "checked before are gone")],
+)
+def test_a_log_that_agrees_with_itself_and_is_not_the_one_that_was_checked_is_none(
+    filled: House, other: dict[str, Any], says: str
+) -> None:
+    """As after a roll-back, or where rows and heads beyond the last note were written anew: each time it is asked."""
+    sound, verification = filled.audit.verify(), filled.audit._verification
+    known = verification._checked
+    verification._checked = replace(known, **other)
+    for _ in range(2):
+        with pytest.raises(LogTampered, match=says):
+            filled.audit.verify()
+    verification._checked = known
+    assert filled.audit.verify() == sound
 
 
 def test_heads_are_passed_over_only_where_they_are_those_that_were_checked(filled: House) -> None:

@@ -121,7 +121,11 @@ class Verification:
         )
 
     def _rederived(self, store: LogStore, notes: list[bytes], tags: Mapping[bytes, bytes] | None) -> FsckReport:
-        """Every root again; of the completeness map those that an earlier call did not hold against the rows."""
+        """Every root again; of the completeness map those that an earlier call did not hold against the rows.
+
+        Where that does not agree, all of them: it names the first that is wrong. If none is, this is another log than
+        the one that was checked, rolled back or written anew, and stays so until that one is back or this process ends.
+        """
         if store is not self._log.store:
             return fsck(store, self._log.history, notes, tags=tags)
         try:
@@ -129,8 +133,8 @@ class Verification:
         except LogCorrupt:
             if not self._checked.count:
                 raise
-            self._checked = NOTHING_CHECKED  # once more from the first head on: that names the first one that is wrong
-            report = fsck(store, self._log.history, notes, tags=tags)
+            fsck(store, self._log.history, notes, tags=tags)
+            report = fsck(store, self._log.history, notes, tags=tags, known=self._checked)
         self._checked = report.map_checked
         return report
 
