@@ -186,6 +186,8 @@ class RunningCohort:
     def let_go(self) -> None:
         """Drop from memory who withdrew or was erased, in whatever process, also while nobody asks anything.
 
+        And write down who is in a cohort that was frozen: before another epoch asks who that was.
+
         Raises:
             Unavailable: it cannot be known who that is; no query is answered then either.
         """
@@ -194,15 +196,16 @@ class RunningCohort:
                 return
             similarity = self._answers.similarity
             now = self._departures.now()
-            if now == self._let_go:
-                return
-            gone = self._departures.of(similarity.cohort.twins, self._opened)
-            try:
-                if gone:
-                    similarity.drop(gone)
-            except NoCohort:
-                self._end()
-            self._let_go = now
+            if now != self._let_go:
+                gone = self._departures.of(similarity.cohort.twins, self._opened)
+                try:
+                    if gone:
+                        similarity.drop(gone)
+                except NoCohort:
+                    self._end()
+                self._let_go = now
+            if self._answers is not None and self.life.read().is_open:
+                self.life.keep(similarity.cohort.twins)
 
     @property
     def _gated_plan(self) -> Plan:

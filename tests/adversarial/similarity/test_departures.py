@@ -197,3 +197,26 @@ def test_who_withdraws_leaves_memory_too_though_nobody_asks(tmp_path: Path) -> N
         node.cohort.let_go()
     finally:
         node.close()
+
+
+@pytest.mark.slow
+def test_who_comes_after_a_freeze_joins_no_later_snapshot_though_nobody_asked_in_between(tmp_path: Path) -> None:
+    """A command froze it; the served node, which nobody asks anything, writes down who is in it by itself."""
+    node = create_node(Settings.load(tmp_path / "node"))
+    try:
+        officer = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
+        twins = [
+            node.twins.ingest(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), one).twin
+            for one in generate_cohort(5, 6)
+            if one.reference != DIRECTORY
+        ]
+        node.access.set_consents(officer, [(twin, (SIMILARITY_YES,)) for twin in twins[1:]])
+        assert set(node.similarity().cohort.twins) == set(twins[1:])
+        with open_node(tmp_path / "node") as other:
+            other.cohort.life.freeze(other.clock.now_ms())
+        node.cohort.let_go()
+        node.access.set_consent(officer, twins[0], (SIMILARITY_YES,))
+        node.cohort.refresh()
+        assert set(node.similarity().cohort.twins) == set(twins[1:])
+    finally:
+        node.close()
