@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from twinward.protocol.criteria import Criteria
 from twinward.protocol.feasibility import FeasibilityQuestion
-from twinward.protocol.fields import Base64Bytes, Epoch, Message, QueryId
+from twinward.protocol.fields import Base64Bytes, Epoch, Message, Milliseconds, QueryId
 from twinward.protocol.proofs import Proof
 
 MAX_TITLE_CHARS = 200
@@ -82,8 +82,8 @@ class ContactReply(Message):
     epoch: Epoch
     title: str
     state: ContactState
-    proposed_ms: Annotated[int, Field(ge=0, lt=1 << 53)]
-    decided_ms: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    proposed_ms: Milliseconds
+    decided_ms: Milliseconds = 0
     reason: str = ""
     proof: Proof | None = None
 

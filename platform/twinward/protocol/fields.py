@@ -67,6 +67,10 @@ QueryId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Epoch = Annotated[int, Field(ge=0, lt=1 << 53)]
 """Digests and proofs are over RFC 8785 JSON, which has no exact form for larger integers."""
+Seconds = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+"""A moment since 1970, before the year 10000: every one can be shown as a date."""
+Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+"""The same, finer."""
 Squared = Annotated[int, Field(ge=0, lt=1 << 40)]
 """A squared distance in squared levels, weights included."""
 Nearest = Annotated[int, Field(ge=1, le=10_000)]

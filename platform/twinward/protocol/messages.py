@@ -42,6 +42,7 @@ from twinward.protocol.fields import (
     Message,
     Nearest,
     QueryId,
+    Seconds,
     Squared,
     Weight,
     Where,
@@ -176,7 +177,7 @@ class RecordsReply(Message):
     records: tuple[SealedRecords, ...]
     withheld: str
     budget_left: int | None = None
-    until_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    until_s: Seconds | None = None
     proof: Proof | None = None
 
 
@@ -193,7 +194,7 @@ class MatchReply(Message):
     count: int | None
     withheld: str
     budget_left: int
-    expires_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    expires_at_s: Seconds | None = None
     tells: TellCount | None = None
     proof: Proof | None = None
 
@@ -214,7 +215,7 @@ class BudgetReply(Message):
 
     epoch: Epoch
     remaining: int
-    resets_at_s: int | None = None
+    resets_at_s: Seconds | None = None
 
 
 class ResultsReply(Message):

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from twinward.core.errors import BadInput
 from twinward.features.facets import Facet
 from twinward.features.schema import FeatureSchema
-from twinward.protocol.fields import Epoch, Message
+from twinward.protocol.fields import Epoch, Message, Milliseconds, Seconds
 from twinward.protocol.proofs import Proof
 from twinward_crypto.homomorphic.parameters import PROFILES, Plan, plan, plan_gated
 
@@ -86,10 +86,10 @@ class CohortLife(Message):
         frozen_since_ms: since when nobody joins, over epochs, to the minute; None where whoever consents does.
     """
 
-    taken_ms: Annotated[int, Field(ge=0, lt=1 << 53)]
+    taken_ms: Milliseconds
     room: Annotated[int, Field(ge=0, lt=1 << 53)]
-    ends_at_s: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
-    frozen_since_ms: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    ends_at_s: Seconds | None = None
+    frozen_since_ms: Milliseconds | None = None
 
 
 class Terms(Message):
