@@ -14,6 +14,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests.chains import Ground, ground
 from tests.laid_tables import statements_kept
 from tests.postgres import Postgres, running_postgres
+from twinward_crypto.kernels.store import folder
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -21,6 +22,10 @@ settings.load_profile("twinward")
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.pop("COLUMNS", None)  # a console takes its width when it is made; each test says how wide it wants one
 set_hypothesis_home_dir(ROOT / ".hypothesis")
+
+
+KERNELS = os.environ.get("TWINWARD_KERNELS") or str(folder().parent)
+"""Where `make setup` compiled them: tests have a home of their own, and compiling takes a minute."""
 
 
 gc.disable()  # what is imported and collected stays: looking through it for garbage is a sixth of collection
@@ -51,6 +56,7 @@ def place_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
             if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
                 patch.delenv(name)
         patch.setenv("HOME", str(own / "user"))
+        patch.setenv("TWINWARD_KERNELS", KERNELS)
         patch.chdir(own)
         yield own
 
