@@ -238,7 +238,7 @@ def test_opening_lays_the_tables_once_and_keeps_what_is_there(postgres: Postgres
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theirs", ["0099", "0003", "4a1c0ffee000"])
+@pytest.mark.parametrize("theirs", ["0099", f"{int(RECORDS.newest) + 1:04d}", "4a1c0ffee000"])
 def test_a_revision_that_is_not_ours_is_refused_and_left_alone(postgres: Postgres, theirs: str) -> None:
     uri = postgres.database()
     open_record_store(uri).close()
