@@ -182,11 +182,12 @@ def test_differencing_epochs_tells_nothing_of_who_came(house: House, protected: 
     """One patient joins between two epochs; whoever asks the same of both learns which balls that patient lies in."""
     centre, right = np.array([63, 63]), 0
     for number, joiner in enumerate(range(0, PATIENTS, 5)):
-        twins, levels = house.twins[:], house.levels
+        twins, levels, facets = house.twins[:], house.levels, house.facets
         spy, answers = attacker(house, number), []
         radius = (squared(joiner, centre) + 800) if number % 2 else max(0, squared(joiner, centre) - 1)
         for epoch, rows in enumerate(([row for row in range(PATIENTS) if row != joiner], range(PATIENTS))):
-            house.twins, house.levels = [twins[row] for row in rows], levels[list(rows)]
+            house.twins = [twins[row] for row in rows]
+            house.levels, house.facets = levels[list(rows)], facets[list(rows)]
             house.answers = house.open(EPOCH + epoch)
             answers.append(len(spy.ball(centre)(radius)))
         right += (answers[1] - answers[0] == 1) == (number % 2 == 1)
