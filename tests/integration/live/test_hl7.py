@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.live.ward import CARING, FILING, Ward
 from twinward.access.consent import Provision
+from twinward.core.errors import Unavailable
 from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.fhir.mapping.records import identifier_key
 from twinward.fhir.rest.service import FhirService
@@ -258,3 +259,15 @@ def test_a_message_that_never_ends_holds_no_connection(sender: Interface, monkey
             with contextlib.suppress(TimeoutError):
                 if slow.recv(1) == b"":
                     raise ConnectionError("it hung up")
+
+
+def test_a_store_that_does_not_answer_is_told_without_its_place(
+    sender: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise Unavailable("/srv/twinward/live.db is not to be opened")
+
+    monkeypatch.setattr(sender.ward.live.intake, "take_message", broken)
+    answer = sender.desk.answer(sender.message("ORU^R01", *rate(61, at=sender.at(1000))))
+    assert sender.said(answer) == ["AE", "MSH^1 E"]
+    assert b"srv" not in answer

@@ -266,4 +266,5 @@ def _remarks(message: Message, answers: Sequence[Answer]) -> Iterable[Remark]:
 
 
 def _refused(code: Code, number: int, where: Where, error: TwinwardError) -> Acknowledgement:
-    return Acknowledgement(code, (Remark(number, where, f"{error}: {error.hint}" if error.hint else str(error)),))
+    message, hint = error.outside()  # a sender is outside: no file and no address of this node in its answer
+    return Acknowledgement(code, (Remark(number, where, f"{message}: {hint}" if hint else message),))
