@@ -36,6 +36,7 @@ schemathesis.serializer.alias(
 _MAY_BE_REFUSED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "412", "413", "428", "429", "503"]
 _TYPE = "/fhir/{resource_type}"
 _RESOURCE = _TYPE + "/{resource_id}"
+_REFUSED = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "5xx"]  # its own + 413
 _LINES = "^/api/1/readings$"
 _BEYOND_SCHEMAS = "^/(fhir|api/1/|oauth/)"
 
@@ -69,7 +70,10 @@ def configured(token: str, *, examples: int, coverage: bool) -> SchemathesisConf
                 },
                 {
                     "include-path-regex": _BEYOND_SCHEMAS,
-                    "checks": {"positive_data_acceptance": {"expected-statuses": _MAY_BE_REFUSED}},
+                    "checks": {
+                        "negative_data_rejection": {"expected-statuses": _REFUSED},
+                        "positive_data_acceptance": {"expected-statuses": _MAY_BE_REFUSED},
+                    },
                 },
             ],
         }
