@@ -66,6 +66,7 @@ def benchmarks() -> list[Benchmark]:
     """Every benchmark of every pillar, in order."""
     from tests.benchmarks import (
         console,
+        deciding,
         examining,
         feasibility,
         federation,
@@ -87,6 +88,7 @@ def benchmarks() -> list[Benchmark]:
 
     return [
         *vault.BENCHMARKS,
+        *deciding.BENCHMARKS,
         *http.BENCHMARKS,
         *searching.BENCHMARKS,
         *live.BENCHMARKS,

@@ -2,6 +2,9 @@
 
 The facts a rule sees are few and categorical, so decisions are cached by those facts: a cold one costs a Cedar
 evaluation, a cached one a dictionary look-up.
+
+A cold one asks Cedar about the rules whose scope names the action, or any action, and no others: those of another
+action's decide nothing and cannot fail, whatever the facts. Rules and whoever asks are parsed once and kept.
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
 import cedarpy
+import msgspec
 
 from twinward.access import justification
 from twinward.access.consent import ConsentOutcome
@@ -24,6 +28,9 @@ from twinward.core.vocabulary import DERIVED_FROM, SENSITIVE, Category, Role
 
 NOT_COVERED = "no rule permits this"
 _CACHE_LIMIT = 100_000
+_KEPT_ASKING = 1024
+_TWIN = {"type": "Twin", "id": "asked"}
+_PRINCIPAL = {"type": "Principal", "id": "asking"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +108,15 @@ class Policy:
         self.text = text
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         try:
-            self._set = cedarpy.PolicySet.from_str(text)
+            parsed = cedarpy.policies_to_json_str(text)
+            cedarpy.PolicySet.from_json_str(parsed)
         except ValueError as error:
-            raise PolicyInvalid(
-                f"the policy does not parse: {error}", hint="compare it with the default policy"
-            ) from error
+            hint = (
+                "compare it with the default policy; split a rule of very many conditions"  # Cedar's JSON ends at 128
+            )
+            raise PolicyInvalid(f"the policy does not parse: {error}", hint=hint) from error
+        self._parsed: dict[str, dict[str, Any]] = json.loads(parsed)["staticPolicies"]
+        self._by_action: dict[str, cedarpy.PolicySet] = {}
         self._verdicts: dict[Facts, Verdict] = {}
         # Else no rule can look at them, and one verdict is everybody's; an escape could spell the name otherwise.
         self._sees_units = "units" in text or "\\" in text
@@ -135,41 +146,67 @@ class Policy:
         if verdict is None:
             if len(self._verdicts) >= _CACHE_LIMIT:
                 self._verdicts.clear()
-            seen = facts if self._sees_units else replace(facts, units=())
+            seen = replace(facts, units=()) if facts.units and not self._sees_units else facts
             verdict = self._verdicts.get(seen) or self._ask(seen)
             self._verdicts[seen] = self._verdicts[facts] = verdict
         return verdict
 
     def _ask(self, facts: Facts) -> Verdict:
-        request = {
-            "principal": 'Principal::"asking"',
-            "action": f'Action::"{facts.action}"',
-            "resource": 'Twin::"asked"',
-            "context": {
-                "purpose": facts.purpose,
-                "consent": facts.consent,
-                "sensitive": facts.sensitive,
-                "justified": facts.justified,
-                "own": facts.own,
-                "derived": facts.derived,
-                "identity": facts.identity,
-            },
+        context = {
+            "purpose": facts.purpose,
+            "consent": facts.consent,
+            "sensitive": facts.sensitive,
+            "justified": facts.justified,
+            "own": facts.own,
+            "derived": facts.derived,
+            "identity": facts.identity,
         }
-        asking = {"role": facts.role, "units": list(facts.units)}
-        entities: list[dict[str, Any]] = [
-            {"uid": {"type": "Principal", "id": "asking"}, "attrs": asking, "parents": []},
-            {"uid": {"type": "Twin", "id": "asked"}, "attrs": {}, "parents": []},
-        ]
-        result = cedarpy.is_authorized(request, self._set, entities)
-        rules = tuple(sorted(result.diagnostics.id_annotations_by_reason.values()))
-        if result.diagnostics.errors:
+        request = {
+            "principal": _PRINCIPAL,
+            "action": {"type": "Action", "id": facts.action},
+            "resource": _TWIN,
+            "context": msgspec.json.encode(context).decode(),
+        }
+        result = cedarpy.is_authorized(request, self._rules_on(facts.action), _asking(facts.role, facts.units))
+        diagnostics = result.diagnostics
+        rules = tuple(sorted(diagnostics.id_annotations_by_reason.values()))
+        if diagnostics.errors:
             return Verdict(False, rules, "a rule could not be evaluated, so the request is refused")
         sentences = [self._sentences.get(rule, rule) for rule in rules]
         return Verdict(result.allowed, rules, "; ".join(sentences) or NOT_COVERED)
 
+    def _rules_on(self, action: str) -> cedarpy.PolicySet:
+        """The rules that may decide on an action: all but those whose scope names others only."""
+        found = self._by_action.get(action)
+        if found is None:
+            kept = {name: rule for name, rule in self._parsed.items() if _may_decide(rule["action"], action)}
+            whole = {"staticPolicies": kept, "templates": {}, "templateLinks": []}  # a template alone permits nothing
+            found = self._by_action[action] = cedarpy.PolicySet.from_json_str(json.dumps(whole))
+        return found
+
     @cached_property
     def _sentences(self) -> dict[str, str]:
         """Rule id -> its ``@say`` annotation."""
-        parsed = json.loads(cedarpy.policies_to_json_str(self.text))
-        found = (policy.get("annotations", {}) for policy in parsed.get("staticPolicies", {}).values())
+        found = (rule.get("annotations", {}) for rule in self._parsed.values())
         return {note["id"]: note.get("say", note["id"]) for note in found if "id" in note}
+
+
+def _may_decide(scope: dict[str, Any], action: str) -> bool:
+    """Whether a rule's scope takes an action in. No action is in another here: requests say of none that it is."""
+    if scope["op"] == "All":
+        return True
+    named = scope["entities"] if "entities" in scope else [scope["entity"]]
+    return any(one["id"] == action and one["type"] == "Action" for one in named)
+
+
+@lru_cache(maxsize=_KEPT_ASKING)
+def _asking(role: str, units: tuple[str, ...]) -> cedarpy.Entities:
+    """Whoever asks, and the twin, as Cedar holds them. The same for everybody of a role and units."""
+    return cedarpy.Entities.from_json_str(
+        json.dumps(
+            [
+                {"uid": _PRINCIPAL, "attrs": {"role": role, "units": list(units)}, "parents": []},
+                {"uid": _TWIN, "attrs": {}, "parents": []},
+            ]
+        )
+    )

@@ -1,0 +1,92 @@
+"""Of the rules only those that an action may touch are asked: Cedar, asked about all of them, says the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cedarpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinward.access.errors import PolicyInvalid
+from twinward.access.policy import Facts, Policy
+from twinward.core.vocabulary import Action, Purpose, Role
+
+SHIPPED = Policy.load()
+ACTIONS = [one.value for one in Action]
+FACTS = st.builds(
+    Facts,
+    role=st.sampled_from([one.value for one in Role]),
+    action=st.sampled_from(ACTIONS),
+    purpose=st.sampled_from([one.value for one in Purpose]),
+    consent=st.sampled_from(["permit", "deny", "none"]),
+    sensitive=st.booleans(),
+    justified=st.booleans(),
+    own=st.booleans(),
+    derived=st.booleans(),
+    identity=st.booleans(),
+    units=st.sampled_from([(), ("ward 3",), ("ward 3", "ward 4")]),
+)
+_NAMED = st.sampled_from(
+    [*(f'Action::"{one}"' for one in ACTIONS[:4]), 'Action::"re\\u{61}d"', 'Other::Action::"read"']
+)
+_SCOPES = st.one_of(
+    st.just("action"),
+    _NAMED.map(lambda one: f"action == {one}"),
+    _NAMED.map(lambda one: f"action in {one}"),
+    st.lists(_NAMED, max_size=3).map(lambda some: f"action in [{', '.join(some)}]"),
+)
+_CONDITIONS = st.sampled_from([
+    "", "when { context.own }", "unless { context.sensitive }", 'when { principal.role == "officer" }',
+    'when { principal.units.contains("ward 4") }', "when { context.absent }", 'when { action == Action::"read" }',
+    "when { principal.absent == 1 }", "when { principal in resource }", 'unless { context has "nothing" }',
+])  # fmt: skip
+_PRINCIPALS = st.sampled_from(
+    ["principal", 'principal == Principal::"asking"', "principal is Twin", "principal == ?principal"]
+)
+_RULES = st.tuples(st.sampled_from(["permit", "forbid"]), _PRINCIPALS, _SCOPES, _CONDITIONS)
+POLICIES = st.lists(_RULES, max_size=6).map(
+    lambda rules: "\n".join(
+        f'@id("rule {number}")\n{effect} ({whose}, {scope}, resource) {condition};'
+        for number, (effect, whose, scope, condition) in enumerate(rules)
+    )
+)
+
+
+def whole(text: str, facts: Facts) -> tuple[bool, tuple[str, ...]]:
+    """What Cedar says when it is handed all rules, as they are written, and everything anew."""
+    seen = {name: getattr(facts, name) for name in Facts.__slots__ if name not in ("role", "action", "units")}
+    asked: dict[str, Any] = {
+        "principal": 'Principal::"asking"', "action": f'Action::"{facts.action}"', "resource": 'Twin::"asked"',
+        "context": seen,
+    }  # fmt: skip
+    entities: list[dict[str, Any]] = [
+        {"uid": {"type": "Principal", "id": "asking"}, "attrs": {"role": facts.role, "units": [*facts.units]}},
+        {"uid": {"type": "Twin", "id": "asked"}, "attrs": {}},
+    ]
+    said = cedarpy.is_authorized(asked, text, json.dumps([one | {"parents": []} for one in entities]))
+    rules = tuple(sorted(said.diagnostics.id_annotations_by_reason.values()))
+    return said.allowed and not said.diagnostics.errors, rules
+
+
+@given(facts=FACTS)
+def test_the_shipped_policy_decides_as_all_its_rules_do_and_by_the_same_rules(facts: Facts) -> None:
+    verdict = Policy.evaluate(SHIPPED, facts)
+    assert (verdict.permitted, verdict.rules) == whole(SHIPPED.text, facts)
+
+
+@given(text=POLICIES, facts=st.lists(FACTS, min_size=1, max_size=4))
+def test_any_policy_decides_as_all_its_rules_do_failing_ones_too(text: str, facts: list[Facts]) -> None:
+    policy = Policy(text)
+    for one in (*facts, *facts):
+        verdict = policy.evaluate(one)
+        assert (verdict.permitted, verdict.rules) == whole(text, one)
+
+
+def test_a_rule_that_cedar_can_read_but_not_write_is_refused_when_the_policy_is_read_not_when_it_decides() -> None:
+    text = f"permit (principal, action, resource) when {{ {' && '.join(['context.own'] * 200)} }};"
+    cedarpy.PolicySet.from_str(text)
+    with pytest.raises(PolicyInvalid, match="does not parse"):
+        Policy(text)
