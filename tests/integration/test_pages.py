@@ -28,6 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
             "live.md",
             ("61.0", "2 stored", "1 window was closed", "NOT on anybody", "1 alert by rules", "seen by dr-lee"),
         ),
+        (
+            "things.md",
+            ("bed-1 is assigned-to", "the bed is taken", "used 2 for", "7 things"),
+        ),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],

@@ -21,6 +21,7 @@ from twinward.api.http.conditions import conditions_checked
 from twinward.api.live import live_router
 from twinward.api.proofs import proofs_router
 from twinward.api.similarity import similarity_router
+from twinward.api.things import things_router
 from twinward.api.tokens import token_urls, tokens_router
 from twinward.api.twins.events import EventStreams
 from twinward.api.twins.reading import twins_router
@@ -66,6 +67,7 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     app.include_router(twin_targets_router(node.twins, principal_of))
     app.include_router(twin_records_router(node.twins, node.access, node.store, principal_of))
     app.include_router(live_router(node.live, node.twins, streams, principal_of, standing))
+    app.include_router(things_router(node.things, node.twins, principal_of, node.settings.public_url))
     app.include_router(similarity_router(node.cohort, node.access, principal_of))
     app.include_router(contacts_router(node.cohort, node.contacts, node.access, principal_of))
     if node.settings.publish_log:

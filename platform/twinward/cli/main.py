@@ -91,6 +91,20 @@ NOUNS: Final = (
         {"assign": "device:assign", "release": "device:release", "list": "device:list_"},
     ),
     Noun(
+        "thing",
+        "Things: devices, beds, wards, hospitals, stock; with which patients they are, what happens to them.",
+        {
+            "add": "thing:add",
+            "list": "thing:list_",
+            "show": "thing:show",
+            "relate": "thing:relate",
+            "end": "thing:end",
+            "record": "thing:record",
+            "history": "thing:history",
+            "describe": "thing:describe",
+        },
+    ),
+    Noun(
         "account",
         "See accounts and sessions; tie patients, disable, revoke tokens, reset passwords.",
         {

@@ -12,7 +12,7 @@ from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
 from twinward.live.alerts.watch import Watch
-from twinward.live.assignments import Assignment
+from twinward.live.assignments import Assignment, AssignmentLine
 from twinward.live.errors import AssignmentConflict, DeviceUnknown, NothingMeasured, SignalUnknown
 from twinward.live.following import Follower
 from twinward.live.intake.intake import Intake
@@ -138,6 +138,11 @@ class Live:
         self._access.decide(context.request(Action.WRITE, detail=(("live", "devices"),)))
         with self._database.reading() as tables:
             return tables.devices.all()
+
+    def line_of(self, device: str) -> AssignmentLine:
+        """A device's assignments: for other rooms, which have asked access control themselves."""
+        with self._database.reading() as tables:
+            return tables.devices.find(device).line
 
     def sources(self, context: AccessContext) -> list[SourceState]:
         """Every source, and how it is doing. Logged."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twinward.recruitment.service import ContactDesk
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
+    from twinward.things.service import Things
     from twinward.twins.service import Twins
     from twinward.vault.segments.compaction import Compactor
     from twinward.vault.service import Vault
@@ -211,6 +212,19 @@ class Node(AccessParts):
         subjects = partial(twins_by_name, self.vault)
         parts = LiveParts(database, self.keyring, self.access, self.authority, subjects, self.clock)
         made = Live(parts, partial(rules_of, self.settings.home))
+        self.keep(made)
+        return made
+
+    @part
+    def things(self) -> Things:
+        """Twins of things: devices, beds, wards, stock."""
+        from twinward.things.parts import ThingParts
+        from twinward.things.service import Things
+        from twinward.things.storage.database import ThingDatabase
+        from twinward.things.storage.tables import THINGS
+
+        database = ThingDatabase(self.state(THINGS), self.keyring)
+        made = Things(ThingParts(database, self.live, self.access, self.keyring.is_shredded, self.clock))
         self.keep(made)
         return made
 

@@ -12,6 +12,7 @@ from twinward.core.errors import BadInput
 from twinward.fhir.subscriptions.store import SUBSCRIPTIONS
 from twinward.live.storage.tables import LIVE
 from twinward.node.errors import translated
+from twinward.things.storage.tables import THINGS
 from twinward.vault.storage.schemas import KEYRING, RECORDS
 from twinward_ledger.storage import open_database
 from twinward_ledger.stores import open_store
@@ -20,7 +21,18 @@ from twinward_ledger.stores.tables import ANCHORS, WITNESS_MEMORY
 
 _SQLITE = "sqlite:"
 LOG = "log"
-SMALL_STORES = (ACCOUNTS, CONSENTS, ANCHORS, WITNESS_MEMORY, SUBSCRIPTIONS, SIGN_INS, SAVED_FILTERS, POLICIES, LIVE)
+SMALL_STORES = (
+    ACCOUNTS,
+    CONSENTS,
+    ANCHORS,
+    WITNESS_MEMORY,
+    SUBSCRIPTIONS,
+    SIGN_INS,
+    SAVED_FILTERS,
+    POLICIES,
+    LIVE,
+    THINGS,
+)
 """What is in ``state``."""
 _SCHEMAS = {
     RECORDS.name: (RECORDS,),

@@ -90,6 +90,10 @@ READING = {
     "device list",
     "live series",
     "live sources",
+    "thing describe",
+    "thing history",
+    "thing list",
+    "thing show",
     "twin at-time",
     "twin export",
     "twin history",
@@ -160,6 +164,7 @@ _DELEGATIONS = "tests/integration/console/test_delegations.py"
 _PROVIDER = "tests/integration/console/test_hospital_sign_in.py"
 _PATIENTS = "tests/integration/console/test_patient_accounts.py"
 _LIVE = "tests/integration/live/test_over_http.py"
+_THINGS = "tests/integration/things/test_over_http.py"
 _CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
@@ -214,6 +219,10 @@ ELSEWHERE = {
     "study score": "tests/integration/cli/test_study_score.py",
     "study approve": "tests/integration/cli/test_study_invitations.py",
     "study quarantine": "tests/integration/cli/test_study_suspects.py",
+    "thing add": _THINGS,
+    "thing end": _THINGS,
+    "thing record": _THINGS,
+    "thing relate": _THINGS,
     "witness add-log": "tests/integration/witnesses/test_commands.py",
     "witness remember": "tests/integration/witnesses/test_commands.py",
 }

@@ -1,0 +1,142 @@
+"""What happens to things: started, stopped, used, filled, broken, serviced. With a patient it is an event of both.
+
+A step that concerns a patient is a permit to write to that patient's records, in the category the thing belongs to:
+policy and consent decide, the access is in the patient's history, and the thing's own history names it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from twinward.access.interfaces import AccessContext, AccessRequest
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Action, TwinId
+from twinward.things.errors import BadThing, NoSuchAffordance, ThingConflict
+from twinward.things.models import Happening, Kind, Thing, What, checked_amount, checked_note
+from twinward.things.parts import ThingParts
+from twinward.things.relations import ERASED, Relations, found
+from twinward.things.storage.database import Tables
+
+OF_KIND = {
+    Kind.DEVICE: (What.STARTED, What.STOPPED, What.FAULT, What.SERVICED),
+    Kind.BED: (What.FAULT, What.SERVICED),
+    Kind.STOCK: (What.USED, What.FILLED),
+    Kind.WARD: (),
+    Kind.HOSPITAL: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is said to have happened.
+
+    Attributes:
+        twin: for whom stock was used. A device is with whom it is assigned to.
+        amount: of stock.
+        note: a few words, of a fault say; nothing of a patient.
+    """
+
+    what: What
+    twin: TwinId | None = None
+    amount: int = 0
+    note: str = ""
+
+
+class Interactions:
+    """Takes reports. Safe to share between threads and processes."""
+
+    def __init__(self, parts: ThingParts, relations: Relations) -> None:
+        self._parts = parts
+        self._relations = relations
+
+    def record(self, context: AccessContext, name: str, report: Report) -> Happening:
+        """Note that something happened to a thing, now.
+
+        Raises:
+            AccessDenied: the caller may not file this, or policy or the patient's consent says no. Logged.
+            ThingNotFound: no such thing.
+            NoSuchAffordance: nothing of the kind happens to things of its kind.
+            BadThing: an amount, a patient or a note that cannot be.
+            ThingConflict: it runs already, stands still, is with nobody; or there is not so much in stock.
+        """
+        self._parts.access.require(context.request(Action.WRITE))
+        with self._parts.database.reading() as tables:
+            thing = found(tables, name)
+        _require_fits(thing, report)
+        twin = self._concerned(thing, report)
+        now_ms = self._parts.clock.now_ms()
+        one = Happening(
+            uuid7(now_ms), name, report.what, now_ms, context.principal.id, twin, report.amount, report.note
+        )
+        request = _request(context, thing, one)
+        self._parts.access.require(request)
+        with self._parts.database.writing() as tables:
+            changed, revision = _changed(tables, one)
+            self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
+            if changed is not None:
+                tables.put_thing(changed, revision)
+            tables.add_happening(one)
+        return one
+
+    def of(self, thing: Thing) -> list[Happening]:
+        """What happened to a thing, the oldest first: for whoever has asked access control."""
+        with self._parts.database.reading() as tables:
+            happened = tables.happenings_of(thing.name)
+        return [
+            msgspec.structs.replace(one, twin=TwinId(ERASED))
+            if one.twin is not None and self._parts.is_erased(one.twin)
+            else one
+            for one in happened
+        ]
+
+    def _concerned(self, thing: Thing, report: Report) -> TwinId | None:
+        """The patient, where there is one."""
+        if report.what not in (What.STARTED, What.STOPPED):
+            return report.twin
+        current = self._relations.current(thing)
+        if current is None:
+            raise ThingConflict(
+                f"{thing.name} is with no patient", hint=f"`twinward thing relate {thing.name} assigned-to TWIN` first"
+            )
+        return TwinId(current.target)
+
+
+def _require_fits(thing: Thing, report: Report) -> None:
+    what = report.what
+    if what not in OF_KIND[thing.kind]:
+        said = ", ".join(OF_KIND[thing.kind]) or "nothing"
+        raise NoSuchAffordance(f"a {thing.kind} is not {what}", hint=f"it takes: {said}")
+    if what in (What.USED, What.FILLED):
+        checked_amount(report.amount)
+    elif report.amount:
+        raise BadThing("an amount is of stock")
+    if (report.twin is not None) is not (what is What.USED):
+        raise BadThing("stock is used for a patient; nothing else names one", hint="a device is with whom it is with")
+    checked_note(report.note)
+
+
+def _changed(tables: Tables, one: Happening) -> tuple[Thing | None, int]:
+    """What the thing becomes by it. Raises ``ThingConflict``."""
+    if one.what in (What.STARTED, What.STOPPED):
+        runs = [other for other in tables.happenings_of(one.thing) if other.what in (What.STARTED, What.STOPPED)]
+        is_on = bool(runs) and runs[-1].what is What.STARTED and runs[-1].twin == one.twin
+        if is_on is (one.what is What.STARTED):
+            raise ThingConflict(f"{one.thing} {'runs already' if is_on else 'does not run'}")
+    kept = tables.thing(one.thing)
+    if kept is None or one.what not in (What.USED, What.FILLED):
+        return None, 0
+    thing, revision = kept
+    level = thing.level + (one.amount if one.what is What.FILLED else -one.amount)
+    if level < 0:
+        raise ThingConflict(f"there are {thing.level} of {thing.name} left", hint="fill it, or use less")
+    return msgspec.structs.replace(thing, level=level), revision + 1
+
+
+def _request(context: AccessContext, thing: Thing, one: Happening) -> AccessRequest:
+    detail: tuple[tuple[str, str], ...] = (("thing", thing.name), ("what", one.what))
+    if one.amount:
+        detail = (*detail, ("amount", str(one.amount)))
+    categories = set() if one.twin is None else {thing.category}
+    return context.request(Action.WRITE, one.twin, categories, detail=detail)

@@ -1,0 +1,165 @@
+"""How things stand to each other and to patients, in time: the story of each change.
+
+A device with a patient is an assignment of the live room, which places readings by it: it is made and ended there, and
+read from there. All other relations are kept here. A thing has one of each at a time; a patient lies in one bed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from twinward.access.interfaces import AccessContext, AccessRequest
+from twinward.core.clock import iso
+from twinward.core.ids import uuid7
+from twinward.core.vocabulary import Action, TwinId
+from twinward.live.assignments import Assignment
+from twinward.things.errors import BadThing, ThingConflict, ThingNotFound
+from twinward.things.models import OF_PATIENTS, Kind, Related, Relation, Thing, require_between
+from twinward.things.parts import ThingParts
+from twinward.things.storage.database import Tables
+
+MOST_RELATIONS: Final = 10_000
+"""Of one thing."""
+ERASED: Final = "erased"
+"""Stands for a patient who was erased since."""
+
+
+class Relations:
+    """Changes of relations, and what they were. Safe to share between threads and processes."""
+
+    def __init__(self, parts: ThingParts) -> None:
+        self._parts = parts
+
+    def relate(
+        self, context: AccessContext, name: str, relation: Relation, target: str, from_ms: int | None = None
+    ) -> Related:
+        """Say how a thing stands to another, or to a patient, from a moment (now) on.
+
+        Args:
+            context: who says so.
+            name: of the thing.
+            relation: which; ``assigned-to`` is to a patient.
+            target: the other's name, or the patient's twin.
+            from_ms: since when; never ahead.
+
+        Raises:
+            AccessDenied: the caller may not file this, or policy or the patient's consent says no. Logged.
+            BadThing: things of these kinds do not stand so, or the moment is still to come.
+            ThingNotFound: one of the two.
+            ThingConflict, AssignmentConflict: it stands so to another then; or the bed is taken.
+        """
+        self._parts.access.require(context.request(Action.WRITE))
+        at_ms = self._moment(from_ms)
+        with self._parts.database.reading() as tables:
+            thing = found(tables, name)
+        if relation is Relation.ASSIGNED_TO:
+            if thing.kind not in OF_PATIENTS:
+                raise BadThing(f"a {thing.kind} is not assigned to a patient", hint="devices and beds are")
+            if thing.kind is Kind.DEVICE:
+                return of_device(name, self._parts.live.assign(context, name, TwinId(target), from_ms))
+        related = Related(uuid7(self._parts.clock.now_ms()), name, relation, target, at_ms, None, context.principal.id)
+        request = _request(context, thing, relation, target, "related", at_ms)
+        self._parts.access.require(request)
+        with self._parts.database.writing() as tables:
+            if relation is not Relation.ASSIGNED_TO:
+                require_between(thing.kind, relation, found(tables, target).kind)
+            self._require_free(tables, related)
+            self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
+            tables.add_relation(related)
+        return related
+
+    def end(self, context: AccessContext, name: str, relation: Relation, until_ms: int | None = None) -> Related:
+        """Say that a thing stands so no longer, since a moment (now).
+
+        Raises as ``relate``; ``ThingConflict``: it does not stand so.
+        """
+        self._parts.access.require(context.request(Action.WRITE))
+        at_ms = self._moment(until_ms)
+        with self._parts.database.reading() as tables:
+            thing = found(tables, name)
+        if relation is Relation.ASSIGNED_TO and thing.kind is Kind.DEVICE:
+            return of_device(name, self._parts.live.release(context, name, until_ms))
+        with self._parts.database.writing() as tables:
+            mine = [one for one in tables.relations_of(name) if one.relation is relation]
+            if not mine or mine[-1].until_ms is not None:
+                raise ThingConflict(f"{name} is {relation} nothing", hint=f"twinward thing show {name}")
+            if at_ms <= mine[-1].from_ms:
+                raise ThingConflict(f"it has been since {iso(mine[-1].from_ms)}", hint="end it later than that")
+            self._parts.access.decide(_request(context, thing, relation, mine[-1].target, "ended", at_ms))
+            ended = msgspec.structs.replace(mine[-1], until_ms=at_ms)
+            tables.end_relation(ended)
+        return ended
+
+    def of(self, thing: Thing) -> list[Related]:
+        """All of a thing's, the oldest first: for whoever has asked access control."""
+        with self._parts.database.reading() as tables:
+            mine = [one for one in tables.relations_of(thing.name) if one.relation is not Relation.ASSIGNED_TO]
+        return sorted([*mine, *self.assignments(thing)], key=lambda one: one.from_ms)
+
+    def assignments(self, thing: Thing) -> list[Related]:
+        """With which patients a device or a bed was, the oldest first."""
+        if thing.kind is Kind.DEVICE:
+            line = self._parts.live.line_of(thing.name).assignments
+            return [self._shown(of_device(thing.name, one)) for one in line]
+        with self._parts.database.reading() as tables:
+            mine = tables.relations_of(thing.name)
+        return [self._shown(one) for one in mine if one.relation is Relation.ASSIGNED_TO]
+
+    def current(self, thing: Thing) -> Related | None:
+        """With which patient a device or a bed is."""
+        mine = self.assignments(thing)
+        return mine[-1] if mine and mine[-1].until_ms is None else None
+
+    def _shown(self, one: Related) -> Related:
+        erased = self._parts.is_erased(TwinId(one.target))
+        return msgspec.structs.replace(one, target=ERASED) if erased else one
+
+    def _require_free(self, tables: Tables, new: Related) -> None:
+        mine = [one for one in tables.relations_of(new.thing) if one.relation is new.relation]
+        taken = "the bed is taken" if new.relation is Relation.ASSIGNED_TO else f"{new.thing} is {new.relation} another"
+        _require_after(mine, new.from_ms, taken)
+        if new.relation is Relation.ASSIGNED_TO:
+            _require_after(tables.relations_to_twin(new.target), new.from_ms, "the patient lies in another bed")
+        if len(mine) >= MOST_RELATIONS:
+            raise ThingConflict(f"a thing has {MOST_RELATIONS} relations of a kind at most", hint="give it a new name")
+
+    def _moment(self, at_ms: int | None) -> int:
+        now_ms = self._parts.clock.now_ms()
+        if at_ms is not None and not 0 <= at_ms <= now_ms:
+            raise BadThing("a relation changes now, or did: never ahead", hint="say it again then")
+        return now_ms if at_ms is None else at_ms
+
+
+def found(tables: Tables, name: str) -> Thing:
+    """A thing by its name. Raises ``ThingNotFound``."""
+    kept = tables.thing(name)
+    if kept is None:
+        raise ThingNotFound("there is no such thing", hint="`twinward thing list` names them all")
+    return kept[0]
+
+
+def of_device(device: str, one: Assignment) -> Related:
+    """An assignment of the live room as a relation."""
+    name = f"{device}@{one.from_ms}"
+    return Related(name, device, Relation.ASSIGNED_TO, one.twin, one.from_ms, one.until_ms, one.by)
+
+
+def _require_after(line: Sequence[Related], from_ms: int, taken: str) -> None:
+    """Raise ``ThingConflict`` unless all of these are over by then."""
+    for one in line:
+        if one.until_ms is None:
+            raise ThingConflict(taken, hint="end that first: `twinward thing end`")
+        if one.until_ms > from_ms:
+            raise ThingConflict(f"{taken} until {iso(one.until_ms)}", hint="say it from then on")
+
+
+def _request(
+    context: AccessContext, thing: Thing, relation: Relation, target: str, what: str, at_ms: int
+) -> AccessRequest:
+    detail = (("thing", thing.name), ("what", f"{relation} {what}"), ("at", iso(at_ms)))
+    if relation is Relation.ASSIGNED_TO:
+        return context.request(Action.WRITE, TwinId(target), {thing.category}, detail=detail)
+    return context.request(Action.WRITE, detail=(*detail, ("to", target)))
