@@ -75,6 +75,7 @@ def things_router(things: Things, twins: Twins, principal_of: Callable[..., Any]
     context_of = access_context(principal_of, usual_purpose)
     _add_looks(router, things, context_of, public_url)
     _add_changes(router, things, twins, context_of)
+    _add_relations(router, things, twins, context_of)
     return router
 
 
@@ -107,11 +108,6 @@ def _add_looks(router: APIRouter, things: Things, context_of: Callable[..., Any]
 
 
 def _add_changes(router: APIRouter, things: Things, twins: Twins, context_of: Callable[..., Any]) -> None:
-    def known(twin: str) -> TwinId:
-        if twins.all(TwinId(twin), 1) != [twin]:
-            raise TwinNotFound("there is no such twin")
-        return TwinId(twin)
-
     @router.post("", summary="Add a thing", status_code=201, openapi_extra=documented(NewThing, required=True))
     def add(context: AccessContext = Depends(context_of), body: Sent = Depends(small_body)) -> JSONResponse:
         things.require(context)
@@ -120,6 +116,22 @@ def _add_changes(router: APIRouter, things: Things, twins: Twins, context_of: Ca
         new = New(asked.name, asked.kind, asked.title, asked.type, hours, days, asked.unit)
         return JSONResponse(_thing(things.add(context, new)), 201)
 
+    @router.post(
+        "/{name}/actions/{action}",
+        summary="Note that something happened to a thing: started, stopped, used, filled, fault, serviced",
+        openapi_extra=documented(Action, required=False),
+    )
+    def act(
+        name: NamePath, action: What, context: AccessContext = Depends(context_of), body: Sent = Depends(small_body)
+    ) -> JSONResponse:
+        things.require(context)
+        asked = read_json(Action, body)
+        twin = None if asked.twin is None else _known(twins, asked.twin)
+        report = Report(action, twin, asked.amount, asked.note)
+        return JSONResponse(_happening(things.interactions.record(context, name, report)))
+
+
+def _add_relations(router: APIRouter, things: Things, twins: Twins, context_of: Callable[..., Any]) -> None:
     @router.post(
         "/{name}/relations",
         summary="Say how a thing stands to another, or with which patient it is",
@@ -134,7 +146,7 @@ def _add_changes(router: APIRouter, things: Things, twins: Twins, context_of: Ca
         if asked.relation is Relation.ASSIGNED_TO:
             if not TWIN.fullmatch(target):
                 raise BadInput("assigned-to is to a patient's twin", hint="the opaque id of one")
-            target = known(target)
+            target = _known(twins, target)
         since_ms = None if asked.since is None else instant_ms(asked.since)
         return JSONResponse(_relation(things.relations.relate(context, name, asked.relation, target, since_ms)))
 
@@ -154,19 +166,11 @@ def _add_changes(router: APIRouter, things: Things, twins: Twins, context_of: Ca
         until_ms = None if asked.until is None else instant_ms(asked.until)
         return JSONResponse(_relation(things.relations.end(context, name, relation, until_ms)))
 
-    @router.post(
-        "/{name}/actions/{action}",
-        summary="Note that something happened to a thing: started, stopped, used, filled, fault, serviced",
-        openapi_extra=documented(Action, required=False),
-    )
-    def act(
-        name: NamePath, action: What, context: AccessContext = Depends(context_of), body: Sent = Depends(small_body)
-    ) -> JSONResponse:
-        things.require(context)
-        asked = read_json(Action, body)
-        twin = None if asked.twin is None else known(asked.twin)
-        report = Report(action, twin, asked.amount, asked.note)
-        return JSONResponse(_happening(things.interactions.record(context, name, report)))
+
+def _known(twins: Twins, twin: str) -> TwinId:
+    if twins.all(TwinId(twin), 1) != [twin]:
+        raise TwinNotFound("there is no such twin")
+    return TwinId(twin)
 
 
 def _thing(thing: Thing) -> dict[str, Any]:
