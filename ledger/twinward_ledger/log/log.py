@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import functools
 import hmac
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from twinward_ledger.formats.export_seal import seal_export
 from twinward_ledger.formats.key_history import KeyHistory
 from twinward_ledger.formats.note import Note, NoteSigner, VerifierKey
 from twinward_ledger.log.store import Entry, KeyChange, LogStore
+from twinward_ledger.log.tiles import TileNodes
 
 Renewed = Callable[[int], NoteSigner]
 """The log's signer of a generation; the second is the one after the first change."""
@@ -173,14 +173,21 @@ class Log:
         return self.prover(size)(index)
 
     def prover(self, size: int) -> Callable[[int], list[bytes]]:
-        """``prove_inclusion`` for many entries of one tree: nodes that their paths share are read once.
+        """``prove_inclusion`` for many entries of one tree, best in rising order: tiles they share are read once.
 
         Raises ``NoSuchEntry``, as what it returns does.
         """
         held = self.store.size()
         if not 0 < size <= held:
             raise NoSuchEntry(f"no proof in a tree of {size}: the log holds {held}")
-        node = functools.cache(self._node)
+        nodes = TileNodes(self.store.tile)
+
+        def node(level: int, place: int) -> bytes:
+            found = nodes.node(level, place)
+            if found is None:
+                message = f"node {place} at level {level} of the tree is missing; verify the log"
+                raise LogCorrupt(message, first_bad_index=None)
+            return found
 
         def prove(index: int) -> list[bytes]:
             if not 0 <= index < size:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from twinward_ledger.errors import LogCorrupt, MalformedLeaf
+from twinward_ledger.errors import LogCorrupt, MalformedLeaf, NoSuchEntry
+from twinward_ledger.log.tiles import TileId
 
 MAX_LEAF_BYTES = 65_535
 """What an entry bundle of c2sp.org/tlog-tiles can hold."""
@@ -14,6 +15,7 @@ MAX_LEAF_BYTES = 65_535
 MAX_BODY_BYTES = 1 << 20
 TAG_BYTES = 16
 MAX_TAGS = 64
+_PICKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,26 @@ def entries_of(rows: Iterable[tuple[int, bytes, bytes | None, bytes | None]], st
     return [entry for _, entry in found]
 
 
+def picked_of(
+    rows: Callable[[Sequence[int]], Iterable[tuple[int, bytes, bytes | None, bytes | None]]],
+    indices: Sequence[int],
+    size: int,
+) -> list[Entry]:
+    """``LogStore.picked`` out of what reads rows (index, leaf, body, joined tags) of some indices, rising."""
+    outside = next((index for index in indices if not 0 <= index < size), None)
+    if outside is not None:
+        raise NoSuchEntry(f"there is no entry {outside}: the log holds {size}")
+    entries = []
+    for start in range(0, len(indices), _PICKED_AT_ONCE):
+        wanted = indices[start : start + _PICKED_AT_ONCE]
+        found = {index: Entry(leaf, body or b"", _split(tags or b"")) for index, leaf, body, tags in rows(wanted)}
+        missing = next((index for index in wanted if index not in found), None)
+        if missing is not None:
+            raise LogCorrupt(f"leaf {missing} is missing", first_bad_index=missing)
+        entries += [found[index] for index in wanted]
+    return entries
+
+
 def _split(tags: bytes) -> tuple[bytes, ...]:
     return tuple(tags[start : start + TAG_BYTES] for start in range(0, len(tags), TAG_BYTES))
 
@@ -98,6 +120,10 @@ class LogStore(Protocol):
         """The hash of the complete subtree of ``2**level`` leaves that starts at leaf ``index * 2**level``."""
         ...
 
+    def tile(self, tile: TileId) -> bytes:
+        """A tile's hashes (``tiles``), as far as there are any; what of it stands never changes."""
+        ...
+
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
         """The exact leaf bytes of ``start <= index < stop``, as far as there are any."""
         ...
@@ -110,6 +136,13 @@ class LogStore(Protocol):
         """The entries of ``start <= index < stop``, as far as there are any, in one look: for hundreds at a time.
 
         Raises ``LogCorrupt`` at a row below the log's size that is missing.
+        """
+        ...
+
+    def picked(self, indices: Sequence[int]) -> list[Entry]:
+        """The entries at some indices, in their order, in few looks: for thousands at a time.
+
+        Raises ``NoSuchEntry``, ``LogCorrupt``.
         """
         ...
 

@@ -8,12 +8,15 @@ is full never changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from twinward_ledger.merkle import HASH_BYTES, level_above
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 TILE_BYTES = TILE_WIDTH * HASH_BYTES
+
+_TILES_KEPT = 128
 
 TileId = tuple[int, int]
 """Tile level and index."""
@@ -42,6 +45,30 @@ def node(level: int, index: int, read: TileReader) -> bytes | None:
     start = first % TILE_WIDTH * HASH_BYTES
     part = tile[start : start + (HASH_BYTES << height)]
     return fold(split(part)) if len(part) == HASH_BYTES << height else None
+
+
+class TileNodes:
+    """Tree nodes for many proofs of one tree: each tile is read once and folded once, the last few are kept.
+
+    Proofs of rising indices ask for each tile in one go, so few are enough, however large the log.
+    """
+
+    def __init__(self, read: TileReader) -> None:
+        self._read = read
+        self._folded = lru_cache(maxsize=_TILES_KEPT)(self._fold)
+
+    def node(self, level: int, index: int) -> bytes | None:
+        """A tree node; None where the subtree is not complete or not there."""
+        tile_level, height = divmod(level, TILE_HEIGHT)
+        tile, place = divmod(index, TILE_WIDTH >> height)
+        row = self._folded((tile_level, tile))[height]
+        return row[place] if place < len(row) else None
+
+    def _fold(self, tile: TileId) -> list[list[bytes]]:
+        rows = [split(self._read(tile))]
+        for _ in range(1, TILE_HEIGHT):
+            rows.append(level_above(rows[-1]))
+        return rows
 
 
 class RightEdge:

@@ -7,10 +7,11 @@ opening; the head with its own path; the label key; the map's path; the checkpoi
 
 from __future__ import annotations
 
-import base64
 import json
+from binascii import b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from twinward_crypto.canonical import canonicalize
@@ -70,18 +71,34 @@ class AccessReport:
     note: bytes
     anchor: AnchorRecord | None = None
     seal: bytes | None = None
+    _halves: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
+    """What stands before and after the seal, written once. A changed copy (``replace``) begins without."""
 
     def sealed(self, seal: Callable[[bytes], bytes]) -> AccessReport:
         """The same report with the log's signature over all of it (``Log.seal``)."""
-        return replace(self, seal=seal(self.unsealed()))
+        sealed = replace(self, seal=seal(self.unsealed()))
+        object.__setattr__(sealed, "_halves", self._written())  # the seal is in neither
+        return sealed
 
     def unsealed(self) -> bytes:
         """What the seal signs: the document with a null seal."""
-        return replace(self, seal=None).encode()
+        return b"null".join(self._written())
 
     def encode(self) -> bytes:
         """The document's bytes."""
-        return canonicalize(self._to_json())
+        return (b"null" if self.seal is None else canonicalize(_base64(self.seal))).join(self._written())
+
+    def _written(self) -> tuple[bytes, bytes]:
+        """The RFC 8785 bytes before and after the seal's value. Rows are written by hand: base64 and digits only."""
+        halves = self._halves
+        if halves is None:
+            head = canonicalize(self._head_json()).removesuffix(b"}")
+            rows = ",".join(map(_row_text, self.rows)).encode()
+            before = b'%b,"rows":[%b],"seal":' % (head, rows)
+            after = b"," + canonicalize({"subject": self.subject}).removeprefix(b"{")
+            halves = (before, after)
+            object.__setattr__(self, "_halves", halves)
+        return halves
 
     @classmethod
     def parse(cls, data: bytes) -> AccessReport:
@@ -105,12 +122,12 @@ class AccessReport:
             raise InvalidProof("an access report of another version, or not canonical")
         return report
 
-    def _to_json(self) -> dict[str, Any]:
+    def _head_json(self) -> dict[str, Any]:
+        """The members whose names come before "rows"; after it come "seal" and "subject"."""
         proof, near = self.proof, self.proof.neighbour
         return {
             "format": FORMAT,
             "origin": self.origin,
-            "subject": self.subject,
             "label_key": _base64(self.label_key),
             "head": _base64(self.head),
             "head_place": _place_json(self.head_place),
@@ -122,13 +139,8 @@ class AccessReport:
                 if near is None
                 else {"label": _base64(near.label), "root": _base64(near.root), "count": str(near.count)},
             },
-            "rows": [
-                _place_json(row.place) | {"opening": row.opening.to_json() if row.opening else None}
-                for row in self.rows
-            ],
             "checkpoint": self.note.decode(),
             "anchor": self.anchor.to_json() if self.anchor else None,
-            "seal": _base64(self.seal) if self.seal is not None else None,
         }
 
     @classmethod
@@ -163,6 +175,18 @@ def _place_json(place: LoggedLeaf) -> dict[str, Any]:
     }
 
 
+def _row_text(row: ReportRow) -> str:
+    """A row as canonical JSON."""
+    place, opening = row.place, row.opening
+    opened = "null"
+    if opening is not None:
+        event, key, salt = _base64(opening.event), _base64(opening.key), _base64(opening.salt)
+        opened = f'{{"event":"{event}","key":"{key}","salt":"{salt}"}}'
+    path = '","'.join(map(_node_text, place.path))
+    listed = f'["{path}"]' if place.path else "[]"
+    return f'{{"index":"{place.index}","leaf":"{_base64(place.leaf)}","opening":{opened},"path":{listed}}}'
+
+
 def _place_from(value: Any) -> LoggedLeaf:
     path = value["path"]
     if len(path) > MAX_PATH_NODES:
@@ -190,4 +214,8 @@ def _number(text: Any) -> int:
 
 
 def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return b2a_base64(data, newline=False).decode()
+
+
+_node_text = lru_cache(maxsize=1 << 12)(_base64)
+"""Of nodes, which many paths share."""

@@ -27,7 +27,7 @@ import psycopg
 from twinward_ledger import merkle
 from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import Entry, KeyChange, entries_of
+from twinward_ledger.log.store import Entry, KeyChange, entries_of, picked_of
 from twinward_ledger.storage.laid_tables import lay_tables
 from twinward_ledger.storage.postgres_address import PostgresAddress, reason
 from twinward_ledger.stores.group_commit import GroupCommit
@@ -170,10 +170,15 @@ class PostgresLogStore:
         """The hash of a complete subtree. Raises ``NoSuchEntry`` where there is none."""
         found = None
         if 0 <= level < 64 and index >= 0 and (index + 1) << level <= merkle.MAX_SIZE:
-            found = tiles.node(level, index, self._tile)
+            found = tiles.node(level, index, self.tile)
         if found is None:
             raise NoSuchEntry(f"the tree has no complete node {index} at level {level}")
         return found
+
+    def tile(self, tile: tiles.TileId) -> bytes:
+        """A tile's hashes, as far as there are any."""
+        rows = self._reader.rows("SELECT hashes FROM log_tiles WHERE id = %s", (_tile_key(tile),))
+        return bytes(rows[0][0]) if rows else b""
 
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
         """The exact leaf bytes of ``start <= index < stop``, as far as there are any.
@@ -209,6 +214,11 @@ class PostgresLogStore:
             " WHERE idx >= %s AND idx < %s ORDER BY idx"
         )
         return entries_of(self._reader.rows(sql, (start, stop)) if start < stop else [], start, stop)
+
+    def picked(self, indices: Sequence[int]) -> list[Entry]:
+        """The entries at rising indices, in few looks."""
+        sql: Final = "SELECT idx, leaf, body, tags FROM log_leaves LEFT JOIN log_bodies USING (idx) WHERE idx = ANY(%s)"
+        return picked_of(lambda wanted: self._reader.rows(sql, (list(wanted),)), indices, self.size())
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
         """Indices that carry a tag, newest first, below ``before``."""
@@ -250,10 +260,6 @@ class PostgresLogStore:
         size = self.size()
         if not 0 <= index < size:
             raise NoSuchEntry(f"there is no entry {index}: the log holds {size}")
-
-    def _tile(self, tile: tiles.TileId) -> bytes:
-        rows = self._reader.rows("SELECT hashes FROM log_tiles WHERE id = %s", (_tile_key(tile),))
-        return bytes(rows[0][0]) if rows else b""
 
 
 class _Session:

@@ -13,6 +13,7 @@ What erasing cannot reach: copies of the file made before, and blocks an SSD or 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from typing import Any
 from twinward_ledger import merkle
 from twinward_ledger.errors import KeyReplaced, LogCorrupt, LogUnavailable, NoSuchEntry, Rollback
 from twinward_ledger.log import tiles
-from twinward_ledger.log.store import Entry, KeyChange, entries_of
+from twinward_ledger.log.store import Entry, KeyChange, entries_of, picked_of
 from twinward_ledger.storage import sqlite_files
 from twinward_ledger.storage.sqlite import connect_raw, stamp
 from twinward_ledger.stores import postings
@@ -166,6 +167,11 @@ class SqliteLogStore:
             raise NoSuchEntry(f"the tree has no complete node {index} at level {level}")
         return found
 
+    def tile(self, tile: tiles.TileId) -> bytes:
+        """A tile's hashes, as far as there are any."""
+        with _translated(self._path), self._read_lock:
+            return _read_tile(self._reader, tile)
+
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
         """The exact leaf bytes of ``start <= index < stop``, as far as there are any.
 
@@ -201,6 +207,14 @@ class SqliteLogStore:
         )
         rows = self._rows(sql, (start, stop)) if start < stop else []
         return entries_of(rows, start, stop)
+
+    def picked(self, indices: Sequence[int]) -> list[Entry]:
+        """The entries at rising indices, in few looks."""
+        sql = (
+            "SELECT idx, leaf, body, tags FROM leaves LEFT JOIN bodies USING (idx)"
+            " WHERE idx IN (SELECT value FROM json_each(?))"
+        )
+        return picked_of(lambda wanted: self._rows(sql, (json.dumps(wanted),)), indices, self.size())
 
     def find(self, tag: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
         """Indices that carry a tag, newest first, below ``before``."""

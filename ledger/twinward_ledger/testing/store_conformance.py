@@ -74,6 +74,9 @@ class LogStoreConformance:
                 assert store.node(level, index) == plain(level, index)
             with pytest.raises(NoSuchEntry):
                 store.node(level, complete)
+        assert len(store.tile((0, 2))) == (600 - 512) * 32
+        assert store.tile((1, 0)) == plain(8, 0) + plain(8, 1)
+        assert store.tile((0, 3)) == store.tile((2, 0)) == b""
         for level, index in [(-1, 0), (0, -1), (64, 0), (63, 0), (10, 0), (0, 2**70)]:
             with pytest.raises(NoSuchEntry):
                 store.node(level, index)
@@ -91,6 +94,8 @@ class LogStoreConformance:
         assert store.entries(2, 99) == odd[2:]
         assert store.entries(-1, 1) == odd[:1]
         assert store.entries(4, 9) == store.entries(3, 2) == []
+        assert store.picked([0, 2, 3]) == [odd[0], *odd[2:]]
+        assert store.picked([]) == []
         assert list(store.leaves(0, 4)) == [entry.leaf for entry in odd]
         assert list(store.leaves(1, 2)) == [odd[1].leaf]
         assert list(store.leaves(3, 99)) == [odd[3].leaf]
@@ -101,6 +106,8 @@ class LogStoreConformance:
         store.append(numbered(3))
         with pytest.raises(NoSuchEntry):
             store.entry(index)
+        with pytest.raises(NoSuchEntry):
+            store.picked([0, index])
         with pytest.raises(NoSuchEntry):
             store.erase_body(index)
 
@@ -257,7 +264,9 @@ class LogStoreConformance:
             store.size,
             store.root,
             lambda: store.node(0, 0),
+            lambda: store.tile((0, 0)),
             lambda: store.entry(0),
+            lambda: store.picked([0]),
             lambda: list(store.leaves(0, 1)),
             lambda: store.find(TAG_A),
             lambda: store.erase_body(0),

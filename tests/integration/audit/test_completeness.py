@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import signal
@@ -28,6 +29,7 @@ from twinward.audit.service import Audit
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import Action, Purpose, Role, TwinId
 from twinward.vault.keys.keyring import Keyring
+from twinward_crypto.canonical import canonicalize
 from twinward_crypto.errors import InvalidSignature
 from twinward_crypto.keys import TenantId
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
@@ -39,8 +41,8 @@ from twinward_ledger.formats.leaf import Leaf, LeafKind
 from twinward_ledger.log.fsck import fsck
 from twinward_ledger.log.map_check import NOTHING_CHECKED
 from twinward_ledger.log.store import Entry
-from twinward_ledger.proofs.access_report import AccessReport
-from twinward_ledger.proofs.bundle import ProofBundle
+from twinward_ledger.proofs.access_report import AccessReport, LoggedLeaf
+from twinward_ledger.proofs.bundle import Opening, ProofBundle
 from twinward_ledger.proofs.report_verifier import verify_report
 from twinward_ledger.proofs.verifier import verify_bundle
 from twinward_ledger.stores.completeness import open_map_store
@@ -126,6 +128,50 @@ def test_everybodys_accesses_and_nobody_elses(filled: House) -> None:
         assert filled.check(document.report) == expected
         assert [row.event and row.event.twin for row in document.rows] == [twin] * len(expected)
         assert (document.verdict.through, document.verdict.total) == (6, 4)
+
+
+def test_a_report_is_written_as_the_canonical_form_of_all_its_members(filled: House) -> None:
+    """Without rows, with a neighbour, with an erased event, sealed and not, and changed after it was written."""
+    filled.keyring.shred(BERT)
+    for twin in (ANNA, BERT, CARL):
+        report = filled.document(twin).report
+        for one in (report, replace(report, seal=None), replace(report, rows=report.rows[:1], subject='Ä"\u2028')):
+            assert one.encode() == canonicalize(as_json(one))
+            assert one.unsealed() == canonicalize(as_json(one) | {"seal": None})
+        assert AccessReport.parse(report.encode()) == report
+
+
+def as_json(report: AccessReport) -> dict[str, Any]:
+    """A report as SPEC.md lays it out, member by member."""
+
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    def place(one: LoggedLeaf) -> dict[str, Any]:
+        return {"index": str(one.index), "leaf": text(one.leaf), "path": list(map(text, one.path))}
+
+    def opening(one: Opening | None) -> dict[str, str] | None:
+        return None if one is None else {"key": text(one.key), "salt": text(one.salt), "event": text(one.event)}
+
+    proof, near = report.proof, report.proof.neighbour
+    return {
+        "format": "twinward/accesses/1",
+        "origin": report.origin,
+        "subject": report.subject,
+        "label_key": text(report.label_key),
+        "head": text(report.head),
+        "head_place": place(report.head_place),
+        "map": {
+            "count": str(proof.count),
+            "root": text(proof.root),
+            "path": [{"hash": text(hash_), "sum": str(total)} for hash_, total in proof.path],
+            "neighbour": near and {"label": text(near.label), "root": text(near.root), "count": str(near.count)},
+        },
+        "rows": [place(row.place) | {"opening": opening(row.opening)} for row in report.rows],
+        "checkpoint": report.note.decode(),
+        "anchor": report.anchor and report.anchor.to_json(),
+        "seal": None if report.seal is None else text(report.seal),
+    }
 
 
 def test_what_came_later_is_in_the_next_report_and_the_old_one_stands(filled: House) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -139,7 +139,7 @@ def decode(data: bytes, source: str) -> AccessEvent:
     """Read ``encode`` back. Raises ``EventNotLoggable`` for any other bytes."""
     try:
         event = _read(json.loads(data))
-        same = encode(event, source) == data
+        same = _writer(source).encode(event) == data
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, StopIteration) as error:
         raise EventNotLoggable("not an access event") from error
     if not same:
@@ -147,10 +147,15 @@ def decode(data: bytes, source: str) -> AccessEvent:
     return event
 
 
+@lru_cache(maxsize=16)
+def _writer(source: str) -> EventWriter:
+    return EventWriter(source)
+
+
 def _read(resource: Any) -> AccessEvent:
     agent, entity = resource["agent"][0], resource["entity"][0]
     details = [(item["type"], item["valueString"]) for item in entity["detail"]]
-    moment = datetime.strptime(resource["recorded"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(resource["recorded"])  # of another form or zone it is not written back the same
     return AccessEvent(
         at_ms=round(moment.timestamp() * 1000),
         agent=agent["who"]["identifier"]["value"],

@@ -119,9 +119,7 @@ class Proofs:
 
     def _rows_of(self, twin: TwinId, through: int) -> list[tuple[int, Entry]]:
         """The entries of a patient's sub-log, in the order of the log."""
-        store, found = self._log.store, []
-        for index in store.find(self._sealer.tag("twin", twin), before=through, limit=merkle.MAX_SIZE):
-            entry = store.entry(index)
-            if entry.leaf[1:2] == ACCESS:
-                found.append((index, entry))
-        return found[::-1]
+        store = self._log.store
+        indices = store.find(self._sealer.tag("twin", twin), before=through, limit=merkle.MAX_SIZE)[::-1]
+        numbered = zip(indices, store.picked(indices), strict=True)
+        return [(index, entry) for index, entry in numbered if entry.leaf[1:2] == ACCESS]
