@@ -17,7 +17,8 @@ import httpx
 from tests.browser.conftest import served
 from tests.held_keys import HeldKeysBudget
 from tests.integration.api.test_reason import api_routes
-from tests.integration.console.fixtures import PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
+from tests.integration.console.fixtures import NIGHT_PASSWORD, PASSWORD, SIMILARITY_YES, SYSTEMS, House, build
+from tests.integration.console.monitors import an_hour_of_it
 from twinward.access.consent_choices import CHOICES
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.api.app import create_app
@@ -84,7 +85,9 @@ def furnished(home: Path) -> Iterator[Hospital]:
     request = _contacts(house, context)
     node.audit.checkpoint_and_anchor()
     assert node.log_check.run().fault == ""
-    cookies = {name: node.sign_ins.by_password(name, PASSWORD) for name in ("officer", "ann")}
+    ward = an_hour_of_it(house)
+    people = {"officer": PASSWORD, "ann": PASSWORD, "nurse": NIGHT_PASSWORD, "olive": PASSWORD}
+    cookies = {name: node.sign_ins.by_password(name, password) for name, password in people.items()}
     examples = {
         "accesses": {"index": "12"},
         "accounts": {"account": "nurse"},
@@ -95,6 +98,7 @@ def furnished(home: Path) -> Iterator[Hospital]:
         "exports": {"twin": house.twins[0]},
         "proofs": {"index": "12"},
         "studies": {"digest": digest},
+        "ward": {"twin": ward},
         "{rest:path}": {"rest:path": "nowhere"},
     }
     with served(house) as url:

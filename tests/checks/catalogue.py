@@ -25,6 +25,7 @@ from twinward.console import own_consents
 from twinward.console.script_words import script_messages
 from twinward.console.viewer import LOCALES, NAMES, Language
 from twinward.core.vocabulary import Role
+from twinward.live.signals import SIGNALS
 from twinward.overview import condition
 from twinward.review.explanations import TEMPLATES
 from twinward.review.relations import RELATIONS
@@ -76,6 +77,7 @@ def _extracted(source: Path, keywords: Mapping[str, tuple[int, ...] | None]) -> 
 def _tables() -> Iterator[str]:
     """What is said by a word of a vocabulary."""
     yield from (role.value for role in Role)
+    yield from (signal.title for signal in SIGNALS)
     yield from wording.PURPOSES.values()
     yield from wording.ROWS
     yield from TEMPLATES

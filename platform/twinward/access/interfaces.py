@@ -76,7 +76,7 @@ NODE = Principal("node", Role.NODE, "this node")
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """What a principal is about to do."""
+    """What a principal is about to do. ``lasting``: it goes on for a while as one access: a page that is watched."""
 
     principal: Principal
     action: Action
@@ -85,6 +85,7 @@ class AccessRequest:
     categories: frozenset[Category] = frozenset()
     justification: str = ""
     detail: tuple[tuple[str, str], ...] = ()
+    lasting: bool = False
 
     @property
     def is_urgent(self) -> bool:
@@ -116,6 +117,7 @@ class AccessContext:
         categories: Iterable[Category] = (),
         *,
         detail: tuple[tuple[str, str], ...] = (),
+        lasting: bool = False,
     ) -> AccessRequest:
         """What is asked of access control for one step; without a twin, whether this may be done to any at all."""
         return AccessRequest(
@@ -126,6 +128,7 @@ class AccessContext:
             frozenset(categories),
             self.justification,
             self.detail + detail,
+            lasting,
         )
 
 

@@ -15,7 +15,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from twinward.access.errors import PermitInvalid, PermitWithdrawn
 from twinward.access.interfaces import AccessRequest, Decision, Permit, Principal
@@ -26,6 +26,9 @@ _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 PERMIT_LIFETIME_MS = 60_000
 """Long enough for one request or one batch."""
+LASTING: Final = 10
+"""So many times as long where a page is watched: ten minutes. It is held against consent, policy and sign-in as often
+as it opens something, like any other."""
 
 
 class InForce(Protocol):
@@ -66,7 +69,9 @@ class PermitAuthority:
 
     def issue(self, request: AccessRequest, log_index: int, decision: Decision | None = None) -> Permit:
         """A permit for a request whose event is already durable at ``log_index``; by a decision, or as if by one."""
-        expires_at_ms = self._clock.now_ms() + self._lifetime_ms
+        expires_at_ms = self._clock.now_ms() + self._lifetime_ms * (
+            LASTING if request.lasting and not request.is_urgent else 1
+        )
         if decision is not None:
             version, policy = decision.consent_version, decision.policy_hash
             expires_at_ms = min(expires_at_ms, decision.until_ms or expires_at_ms)
@@ -126,7 +131,7 @@ class PermitAuthority:
                 request.twin,
                 sorted(request.categories),
             ],
-            [request.justification, [list(pair) for pair in request.detail]],
+            [request.justification, [list(pair) for pair in request.detail], request.lasting],
             [log_index, expires_at_ms, consent_version, policy],
         ]
         return hmac.digest(self._key, _JSON.encode(fields).encode(), "sha256")

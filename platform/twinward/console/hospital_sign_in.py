@@ -133,7 +133,10 @@ def _finished(console: Console, request: Request, answer: Answer) -> Response:
             request, refused=gettext("The hospital's sign-in did not work. Try it again."), status=401
         )
     except WrongRole:
-        refused = gettext("The console is for data officers and patients: sign in with an account of one of these.")
+        refused = gettext(
+            "The console is for data officers, clinicians, operators and patients:"
+            " sign in with an account of one of these."
+        )
         return console.sign_in_page(request, refused=refused, status=403)
     except SignInRefused:
         refused = gettext(

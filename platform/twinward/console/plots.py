@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from markupsafe import Markup, escape
 
-_SOFT, _BAR = "#000001", "#000002"  # stand for the two colours until they are classes
-_CLASSES: Final = {_SOFT: "axis", _BAR: "line"}
+_SOFT, _BAR, _MARK = "#000001", "#000002", "#000003"  # stand for the colours until they are classes
+_CLASSES: Final = {_SOFT: "axis", _BAR: "line", _MARK: "mark"}
 _DRAWING: Final = threading.Lock()
 """matplotlib's settings are the process's own."""
 
@@ -55,6 +56,72 @@ def burn_down(epochs: tuple[int, ...], left: tuple[int, ...], most: int, say: st
     return _coloured(drawn, say)
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A signal over time: what is drawn, all of it plain values, so that the same is drawn once.
+
+    Attributes:
+        times: seconds since 1970, ascending, of the beginning of each step.
+        middle, low, high: of each step.
+        step_s: how long one is; where more than three are missing, the line is broken.
+        first_s, last_s: where the axis of time begins and ends.
+        ticks: seconds, and what stands there.
+        marks: seconds at which something is marked.
+        comma: numbers have one for their point.
+    """
+
+    times: tuple[float, ...]
+    middle: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    step_s: float
+    first_s: float
+    last_s: float
+    ticks: tuple[tuple[float, str], ...]
+    marks: tuple[float, ...] = ()
+    comma: bool = False
+
+
+@lru_cache(maxsize=512)
+def over_time(curve: Curve, unit: str, say: str) -> Markup:
+    """A signal over time: its mean as a line in the band from its lowest to its highest. Alerts are dashed lines."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    times = np.array(curve.times)
+    broken = np.flatnonzero(np.diff(times) > 3 * curve.step_s) + 1
+    times, middle, low, high = (
+        np.insert(np.array(one, dtype=float), broken, np.nan)
+        for one in (curve.times, curve.middle, curve.low, curve.high)
+    )
+    with _DRAWING:
+        figure = Figure(figsize=(5.2, 1.9))
+        axes = figure.add_axes((0.09, 0.15, 0.89, 0.72))
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(_SOFT)
+        axes.tick_params(colors=_SOFT, labelsize=9)
+        axes.fill_between(times, low, high, color=_BAR, alpha=0.2, linewidth=0)
+        axes.plot(times, middle, color=_BAR, linewidth=1.8)
+        axes.plot(times, middle, color=_BAR, linewidth=0, marker=".", markersize=3)
+        for one in curve.marks:
+            axes.axvline(one, color=_MARK, linewidth=1.2, linestyle="--")
+        lowest, highest = min(curve.low), max(curve.high)
+        room = max((highest - lowest) * 0.12, abs(highest) * 0.02, 0.5)
+        axes.set_ylim(lowest - room, highest + room)
+        axes.set_xlim(curve.first_s, curve.last_s)
+        axes.set_xticks([at for at, _ in curve.ticks], [label for _, label in curve.ticks])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",") if curve.comma else f"{value:g}")
+        )
+        axes.set_title(unit, loc="left", color=_SOFT, fontsize=9)
+        drawn = _svg(figure)
+    return _coloured(drawn, say)
+
+
 def _svg(figure: object) -> str:
     from io import StringIO
 
@@ -75,6 +142,7 @@ def _coloured(drawn: str, say: str) -> Markup:
     inside = body[body.index(">") + 1 : body.rindex("</svg>")]
     inside = re.sub(r"<(metadata|style|clipPath)\b.*?</\1>", "", inside, flags=re.DOTALL)
     inside = re.sub(r' clip-path="[^"]*"', "", inside)  # nothing is drawn beyond the axes
+    inside = re.sub(r'<g id="[^"]*"', "<g", inside)  # the same names in every drawing of a page
     inside = re.sub(r' style="([^"]*)"', lambda found: _attributes(found[1]), inside)
     box = view[0] if view else ""
     return Markup(  # noqa: S704 - matplotlib's own, of numbers and of words that stand above

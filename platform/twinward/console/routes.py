@@ -17,11 +17,14 @@ from twinward.audit.exports import ExportFormat
 from twinward.console.accesses import add_accesses
 from twinward.console.account import add_account
 from twinward.console.accounts import add_accounts
+from twinward.console.alerts import add_alerts
 from twinward.console.breaches import add_breaches
 from twinward.console.confirmation import add_confirmation
 from twinward.console.consent_and_policy import add_consent_and_policy
 from twinward.console.contacts import add_contacts
 from twinward.console.delegations import add_delegations
+from twinward.console.devices import PAGE as DEVICES_PAGE
+from twinward.console.devices import add_devices
 from twinward.console.emergencies import add_emergencies
 from twinward.console.erasures import add_erasures
 from twinward.console.errors import page_route
@@ -34,12 +37,15 @@ from twinward.console.patient import PAGE as PATIENTS_PAGE
 from twinward.console.patient import add_patient
 from twinward.console.people import add_people
 from twinward.console.preferences_page import add_preferences
+from twinward.console.quarantine import add_quarantine
 from twinward.console.reviews import add_reviews
 from twinward.console.second_factor import add_second_factor
 from twinward.console.sessions import PATH, asked_again, too_many
 from twinward.console.studies import add_studies
 from twinward.console.vendor_page import add_vendor_page
 from twinward.console.viewer import gettext, message
+from twinward.console.ward import PAGE as WARD_PAGE
+from twinward.console.ward import add_ward
 from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import Role, TwinId
 from twinward.node import Node
@@ -76,6 +82,10 @@ def mount(app: FastAPI, node: Node, *, secure: bool = False) -> None:
     add_patient(pages, console)
     add_invitations(pages, console)
     add_studies(pages, console)
+    add_ward(pages, console)
+    add_alerts(pages, console)
+    add_devices(pages, console)
+    add_quarantine(pages, console)
     answers = APIRouter(prefix=PATH, include_in_schema=False)
     _add_proofs(answers, console)
     rest = APIRouter(prefix=PATH, include_in_schema=False, route_class=page_route(console.problem, console.viewer))
@@ -120,13 +130,20 @@ def _add_log_pages(router: APIRouter, console: Console) -> None:
     @router.get("")
     def home(request: Request) -> Response:
         session = console.sessions.person(request)
-        if session.principal.role is Role.PATIENT:
-            return RedirectResponse(PATIENTS_PAGE, status_code=303)
+        if Role.OFFICER not in session.roles:
+            return RedirectResponse(_begins(session.roles), status_code=303)
         return console.home(request, console.sessions.officer(request))
 
     @router.get("/verify")
     def verify(request: Request) -> Response:
         return console.verify(request, console.sessions.officer(request))
+
+
+def _begins(roles: frozenset[Role]) -> str:
+    """Where somebody's own pages begin."""
+    if Role.PATIENT in roles:
+        return PATIENTS_PAGE
+    return WARD_PAGE if Role.CLINICIAN in roles else DEVICES_PAGE
 
 
 def _add_other_pages(router: APIRouter, console: Console) -> None:

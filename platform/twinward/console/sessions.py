@@ -30,6 +30,7 @@ from twinward.api.http.caller import address_of
 from twinward.console.browsers import browser_of
 from twinward.console.sign_in_gate import BROWSER_LIFETIME_MS, Attempt, SignInGate
 from twinward.console.viewer import gettext, message
+from twinward.console.wrong_role import for_clinicians, for_officers, for_operators, for_others, for_patients, for_staff
 from twinward.core.errors import Refused
 from twinward.core.vocabulary import Role, TwinId
 
@@ -43,7 +44,9 @@ BROWSER_COOKIE = "twinward_browser"
 FLOW_COOKIE = "twinward_flow"
 STEP_COOKIE = "twinward_step"
 CODE_PAGE = f"{PATH}/sign-in/code"
-_ROLES = frozenset({Role.OFFICER, Role.PATIENT})
+_ROLES = frozenset({Role.OFFICER, Role.PATIENT, Role.CLINICIAN, Role.OPERATOR})
+
+_STAFF = frozenset({Role.CLINICIAN, Role.OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,23 @@ class Sessions:
 
     def officer(self, request: Request, *, changing: bool = False, fresh: str = "") -> Session:
         """The signed-in officer. As ``person``; raises ``Refused`` for anybody else, whatever the page is about."""
-        return self._of(request, Role.OFFICER, _for_officers, changing=changing, fresh=fresh)
+        return self._of(request, frozenset({Role.OFFICER}), for_officers, changing=changing, fresh=fresh)
 
     def patient(self, request: Request, *, fresh: str = "") -> Session:
         """The signed-in patient, tied to a record or not. As ``officer``."""
-        return self._of(request, Role.PATIENT, _for_patients, changing=False, fresh=fresh)
+        return self._of(request, frozenset({Role.PATIENT}), for_patients, changing=False, fresh=fresh)
+
+    def clinician(self, request: Request) -> Session:
+        """Whoever is signed in and looks after patients. As ``officer``."""
+        return self._of(request, frozenset({Role.CLINICIAN}), for_clinicians, changing=False, fresh="")
+
+    def operator(self, request: Request) -> Session:
+        """Whoever is signed in and runs the node. As ``officer``."""
+        return self._of(request, frozenset({Role.OPERATOR}), for_operators, changing=False, fresh="")
+
+    def ward_staff(self, request: Request) -> Session:
+        """Whoever is signed in and is one of these two. As ``officer``."""
+        return self._of(request, _STAFF, for_staff, changing=False, fresh="")
 
     def own_record(self, request: Request, *, fresh: str = "") -> tuple[Session, TwinId]:
         """The signed-in patient and the record that an officer tied the account to. Raises ``Refused``: to none."""
@@ -134,10 +149,10 @@ class Sessions:
         return self._standing(self._session(request), changing=changing, fresh=fresh)
 
     def _of(
-        self, request: Request, role: Role, refusal: Callable[[], Refused], *, changing: bool, fresh: str
+        self, request: Request, roles: frozenset[Role], refusal: Callable[[], Refused], *, changing: bool, fresh: str
     ) -> Session:
         session = self._session(request)
-        if role not in session.roles:
+        if not roles & session.roles:
             raise refusal()
         return self._standing(session, changing=changing, fresh=fresh)
 
@@ -147,7 +162,7 @@ class Sessions:
             raise SignInRefused
         session = self.sign_ins.session(session_id)
         if not session.roles & _ROLES:
-            raise _for_others()
+            raise for_others()
         return session
 
     def _standing(self, session: Session, *, changing: bool, fresh: str) -> Session:
@@ -179,7 +194,7 @@ class Sessions:
                 ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
-            raise _for_others() from None
+            raise for_others() from None
         except SecondFactorNeeded as needed:
             attempt.succeeded()
             self.keep_step(request, response, needed)
@@ -201,7 +216,7 @@ class Sessions:
                 ends=self.cookies(request).get(SESSION_COOKIE),
             )
         except WrongRole:
-            raise _for_others() from None
+            raise for_others() from None
         self._begin(request, response, account, session_id)
 
     def start_by_provider(
@@ -356,21 +371,6 @@ class Sessions:
     def cookies(self, request: Request) -> Cookies:
         """The console's cookies of one request."""
         return Cookies(request, self.secure or request.url.scheme == "https")
-
-
-def _for_officers() -> Refused:
-    return Refused(message("this page is for data officers"), hint=message("go back to your own pages"))
-
-
-def _for_patients() -> Refused:
-    return Refused(message("this page is for patients"), hint=message("sign in with a patient's account"))
-
-
-def _for_others() -> Refused:
-    return Refused(
-        message("the console is for data officers and patients"),
-        hint=message("sign in with an account of one of these"),
-    )
 
 
 def too_many(error: TooManyAttempts) -> str:

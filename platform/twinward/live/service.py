@@ -28,6 +28,7 @@ from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
 from twinward.live.storage.sources import SourceState
 from twinward.live.timeseries import MAX_POINTS, Point, Span, joined, points
+from twinward.live.ward import WardDesk
 
 MOST_HELD = 1_000
 """Shown of a quarantine at a time."""
@@ -60,6 +61,7 @@ class Live:
         self.closing = Closing(parts)
         self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
         self.alerts = AlertDesk(parts, self._reader)
+        self.ward = WardDesk(parts, self._reader)
 
     def assign(self, context: AccessContext, device: str, twin: TwinId, from_ms: int | None = None) -> Assignment:
         """Say that a device is with a patient from a moment (now) on.

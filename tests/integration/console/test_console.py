@@ -208,7 +208,7 @@ def test_signing_out_wants_the_sessions_own_token(web: TestClient) -> None:
 
 
 def test_other_roles_do_not_get_in_and_leave_no_session(web: TestClient) -> None:
-    answer = sign_in(web, NIGHT_PASSWORD, "nurse")
+    answer = sign_in(web, PASSWORD, "mary")
     assert answer.status_code == 403
     assert "for data officers" in answer.text
     assert "twinward_session" not in answer.headers.get("set-cookie", "")

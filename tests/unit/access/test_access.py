@@ -154,6 +154,7 @@ def test_every_field_of_a_permit_is_maced(house: House) -> None:
         "categories": frozenset({Category.NOTES}),
         "justification": "",
         "detail": (("mode", "matrix"),),
+        "lasting": True,
     }
     assert other.keys() == {one.name for one in fields(AccessRequest)}
     forged = [replace(permit, request=replace(request, **{name: value})) for name, value in other.items()]
@@ -173,6 +174,27 @@ def test_a_permit_ends_with_the_consent_it_was_given_under(house: House) -> None
     house.authority.require(other, action=Action.READ, twin=BEN, category=Category.LABS)
     elsewhere.put(ANN, (Provision(effect="deny", categories=(Category.NOTES,)),))  # another consent, same answer
     house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+
+
+def test_what_is_watched_is_one_access_for_ten_minutes_and_ends_with_its_consent(house: House) -> None:
+    def require() -> None:
+        house.authority.require(permit, action=Action.READ, twin=ANN, category=Category.LABS)
+
+    watched = replace(read(), lasting=True)
+    permit = house.access.decide(watched)
+    house.clock.advance(599_999)
+    require()
+    house.clock.advance(1)
+    with pytest.raises(PermitInvalid, match="expired"):
+        require()
+    permit = house.access.decide(watched)
+    house.access.set_consent(
+        AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT), ANN, (Provision(effect="deny", roles=(Role.CLINICIAN,)),)
+    )
+    with pytest.raises(PermitWithdrawn, match="consent says no"):
+        require()
+    glass = replace(watched, purpose=Purpose.EMERGENCY, justification="found unconscious in the lobby")
+    assert house.access.decide(glass).expires_at_ms == house.clock.now_ms() + 60_000  # an emergency is never watched
 
 
 def test_a_permit_ends_when_a_period_does(house: House) -> None:

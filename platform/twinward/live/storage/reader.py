@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from twinward.access.interfaces import Permit, PermitVerifier
-from twinward.core.vocabulary import TwinId
-from twinward.live.signals import Signal
+from twinward.core.vocabulary import Category, TwinId
+from twinward.live.signals import LIVE_CATEGORIES, Signal
 from twinward.live.storage.columns import Columns
 from twinward.live.storage.database import LiveDatabase
 from twinward.live.storage.series import SeriesSealer, window_of
@@ -31,7 +31,7 @@ class SeriesReader:
 
         Raises as ``newest``.
         """
-        twin = self._twin_of(permit, signal)
+        twin = self._twin_of(permit, signal.category)
         runs: list[Columns] = []
         found, last_ms = 0, -1
         opened = self._opened(twin, signal, from_ms, max(from_ms, to_ms - 1), newest_first=False)
@@ -51,7 +51,7 @@ class SeriesReader:
             TwinNotFound, TwinShredded: no such twin.
             RecordDamaged: a row does not open in its place.
         """
-        twin = self._twin_of(permit, signal)
+        twin = self._twin_of(permit, signal.category)
         best: tuple[int, float, int] | None = None
         for window_ms, run in self._opened(twin, signal, 0, at_ms, newest_first=True):
             if best is not None and window_ms < window_of(best[0]):
@@ -63,6 +63,21 @@ class SeriesReader:
             found = int(run.times[last]), float(run.values[last]), int(run.qualities[last])
             best = found if best is None or found[0] > best[0] else best
         return best
+
+    def read_every(self, permit: Permit, from_ms: int, to_ms: int) -> dict[str, list[Columns]]:
+        """By signal, runs in which samples of a span are, of every signal that a permit covers.
+
+        Each row is opened once, however many signals a batch brought. Raises as ``newest``.
+        """
+        found: dict[str, list[Columns]] = {}
+        for category in sorted(permit.request.categories & LIVE_CATEGORIES):
+            keys = self._keyring.keys(self._twin_of(permit, category))
+            with self._database.reading() as tables:
+                tag, last_ms = keys.category_tag(category), max(from_ms, to_ms - 1)
+                for row in tables.series.of(keys.twin, tag, None, first_ms=from_ms, last_ms=last_ms):
+                    for run in self._sealer.open(keys, row):
+                        found.setdefault(run.signal, []).append(run.columns())
+        return found
 
     def newest_row(self, twin: TwinId) -> str:
         """Which row of a twin was stored last: another one once something was. Opens nothing."""
@@ -87,9 +102,9 @@ class SeriesReader:
                     if run.signal == signal.name:
                         yield row.window_ms, run.columns()
 
-    def _twin_of(self, permit: Permit, signal: Signal) -> TwinId:
+    def _twin_of(self, permit: Permit, category: Category) -> TwinId:
         action, twin = permit.request.action, permit.request.twin
         if action not in OPENING_ACTIONS or twin is None:
             raise PermitDoesNotOpen(f"a permit to {action.value} opens no series", hint="ask for a permit to read")
-        self._verifier.require(permit, action=action, twin=twin, category=signal.category)
+        self._verifier.require(permit, action=action, twin=twin, category=category)
         return twin

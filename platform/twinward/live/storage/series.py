@@ -172,20 +172,21 @@ class SeriesRows:
         self,
         twin: TwinId,
         category_tag: bytes,
-        signal_tag: bytes,
+        signal_tag: bytes | None,
         *,
         first_ms: int,
         last_ms: int,
         newest_first: bool = False,
     ) -> Iterator[Sealed]:
-        """Rows in which a signal may be, of the windows that hold these moments."""
+        """Rows in which a signal (None: any of the category) may be, of the windows that hold these moments."""
         wanted = select(_rows).where(
             _rows.c.twin == twin,
             _rows.c.category_tag == category_tag,
-            _rows.c.signal_tag.in_([signal_tag, _SEVERAL]),
             _rows.c.window_ms >= window_of(first_ms),
             _rows.c.window_ms <= last_ms,
         )
+        if signal_tag is not None:
+            wanted = wanted.where(_rows.c.signal_tag.in_([signal_tag, _SEVERAL]))
         order = (_rows.c.window_ms.desc(), _rows.c.id.desc()) if newest_first else (_rows.c.window_ms, _rows.c.id)
         for row in self._connection.execute(wanted.order_by(*order)):
             yield _sealed(row)
