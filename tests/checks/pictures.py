@@ -48,7 +48,7 @@ NO_PICTURE: Final[Mapping[str, str]] = {
     "/console/sign-in/hospital/callback": "comes from the hospital's sign-in",
 }
 """Addresses that show no page, and why."""
-EXTRA: Final = ("home-in-german", "accesses-on-a-phone", "home-in-the-dark")
+EXTRA: Final = ("home-in-german", "accesses-on-a-phone", "home-in-the-dark", "ward-on-a-phone")
 
 
 def pictures_of(addresses: Iterable[str]) -> dict[str, str]:
@@ -135,6 +135,7 @@ def main() -> None:
             photographer.take(name, pages[address].path + asked, pages[address].person)
         photographer.take("home-in-german", PATH, "officer", language="de")
         photographer.take("home-in-the-dark", PATH, "officer", theme="dark")
+        photographer.take("ward-on-a-phone", f"{PATH}/ward", "nurse", width=PHONE)
         photographer.take("accesses-on-a-phone", f"{PATH}/accesses", "officer", width=PHONE)
         browser.close()
     for gone in set(kept()) - set(pictures_of(pages).values()) - set(EXTRA):
