@@ -1,4 +1,5 @@
-"""Pictures of every page of the console, for ``platform/docs/console.md``: ``python -m tests.checks.pictures``.
+"""Pictures of every page of the console, for ``platform/docs/console.md``: ``python -m tests.checks.pictures``,
+followed by names to take some of them only.
 
 The pages are the route table's. Each has its heading, its sentence and its picture in that page of the documentation;
 ``tests/unit/console/test_pictures.py`` asks for them. Needs Chromium (``apt-get install chromium``).
@@ -7,12 +8,13 @@ The pages are the route table's. Each has its heading, its sentence and its pict
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -48,7 +50,13 @@ NO_PICTURE: Final[Mapping[str, str]] = {
     "/console/sign-in/hospital/callback": "comes from the hospital's sign-in",
 }
 """Addresses that show no page, and why."""
-EXTRA: Final = ("home-in-german", "accesses-on-a-phone", "home-in-the-dark", "ward-on-a-phone")
+EXTRA: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
+    "home-in-german": (PATH, "officer", {"language": "de"}),
+    "home-in-the-dark": (PATH, "officer", {"theme": "dark"}),
+    "accesses-on-a-phone": (f"{PATH}/accesses", "officer", {"width": PHONE}),
+    "ward-on-a-phone": (f"{PATH}/ward", "nurse", {"width": PHONE}),
+}
+"""Pages taken once more, and how."""
 
 
 def pictures_of(addresses: Iterable[str]) -> dict[str, str]:
@@ -113,8 +121,8 @@ class Photographer:
         (FOLDER / f"{name}.webp").write_bytes(small(page.screenshot(full_page=True, clip=clip)))  # type: ignore[arg-type]
 
 
-def main() -> None:
-    """Take all pictures anew."""
+def main(only: Collection[str]) -> None:
+    """Take all pictures anew, or only some."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     chromium = require("chromium", install="apt-get install chromium")
     with (
@@ -126,6 +134,8 @@ def main() -> None:
         photographer = Photographer(browser, hospital)
         pages = {one.template: one for one in pages_of(hospital)}
         for address, name in pictures_of(pages).items():
+            if only and name not in only:
+                continue
             asked = {
                 "reviews": f"?day={date.today()}",
                 "accesses-print": "?agent=dr-lee",
@@ -133,10 +143,9 @@ def main() -> None:
             }.get(name, "")
             asked = f"?twin={hospital.house.twins[3]}" if name == "erasures" else asked
             photographer.take(name, pages[address].path + asked, pages[address].person)
-        photographer.take("home-in-german", PATH, "officer", language="de")
-        photographer.take("home-in-the-dark", PATH, "officer", theme="dark")
-        photographer.take("ward-on-a-phone", f"{PATH}/ward", "nurse", width=PHONE)
-        photographer.take("accesses-on-a-phone", f"{PATH}/accesses", "officer", width=PHONE)
+        for extra, (path, person, how) in EXTRA.items():
+            if not only or extra in only:
+                photographer.take(extra, path, person, **how)
         browser.close()
     for gone in set(kept()) - set(pictures_of(pages).values()) - set(EXTRA):
         (FOLDER / f"{gone}.webp").unlink()
@@ -144,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
