@@ -28,6 +28,10 @@ VALID_MS: Final = 240 * 60_000
 _GRAVITY: Final = {"emergency": 0, "urgent": 1, "notice": 2}
 
 
+def _grave(alert: Alert) -> tuple[int, int]:
+    return _GRAVITY[alert.severity], alert.raised_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """One patient as they are now, as far as the watcher may see.
@@ -150,7 +154,7 @@ class WardDesk:
             for twin, permits in shown.items():
                 if any(one.request.categories >= LIVE_CATEGORIES for one in permits):
                     found += [one for one in tables.alerts.of(self._parts.keyring.keys(twin)) if not one.is_done]
-        return Waiting(sorted(found, key=lambda one: (_GRAVITY[one.severity], one.raised_ms)), shown)
+        return Waiting(sorted(found, key=_grave), shown)
 
     def _has_waiting(self, tables: Tables, twin: TwinId) -> bool:
         """Whether there is anything to show of a twin: nobody is told of who has nothing. Hands nothing out."""
@@ -176,7 +180,8 @@ class WardDesk:
         try:
             keys = self._parts.keyring.keys(twin)
             state = tables.alerts.monitor(keys)
-            alerts = tuple(one for one in tables.alerts.of(keys) if not one.is_done) if whole else None
+            every = tables.alerts.of(keys) if whole else ()
+            alerts = tuple(sorted((one for one in every if not one.is_done), key=_grave)) if whole else None
         except NotFound:
             return None
         except RecordDamaged:

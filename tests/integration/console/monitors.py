@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 from tests.integration.console.fixtures import House
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
-from twinward.core.clock import iso
+from twinward.core.clock import FixedClock, iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
+from twinward.live.alerts.rules import shipped_rules
+from twinward.live.alerts.watch import Watch
 from twinward.live.intake.lines import read_lines
 
 GATEWAY = AccessContext(Principal("icu-gateway", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
@@ -51,5 +54,6 @@ def an_hour_of_it(house: House) -> TwinId:
                     reading["value"] = min(value, 100)
                 lines.append(json.dumps(reading | {"unit": unit, "time": iso(at_ms)}).encode())
     live.intake.take(GATEWAY, "icu-gateway", read_lines(b"\n".join(lines)))
-    live.watch.tick()
+    later = FixedClock(now_ms + 6 * 60_000)  # nobody came for so long
+    Watch(replace(live.watch._parts, clock=later), shipped_rules).tick()
     return beds[0]

@@ -62,7 +62,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             oidc_issuer=hospital.issuer,
             oidc_client_id="twinward",
             oidc_client_secret_file=secret,
-            oidc_roles={"twinward-officers": Role.OFFICER, "twinward-doctors": Role.CLINICIAN},
+            oidc_roles={
+                "twinward-officers": Role.OFFICER,
+                "twinward-doctors": Role.CLINICIAN,
+                "twinward-scientists": Role.RESEARCHER,
+            },
             oidc_unknown="wait",
             oidc_strong_acr=("strong",),
         )
@@ -157,9 +161,14 @@ def test_somebody_unknown_waits_for_an_officer_and_then_has_the_groups_role(hous
 
     house.hospital.person("sub-new", groups=["twinward-doctors"])
     with browser(house.app) as other:
-        refused(house, house.hospital.walk(other), 403, "another role's account")
+        assert house.hospital.walk(other).status_code == 200
+        assert other.get("/console").headers["location"] == "/console/ward"
     assert "role officer becomes clinician" in reasons(house, 2)[1]
     assert web.get("/console").headers["location"] == "/console/sign-in"  # what the officer had open is closed
+    house.hospital.person("sub-new", groups=["twinward-scientists"])
+    with browser(house.app) as other:
+        refused(house, house.hospital.walk(other), 403, "another role's account")
+    assert "role clinician becomes researcher" in reasons(house, 2)[1]
     house.hospital.person("sub-new", groups=["everybody"])
     refused(house, house.hospital.walk(web), 403, "in no group of the hospital's sign-in that has a role here")
 

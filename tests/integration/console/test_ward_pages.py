@@ -145,7 +145,7 @@ def test_what_consent_withholds_is_named_and_not_shown_from_the_next_refresh_on(
     whole = words(ward.web.get(f"/console/ward/{twin}"))
     assert "Potassium 6.7 mmol/L" in whole
     assert "potassium-high" in whole
-    assert "Withheld" not in whole
+    assert "Withheld from you" not in whole
     deny(ward, twin, Category.LABS)
     part = words(ward.web.get(f"/console/ward/{twin}"))
     assert "6.7" not in part
