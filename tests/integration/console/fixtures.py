@@ -73,7 +73,7 @@ def build(home: Path, *, patients: int = 5, clock: Clock | None = None) -> House
     node = create_node(Settings(home=home), clock=clock)
     node.accounts.add_person(OFFICER, PASSWORD)
     node.accounts.add_person(Principal("nurse", Role.CLINICIAN, "Night Nurse", "ward 3"), NIGHT_PASSWORD)
-    node.accounts.add_person(Principal("olive", Role.OPERATOR, "Olive Brand", "IT"), PASSWORD)
+    node.accounts.add_person(Principal("olive", Role.OPERATOR, "Olive Brand", "computing"), PASSWORD)
     node.accounts.add_person(Principal("mary", Role.RESEARCHER, "Mary Klein"), PASSWORD)
     tokens = {name: node.accounts.add_system(principal) for name, principal in SYSTEMS.items()}
     node.consortium.grant_queries("acme", node.settings.vendor_budget)

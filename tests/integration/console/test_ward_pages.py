@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.console.fixtures import NIGHT_PASSWORD, OFFICER, PASSWORD, House
+from tests.integration.console.test_languages_and_clocks import left_in_english
 from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.audit.models import AccessEvent, Filters
@@ -240,9 +241,19 @@ def test_quarantine_says_why_and_how_much_shows_no_value_and_replays_what_can_be
     assert [one.agent for one in ward.told(twin, "released")] == ["olive"]
 
 
-def test_a_clock_that_is_ahead_is_shown(ward: Ward) -> None:
-    ward.clock.at_ms += 60_000
-    ward.measure("bed-1", WELL)
-    ward.clock.at_ms -= 60_000
+def test_a_clock_that_is_ahead_is_shown_and_every_page_is_in_german(ward: Ward) -> None:
+    ahead = AccessContext(Principal("night-gateway", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
+    reading = {"seq": 1, "device": "bed-1", "code": "8867-4", "value": 70, "unit": "/min"}
+    line = json.dumps(reading | {"time": iso(ward.clock.now_ms() + 90_000)}).encode()
+    ward.live.intake.take(ahead, "gw-2", read_lines(line))
+    ward.measure("pump-8", {"8867-4": 61})
+    ward.measure("bed-2", ILL)
     ward.sign_in("olive")
-    assert re.search(r"[\d.]+ s ahead|[\d.]+ s ", words(ward.web.get("/console/devices")))
+    assert "90.0 s ahead" in words(ward.web.get("/console/devices"))
+    ward.web.headers["accept-language"] = "de"
+    assert "90,0 s voraus" in words(ward.web.get("/console/devices"))
+    pages = {path: ward.web.get(path) for path in ("/console/devices", "/console/quarantine")}
+    ward.sign_in("nurse")
+    for path in ("/console/ward", "/console/alerts", f"/console/ward/{ward.house.twins[1]}", "/console/devices"):
+        pages[f"nurse {path}"] = ward.web.get(path)
+    assert {path: left_in_english(page) for path, page in pages.items() if left_in_english(page)} == {}
