@@ -30,7 +30,15 @@ ROOT = Path(__file__).resolve().parents[2]
         ),
         (
             "things.md",
-            ("bed-1 is assigned-to", "the bed is taken", "used 2 for", "7 things"),
+            (
+                "the bed is taken",
+                "used 2 for",
+                "7 things",
+                "2 beds: 1 with",
+                "(fault, 1 fault)",
+                "Erlang B",
+                "triage: wait",
+            ),
         ),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),

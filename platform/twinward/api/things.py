@@ -18,8 +18,10 @@ from twinward.core.errors import BadInput
 from twinward.core.vocabulary import TwinId
 from twinward.live.intake.lines import NAME
 from twinward.things.descriptions import MEDIA_TYPE
+from twinward.things.errors import NoSuchAffordance
 from twinward.things.interactions import Report
 from twinward.things.models import MAX_NOTE_CHARS, MAX_TITLE_CHARS, Happening, Kind, Related, Relation, Thing, What
+from twinward.things.properties import properties
 from twinward.things.service import New, Things, usual_purpose
 from twinward.twins.errors import TwinNotFound
 from twinward.twins.service import Twins
@@ -92,7 +94,23 @@ def _add_looks(router: APIRouter, things: Things, context_of: Callable[..., Any]
         found = things.show(context, name)
         relations = [_relation(one) for one in found.relations]
         contains = sorted(one.thing for one in found.contains)
-        return JSONResponse(_thing(found.thing) | {"relations": relations, "contains": contains})
+        about = _thing(found.thing) | {"relations": relations, "contains": contains}
+        return JSONResponse(about | {"properties": properties(found)})
+
+    @router.get("/{name}/properties", summary="A thing's properties, as its description names them")
+    def all_properties(name: NamePath, context: AccessContext = Depends(context_of)) -> JSONResponse:
+        return JSONResponse(things.properties(context, name))
+
+    @router.get("/{name}/properties/{property}", summary="One of a thing's properties")
+    def one_property(
+        name: NamePath,
+        property_: Annotated[str, Path(alias="property", pattern="^[A-Za-z]{1,40}$")],
+        context: AccessContext = Depends(context_of),
+    ) -> JSONResponse:
+        found = things.properties(context, name)
+        if property_ not in found:
+            raise NoSuchAffordance("the thing has no such property, or it is not for you to see")
+        return JSONResponse(found[property_])
 
     @router.get(
         "/{name}/description", summary="A thing's WoT Thing Description", response_class=Response, responses=_TD

@@ -19,6 +19,7 @@ from twinward.cli.demo import demo
 from twinward.cli.errors import complain_about_defect
 from twinward.cli.groups import MARKUP, Noun
 from twinward.cli.output import out, tell
+from twinward.cli.what_if import what_if
 
 NOUNS: Final = (
     Noun(
@@ -314,6 +315,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo)
+app.command("what-if")(what_if)
 
 
 def _show_version(wanted: bool) -> None:

@@ -17,7 +17,9 @@ from twinward.core.vocabulary import Purpose
 if TYPE_CHECKING:
     from twinward.access.interfaces import AccessContext
     from twinward.node import Node
+    from twinward.things.maintenance import Service
     from twinward.things.models import Happening, Related, Relation, Thing
+    from twinward.things.wards import WardState
 
 NameArgument = Annotated[str, typer.Argument(help="What the thing is called: 1 to 64 of A-Z a-z 0-9 . _ : -")]
 RelationArgument = Annotated[str, typer.Argument(help="assigned-to, located-in or part-of.")]
@@ -44,7 +46,7 @@ def add(
 
     Example: twinward thing add ventilator-7 --kind device --type ventilator --service-hours 500 --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         from twinward.things.service import New
 
         new = New(name, kind_of(kind), title or name, type_, service_hours, service_days, unit)
@@ -64,7 +66,7 @@ def list_(
 
     Example: twinward thing list --kind device --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         found = node.things.all(context, kind_of(kind) if kind else None)
         if as_json:
             show_json({"things": [shown(one) for one in found]})
@@ -94,7 +96,7 @@ def relate(
 
     Example: twinward thing relate bed-3 part-of icu --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         how = relation_of(relation)
         if how.value == "assigned-to":
             target = twin_of(node, target)
@@ -117,7 +119,7 @@ def end(
 
     Example: twinward thing end bed-3 assigned-to --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         ended = node.things.relations.end(context, name, relation_of(relation), instant_ms(until) if until else None)
         show_json(shown_relation(ended)) if as_json else say(_sentence(ended))
 
@@ -129,11 +131,14 @@ def show(name: NameArgument, account: AsOption, home: HomeOption = None, as_json
 
     Example: twinward thing show icu --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         found = node.things.show(context, name)
         if as_json:
+            from twinward.things.properties import properties
+
             relations = [shown_relation(one) for one in found.relations]
-            show_json(shown(found.thing) | {"relations": relations, "contains": [one.thing for one in found.contains]})
+            about = shown(found.thing) | {"relations": relations, "contains": [one.thing for one in found.contains]}
+            show_json(about | {"properties": properties(found)})
             return
         thing = found.thing
         say(f"{thing.name}: {thing.title}, a {thing.kind}" + (f" ({thing.type})" if thing.type else ""))
@@ -141,6 +146,10 @@ def show(name: NameArgument, account: AsOption, home: HomeOption = None, as_json
             say(_sentence(one))
         if found.contains:
             say("in it: " + ", ".join(sorted(one.thing for one in found.contains)))
+        if found.service is not None:
+            say(_maintenance(found.service))
+        if found.state is not None:
+            _show_state(found.state)
 
 
 def describe(name: NameArgument, account: AsOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -150,7 +159,7 @@ def describe(name: NameArgument, account: AsOption, home: HomeOption = None, as_
 
     Example: twinward thing describe ventilator-7 --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         base = node.settings.public_url or f"http://localhost:{node.settings.listen_port}"
         show_json(node.things.describe(context, name, base))
 
@@ -174,7 +183,7 @@ def record(
 
     Example: twinward thing record saline used --for 0198a1b2-… --amount 2 --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         from twinward.things.interactions import Report
 
         report = Report(what_of(what), twin_of(node, twin) if twin else None, amount, note)
@@ -189,7 +198,7 @@ def history(name: NameArgument, account: AsOption, home: HomeOption = None, as_j
 
     Example: twinward thing history ventilator-7 --as ward-system
     """
-    with _node(home, account, as_json=as_json) as (node, context):
+    with node_and_context(home, account, as_json=as_json) as (node, context):
         from twinward.things.models import Related
 
         found = node.things.history(context, name)
@@ -207,7 +216,7 @@ def history(name: NameArgument, account: AsOption, home: HomeOption = None, as_j
 
 
 @contextmanager
-def _node(home: Path | None, account: str, *, as_json: bool) -> Iterator[tuple[Node, AccessContext]]:
+def node_and_context(home: Path | None, account: str, *, as_json: bool) -> Iterator[tuple[Node, AccessContext]]:
     """The node, and who asks, for the purpose that is usual for them."""
     with node_at(home, as_json=as_json) as node:
         from twinward.things.service import usual_purpose
@@ -278,3 +287,24 @@ def _told(one: Happening) -> str:
     parts += [str(one.amount)] if one.amount else []
     parts += [f"for {one.twin}"] if one.twin else []
     return " ".join(parts) + (f": {one.note}" if one.note else "")
+
+
+def _maintenance(service: Service) -> str:
+    used = "" if service.used_h is None else f"{service.used_h:.1f} hours of use since the last service; "
+    if service.due_ms is None:
+        return f"{used}no service is due"
+    broken = f", {counted(service.faults, 'fault', 'faults')}" if service.faults else ""
+    return f"{used}service due {iso(service.due_ms)} ({service.reason}{broken})"
+
+
+def _show_state(state: WardState) -> None:
+    say(f"{state.beds} beds: {state.census} with a patient, {state.free} free")
+    say(f"{state.devices} devices: {state.in_use} with a patient")
+    if state.acuity is not None:
+        say("NEWS2: " + ", ".join(f"{count} {band}" for band, count in state.acuity.items() if count))
+    say("due for service: " + (", ".join(state.due) or "nothing"))
+    if state.lying:
+        made = table("bed", "twin", "since", "NEWS2")
+        for one in state.lying:
+            made.add_row(one.bed, one.twin, iso(one.since_ms), "" if one.score is None else str(one.score))
+        show_table(made)

@@ -28,9 +28,9 @@ _PLACE: Final[dict[str, dict[str, Any]]] = {
     "census": {"title": "Patients in beds; * is 1 to 7", **_SHOWN_COUNT},
     "free": {"title": "Free beds", **_SHOWN_COUNT},
     "acuity": {
-        "title": "Patients by their NEWS2",
+        "title": "Patients by their NEWS2, for who may read them",
         "type": "object",
-        "properties": dict.fromkeys(("low", "medium", "high", "unknown"), _SHOWN_COUNT),
+        "properties": dict.fromkeys(("low", "medium", "high", "unknown", "withheld"), _COUNT),
     },
     "equipmentDue": {"title": "Devices and beds due for service", **_COUNT},
 }

@@ -88,7 +88,8 @@ class Relations:
                 raise ThingConflict(f"{name} is {relation} nothing", hint=f"twinward thing show {name}")
             if at_ms <= mine[-1].from_ms:
                 raise ThingConflict(f"it has been since {iso(mine[-1].from_ms)}", hint="end it later than that")
-            self._parts.access.decide(_request(context, thing, relation, mine[-1].target, "ended", at_ms))
+            about = self._shown(mine[-1]).target
+            self._parts.access.decide(_request(context, thing, relation, about, "ended", at_ms))
             ended = msgspec.structs.replace(mine[-1], until_ms=at_ms)
             tables.end_relation(ended)
         return ended
@@ -160,6 +161,6 @@ def _request(
     context: AccessContext, thing: Thing, relation: Relation, target: str, what: str, at_ms: int
 ) -> AccessRequest:
     detail = (("thing", thing.name), ("what", f"{relation} {what}"), ("at", iso(at_ms)))
-    if relation is Relation.ASSIGNED_TO:
+    if relation is Relation.ASSIGNED_TO and target != ERASED:
         return context.request(Action.WRITE, TwinId(target), {thing.category}, detail=detail)
     return context.request(Action.WRITE, detail=(*detail, ("to", target)))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, Purpose, Role
 from twinward.things.descriptions import description
-from twinward.things.errors import ThingConflict
+from twinward.things.errors import BadThing, ThingConflict
 from twinward.things.interactions import Interactions
-from twinward.things.models import Happening, Kind, Related, Thing, checked_thing
+from twinward.things.maintenance import DAY_MS, Service, service_of
+from twinward.things.models import OF_PATIENTS, Happening, Kind, Related, Relation, Thing, checked_thing
 from twinward.things.parts import ThingParts
+from twinward.things.properties import properties
 from twinward.things.relations import Relations, found
+from twinward.things.wards import Wards, WardState
 
-MOST_THINGS: Final = 100_000
+if TYPE_CHECKING:
+    from twinward.things.what_if.baseline import Changes
+    from twinward.things.what_if.outlook import Outlook
+
+MOST_THINGS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,20 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A thing as it stands. ``relations`` are those without an end; those to patients only for who files them."""
+    """A thing as it stands.
+
+    Attributes:
+        relations: those without an end; those to patients only for who files them.
+        contains: what stands to it so.
+        service: of a device or a bed, how it stands to its maintenance.
+        state: of a ward or a hospital.
+    """
 
     thing: Thing
     relations: tuple[Related, ...]
     contains: tuple[Related, ...]
+    service: Service | None = None
+    state: WardState | None = None
 
 
 def usual_purpose(principal: Principal) -> Purpose:
@@ -57,6 +74,7 @@ class Things:
         self._parts = parts
         self.relations = Relations(parts)
         self.interactions = Interactions(parts, self.relations)
+        self.wards = Wards(parts)
 
     def require(self, context: AccessContext) -> None:
         """Whether the caller may change things at all. Raises ``AccessDenied``, logged."""
@@ -79,6 +97,8 @@ class Things:
         with self._parts.database.writing() as tables:
             if tables.thing(thing.name) is not None:
                 raise ThingConflict("there is a thing of this name", hint="names are for ever: take another")
+            if tables.count() >= MOST_THINGS:
+                raise ThingConflict(f"a hospital has {MOST_THINGS:,} things at most")
             self._parts.access.decide(
                 context.request(Action.WRITE, detail=(("thing", thing.name), ("what", "added"), ("kind", thing.kind)))
             )
@@ -99,8 +119,25 @@ class Things:
             contains = [one for one in tables.relations_to(name) if one.until_ms is None]
             mine = [one for one in tables.relations_of(name) if one.until_ms is None]
         current = self.relations.current(thing) if sees else None
-        others = [one for one in mine if one.relation.value != "assigned-to"]
-        return Shown(thing, tuple(others if current is None else [*others, current]), tuple(contains))
+        others = [one for one in mine if one.relation is not Relation.ASSIGNED_TO]
+        relations = tuple(others if current is None else [*others, current])
+        if thing.kind in OF_PATIENTS:
+            return Shown(thing, relations, tuple(contains), _told(self.service(thing), sees=sees))
+        if thing.kind is Kind.STOCK:
+            return Shown(thing, relations, tuple(contains))
+        plan = self.wards.plan(thing)
+        services = {one.name: self.service(one) for one in (*plan.beds, *plan.devices)}
+        state = self.wards.state(context, plan, services, sees_patients=sees)
+        return Shown(thing, relations, tuple(contains), state=state)
+
+    def properties(self, context: AccessContext, name: str) -> Mapping[str, Any]:
+        """A thing's properties, as its description names them. Logged. Raises as ``show``."""
+        return properties(self.show(context, name))
+
+    def service(self, thing: Thing) -> Service:
+        """How a device or a bed stands to its maintenance: for whoever has asked access control."""
+        use, happened = self.relations.assignments(thing), self.interactions.of(thing)
+        return service_of(thing, use, happened, self._parts.clock.now_ms())
 
     def history(self, context: AccessContext, name: str) -> list[Related | Happening]:
         """All that a thing was and that happened to it, the oldest first. Logged. Raises as ``Relations.relate``."""
@@ -123,6 +160,43 @@ class Things:
         with self._parts.database.reading() as tables:
             return description(found(tables, name), base)
 
+    def what_if(
+        self,
+        context: AccessContext,
+        name: str,
+        changes: Changes,
+        runs: int = 200,
+        seed: int = 1,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Outlook:
+        """What comes of other numbers, from how a ward or a hospital stands now: simulated. Logged.
+
+        Args:
+            context: who asks: somebody who may file patients' records, for it begins with who is there.
+            name: of the ward or the hospital.
+            changes: what is to be other than it is.
+            runs: how many futures.
+            seed: where random numbers begin.
+            progress: told after each how many were made.
+
+        Raises:
+            AccessDenied, ThingNotFound: as ``show``.
+            BadThing: it is neither, or the question cannot be.
+        """
+        from twinward.things.what_if.baseline import of_ward
+        from twinward.things.what_if.outlook import look_ahead
+
+        self.require(context)
+        with self._parts.database.reading() as tables:
+            thing = found(tables, name)
+        if thing.kind not in (Kind.WARD, Kind.HOSPITAL):
+            raise BadThing(f"a {thing.kind} takes in no patients", hint="ask about a ward or a hospital")
+        self._parts.access.decide(context.request(Action.WRITE, detail=(("thing", name), ("what", "what-if"))))
+        beds = self.wards.plan(thing).beds
+        stays = [stay for bed in beds for stay in self.relations.assignments(bed)]
+        scenario = of_ward(thing.title, len(beds), stays, self._parts.clock.now_ms(), changes)
+        return look_ahead(scenario, runs, seed, progress)
+
     def sees_patients(self, context: AccessContext, what: str, name: str = "") -> bool:
         """Let a look in, logged: whether it may see which patient is where. Raises ``AccessDenied``."""
         detail = (("what", what), *((("thing", name),) if name else ()))
@@ -136,3 +210,10 @@ class Things:
     def close(self) -> None:
         """Give back the database."""
         self._parts.database.close()
+
+
+def _told(service: Service, *, sees: bool) -> Service:
+    """As it may be told: who may not see patients is not told to the minute how long a thing was with one."""
+    if sees:
+        return service
+    return replace(service, used_h=None, due_ms=None if service.due_ms is None else service.due_ms // DAY_MS * DAY_MS)

@@ -77,6 +77,8 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("POST", "/api/1/things"): {"system", "operator", "clinician"},
     ("GET", "/api/1/things/{name}"): {"system", "operator", "clinician", "officer"},
     ("GET", "/api/1/things/{name}/description"): {"system", "operator", "clinician", "officer"},
+    ("GET", "/api/1/things/{name}/properties"): {"system", "operator", "clinician", "officer"},
+    ("GET", "/api/1/things/{name}/properties/{property}"): {"system", "operator", "clinician", "officer"},
     ("GET", "/api/1/things/{name}/history"): {"system", "operator", "clinician"},
     ("POST", "/api/1/things/{name}/relations"): {"system", "operator", "clinician"},
     ("POST", "/api/1/things/{name}/relations/{relation}/end"): {"system", "operator", "clinician"},
@@ -145,7 +147,7 @@ def filled(path: str, house: House) -> str:
     values |= {"account": "nobody", "number": "1", "query_id": "ab" * 16}
     values |= {"version_id": "1", "job": "j", "file": "Patient.ndjson", "feature": "bmi", "path": "value"}
     values |= {"signal": "heart_rate", "alert": house.twins[0]}
-    values |= {"name": "bed-1", "relation": "assigned-to", "action": "fault"}
+    values |= {"name": "bed-1", "relation": "assigned-to", "action": "fault", "property": "beds"}
     filled_path = path.format(**values, emergency="0" * 16, session="0" * 16)
     asked = {"records": "?category=labs", "readings": "?source=gw"}
     return filled_path + asked.get(filled_path.rpartition("/")[2], "")

@@ -100,6 +100,7 @@ READING = {
     "twin show",
     "twin state",
     "twin watch",
+    "what-if",
 }
 """Verbs that change nothing but the log, to which each reading is added: the same for all of them."""
 

@@ -31,6 +31,10 @@ class Tables:
         """Every thing, by name."""
         return self._things.all(self._db)
 
+    def count(self) -> int:
+        """How many things there are."""
+        return self._things.count(self._db)
+
     def put_thing(self, thing: Thing, revision: int) -> None:
         """Store a thing's next state."""
         self._things.put(self._db, thing, revision)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from twinward.core.sealed_rows import SealedRows
 from twinward.things.models import Happening, Related, Relation, Thing
@@ -65,6 +65,10 @@ class ThingRows(_Rows):
     def all(self, db: Connection) -> list[Thing]:
         """Every thing, by name. Raises ``StoreAltered``."""
         return sorted((self._read(Thing, row) for row in db.execute(select(_things)).all()), key=lambda one: one.name)
+
+    def count(self, db: Connection) -> int:
+        """How many there are."""
+        return int(db.execute(select(func.count()).select_from(_things)).scalar_one())
 
     def put(self, db: Connection, thing: Thing, revision: int) -> None:
         """Store its next state."""

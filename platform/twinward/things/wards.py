@@ -1,0 +1,150 @@
+"""Twins of wards and hospitals: what follows at this moment from beds, devices and patients.
+
+Nothing of it is kept, so nothing of it is ever old. How ill patients are (NEWS2 of what was measured within four hours)
+is read patient by patient: each is an access, decided and logged, and whom the caller may not see is counted apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from twinward.access.errors import AccessDenied
+from twinward.access.interfaces import AccessContext
+from twinward.core.vocabulary import Action, TwinId
+from twinward.live.alerts.scores import news2
+from twinward.live.models import Quality
+from twinward.things.maintenance import Service
+from twinward.things.models import Kind, Related, Relation, Thing
+from twinward.things.parts import ThingParts
+from twinward.things.relations import ERASED
+from twinward.things.suppression import Count, remaining, suppressed
+
+FRESH_MS: Final = 4 * 3_600_000
+"""A value that is older tells nothing of how somebody is: as in alert rules."""
+UNKNOWN: Final = "unknown"
+BANDS: Final = ("low", "medium", "high", UNKNOWN)
+"""NEWS2 of 0 to 4, 5 and 6, 7 and more (Royal College of Physicians, 2017, chart 2); and nothing was measured."""
+WITHHELD: Final = "withheld"
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """Who lies in a bed since when, and how ill (NEWS2); None where that is not known, or not to be seen."""
+
+    bed: str
+    twin: TwinId
+    since_ms: int
+    score: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WardState:
+    """A ward or a hospital at one moment.
+
+    Attributes:
+        beds: how many it has.
+        census, free: beds with a patient, and without; suppressed for who may not see patients.
+        acuity: how many patients are how ill; None for who may read none.
+        devices, in_use: how many there are, and how many are with a patient.
+        due: things that should have been serviced by now, by name.
+        lying: patients, for who files or reads their records; else none.
+    """
+
+    at_ms: int
+    beds: int
+    census: Count
+    free: Count
+    acuity: Mapping[str, int] | None
+    devices: int
+    in_use: Count
+    due: tuple[str, ...]
+    lying: tuple[Lying, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is in a ward or a hospital: its beds and devices, and which patients those are with."""
+
+    beds: tuple[Thing, ...]
+    devices: tuple[Thing, ...]
+    stays: Mapping[str, Related]
+
+
+class Wards:
+    """Derives states. Every method is for whoever has asked access control already."""
+
+    def __init__(self, parts: ThingParts) -> None:
+        self._parts = parts
+
+    def plan(self, place: Thing) -> Plan:
+        """What is in a ward or a hospital now."""
+        with self._parts.database.reading() as tables:
+            things = {one.name: one for one in tables.things()}
+            standing = tables.open_relations()
+        inside = {place.name}
+        for kind in (Kind.WARD, Kind.BED, Kind.DEVICE):  # each lies in what was found before
+            placed = [one for one in standing if one.relation is not Relation.ASSIGNED_TO and one.target in inside]
+            inside |= {one.thing for one in placed if things[one.thing].kind is kind}
+        found = [things[name] for name in sorted(inside)]
+        beds = tuple(one for one in found if one.kind is Kind.BED)
+        stays = {one.thing: one for one in standing if one.relation is Relation.ASSIGNED_TO and one.thing in inside}
+        return Plan(beds, tuple(one for one in found if one.kind is Kind.DEVICE), stays)
+
+    def state(
+        self, context: AccessContext, plan: Plan, services: Mapping[str, Service], *, sees_patients: bool
+    ) -> WardState:
+        """How a ward or a hospital stands.
+
+        Args:
+            context: who asks.
+            plan: what is in it.
+            services: of its beds and devices, by name.
+            sees_patients: whether the caller may know which patient is where.
+        """
+        now_ms = self._parts.clock.now_ms()
+        due = tuple(sorted(name for name, one in services.items() if one.is_due(now_ms)))
+        in_use = sum(self._parts.live.line_of(one.name).current is not None for one in plan.devices)
+        census = len(plan.stays)
+        if not sees_patients:
+            told, used = suppressed(census), suppressed(in_use)
+            free = remaining(len(plan.beds), told)
+            return WardState(now_ms, len(plan.beds), told, free, None, len(plan.devices), used, due, ())
+        lying, acuity = self._lying(context, list(plan.stays.values()), now_ms)
+        free_beds = len(plan.beds) - census
+        return WardState(now_ms, len(plan.beds), census, free_beds, acuity, len(plan.devices), in_use, due, lying)
+
+    def _lying(
+        self, context: AccessContext, stays: Sequence[Related], now_ms: int
+    ) -> tuple[tuple[Lying, ...], Mapping[str, int] | None]:
+        if not self._parts.access.check(context.request(Action.READ)).permitted:
+            return tuple(Lying(one.thing, self._shown(one), one.from_ms, None) for one in stays), None
+        acuity: Counter[str] = Counter(dict.fromkeys((*BANDS, WITHHELD), 0))
+        lying = []
+        for one in stays:
+            twin = self._shown(one)
+            score, band = (None, UNKNOWN) if twin == ERASED else self._news2(context, twin, now_ms)
+            acuity[band] += 1
+            lying.append(Lying(one.thing, twin, one.from_ms, score))
+        return tuple(lying), dict(acuity)
+
+    def _shown(self, stay: Related) -> TwinId:
+        twin = TwinId(stay.target)
+        return TwinId(ERASED) if self._parts.is_erased(twin) else twin
+
+    def _news2(self, context: AccessContext, twin: TwinId, now_ms: int) -> tuple[int | None, str]:
+        try:
+            newest, _ = self._parts.live.newest(context, twin)
+        except AccessDenied:
+            return None, WITHHELD
+        values = {
+            one.signal.name: one.point.value
+            for one in newest
+            if one.point.time_ms > now_ms - FRESH_MS and one.point.quality is not Quality.ARTEFACT
+        }
+        if not values:
+            return None, UNKNOWN
+        total = news2(values).total
+        return total, "high" if total >= 7 else "medium" if total >= 5 else "low"

@@ -1,0 +1,1 @@
+"""What-if: a ward's future under other numbers, simulated from how it stands now."""
