@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
 
-.PHONY: help setup flower simulation run serve test test-all bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
+.PHONY: help setup flower simulation run serve test test-all kills bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
 
@@ -50,6 +50,10 @@ test: $(READY)
 test-all: $(READY) .venv-flower/.ready .venv-simulation/.ready contracts/node_modules/.ready tests/clients/javascript/node_modules/.ready
 	@$(BIN)/python -m tests.checks.passed || $(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
+
+## make kills     the crash tests alone, each killing as often as is promised (test-all: a few times each)
+kills: $(READY)
+	TWINWARD_KILLS=all $(BIN)/python -m pytest -m slow $(PARALLEL) --timeout 3600 $$(grep -rl '^from tests.kills' tests)
 
 %/node_modules/.ready: %/package.json %/package-lock.json
 	cd $* && npm ci --silent --no-audit --no-fund

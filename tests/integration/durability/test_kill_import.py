@@ -26,6 +26,7 @@ from tests.integration.backup.site import CLINICIAN, asked
 from tests.integration.durability.importer import LINES_AT_ONCE
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.test_kill_ingest import ForkServer
+from tests.kills import kills
 from twinward.access.interfaces import AccessContext
 from twinward.core.config import Settings
 from twinward.core.vocabulary import Purpose
@@ -34,7 +35,7 @@ from twinward.node import Node, create_node, open_node
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-HOMES, KILLS_EACH = 3, 5
+HOMES, KILLS_EACH = kills(2, 3), kills(4, 5)
 BATCHES = 12
 """Times that an import of ``Source`` acknowledges something; after the last it derives features."""
 
@@ -162,7 +163,7 @@ def test_an_import_killed_at_any_moment_ends_as_one_that_was_not(tmp_path: Path)
     assert versions == {"1"}
 
 
-BUNDLE_KILLS = 25
+BUNDLE_KILLS = kills(14, 25)
 
 
 def test_a_bundle_killed_at_any_moment_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""200 kills -9 during ingest on each backend: nothing acknowledged is lost, nothing is orphaned, nothing is readable.
+"""Kills -9 during ingest on each backend (200 in `make kills`): nothing acknowledged is lost,
+nothing is orphaned, nothing is readable.
 
 The writers write rows, segments and updates and compact, all at once; the moments of the kills are random. What they
 were killed on is then read back whole: through the vault, and by counting what stands in the tables.
@@ -21,13 +22,14 @@ import pytest
 from tests.integration.durability.orphans import require_no_orphans, segments_and_rows
 from tests.integration.durability.writer import MARKER, content
 from tests.integration.postgres.fixtures import House, build
+from tests.kills import kills
 from tests.postgres import Postgres, running_postgres
 from twinward.core.vocabulary import TwinId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
-KILLS = 200
+KILLS = kills(40, 200)
 SERVER_CRASHES = 5
 LONGEST_S = 0.12
 ACKNOWLEDGED = re.compile(rf"({MARKER}/[0-9a-f-]{{36}}/[0-9]+) ([0-9])")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kills import kills
 from tests.tools import ROOT
 from twinward_crypto.errors import InvalidSignature, MalformedKey
 from twinward_ledger.errors import KeyReplaced, LedgerError, LogCorrupt, NotSignedByLog, Rollback
@@ -170,6 +171,7 @@ def test_two_different_new_keys_are_no_continuation_and_two_histories_are_eviden
     assert verify(found.encoded, *log.history.keys).origin == ORIGIN, "the old key signed both: its holder is caught"
 
 
+KILLS = kills(10, 25)
 _CHILD = """
 import sys
 from pathlib import Path
@@ -190,13 +192,13 @@ def test_killed_at_any_moment_one_key_is_in_force(tmp_path: Path) -> None:
     """Real processes, kill -9; each leaves a log that opens, is sound, and signs on."""
     grow(opened(tmp_path))
     seen = 0
-    for number in range(25):
+    for number in range(KILLS):
         process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.003 * number)
+        time.sleep(0.075 * number / KILLS)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         log = opened(tmp_path)

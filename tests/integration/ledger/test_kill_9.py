@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.ledger.fork_server import SIGNER, WORKERS, group
+from tests.kills import kills
 from tests.postgres import running_postgres
 from tests.tools import ROOT
 from twinward_ledger import merkle
@@ -28,9 +29,9 @@ from twinward_ledger.stores.sqlite import SqliteLogStore
 
 pytestmark = pytest.mark.slow
 
-SQLITE_KILLS = 1000
-POSTGRES_KILLS = 100
-SERVER_KILLS = 10
+SQLITE_KILLS = kills(200, 1000)
+POSTGRES_KILLS = kills(40, 100)
+SERVER_KILLS = kills(4, 10)
 MOST_DELAY_S = 0.08
 MOST_WAL_BYTES = 16 << 20
 """What SQLite has to read again when it opens a log that was killed."""
@@ -147,7 +148,7 @@ def require_cheap_opening(path: Path) -> float:
 
 
 @pytest.mark.timeout(900)
-def test_a_thousand_kills_under_load(
+def test_kills_under_load(
     tmp_path: Path, fork_server: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dice, path = random.Random(20261122), tmp_path / "log.db"
@@ -158,7 +159,7 @@ def test_a_thousand_kills_under_load(
         slowest_s = max(slowest_s, require_cheap_opening(path))
         store = SqliteLogStore(path)
         rounds.check(store)
-        if round_ % 250 == 249:
+        if round_ % (SQLITE_KILLS // 4) == SQLITE_KILLS // 4 - 1:
             assert fsck(store, SIGNER.key).size == rounds.tree.size
         store.close()
     assert rounds.acknowledged > SQLITE_KILLS
@@ -179,9 +180,7 @@ def _require_tags(store: LogStore, rounds: Rounds) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_hundred_kills_on_postgresql_of_writers_and_of_the_server(
-    tmp_path: Path, fork_server: subprocess.Popen[str]
-) -> None:
+def test_kills_on_postgresql_of_writers_and_of_the_server(tmp_path: Path, fork_server: subprocess.Popen[str]) -> None:
     dice = random.Random(20261123)
     with running_postgres() as server:
         uri = server.database()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kills import kills
 from twinward.access.interfaces import NODE, AccessContext
 from twinward.core.clock import iso
 from twinward.core.config import Settings
@@ -23,7 +24,7 @@ from twinward.live.storage.tables import LIVE
 from twinward.node import create_node, open_node
 from twinward.twins.models import DIRECTORY
 
-KILLS = 8
+KILLS = kills(8, 200)
 FILING = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
 _PROCESSES = multiprocessing.get_context("forkserver")
 

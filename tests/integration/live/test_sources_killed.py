@@ -1,13 +1,9 @@
-"""``kill -9`` of what listens to HL7 and of what follows MQTT: what was acknowledged is there, once, on its patient.
-
-TWINWARD_KILLS says how often each is killed.
-"""
+"""``kill -9`` of what listens to HL7 and of what follows MQTT: what was acknowledged is there, once, on its patient."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import socket
 import sys
@@ -24,6 +20,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.kills import kills
 from tests.mosquitto import Mosquitto, brokering
 from twinward.access.interfaces import NODE, AccessContext
 from twinward.core.clock import iso
@@ -43,7 +40,7 @@ from twinward.node.hl7 import hl7_desk
 from twinward.twins.models import DIRECTORY
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("TWINWARD_KILLS", "4"))
+KILLS = kills(4, 200)
 FILING = AccessContext(NODE, Purpose.RECORD_MANAGEMENT)
 _PROCESSES = multiprocessing.get_context("forkserver")
 _MESSAGES = 12

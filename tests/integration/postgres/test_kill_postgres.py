@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.postgres.fixtures import build
 from tests.integration.postgres.write_forever import MARKER
+from tests.kills import kills
 from tests.postgres import Postgres, running_postgres
 from twinward.core.vocabulary import RecordId, TwinId
 from twinward_ledger import merkle
@@ -22,8 +23,8 @@ from twinward_ledger import merkle
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-WRITER_KILLS = 15
-SERVER_CRASHES = 6
+WRITER_KILLS = kills(8, 15)
+SERVER_CRASHES = kills(3, 6)
 Places = tuple[str, str, str]
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.vault.erasure_fixtures import ErasureHouse, restored
+from tests.kills import kills
 from tests.tools import ROOT
 from twinward.core.vocabulary import Category, TwinId
 from twinward.vault.errors import TwinShredded
 
 pytestmark = pytest.mark.slow
 
-KILLS = 30
+KILLS = kills(12, 30)
 TWINS = 48
 Kill = Callable[..., str]
 

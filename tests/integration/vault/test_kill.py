@@ -10,11 +10,12 @@ import pytest
 
 from tests.integration.vault.conftest import build
 from tests.integration.vault.ingest_forever import MARKER
+from tests.kills import kills
 from twinward.core.clock import FixedClock
 from twinward.core.vocabulary import RecordId, TwinId
 
 ROOT = Path(__file__).parents[3]
-KILLS = 20
+KILLS = kills(8, 20)
 
 
 @pytest.mark.slow

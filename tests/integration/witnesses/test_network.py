@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 from tests.command_line import PROGRAM
 from tests.dripping import DRIPS, FOR_S, dripping
 from tests.integration.witnesses.conftest import SIGNER, Network, forged
+from tests.kills import kills
 from tests.witness_processes import WitnessProcess, start_witness
 from twinward_ledger.errors import SplitView, StaleProof, WitnessDown, WitnessSlow
 from twinward_ledger.formats.checkpoint import open_checkpoint
@@ -30,7 +30,7 @@ from twinward_ledger.witness import evidence
 from twinward_ledger.witness.client import HttpWitness
 from twinward_ledger.witness.interfaces import Proposal
 
-KILLS = int(os.environ.get("TWINWARD_TEST_KILLS", "30"))
+KILLS = kills(10, 30)
 Make = Callable[..., Network]
 ALL = {f"twinward.example/{name}/witness" for name in ("mercy", "northgate", "lakeside")}
 
