@@ -1,7 +1,7 @@
-"""The decorator that makes a kernel: numba's, for stated types alone, and kept where ``store`` says.
+"""The decorator that makes a kernel: numba's, for stated types alone, and kept where ``place`` says.
 
 numba's own cache would compile whatever it does not find, in a folder whose owner it does not ask for. Here a kernel is
-read from ``store.folder()`` or is not to be had; ``allowed`` says when one may be compiled and written.
+read from ``place.folder()`` or is not to be had; ``allowed`` says when one may be compiled and written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numba
 from numba.core import caching, types
 from numba.extending import intrinsic
 
-from twinward_crypto.kernels import store
+from twinward_crypto.kernels import place
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _compiling = False
@@ -88,7 +88,7 @@ class _Locator(caching.UserProvidedCacheLocator):
     def __init__(self, function: Any, source: str) -> None:
         self._py_file = source
         self._lineno = function.__code__.co_firstlineno
-        self._cache_path = str(store.folder())
+        self._cache_path = str(place.folder())
 
     def ensure_cache_path(self) -> None:
         """It is there, or reading says so."""

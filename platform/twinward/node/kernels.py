@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import structlog
 
-from twinward_crypto.kernels.store import prepare, unusable, versions
+from twinward_crypto.kernels.place import versions
+from twinward_crypto.kernels.store import prepare, unusable
 
 log = structlog.get_logger("twinward.node.kernels")
 

@@ -22,6 +22,7 @@ from twinward.node.home import require_not_served
 from twinward.node.last_backup import last_backup
 from twinward.overview.status import agreed_status, failing_witnesses
 from twinward_crypto.kernels import store as kernels
+from twinward_crypto.kernels.place import versions
 
 LEAST_FREE_BYTES: Final = 2 << 30
 LAGGING: Final = 1000
@@ -327,11 +328,10 @@ def _kernels(_: Node) -> Finding:
         )
         remedy = sentence("python -m twinward_crypto.kernels compiles them, or says why it cannot")
         return Finding("kernels", Severity.NOTE, say, remedy)
-    versions = kernels.versions()
     return Finding(
         "kernels",
         Severity.OK,
-        sentence("encrypted queries are scored by compiled kernels ({versions})", versions=versions),
+        sentence("encrypted queries are scored by compiled kernels ({versions})", versions=versions()),
     )
 
 

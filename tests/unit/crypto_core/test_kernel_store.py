@@ -10,29 +10,30 @@ from pathlib import Path
 import pytest
 
 from twinward_crypto.kernels import store
+from twinward_crypto.kernels.place import VARIABLE, folder, meddler
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of this test's own that says it is ready, with nothing in it."""
     tmp_path.chmod(0o700)
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels"))
     monkeypatch.setattr(store, "_loaded", {})
-    store.folder().mkdir(parents=True, mode=0o700)
-    (store.folder() / "ready").touch()
-    return store.folder()
+    folder().mkdir(parents=True, mode=0o700)
+    (folder() / "ready").touch()
+    return folder()
 
 
 def test_a_folder_of_ones_own_counts(place: Path) -> None:
     assert store.unusable() == ""
-    assert store.meddler(place) is None
+    assert meddler(place) is None
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_folder_that_others_may_write_to_does_not(place: Path, mode: int) -> None:
     for one in (place, place.parent):
         one.chmod(mode)
-        assert store.meddler(place) == one
+        assert meddler(place) == one
         assert "others may write" in store.unusable()
         assert store.load("screen") is None
         with pytest.raises(PermissionError, match="others may write"):
@@ -52,26 +53,26 @@ def test_a_link_into_a_folder_of_others_does_not_count(place: Path, tmp_path: Pa
 
 def test_a_folder_with_a_sticky_bit_does_not_count_itself(place: Path) -> None:
     place.chmod(0o1777)
-    assert store.meddler(place) == place
+    assert meddler(place) == place
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 def test_a_folder_of_somebody_elses_does_not_count(place: Path) -> None:
     os.chown(place, 65534, 65534)
-    assert store.meddler(place) == place
+    assert meddler(place) == place
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
 def test_a_file_that_others_may_write_to_does_not_count(place: Path, mode: int) -> None:
     (kept := place / "screen.1.nbc").touch()
     kept.chmod(mode)
-    assert store.meddler(place) == kept
+    assert meddler(place) == kept
     assert store.load("screen") is None
 
 
 def test_a_file_that_is_a_link_does_not_count(place: Path, tmp_path: Path) -> None:
     (kept := place / "screen.1.nbc").symlink_to(tmp_path / "elsewhere")
-    assert store.meddler(place) == kept
+    assert meddler(place) == kept
 
 
 def test_a_link_that_others_may_turn_round_does_not_count(
@@ -80,8 +81,8 @@ def test_a_link_that_others_may_turn_round_does_not_count(
     (theirs := tmp_path / "theirs").mkdir()
     (theirs / "link").symlink_to(place.parent)
     theirs.chmod(0o777)
-    monkeypatch.setenv(store.VARIABLE, str(theirs / "link"))
-    assert store.folder().resolve() == place
+    monkeypatch.setenv(VARIABLE, str(theirs / "link"))
+    assert folder().resolve() == place
     assert str(theirs) in store.unusable()
     assert store.load("screen") is None
 
@@ -102,7 +103,7 @@ def test_what_root_compiled_for_a_service_may_be_read_by_it_and_written_by_nobod
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path.chmod(0o700)
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels"))
     monkeypatch.setattr(store, "FAMILIES", ())
     for umask in (0o000, 0o077):
         before = os.umask(umask)
@@ -141,7 +142,7 @@ def test_a_process_that_compiles_takes_no_code_from_where_the_node_was_started(m
 
 
 def test_kernels_are_turned_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.VARIABLE, "off")
+    monkeypatch.setenv(VARIABLE, "off")
     monkeypatch.setattr(store, "_loaded", {})
     assert "turned off" in store.unusable()
     assert store.load("screen") is None
@@ -157,7 +158,7 @@ def test_without_numba_there_are_none(place: Path, monkeypatch: pytest.MonkeyPat
 
 def in_another_process(code: str, place: Path, home: Path) -> str:
     """What it prints. It finds kernels where this test says."""
-    environment = os.environ | {store.VARIABLE: str(place.parent), "HOME": str(home)}
+    environment = os.environ | {VARIABLE: str(place.parent), "HOME": str(home)}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
