@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from twinward.client.checking import parsed, read_as, require_proof
+from twinward.client.checking import read_as, require_proof
 from twinward.client.errors import AnswerForged, AnswerMalformed, RecordsExpired
 from twinward.client.keys import VendorKeys
 from twinward.client.results import Record
+from twinward.client.signed_files import members, terms_in
 from twinward.core.errors import BadInput
 from twinward.protocol.messages import RecordsReply, SealedRecords
 from twinward.protocol.proofs import Kind
@@ -24,7 +25,6 @@ from twinward.protocol.terms import Terms
 from twinward_crypto.errors import OpenError
 
 FORMAT: Final = "twinward-release-1"
-MAX_FILE_BYTES: Final = 300 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,11 @@ class Release:
     def decode(cls, data: bytes) -> Release:
         """What ``encode`` wrote. Raises ``BadInput``."""
         hint = "`twinward vendor results --keys … --out …` writes one beside the records"
-        try:
-            told = parsed(data)
-        except AnswerMalformed:
-            raise BadInput("this is no release: not a JSON object", hint=hint) from None
-        terms, answers = told.get("terms"), told.get("answers")
-        whole = isinstance(answers, list) and all(isinstance(one, dict) for one in answers)
-        if told.get("format") != FORMAT or not isinstance(terms, dict) or not whole:
+        told = members(data, FORMAT, what="release", hint=hint)
+        answers = told.get("answers")
+        if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
             raise BadInput("this is no release", hint=hint)
-        return cls(terms, tuple(told["answers"]))
+        return cls(told["terms"], tuple(answers))
 
     def open(self, keys: VendorKeys, *, key: str | None = None, now_s: float | None = None) -> tuple[Record, ...]:
         """The records, opened.
@@ -64,11 +60,7 @@ class Release:
             RecordsExpired: their end is past; nothing was opened.
             AnswerForged, AnswerMalformed: not the hospital's, altered, or of other terms; other keys.
         """
-        terms = read_as(Terms, self.terms)
-        believed = key or (terms.proof.key if terms.proof else "")
-        about = require_proof(Kind.TERMS, self.terms, key=believed)
-        if terms.fingerprint != terms.feature_schema.fingerprint() or about.binding != terms.binding().hex():
-            raise AnswerForged("terms that contradict themselves")
+        terms, about, believed = terms_in(self.terms, key)
         replies = []
         for raw in self.answers:
             reply = read_as(RecordsReply, raw)

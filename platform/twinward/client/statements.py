@@ -11,9 +11,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from twinward.client.checking import KIND_OF_MODE, parsed, read_as, require_proof
+from twinward.client.checking import KIND_OF_MODE, read_as, require_proof
 from twinward.client.contacts import KeptCount
 from twinward.client.errors import AnswerForged, AnswerMalformed
+from twinward.client.signed_files import members, terms_in
 from twinward.core.errors import BadInput
 from twinward.protocol.feasibility import CountReply
 from twinward.protocol.messages import DistanceReply, MatchReply
@@ -21,7 +22,6 @@ from twinward.protocol.proofs import Kind, Proof, query_digest
 from twinward.protocol.terms import Terms
 
 FORMAT: Final = "twinward-statement-1"
-MAX_FILE_BYTES: Final = 300 << 20
 _Reply: TypeAlias = MatchReply | DistanceReply | CountReply
 _MEMBERS: Final[dict[str, type[MatchReply] | type[DistanceReply] | type[CountReply]]] = {
     "matches": MatchReply,
@@ -66,14 +66,10 @@ class Statement:
     def decode(cls, data: bytes) -> Statement:
         """What ``encode`` wrote. Raises ``BadInput``."""
         hint = "`twinward vendor statement` writes one"
-        try:
-            told = parsed(data)
-        except AnswerMalformed:
-            raise BadInput("this is no statement: not a JSON object", hint=hint) from None
-        terms, answer = told.get("terms"), told.get("answer")
-        if told.get("format") != FORMAT or not isinstance(terms, dict) or not isinstance(answer, dict):
+        told = members(data, FORMAT, what="statement", hint=hint)
+        if not isinstance(told.get("answer"), dict):
             raise BadInput("this is no statement", hint=hint)
-        return cls(terms, answer)
+        return cls(told["terms"], told["answer"])
 
     def check(self, key: str | None = None, kept: KeptCount | None = None) -> Checked:
         """Check it.
@@ -86,11 +82,7 @@ class Statement:
             AnswerForged: a signature does not hold, is another key's, or is about something else.
             AnswerMalformed: not what a hospital sends.
         """
-        terms = read_as(Terms, self.terms)
-        believed = key or (terms.proof.key if terms.proof else "")
-        about = require_proof(Kind.TERMS, self.terms, key=believed)
-        if terms.fingerprint != terms.feature_schema.fingerprint() or about.binding != terms.binding().hex():
-            raise AnswerForged("terms that contradict themselves")
+        terms, about, believed = terms_in(self.terms, key)
         name, raw = self._one()
         reply: _Reply = read_as(_MEMBERS[name], raw)
         kind = _kind_of(reply)

@@ -44,7 +44,8 @@ def open_records(
     """
     with errors_taught(as_json=as_json):
         pair = keys_for(keys, ["any"], out_folder, passphrase_file)
-        from twinward.client.releases import MAX_FILE_BYTES, Release
+        from twinward.client.releases import Release
+        from twinward.client.signed_files import MAX_FILE_BYTES
 
         if pair is None:
             raise BadInput("records need --keys and --out")

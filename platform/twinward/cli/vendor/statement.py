@@ -76,7 +76,8 @@ def check_statement(
     with errors_taught(as_json=as_json):
         from twinward.client.contacts import MAX_FILE_BYTES as MOST_KEPT
         from twinward.client.contacts import KeptCount
-        from twinward.client.statements import MAX_FILE_BYTES, Statement
+        from twinward.client.signed_files import MAX_FILE_BYTES
+        from twinward.client.statements import Statement
 
         if hospital_key is not None and (len(hospital_key) != 64 or set(hospital_key) - set("0123456789abcdef")):
             raise BadInput(
