@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
 
+from twinward.access.consent import Provision
 from twinward.access.consent_choices import chosen
 from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
@@ -21,12 +23,26 @@ from twinward.console.pages import Console
 from twinward.console.sessions import PATH, asked_again, require_csrf, via_of
 from twinward.console.viewer import gettext
 from twinward.core.vocabulary import Action, Purpose, TwinId
+from twinward.node import Node
 from twinward.overview.consents import CHANGED, LOOKED, preview_consent
 from twinward.overview.log import permit_to_examine
 from twinward.overview.own_record import own_accesses, own_bundle, own_relations
 
 PAGE: Final = f"{PATH}/my"
 PAGE_ROWS: Final = 25
+
+
+class _Choice(BaseModel):
+    """What a patient chose: of the consents of this version which stay, and which are added."""
+
+    csrf: Annotated[str, Field(max_length=64)]
+    version: Annotated[int, Field(ge=0, le=MAX_INDEX)]
+    keep: Annotated[list[int], Field(max_length=200)] = []
+    add: Annotated[list[str], Field(max_length=50)] = []
+
+    def said(self, node: Node, twin: TwinId) -> tuple[Provision, ...]:
+        """The consent it comes to. Raises as ``chosen``."""
+        return tuple(chosen(node.access.consent_of(twin), self.version, self.keep, self.add, node.clock.now_ms()))
 
 
 def add_patient(router: APIRouter, console: Console) -> None:
@@ -102,33 +118,18 @@ def _add_consents(router: APIRouter, console: Console) -> None:
         return page_of(session, request, twin, found=None, keep=None, add=[])
 
     @router.post("/my/consents/preview")
-    def look(
-        request: Request,
-        csrf: Annotated[str, Form(max_length=64)],
-        version: Annotated[int, Form(ge=0, le=MAX_INDEX)],
-        keep: Annotated[list[int] | None, Form(max_length=200)] = None,
-        add: Annotated[list[str] | None, Form(max_length=50)] = None,
-    ) -> Response:
+    def look(request: Request, form: Annotated[_Choice, Form()]) -> Response:
         session, twin = console.sessions.own_record(request)
-        require_csrf(session, csrf)
+        require_csrf(session, form.csrf)
         permit = permit_to_examine(node.access, _context(request, session), "own consent preview", twin)
-        said = chosen(node.access.consent_of(twin), version, keep or (), add or (), node.clock.now_ms())
-        found = consent_change(preview_consent(node, permit, twin, said))
-        return page_of(session, request, twin, found=found, keep=keep or [], add=add or [])
+        found = consent_change(preview_consent(node, permit, twin, form.said(node, twin)))
+        return page_of(session, request, twin, found=found, keep=form.keep, add=form.add)
 
     @router.post("/my/consents")
-    def change(
-        request: Request,
-        csrf: Annotated[str, Form(max_length=64)],
-        version: Annotated[int, Form(ge=0, le=MAX_INDEX)],
-        keep: Annotated[list[int] | None, Form(max_length=200)] = None,
-        add: Annotated[list[str] | None, Form(max_length=50)] = None,
-    ) -> Response:
+    def change(request: Request, form: Annotated[_Choice, Form()]) -> Response:
         session, twin = console.sessions.own_record(request, fresh=f"{PAGE}/consents")
-        require_csrf(session, csrf)
-        now = node.access.consent_of(twin)
-        said = chosen(now, version, keep or (), add or (), node.clock.now_ms())
-        node.access.set_consent(_context(request, session, CHANGED), twin, tuple(said))
+        require_csrf(session, form.csrf)
+        node.access.set_consent(_context(request, session, CHANGED), twin, form.said(node, twin))
         return RedirectResponse(f"{PAGE}/consents", status_code=303)
 
 
