@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, TaskID
 
 from twinward.cli.errors import errors_taught
 from twinward.cli.output import HomeOption, JsonOption, err, out, progress, show_json
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from twinward.demo.display import Display
 
 

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,9 @@ from twinward.core import visible_text
 from twinward.core.errors import BadInput, Conflict
 from twinward.core.private_files import replacing
 from twinward.core.visible_text import visible, visible_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 HomeOption = Annotated[
     Path | None,
@@ -69,6 +71,8 @@ def show_json(value: Any) -> None:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A live progress display on standard error, so that standard output stays clean."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
