@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinward_ledger.chains import _frobenius  # noqa: F401 - before py-evm
+from twinward_ledger.chains import _py_ecc  # noqa: F401 - before py-evm
 
 # isort: split
 import sys

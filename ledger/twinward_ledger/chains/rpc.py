@@ -8,6 +8,9 @@ and asked again, is in ``_endpoints``.
 
 from __future__ import annotations
 
+from twinward_ledger.chains import _py_ecc  # noqa: F401 - before eth_account
+
+# isort: split
 import re
 import threading
 import time

@@ -12,6 +12,7 @@ from eth import precompiles as reference
 from eth.exceptions import VMError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py_ecc.fields import optimized_bls12_381_FQ2 as Pair
 from py_ecc.fields import optimized_bls12_381_FQ12 as Element
 from py_ecc.fields.optimized_field_elements import FQP
 from py_ecc.optimized_bls12_381 import G1, G2, curve_order, field_modulus, multiply, neg, normalize
@@ -19,6 +20,7 @@ from py_ecc.optimized_bls12_381 import G1, G2, curve_order, field_modulus, multi
 from tests.vectors.bls import stray_key, stray_signature
 from tests.vectors.bls_solidity import read_g1, read_g2
 from twinward_ledger.chains import _precompiles as fast
+from twinward_ledger.chains._py_ecc import _inverse
 
 INFINITY_1, INFINITY_2 = bytes(128), bytes(256)
 PAIRS = {
@@ -184,9 +186,20 @@ def test_generators_agree() -> None:
     assert g1(-1) == int(x).to_bytes(64, "big") + int(y).to_bytes(64, "big")
 
 
-@pytest.mark.parametrize("coefficients", [[1], [0, 1], [0, 0, 0, 0, 0, 1], [0, 0, 2], [1, 1], [0]])
-@pytest.mark.parametrize("exponent", [0, 2, 3, field_modulus])
-def test_no_power_is_another_for_being_taken_once(coefficients: list[int], exponent: int) -> None:
-    element = Element([*coefficients, *[0] * (12 - len(coefficients))])
-    assert element**exponent == FQP.__pow__(element, exponent)
-    assert Element.__pow__ is not FQP.__pow__
+def test_no_power_is_another_for_being_taken_once() -> None:
+    for coefficients in ([1], [0, 1], [0, 0, 0, 0, 0, 1], [0, 0, 2], [1, 1], [0]):
+        element = Element([*coefficients, *[0] * (12 - len(coefficients))])
+        for exponent in (0, 2, 3, field_modulus):
+            assert element**exponent == FQP.__pow__(element, exponent)
+    eighth = (field_modulus**2 - 1) // 8
+    for pair in (Pair([1, 1]), Pair([1, 2]), Pair([0, 1])):
+        for exponent in (0, 1, 7, *(k * eighth for k in range(10)), eighth + 1):
+            assert pair**exponent == FQP.__pow__(pair, exponent)
+    for one in (Element, Pair):
+        assert one.__pow__ is not FQP.__pow__
+
+
+def test_inverses_are_inverses_and_that_of_nothing_is_nothing() -> None:
+    for one in (1, 2, -3, field_modulus - 1, field_modulus + 5, 2**400):
+        assert _inverse(one, field_modulus) * one % field_modulus == 1
+    assert [_inverse(one, field_modulus) for one in (0, field_modulus, -field_modulus)] == [0, 0, 0]
