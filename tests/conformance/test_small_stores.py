@@ -260,6 +260,12 @@ def test_what_marks_a_file_never_changes() -> None:
     }
 
 
+def test_a_stores_version_is_that_of_its_newest_migration() -> None:
+    for schema, _, _ in CLOSED.values():
+        newest = max(int(one.name[:4]) for one in schema.revisions.glob("[0-9]*_*.py"))
+        assert (schema.name, schema.version) == (schema.name, newest)
+
+
 def test_a_study_stands_where_it_is_in_every_process(opened: Open) -> None:
     study, other = bytes(range(32)), bytes(32)
     one, same = (StudyJournal(opened(JOURNAL), study) for _ in range(2))

@@ -43,7 +43,7 @@ WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/justification.py": "tests/unit/access/test_justification.py",
     "platform/twinward/access/passwords.py": "tests/unit/access/test_passwords.py",
     "platform/twinward/access/sessions.py": "tests/unit/access/test_sessions.py",
-    "platform/twinward/access/sign_ins.py": SIGN_INS,
+    "platform/twinward/access/sign_ins.py": f"{SIGN_INS} tests/unit/access/test_passkeys.py",
     "platform/twinward/access/sign_in_store.py": f"{SIGN_INS} tests/conformance/test_small_stores.py",
     "platform/twinward/access/client_assertions.py": "tests/unit/access/test_client_tokens.py",
     "platform/twinward/access/client_keys.py": "tests/unit/access/test_client_tokens.py",
@@ -92,6 +92,6 @@ WATCHED: Final[dict[str, str]] = {
     "ledger/twinward_ledger/formats/policy.py": FORMATS,
     "ledger/twinward_ledger/formats/leaf.py": FORMATS,
     "ledger/twinward_ledger/witness/witness.py": WITNESS,
-    "ledger/twinward_ledger/witness/cosigning.py": WITNESS,
+    "ledger/twinward_ledger/witness/cosigning.py": "tests/integration/ledger/test_cosigning.py",
     "ledger/twinward_ledger/witness/evidence.py": WITNESS + " tests/properties/ledger/test_split_view_evidence.py",
 }

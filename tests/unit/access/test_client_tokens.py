@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.client_assertions import Signer, segment
 from twinward.access import client_assertions, scopes
 from twinward.access.account_events import AT_THE_MACHINE as AT
+from twinward.access.account_store import ClientCertificateRecord
 from twinward.access.accounts import Accounts, NobodysKeys
 from twinward.access.client_keys import MOST_KEYS, read_jwks
 from twinward.access.client_tokens import PER_ADDRESS, PER_CLIENT, TOKEN_S, AccessToken, ClientTokens
 from twinward.access.errors import NoToken, ScopeTooNarrow, SignInEnded, SignInRefused, TokenRefused, TooManyAttempts
 from twinward.access.interfaces import Principal
 from twinward.access.sign_in_store import SignInStore
+from twinward.audit.models import AccessEvent, LoggedEvent
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Action, Role
 
 URL = "https://twinward.hospital.example/oauth/token"
 
@@ -59,9 +62,17 @@ def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Clients:
     return clients_in(tmp_path, request.param)
 
 
-def clients_in(home: Path, alg: str = "ES384") -> Clients:
+class Trail(list[AccessEvent]):
+    """Takes events."""
+
+    def record(self, events: Sequence[AccessEvent]) -> list[LoggedEvent]:
+        self += events
+        return [LoggedEvent(number, bytes(32), event) for number, event in enumerate(events)]
+
+
+def clients_in(home: Path, alg: str = "ES384", trail: Trail | None = None) -> Clients:
     clock, signer = FixedClock(), Signer("ehr", alg=alg)
-    accounts = Accounts(home / "accounts.db", clock)
+    accounts = Accounts(home / "accounts.db", clock, trail=trail)
     accounts.add_client(Principal("ehr", Role.SYSTEM, "EHR"), read_jwks(signer.jwks(), clock.now_ms()))
     store = SignInStore(home / "sign_ins.db", NobodysKeys(), clock)
     return Clients(home, clock, accounts, ClientTokens(accounts, store, clock), signer)
@@ -100,6 +111,38 @@ def test_an_assertion_is_good_once_in_every_process_and_after_a_restart(clients:
     clients.give(clients.assertion())
     with sqlite3.connect(clients.home / "sign_ins.db") as db:
         assert db.execute("SELECT count(*) FROM used_once").fetchone() == (1,)
+
+
+def test_a_certificate_alone_gets_a_token_and_the_log_says_by_what_a_client_was_proven(tmp_path: Path) -> None:
+    trail = Trail()
+    clients = clients_in(tmp_path, trail=trail)
+    now_ms = clients.clock.now_ms()
+    held = ClientCertificateRecord(thumbprint="t" * 43, subject="CN=ehr", expires_at_ms=now_ms + 1000, made_at_ms=0)
+    clients.accounts.change("ehr", lambda one: one.ended(certificates=(held,), certificate_bound=True), "", AT)
+    for assertion in ("", clients.assertion()):
+        token = clients.give(assertion, named="ehr", certificate=held.thumbprint).token
+        assert clients.tokens.by_token(token, held.thumbprint)
+        for other in ("", "T" * 43):
+            with pytest.raises(TokenRefused):
+                clients.tokens.by_token(token, other)
+            refused(clients, assertion and clients.assertion(), named="ehr", certificate=other)
+    refused(clients, "", named="nobody", certificate=held.thumbprint)
+    clients.clock.advance(1000)
+    refused(clients, "", named="ehr", certificate=held.thumbprint)
+    signed_in = [one for one in trail if one.action is Action.SIGN_IN]
+    permitted = [(one.reason, dict(one.detail)) for one in signed_in if one.decision == "permit"]
+    assert [reason for reason, _ in permitted] == ["a client certificate", "a signed assertion"]
+    assert [(told["via"], told["key"]) for _, told in permitted] == [
+        ("client certificate", held.thumbprint),
+        ("client assertion", "k1"),
+    ]
+    why = [one.reason for one in signed_in if one.decision == "deny"]
+    assert why == [
+        *["a client's certificate: without its certificate"] * 2,
+        *["a client's assertion without its certificate"] * 2,
+        "a client's certificate: the account has none",
+        "a client's certificate: by a certificate that has expired",
+    ]
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -118,6 +118,7 @@ def test_parts_out_of_range_are_named(part: str, arguments: dict[str, Any]) -> N
 
 
 def test_lengths_are_bounded_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert envelope.MAX_PLAINTEXT_BYTES == 1 << 26
     monkeypatch.setattr(envelope, "MAX_PLAINTEXT_BYTES", 10)
     sealed = seal(KEY, bytes(10), AAD)
     assert open_sealed(KEY, sealed, AAD) == bytes(10)
