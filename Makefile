@@ -6,6 +6,8 @@ READY  := $(VENV)/.ready
 # A file's tests share what it set up, so a file goes to one worker whole.
 PARALLEL := -n auto --dist loadfile
 HOME_DIR ?= twinward-home
+# Compiled once, not in each of the hundreds of processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup flower simulation run serve test test-all kills bench quality conformity house sensitivity fmt check mutations slither docs pictures lock sbom clean
 help:

@@ -6,15 +6,18 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.chains import Ground, ground
 from tests.laid_tables import statements_kept
 from tests.postgres import Postgres, running_postgres
-from twinward_crypto.kernels.store import folder
+from twinward_crypto.kernels.place import folder
+
+if TYPE_CHECKING:
+    from tests.chains import Ground
 
 settings.register_profile("twinward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("twinward")
@@ -80,5 +83,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(name="ground", params=["embedded", pytest.param("anvil", marks=pytest.mark.slow)])
 def ground_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """A new chain: the embedded one, and in ``make test-all`` a real anvil too."""
+    from tests.chains import ground  # a second of imports that most files do without
+
     with ground(request.param, tmp_path) as made:
         yield made
