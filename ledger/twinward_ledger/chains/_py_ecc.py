@@ -15,9 +15,9 @@ from typing import Any, Final
 import py_ecc.utils
 
 
-def _inverse(element: int, prime: int) -> int:
+def _inverse(a: int, n: int) -> int:
     """Modulo a prime; of 0 it is 0, as py_ecc has it."""
-    return pow(element, -1, prime) if element % prime else 0
+    return pow(a, -1, n) if a % n else 0
 
 
 py_ecc.utils.prime_field_inv = _inverse
