@@ -5,6 +5,7 @@ import {AccessAnchor} from "../src/AccessAnchor.sol";
 import {BreakGlass} from "../src/BreakGlass.sol";
 import {BudgetLedger} from "../src/BudgetLedger.sol";
 import {ModelRegistry} from "../src/ModelRegistry.sol";
+import {ResourceExchange} from "../src/ResourceExchange.sol";
 import {WitnessSet} from "../src/WitnessSet.sol";
 import {ReferenceTree} from "./ReferenceTree.sol";
 import {Witnesses} from "./Witnesses.sol";
@@ -28,6 +29,10 @@ contract GasTest is Witnesses {
     bytes private granting;
     bytes private agreeing;
     bytes32[] private hospitals;
+    ResourceExchange private exchange;
+    bytes private listing;
+    bytes private promising;
+    bytes private shipping;
 
     function setUp() public {
         vm.warp(NOW);
@@ -54,6 +59,19 @@ contract GasTest is Witnesses {
         budget.commit(2, signers, signed);
         granting = abi.encodeCall(BudgetLedger.grantQueries, ("other", 5));
         (, agreeing) = cosign(7, witnesses.agreementMessage(address(budget), granting));
+        _prepareExchange();
+    }
+
+    function test_offerAResource() public {
+        _send(listing);
+    }
+
+    function test_promiseATransfer() public {
+        _send(promising);
+    }
+
+    function test_shipATransfer() public {
+        _send(shipping);
     }
 
     function test_anchorASecondCheckpointByThree() public {
@@ -98,6 +116,37 @@ contract GasTest is Witnesses {
 
     function test_deployTheAnchor() public {
         new AccessAnchor(witnesses);
+    }
+
+    function _send(bytes memory call) private {
+        (bool made,) = address(exchange).call(call);
+        require(made, "refused");
+    }
+
+    function _listing(uint256 hospital, ResourceExchange.Kind kind, bytes32 id) private view returns (bytes memory) {
+        ResourceExchange.Terms memory given =
+            ResourceExchange.Terms(nameOf(hospital), id, "ventilator", "salted", 5, NOW + 7 days);
+        (bytes[] memory signer, bytes memory signature) = cosign(1 << hospital, exchange.listMessage(kind, given));
+        return abi.encodeCall(ResourceExchange.list, (kind, given, signer[0], signature));
+    }
+
+    function _promise(bytes32 id) private view returns (bytes memory) {
+        ResourceExchange.Promise memory given =
+            ResourceExchange.Promise(id, 1, 2, 2, NOW + 1 days, NOW + 2 days, "salted");
+        (bytes[] memory signer, bytes memory signature) = cosign(1, exchange.promiseMessage(given));
+        return abi.encodeCall(ResourceExchange.promiseTransfer, (given, signer[0], signature));
+    }
+
+    /// An offer, a request, and a promise that is not shipped yet.
+    function _prepareExchange() private {
+        exchange = new ResourceExchange(witnesses);
+        _send(_listing(0, ResourceExchange.Kind.Offer, "a"));
+        _send(_listing(1, ResourceExchange.Kind.Request, "b"));
+        _send(_promise("first"));
+        listing = _listing(0, ResourceExchange.Kind.Offer, "c");
+        promising = _promise("second");
+        (bytes[] memory signer, bytes memory signature) = cosign(1, exchange.stepMessage("ship", 1, nameOf(0), 0));
+        shipping = abi.encodeCall(ResourceExchange.shipTransfer, (1, signer[0], signature));
     }
 
     function _reserved(bytes32 request) private view returns (bytes[] memory, bytes memory) {

@@ -9,6 +9,15 @@ from twinward_contracts.bindings.break_glass import BreakGlass, Declaration
 from twinward_contracts.bindings.budget_ledger import BudgetLedger, PrivacyAccount, Reservation, ReservationState
 from twinward_contracts.bindings.changes import Call, Change, ChangeState
 from twinward_contracts.bindings.model_registry import Model, ModelRegistry
+from twinward_contracts.bindings.resource_exchange import (
+    Listing,
+    ListingKind,
+    PromiseTerms,
+    ResourceExchange,
+    Terms,
+    Transfer,
+    TransferState,
+)
 from twinward_contracts.bindings.signatures import HospitalSignature, QuorumSignature, Sign, nobody
 from twinward_contracts.bindings.transactor import TransactionReceipt, Transactor
 from twinward_contracts.bindings.witness_set import Witness, WitnessSet
@@ -25,15 +34,22 @@ __all__ = [
     "Declaration",
     "Head",
     "HospitalSignature",
+    "Listing",
+    "ListingKind",
     "Model",
     "ModelRegistry",
     "PrivacyAccount",
+    "PromiseTerms",
     "QuorumSignature",
     "Reservation",
     "ReservationState",
+    "ResourceExchange",
     "Sign",
+    "Terms",
     "TransactionReceipt",
     "Transactor",
+    "Transfer",
+    "TransferState",
     "Witness",
     "WitnessSet",
     "cosigned_message",

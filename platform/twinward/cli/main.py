@@ -217,6 +217,26 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "exchange",
+        "Lend and borrow what runs short, hospital to hospital.",
+        {
+            "open": "exchange.steps:open_",
+            "list": "exchange.shown:list_",
+            "offer": "exchange.steps:offer",
+            "request": "exchange.steps:request",
+            "withdraw": "exchange.steps:withdraw",
+            "promise": "exchange.steps:promise",
+            "ship": "exchange.steps:ship",
+            "receive": "exchange.steps:receive",
+            "dispute": "exchange.steps:dispute",
+            "settle": "exchange.steps:settle",
+            "cancel": "exchange.steps:cancel",
+            "lapse": "exchange.steps:lapse",
+            "suggest": "exchange.shown:suggest",
+            "surge": "exchange.shown:surge",
+        },
+    ),
+    Noun(
         "vendor",
         "Ask hospitals which patients are like this one, encrypted.",
         {

@@ -65,6 +65,15 @@ class AgreedChain:
             raise EarlierContracts("the consortium's contracts obey another witness set than the one it names")
         self._found = True
 
+    def require_obeying(self, address: str) -> None:
+        """Raises ``EarlierContracts`` unless a contract obeys this consortium's set, ``ChainError`` as the chain."""
+        try:
+            named = str(self.chain.call(address, load(_MEMBERS), "witnesses"))
+        except TransactionReverted:
+            named = ""
+        if named != self._witness_set:
+            raise EarlierContracts("the consortium's file names a contract that obeys another witness set than its own")
+
     def _paid_from(self) -> str | None:
         return None if self._paying is None else ModelRegistry(self.chain, self._paying[0]).budget_ledger()
 

@@ -16,7 +16,16 @@ from twinward.consortium.agreed_chain import AgreedChain
 from twinward.core.allowances import hospital_epsilon, vendor_epsilon
 from twinward.core.errors import BadInput, Conflict, Unavailable
 from twinward.core.private_files import write_public
-from twinward_contracts.bindings import AccessAnchor, BreakGlass, BudgetLedger, Call, Change, ModelRegistry, WitnessSet
+from twinward_contracts.bindings import (
+    AccessAnchor,
+    BreakGlass,
+    BudgetLedger,
+    Call,
+    Change,
+    ModelRegistry,
+    ResourceExchange,
+    WitnessSet,
+)
 from twinward_crypto import bls
 from twinward_crypto.errors import CryptoError, MalformedKey
 from twinward_ledger.anchoring.agreement import agree, sign_as
@@ -79,6 +88,8 @@ class Addresses:
     model_registry: str
     break_glass: str = ""
     """Empty where a consortium was founded before emergencies were declared; it is then made when one is."""
+    resource_exchange: str = ""
+    """Empty until a hospital opens the exchange, for all of them."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -104,7 +115,8 @@ class Consortium:
     def __init__(
         self, chain: ChainClient, addresses: Addresses, path: Path, keys: Mapping[str, WitnessKeys] | None = None
     ) -> None:
-        obeying = [addresses.budget_ledger, addresses.model_registry, addresses.break_glass]
+        shared = [addresses.budget_ledger, addresses.model_registry]
+        obeying = [*shared, addresses.break_glass, addresses.resource_exchange]
         self.chain = AgreedChain(
             chain,
             addresses.witness_set,
@@ -207,6 +219,33 @@ class Consortium:
             self.addresses = replace(self.addresses, break_glass=made.address)
             _write(self._path, self.addresses)
         return BreakGlass(self.chain, self.addresses.break_glass)
+
+    def resource_exchange(self) -> ResourceExchange | None:
+        """Where hospitals exchange resources; None until one of them opened it. Raises ``ChainError``."""
+        address = self._later("resource_exchange")
+        return ResourceExchange(self.chain, address) if address else None
+
+    def open_exchange(self) -> ResourceExchange:
+        """Make the exchange, for every hospital that is handed the consortium's file. Raises ``Conflict``.
+
+        Call it from one process of the home at a time.
+        """
+        if self._later("resource_exchange"):
+            raise Conflict("the consortium has an exchange", hint="`twinward exchange list` shows what is in it")
+        with refusals_told():
+            made = ResourceExchange.deploy(self.chain, self.addresses.witness_set)
+        self.addresses = replace(self.addresses, resource_exchange=made.address)
+        _write(self._path, self.addresses)
+        return made
+
+    def _later(self, name: str) -> str:
+        """A contract's address that another process may have written since; a stranger's contract is refused."""
+        if not getattr(self.addresses, name):
+            found = Addresses.parse(self._path.read_text(encoding="utf-8"))
+            if address := getattr(found, name):
+                self.chain.require_obeying(address)
+                self.addresses = replace(self.addresses, **{name: address})
+        return str(getattr(self.addresses, name))
 
     def witness_keys(self) -> tuple[bytes, ...]:
         """The BLS public keys (48 bytes each) that count; possession of each was proven to the contract."""

@@ -110,6 +110,7 @@ def describe(consortium: Consortium, change: Change, names: Iterable[str]) -> st
         addresses.budget_ledger: "BudgetLedger",
         addresses.model_registry: "ModelRegistry",
         addresses.break_glass: "BreakGlass",
+        addresses.resource_exchange: "ResourceExchange",
     }
     contract = contracts.get(change.target)
     if contract is None:

@@ -148,6 +148,8 @@ class Action(StrEnum):
     """Looking at the hospital's policy, or changing it."""
     CONTACT = "contact"
     """A step of a vendor's contact request; with a twin: that its patient is told, compared with it, or answers."""
+    EXCHANGE = "exchange"
+    """A step of an exchange of resources with other hospitals: offered, promised, shipped, received, disputed."""
 
 
 class Purpose(StrEnum):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from twinward.breach.service import Breaches
     from twinward.erasure.desk import ErasureDesk
     from twinward.erasure.service import Erasures
+    from twinward.exchange.service import Exchange
     from twinward.fhir.subscriptions.store import SubscriptionStore
     from twinward.live.service import Live
     from twinward.node.cohort import RunningCohort
@@ -122,6 +123,30 @@ class Node(AccessParts):
             self.clock,
             Turn(self.settings.home / BREACHES_LOCK),
             self.settings.hospital,
+        )
+
+    @part
+    def exchange(self) -> Exchange:
+        """This hospital's part in the exchange of resources."""
+        from twinward.exchange.errors import NoExchange
+        from twinward.exchange.service import Exchange
+        from twinward_contracts.bindings import ResourceExchange
+
+        def contract() -> ResourceExchange:
+            found = self.consortium.resource_exchange()
+            if found is None:
+                hint = "`twinward exchange open` at one hospital; hand its consortium.json to the others"
+                raise NoExchange("the consortium has no exchange yet", hint=hint)
+            return found
+
+        tenant = self.settings.tenant
+        return Exchange(
+            contract,
+            tenant,
+            lambda: self.consortium.keys.get(tenant),
+            self.access,
+            self.known_names,
+            lambda: max(self.clock.now_ms() // 1000, self.consortium.chain.block_time_s()),
         )
 
     @part

@@ -151,7 +151,7 @@ def approve(node: Node, hospital: str, invitation: bytes, by: AccessContext) -> 
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.own(parsed)
-        log_step(one, _abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
+        log_step(one, abroad(by, one, node), APPROVE, (*_of(parsed.study), ("invitation", digest_of(invitation))))
         one.inbox().keep(invitation)
         return approvals.keep(invitation, by.principal.id, one.node.clock.now_ms())
 
@@ -161,7 +161,7 @@ def withdraw(node: Node, hospital: str, study: StudyProtocol, by: AccessContext)
     with member(node, hospital) as one:
         approvals = one.approvals()
         approvals.of(study.fingerprint())
-        log_step(one, _abroad(by, one, node), WITHDRAW, _of(study))
+        log_step(one, abroad(by, one, node), WITHDRAW, _of(study))
         approvals.withdraw(study.fingerprint())
 
 
@@ -220,7 +220,7 @@ def _roster_here(node: Node, study: StudyProtocol) -> dict[str, bytes]:
     return roster
 
 
-def _abroad(by: AccessContext, one: Member, node: Node) -> AccessContext:
+def abroad(by: AccessContext, one: Member, node: Node) -> AccessContext:
     """Who asks, as another hospital of this home knows them: by name, for their account is not there."""
     if one.node is node:
         return by

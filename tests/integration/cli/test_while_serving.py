@@ -120,6 +120,9 @@ UNCHANGING = {
     "audit verify",
     "consortium show",
     "disclosure open",
+    "exchange list",
+    "exchange suggest",
+    "exchange surge",
     "disclosure public",
     "keys check-receipt",
     "keys split",
@@ -169,6 +172,7 @@ _THINGS = "tests/integration/things/test_over_http.py"
 _CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
+_EXCHANGE = "tests/integration/cli/test_exchange.py"
 ELSEWHERE = {
     "account add-client": _CLIENTS,
     "account certificates": "tests/adversarial/access/test_mutual_tls.py",
@@ -204,6 +208,8 @@ ELSEWHERE = {
     "consent set": "tests/integration/cli/test_consent.py",
     "device assign": _LIVE,
     "device release": _LIVE,
+    **{f"exchange {step}": _EXCHANGE for step in ("open", "offer", "request", "withdraw", "promise", "ship")},
+    **{f"exchange {step}": _EXCHANGE for step in ("receive", "dispute", "settle", "cancel", "lapse")},
     "live close": _LIVE,
     "live connect": _LIVE,
     "live quarantine": _LIVE,

@@ -129,6 +129,7 @@ NEVER_OPEN = {
     Action.BREACH,
     Action.CONSENT,
     Action.CONTACT,
+    Action.EXCHANGE,
     Action.MATCH,
     Action.NOTE,
     Action.POLICY,

@@ -41,6 +41,7 @@ _FHIR_ACTION = {
     Action.CONSENT: "U",
     Action.ACCOUNT: "U",
     Action.STUDY: "U",
+    Action.EXCHANGE: "U",
 }  # everything else is E, execute
 _WRITER = msgspec.json.Encoder(order="sorted")
 _RECORDED = b'"recorded":"'

@@ -41,6 +41,7 @@ _DONE = {
     Action.REVIEW: "reviewed accesses",
     Action.POLICY: "looked at the policy",
     Action.CONTACT: "dealt with a contact request",  # which way: see ``deed``
+    Action.EXCHANGE: "dealt with an exchange of resources",  # which way: see ``deed``
 }
 _TRIED = {
     Action.READ: "read",
@@ -64,6 +65,7 @@ _TRIED = {
     Action.REVIEW: "review accesses",
     Action.POLICY: "look at or change the policy",
     Action.CONTACT: "deal with a contact request",
+    Action.EXCHANGE: "exchange resources with other hospitals",
 }
 _PHASES = {
     "stop": "ended an emergency access",
@@ -118,8 +120,20 @@ _STEPS = {
         "finished": "had every patient told whom a study looks for",
         "answered": "answered an invitation to a study",
     },
+    Action.EXCHANGE: {
+        "offer": "signed an offer of resources to other hospitals",
+        "request": "signed a request for other hospitals' resources",
+        "withdraw": "signed that an offer or request is withdrawn",
+        "promise": "signed a promise of resources to another hospital",
+        "ship": "signed that promised resources are on their way",
+        "receive": "signed how much of promised resources arrived",
+        "dispute": "signed a dispute on promised resources",
+        "settle": "signed how a dispute on resources is settled",
+        "cancel": "signed that a promise of resources is cancelled",
+        "lapse": "had a promise of resources lapse that was not kept in time",
+    },
 }
-"""What the steps of a case, an erasure, a change of policy and a contact request are called."""
+"""What the steps of a case, an erasure, a change of policy, a contact request and an exchange are called."""
 
 MANY_CATEGORIES = 5
 ROWS = (

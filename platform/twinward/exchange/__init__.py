@@ -1,0 +1,1 @@
+"""Hospitals lend each other what runs short: offers, requests, promises, transfers, on a contract they share."""
