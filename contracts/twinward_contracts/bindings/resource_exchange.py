@@ -178,7 +178,8 @@ class ResourceExchange:
     def transfer(self, number: int) -> Transfer:
         """One transfer; its state is ``NONE`` where it was never promised."""
         values = self._client.call(self.address, _ARTEFACT, "transferAt", number)
-        return Transfer(number, *values[:7], TransferState(values[7]), values[8])
+        *numbers, state, details = values
+        return Transfer(number, *numbers, state=TransferState(state), details=details)
 
     def listing_count(self) -> int:
         """How many listings there are; they are numbered from 1."""

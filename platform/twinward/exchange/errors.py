@@ -40,7 +40,7 @@ class ExchangeUnreachable(Unavailable):
 
 
 _WHY: Final[Mapping[str, str]] = {
-    "ImpossibleDeadline": "a deadline lies ahead, after the one before and within a year; a request is met before it ends",
+    "ImpossibleDeadline": "a deadline lies ahead, after the one before, within a year, and in a request's time",
     "ListingEnded": "its time is over, or it was withdrawn",
     "NotLeft": "it has less left than that",
     "NotMatching": "a promise takes an offer of one's own to another hospital's request for the same resource",

@@ -100,7 +100,7 @@ class Exchange:
         self._names = names
         self._now_s = now_s
 
-    def list(
+    def enter(
         self,
         by: AccessContext,
         kind: ListingKind,
@@ -143,7 +143,7 @@ class Exchange:
             return self._listing_view(contract.listing(number))
 
     def withdraw(self, by: AccessContext, listing: int) -> ListingView:
-        """End a listing of this hospital before its time. Raises as ``list``, and ``NoSuchEntry``."""
+        """End a listing of this hospital before its time. Raises as ``enter``, and ``NoSuchEntry``."""
         found = self._listing(listing)
         self._decide(by, "withdraw", ("listing", str(listing)), ("resource", resource_code(found.resource)))
         with refusals_explained():
@@ -166,7 +166,7 @@ class Exchange:
         """Promise a part of this hospital's offer to another's request.
 
         Args:
-            by, details, request: as in ``list``.
+            by, details, request: as in ``enter``.
             offer, need: the numbers of the offer and of the request.
             quantity: how much.
             ship_by_s, receive_by_s: by when it leaves and arrives, Unix seconds.

@@ -304,7 +304,7 @@ def _listed(
 
     resource, quantity, until, details, id_ = terms
     told = Details.of(details)
-    made = desk.list(by, kind, resource, quantity, instant_ms(until) // 1000, told, request=id_)
+    made = desk.enter(by, kind, resource, quantity, instant_ms(until) // 1000, told, request=id_)
     _show_listing(made, as_json=as_json)
     _say_salt(told.salt, as_json=as_json)
 
