@@ -178,8 +178,9 @@ class ResourceExchange:
     def transfer(self, number: int) -> Transfer:
         """One transfer; its state is ``NONE`` where it was never promised."""
         values = self._client.call(self.address, _ARTEFACT, "transferAt", number)
-        *numbers, state, details = values
-        return Transfer(number, *numbers, state=TransferState(state), details=details)
+        offer, need, quantity, arrived, ship_by, receive_by, received_at, state, details = values
+        times = (ship_by, receive_by, received_at)
+        return Transfer(number, offer, need, quantity, arrived, *times, TransferState(state), details)
 
     def listing_count(self) -> int:
         """How many listings there are; they are numbered from 1."""
