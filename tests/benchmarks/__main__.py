@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.benchmarks.harness import Benchmark, Row, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
-PILLARS = ("vault", "live", "ledger", "similarity", "federation", "studies", "growth")
+PILLARS = ("vault", "live", "things", "ledger", "similarity", "federation", "studies", "growth")
 PACKAGES = (
     "cryptography", "fhir.resources", "sqlmodel", "SQLAlchemy", "py-ecc", "py-arkworks-bls12381", "py-evm", "tenseal",
     "numba", "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
@@ -83,6 +83,7 @@ def benchmarks() -> list[Benchmark]:
         similarity_scale,
         study_quality,
         study_speed,
+        things,
         vault,
     )
 
@@ -92,6 +93,7 @@ def benchmarks() -> list[Benchmark]:
         *http.BENCHMARKS,
         *searching.BENCHMARKS,
         *live.BENCHMARKS,
+        *things.BENCHMARKS,
         *ledger.BENCHMARKS,
         *ledger_witnesses.BENCHMARKS,
         *ledger_audit.BENCHMARKS,

@@ -130,7 +130,8 @@ def _of_ward(ward: Ward) -> tuple[bool, str, str]:
         ward.stored == ward.again and bool(ward.raised),
         "an hour of a ward",
         f"{ward.stored} readings of {ward.beds} beds, each sent twice, stored once; {', '.join(ward.raised)}; "
-        f"{ward.elsewhere} alerts of the others; {ward.windows} hours told to the log, {ward.seconds:.1f} s",
+        f"{ward.elsewhere} alerts of the others; a ventilator "
+        f"was given and started; {ward.windows} hours told to the log, {ward.seconds:.1f} s",
     )
 
 

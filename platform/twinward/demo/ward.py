@@ -1,4 +1,6 @@
-"""The last step: an hour of a ward. Monitors stream, one patient deteriorates, the alert fires, the log tells of it."""
+"""The last step: an hour of a ward. Monitors stream, one patient deteriorates, the alert fires, who gets a ventilator;
+the log tells both stories.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,9 @@ from twinward.demo.result import Ward
 from twinward.live.intake.lines import read_lines
 from twinward.live.models import Outcome
 from twinward.node import SYSTEM, Node
+from twinward.things.interactions import Report
+from twinward.things.models import Kind, Relation, What
+from twinward.things.service import New
 
 BEDS, MINUTES = 8, 60
 _MINUTE_MS = 60_000
@@ -51,12 +56,30 @@ def hour_of_a_ward(node: Node, display: Display, twins: Sequence[TwinId], seed: 
     alerts = node.live.alerts.of(_CARING, beds[0]) if beds else []
     for one in alerts:
         node.live.alerts.acknowledge(_CARING, one.id)
+    if beds:
+        _equip(node, beds)
     elsewhere = sum(len(node.live.alerts.of(_CARING, twin)) for twin in beds[1:])
     report = node.live.closing.run(now=True)
     raised = tuple(f"{one.rule} after {(one.raised_ms - begin_ms) // _MINUTE_MS} minutes" for one in alerts)
     ward = Ward(len(beds), stored, again, raised, elsewhere, report.windows, time.perf_counter() - began)
     display.finish(f"{stored} readings of {len(beds)} beds, each sent twice; {', '.join(raised) or 'no alert'}")
     return ward
+
+
+def _equip(node: Node, twins: Sequence[TwinId]) -> None:
+    """The ward, its beds and monitors; and a ventilator, which is given to the patient who deteriorates and started."""
+    things, relate = node.things, node.things.relations.relate
+    things.add(_FILING, New("ward-3", Kind.WARD, "Ward 3"))
+    for bed, twin in enumerate(twins, 1):
+        things.add(_FILING, New(f"bed-3-{bed}", Kind.BED, f"Ward 3, bed {bed}"))
+        relate(_FILING, f"bed-3-{bed}", Relation.PART_OF, "ward-3")
+        relate(_FILING, f"bed-3-{bed}", Relation.ASSIGNED_TO, twin)
+        things.add(_FILING, New(f"monitor-{bed}", Kind.DEVICE, f"Monitor {bed}", "monitor"))
+        relate(_FILING, f"monitor-{bed}", Relation.LOCATED_IN, f"bed-3-{bed}")
+    things.add(_FILING, New("ventilator-1", Kind.DEVICE, "Ventilator 1", "ventilator", 500, 180))
+    relate(_FILING, "ventilator-1", Relation.LOCATED_IN, "bed-3-1")
+    relate(_CARING, "ventilator-1", Relation.ASSIGNED_TO, twins[0])
+    things.interactions.record(_CARING, "ventilator-1", Report(What.STARTED))
 
 
 def _line(seq: int, bed: int, code: str, minute: int, begin_ms: int, chance: random.Random) -> str:

@@ -288,7 +288,7 @@ class Node(AccessParts):
             self.clock,
             departed=self._forget_indexes,
             turn=Turn(self.settings.home / ERASURE_WORK_LOCK),
-            purged=lambda: self.live.closing.forget_shredded(),
+            purged=lambda: (self.live.closing.forget_shredded(), self.things.forget_erased()),
         )
 
     @part

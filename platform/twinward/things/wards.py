@@ -13,17 +13,16 @@ from typing import Final
 
 from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
-from twinward.core.vocabulary import Action, TwinId
+from twinward.core.vocabulary import Action, Category, TwinId
 from twinward.live.alerts.scores import news2
 from twinward.live.models import Quality
+from twinward.live.ward import VALID_MS
 from twinward.things.maintenance import Service
 from twinward.things.models import Kind, Related, Relation, Thing
 from twinward.things.parts import ThingParts
 from twinward.things.relations import ERASED
 from twinward.things.suppression import Count, remaining, suppressed
 
-FRESH_MS: Final = 4 * 3_600_000
-"""A value that is older tells nothing of how somebody is: as in alert rules."""
 UNKNOWN: Final = "unknown"
 BANDS: Final = ("low", "medium", "high", UNKNOWN)
 """NEWS2 of 0 to 4, 5 and 6, 7 and more (Royal College of Physicians, 2017, chart 2); and nothing was measured."""
@@ -90,8 +89,9 @@ class Wards:
             inside |= {one.thing for one in placed if things[one.thing].kind is kind}
         found = [things[name] for name in sorted(inside)]
         beds = tuple(one for one in found if one.kind is Kind.BED)
-        stays = {one.thing: one for one in standing if one.relation is Relation.ASSIGNED_TO and one.thing in inside}
-        return Plan(beds, tuple(one for one in found if one.kind is Kind.DEVICE), stays)
+        stays = {one.thing: one for one in standing if one.relation is Relation.ASSIGNED_TO}
+        taken = {one.name: stays[one.name] for one in beds if one.name in stays}
+        return Plan(beds, tuple(one for one in found if one.kind is Kind.DEVICE), taken)
 
     def state(
         self, context: AccessContext, plan: Plan, services: Mapping[str, Service], *, sees_patients: bool
@@ -139,12 +139,10 @@ class Wards:
             newest, _ = self._parts.live.newest(context, twin)
         except AccessDenied:
             return None, WITHHELD
-        values = {
-            one.signal.name: one.point.value
-            for one in newest
-            if one.point.time_ms > now_ms - FRESH_MS and one.point.quality is not Quality.ARTEFACT
-        }
-        if not values:
+        fresh = [one for one in newest if one.point.time_ms >= now_ms - VALID_MS]
+        valid = [one for one in fresh if one.point.quality is not Quality.ARTEFACT]
+        values = {one.signal.name: one.point.value for one in valid}
+        if not any(one.signal.category is Category.VITALS for one in valid):
             return None, UNKNOWN
         total = news2(values).total
         return total, "high" if total >= 7 else "medium" if total >= 5 else "low"

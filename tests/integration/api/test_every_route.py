@@ -403,6 +403,10 @@ def test_no_junk_makes_a_server_error(
             "path",
             "emergency",
             "session",
+            "name",
+            "relation",
+            "action",
+            "property",
         ),
         keep,
     )

@@ -189,10 +189,22 @@ def test_an_erased_patient_is_named_no_longer(ward: Equipped) -> None:
     ward.put("bed-1", ann)
     ward.put("vent-1", ann)
     ward.happen("vent-1", What.STARTED)
+    ben = ward.admit("ben")
+    ward.put("bed-2", ben)
     ward.keyring.shred(ann)
-    for name in ("bed-1", "vent-1"):
-        assert ann not in repr(ward.things.history(FILING, name))
-        assert "erased" in repr(ward.things.history(FILING, name))
+
+    def told() -> list[str]:
+        return [repr(ward.things.history(FILING, name)) for name in ("bed-1", "vent-1")]
+
+    before = told()
+    assert all(ann not in one and "erased" in one for one in before)
+    assert ward.things.forget_erased() == 2, "the stay and the start; the assignment is the live room's"
+    assert (ward.things.forget_erased(), told()) == (0, before), "shown as before, and no row names the patient"
+    assert ward.things.relations.assignments(ward.things.show(FILING, "bed-2").thing)[0].target == ben
+    ward.clock.advance(HOUR_MS)
+    assert ward.take("bed-1").until_ms == ward.clock.now_ms(), "and the bed can be given to somebody else"
+    ward.take("bed-2")
+    ward.put("bed-1", ben)
 
 
 def test_what_was_written_by_others_is_no_row(ward: Equipped) -> None:

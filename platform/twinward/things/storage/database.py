@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import Connection
 
 from twinward.audit.interfaces import EventKeys
-from twinward.things.models import Happening, Related, Thing
+from twinward.core.vocabulary import TwinId
+from twinward.things.models import Happening, Related, Relation, Thing
 from twinward.things.storage.rows import HappeningRows, RelationRows, ThingRows
 from twinward.things.storage.tables import THINGS
 from twinward_ledger.storage import Database
@@ -53,7 +55,7 @@ class Tables:
 
     def open_relations(self) -> list[Related]:
         """All that have no end yet."""
-        return self._relations.every(self._db)
+        return self._relations.standing(self._db)
 
     def add_relation(self, one: Related) -> None:
         """A new one."""
@@ -62,6 +64,17 @@ class Tables:
     def end_relation(self, one: Related) -> None:
         """Store one with its end."""
         self._relations.put(self._db, one)
+
+    def name_no_longer(self, is_erased: Callable[[TwinId], bool], instead: TwinId) -> int:
+        """Put another name in the place of patients who were erased. How many rows named one."""
+        relations = [one for one in self._relations.every(self._db) if one.relation is Relation.ASSIGNED_TO]
+        related = [one for one in relations if is_erased(TwinId(one.target))]
+        happened = [one for one in self._happenings.with_patients(self._db) if one.twin and is_erased(one.twin)]
+        for relation in related:
+            self._relations.put(self._db, msgspec.structs.replace(relation, target=instead))
+        for happening in happened:
+            self._happenings.put(self._db, msgspec.structs.replace(happening, twin=instead))
+        return len(related) + len(happened)
 
     def happenings_of(self, name: str) -> list[Happening]:
         """What happened to a thing, the oldest first."""
@@ -99,6 +112,10 @@ class ThingDatabase:
         """A transaction: committed durably at the end, or not at all."""
         with self._database.writing() as connection:
             yield Tables(connection, self._rows)
+
+    def forget_deleted(self) -> None:
+        """Write the file anew without what was replaced."""
+        self._database.forget_deleted()
 
     def close(self) -> None:
         """Give back the database."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select, true, update
 
 from twinward.core.sealed_rows import SealedRows
 from twinward.things.models import Happening, Related, Relation, Thing
@@ -94,9 +94,13 @@ class RelationRows(_Rows):
         """Of things to one patient."""
         return self._all(db, _relations.c.target == self.tag_of_twin(twin))
 
-    def every(self, db: Connection) -> list[Related]:
+    def standing(self, db: Connection) -> list[Related]:
         """All that have no end yet."""
         return self._all(db, _relations.c.is_open == _OPEN)
+
+    def every(self, db: Connection) -> list[Related]:
+        """All there are."""
+        return self._all(db, true())
 
     def add(self, db: Connection, related: Related) -> None:
         """A new one."""
@@ -131,9 +135,19 @@ class HappeningRows(_Rows):
         """To one thing, the oldest first."""
         return self._all(db, _happenings.c.thing == self.tag(thing))
 
+    def with_patients(self, db: Connection) -> list[Happening]:
+        """All that name one."""
+        return self._all(db, _happenings.c.target != b"")
+
     def add(self, db: Connection, one: Happening) -> None:
         """A new one."""
         self._insert(db, pad(msgspec.json.encode(one)), **self._columns(one))
+
+    def put(self, db: Connection, one: Happening) -> None:
+        """What became of one."""
+        columns = self._columns(one)
+        sealed = self._sealed(pad(msgspec.json.encode(one)), **columns)
+        db.execute(update(_happenings).where(_happenings.c.id == one.id).values(**columns, sealed=sealed))
 
     def _columns(self, one: Happening) -> dict[str, object]:
         target = b"" if one.twin is None else self.tag_of_twin(one.twin)
