@@ -197,8 +197,8 @@ def test_an_alert_is_seen_or_silenced_once_and_red_where_nobody_came(ward: Ward)
     silence, seen = f"/console/alerts/{alert}/silence", f"/console/alerts/{alert}/acknowledge"
     assert ward.web.post(seen, data={"csrf": "wrong"}).status_code == 403
     assert ward.post(silence, "/console/alerts", minutes="30", reason="x").status_code == 400
-    assert ward.post(silence, "/console/alerts", minutes="481", reason="the probe is being changed").status_code == 400
-    done = ward.post(silence, "/console/alerts", minutes="30", reason="the probe is being changed")
+    assert ward.post(silence, "/console/alerts", minutes="481", reason="Sonde wird gerade gewechselt").status_code == 400
+    done = ward.post(silence, "/console/alerts", minutes="30", reason="Sonde wird gerade gewechselt")
     assert done.headers["location"] == "/console/alerts"
     assert "silenced by nurse" in words(ward.web.get("/console/alerts"))
     assert ward.post(seen, "/console/alerts", then="//elsewhere.example").status_code == 400
