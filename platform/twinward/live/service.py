@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import AccessContext
+from twinward.access.interfaces import AccessContext, Permit
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
@@ -26,6 +26,7 @@ from twinward.live.storage.closing import Closing
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
+from twinward.live.storage.series import Run
 from twinward.live.storage.sources import SourceState
 from twinward.live.timeseries import MAX_POINTS, Point, Span, joined, points
 from twinward.live.ward import WardDesk
@@ -214,6 +215,13 @@ class Live:
                 shown.append(Newest(signal, Point(found[0], found[1], QUALITIES[found[2]])))
         covered = frozenset[Category]().union(*(one.request.categories for one in permits))
         return shown, LIVE_CATEGORIES - covered
+
+    def everything(self, permit: Permit) -> Iterator[list[Run]]:
+        """All that was measured of a twin and a permit covers, by hours, the newest first.
+
+        Raises ``Refused``: the permit does not cover it; ``RecordDamaged``.
+        """
+        return self._reader.every_window(permit)
 
     def follow(self, context: AccessContext, twin: TwinId, name: str, after_ms: int | None = None) -> Follower:
         """A signal from a moment (now) on, as it comes. Raises as ``series``."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from twinward.access.interfaces import AccessContext, Permit, categories_in
 from twinward.audit.events.plain_words import PlainWords, Say, plain_words
 from twinward.audit.models import AccessEvent, AuditRow, Filters, IndexedAccess
 from twinward.core.clock import iso
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
-from twinward.fhir.search.representation import is_resource
+from twinward.fhir.mapping.live_observations import live_observations
+from twinward.fhir.search.representation import is_resource, reference_of
 from twinward.node import Node
 from twinward.overview.consents import LOOKED
 from twinward.overview.contacts import OWN_INVITATIONS
 from twinward.twins.references import DELETED
+from twinward.vault.interfaces import Record
 
 _READ_AT_ONCE: Final = 200
+MOST_MEASURED_BYTES: Final = 64 << 20
+"""Of what was measured, in one file: about a month of eight signals each second."""
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ def own_relations(node: Node, twin: TwinId, rows: list[OwnAccess]) -> dict[int, 
 def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
     """Every FHIR resource of a record that may be taken out, as a Bundle (FHIR R4, type collection).
 
+    What monitors and gateways sent stands in it as Observations, the newest first.
+
     What policy or consent keeps back is named in an OperationOutcome at the end, and so is what is no FHIR resource.
 
     Raises:
@@ -86,7 +95,11 @@ def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
     withheld = RECORD_CATEGORIES - categories_in([one.request for one in permits])
     records = [one for permit in permits for one in node.vault.read_twin(permit) if one.content != DELETED]
     resources = [one.content for one in records if is_resource(one)]
+    measured, more = _measured(node, twin, permits, records)
+    resources += measured
     said = []
+    if more:
+        said.append("what was measured earlier is not in this file, which would be too long: ask the hospital")
     if withheld:
         kinds = ", ".join(sorted(one.value for one in withheld))
         said.append(f"kept back, because it is given out by explicit consent only or consent forbids it: {kinds}")
@@ -98,6 +111,22 @@ def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
     head = json.dumps({"resourceType": "Bundle", "type": "collection", "timestamp": iso(node.clock.now_ms())}).encode()
     entries = b",\n".join(b'{"resource":' + one + b"}" for one in resources)
     return head[:-1] + (b',"entry":[\n' + entries + b"\n]" if entries else b"") + b"}\n"
+
+
+def _measured(
+    node: Node, twin: TwinId, permits: Sequence[Permit], records: Sequence[Record]
+) -> tuple[list[bytes], bool]:
+    """What came by the live pipe, the newest first, and whether there is more than a file takes."""
+    subject = next((reference_of(one) for one in records if one.record_type == "Patient"), "")
+    found, size = [], 0
+    for permit in permits:
+        for hour in node.live.everything(permit):
+            if size > MOST_MEASURED_BYTES:
+                return found, True
+            some = [_ENCODER.encode(one) for one in live_observations(twin, subject, hour)]
+            size += sum(map(len, some))
+            found += some
+    return found, False
 
 
 def _rows(node: Node, permit: Permit, twin: TwinId, before: int | None) -> Iterator[AuditRow]:

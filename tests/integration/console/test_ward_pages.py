@@ -19,6 +19,7 @@ from twinward.core.clock import FixedClock, iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.live.intake.lines import read_lines
 from twinward.overview.log import permit_to_examine
+from twinward.overview.own_record import own_bundle
 
 GATEWAY = AccessContext(Principal("icu-gateway", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
 BY_OFFICER = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
@@ -197,7 +198,9 @@ def test_an_alert_is_seen_or_silenced_once_and_red_where_nobody_came(ward: Ward)
     silence, seen = f"/console/alerts/{alert}/silence", f"/console/alerts/{alert}/acknowledge"
     assert ward.web.post(seen, data={"csrf": "wrong"}).status_code == 403
     assert ward.post(silence, "/console/alerts", minutes="30", reason="x").status_code == 400
-    assert ward.post(silence, "/console/alerts", minutes="481", reason="Sonde wird gerade gewechselt").status_code == 400
+    assert (
+        ward.post(silence, "/console/alerts", minutes="481", reason="Sonde wird gerade gewechselt").status_code == 400
+    )
     done = ward.post(silence, "/console/alerts", minutes="30", reason="Sonde wird gerade gewechselt")
     assert done.headers["location"] == "/console/alerts"
     assert "silenced by nurse" in words(ward.web.get("/console/alerts"))
@@ -239,6 +242,25 @@ def test_quarantine_says_why_and_how_much_shows_no_value_and_replays_what_can_be
     assert released.status_code == 303
     assert ward.post("/console/devices/release", "/console/devices", device="pump-9").status_code == 404
     assert [one.agent for one in ward.told(twin, "released")] == ["olive"]
+
+
+def test_a_patient_takes_along_what_was_measured_as_far_as_the_record_may_be(ward: Ward) -> None:
+    def measured() -> list[tuple[str, float]]:
+        found = [one["resource"] for one in json.loads(own_bundle(ward.house.node, own, twin))["entry"]]
+        live = [one for one in found if one.get("id", "").startswith("live-")]
+        patient = next(one["id"] for one in found if one["resourceType"] == "Patient")
+        assert {one["subject"]["reference"] for one in live} <= {f"Patient/{patient}"}
+        singles = [one for one in live if "valueQuantity" in one]
+        return [(one["code"]["text"], one["valueQuantity"]["value"]) for one in singles]
+
+    twin = ward.house.twins[0]
+    own = AccessContext(Principal("ann", Role.PATIENT, own_twin=twin), Purpose.PATIENT_REQUEST)
+    ward.measure("bed-1", {"2823-3": 4.25})
+    assert ("Potassium", 4.25) in measured()
+    assert ("Oxygen saturation", 97) in measured() or len(measured()) > 1
+    said = Provision(effect="deny", roles=(Role.PATIENT,), categories=(Category.LABS,))
+    ward.house.node.access.set_consents(BY_OFFICER, [(twin, (said,))])
+    assert "Potassium" not in dict(measured())
 
 
 def test_a_clock_that_is_ahead_is_shown_and_every_page_is_in_german(ward: Ward) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
 
 from twinward.access.interfaces import Permit, PermitVerifier
 from twinward.core.vocabulary import Category, TwinId
 from twinward.live.signals import LIVE_CATEGORIES, Signal
 from twinward.live.storage.columns import Columns
 from twinward.live.storage.database import LiveDatabase
-from twinward.live.storage.series import SeriesSealer, window_of
+from twinward.live.storage.series import Run, SeriesSealer, window_of
 from twinward.vault.errors import PermitDoesNotOpen
 from twinward.vault.keys.keyring import Keyring
 from twinward.vault.service import OPENING_ACTIONS
+
+_FOREVER_MS: Final = 1 << 50
 
 
 class SeriesReader:
@@ -78,6 +82,16 @@ class SeriesReader:
                     for run in self._sealer.open(keys, row):
                         found.setdefault(run.signal, []).append(run.columns())
         return found
+
+    def every_window(self, permit: Permit) -> Iterator[list[Run]]:
+        """All that a permit covers, hour by hour and category by category, the newest first. Raises as ``newest``."""
+        for category in sorted(permit.request.categories & LIVE_CATEGORIES):
+            keys = self._keyring.keys(self._twin_of(permit, category))
+            with self._database.reading() as tables:
+                tag = keys.category_tag(category)
+                rows = tables.series.of(keys.twin, tag, None, first_ms=0, last_ms=_FOREVER_MS, newest_first=True)
+                for _, hour in groupby(rows, key=lambda row: row.window_ms):
+                    yield [run for row in hour for run in self._sealer.open(keys, row)]
 
     def newest_row(self, twin: TwinId) -> str:
         """Which row of a twin was stored last: another one once something was. Opens nothing."""
