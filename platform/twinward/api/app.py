@@ -28,6 +28,7 @@ from twinward.api.twins.reading import twins_router
 from twinward.api.twins.records import twin_records_router
 from twinward.api.twins.targets import twin_targets_router
 from twinward.fhir.rest.service import FhirService
+from twinward.fhir.search.live import LiveRecords
 from twinward.fhir.subscriptions.service import Subscriptions
 from twinward.node import Node
 from twinward.node.readiness import Readiness, readiness_of
@@ -61,7 +62,9 @@ def _add_domains(app: FastAPI, node: Node) -> None:
     )
     streams, standing = EventStreams(), node.accounts.require_standing
     streaming = Streaming(subscriptions_of(node), streams, standing)
-    app.include_router(fhir_router(FhirService(node.twins, node.clock), principal_of, streaming, token_url_of))
+    app.include_router(
+        fhir_router(FhirService(node.twins, node.clock, LiveRecords(node.live)), principal_of, streaming, token_url_of)
+    )
     principal_of = conditions_checked(principal_of)  # FHIR's routes see to it themselves
     app.include_router(twins_router(node.twins, node.access, node.audit.writes, streams, principal_of, standing))
     app.include_router(twin_targets_router(node.twins, principal_of))

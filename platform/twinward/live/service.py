@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from twinward.access.interfaces import AccessContext, Permit
+from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
@@ -26,7 +26,6 @@ from twinward.live.storage.closing import Closing
 from twinward.live.storage.devices import DeviceAt
 from twinward.live.storage.quarantine import Held
 from twinward.live.storage.reader import SeriesReader
-from twinward.live.storage.series import Run
 from twinward.live.storage.sources import SourceState
 from twinward.live.timeseries import MAX_POINTS, Point, Span, joined, points
 from twinward.live.ward import WardDesk
@@ -60,7 +59,7 @@ class Live:
         self.intake = Intake(parts, self.watch.follow)
         self.messages = Messages(parts)
         self.closing = Closing(parts)
-        self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
+        self.reader = self._reader = SeriesReader(parts.database, parts.keyring, parts.verifier)
         self.alerts = AlertDesk(parts, self._reader)
         self.ward = WardDesk(parts, self._reader)
 
@@ -216,12 +215,20 @@ class Live:
         covered = frozenset[Category]().union(*(one.request.categories for one in permits))
         return shown, LIVE_CATEGORIES - covered
 
-    def everything(self, permit: Permit) -> Iterator[list[Run]]:
-        """All that was measured of a twin and a permit covers, by hours, the newest first.
+    def has_measured(self, twin: TwinId) -> bool:
+        """Whether anything was ever stored of a twin. Opens nothing."""
+        return not self._reader.newest_row(twin).endswith("/0")
 
-        Raises ``Refused``: the permit does not cover it; ``RecordDamaged``.
-        """
-        return self._reader.every_window(permit)
+    def observed(self, context: AccessContext, twin: TwinId, categories: Collection[Category]) -> list[Permit]:
+        """Leave to read what was measured, as far as it may be had. The refusals are logged, too."""
+        return self._access.decide_parts([self._observing(context, twin, categories)])
+
+    def observed_one(self, context: AccessContext, twin: TwinId, category: Category) -> Permit:
+        """Leave to read one category of it. Raises ``AccessDenied``."""
+        return self._access.decide(self._observing(context, twin, {category}))
+
+    def _observing(self, context: AccessContext, twin: TwinId, categories: Collection[Category]) -> AccessRequest:
+        return context.request(Action.READ, twin, categories, detail=(("live", "observations"),))
 
     def follow(self, context: AccessContext, twin: TwinId, name: str, after_ms: int | None = None) -> Follower:
         """A signal from a moment (now) on, as it comes. Raises as ``series``."""

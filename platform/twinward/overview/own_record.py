@@ -16,6 +16,7 @@ from twinward.core.clock import iso
 from twinward.core.vocabulary import RECORD_CATEGORIES, Action, TwinId
 from twinward.fhir.mapping.live_observations import live_observations
 from twinward.fhir.search.representation import is_resource, reference_of
+from twinward.live.signals import LIVE_CATEGORIES
 from twinward.node import Node
 from twinward.overview.consents import LOOKED
 from twinward.overview.contacts import OWN_INVITATIONS
@@ -119,11 +120,12 @@ def _measured(
     """What came by the live pipe, the newest first, and whether there is more than a file takes."""
     subject = next((reference_of(one) for one in records if one.record_type == "Patient"), "")
     found, size = [], 0
-    for permit in permits:
-        for hour in node.live.everything(permit):
+    wanted = [(permit, one) for permit in permits for one in sorted(permit.request.categories & LIVE_CATEGORIES)]
+    for permit, category in wanted:
+        for hour in node.live.reader.windows(permit, category, newest_first=True):
             if size > MOST_MEASURED_BYTES:
                 return found, True
-            some = [_ENCODER.encode(one) for one in live_observations(twin, subject, hour)]
+            some = [_ENCODER.encode(one.resource) for one in live_observations(twin, subject, hour)]
             size += sum(map(len, some))
             found += some
     return found, False

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from twinward import __version__
 from twinward.access.interfaces import AccessContext
 from twinward.core.clock import Clock
+from twinward.core.vocabulary import Action, Category
 from twinward.fhir.errors import InvalidResource, Issue
+from twinward.fhir.mapping.live_observations import place_of
 from twinward.fhir.resource_types import NO_RECORD, R4_TYPES, SUBSCRIPTION
 from twinward.fhir.rest.capabilities import capability_statement
 from twinward.fhir.rest.everything import read_everything
 from twinward.fhir.rest.histories import cursor_of, read_instance_history, read_type_history
 from twinward.fhir.rest.writes import Writes
+from twinward.fhir.search.live import OBSERVATION, LiveRecords
 from twinward.fhir.search.parameters import require_served
-from twinward.fhir.search.representation import is_resource
+from twinward.fhir.search.representation import is_resource, reference_of
 from twinward.fhir.search.results import history, page_links, searchset, withheld_issues
 from twinward.fhir.search.service import Search
 from twinward.fhir.validation.validator import ID
@@ -34,6 +37,7 @@ class FhirService:
 
     twins: Twins
     clock: Clock
+    live: LiveRecords | None = None
     _statements: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     """By the base and token URLs that the node is asked under: a statement changes with the release only."""
 
@@ -45,7 +49,7 @@ class FhirService:
     @property
     def search(self) -> Search:
         """Search within patients and across them."""
-        return Search(self.twins)
+        return Search(self.twins, live=self.live)
 
     def read(self, context: AccessContext, resource_type: str, resource_id: str) -> Record:
         """The newest version of one resource, byte for byte.
@@ -56,7 +60,14 @@ class FhirService:
             AccessDenied: as ``Twins.read_reference``.
         """
         reference = reference_to(resource_type, resource_id)
-        return self.twins.read_reference(context, reference)
+        place = place_of(resource_id) if self.live is not None and resource_type == OBSERVATION else None
+        if self.live is None or place is None:
+            return self.twins.read_reference(context, reference)
+        self.twins.require(context, Action.READ)
+        if self.twins.all(place[0], 1) != [place[0]]:
+            return self.twins.read_reference(context, reference)  # it is not kept, and is told as that
+        patient, _ = self.twins.search.within_if_any(context, place[0], "Patient", frozenset({Category.DEMOGRAPHICS}))
+        return self.live.read(context, resource_id, reference_of(patient[0]) if patient else "")
 
     def read_version(self, context: AccessContext, resource_type: str, resource_id: str, version_id: str) -> Record:
         """One version of one resource, byte for byte. Raises as ``Versions.read``."""

@@ -25,6 +25,7 @@ from twinward.fhir.resource_types import SHARED_TYPES
 from twinward.fhir.search.chains import Chaining, Known
 from twinward.fhir.search.facets import wanted_by
 from twinward.fhir.search.includes import Including
+from twinward.fhir.search.live import LiveRecords
 from twinward.fhir.search.parameters import is_searchable
 from twinward.fhir.search.query import END, Query, cursor_of, place_of, sorted_cursor_of
 from twinward.fhir.search.representation import reference_of
@@ -39,6 +40,7 @@ _TWINS_PER_PAGE = 100
 
 MOST_TWINS = 1000
 MOST_S = 20.0
+MOST_MEASURED = 20_000
 """Twins that one page opens where all have to be known, and how long that may take."""
 
 
@@ -59,6 +61,7 @@ class Search:
     twins: Twins
     most_twins: int = MOST_TWINS
     most_s: float = MOST_S
+    live: LiveRecords | None = None
 
     def page(self, context: AccessContext, query: Query, *, base: str) -> bytes:
         """One page as a searchset.
@@ -109,7 +112,7 @@ class Search:
             self.twins.search.require(context, Action.READ)
         if query.ids() is None and not query.chains and not query.needs_total:
             wanted = wanted_by(query)
-            if wanted is not None and len(twins) == 1:
+            if wanted is not None and len(twins) == 1 and not self._is_live(query, twins[0]):
                 return self._found_within(context, query, twins[0], wanted)
             if not query.order:
                 return self._first_within(context, query, twins)
@@ -139,6 +142,10 @@ class Search:
             records, hidden = self.twins.search.walk(context, twin, query.resource_type, wanted, after)
             walks.append(records)
             withheld |= hidden
+            if after != END and self._is_live(query, twin):
+                measured, hidden = self._measured(context, query, twin, after)
+                walks.append(measured)
+                withheld |= hidden
         shown: list[Record] = []
         for record in filter(query.matches, chain.from_iterable(walks)):
             if len(shown) == query.count:  # there are more: how many, nobody has looked
@@ -167,8 +174,27 @@ class Search:
                 found, hidden = chaining.within(twin, found, query.chains, known)
                 withheld |= hidden
             matched += found
+            if self._is_live(query, twin):
+                measured, hidden = self._measured(context, query, twin)
+                matched += islice(filter(query.matches, measured), MOST_MEASURED + 1)
+                withheld |= hidden
+                if len(matched) > MOST_MEASURED:
+                    raise _too_many_measured()
         last = self.last_of_page_before(context, query, matched)
         return _page(matched, query, last, len(matched), withheld)
+
+    def _is_live(self, query: Query, twin: TwinId) -> bool:
+        return self.live is not None and self.live.are_in(query, twin)
+
+    def _measured(
+        self, context: AccessContext, query: Query, twin: TwinId, after: str = ""
+    ) -> tuple[Iterator[Record], frozenset[Category]]:
+        """What came by the live pipe of a named patient."""
+        if self.live is None:
+            return iter(()), frozenset()
+        names = [name for named in query.named for name in named]
+        subject = next((name for name in names if twin in self.twins.search.twins_of(name)), "")
+        return self.live.walk(context, twin, subject, after)
 
     def last_of_page_before(self, context: AccessContext, query: Query, matched: Sequence[Record]) -> Record | None:
         """The version that the last sorted page ended with, as it was: opened anew where it is no match any more."""
@@ -305,6 +331,11 @@ def _too_costly(bound: str) -> InvalidResource:
     text = f"a search across patients is sorted and counted {bound}"
     hint = "name the patient, or narrow it by an identifier; pages come unsorted without _sort and _total"
     return InvalidResource(Issue("too-costly", "", text), hint=hint)
+
+
+def _too_many_measured() -> InvalidResource:
+    text = f"a patient's Observations are sorted and counted up to {MOST_MEASURED}"
+    return InvalidResource(Issue("too-costly", "", text), hint="narrow it by date or code, or ask without _sort")
 
 
 def _after(records: Sequence[Record], query: Query, last: Record | None) -> list[Record]:

@@ -83,15 +83,22 @@ class SeriesReader:
                         found.setdefault(run.signal, []).append(run.columns())
         return found
 
-    def every_window(self, permit: Permit) -> Iterator[list[Run]]:
-        """All that a permit covers, hour by hour and category by category, the newest first. Raises as ``newest``."""
-        for category in sorted(permit.request.categories & LIVE_CATEGORIES):
-            keys = self._keyring.keys(self._twin_of(permit, category))
-            with self._database.reading() as tables:
-                tag = keys.category_tag(category)
-                rows = tables.series.of(keys.twin, tag, None, first_ms=0, last_ms=_FOREVER_MS, newest_first=True)
-                for _, hour in groupby(rows, key=lambda row: row.window_ms):
-                    yield [run for row in hour for run in self._sealer.open(keys, row)]
+    def windows(
+        self,
+        permit: Permit,
+        category: Category,
+        *,
+        first_ms: int = 0,
+        last_ms: int = _FOREVER_MS,
+        newest_first: bool = False,
+    ) -> Iterator[list[Run]]:
+        """All runs of a category, hour by hour, of the hours that hold these moments. Raises as ``newest``."""
+        keys = self._keyring.keys(self._twin_of(permit, category))
+        with self._database.reading() as tables:
+            tag = keys.category_tag(category)
+            rows = tables.series.of(keys.twin, tag, None, first_ms=first_ms, last_ms=last_ms, newest_first=newest_first)
+            for _, hour in groupby(rows, key=lambda row: row.window_ms):
+                yield [run for row in hour for run in self._sealer.open(keys, row)]
 
     def newest_row(self, twin: TwinId) -> str:
         """Which row of a twin was stored last: another one once something was. Opens nothing."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twinward.core.clock import instant_ms
 from twinward.core.vocabulary import TwinId
-from twinward.fhir.mapping.live_observations import live_observations
+from twinward.fhir.mapping.live_observations import live_observations, place_from, place_of
 from twinward.fhir.validation.validator import validate
 from twinward.live.models import Sample
 from twinward.live.storage import columns
@@ -28,8 +28,11 @@ def run(*samples: tuple[int, float, int], signal: str = "heart_rate", device: st
 def shown(*runs: Run) -> list[dict[str, Any]]:
     found = list(live_observations(ANN, "Patient/ann", runs))
     for one in found:
-        validate(one)
-    return found
+        validate(one.resource)
+        twin, category, time_ms = place_of(one.resource["id"]) or (None, None, 0)
+        assert (twin, category) == (ANN, one.category)
+        assert place_from(one.record_id)[1] == time_ms >= HOUR
+    return [one.resource for one in found]
 
 
 def test_single_readings_are_quantities_with_code_unit_time_and_device() -> None:
@@ -43,7 +46,7 @@ def test_single_readings_are_quantities_with_code_unit_time_and_device() -> None
     assert "questionable" in doubted["note"][0]["text"]
     assert shown(run((0, 70, 2))) == []  # an artefact is no observation
     (without,) = live_observations(ANN, "", [run((0, 70, 0), device="")])
-    assert without.keys().isdisjoint({"subject", "device"})
+    assert without.resource.keys().isdisjoint({"subject", "device"})
 
 
 def test_a_sampled_hour_is_one_observation_and_says_its_gaps() -> None:
