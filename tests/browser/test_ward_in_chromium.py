@@ -44,11 +44,11 @@ def test_a_ward_shows_itself_anew_leaves_forms_alone_and_ends_with_the_session(
     _measure(house, 1, 41)
     page.clock.run_for(16_000)
     expect(first).to_contain_text("41 /min")
-    page.click("text=Pause")
+    page.get_by_role("button", name="Pause").click()
     _measure(house, 2, 42)
     page.clock.run_for(60_000)
     expect(first).to_contain_text("41 /min")
-    page.click("text=Go on")
+    page.get_by_role("button", name="Go on").click()
     page.clock.run_for(2_000)
     expect(first).to_contain_text("42 /min")
     visit.go("/console/alerts")
@@ -64,7 +64,7 @@ def test_a_ward_shows_itself_anew_leaves_forms_alone_and_ends_with_the_session(
     visit.go("/console/ward")
     page.clock.run_for(21 * 60_000)  # nobody touches it: the session is left to end by itself
     expect(page.locator("#left-alone")).to_be_visible()
-    page.click("text=Go on")
+    page.get_by_role("button", name="Go on").click()
     expect(page.locator("#left-alone")).to_be_hidden()
     for session in house.node.sign_ins.sessions("nurse"):
         house.node.sign_ins.end_session("nurse", session.name, GATEWAY)
