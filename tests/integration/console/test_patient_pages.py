@@ -37,6 +37,7 @@ PLACES = {
     "name": "0" * 16,
     "digest": "0" * 64,
     "emergency": "0" * 16,
+    "alert": UNKNOWN,
     "rest": "nowhere",
 }
 
