@@ -119,7 +119,8 @@ def _measured(
 ) -> tuple[list[bytes], bool]:
     """What came by the live pipe, the newest first, and whether there is more than a file takes."""
     subject = next((reference_of(one) for one in records if one.record_type == "Patient"), "")
-    found, size = [], 0
+    found: list[bytes] = []
+    size = 0
     wanted = [(permit, one) for permit in permits for one in sorted(permit.request.categories & LIVE_CATEGORIES)]
     for permit, category in wanted:
         for hour in node.live.reader.windows(permit, category, newest_first=True):

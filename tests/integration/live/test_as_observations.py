@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -31,7 +32,7 @@ def found(web: TestClient, house: House, query: str) -> tuple[list[dict[str, Any
             else:
                 said.append(str(entry["resource"]))
         following = next((one["url"] for one in bundle["link"] if one["relation"] == "next"), "")
-        address = following.removeprefix("http://testserver")
+        address = re.sub(r"^https?://[^/]+", "", following)
     return resources, said
 
 
