@@ -8,32 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from twinward.access.account_events import Via
 from twinward.access.account_store import (
-    DAY_MS,
     MOST_TOKENS,
     AccountRecord,
     ClientKeyRecord,
-    DelegationRecord,
     IdentityRecord,
 )
 from twinward.access.accounts import CLIENT_ROLES, Accounts, require_client_role
 from twinward.access.errors import AnotherOfficers, LastOfficer
 from twinward.access.interfaces import NODE, UNITS_JOINED, AccessContext, AccessControl, AccessRequest, Principal
-from twinward.access.second_factors import MOST_WRONG
-from twinward.access.second_officer import let_in
+from twinward.access.second_officer import let_in, linked, unlinked
 from twinward.access.sessions import Session
 from twinward.access.sign_ins import SignIns
-from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound
 from twinward.core.vocabulary import Action, Role, TwinId
 
 MOST_UNITS = 20
 """Of one account."""
-MOST_IDENTITIES = 8
-"""Persons of an OpenID provider that one account is linked to: one, as a rule."""
+ONCE_AGREED = "once another officer agrees"
 
 
 class AccountDesk:
@@ -73,7 +67,7 @@ class AccountDesk:
 
         self.require_leave(account, by)
         check = None if last_officer else self._require_other_officer
-        return self.accounts.change(account, lambda one: one.ended(disabled=True, first_yes=""), "disabled", by, check)
+        return self.accounts.change(account, _disabled, "disabled", by, check)
 
     def enable(self, account: str, by: AccessContext) -> AccountRecord:
         """Let it be used again. What was revoked stays revoked, and what was ended stays ended.
@@ -85,12 +79,13 @@ class AccountDesk:
         officers: set[str] = set()
 
         def look(_: AccountRecord, others: Iterator[AccountRecord]) -> None:
-            officers.update(one.id for one in others if one.role is Role.OFFICER and not one.disabled)
+            for one in others:
+                officers.update(_officers(one))
 
         def said(record: AccountRecord) -> str:
-            return "enabled" if not record.disabled else "to be enabled, once another officer agrees"
+            return "enabled" if not record.disabled else f"to be enabled, {ONCE_AGREED}"
 
-        officer = by.principal.id if self._two_let_in and by.principal != NODE else ""
+        officer = self._one_of_two(by)
         self.require_leave(account, by)
         return self.accounts.change(account, lambda one: let_in(one, officer, officers), said, by, look)
 
@@ -164,35 +159,37 @@ class AccountDesk:
     def link(self, account: str, identity: IdentityRecord, by: AccessContext) -> AccountRecord:
         """Let a person of the hospital's OpenID provider sign in with an account. Raises ``Conflict``: linked already.
 
-        Whoever it is signs in as the account: no officer links another officer's.
+        Whoever it is signs in as the account: no officer links another officer's. Where two officers let somebody in,
+        they link somebody to another account than their own: the first is noted, and nobody gets in by it.
         """
         self._require_no_other_officers(account, by, "link")
         if not (identity.subject.isascii() and identity.subject.isprintable() and 0 < len(identity.subject) <= 255):
             raise BadInput("a subject is what the provider calls a person: 1 to 255 ASCII characters")
+        officers: set[str] = set()
 
         def free(record: AccountRecord, others: Iterator[AccountRecord]) -> None:
-            if any(identity in one.identities for one in (record, *others)):
-                raise Conflict("this person is linked to an account already", hint="unlink it first, if that was wrong")
+            for one in (record, *others):
+                if identity in one.identities:
+                    hint = "unlink it first, if that was wrong"
+                    raise Conflict("this person is linked to an account already", hint=hint)
+                officers.update(_officers(one))
 
-        def linked(record: AccountRecord) -> AccountRecord:
+        def changed(record: AccountRecord) -> AccountRecord:
             require_person(record.role)
-            if len(record.identities) >= MOST_IDENTITIES:
-                raise Conflict(f"{record.id} is linked to {MOST_IDENTITIES} persons, the most an account has")
-            return record.model_copy(update={"identities": (*record.identities, identity)})
+            return linked(record, identity, officer, officers)
 
+        def said(record: AccountRecord) -> str:
+            whom = "a person of the hospital's sign-in"
+            return f"linked to {whom}" if identity in record.identities else f"to be linked to {whom}, {ONCE_AGREED}"
+
+        officer = "" if by.principal.id == account else self._one_of_two(by)
         self.require_leave(account, by)
-        return self.accounts.change(account, linked, "linked to a person of the hospital's sign-in", by, free)
+        return self.accounts.change(account, changed, said, by, free)
 
     def unlink(self, account: str, subject: str, by: AccessContext) -> AccountRecord:
         """Let a person of the provider not sign in with it any more; every session ends. Raises ``NotFound``."""
-
-        def unlinked(record: AccountRecord) -> AccountRecord:
-            kept = tuple(one for one in record.identities if one.subject != subject)
-            if len(kept) == len(record.identities):
-                raise NotFound(f"{record.id} is linked to no such person", hint="`twinward account show` prints who")
-            return record.ended(identities=kept)
-
-        return self._change(account, unlinked, "unlinked from a person of the hospital's sign-in", by)
+        said = "unlinked from a person of the hospital's sign-in"
+        return self._change(account, lambda one: unlinked(one, subject), said, by)
 
     def set_units(self, account: str, units: tuple[str, ...], by: AccessContext) -> AccountRecord:
         """Say to which units somebody belongs, wards say; whoever is signed in is so no longer. Raises ``BadInput``."""
@@ -291,6 +288,10 @@ class AccountDesk:
         if by.principal != NODE:
             self._access.require(request)  # what is permitted is logged as the change it is
 
+    def _one_of_two(self, by: AccessContext) -> str:
+        """The officer who needs another one's yes; empty where one is enough."""
+        return by.principal.id if self._two_let_in and by.principal != NODE else ""
+
     def _require_no_other_officers(self, account: str, by: AccessContext, verb: str) -> None:
         """Raise ``AnotherOfficers`` where an officer could sign in as another one, and approve in that one's name."""
         self.require_leave(account, by)
@@ -309,92 +310,15 @@ class AccountDesk:
             )
 
 
+def _officers(record: AccountRecord) -> set[str]:
+    return {record.id} if record.role is Role.OFFICER and not record.disabled else set()
+
+
+def _disabled(record: AccountRecord) -> AccountRecord:
+    return record.ended(disabled=True, first_yes="", proposed_links=())
+
+
 def require_person(role: Role) -> None:
     """Raise ``BadInput`` for accounts of systems and vendors, which sign."""
     if role in CLIENT_ROLES or role is Role.PEER_HOSPITAL:
         raise BadInput(f"a {role.value} signs in otherwise", hint="people are linked to a person's account")
-
-
-def account_json(accounts: Accounts, record: AccountRecord) -> dict[str, Any]:
-    """One account for those who manage accounts: what it is good for, its tokens, on which days they were last used.
-
-    Never a secret, nor what one was hashed to.
-    """
-    used = accounts.used()
-    now_ms = accounts.now_ms()
-
-    def day(token: int) -> str | None:
-        found = used.get((record.id, token))
-        return None if found is None else iso(found * DAY_MS)[:10]
-
-    expires_at_ms = accounts.password_expires_at_ms(record)
-    password = {
-        "since": iso(record.password_at_ms),
-        "expires": None if expires_at_ms is None else iso(expires_at_ms),
-        "must_change": record.must_change,
-        "last_used": day(0),
-    }
-    return {
-        "account": record.id,
-        "role": record.role.value,
-        "name": record.name,
-        "unit": record.principal().units_said,
-        "twin": record.twin,
-        "disabled": record.disabled,
-        "enabled_by_one": record.first_yes,
-        "password": password if record.password else None,
-        "second_factor": bool(record.totp),
-        "codes_held": bool(record.totp) and record.wrong_codes >= MOST_WRONG,
-        "recovery_codes_left": len(record.recovery),
-        "passkeys": [{"id": one.id, "name": one.name, "made": iso(one.made_at_ms)} for one in record.passkeys],
-        "client_keys": client_keys_json(record),
-        "certificate_bound": record.certificate_bound,
-        "certificates": [
-            {"thumbprint": one.thumbprint, "subject": one.subject, "expires": iso(one.expires_at_ms)}
-            for one in record.certificates
-        ],
-        "identities": [{"issuer": one.issuer, "subject": one.subject} for one in record.identities],
-        "delegations": [delegation_json(one, now_ms) for one in record.delegations],
-        "tokens": [
-            {
-                "number": one.number,
-                "made": iso(one.made_at_ms),
-                "expires": None if one.expires_at_ms is None else iso(one.expires_at_ms),
-                "state": one.fault(now_ms) or "good",
-                "last_used": day(one.number),
-            }
-            for one in record.tokens
-        ],
-    }
-
-
-def client_keys_json(record: AccountRecord) -> list[dict[str, str]]:
-    """An account's client keys: which there are."""
-    return [{"kid": one.kid, "alg": one.alg, "made": iso(one.made_at_ms)} for one in record.client_keys]
-
-
-def delegation_json(one: DelegationRecord, now_ms: int) -> dict[str, Any]:
-    """A delegation for those whom it concerns."""
-    return {
-        "number": one.number,
-        "by": one.by,
-        "role": one.role.value,
-        "units": list(one.units),
-        "from": iso(one.from_ms),
-        "until": iso(one.until_ms),
-        "reason": one.reason,
-        "state": one.fault(now_ms) or "in force",
-    }
-
-
-def session_json(session: Session) -> dict[str, Any]:
-    """One session for those who manage accounts. Its id is not kept, so it is not here."""
-    return {
-        "session": session.name,
-        "begun": iso(session.begun_ms),
-        "used": iso(session.used_ms),
-        "ends": iso(session.expires_at_ms),
-        "by": session.by,
-        "from": session.origin,
-        "must_change": session.must_change,
-    }

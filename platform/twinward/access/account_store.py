@@ -156,6 +156,8 @@ class AccountRecord(BaseModel):
     """Made by the hospital's sign-in, and not enabled since."""
     first_yes: str = ""
     """The officer who would enable it, where that takes two."""
+    proposed_links: tuple[tuple[IdentityRecord, str], ...] = ()
+    """Persons whom one officer (the second of each) would let sign in with it, where that takes two."""
     more_units: tuple[str, ...] = ()
     """Units besides ``unit``."""
     delegations: tuple[DelegationRecord, ...] = ()

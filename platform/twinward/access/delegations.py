@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from twinward.access import justification
-from twinward.access.account_desk import delegation_json
 from twinward.access.account_store import DAY_MS, AccountRecord, DelegationRecord
 from twinward.access.accounts import Accounts
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.access.lent_roles import APART
+from twinward.access.shown_accounts import delegation_json
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput, Conflict, NotFound, Refused
 from twinward.core.vocabulary import Purpose, Role

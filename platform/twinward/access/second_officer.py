@@ -1,7 +1,8 @@
 """What takes two officers: one proposes it and says why, another one looks at it and approves.
 
 Whoever changes the policy, or erases a patient, comes here; each keeps its own proposals, and asks while nobody else
-takes a step on them. So does whoever lets somebody in whom the hospital's sign-in made an account.
+takes a step on them. So does whoever lets somebody in whom the hospital's sign-in made an account, or links
+somebody of it to an account that is there: else one officer would let a second self in by an account of another name.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from twinward.access import justification
-from twinward.access.account_store import AccountRecord
-from twinward.core.errors import BadInput, Conflict
+from twinward.access.account_store import AccountRecord, IdentityRecord
+from twinward.core.errors import BadInput, Conflict, NotFound
+
+MOST_IDENTITIES = 8
+"""Persons of an OpenID provider that one account is linked to: one, as a rule. Of proposed ones likewise."""
 
 
 def why(reason: str) -> str:
@@ -40,3 +44,28 @@ def let_in(record: AccountRecord, officer: str, officers: Collection[str]) -> Ac
     if officer and record.waits:
         require_second(record.first_yes, officer)
     return record.ended(disabled=False, waits=False, first_yes="")
+
+
+def linked(record: AccountRecord, identity: IdentityRecord, officer: str, officers: Collection[str]) -> AccountRecord:
+    """The account linked to a person of the provider; or, where that takes two officers, the first one noted.
+
+    ``officer`` and ``officers`` as in ``let_in``. Raises ``Conflict`` where one is to be both, or there are too many.
+    """
+    first = next((by for who, by in record.proposed_links if who == identity and by in officers), "")
+    others = tuple(one for one in record.proposed_links if one[0] != identity)
+    if len(record.identities) >= MOST_IDENTITIES or len(others) >= MOST_IDENTITIES:
+        raise Conflict(f"{record.id} is linked to {MOST_IDENTITIES} persons, the most an account has")
+    if officer and not first:
+        return record.model_copy(update={"proposed_links": (*others, (identity, officer))})
+    if officer:
+        require_second(first, officer)
+    return record.model_copy(update={"identities": (*record.identities, identity), "proposed_links": others})
+
+
+def unlinked(record: AccountRecord, subject: str) -> AccountRecord:
+    """The account without a person of the provider, proposed or linked; every session ends. Raises ``NotFound``."""
+    kept = tuple(one for one in record.identities if one.subject != subject)
+    proposed = tuple(one for one in record.proposed_links if one[0].subject != subject)
+    if (len(kept), len(proposed)) == (len(record.identities), len(record.proposed_links)):
+        raise NotFound(f"{record.id} is linked to no such person", hint="`twinward account show` prints who")
+    return record.ended(identities=kept, proposed_links=proposed)

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinward.access.account_desk import AccountDesk, account_json, session_json
+from twinward.access.account_desk import AccountDesk
 from twinward.access.account_store import AccountRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.passwords import MAX_LENGTH
+from twinward.access.shown_accounts import account_json, session_json
 from twinward.api.http.caller import access_context, address_of
 from twinward.api.http.json_body import Sent, documented, read_json, small_body
 from twinward.core.vocabulary import Purpose

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from twinward.access.account_desk import delegation_json
 from twinward.access.account_store import AccountRecord
 from twinward.access.delegations import Delegations
 from twinward.access.interfaces import AccessContext
 from twinward.access.justification import MAX_CHARS
+from twinward.access.shown_accounts import delegation_json
 from twinward.api.accounts import AccountPath, TokenPath
 from twinward.api.http.caller import access_context, address_of
 from twinward.api.http.json_body import Sent, documented, read_json, small_body

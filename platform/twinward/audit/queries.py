@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from twinward.audit.models import AuditRow
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 
 MAX_TEXT: Final = 200
-_LONGEST: Final = {"agent": 64, "unit": 128, "twin": 36, "text": MAX_TEXT}
-_DAY_MS: Final = 24 * 3600 * 1000
+_LONGEST: Final = {"agent": 64, "unit": 128, "twin": 36, "text": MAX_TEXT, "zone": 64}
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _YES: Final = "yes"
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -40,11 +40,12 @@ class AccessQuery:
     """Which events, in which order. What is None or empty asks for nothing; the rest must all hold.
 
     Attributes:
-        since, until: days (UTC), both included.
+        since, until: days of ``zone``, both included.
         agent, unit, twin: exactly this one.
         emergency: True: in an emergency, or about one.
         text: occurs in account, unit, reason or the event's details, letter case aside.
         hides_own: leave out officers' own looks at the log, which otherwise fill it.
+        zone: whose days they are: a name of the IANA database.
     """
 
     since: date | None = None
@@ -61,10 +62,15 @@ class AccessQuery:
     text: str = ""
     hides_own: bool = True
     sort: Sort = Sort.NEWEST
+    zone: str = "UTC"
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> AccessQuery:
+    def of(cls, given: Mapping[str, str], zone: str = "UTC") -> AccessQuery:
         """Read an address's parameters; those that are no filter are not looked at.
+
+        Args:
+            given: the parameters.
+            zone: whose days are meant where they do not say so.
 
         Raises:
             BadInput: one of them is not what it may be; the hint says what may be.
@@ -94,6 +100,7 @@ class AccessQuery:
             text=said.get("text", ""),
             hides_own=not _flag(said, "own"),
             sort=_word(Sort, said, "sort") or Sort.NEWEST,
+            zone=_zone(said.get("zone") or zone).key,
         )
 
     def parameters(self) -> dict[str, str]:
@@ -113,23 +120,24 @@ class AccessQuery:
             "text": self.text,
             "own": "" if self.hides_own else _YES,
             "sort": "" if self.sort is Sort.NEWEST else self.sort,
+            "zone": self.zone if self.zone != "UTC" and (self.since or self.until) else "",
         }
         return {name: str(value) for name, value in said.items() if value}
 
     @property
     def narrows(self) -> bool:
         """Whether it asks for less than everything but the officers' own looks."""
-        return bool(self.parameters().keys() - {"own", "sort"})
+        return bool(self.parameters().keys() - {"own", "sort", "zone"})
 
     @property
     def since_ms(self) -> int | None:
-        """When the first day begins (UTC)."""
-        return _begin_ms(self.since) if self.since else None
+        """When the first day begins."""
+        return _begin_ms(self.since, self.zone) if self.since else None
 
     @property
     def until_ms(self) -> int | None:
         """When the day after the last begins."""
-        return _begin_ms(self.until) + _DAY_MS if self.until else None
+        return _begin_ms(self.until + timedelta(days=1), self.zone) if self.until else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +170,15 @@ def day_of(at_ms: int) -> date:
     return datetime.fromtimestamp(at_ms / 1000, UTC).date()
 
 
-def _begin_ms(day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+def _begin_ms(day: date, zone: str) -> int:
+    return round(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput("zone is a time zone", hint="write it as Europe/Berlin, or leave it out for UTC") from None
 
 
 def _day(said: Mapping[str, str], name: str) -> date | None:
@@ -174,7 +189,7 @@ def _day(said: Mapping[str, str], name: str) -> date | None:
         if not _DATE.fullmatch(written):
             raise ValueError
         day = date.fromisoformat(written)
-        if not date(1970, 1, 1) <= day <= date.max - timedelta(days=1):
+        if not date(1970, 1, 1) <= day <= date.max - timedelta(days=2):
             raise ValueError
     except ValueError:
         raise BadInput(f"{name} is a day, not {written[:20]!r}", hint="write it as 2026-01-31") from None

@@ -167,7 +167,7 @@ def sessions(
     Example: twinward account sessions olga
     """
     with _desk(home, by, as_json=as_json) as (node, who):
-        from twinward.access.account_desk import session_json
+        from twinward.access.shown_accounts import session_json
 
         shown = [session_json(one) for one in node.account_desk.sessions(account, who)]
         if as_json:
@@ -309,7 +309,7 @@ def doer_at(node: Node, by: str | None = None) -> AccessContext:
 
 
 def _json(node: Node, record: AccountRecord) -> dict[str, Any]:
-    from twinward.access.account_desk import account_json
+    from twinward.access.shown_accounts import account_json
 
     return account_json(node.accounts, record)
 
@@ -340,6 +340,8 @@ def tell(node: Node, record: AccountRecord, *, as_json: bool, note: str = "") ->
         say(f"lent {one['number']:<4} the role {one['role']} by {one['by']}, {span}, {one['state']}: {one['reason']}")
     for one in shown["identities"]:
         say(f"linked    {one['subject']} at {one['issuer']}")
+    for one in shown["links_by_one"]:
+        say(f"waits     {one['by']} would link {one['subject']}; another officer has to agree")
     for one in shown["client_keys"]:
         say(f"key       {one['kid']}, {one['alg']}, since {one['made'][:10]}")
     if shown["enabled_by_one"]:

@@ -101,6 +101,6 @@ def _read(node: Node, file: Path) -> tuple[ClientKeyRecord, ...]:
 
 
 def _json(record: AccountRecord) -> dict[str, Any]:
-    from twinward.access.account_desk import client_keys_json
+    from twinward.access.shown_accounts import client_keys_json
 
     return {"account": record.id, "role": record.role.value, "client_keys": client_keys_json(record)}

@@ -26,8 +26,9 @@ def link(
     """Let a person of the hospital's sign-in (the setting oidc_issuer) sign in with an account.
 
     The person is named by issuer and subject, which never change hands. Nobody links another officer's account but at
-    the machine, without --as. Exit codes: 0, 2 a system's account or no provider, 3 no such account, 4 the person is
-    linked already, 6 policy says no, 7 the log cannot be written.
+    the machine, without --as. With oidc_wait_officers = 2 the first officer is noted, and another one's same command
+    links; to their own account officers link alone. Exit codes: 0, 2 a system's account or no provider, 3 no such
+    account, 4 the person is linked already or the same officer twice, 6 policy says no, 7 the log cannot be written.
 
     Example: twinward account link olga 7c0fa1c2-5e0e-4be2-b0a1-0c5d8f3e9b11
     """

@@ -158,6 +158,17 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "erasure",
+        "Erase patients or parts of their records, two officers together, and prove it.",
+        {
+            "list": "erasure:list_",
+            "propose": "erasure:propose",
+            "approve": "erasure:approve",
+            "withdraw": "erasure:withdraw",
+            "receipt": "erasure:receipt",
+        },
+    ),
+    Noun(
         "breach",
         "Breaches of personal data: who is affected, whom to tell, by when.",
         {

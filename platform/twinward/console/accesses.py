@@ -24,7 +24,7 @@ from twinward.console.pages import Console
 from twinward.console.rows import shown
 from twinward.console.sessions import PATH, asked_again, require_csrf
 from twinward.console.story import story
-from twinward.console.viewer import gettext, message, minute
+from twinward.console.viewer import gettext, message, minute, viewer
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, Purpose, Role
 from twinward.overview.log import permit_to_examine
@@ -74,7 +74,7 @@ def _add_lists(router: APIRouter, console: Console) -> None:
         page: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1,
     ) -> Response:
         session = console.sessions.officer(request)
-        query = AccessQuery.of(request.query_params)
+        query = AccessQuery.of(request.query_params, viewer().zone)
         permit = console.permit(session, "accesses")
         found = console.node.access_search.page(permit, query, page=page, below=before, limit=PAGE_ROWS)
         return _listed(console, request, session, query, found, before)
@@ -115,7 +115,7 @@ def _add_saved(router: APIRouter, console: Console) -> None:
     ) -> Response:
         session = console.sessions.officer(request)
         require_csrf(session, csrf)
-        kept = AccessQuery.of(dict(_pairs(query)))
+        kept = AccessQuery.of(dict(_pairs(query)), viewer().zone)
         console.node.saved_filters.keep(session.principal.id, name, kept)
         return RedirectResponse(_address(kept), status_code=303)
 
@@ -176,7 +176,7 @@ def _taken_out(
     console: Console, session: Session, request: Request, how: str, before: int | None
 ) -> tuple[AccessQuery, int, Iterator[AuditRow]]:
     """A list that leaves the console: an event says by which filters, and up to which event."""
-    node, query = console.node, AccessQuery.of(request.query_params)
+    node, query = console.node, AccessQuery.of(request.query_params, viewer().zone)
     size = node.log.store.size() if before is None else min(before, node.log.store.size())
     context = AccessContext(session.principal, Purpose.COMPLIANCE)
     said = (("filter", described(query.parameters())), ("below", str(size)))

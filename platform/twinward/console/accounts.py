@@ -8,10 +8,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
-from twinward.access.account_desk import account_json
 from twinward.access.account_store import AccountRecord, DelegationRecord
 from twinward.access.interfaces import AccessContext
 from twinward.access.sessions import Session
+from twinward.access.shown_accounts import account_json
 from twinward.console.account import Csrf, SessionName, session_row
 from twinward.console.pages import Console
 from twinward.console.sessions import PATH, require_csrf, via_of

@@ -168,12 +168,29 @@ def test_an_address_says_a_query_and_gives_it_back(query: AccessQuery) -> None:
         ({"sort": "random"}, "newest"),
         ({"text": "x" * 201}, "shorten"),
         ({"agent": "x" * 65}, "shorten"),
+        ({"zone": "Mars/Olympus"}, "Europe/Berlin"),
+        ({"zone": "../../etc/passwd"}, "Europe/Berlin"),
+        ({"zone": "/etc/localtime"}, "Europe/Berlin"),
     ],
 )
 def test_what_is_no_filter_is_refused_with_what_would_be_one(given: dict[str, str], hint: str) -> None:
     with pytest.raises(BadInput) as refused:
         AccessQuery.of(given)
     assert hint in refused.value.hint
+
+
+def test_days_are_those_of_a_zone_and_an_address_says_whose() -> None:
+    """Also the day that has 23 hours, and the first and last days that there are."""
+    asked = {"since": "2026-03-29", "until": "2026-03-29"}
+    here, there = AccessQuery.of(asked), AccessQuery.of(asked, "Europe/Berlin")
+    assert (there.since_ms, there.until_ms) == (1774738800_000, 1774738800_000 + 23 * 3600_000)
+    assert (here.since_ms, here.until_ms) == (1774742400_000, 1774742400_000 + 24 * 3600_000)
+    assert AccessQuery.of(there.parameters(), "Asia/Tokyo") == there, "a link means for everybody what it meant"
+    assert "zone" not in AccessQuery.of({"role": "officer"}, "Europe/Berlin").parameters()
+    assert not AccessQuery.of({"zone": "Asia/Tokyo"}).narrows
+    for zone in ("Etc/GMT+12", "Pacific/Kiritimati"):
+        edges = AccessQuery.of({"since": "1970-01-01", "until": "9999-12-29"}, zone)
+        assert (edges.until_ms or 0) > (edges.since_ms or 0)
 
 
 def test_pages_stay_as_they_are_while_the_log_grows(house: House) -> None:

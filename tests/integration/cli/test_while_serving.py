@@ -79,6 +79,8 @@ READING = {
     "breach export",
     "breach list",
     "breach show",
+    "erasure list",
+    "erasure receipt",
     "study invite",
     "study keygen",
     "access emergencies",
@@ -171,6 +173,7 @@ _LIVE = "tests/integration/live/test_over_http.py"
 _THINGS = "tests/integration/things/test_over_http.py"
 _CLIENTS = "tests/adversarial/access/test_signing_clients.py"
 _BREACHES = "tests/integration/breach/test_breaches.py"
+_ERASURES = "tests/integration/console/test_erasures_page.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 _EXCHANGE = "tests/integration/cli/test_exchange.py"
 ELSEWHERE = {
@@ -216,6 +219,9 @@ ELSEWHERE = {
     "live replay": _LIVE,
     "live take": _LIVE,
     "node move": "tests/integration/postgres/test_move.py",
+    "erasure approve": _ERASURES,
+    "erasure propose": _ERASURES,
+    "erasure withdraw": _ERASURES,
     "policy approve": _POLICY,
     "policy propose": _POLICY,
     "policy withdraw": _POLICY,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.integration.cli.conftest import run
 from tests.integration.console.fixtures import OFFICER, SYSTEMS, House, build
 from tests.integration.console.test_console import sign_in
 from tests.integration.console.test_emergencies_page import csrf
@@ -136,6 +140,52 @@ def test_a_category_goes_and_the_rest_stays(desk: TestClient, own: House) -> Non
     assert one.categories == {Category.LABS, Category.VITALS}
     assert not node.keyring.is_shredded(twin)
     assert "labs" not in desk.get(f"{PAGE}?twin={twin}").text.split("<dt>Records</dt>")[1].split("</dd>")[0]
+
+
+def test_what_is_typed_stands_on_the_page_and_what_is_clicked_in_the_list(
+    desk: TestClient, own: House, tmp_path: Path
+) -> None:
+    """Another process on the same home; both ways, and refused to the one who proposed."""
+    node, twin = own.node, own.twins[4]
+    own_home = ("--home", str(node.settings.home))
+
+    def typed(*arguments: str) -> Any:
+        done = run("erasure", *arguments, "--json", *own_home)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    clicked = propose(desk, twin, "labs")
+    asked = ("propose", twin, "--category", "notes", "--as", "otto", "--purpose", "PATRQT")
+    assert run("erasure", *asked, "--reason", "x", *own_home).exit_code == 2
+    assert run("erasure", *asked[:-1], "TREAT", "--reason", WHY, *own_home).exit_code == 2
+    made = typed(*asked, "--reason", WHY)
+    assert set(names(desk.get(PAGE).text)) == {clicked, made["erasure"]}
+    waiting = {
+        one["erasure"]: one["proposed_by"]
+        for one in typed("list", "--as", "otto")["erasures"]
+        if one["state"] == "waiting"
+    }
+    assert waiting == {clicked: "officer", made["erasure"]: "otto"}
+    file, out = tmp_path / "labs.proof", ("--out", str(tmp_path / "labs.proof"))
+    for words, code in (
+        (("approve", made["erasure"], "--as", "otto", "--yes"), 4),
+        (("approve", clicked, "--as", "otto"), 2),
+        (("approve", clicked, "--as", "dr-lee", "--yes"), 6),
+        (("receipt", clicked, "--as", "otto", *out), 4),
+        (("withdraw", "0" * 16, "--as", "otto"), 3),
+    ):
+        assert run("erasure", *words, *own_home).exit_code == code, words
+    assert not file.exists()
+    done = typed("approve", clicked, "--as", "otto", "--yes")
+    assert (done["state"], done["approved_by"]) == ("done", "otto")
+    assert "approved by otto" in desk.get(PAGE).text
+    from_page = desk.get(f"{PAGE}/{clicked}/receipt").content  # it signs the log, by this test's clock
+    typed("receipt", clicked, "--as", "otto", *out)
+    assert file.read_bytes() == from_page
+    held = check_receipt(from_page, node.trust())
+    assert (held.twin, held.agent, held.proposed_by) == (twin, "otto", "officer")
+    assert typed("withdraw", made["erasure"], "--as", "otto") == {"withdrawn": made["erasure"]}
+    assert names(desk.get(PAGE).text) == []
 
 
 def test_what_is_withdrawn_or_done_by_others_waits_no_more(desk: TestClient, own: House) -> None:

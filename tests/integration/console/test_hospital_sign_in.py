@@ -337,3 +337,32 @@ def test_a_first_yes_ends_with_a_no_and_with_who_said_it(house: House) -> None:
     assert desk.enable("sso-third-self", ben).disabled
     desk.disable("ben", olga)
     assert desk.enable("sso-third-self", olga).disabled, "ben is no officer any more"
+
+
+def test_a_link_takes_two_officers_too_wherever_the_person_waited(house: House) -> None:
+    node, olga = house.node, AccessContext(OLGA, Purpose.COMPLIANCE)
+    desk = AccountDesk(node.accounts, node.access, lambda: node.sign_ins, lambda _: False, two_let_in=True)
+
+    def as_ben() -> AccessContext:
+        desk.enable("ben", AT_THE_MACHINE)
+        return AccessContext(node.accounts.named("ben"), Purpose.COMPLIANCE)
+
+    who, other = house.linked("", "sub-fourth-self"), house.linked("", "sub-unseen")
+    node.accounts.add_linked(Principal("sso-fourth-self", Role.OFFICER), who, waits=True)
+    node.accounts.add("nurse", Role.CLINICIAN)
+    desk.unlink("sso-fourth-self", "sub-fourth-self", olga)
+    for person in (who, other):
+        assert desk.link("nurse", person, olga).identities == ()
+        assert "to be linked to a person of the hospital's sign-in, once another" in reasons(house, 1)[0]
+        with pytest.raises(Conflict, match="does not approve"):
+            desk.link("nurse", person, olga)
+    assert [one for one, _ in desk.unlink("nurse", "sub-unseen", as_ben()).proposed_links] == [who]
+    assert desk.disable("nurse", as_ben()).proposed_links == (), "another officer said no"
+    desk.enable("nurse", olga)
+    assert desk.link("nurse", who, as_ben()).identities == ()
+    desk.disable("ben", AT_THE_MACHINE)
+    assert desk.link("nurse", who, olga).identities == (), "ben is no officer any more"
+    linked = desk.link("nurse", who, as_ben())
+    assert (linked.identities, linked.proposed_links) == ((who,), ())
+    assert desk.link("olga", other, olga).identities[-1] == other, "an officer's own is no second self"
+    desk.unlink("olga", "sub-unseen", AT_THE_MACHINE)

@@ -12,12 +12,12 @@ import pytest
 
 from tests.sign_ins import sign_ins_of
 from twinward.access import totp
-from twinward.access.account_desk import account_json
 from twinward.access.account_events import AT_THE_MACHINE
 from twinward.access.accounts import Accounts
 from twinward.access.errors import SecondFactorNeeded, SignInEnded, SignInRefused
 from twinward.access.interfaces import Principal
 from twinward.access.second_factors import CODE, ENROLMENT_MS, MOST_WRONG, RECOVERY_CODE, RECOVERY_CODES
+from twinward.access.shown_accounts import account_json
 from twinward.access.sign_ins import SECOND_STEP_MS, SignIns
 from twinward.core.clock import FixedClock
 from twinward.core.errors import BadInput, StoreAltered
