@@ -122,6 +122,14 @@ class WardDesk:
         patients = sorted((one for one in found if one is not None), key=Watched.order)
         return Ward(tuple(patients), len(twins[:MOST_PATIENTS]) - len(patients), len(twins[MOST_PATIENTS:]))
 
+    def of(self, context: AccessContext, twins: Collection[TwinId]) -> Mapping[TwinId, Watched]:
+        """These patients as they are now, as far as the watcher may see; the others are missing."""
+        kept = [one for one in twins if not self._parts.keyring.is_shredded(one)]
+        shown = self._leave.of_many(context, "ward", kept, LIVE_CATEGORIES)
+        with self._parts.database.reading() as tables:
+            found = {twin: self._watched(tables, twin, (), permits) for twin, permits in shown.items()}
+        return {twin: one for twin, one in found.items() if one is not None}
+
     def patient(
         self, context: AccessContext, twin: TwinId, from_ms: int, to_ms: int, more: Collection[Category] = ()
     ) -> History:

@@ -66,13 +66,13 @@ class Interactions:
             thing = found(tables, name)
         _require_fits(thing, report)
         twin = self._concerned(thing, report)
-        now_ms = self._parts.clock.now_ms()
-        one = Happening(
-            uuid7(now_ms), name, report.what, now_ms, context.principal.id, twin, report.amount, report.note
-        )
-        request = _request(context, thing, one)
+        request = _request(context, thing, report, twin)
         self._parts.access.require(request)
         with self._parts.database.writing() as tables:
+            if self._concerned(thing, report) != twin:
+                raise ThingConflict(f"{name} changed hands meanwhile", hint="look again")
+            now_ms, by = self._parts.clock.now_ms(), context.principal.id
+            one = Happening(uuid7(now_ms), name, report.what, now_ms, by, twin, report.amount, report.note)
             changed, revision = _changed(tables, one)
             self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
             if changed is not None:
@@ -134,9 +134,9 @@ def _changed(tables: Tables, one: Happening) -> tuple[Thing | None, int]:
     return msgspec.structs.replace(thing, level=level), revision + 1
 
 
-def _request(context: AccessContext, thing: Thing, one: Happening) -> AccessRequest:
-    detail: tuple[tuple[str, str], ...] = (("thing", thing.name), ("what", one.what))
-    if one.amount:
-        detail = (*detail, ("amount", str(one.amount)))
-    categories = set() if one.twin is None else {thing.category}
-    return context.request(Action.WRITE, one.twin, categories, detail=detail)
+def _request(context: AccessContext, thing: Thing, report: Report, twin: TwinId | None) -> AccessRequest:
+    detail: tuple[tuple[str, str], ...] = (("thing", thing.name), ("what", report.what))
+    if report.amount:
+        detail = (*detail, ("amount", str(report.amount)))
+    categories = set() if twin is None else {thing.category}
+    return context.request(Action.WRITE, twin, categories, detail=detail)

@@ -60,14 +60,15 @@ class Relations:
                 raise BadThing(f"a {thing.kind} is not assigned to a patient", hint="devices and beds are")
             if thing.kind is Kind.DEVICE:
                 return of_device(name, self._parts.live.assign(context, name, TwinId(target), from_ms))
-        related = Related(uuid7(self._parts.clock.now_ms()), name, relation, target, at_ms, None, context.principal.id)
-        request = _request(context, thing, relation, target, "related", at_ms)
-        self._parts.access.require(request)
+        self._parts.access.require(_request(context, thing, relation, target, "related", at_ms))
         with self._parts.database.writing() as tables:
+            at_ms = self._moment(from_ms)  # now is after whatever others did meanwhile
+            related = Related(uuid7(at_ms), name, relation, target, at_ms, None, context.principal.id)
             if relation is not Relation.ASSIGNED_TO:
                 require_between(thing.kind, relation, found(tables, target).kind)
             self._require_free(tables, related)
-            self._parts.access.decide(request)  # in the transaction: the log tells of what is done, not of a race lost
+            # In the transaction: the log tells of what is done, not of a race that was lost.
+            self._parts.access.decide(_request(context, thing, relation, target, "related", at_ms))
             tables.add_relation(related)
         return related
 
@@ -77,12 +78,13 @@ class Relations:
         Raises as ``relate``; ``ThingConflict``: it does not stand so.
         """
         self._parts.access.require(context.request(Action.WRITE))
-        at_ms = self._moment(until_ms)
+        self._moment(until_ms)
         with self._parts.database.reading() as tables:
             thing = found(tables, name)
         if relation is Relation.ASSIGNED_TO and thing.kind is Kind.DEVICE:
             return of_device(name, self._parts.live.release(context, name, until_ms))
         with self._parts.database.writing() as tables:
+            at_ms = self._moment(until_ms)
             mine = [one for one in tables.relations_of(name) if one.relation is relation]
             if not mine or mine[-1].until_ms is not None:
                 raise ThingConflict(f"{name} is {relation} nothing", hint=f"twinward thing show {name}")

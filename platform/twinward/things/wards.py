@@ -1,7 +1,8 @@
 """Twins of wards and hospitals: what follows at this moment from beds, devices and patients.
 
 Nothing of it is kept, so nothing of it is ever old. How ill patients are (NEWS2 of what was measured within four hours)
-is read patient by patient: each is an access, decided and logged, and whom the caller may not see is counted apart.
+is what the live room's ward shows: each patient is an access, decided and logged once for ten minutes, and whom the
+caller may not see is counted apart.
 """
 
 from __future__ import annotations
@@ -11,12 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from twinward.access.errors import AccessDenied
 from twinward.access.interfaces import AccessContext
-from twinward.core.vocabulary import Action, Category, TwinId
-from twinward.live.alerts.scores import news2
-from twinward.live.models import Quality
-from twinward.live.ward import VALID_MS
+from twinward.core.vocabulary import Action, TwinId
 from twinward.things.maintenance import Service
 from twinward.things.models import Kind, Related, Relation, Thing
 from twinward.things.parts import ThingParts
@@ -112,37 +109,32 @@ class Wards:
             told, used = suppressed(census), suppressed(in_use)
             free = remaining(len(plan.beds), told)
             return WardState(now_ms, len(plan.beds), told, free, None, len(plan.devices), used, due, ())
-        lying, acuity = self._lying(context, list(plan.stays.values()), now_ms)
+        lying, acuity = self._lying(context, list(plan.stays.values()))
         free_beds = len(plan.beds) - census
         return WardState(now_ms, len(plan.beds), census, free_beds, acuity, len(plan.devices), in_use, due, lying)
 
     def _lying(
-        self, context: AccessContext, stays: Sequence[Related], now_ms: int
+        self, context: AccessContext, stays: Sequence[Related]
     ) -> tuple[tuple[Lying, ...], Mapping[str, int] | None]:
         if not self._parts.access.check(context.request(Action.READ)).permitted:
             return tuple(Lying(one.thing, self._shown(one), one.from_ms, None) for one in stays), None
+        twins = [self._shown(one) for one in stays]
+        watched = self._parts.live.ward.of(context, [one for one in twins if one != ERASED])
         acuity: Counter[str] = Counter(dict.fromkeys((*BANDS, WITHHELD), 0))
         lying = []
-        for one in stays:
-            twin = self._shown(one)
-            score, band = (None, UNKNOWN) if twin == ERASED else self._news2(context, twin, now_ms)
-            acuity[band] += 1
-            lying.append(Lying(one.thing, twin, one.from_ms, score))
+        for one, twin in zip(stays, twins, strict=True):
+            score = watched[twin].score if twin in watched else None
+            total = None if score is None else score.total
+            acuity[WITHHELD if twin not in watched and twin != ERASED else _band(total)] += 1
+            lying.append(Lying(one.thing, twin, one.from_ms, total))
         return tuple(lying), dict(acuity)
 
     def _shown(self, stay: Related) -> TwinId:
         twin = TwinId(stay.target)
         return TwinId(ERASED) if self._parts.is_erased(twin) else twin
 
-    def _news2(self, context: AccessContext, twin: TwinId, now_ms: int) -> tuple[int | None, str]:
-        try:
-            newest, _ = self._parts.live.newest(context, twin)
-        except AccessDenied:
-            return None, WITHHELD
-        fresh = [one for one in newest if one.point.time_ms >= now_ms - VALID_MS]
-        valid = [one for one in fresh if one.point.quality is not Quality.ARTEFACT]
-        values = {one.signal.name: one.point.value for one in valid}
-        if not any(one.signal.category is Category.VITALS for one in valid):
-            return None, UNKNOWN
-        total = news2(values).total
-        return total, "high" if total >= 7 else "medium" if total >= 5 else "low"
+
+def _band(total: int | None) -> str:
+    if total is None:
+        return UNKNOWN
+    return "high" if total >= 7 else "medium" if total >= 5 else "low"

@@ -101,7 +101,14 @@ def hours(text: str) -> float:
 
 EXAMPLES: Final[Mapping[str, Scenario]] = MappingProxyType(
     {
-        "icu": Scenario("intensive care", (Stage("stay", 12, 84.0, 1.2),), 3 / 24, 365.0, waiting=0),
+        "icu": Scenario(
+            "intensive care",
+            (Stage("stay", 12, 84.0, 1.2),),
+            3 / 24,
+            365.0,
+            waiting=0,
+            present_h=(4.0, 11.0, 20.0, 31.0, 45.0, 62.0, 85.0, 120.0, 190.0),
+        ),
         "emergency": Scenario(
             "emergency department",
             (Stage("triage", 2, 0.1, 0.5), Stage("treatment", 16, 3.2, 0.9, staff=5, per_staff=3.0)),
