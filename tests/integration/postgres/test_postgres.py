@@ -21,6 +21,9 @@ from twinward.core.vocabulary import Action, Category, Purpose, RecordId, Role, 
 from twinward.fhir.bulk.synthetic_patients import generate_cohort
 from twinward.node import SYSTEM, create_node, open_node
 from twinward.node.tables import lay
+from twinward.things.interactions import Report
+from twinward.things.models import Kind, Relation, What
+from twinward.things.service import New
 from twinward.vault.errors import MalformedRecord, TwinExists, TwinShredded, VaultUnavailable, VersionConflict
 from twinward.vault.storage.postgres_records import PostgresRecordStore
 from twinward.vault.storage.record_store import open_record_store
@@ -410,7 +413,18 @@ def test_the_page_makes_a_node_in_four_databases_under_its_own_account(
     assert settings.count("twinward_node@") == 4
     assert "twinward_owner" not in settings
     with open_node(home) as node:
-        node.twins.ingest_all(AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT), generate_cohort(1, 1))
+        filing = AccessContext(SYSTEM, Purpose.RECORD_MANAGEMENT)
+        node.twins.ingest_all(filing, generate_cohort(1, 1))
+        twin = node.twins.all()[-1]
+        for name, kind in (("bed-1", Kind.BED), ("saline", Kind.STOCK)):
+            node.things.add(filing, New(name, kind, name))
+        node.things.relations.relate(filing, "bed-1", Relation.ASSIGNED_TO, twin)
+        for report in (Report(What.FILLED, None, 5), Report(What.USED, twin, 2)):
+            node.things.interactions.record(filing, "saline", report)
+        assert node.things.show(filing, "saline").thing.level == 3
+        node.keyring.shred(twin)
+        assert node.things.forget_erased() == 2
+        assert node.things.relations.end(filing, "bed-1", Relation.ASSIGNED_TO).target == "erased"
         assert node.audit.checkpoint_and_anchor().problem == ""
 
 
