@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from twinward.cli.context import AsOption, TwinArgument, context_of, node_at, twin_of
 from twinward.cli.input import read_input
 from twinward.cli.output import HomeOption, JsonOption, counted, say, show_json, show_table, table
 from twinward.core.clock import instant_ms, iso
+from twinward.core.errors import NotFound
 from twinward.core.vocabulary import Purpose
 
 if TYPE_CHECKING:
@@ -128,6 +130,51 @@ def back_test(
             made.add_row(iso(one.time_ms), one.rule.name, "raised" if one.rose else "over", because)
         show_table(made)
         say(counted(sum(one.rose for one in changes), "alert", "alerts") + f" by rules {tried.version}")
+
+
+def webhook(
+    secret: Annotated[bool, typer.Option("--secret", help="Print what the receiver checks signatures with.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Have dead letters sent again.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who is told of alerts (`live_alert_url` in twinward.toml), and what could not be delivered.
+
+    Exit codes: 0, 3 no node in the home, or nobody is told of alerts.
+
+    Example: twinward alerts webhook --retry
+    """
+    with node_at(home, as_json=as_json) as node:
+        live = node.live
+        receiver = live.webhook
+        if receiver is None:
+            raise NotFound(
+                "nobody is told of alerts", hint="set live_alert_url in twinward.toml and start the node again"
+            )
+        revived = live.delivery.revive() if retry else 0
+        (waiting, dead), letters = live.delivery.counts(), live.delivery.dead()
+        if as_json:
+            show_json(
+                {
+                    "url": receiver.url,
+                    "waiting": waiting,
+                    "dead": [{"id": one.id} | msgspec.to_builtins(one.notice) for one in letters],
+                    "revived": revived,
+                }
+                | ({"secret": receiver.secret} if secret else {})
+            )
+            return
+        made = table("notice", "kind", "alert", "since", "tries", "problem")
+        for one in letters:
+            notice = one.notice
+            made.add_row(one.id, notice.kind, notice.alert, iso(notice.at_ms), str(notice.tries), notice.problem)
+        if letters:
+            show_table(made)
+        say(f"{receiver.url}: {counted(waiting, 'notice waits', 'notices wait')}, {dead} undeliverable")
+        if retry:
+            say(f"{counted(revived, 'notice is', 'notices are')} sent again by the served node")
+        if secret:
+            say(receiver.secret)
 
 
 def standing(one: Alert) -> str:

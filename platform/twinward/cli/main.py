@@ -84,6 +84,7 @@ NOUNS: Final = (
             "silence": "alerts:silence",
             "rules": "alerts:rules",
             "back-test": "alerts:back_test",
+            "webhook": "alerts:webhook",
         },
     ),
     Noun(

@@ -217,6 +217,9 @@ class Settings(SignInSettings):
     alert_url: Annotated[str, AfterValidator(_receiver)] = ""
     """Where officers' alerts are posted when the glass is broken: an http(s) address in the hospital. It is told that,
     and where to look; never who or whom."""
+    live_alert_url: Annotated[str, AfterValidator(_receiver)] = ""
+    """Where notices of patients' alerts are posted, signed: an http(s) address in the hospital. It is told which alert
+    and how grave; never whose. `twinward alerts webhook` says what signatures are checked with."""
     print_fonts: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
     """Font files for printed exports, asked in this order for what DejaVu lacks: Chinese, Hindi, emoji. A character in
     none of them is printed as ``\\u60a3``."""

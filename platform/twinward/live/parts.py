@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from twinward.access.interfaces import AccessControl, PermitVerifier
 from twinward.core.clock import Clock
 from twinward.core.vocabulary import TwinId
+from twinward.live.alerts.webhook import Webhook
 from twinward.live.storage.database import LiveDatabase
 from twinward.vault.keys.keyring import Keyring
 
@@ -24,6 +25,7 @@ class LiveParts:
         access, verifier: what decides, and what knows its permits.
         subjects: the twins of patients' references.
         clock: the node's.
+        webhook: who is told of alerts; None where nobody is.
     """
 
     database: LiveDatabase
@@ -32,3 +34,4 @@ class LiveParts:
     verifier: PermitVerifier
     subjects: Subjects
     clock: Clock
+    webhook: Webhook | None = None

@@ -9,6 +9,7 @@ from twinward.access.interfaces import AccessContext, AccessRequest, Permit
 from twinward.core.clock import iso
 from twinward.core.errors import BadInput
 from twinward.core.vocabulary import Action, Category, TwinId
+from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.desk import AlertDesk
 from twinward.live.alerts.rules import Rules, shipped_rules
 from twinward.live.alerts.watch import Watch
@@ -56,6 +57,8 @@ class Live:
         self.clock = parts.clock
         self.subjects = parts.subjects
         self.watch = Watch(parts, rules)
+        self.webhook = parts.webhook
+        self.delivery = Delivery(parts.database, parts.webhook, parts.clock)
         self.intake = Intake(parts, self.watch.follow)
         self.messages = Messages(parts)
         self.closing = Closing(parts)

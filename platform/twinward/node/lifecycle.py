@@ -78,7 +78,7 @@ def open_node(home: Path | None = None, *, clock: Clock | None = None) -> Iterat
     restored = RestoredHome.of(settings.home)
     if restored is not None:
         restored.require_own_databases(settings)
-        settings = settings.model_copy(update={"alert_url": ""})
+        settings = settings.model_copy(update={"alert_url": "", "live_alert_url": ""})
     require_named_in_home(settings)
     with translated():
         node = _opened(settings, clock or SystemClock(), restored)

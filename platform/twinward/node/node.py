@@ -227,6 +227,7 @@ class Node(AccessParts):
     def live(self) -> Live:
         """Live twins: readings in, series out."""
         from twinward.live.alerts.rules import rules_of
+        from twinward.live.alerts.webhook import Webhook
         from twinward.live.intake.subjects import twins_by_name
         from twinward.live.parts import LiveParts
         from twinward.live.service import Live
@@ -235,7 +236,9 @@ class Node(AccessParts):
 
         database = LiveDatabase(self.state(LIVE), self.keyring)
         subjects = partial(twins_by_name, self.vault)
-        parts = LiveParts(database, self.keyring, self.access, self.authority, subjects, self.clock)
+        url = self.settings.live_alert_url
+        webhook = Webhook(url, self.settings.hospital, self.keyring) if url else None
+        parts = LiveParts(database, self.keyring, self.access, self.authority, subjects, self.clock, webhook)
         made = Live(parts, partial(rules_of, self.settings.home))
         self.keep(made)
         return made

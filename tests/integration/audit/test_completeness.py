@@ -535,13 +535,19 @@ def test_kill_9_while_publishing_leaves_a_map_that_is_the_logs(tmp_path: Path) -
         house.access(ANNA)
         house.audit.checkpoint_and_anchor()
     for _ in range(12):
+        begun, begin = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover - killed
             with open_house(tmp_path, provider) as house:
+                house.completeness.publish()
+                os.write(begin, b"!")
                 while True:
                     house.access(ANNA, BERT, ANNA)
                     house.completeness.publish()
-        time.sleep(dice.uniform(0.03, 0.15))
+        os.close(begin)
+        os.read(begun, 1)
+        os.close(begun)
+        time.sleep(dice.uniform(0, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     with open_house(tmp_path, provider) as house:

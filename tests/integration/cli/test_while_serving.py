@@ -112,6 +112,7 @@ UNCHANGING = {
     "account show",
     "access check",
     "alerts rules",
+    "alerts webhook",
     "audit check-proof",
     "audit consistency",
     "audit gaps",

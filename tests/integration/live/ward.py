@@ -11,6 +11,7 @@ from tests.integration.fhir.hospital import Hospital
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.core.clock import iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
+from twinward.live.alerts.webhook import Webhook
 from twinward.live.intake.lines import read_lines
 from twinward.live.intake.subjects import twins_by_name
 from twinward.live.models import Answer
@@ -30,12 +31,12 @@ UNITS = {"8867-4": "/min", "59408-5": "%", "9279-1": "/min", "8310-5": "Cel", "8
 class Ward(Hospital):
     """``live`` on a file of its own."""
 
-    def __init__(self, folder: Path, provider: MemoryKeyProvider | None = None) -> None:
+    def __init__(self, folder: Path, provider: MemoryKeyProvider | None = None, url: str = "") -> None:
         super().__init__(folder, provider)
         self.database = LiveDatabase(folder / "live.db", self.keyring)
-        self.parts = LiveParts(
-            self.database, self.keyring, self.access, self.authority, partial(twins_by_name, self.vault), self.clock
-        )
+        subjects = partial(twins_by_name, self.vault)
+        webhook = Webhook(url, "St. Anna", self.keyring) if url else None
+        self.parts = LiveParts(self.database, self.keyring, self.access, self.authority, subjects, self.clock, webhook)
         self.live = Live(self.parts)
         self._seq = 0
 

@@ -7,8 +7,6 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 from tests.dripping import DRIPS, FOR_S, dripping
 from tests.integration.console.fixtures import CLINICIAN, OFFICER, House, build
 from tests.integration.node.test_break_glass_outage import log_down
+from tests.receiver import receiver
 from twinward.access import emergency_follow_up
 from twinward.access.emergencies import CHANGE, MOST_PATIENTS
 from twinward.access.emergency_follow_up import TRIES, FollowUp, Webhook
@@ -336,39 +335,6 @@ def test_a_consortium_founded_before_gets_the_contract_when_it_needs_it(tmp_path
 
 
 # --- the alert ----------------------------------------------------------------------------------------------
-class Receiver(HTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Received)
-        self.status = 204
-        self.got: list[dict[str, Any]] = []
-
-
-class _Received(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(self.server.status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def alerting(node: Node, url: str) -> FollowUp:
     lock = node.settings.home / "follow-up.lock"
     return FollowUp(node.emergencies, node.audit, node.consortium.break_glass, lock, Webhook(url, "St. Anna"))

@@ -43,6 +43,8 @@ ERASE_EVERY_S = 1.0
 """How often it is looked whether officers agreed on an erasure, or a crash left one unfinished."""
 TELL_EVERY_S = 5.0
 """How often it is looked whether patients are to be told of a study; an approval here is followed at once."""
+NOTICE_EVERY_S = 1.0
+"""Between two looks for notices of alerts that are to be sent."""
 TICK_EVERY_S = 5.0
 """How often it is looked what of a patient's measurements stays away, and which alerts nobody looks at."""
 CLOSE_EVERY_S = 60.0
@@ -87,6 +89,8 @@ def serve_node(node: Node, host: str, port: int, checkpoint_every_s: float) -> N
         stack.enter_context(Indexing(lambda going_on: node.audit.event_index.deepen(going_on=going_on), INDEX_EVERY_S))
         stack.enter_context(Following(lambda: node.live.watch.tick(), TICK_EVERY_S))
         stack.enter_context(Following(lambda: _close_windows(node), CLOSE_EVERY_S))
+        if settings.live_alert_url:
+            stack.enter_context(FollowUps(lambda: node.live.delivery.carry_on(), NOTICE_EVERY_S))
         if checkpoint_every_s:
             stack.enter_context(Pulse(node.audit, checkpoint_every_s))
         _announce(node, host, listener.getsockname()[1])

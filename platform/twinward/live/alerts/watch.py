@@ -18,6 +18,7 @@ from twinward.core.ids import uuid7
 from twinward.core.vocabulary import Action, Category, Purpose, TwinId
 from twinward.live.alerts.models import Alert
 from twinward.live.alerts.monitor import Change, Measurement, Monitor
+from twinward.live.alerts.notices import ESCALATED, RAISED, Notice
 from twinward.live.alerts.rules import Rules
 from twinward.live.models import Placed, Quality
 from twinward.live.parts import LiveParts
@@ -119,6 +120,8 @@ class Watch:
             if fitting is not None or self._told(found, "alert-raised"):
                 alerts[found.id] = found
                 tables.alerts.put(keys, found)
+                if fitting is None:
+                    self._tell(tables, RAISED, found)
 
     def _raised(self, twin: TwinId, change: Change) -> Alert:
         now_ms = self._parts.clock.now_ms()
@@ -139,6 +142,12 @@ class Watch:
         for one in tables.alerts.of(keys):
             if one.is_to_escalate(now_ms) and self._told(one, "alert-escalated"):
                 tables.alerts.put(keys, msgspec.structs.replace(one, escalated_ms=now_ms))
+                self._tell(tables, ESCALATED, one)
+
+    def _tell(self, tables: Tables, kind: str, alert: Alert) -> None:
+        if self._parts.webhook is not None:
+            now_ms = self._parts.clock.now_ms()
+            tables.notices.put(uuid7(now_ms), now_ms, Notice(kind, alert.id, alert.severity.value, now_ms))
 
     def _told(self, alert: Alert, what: str) -> bool:
         """Whether the log was told of it; False where consent forbids it, which is not told again at each look."""

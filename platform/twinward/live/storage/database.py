@@ -13,6 +13,7 @@ from twinward.audit.interfaces import EventKeys
 from twinward.live.storage.alerts import AlertRows
 from twinward.live.storage.devices import DeviceRows
 from twinward.live.storage.messages import MessageRows
+from twinward.live.storage.notices import NoticeRows
 from twinward.live.storage.quarantine import QuarantineRows
 from twinward.live.storage.series import SeriesRows
 from twinward.live.storage.sources import SourceRows
@@ -31,6 +32,7 @@ class Tables:
     quarantine: QuarantineRows
     alerts: AlertRows
     messages: MessageRows
+    notices: NoticeRows
 
 
 class LiveDatabase:
@@ -73,4 +75,5 @@ class LiveDatabase:
             QuarantineRows(connection, self._keys),
             AlertRows(connection),
             MessageRows(connection, self._keys),
+            NoticeRows(connection, self._keys),
         )

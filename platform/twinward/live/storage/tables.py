@@ -107,10 +107,21 @@ class MergerRow(_Base, table=True):
     sealed: bytes = Field(sa_type=AsStored)
 
 
+class NoticeRow(_Base, table=True):
+    """What a receiver is to be told, and when it is to be sent."""
+
+    __tablename__ = "live_notice"
+    __table_args__ = WITHOUT_ROWID
+
+    id: str = Field(sa_type=Name, primary_key=True)
+    due_ms: int = Field(sa_type=Long, index=True)
+    sealed: bytes = Field(sa_type=AsStored)
+
+
 LIVE: Final = Schema(
     name="live",
     application_id=0x54574C56,  # "TWLV"
-    version=3,
+    version=4,
     revisions=Path(__file__).parent / "migrations",
     models=lambda: _Base.metadata,
     unavailable=store_unavailable,
