@@ -199,8 +199,7 @@ class Settings(SignInSettings):
     answer_step_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Gated answers leave at whole steps of so many milliseconds: how long one took tells less of who was refused."""
     vendor_key_profile: Literal["fast", "medium", "circuit-private"] = "circuit-private"
-    """The ring of vendor-key mode; the smaller ones also leak through ciphertext noise. `twinward similarity plan`
-    picks."""
+    """The ring of vendor-key mode; smaller ones leak by ciphertext noise, too. `twinward similarity plan` picks."""
     vendor_key_grouping: Annotated[int, Field(ge=1, le=256)] = 1
     """Features that share a ciphertext in vendor-key mode, a power of two: less to send up, more to send down."""
     scoring: str = ""
@@ -215,11 +214,9 @@ class Settings(SignInSettings):
     break_glass_review_s: Annotated[int, Field(ge=3600, le=3650 * 86_400)] = 72 * 3600
     """By when an emergency is to be reviewed. A consortium is founded with it; later its contract's time counts."""
     alert_url: Annotated[str, AfterValidator(_receiver)] = ""
-    """Where officers' alerts are posted when the glass is broken: an http(s) address in the hospital. It is told that,
-    and where to look; never who or whom."""
+    """Where officers' alerts are posted when the glass is broken: that it was, and where to look; never who or whom."""
     live_alert_url: Annotated[str, AfterValidator(_receiver)] = ""
-    """Where notices of patients' alerts are posted, signed: an http(s) address in the hospital. It is told which alert
-    and how grave; never whose. `twinward alerts webhook` says what signatures are checked with."""
+    """Where notices of patients' alerts are posted, signed: which alert, how grave, never whose."""
     print_fonts: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
     """Font files for printed exports, asked in this order for what DejaVu lacks: Chinese, Hindi, emoji. A character in
     none of them is printed as ``\\u60a3``."""
