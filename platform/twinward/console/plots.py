@@ -63,7 +63,7 @@ class Curve:
     Attributes:
         times: seconds since 1970, ascending, of the beginning of each step.
         middle, low, high: of each step.
-        step_s: how long one is; where more than three are missing, the line is broken.
+        step_s: how long one is; where three are missing, and more than is usual here, the line is broken.
         first_s, last_s: where the axis of time begins and ends.
         ticks: seconds, and what stands there.
         marks: seconds at which something is marked.
@@ -90,7 +90,9 @@ def over_time(curve: Curve, unit: str, say: str) -> Markup:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     times = np.array(curve.times)
-    broken = np.flatnonzero(np.diff(times) > 3 * curve.step_s) + 1
+    apart = np.diff(times)
+    usual_s = float(np.median(apart)) if len(apart) else 0.0
+    broken = np.flatnonzero(apart > max(3 * curve.step_s, 4 * usual_s)) + 1
     times, middle, low, high = (
         np.insert(np.array(one, dtype=float), broken, np.nan)
         for one in (curve.times, curve.middle, curve.low, curve.high)

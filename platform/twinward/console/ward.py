@@ -114,7 +114,7 @@ def _tile(one: Watched, name: str, now_ms: int) -> dict[str, Any]:
         "devices": ", ".join(one.devices),
         "values": [value_row(name, one.newest[name], now_ms) for name in TILE if name in one.newest],
         "score": total,
-        "score_badge": "good" if total is None or total < _MEDIUM else "bad" if total >= _HIGH else "warn",
+        "score_badge": _badge(total, whole=not missing),
         "missing": missing,
         "parts": parts,
         "alerts": [alert_row(alert, now_ms) for alert in one.alerts or ()],
@@ -124,6 +124,13 @@ def _tile(one: Watched, name: str, now_ms: int) -> dict[str, Any]:
         "withheld": [gettext(signal.title) for signal in one.withheld],
         "damaged": one.damaged,
     }
+
+
+def _badge(total: int | None, *, whole: bool) -> str:
+    """What a score looks like; one that may be higher than it is known to be is not good."""
+    if total is None or total < _MEDIUM:
+        return "good" if whole else "plain"
+    return "bad" if total >= _HIGH else "warn"
 
 
 def _made_of(one: Watched) -> tuple[list[str], list[tuple[str, int]]]:

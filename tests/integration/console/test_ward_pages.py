@@ -173,6 +173,7 @@ def test_a_patients_page_draws_what_was_measured_and_says_it_in_words_and_a_tabl
     ward.sign_in("nurse")
     page = ward.web.get(f"/console/ward/{twin}?hours=1")
     assert 'role="img" aria-label="Heart rate over 1 hours: from' in page.text
+    assert re.search(r'<path d="M [^"]+ L [^"]+"[^>]*class="stroke-line"', page.text.replace("\n", " "))  # a line
     assert "style=" not in page.text  # the content policy allows none
     assert re.search(r"<td class=\"num\">[\d.]+</td><td class=\"num\">70</td><td class=\"num\">90</td>", page.text)
     assert "bed-1" in page.text
