@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.integration.fhir.door import Door, routes_of
 from tests.integration.fhir.hospital import Hospital
-from tests.integration.fhir.web import principal_of, streaming_of
-from twinward.api.fhir import fhir_router
 
 
 @pytest.fixture
@@ -19,8 +17,18 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
     house.close()
 
 
+@pytest.fixture(scope="session")
+def door() -> Door:
+    return Door()
+
+
 @pytest.fixture
-def web(hospital: Hospital) -> TestClient:
-    app = FastAPI()
-    app.include_router(fhir_router(hospital.fhir, principal_of, streaming_of(hospital)))
-    return TestClient(app, raise_server_exceptions=False)
+def web(hospital: Hospital, door: Door) -> TestClient:
+    """The routes of every test, which lead to this one's hospital."""
+    return door.open_to(hospital)
+
+
+@pytest.fixture
+def own_web(hospital: Hospital) -> TestClient:
+    """Routes of this test's own: for what goes on in them when a request has been answered."""
+    return routes_of(hospital)

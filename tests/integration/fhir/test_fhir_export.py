@@ -24,6 +24,11 @@ ASYNC = {"prefer": "respond-async"}
 HYPERTENSION = {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}
 
 
+@pytest.fixture
+def web(own_web: TestClient) -> TestClient:
+    return own_web
+
+
 def begin(web: TestClient, path: str = "/$export") -> str:
     response = send(web, "GET", path, "officer", headers=ASYNC)
     assert response.status_code == 202, response.text

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from tests.integration.fhir.hospital import Hospital
@@ -13,6 +14,11 @@ from tests.integration.fhir.test_ndjson import PATIENT, observation
 from tests.integration.fhir.web import as_sent, send
 
 NDJSON = {"prefer": "respond-async", "content-type": "application/fhir+ndjson"}
+
+
+@pytest.fixture
+def web(own_web: TestClient) -> TestClient:
+    return own_web
 
 
 def body(*lines: dict[str, Any] | bytes) -> bytes:

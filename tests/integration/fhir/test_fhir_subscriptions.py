@@ -22,6 +22,11 @@ CONDITION = {
 }
 
 
+@pytest.fixture
+def web(own_web: TestClient) -> TestClient:
+    return own_web
+
+
 def put(hospital: Hospital, web: TestClient, resource: dict[str, Any]) -> None:
     """Store a resource, and let a moment pass."""
     answer = send(web, "PUT", f"/{resource['resourceType']}/{resource['id']}", content=json.dumps(resource))
