@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from tests.brief_stretching import stretched_briefly
 from tests.laid_tables import statements_kept
 from tests.postgres import Postgres, running_postgres
 from twinward_crypto.kernels.place import folder
@@ -42,8 +43,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _stores_laid_alike() -> Iterator[None]:
-    with statements_kept():
+def _what_takes_long_is_brief() -> Iterator[None]:
+    with statements_kept(), stretched_briefly():
         yield
 
 

@@ -7,7 +7,9 @@ import unicodedata
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH, matches, require_strong, stretch
+from tests.brief_stretching import REAL
+from twinward.access import passwords
+from twinward.access.passwords import MAX_LENGTH, MIN_LENGTH, decoy, matches, require_strong, stretch
 from twinward.core.errors import BadInput
 
 ABOUT = ("olga.meyer", "Olga Meyer", "data office", "officer", "St. Anna Hospital", "st-anna", "twinward")
@@ -91,3 +93,13 @@ def test_a_lone_surrogate_is_a_wrong_password_and_no_crash() -> None:
     assert not matches("\udcff", stretch("correct horse battery"))
     with pytest.raises(BadInput):
         require_strong("\udcff correct horse battery")
+
+
+def test_what_is_kept_is_stretched_as_rfc_9106_recommends_and_so_is_the_decoy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in REAL.items():
+        monkeypatch.setattr(passwords, name, value)
+    kept = stretch("correct horse battery")
+    for one in (kept, decoy()):
+        assert one.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert matches("correct horse battery", kept)
+    assert not matches("correct horse", decoy())
