@@ -8,6 +8,7 @@ from typing import Any
 from tests.benchmarks.harness import Arm, Benchmark, Row, Scale, Target, race, versus
 from tests.integration.audit.test_audit_trail import ANNA, BERT
 from tests.integration.audit.test_completeness import open_house
+from twinward.audit.exports import ExportFormat, render
 from twinward_crypto.testing.memory_provider import MemoryKeyProvider
 from twinward_ledger import merkle
 from twinward_ledger.completeness.map import MapHead
@@ -147,15 +148,27 @@ def exporting(scale: Scale) -> list[Row]:
                 sealer.open(index, log.store.entry(index))
                 log.prove_inclusion(index, size)
 
-        whole, alone = "report, checked and encoded", "each row opened and proven alone"
+        whole, alone, printed = "report, checked and encoded", "each row opened and proven alone", "the same as PDF"
         arms = [
             Arm(whole, lambda: house.document(ANNA).report.encode(), count),
             Arm(alone, one_by_one, count),
+            Arm(printed, lambda: render(house.document(ANNA), ExportFormat.PDF), count),
         ]
         samples = race(arms, scale.pick(5, 2))
-    target = Target("10,000 rows ≤3 s", "value", "most", 3, f"of {count:,} rows in a log of {size:,}")
+    of = f"of {count:,} rows in a log of {size:,}"
     work = f"one patient's 10,000 accesses with every proof, of {count:,} (linear)"
-    return [versus(work, samples, whole, alone, unit="s", scale=1e4, kind="times", target=target, clock="cpu")]
+    common: dict[str, Any] = {"unit": "s", "scale": 1e4, "kind": "times", "clock": "cpu"}
+    return [
+        versus(work, samples, whole, alone, target=Target("10,000 rows ≤3 s", "value", "most", 3, of), **common),
+        versus(
+            f"{work}, printed on A4 pages",
+            samples,
+            printed,
+            whole,
+            target=Target("10,000 rows ≤10 s", "value", "most", 10, of),
+            **common,
+        ),
+    ]
 
 
 BENCHMARKS = (
@@ -169,7 +182,7 @@ BENCHMARKS = (
     Benchmark(
         "ledger.report",
         "an access report of one patient: rows opened, proven, checked as an auditor does and encoded, against opening"
-        " each row and proving it by itself; CPU",
+        " each row and proving it by itself; and printed; CPU",
         exporting,
     ),
     Benchmark(

@@ -17,14 +17,17 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
 from tests.tools import ROOT
+from twinward.access import emergencies, policy_desk
 from twinward.access.policy import NOT_COVERED, Policy
 from twinward.access.policy_rules import rules
 from twinward.audit.events import plain_words, wording
+from twinward.breach import service as breaches
 from twinward.breach.models import Audience
 from twinward.console import own_consents
 from twinward.console.script_words import script_messages
 from twinward.console.viewer import LOCALES, NAMES, Language
-from twinward.core.vocabulary import Role
+from twinward.core.vocabulary import Category, Role
+from twinward.erasure import desk as erasures
 from twinward.live.signals import SIGNALS
 from twinward.overview import condition
 from twinward.review.explanations import TEMPLATES
@@ -76,7 +79,9 @@ def _extracted(source: Path, keywords: Mapping[str, tuple[int, ...] | None]) -> 
 
 def _tables() -> Iterator[str]:
     """What is said by a word of a vocabulary."""
-    yield from (role.value for role in Role)
+    yield from (one.value for one in (*Role, *Category))
+    for told in (emergencies, policy_desk, breaches, erasures):
+        yield from told.REASONS.values()
     yield from (signal.title for signal in SIGNALS)
     yield from wording.PURPOSES.values()
     yield from wording.ROWS

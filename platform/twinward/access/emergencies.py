@@ -274,7 +274,7 @@ class Emergencies:
             twin=about.twin if about is not None and of_patient else None,
             categories=(),
             decision="permit",
-            reason=_REASONS[phase],
+            reason=REASONS[phase],
             policy_hash="",
             consent_version=0,
             detail=(("phase", phase), *names, *detail.items()),
@@ -313,7 +313,7 @@ class Emergencies:
         entered.events.append(_start(request, decision, name, now_ms, now_ms + limits.box_s * 1000))
 
 
-_REASONS: Final = {
+REASONS: Final = {
     "stop": "an emergency access has ended",
     "declared": "the emergency is declared to the contract, which holds a commitment and a deadline only",
     "told": "the officers were to be alerted",

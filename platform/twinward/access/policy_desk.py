@@ -22,7 +22,7 @@ from twinward.core.clock import Clock
 from twinward.core.errors import Conflict
 from twinward.core.vocabulary import Action
 
-_REASONS: Final = {
+REASONS: Final = {
     "proposed": "an officer proposed a change of the policy",
     "approved": "a second officer approved it: the changed policy decides from now on",
     "withdrawn": "the proposed change was withdrawn",
@@ -139,7 +139,7 @@ class PolicyDesk:
             twin=None,
             categories=(),
             decision="permit",
-            reason=_REASONS[step],
+            reason=REASONS[step],
             policy_hash=self.access.check(context.request(Action.POLICY)).policy_hash,
             consent_version=0,
             detail=(("step", step), *detail.items(), *context.detail),

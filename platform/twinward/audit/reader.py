@@ -6,7 +6,7 @@ This domain stands below access control and imports nothing of it, so what check
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
@@ -153,11 +153,20 @@ class AuditReader(Generic[PermitT]):
             raise EventErased(f"event {index} was erased", hint="its proof without the event still stands")
         return replace(self._audit.proofs.inclusion(index), opening=opening).sealed(self._audit.log.seal)
 
-    def document(self, permit: PermitT, twin: TwinId, *, hospital: str, at_ms: int) -> AccessDocument:
+    def document(
+        self,
+        permit: PermitT,
+        twin: TwinId,
+        *,
+        hospital: str,
+        at_ms: int,
+        told: Callable[[int, int], None] = lambda _done, _rows: None,
+    ) -> AccessDocument:
         """All accesses to one patient, opened, with the proof that none was left out. Wants a permit for that twin.
 
         It is checked as an auditor would before it leaves the house. It is complete up to the newest completeness
-        map; what was logged since, the very export among it, comes with the next checkpoint.
+        map; what was logged since, the very export among it, comes with the next checkpoint. ``told`` hears how many
+        of how many rows are opened and proven.
 
         Raises:
             NoSuchPatient: nobody is known by this id and nothing is logged about it: nobody's proven absence would
@@ -167,7 +176,7 @@ class AuditReader(Generic[PermitT]):
             LogTampered: the log is not what was committed to.
         """
         self._guard.require(permit, action=Action.AUDIT, twin=twin, category=None)
-        report, anchorer = self._audit.proofs.report(twin), self._audit.anchorer
+        report, anchorer = self._audit.proofs.report(twin, told), self._audit.anchorer
         with ledger_translated():
             history = self._audit.log.history
         policy = TrustPolicy(

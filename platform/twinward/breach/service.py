@@ -36,7 +36,7 @@ from twinward.core.vocabulary import Action, Purpose, TwinId
 _KEPT: Final = 8
 """Assessments in memory; each is what the log says and can be read again."""
 
-_REASONS: Final = {
+REASONS: Final = {
     "opened": "an officer opened the case of a breach",
     "concerns": "an officer opened the case of a breach of this record",
     "assessed": "an officer counted who is affected by a breach",
@@ -325,7 +325,7 @@ class Breaches:
             twin=twin,
             categories=(),
             decision="permit",
-            reason=_REASONS[step],
+            reason=REASONS[step],
             policy_hash="",
             consent_version=0,
             detail=(("step", step), ("breach", name), *detail.items(), *typed),

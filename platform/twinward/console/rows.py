@@ -7,7 +7,7 @@ from typing import Any
 
 from twinward.audit.events.wording import PURPOSES, account_of, change_of, deed, object_of, row_sentence
 from twinward.audit.models import AccessEvent, AuditRow, RowState
-from twinward.console.viewer import gettext, in_words, minute
+from twinward.console.viewer import gettext, in_words, minute, reasons
 from twinward.core.clock import iso
 
 
@@ -56,9 +56,11 @@ def _event(event: AccessEvent) -> dict[str, Any]:
         "why": gettext(PURPOSES[event.purpose]),
         "twin": event.twin or "",
         "categories": ", ".join(category.value for category in event.categories),
+        "about": ", ".join(gettext(category.value) for category in event.categories),
         "consent": str(event.consent_version),
         "decision": event.decision,
         "reason": event.reason,
+        "because": reasons(event.reason),
         "justification": dict(event.detail).get("justification", ""),
     }
 

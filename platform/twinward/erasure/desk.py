@@ -29,7 +29,7 @@ from twinward.erasure.service import PROPOSAL, PROPOSED_BY, ErasureReceipt, Eras
 from twinward.vault.keys.keyring import Keyring
 
 MOST_WAITING: Final = 100
-_REASONS: Final = {
+REASONS: Final = {
     "proposed": "an officer proposed an erasure",
     "concerns": "an officer proposed to erase this record, or a part of it",
     "withdrawn": "the proposed erasure was withdrawn",
@@ -220,7 +220,7 @@ class ErasureDesk:
             twin=request.twin if step == "concerns" else None,
             categories=tuple(sorted(request.categories)),
             decision="permit",
-            reason=_REASONS[step],
+            reason=REASONS[step],
             policy_hash=self._access.check(request).policy_hash,
             consent_version=0,
             detail=(("step", step), (PROPOSAL, name), *((("why", said),) if said else ()), *request.detail),

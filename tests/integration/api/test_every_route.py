@@ -224,13 +224,14 @@ def test_no_route_answers_without_a_genuine_token(
         assert api_house.size() == before
 
 
-def test_the_consoles_cookie_opens_no_route_of_the_api(
+def test_neither_a_cookie_nor_an_address_opens_a_route(
     web: TestClient, api_house: House, routes: set[tuple[str, str]]
 ) -> None:
     session = api_house.node.sign_ins.by_password("officer", "correct horse battery")
     for method, path in routes - PUBLIC:
         headers = body(method, path).get("headers", {}) | {"cookie": f"twinward_session={session}"}
         more = {name: value for name, value in body(method, path).items() if name != "headers"}
+        more["params"] = more.get("params", {}) | dict.fromkeys(("access_token", "token"), api_house.tokens["officer"])
         assert web.request(method, filled(path, api_house), headers=headers, **more).status_code == 401
 
 

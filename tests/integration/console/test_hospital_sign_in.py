@@ -349,7 +349,7 @@ def test_a_link_takes_two_officers_too_wherever_the_person_waited(house: House) 
 
     who, other = house.linked("", "sub-fourth-self"), house.linked("", "sub-unseen")
     node.accounts.add_linked(Principal("sso-fourth-self", Role.OFFICER), who, waits=True)
-    node.accounts.add("nurse", Role.CLINICIAN)
+    node.accounts.add_person(Principal("nurse", Role.CLINICIAN), PASSWORD)
     desk.unlink("sso-fourth-self", "sub-fourth-self", olga)
     for person in (who, other):
         assert desk.link("nurse", person, olga).identities == ()

@@ -175,7 +175,10 @@ def test_officers_pages_are_in_german_and_by_their_clock(web: TestClient, house:
         found += [(path, said) for said in said_by]
         found += [(path, "UTC")] if "UTC" in read_out(page).replace("(UTC)", "") else []
     assert found == [], "\n".join(map(str, found))
-    row = web.get("/console/accesses").text
+    row = web.get("/console/accesses?since=2026-01-01&role=clinician").text
+    assert "zone=Asia%2FKathmandu" in row
+    assert 'data-field="categories" data-code="labs">Laborwerte<' in row
+    assert re.search(r'data-field="reason" data-code="clinicians may read, [^"]*">Behandelnde ', row)
     assert re.search(r'data-field="at" data-code="2026-01-01 \d\d:\d\d:\d\d">.*?01.01.2026, \d\d:\d\d:\d\d \+0545', row)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Final
 
 from twinward.audit.errors import NoSuchEvent, ledger_translated
@@ -53,10 +54,11 @@ class Proofs:
             path = tuple(self._log.prove_inclusion(index, size))
             return ProofBundle(index, leaf, path, note, anchor).sealed(self._log.seal)
 
-    def report(self, twin: TwinId) -> AccessReport:
+    def report(self, twin: TwinId, told: Callable[[int, int], None] = lambda _done, _rows: None) -> AccessReport:
         """All of a patient's accesses with the proof that none was left out. For ``AuditReader`` only: it opens them.
 
-        It is complete up to the newest completeness map; what was logged since comes with the next checkpoint.
+        It is complete up to the newest completeness map; what was logged since comes with the next checkpoint. ``told``
+        hears after each row how many of how many are opened and proven.
 
         Raises:
             NoSuchEvent: no completeness map is logged, or no checkpoint covers it yet.
@@ -69,11 +71,10 @@ class Proofs:
             size, note, anchor = self._covering(index)
             prove = self._log.prover(size)
             logged = self._rows_of(twin, head.through)
-            opened = self._sealer.open_all(logged)
-            rows = tuple(
-                ReportRow(LoggedLeaf(row, entry.leaf, tuple(prove(row))), opening)
-                for (row, entry), (_, opening) in zip(logged, opened, strict=True)
-            )
+            rows = []
+            for (row, entry), (_, opening) in zip(logged, self._sealer.open_all(logged), strict=True):
+                rows.append(ReportRow(LoggedLeaf(row, entry.leaf, tuple(prove(row))), opening))
+                told(len(rows), len(logged))
             return AccessReport(
                 origin=self._log.origin,
                 subject=twin,
@@ -81,7 +82,7 @@ class Proofs:
                 head=head.encode(),
                 head_place=LoggedLeaf(index, self._log.store.entry(index).leaf, tuple(prove(index))),
                 proof=found.proof,
-                rows=rows,
+                rows=tuple(rows),
                 note=note,
                 anchor=anchor,
             ).sealed(self._log.seal)

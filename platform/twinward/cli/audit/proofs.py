@@ -68,8 +68,15 @@ def _export_patient(node: Node, twin: TwinId, form: ExportFormat, to: OutputFile
     from twinward.core.clock import iso
 
     permit = audit_permit(node, account, f"export {form.value}", twin)
-    document = node.audit_reader.document(permit, twin, hospital=node.settings.hospital, at_ms=node.clock.now_ms())
     with progress() as bars:
+        proving = bars.add_task("opening and proving", total=None)
+        document = node.audit_reader.document(
+            permit,
+            twin,
+            hospital=node.settings.hospital,
+            at_ms=node.clock.now_ms(),
+            told=lambda done, rows: bars.update(proving, completed=done, total=rows),
+        )
         task = bars.add_task(form.value, total=len(document.rows), visible=form is ExportFormat.PDF)
         printing = Printing(node.settings.print_fonts, lambda done: bars.update(task, completed=done))
         to.write(render(document, form, printing))
