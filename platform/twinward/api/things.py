@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -71,6 +71,25 @@ class Action(_Asked):
     note: Annotated[str, Field(max_length=MAX_NOTE_CHARS)] = ""
 
 
+class Question(_Asked):
+    """What is to be other than it is; what is not said stays as it is."""
+
+    beds: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    arrivals: Annotated[str, Field(max_length=32, description="E.g. 3/day.")] | None = None
+    stay: Annotated[str, Field(max_length=32, description="The mean, e.g. 3.5d.")] | None = None
+    spread: Annotated[float, Field(ge=0, le=10, description="Standard deviation over mean.")] | None = None
+    staff: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    perStaff: Annotated[float, Field(ge=0, le=1_000)] | None = None  # noqa: N815
+    waiting: Annotated[int, Field(ge=-1, le=1_000_000, description="How many may wait; -1: all.")] | None = None
+    days: Annotated[float, Field(ge=0, le=3_660)] | None = None
+    runs: Annotated[int, Field(ge=2, le=1_000)] = 100
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 1
+
+
+MOST_ARRIVALS: Final = 100_000
+"""Of one question over HTTP: a second of work."""
+
+
 def things_router(things: Things, twins: Twins, principal_of: Callable[..., Any], public_url: str) -> APIRouter:
     """The routes. ``public_url``: the node's address as others reach it, where the settings say so."""
     router = APIRouter(prefix="/api/1/things", tags=["Things"])
@@ -78,6 +97,7 @@ def things_router(things: Things, twins: Twins, principal_of: Callable[..., Any]
     _add_looks(router, things, context_of, public_url)
     _add_changes(router, things, twins, context_of)
     _add_relations(router, things, twins, context_of)
+    _add_question(router, things, context_of)
     return router
 
 
@@ -183,6 +203,35 @@ def _add_relations(router: APIRouter, things: Things, twins: Twins, context_of: 
         asked = read_json(End, body)
         until_ms = None if asked.until is None else instant_ms(asked.until)
         return JSONResponse(_relation(things.relations.end(context, name, relation, until_ms)))
+
+
+def _add_question(router: APIRouter, things: Things, context_of: Callable[..., Any]) -> None:
+    @router.post(
+        "/{name}/what-if",
+        summary="What comes of other numbers, from how a ward or a hospital stands now: simulated",
+        openapi_extra=documented(Question, required=False),
+    )
+    def what_if(
+        name: NamePath, context: AccessContext = Depends(context_of), body: Sent = Depends(small_body)
+    ) -> JSONResponse:
+        from twinward.things.what_if.answers import answer
+        from twinward.things.what_if.baseline import Changes
+        from twinward.things.what_if.scenario import hours, per_hour
+
+        things.require(context)
+        asked = read_json(Question, body)
+        changes = Changes(
+            places=asked.beds,
+            arrivals_h=None if asked.arrivals is None else per_hour(asked.arrivals),
+            mean_h=None if asked.stay is None else hours(asked.stay),
+            spread=asked.spread,
+            staff=asked.staff,
+            per_staff=asked.perStaff,
+            waiting=asked.waiting,
+            days=asked.days,
+        )
+        outlook = things.what_if(context, name, changes, asked.runs, asked.seed, most_arrivals=MOST_ARRIVALS)
+        return JSONResponse(answer(outlook))
 
 
 def _known(twins: Twins, twin: str) -> TwinId:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -117,7 +117,9 @@ def _waiting(text: str) -> int | None:
 
 def _report(outlook: Outlook, *, as_json: bool) -> None:
     if as_json:
-        show_json(_shown(outlook))
+        from twinward.things.what_if.answers import answer
+
+        show_json(answer(outlook))
         return
     scenario = outlook.scenario
     say(f"{scenario.name}: {outlook.runs:,} futures of {scenario.days:g} days, {len(scenario.present_h)} there now")
@@ -134,6 +136,8 @@ def _report(outlook: Outlook, *, as_json: bool) -> None:
     theory = outlook.theory
     if theory is not None and theory.refused is not None:
         say(f"in the long run {theory.refused:.2%} are refused (Erlang B)")
+    elif theory is not None and theory.waited is not None and theory.wait_h is None:
+        say("in the long run everybody waits, ever longer: more come than are treated")
     elif theory is not None and theory.waited is not None and theory.wait_h is not None:
         say(f"in the long run {theory.waited:.2%} wait, {theory.wait_h * 60:.1f} min on average (Erlang C)")
 
@@ -143,10 +147,3 @@ def _cells(one: Estimate, form: str, times: float = 1.0) -> tuple[str, str, str]
         form.format(value * times) for value in (one.mean, one.low, one.high, one.least, one.most)
     )
     return mean, f"{low} to {high}", f"{least} to {most}"
-
-
-def _shown(outlook: Outlook) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    about = asdict(outlook)
-    return about | {"occupancy": outlook.occupancy.tolist()}

@@ -168,6 +168,8 @@ class Things:
         runs: int = 200,
         seed: int = 1,
         progress: Callable[[int], None] = lambda _: None,
+        *,
+        most_arrivals: int | None = None,
     ) -> Outlook:
         """What comes of other numbers, from how a ward or a hospital stands now: simulated. Logged.
 
@@ -178,6 +180,7 @@ class Things:
             runs: how many futures.
             seed: where random numbers begin.
             progress: told after each how many were made.
+            most_arrivals: how much is computed at most, in arrivals of all futures; None: minutes of work.
 
         Raises:
             AccessDenied, ThingNotFound: as ``show``.
@@ -185,6 +188,7 @@ class Things:
         """
         from twinward.things.what_if.baseline import of_ward
         from twinward.things.what_if.outlook import look_ahead
+        from twinward.things.what_if.scenario import MAX_ARRIVALS
 
         self.require(context)
         with self._parts.database.reading() as tables:
@@ -195,7 +199,8 @@ class Things:
         beds = self.wards.plan(thing).beds
         stays = [stay for bed in beds for stay in self.relations.assignments(bed)]
         scenario = of_ward(thing.title, len(beds), stays, self._parts.clock.now_ms(), changes)
-        return look_ahead(scenario, runs, seed, progress)
+        most = MAX_ARRIVALS if most_arrivals is None else most_arrivals
+        return look_ahead(scenario, runs, seed, progress, most_arrivals=most)
 
     def sees_patients(self, context: AccessContext, what: str, name: str = "") -> bool:
         """Let a look in, logged: whether it may see which patient is where. Raises ``AccessDenied``."""

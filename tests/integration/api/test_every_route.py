@@ -79,6 +79,7 @@ RIGHT_ROLE = {  # who may; everybody else of `SYSTEMS` is refused
     ("GET", "/api/1/things/{name}/description"): {"system", "operator", "clinician", "officer"},
     ("GET", "/api/1/things/{name}/properties"): {"system", "operator", "clinician", "officer"},
     ("GET", "/api/1/things/{name}/properties/{property}"): {"system", "operator", "clinician", "officer"},
+    ("POST", "/api/1/things/{name}/what-if"): {"system", "operator", "clinician"},
     ("GET", "/api/1/things/{name}/history"): {"system", "operator", "clinician"},
     ("POST", "/api/1/things/{name}/relations"): {"system", "operator", "clinician"},
     ("POST", "/api/1/things/{name}/relations/{relation}/end"): {"system", "operator", "clinician"},

@@ -49,6 +49,14 @@ def test_what_one_door_changes_the_other_shows(web: TestClient, house: House) ->
     assert "the bed is taken" in refused
     assert {one["target"] for one in typed(house, "show", "bed-1")["relations"]} == {"icu", twin}
     assert ask(web, house, "GET", "/icu", "officer").json()["contains"] == ["bed-1"]
+    question = {"arrivals": "1/day", "stay": "12h", "days": 30, "runs": 20}
+    told = ask(web, house, "POST", "/icu/what-if", body=question).json()
+    asked = ("what-if", "icu", "--arrivals", "1/day", "--stay", "12h", "--days", "30", "--runs", "20", "--as", "ward-3")
+    done = run(*asked, "--home", str(house.node.settings.home), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) | {"scenario": 0} == told | {"scenario": 0}, "the same question, the same answer"
+    assert told["scenario"]["present"] == 1
+    assert 0 < told["refused"]["mean"] < 1
     typed(house, "end", "bed-1", "assigned-to")
     history = ask(web, house, "GET", "/bed-1/history").json()["history"]
     assert [one["until"] is None for one in history] == [True, False]
@@ -78,6 +86,10 @@ def test_what_one_door_changes_the_other_shows(web: TestClient, house: House) ->
         ("POST", "/nothing/actions/used", {"amount": -1}, 400),
         ("POST", "/nothing/actions/used", {"twin": "00000000-0000-7000-8000-000000000000", "amount": 1}, 404),
         ("GET", "/nothing", None, 404),
+        ("POST", "/nothing/what-if", {}, 404),
+        ("POST", "/icu/what-if", {"arrivals": "many"}, 400),
+        ("POST", "/icu/what-if", {"arrivals": "100/min", "stay": "1h"}, 400),
+        ("POST", "/icu/what-if", {"runs": 100000}, 400),
     ],
 )
 def test_bad_input_is_told_what_is_wrong(

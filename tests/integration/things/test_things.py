@@ -82,6 +82,13 @@ def test_consent_and_policy_are_asked_on_both_sides_and_nothing_is_left_half_don
     assert all(
         not ward.things.relations.assignments(ward.things.show(FILING, name).thing) for name in ("bed-1", "vent-1")
     )
+    ward.put("bed-1", ward.admit("ben"))
+    for refused in (
+        lambda: ward.put("bed-1", ann),  # that it is taken, or that there is not so much, is told to who may ask
+        lambda: ward.happen("saline", What.USED, twin=ann, amount=6),
+    ):
+        with pytest.raises(AccessDenied):
+            refused()
     ward.consent(ann)
     ward.put("vent-1", ann)
     ward.consent(ann, Provision(effect="deny", categories=denied))
@@ -98,6 +105,16 @@ def test_who_may_look_and_who_may_change(ward: Equipped) -> None:
     assert [one.relation for one in shown.relations] == ["part-of"], "an officer does not see who lies in it"
     assert ann in {one.target for one in ward.things.show(CARING, "bed-1").relations}
     assert len(ward.things.all(CHECKING)) == 6
+    before = len(ward.trail.events)
+    for looks in (
+        lambda: ward.things.all(CHECKING),
+        lambda: ward.things.show(CHECKING, "icu"),
+        lambda: ward.things.describe(CHECKING, "icu", ""),
+        lambda: ward.things.history(FILING, "icu"),
+    ):
+        looks()
+    told = [(one.agent, dict(one.detail)["what"]) for one in ward.trail.events[before:]]
+    assert told == [("officer", "listed"), ("officer", "shown"), ("officer", "described"), ("icu-gateway", "history")]
     before = len(ward.trail.events)
     for refused in (
         lambda: ward.things.history(CHECKING, "bed-1"),
@@ -209,12 +226,17 @@ def test_an_erased_patient_is_named_no_longer(ward: Equipped) -> None:
 
 def test_what_was_written_by_others_is_no_row(ward: Equipped) -> None:
     ward.equip()
-    with sqlite3.connect(ward.folder / "things.db") as file:
-        file.execute("UPDATE thing SET revision = revision + 1")
-        file.execute("UPDATE thing_relation SET is_open = 0")
-    for altered in (lambda: ward.things.all(FILING), lambda: ward.things.history(FILING, "bed-1")):
+    ward.happen("saline", What.FILLED, amount=1)
+    for change, looks in (
+        ("UPDATE thing_happening SET target = zeroblob(16)", lambda: ward.things.history(FILING, "saline")),
+        ("UPDATE thing_relation SET is_open = 0", lambda: ward.things.history(FILING, "bed-1")),
+        ("UPDATE thing SET revision = revision + 1", lambda: ward.things.all(FILING)),
+    ):
+        looks()
+        with sqlite3.connect(ward.folder / "things.db") as file:
+            file.execute(change)
         with pytest.raises(StoreAltered, match=r"things\.db"):
-            altered()
+            looks()
 
 
 def test_each_kind_is_described_as_the_web_of_things_has_it(ward: Equipped) -> None:

@@ -73,6 +73,10 @@ def test_the_first_of_the_reasons_counts_and_service_begins_anew() -> None:
     assert service_of(device(), whole, [], now).due_ms is None
 
 
+def test_the_rule_is_the_published_one() -> None:
+    assert [suppressed(count) for count in range(14)] == [0, *["*"] * 7, *[10] * 5, 15]
+
+
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_no_small_number_of_patients_is_told_nor_follows_from_what_is(count: int, beds: int) -> None:
     told = suppressed(count)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinward.things.what_if.queueing import erlang_b, erlang_c, mean_wait_h
-from twinward.things.what_if.scenario import Scenario
+from twinward.things.what_if.scenario import MAX_ARRIVALS, Scenario
 from twinward.things.what_if.simulation import Floats, Run, longest, simulate
 
 
@@ -47,7 +47,10 @@ class StageOutlook:
 
 @dataclass(frozen=True, slots=True)
 class Theory:
-    """What Erlang says of the long run, for one stage: refused where nobody may wait, else who waits and how long."""
+    """What Erlang says of the long run, for one stage: refused where nobody may wait, else who waits and how long.
+
+    ``wait_h`` None beside ``waited``: ever longer.
+    """
 
     refused: float | None = None
     waited: float | None = None
@@ -74,7 +77,12 @@ class Outlook:
 
 
 def look_ahead(
-    scenario: Scenario, runs: int = 200, seed: int = 1, progress: Callable[[int], None] = lambda _: None
+    scenario: Scenario,
+    runs: int = 200,
+    seed: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    most_arrivals: int = MAX_ARRIVALS,
 ) -> Outlook:
     """Simulate many futures, each with random numbers of its own: the same seed gives the same answer.
 
@@ -83,11 +91,12 @@ def look_ahead(
         runs: how many, two or more.
         seed: where the random numbers begin.
         progress: told after each run how many were made.
+        most_arrivals: of all runs together; ten microseconds each.
 
     Raises:
         BadThing: it cannot be simulated, or not so often.
     """
-    scenario.checked(runs)
+    scenario.checked(runs, most_arrivals)
     made: list[Run] = []
     for number, seeds in enumerate(np.random.SeedSequence(seed).spawn(runs), 1):
         made.append(simulate(scenario, np.random.Generator(np.random.PCG64(seeds))))
@@ -126,7 +135,7 @@ def theory(scenario: Scenario) -> Theory | None:
     if scenario.waiting == 0:
         return Theory(refused=erlang_b(stage.servers, load))
     if scenario.waiting is None and stage.spread == 1:
-        wait_h = mean_wait_h(stage.servers, load, stage.mean_h)
+        wait_h = None if load >= stage.servers else mean_wait_h(stage.servers, load, stage.mean_h)
         return Theory(waited=erlang_c(stage.servers, load), wait_h=wait_h)
     return None
 

@@ -65,7 +65,7 @@ class Scenario:
     urgent: float = 0.0
     present_h: tuple[float, ...] = ()
 
-    def checked(self, runs: int) -> Scenario:
+    def checked(self, runs: int, most_arrivals: int = MAX_ARRIVALS) -> Scenario:
         """Itself, if so many runs of it can be made. Raises ``BadThing``."""
         numbers = (self.arrivals_h, self.days, self.urgent, *self.present_h)
         if not all(math.isfinite(one) and one >= 0 for one in numbers) or self.urgent > 1 or self.days > 3660:
@@ -76,9 +76,9 @@ class Scenario:
             if not (1 <= one.servers <= 10_000 and 0 < one.mean_h <= 100_000 and 0 <= one.spread <= 10):
                 hint = "1 to 10,000 places with staff for one, a stay above 0, a spread of 0 to 10"
                 raise BadThing(f"{one.name}: nobody can be treated so", hint=hint)
-        if not 2 <= runs <= 1_000_000 or runs * self.days * 24 * self.arrivals_h > MAX_ARRIVALS:
+        if not 2 <= runs <= 1_000_000 or runs * self.days * 24 * self.arrivals_h > most_arrivals:
             raise BadThing(
-                f"{MAX_ARRIVALS:,} arrivals in all runs at most, and two runs at least", hint="fewer days or runs"
+                f"{most_arrivals:,} arrivals in all runs at most, and two runs at least", hint="fewer days or runs"
             )
         return self
 
