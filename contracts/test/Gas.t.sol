@@ -5,6 +5,7 @@ import {AccessAnchor} from "../src/AccessAnchor.sol";
 import {BreakGlass} from "../src/BreakGlass.sol";
 import {BudgetLedger} from "../src/BudgetLedger.sol";
 import {ModelRegistry} from "../src/ModelRegistry.sol";
+import {OutbreakAlert} from "../src/OutbreakAlert.sol";
 import {ResourceExchange} from "../src/ResourceExchange.sol";
 import {WitnessSet} from "../src/WitnessSet.sol";
 import {ReferenceTree} from "./ReferenceTree.sol";
@@ -33,6 +34,9 @@ contract GasTest is Witnesses {
     bytes private listing;
     bytes private promising;
     bytes private shipping;
+    OutbreakAlert private outbreak;
+    OutbreakAlert.Statement private said;
+    bytes private raising;
 
     function setUp() public {
         vm.warp(NOW);
@@ -60,6 +64,13 @@ contract GasTest is Witnesses {
         granting = abi.encodeCall(BudgetLedger.grantQueries, ("other", 5));
         (, agreeing) = cosign(7, witnesses.agreementMessage(address(budget), granting));
         _prepareExchange();
+        outbreak = new OutbreakAlert(witnesses);
+        said = OutbreakAlert.Statement("influenza-like-illness", "terms", uint32(NOW / 1 days), 140, 101_500, 131_250);
+        (, raising) = cosign(7, outbreak.raiseMessage(said));
+    }
+
+    function test_raiseAnAlertByThree() public {
+        outbreak.raise(said, 7, keys, raising);
     }
 
     function test_offerAResource() public {

@@ -9,6 +9,7 @@ from twinward_contracts.bindings.break_glass import BreakGlass, Declaration
 from twinward_contracts.bindings.budget_ledger import BudgetLedger, PrivacyAccount, Reservation, ReservationState
 from twinward_contracts.bindings.changes import Call, Change, ChangeState
 from twinward_contracts.bindings.model_registry import Model, ModelRegistry
+from twinward_contracts.bindings.outbreak_alert import OutbreakAlert, OutbreakState, OutbreakStatement
 from twinward_contracts.bindings.resource_exchange import (
     Listing,
     ListingKind,
@@ -38,6 +39,9 @@ __all__ = [
     "ListingKind",
     "Model",
     "ModelRegistry",
+    "OutbreakAlert",
+    "OutbreakState",
+    "OutbreakStatement",
     "PrivacyAccount",
     "PromiseTerms",
     "QuorumSignature",

@@ -229,6 +229,17 @@ NOUNS: Final = (
         },
     ),
     Noun(
+        "outbreak",
+        "See outbreaks together: judge daily sums, sign and raise alerts.",
+        {
+            "open": "outbreak:open_",
+            "watch": "outbreak:watch",
+            "raise": "outbreak:raise_",
+            "alerts": "outbreak:alerts",
+            "simulate": "outbreak:simulate",
+        },
+    ),
+    Noun(
         "exchange",
         "Lend and borrow what runs short, hospital to hospital.",
         {

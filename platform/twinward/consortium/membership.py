@@ -23,6 +23,7 @@ from twinward_contracts.bindings import (
     Call,
     Change,
     ModelRegistry,
+    OutbreakAlert,
     ResourceExchange,
     WitnessSet,
 )
@@ -90,6 +91,8 @@ class Addresses:
     """Empty where a consortium was founded before emergencies were declared; it is then made when one is."""
     resource_exchange: str = ""
     """Empty until a hospital opens the exchange, for all of them."""
+    outbreak_alert: str = ""
+    """Empty until a hospital opens alerts of outbreaks, for all of them."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -116,7 +119,7 @@ class Consortium:
         self, chain: ChainClient, addresses: Addresses, path: Path, keys: Mapping[str, WitnessKeys] | None = None
     ) -> None:
         shared = [addresses.budget_ledger, addresses.model_registry]
-        obeying = [*shared, addresses.break_glass, addresses.resource_exchange]
+        obeying = [*shared, addresses.break_glass, addresses.resource_exchange, addresses.outbreak_alert]
         self.chain = AgreedChain(
             chain,
             addresses.witness_set,
@@ -235,6 +238,21 @@ class Consortium:
         with refusals_told():
             made = ResourceExchange.deploy(self.chain, self.addresses.witness_set)
         self.addresses = replace(self.addresses, resource_exchange=made.address)
+        _write(self._path, self.addresses)
+        return made
+
+    def outbreak_alert(self) -> OutbreakAlert | None:
+        """Where alerts of outbreaks stand; None until one of the hospitals opened it. Raises ``ChainError``."""
+        address = self._later("outbreak_alert")
+        return OutbreakAlert(self.chain, address) if address else None
+
+    def open_outbreak(self) -> OutbreakAlert:
+        """Make the contract for alerts, as ``open_exchange``. Raises ``Conflict``."""
+        if self._later("outbreak_alert"):
+            raise Conflict("the consortium has a contract for alerts", hint="`twinward outbreak alerts` lists them")
+        with refusals_told():
+            made = OutbreakAlert.deploy(self.chain, self.addresses.witness_set)
+        self.addresses = replace(self.addresses, outbreak_alert=made.address)
         _write(self._path, self.addresses)
         return made
 

@@ -111,6 +111,7 @@ def describe(consortium: Consortium, change: Change, names: Iterable[str]) -> st
         addresses.model_registry: "ModelRegistry",
         addresses.break_glass: "BreakGlass",
         addresses.resource_exchange: "ResourceExchange",
+        addresses.outbreak_alert: "OutbreakAlert",
     }
     contract = contracts.get(change.target)
     if contract is None:

@@ -150,6 +150,8 @@ class Action(StrEnum):
     """A step of a vendor's contact request; with a twin: that its patient is told, compared with it, or answers."""
     EXCHANGE = "exchange"
     """A step of an exchange of resources with other hospitals: offered, promised, shipped, received, disputed."""
+    OUTBREAK = "outbreak"
+    """A step of an alert of an outbreak: signed by this hospital, or sent with a quorum's signatures."""
 
 
 class Purpose(StrEnum):

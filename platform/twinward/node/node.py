@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twinward.live.service import Live
     from twinward.node.cohort import RunningCohort
     from twinward.node.study_decisions import StudyDecisions
+    from twinward.outbreak.alerts import OutbreakDesk
     from twinward.recruitment.service import ContactDesk
     from twinward.review.service import Reviews
     from twinward.similarity.service import Similarity
@@ -147,6 +148,29 @@ class Node(AccessParts):
             self.access,
             self.known_names,
             lambda: max(self.clock.now_ms() // 1000, self.consortium.chain.block_time_s()),
+        )
+
+    @part
+    def outbreaks(self) -> OutbreakDesk:
+        """This hospital's part in alerts of outbreaks."""
+        from twinward.outbreak.alerts import OutbreakDesk
+        from twinward.outbreak.errors import NoOutbreakContract
+        from twinward_contracts.bindings import OutbreakAlert
+
+        def contract() -> OutbreakAlert:
+            found = self.consortium.outbreak_alert()
+            if found is None:
+                hint = "`twinward outbreak open` at one hospital; hand its consortium.json to the others"
+                raise NoOutbreakContract("the consortium has no contract for alerts yet", hint=hint)
+            return found
+
+        tenant = self.settings.tenant
+        return OutbreakDesk(
+            contract,
+            lambda: self.consortium.witness_set,
+            tenant,
+            lambda: self.consortium.keys.get(tenant),
+            self.access,
         )
 
     @part

@@ -126,6 +126,8 @@ UNCHANGING = {
     "exchange list",
     "exchange suggest",
     "exchange surge",
+    "outbreak alerts",
+    "outbreak simulate",
     "disclosure public",
     "keys check-receipt",
     "keys split",
@@ -177,6 +179,7 @@ _BREACHES = "tests/integration/breach/test_breaches.py"
 _ERASURES = "tests/integration/console/test_erasures_page.py"
 _POLICY = "tests/integration/policy/test_policy_changes.py"
 _EXCHANGE = "tests/integration/cli/test_exchange.py"
+_OUTBREAK = "tests/integration/cli/test_outbreak.py"
 ELSEWHERE = {
     "account add-client": _CLIENTS,
     "account certificates": "tests/adversarial/access/test_mutual_tls.py",
@@ -219,6 +222,7 @@ ELSEWHERE = {
     "live quarantine": _LIVE,
     "live replay": _LIVE,
     "live take": _LIVE,
+    **{f"outbreak {step}": _OUTBREAK for step in ("open", "raise", "watch")},
     "node move": "tests/integration/postgres/test_move.py",
     "erasure approve": _ERASURES,
     "erasure propose": _ERASURES,

@@ -132,6 +132,7 @@ NEVER_OPEN = {
     Action.EXCHANGE,
     Action.MATCH,
     Action.NOTE,
+    Action.OUTBREAK,
     Action.POLICY,
     Action.QUERY,
     Action.REVIEW,

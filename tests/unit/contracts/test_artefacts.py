@@ -26,7 +26,15 @@ def test_every_contract_with_a_source_is_shipped() -> None:
         for name in re.findall(r"^contract (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }
     assert set(artefacts.names()) == declared
-    assert {"AccessAnchor", "WitnessSet", "BudgetLedger", "ModelRegistry", "BreakGlass", "ResourceExchange"} == declared
+    assert {
+        "AccessAnchor",
+        "WitnessSet",
+        "BudgetLedger",
+        "ModelRegistry",
+        "BreakGlass",
+        "ResourceExchange",
+        "OutbreakAlert",
+    } == declared
 
 
 @pytest.mark.parametrize("name", artefacts.names())

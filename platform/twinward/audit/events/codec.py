@@ -42,6 +42,7 @@ _FHIR_ACTION = {
     Action.ACCOUNT: "U",
     Action.STUDY: "U",
     Action.EXCHANGE: "U",
+    Action.OUTBREAK: "U",
 }  # everything else is E, execute
 _WRITER = msgspec.json.Encoder(order="sorted")
 _RECORDED = b'"recorded":"'

@@ -42,6 +42,7 @@ _DONE = {
     Action.POLICY: "looked at the policy",
     Action.CONTACT: "dealt with a contact request",  # which way: see ``deed``
     Action.EXCHANGE: "dealt with an exchange of resources",  # which way: see ``deed``
+    Action.OUTBREAK: "dealt with an alert of an outbreak",  # which way: see ``deed``
 }
 _TRIED = {
     Action.READ: "read",
@@ -66,6 +67,7 @@ _TRIED = {
     Action.POLICY: "look at or change the policy",
     Action.CONTACT: "deal with a contact request",
     Action.EXCHANGE: "exchange resources with other hospitals",
+    Action.OUTBREAK: "alert of an outbreak",
 }
 _PHASES = {
     "stop": "ended an emergency access",
@@ -132,8 +134,12 @@ _STEPS = {
         "cancel": "signed that a promise of resources is cancelled",
         "lapse": "had a promise of resources lapse that was not kept in time",
     },
+    Action.OUTBREAK: {
+        "sign": "signed an alert of an outbreak for the hospital",
+        "raise": "raised an alert of an outbreak that several hospitals signed",
+    },
 }
-"""What the steps of a case, an erasure, a change of policy, a contact request and an exchange are called."""
+"""What the steps of a case, an erasure, a change of policy, a contact request, an exchange and an alert are called."""
 
 MANY_CATEGORIES = 5
 ROWS = (

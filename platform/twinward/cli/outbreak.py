@@ -1,0 +1,245 @@
+"""``twinward outbreak``: daily sums judged, alerts signed and raised, and what a detector would be worth."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinward.cli.context import AsOption, context_of, node_at
+from twinward.cli.errors import errors_taught
+from twinward.cli.input import read_input
+from twinward.cli.output import HomeOption, JsonOption, OutputFile, counted, say, show_json, show_table, table
+from twinward.core.errors import BadInput
+from twinward.core.vocabulary import Purpose
+
+if TYPE_CHECKING:
+    from twinward_contracts.bindings import OutbreakState
+
+_EPOCH = date(1970, 1, 1)
+_LINE = re.compile(r"(\d{4}-\d{2}-\d{2}),(-?\d{1,15})")
+
+StatisticOption = Annotated[str, typer.Option(help="c1, c2 or c3 of EARS.")]
+BaselineOption = Annotated[int, typer.Option(min=2, max=366, help="Days of the baseline.")]
+
+
+def open_(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Make the contract on which a quorum of hospitals raises alerts; one of them does, once.
+
+    Afterwards hand consortium.json to the other hospitals: it names the contract. Nobody owns it.
+
+    Exit codes: 0 made, 3 no node in the home, 4 there is one, 7 the chain does not answer.
+
+    Example: twinward outbreak open
+    """
+    with node_at(home, as_json=as_json) as node:
+        made = node.consortium.open_outbreak()
+        if as_json:
+            show_json({"outbreak": made.address})
+            return
+        say(f"alerts of outbreaks are at {made.address}; hand consortium.json to the other hospitals")
+
+
+def watch(
+    file: Annotated[Path, typer.Argument(help='Daily sums, oldest first: lines of YYYY-MM-DD,COUNT; "-" reads stdin.')],
+    syndrome: Annotated[str, typer.Option(help="Which, e.g. influenza.")],
+    account: AsOption,
+    statistic: StatisticOption = "c2",
+    limit: Annotated[float, typer.Option(min=0.001, help="What the statistic must exceed; published: 3, 3 and 2.")] = 3,
+    baseline: BaselineOption = 7,
+    noise: Annotated[float, typer.Option(min=0, help="The variance of the noise in each sum.")] = 0,
+    sign: Annotated[Path | None, typer.Option(help="Where the last day is unusual, write a signature here.")] = None,
+    hospital: Annotated[
+        str, typer.Option(help="In which hospital's name; one in this home.", show_default="the home's own")
+    ] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the last of a series of daily sums, and sign an alert in this hospital's name where it is unusual.
+
+    The sums are what the hospitals' differentially private counts add up to. Nothing is raised by one hospital: hand
+    the signature to whoever gathers a quorum's.
+
+    Exit codes: 0 judged, 2 no such syndrome, or no series, 3 no such account, 4 no contract, 6 the account may not,
+    7 the chain or the log does not answer.
+
+    Example: twinward outbreak watch sums.csv --syndrome influenza --noise 254 --sign northgate.json --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.node.study_approvals import abroad, member
+        from twinward.outbreak.alerts import statement_of
+        from twinward.outbreak.ears import Ears
+
+        out = None if sign is None else OutputFile(sign, as_json=as_json, option="--sign")
+        last_day, counts = _series(read_input(file))
+        detector = Ears(_statistic(statistic), limit, baseline, noise)
+        said = statement_of(syndrome, detector, counts, last_day)
+        shown: dict[str, Any] = {"syndrome": syndrome, "day": _day(last_day), "counted": counts[-1]}
+        if said is None:
+            shown |= {"unusual": False}
+        else:
+            shown |= {"unusual": True, "expected": said.expected_milli / 1000, "threshold": said.threshold_milli / 1000}
+        if said is not None and out is not None:
+            by = context_of(node, account, Purpose.OPERATIONS)
+            with member(node, hospital or node.settings.tenant) as one:
+                signed = one.node.outbreaks.sign(abroad(by, one, node), said)
+            out.write(json.dumps(signed.shown()).encode())
+            shown["file"] = str(out)
+        if as_json:
+            show_json(shown)
+        elif said is None:
+            say(f"{syndrome} on {shown['day']}: {counts[-1]}, nothing unusual")
+        else:
+            say(
+                f"{syndrome} on {shown['day']}: {counts[-1]}, above {shown['threshold']:.1f} where "
+                f"{shown['expected']:.1f} was expected"
+            )
+            if out is not None:
+                say(f"wrote {out}: this hospital's signature; `twinward outbreak raise` takes a quorum's")
+
+
+def raise_(
+    signatures: Annotated[list[Path], typer.Argument(help="Hospitals' signatures on one statement.")],
+    account: AsOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Raise an alert that a quorum of hospitals signed. Every hospital sees it as soon as the chain has it.
+
+    Exit codes: 0 raised, 2 no signatures, or of several statements, 3 no such account, 4 too few, raised before, or no
+    contract, 6 the account may not, 7 the chain or the log does not answer.
+
+    Example: twinward outbreak raise st-anna.json northgate.json --as olga
+    """
+    with node_at(home, as_json=as_json) as node:
+        from twinward.outbreak.alerts import Endorsement
+
+        found = [Endorsement.parse(read_input(one)) for one in signatures]
+        made = node.outbreaks.raise_alert(context_of(node, account, Purpose.OPERATIONS), found)
+        if as_json:
+            show_json(_shown(made))
+            return
+        shown = _shown(made)
+        say(f"alert {made.number} is raised: {shown['syndrome']} on {shown['day']}, {made.said.counted} cases")
+
+
+def alerts(
+    every: Annotated[bool, typer.Option("--all", help="What is over, too.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Alerts that a quorum of hospitals raised, from the chain.
+
+    Exit codes: 0, 3 no node in the home, 4 no contract, 7 the chain does not answer.
+
+    Example: twinward outbreak alerts --json
+    """
+    with node_at(home, as_json=as_json) as node:
+        found = [_shown(one) for one in node.outbreaks.alerts() if every or not one.ended_at_s]
+        if as_json:
+            show_json({"alerts": found})
+            return
+        made = table("alert", "syndrome", "day", "counted", "expected", "threshold", "stands")
+        for one in found:
+            numbers = (str(one["counted"]), f"{one['expected']:.1f}", f"{one['threshold']:.1f}")
+            made.add_row(str(one["alert"]), one["syndrome"], one["day"], *numbers, "over" if one["ended"] else "lasts")
+        show_table(made)
+        say(counted(len(found), "alert", "alerts"))
+
+
+def simulate(
+    epsilon: Annotated[float, typer.Option(min=0.01, max=50, help="Of a period, for each patient.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="Of a period.")] = 1e-6,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long a period is.")] = 7,
+    levels: Annotated[int, typer.Option(min=1, max=9, help="Of the tree that are released; 1 is each day alone.")] = 1,
+    statistic: StatisticOption = "c3",
+    baseline: BaselineOption = 28,
+    everyday: Annotated[float, typer.Option(min=1, max=1e6, help="Cases a day without an outbreak.")] = 60.0,
+    years: Annotated[int, typer.Option(min=1, max=200, help="Quiet years, for limits and false alarms.")] = 5,
+    outbreaks: Annotated[int, typer.Option(min=1, max=10_000, help="How many are simulated.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate outbreaks (SEIR): how much later do private counts alarm than exact ones, at one false alarm a year?
+
+    No node is needed, and none is touched. Exit codes: 0, 2 what cannot be simulated.
+
+    Example: twinward outbreak simulate --epsilon 1 --days 7
+    """
+    with errors_taught(as_json=as_json):
+        from twinward.outbreak.continual import Period
+        from twinward.outbreak.evaluation import Trial, tried
+        from twinward.outbreak.seir import Epidemic
+
+        trial = Trial(Epidemic(everyday=everyday), _statistic(statistic), baseline, years=years, outbreaks=outbreaks)
+        arms = {"exact": tried(trial, None, seed), "private": tried(trial, Period(days, levels, epsilon, delta), seed)}
+        rows = {
+            name: {
+                "mean_days": arm.mean_days,
+                "median_days": arm.median_days,
+                "missed": arm.missed,
+                "false_alarms_a_year": arm.false_alarms_a_year,
+                "limit": arm.limit,
+            }
+            for name, arm in arms.items()
+        }
+        if as_json:
+            show_json({"years": years, "outbreaks": outbreaks, **rows})
+            return
+        made = table("counts", "days until alarm", "median", "missed", "false alarms a year")
+        for name, row in rows.items():
+            numbers = (f"{row['mean_days']:.1f}", f"{row['median_days']:.1f}", str(row["missed"]))
+            made.add_row(name, *numbers, f"{row['false_alarms_a_year']:.1f}")
+        show_table(made)
+        later = arms["private"].mean_days - arms["exact"].mean_days
+        say(f"private counts alarm {later:.1f} days later on average")
+
+
+def _statistic(text: str) -> Any:
+    from twinward.outbreak.ears import Statistic
+
+    try:
+        return Statistic(text)
+    except ValueError:
+        raise BadInput(f"no statistic {text!r}", hint="c1, c2 or c3") from None
+
+
+def _series(raw: bytes) -> tuple[int, list[int]]:
+    """The last day since 1970 and the counts. Raises ``BadInput`` unless days follow each other."""
+    days, counts = [], []
+    for number, line in enumerate(raw.decode("utf-8", "replace").split(), 1):
+        found = _LINE.fullmatch(line)
+        try:
+            if found is None:
+                raise ValueError
+            days.append((date.fromisoformat(found[1]) - _EPOCH).days)
+        except ValueError:
+            raise BadInput(f"line {number} is no day and count", hint="e.g. 2026-01-31,57") from None
+        counts.append(int(found[2]))
+        if len(days) > 1 and days[-1] != days[-2] + 1:
+            raise BadInput(f"line {number} is not the day after the line before", hint="one line for each day")
+    if not days:
+        raise BadInput("there are no daily sums", hint="lines of YYYY-MM-DD,COUNT")
+    return days[-1], counts
+
+
+def _day(day: int) -> str:
+    return date.fromordinal(_EPOCH.toordinal() + day).isoformat()
+
+
+def _shown(one: OutbreakState) -> dict[str, Any]:
+    return {
+        "alert": one.number,
+        "syndrome": one.said.syndrome.rstrip(b"\x00").decode("ascii", "replace"),
+        "day": _day(one.said.day),
+        "counted": one.said.counted,
+        "expected": one.said.expected_milli / 1000,
+        "threshold": one.said.threshold_milli / 1000,
+        "terms": one.said.terms.hex(),
+        "raised": datetime.fromtimestamp(one.raised_at_s, UTC).isoformat(),
+        "ended": datetime.fromtimestamp(one.ended_at_s, UTC).isoformat() if one.ended_at_s else "",
+    }

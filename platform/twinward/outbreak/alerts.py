@@ -1,0 +1,191 @@
+"""Alerts: one hospital's signature on a statement, a quorum's signatures put together, and what stands on the chain.
+
+A hospital signs what it has checked itself: the sum, the detector's threshold, the terms. The event is in its log
+before the signature exists. Whoever has enough signatures sends them; the contract counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from twinward.access.interfaces import AccessContext, AccessControl
+from twinward.core.vocabulary import Action
+from twinward.outbreak.ears import Ears
+from twinward.outbreak.errors import OutbreakInvalid, refusals_explained
+from twinward.outbreak.syndromes import SYNDROMES, fingerprint
+from twinward_contracts.bindings import OutbreakAlert, OutbreakState, OutbreakStatement, QuorumSignature, WitnessSet
+from twinward_contracts.bindings.words import tag
+from twinward_crypto import bls
+from twinward_crypto.errors import CryptoError
+from twinward_ledger.witness.witness import WitnessKeys
+
+SHOWN: Final = 500
+_TERMS: Final = b"twinward/outbreak-terms/1\n"
+_DAYS: Final = 1 << 31
+_COUNTS: Final = 1 << 53
+
+
+def terms_of(detector: Ears) -> bytes:
+    """SHA-256 of a tag, the published code lists' fingerprint and the detector, as JSON with sorted names."""
+    said = {name: str(value) for name, value in asdict(detector).items()}
+    return hashlib.sha256(_TERMS + fingerprint() + json.dumps(said, sort_keys=True).encode()).digest()
+
+
+def statement_of(syndrome: str, detector: Ears, counts: Sequence[int], last_day: int) -> OutbreakStatement | None:
+    """What there is to say of the last of these daily sums; None where it is nothing unusual.
+
+    Args:
+        syndrome: its word in ``syndromes``.
+        detector: judges by its score, whose limit in cases is the threshold.
+        counts: the sums of the days up to the last one, oldest first.
+        last_day: since 1970-01-01.
+
+    Raises:
+        OutbreakInvalid: no such syndrome, too few days, or numbers that are none.
+    """
+    if syndrome not in SYNDROMES:
+        raise OutbreakInvalid(f"no syndrome {syndrome!r}", hint=f"one of {', '.join(SYNDROMES)}")
+    if len(counts) <= detector.days_needed:
+        raise OutbreakInvalid(f"{detector.days_needed + 1} days are needed, {len(counts)} are there")
+    if not 0 <= last_day < _DAYS or any(abs(one) >= _COUNTS for one in counts):
+        raise OutbreakInvalid("a day or a count is out of range")
+    at = len(counts) - 1
+    if detector.score(counts, at) <= detector.limit:
+        return None
+    threshold = detector.threshold(counts, at)
+    return OutbreakStatement(
+        tag(syndrome),
+        terms_of(detector),
+        last_day,
+        counts[-1],
+        round(detector.expected(counts, at) * 1000),
+        min(round(threshold * 1000), counts[-1] * 1000 - 1),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """One hospital's signature on a statement: a key of 48 bytes, a signature of 96."""
+
+    said: OutbreakStatement
+    epoch: int
+    public_key: bytes
+    signature: bytes
+
+    def shown(self) -> dict[str, Any]:
+        """As the file that is handed over."""
+        said = asdict(self.said) | {"syndrome": self.said.syndrome.hex(), "terms": self.said.terms.hex()}
+        keys = {"public_key": self.public_key.hex(), "signature": self.signature.hex()}
+        return {"statement": said, "epoch": self.epoch, **keys}
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Endorsement:
+        """From the file. Raises ``OutbreakInvalid``."""
+        try:
+            found = json.loads(raw)
+            said = dict(found["statement"])
+            words = (bytes.fromhex(said.pop("syndrome")), bytes.fromhex(said.pop("terms")))
+            numbers = [said.pop(name) for name in ("day", "counted", "expected_milli", "threshold_milli")]
+            key, signature = bytes.fromhex(found["public_key"]), bytes.fromhex(found["signature"])
+            whole = not said and all(type(one) is int and abs(one) < 1 << 63 for one in (*numbers, found["epoch"]))
+            whole = whole and [len(one) for one in (*words, key, signature)] == [32, 32, 48, 96]
+            made = cls(OutbreakStatement(*words, *numbers), found["epoch"], key, signature)
+        except (KeyError, TypeError, ValueError, RecursionError):
+            whole = False
+        if not whole:
+            raise OutbreakInvalid("not a hospital's signature", hint="`twinward outbreak watch --sign FILE` writes one")
+        return made
+
+
+class OutbreakDesk:
+    """One hospital's part in alerts.
+
+    Args:
+        contract: gives the consortium's contract; may raise as a chain does, and ``NoOutbreakContract``.
+        witnesses: gives the set that counts.
+        hospital: this hospital.
+        keys: its witness keys, which sign; None where they are elsewhere.
+        access: decides and logs.
+    """
+
+    def __init__(
+        self,
+        contract: Callable[[], OutbreakAlert],
+        witnesses: Callable[[], WitnessSet],
+        hospital: str,
+        keys: Callable[[], WitnessKeys | None],
+        access: AccessControl,
+    ) -> None:
+        self._contract = contract
+        self._witnesses = witnesses
+        self._hospital = hospital
+        self._keys = keys
+        self._access = access
+
+    def sign(self, by: AccessContext, said: OutbreakStatement) -> Endorsement:
+        """Sign a statement in this hospital's name.
+
+        Raises:
+            OutbreakInvalid, AccessDenied, OutbreakUnreachable.
+        """
+        keys = self._keys()
+        if keys is None:
+            raise OutbreakInvalid(f"the key of {self._hospital} is not here", hint="it signs at its own node")
+        self._decide(by, "sign", said)
+        with refusals_explained():
+            epoch = self._witnesses().epoch()
+            message = self._contract().raise_message(epoch, said)
+        return Endorsement(said, epoch, keys.bls_public_key, bls.sign(keys.bls_secret_key, message))
+
+    def raise_alert(self, by: AccessContext, endorsements: Sequence[Endorsement]) -> OutbreakState:
+        """Send what a quorum signed.
+
+        Raises:
+            OutbreakInvalid: they are of several statements, or of no hospital of the consortium.
+            AccessDenied, AlertRefused, OutbreakUnreachable.
+        """
+        if len({(one.said, one.epoch) for one in endorsements}) != 1:
+            raise OutbreakInvalid("the signatures are not of one and the same statement")
+        said = endorsements[0].said
+        self._decide(by, "raise", said)
+        with refusals_explained():
+            places = {
+                bls.public_key_from_eip2537(one.public_key): one.index
+                for one in self._witnesses().witnesses()
+                if one.active
+            }
+            signed = {places[one.public_key]: one for one in endorsements if one.public_key in places}
+            if len(signed) < len(endorsements):
+                raise OutbreakInvalid("a signature is of no hospital of the consortium, or there twice")
+            try:
+                quorum = _quorum(signed)
+            except CryptoError:
+                raise OutbreakInvalid("a hospital's signature is none") from None
+            contract = self._contract()
+            return contract.alert(contract.raise_alert(said, quorum))
+
+    def alerts(self) -> list[OutbreakState]:
+        """The newest alerts, oldest first. Raises ``OutbreakUnreachable``."""
+        with refusals_explained():
+            contract = self._contract()
+            last = contract.count()
+            return [contract.alert(number) for number in range(max(1, last - SHOWN + 1), last + 1)]
+
+    def _decide(self, by: AccessContext, step: str, said: OutbreakStatement) -> None:
+        syndrome = said.syndrome.rstrip(b"\x00").decode("ascii", "replace")
+        facts = (("syndrome", syndrome), ("day", str(said.day)), ("counted", str(said.counted)))
+        detail = (("step", step), ("hospital", self._hospital), *facts, ("terms", said.terms.hex()))
+        self._access.decide(by.request(Action.OUTBREAK, detail=detail))
+
+
+def _quorum(signed: dict[int, Endorsement]) -> QuorumSignature:
+    ordered = [signed[place] for place in sorted(signed)]
+    return QuorumSignature(
+        sum(1 << place for place in signed),
+        tuple(bls.public_key_to_eip2537(one.public_key) for one in ordered),
+        bls.signature_to_eip2537(bls.aggregate([one.signature for one in ordered])),
+    )

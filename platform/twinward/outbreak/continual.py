@@ -1,0 +1,137 @@
+"""Daily counts under continual observation: the binary tree mechanism over a period of days.
+
+After Dwork, Naor, Pitassi, Rothblum 2010 and Chan, Shi, Song 2011. A node of level k covers 2^k days that end at a
+multiple of 2^k; on each day the nodes that end with it are released, each as a sum with noise of its own. Any days
+1..t are then the sum of at most log2(t)+1 nodes instead of t numbers.
+
+Invariants:
+
+* **One patient, one day.** Within a period a patient counts once for a syndrome, on the first day (``first_days``). So
+  a patient who is added, removed or changed in days changes at most ``levels`` nodes, each by 1: the L2 sensitivity of
+  everything that a period releases is √levels. Another day instead is one patient less and one more.
+* **One noise a node, drawn once.** A release is kept and given again, never drawn again: the caller's to see to.
+* Noise is discrete Gaussian, in shares: each of n hospitals adds ⌈v/honest⌉ + 4, so that what the honest ones add is
+  at least v (``federation.privacy.dp_sum``, points 2 and 3). A period is one Gaussian mechanism of multiplier
+  √(v/levels), and costs levels/v in 1/σ² on the ledger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinward.core.errors import BadInput
+from twinward.federation.privacy.accountant import calibrate
+from twinward.federation.privacy.discrete_gaussian import RandomBytes, discrete_gaussian
+
+Counts = NDArray[np.int64]
+
+MAX_DAYS: Final = 366
+_SMOOTHING_VARIANCE: Final = 4
+_MICROS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What is promised to each patient for so many days, and the noise that keeps it.
+
+    Attributes:
+        days: how long, from 1; a patient counts once in them.
+        levels: how many levels of the tree are released; 1 is each day alone, the most that helps ⌊log2 days⌋ + 1.
+        epsilon, delta: for everything that is released of one syndrome in these days.
+    """
+
+    days: int
+    levels: int
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        """Raises ``BadInput``."""
+        if not 1 <= self.days <= MAX_DAYS:
+            raise BadInput(f"a period has 1 to {MAX_DAYS} days")
+        if not 1 <= self.levels <= self.days.bit_length():
+            raise BadInput(f"a tree over {self.days} days has 1 to {self.days.bit_length()} levels")
+        self.variance  # noqa: B018 - an ε or δ that no noise keeps is refused now
+
+    @property
+    def variance(self) -> int:
+        """v: of the honest hospitals' noise in each node."""
+        return math.ceil(calibrate(self.epsilon, self.delta, 1) ** 2 * self.levels)
+
+    @property
+    def cost_micros(self) -> int:
+        """What a period costs each hospital on the ledger: levels/v in millionths of 1/σ², rounded up."""
+        return math.ceil(self.levels / self.variance * _MICROS)
+
+    def share(self, honest: int) -> int:
+        """The variance of one hospital's noise in each node, of which ``honest`` shares make v."""
+        if honest < 1:
+            raise BadInput("at least one hospital is honest")
+        return math.ceil(self.variance / honest) + _SMOOTHING_VARIANCE
+
+
+def first_days(days_of_patients: Iterable[Iterable[int]], period_days: int) -> Counts:
+    """Patients counted once, on their first day in the period: ``[days]``; days count from 1, others are left out."""
+    counts = np.zeros(period_days, np.int64)
+    for days in days_of_patients:
+        inside = [day for day in days if 1 <= day <= period_days]
+        if inside:
+            counts[min(inside) - 1] += 1
+    return counts
+
+
+def nodes_of_day(period: Period, day: int) -> list[tuple[int, int]]:
+    """The nodes that end with a day, as (first day, last day), the shortest first. Raises ``BadInput``."""
+    if not 1 <= day <= period.days:
+        raise BadInput(f"the period has days 1 to {period.days}")
+    return [(day - (1 << level) + 1, day) for level in range(period.levels) if day % (1 << level) == 0]
+
+
+def release(period: Period, counts: Counts, day: int, honest: int, random_bytes: RandomBytes) -> Counts:
+    """One hospital's release of a day: its sum over each of ``nodes_of_day``, with its share of the noise.
+
+    Args:
+        period: what is promised.
+        counts: ``[days]``, of ``first_days``; what lies behind the day is not looked at.
+        day: from 1.
+        honest: how many of the hospitals that add noise are counted on.
+        random_bytes: the source.
+
+    Raises:
+        BadInput: no day of the period, or counts of another one.
+    """
+    if counts.shape != (period.days,):
+        raise BadInput(f"counts of {period.days} days are wanted")
+    sums = np.array([counts[first - 1 : last].sum() for first, last in nodes_of_day(period, day)], np.int64)
+    return sums + discrete_gaussian(len(sums), period.share(honest), random_bytes)
+
+
+def cover(period: Period, first: int, last: int) -> list[tuple[int, int]]:
+    """The fewest nodes of the tree that make up the days ``first`` to ``last``. Raises ``BadInput``."""
+    if not 1 <= first <= last <= period.days:
+        raise BadInput(f"the period has days 1 to {period.days}")
+    found = []
+    while first <= last:
+        start = first - 1
+        level = period.levels - 1
+        while start % (1 << level) or start + (1 << level) > last:
+            level -= 1
+        found.append((first, start + (1 << level)))
+        first = found[-1][1] + 1
+    return found
+
+
+def window(period: Period, releases: Sequence[Counts], first: int, last: int) -> int:
+    """What the released sums say of the days ``first`` to ``last``; ``releases`` are of the days from 1 on."""
+    by_node = {
+        node: int(number)
+        for day, released in enumerate(releases, 1)
+        for node, number in zip(nodes_of_day(period, day), released.tolist(), strict=True)
+    }
+    return sum(by_node[node] for node in cover(period, first, last))

@@ -1,0 +1,97 @@
+"""Two hospitals of one home sign an alert and raise it; one alone, or a forged one, does not."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import Hospital, run
+
+WEEK = (90, 110, 95, 105, 100, 120, 80, 100, 100)
+
+
+def series(path: Path, *last: int) -> Path:
+    """Daily sums whose last day is today."""
+    counts = (*WEEK, *last)
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=len(counts) - 1 - number) for number in range(len(counts))]
+    path.write_text("\n".join(f"{day},{count}" for day, count in zip(days, counts, strict=True)))
+    return path
+
+
+def test_a_quorum_raises_what_one_hospital_does_not(hospital: Hospital, tmp_path: Path) -> None:
+    watch = ["outbreak", "watch", str(series(tmp_path / "sums.csv", 171)), "--syndrome", "influenza", "--as", "olga"]
+    calm = ["outbreak", "watch", str(series(tmp_path / "calm.csv", 104)), "--syndrome", "influenza", "--as", "olga"]
+    nothing = hospital.asked(*calm, "--sign", str(tmp_path / "none.json"))
+    assert nothing["unusual"] is False
+    assert not (tmp_path / "none.json").exists()
+    assert hospital.run(*watch, "--sign", str(tmp_path / "early.json")).exit_code == 4  # no contract yet
+    assert hospital.run("outbreak", "alerts").exit_code == 4
+    hospital.asked("outbreak", "open")
+    assert hospital.run("outbreak", "open").exit_code == 4
+
+    own, other = tmp_path / "own.json", tmp_path / "other.json"
+    said = hospital.asked(*watch, "--sign", str(own))
+    assert (said["unusual"], said["expected"]) == (True, 100.0)
+    assert 100 < said["threshold"] < 171
+    raised = ["outbreak", "raise", "--as", "olga"]
+    alone = hospital.run(*raised, str(own))
+    assert alone.exit_code == 4
+    assert "fewer hospitals signed" in alone.output
+    assert hospital.run(*raised, str(own), str(own)).exit_code == 2
+    hospital.asked(*watch, "--sign", str(other), "--hospital", "northgate")
+
+    forged = json.loads(other.read_text())
+    forged["statement"]["counted"] += 1
+    (tmp_path / "forged.json").write_text(json.dumps(forged))
+    assert hospital.run(*raised, str(own), str(tmp_path / "forged.json")).exit_code == 2
+    both = json.loads(own.read_text())
+    both["statement"]["counted"] += 1
+    (tmp_path / "both.json").write_text(json.dumps(both))
+    refused = hospital.run(*raised, str(tmp_path / "both.json"), str(tmp_path / "forged.json"))
+    assert refused.exit_code == 4
+    assert "not of this statement" in refused.output
+
+    made = hospital.asked(*raised, str(own), str(other))
+    assert (made["alert"], made["syndrome"], made["counted"], made["ended"]) == (1, "influenza", 171, "")
+    assert hospital.asked("outbreak", "alerts")["alerts"] == [made]
+    assert hospital.run(*raised, str(own), str(other)).exit_code == 4
+    log = hospital.run("audit", "list", "--as", "olga").output
+    assert "signed an alert of an outbreak for the hospital" in log
+    assert "raised an alert of an outbreak that several hospitals signed" in log
+    assert hospital.run(*watch[:-1], "dr-lee", "--sign", str(tmp_path / "no.json")).exit_code == 6
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "2026-01-01", "2026-13-01,5", "2026-01-01,5\n2026-01-03,5", "2026-01-01,5,6", "2026-01-01,٣", "a,b\x00"],
+)
+def test_what_is_no_series_is_refused(hospital: Hospital, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "sums.csv"
+    file.write_text(content)
+    assert hospital.run("outbreak", "watch", str(file), "--syndrome", "measles", "--as", "olga").exit_code == 2
+
+
+def test_what_is_no_signature_statistic_or_syndrome_is_refused(hospital: Hospital, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    for content in ("", "[]", "{}", '{"statement": 1}', '{"statement": {}, "epoch": 2}', "[" * 5000):
+        bad.write_text(content)
+        assert hospital.run("outbreak", "raise", str(bad), "--as", "olga").exit_code == 2
+    sums = str(series(tmp_path / "sums.csv", 171))
+    assert hospital.run("outbreak", "watch", sums, "--syndrome", "plague", "--as", "olga").exit_code == 2
+    wrong = hospital.run("outbreak", "watch", sums, "--syndrome", "measles", "--statistic", "c4", "--as", "olga")
+    assert wrong.exit_code == 2
+    few = hospital.run("outbreak", "watch", sums, "--syndrome", "measles", "--baseline", "28", "--as", "olga")
+    assert few.exit_code == 2
+
+
+def test_a_simulation_says_what_privacy_costs_in_days() -> None:
+    done = run("outbreak", "simulate", "--years", "1", "--outbreaks", "3", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["private"]["mean_days"] > 0
+    assert found["exact"]["limit"] > 0
+    assert run("outbreak", "simulate", "--levels", "9").exit_code == 2
