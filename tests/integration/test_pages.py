@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
             ),
         ),
         ("exchange.md", ("offer 1: 5 of 5", "transfer 1: 2 ventilator", "received", "settled", "mean of 20 runs")),
+        ("outbreak.md", ("alert 1 is raised: influenza", "later on average")),
         ("own-data.md", ("900 patients", "nothing registered", "wrote blood-1.html", "wrote blood-1.onnx", "AUROC 0.")),
         ("studies.md", ("registered as model 1", "wrote sepsis-watch.html", "this card is model 1")),
     ],
