@@ -231,33 +231,16 @@ NOUNS: Final = (
     Noun(
         "outbreak",
         "See outbreaks together: judge daily sums, sign and raise alerts.",
-        {
-            "open": "outbreak:open_",
-            "watch": "outbreak:watch",
-            "raise": "outbreak:raise_",
-            "alerts": "outbreak:alerts",
-            "simulate": "outbreak:simulate",
-        },
+        {"open": "outbreak:open_", "raise": "outbreak:raise_"}
+        | {verb: f"outbreak:{verb}" for verb in ("watch", "alerts", "simulate")},
     ),
     Noun(
         "exchange",
         "Lend and borrow what runs short, hospital to hospital.",
-        {
-            "open": "exchange.steps:open_",
-            "list": "exchange.shown:list_",
-            "offer": "exchange.steps:offer",
-            "request": "exchange.steps:request",
-            "withdraw": "exchange.steps:withdraw",
-            "promise": "exchange.steps:promise",
-            "ship": "exchange.steps:ship",
-            "receive": "exchange.steps:receive",
-            "dispute": "exchange.steps:dispute",
-            "settle": "exchange.steps:settle",
-            "cancel": "exchange.steps:cancel",
-            "lapse": "exchange.steps:lapse",
-            "suggest": "exchange.shown:suggest",
-            "surge": "exchange.shown:surge",
-        },
+        {"open": "exchange.steps:open_", "list": "exchange.shown:list_"}
+        | {verb: f"exchange.steps:{verb}" for verb in ("offer", "request", "withdraw", "promise", "ship", "receive")}
+        | {verb: f"exchange.steps:{verb}" for verb in ("dispute", "settle", "cancel", "lapse")}
+        | {verb: f"exchange.shown:{verb}" for verb in ("suggest", "surge")},
     ),
     Noun(
         "vendor",
