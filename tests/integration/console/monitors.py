@@ -13,6 +13,7 @@ from twinward.core.clock import FixedClock, iso
 from twinward.core.vocabulary import Category, Purpose, Role, TwinId
 from twinward.live.alerts.rules import shipped_rules
 from twinward.live.alerts.watch import Watch
+from twinward.live.intake.intake import Intake
 from twinward.live.intake.lines import read_lines
 
 GATEWAY = AccessContext(Principal("icu-gateway", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
@@ -30,6 +31,8 @@ _USUAL = {
 _WORSE = {"8867-4": 0.9, "59408-5": -0.25, "9279-1": 0.25, "8480-6": -0.6}
 """By how much a minute, for the first patient, from the twentieth minute on."""
 _MINUTES = 60
+_UNSEEN_MINUTES = 6
+"""For so long nobody came: alerts that were raised before are escalated."""
 
 
 def an_hour_of_it(house: House) -> TwinId:
@@ -53,7 +56,9 @@ def an_hour_of_it(house: House) -> TwinId:
                 if code == "59408-5":
                     reading["value"] = min(value, 100)
                 lines.append(json.dumps(reading | {"unit": unit, "time": iso(at_ms)}).encode())
-    live.intake.take(GATEWAY, "icu-gateway", read_lines(b"\n".join(lines)))
-    later = FixedClock(now_ms + 6 * 60_000)  # nobody came for so long
-    Watch(replace(live.watch._parts, clock=later), shipped_rules).tick()
+    ago = replace(live.watch._parts, clock=FixedClock(now_ms - _UNSEEN_MINUTES * 60_000))
+    early = (_MINUTES - _UNSEEN_MINUTES) * len(lines) // _MINUTES
+    Intake(ago, Watch(ago, shipped_rules).follow).take(GATEWAY, "icu-gateway", read_lines(b"\n".join(lines[:early])))
+    live.intake.take(GATEWAY, "icu-gateway", read_lines(b"\n".join(lines[early:])))
+    live.watch.tick()
     return beds[0]
