@@ -18,6 +18,7 @@ from tests.integration.federation.daemons import EAST, Daemons, invitation_to, p
 from tests.integration.federation.kit import HOSPITALS, MemoryBudget, MemoryRegistry
 from tests.tools import ROOT
 from twinward.core.clock import FixedClock
+from twinward.core.errors import TwinwardError
 from twinward.federation.coordinator import Coordinator, Progress
 from twinward.federation.daemon_site import DaemonSite
 from twinward.federation.site_socket import SocketChannel
@@ -68,6 +69,9 @@ def test_a_study_over_flower_goes_on_when_each_part_is_killed(daemons: Daemons, 
         assert max(network.memory_mib(name) for name in HOSPITALS) < 150
         budget = MemoryBudget()
         model = Coordinator(sites, budget, MemoryRegistry(), FixedClock(), progress=kill).train(STUDY).model
+    except TwinwardError as error:
+        said = "\n".join(f"--- {name}\n{network.said(name)[-3000:]}" for name in network.processes)
+        pytest.fail(f"after {killed}: {error}\n{said}")
     finally:
         for channel in channels:
             channel.close()

@@ -27,6 +27,10 @@ from twinward.federation.site_socket import SocketServer
 _ANSWER_S: Final = 600.0
 _GREETING_S: Final = 20.0
 _LOOK_AGAIN_S: Final = 0.5
+_STRANGE_S: Final = 30.0
+"""Until a node whose greeting was no hospital's is greeted again: its daemon may have been starting."""
+_SEND_AGAIN_S: Final = 60.0
+"""A SuperNode that is killed takes along what it had fetched; a message that is sent again is answered the same."""
 _TAKEN_OVER_S: Final = 60.0
 _MESSAGE_TYPE: Final = "query"
 
@@ -39,7 +43,8 @@ class Hospitals:
         self._roster = dict(roster)
         self._nodes: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._strangers: set[int] = set()
+        self._strangers: dict[int, float] = {}
+        """Nodes that are nobody's, and until when they are not asked again."""
 
     def look(self) -> None:
         """Greet nodes that are new; forget those that went."""
@@ -47,13 +52,14 @@ class Hospitals:
         with self._lock:
             self._nodes = {name: node for name, node in self._nodes.items() if node in here}
             known = set(self._nodes.values())
-        self._strangers &= here
-        for node in here - known - self._strangers:
+        now_s = time.monotonic()
+        self._strangers = {node: until_s for node, until_s in self._strangers.items() if until_s > now_s}
+        for node in here - known - self._strangers.keys():
             asked = greeting()
             try:
                 name = greeted(self.ask_node(node, asked, _GREETING_S), asked, self._roster)
             except TwinwardError:
-                self._strangers.add(node)
+                self._strangers[node] = time.monotonic() + _STRANGE_S
                 continue
             except TimeoutError:
                 continue  # its daemon may not be there yet
@@ -78,10 +84,15 @@ class Hospitals:
 
     def ask_node(self, node: int, message: bytes, timeout_s: float) -> bytes:
         """What a node answers. Raises ``TimeoutError`` where it does not, or nothing."""
-        content = RecordDict({REQUEST: ConfigRecord({DATA: message})})
-        wanted = set(self._grid.push_messages([Message(content, dst_node_id=node, message_type=_MESSAGE_TYPE)]))
+        wanted: set[str] = set()
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        send_at = 0.0
+        while (now_s := time.monotonic()) < deadline:
+            if now_s >= send_at:
+                content = RecordDict({REQUEST: ConfigRecord({DATA: message})})
+                made = Message(content, dst_node_id=node, message_type=_MESSAGE_TYPE)
+                wanted.update(self._grid.push_messages([made]))
+                send_at = now_s + _SEND_AGAIN_S
             for reply in self._grid.pull_messages(wanted):
                 record = reply.content.get(ANSWER) if reply.has_content() else None
                 data = record.get(DATA) if isinstance(record, ConfigRecord) else None
