@@ -37,7 +37,7 @@ SUMS: Final = "tests/unit/federation/test_dp_sum.py tests/properties/federation/
 WATCHED: Final[dict[str, str]] = {
     "platform/twinward/access/permits.py": ACCESS,
     "platform/twinward/access/service.py": ACCESS,
-    "platform/twinward/access/policy.py": ACCESS,
+    "platform/twinward/access/policy.py": f"{ACCESS} tests/properties/access/test_policy_rules.py",
     "platform/twinward/access/consent.py": CONSENT,
     "platform/twinward/access/consent_entry.py": CONSENT,
     "platform/twinward/access/justification.py": "tests/unit/access/test_justification.py",
