@@ -46,6 +46,16 @@ _KEYWORDS: Final = {
 }
 _REMEDIES: Final = {"Finding": (4,)}
 
+_REFUSING: Final = tuple(
+    _PACKAGE / f"{one}.py"
+    for one in (
+        *("access/second_officer", "access/policy_desk", "access/emergencies", "access/passwords", "access/passkeys"),
+        *("access/second_factors", "access/justification", "audit/queries", "audit/saved_filters", "audit/reader"),
+        *("erasure/desk", "overview/erasures", "overview/log", "overview/people", "review/service"),
+    )
+)
+"""Rooms behind pages: what they refuse is shown on one."""
+_ERRORS: Final = ("BadInput", "Conflict", "NotFound", "NoSuchEvent", "NoSuchPatient", "NotCosigned", "EventErased")
 _OPTIONS: Final = {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trimmed": "true", "silent": "false"}
 
 TRANSLATED: Final = tuple(one for one in Language if one is not Language.ENGLISH)
@@ -61,6 +71,10 @@ def messages() -> Mapping[Message, str]:
     for source in _SOURCES:
         for keywords in (_KEYWORDS, _REMEDIES):
             for text in _extracted(source, keywords):
+                found.setdefault(text, str(source.relative_to(ROOT)))
+    for source in _REFUSING:
+        for place in (1, 2):  # what is wrong, and its hint
+            for text in _extracted(source, dict.fromkeys(_ERRORS, (place,))):
                 found.setdefault(text, str(source.relative_to(ROOT)))
     for text in script_messages():
         found.setdefault(text, "platform/twinward/console/static")

@@ -175,6 +175,8 @@ def test_officers_pages_are_in_german_and_by_their_clock(web: TestClient, house:
         found += [(path, said) for said in said_by]
         found += [(path, "UTC")] if "UTC" in read_out(page).replace("(UTC)", "") else []
     assert found == [], "\n".join(map(str, found))
+    refused = web.get("/console/accesses?since=2026-02-01&until=2026-01-01").text
+    assert "er letzte Tag liegt vor dem ersten" in refused
     row = web.get("/console/accesses?since=2026-01-01&role=clinician").text
     assert "zone=Asia%2FKathmandu" in row
     assert 'data-field="categories" data-code="labs">Laborwerte<' in row
