@@ -258,9 +258,15 @@ def _word(words: Any, text: str) -> Any:
 
 def shown(thing: Thing) -> dict[str, Any]:
     """A thing as JSON."""
-    about = {"name": thing.name, "kind": thing.kind, "title": thing.title, "type": thing.type, "id": thing.id}
+    about: dict[str, Any] = {
+        "name": thing.name,
+        "kind": thing.kind,
+        "title": thing.title,
+        "type": thing.type,
+        "id": thing.id,
+    }
     if thing.kind == "stock":
-        about |= {"level": str(thing.level), "unit": thing.unit}
+        about |= {"level": thing.level, "unit": thing.unit}
     return about
 
 
