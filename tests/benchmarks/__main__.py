@@ -77,6 +77,7 @@ def benchmarks() -> list[Benchmark]:
         ledger_audit,
         ledger_witnesses,
         live,
+        outbreak,
         poisoning,
         searching,
         similarity,
@@ -107,6 +108,7 @@ def benchmarks() -> list[Benchmark]:
         *flower.BENCHMARKS,
         *study_speed.BENCHMARKS,
         *study_quality.BENCHMARKS,
+        *outbreak.BENCHMARKS,
         *growth.BENCHMARKS,
     ]
 
