@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.benchmarks.harness import Benchmark, Row, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
-PILLARS = ("vault", "live", "things", "ledger", "similarity", "federation", "studies", "growth")
+PILLARS = ("vault", "live", "things", "ledger", "similarity", "federation", "studies", "outbreak", "growth")
 PACKAGES = (
     "cryptography", "fhir.resources", "sqlmodel", "SQLAlchemy", "py-ecc", "py-arkworks-bls12381", "py-evm", "tenseal",
     "numba", "numpy", "scikit-learn", "torch", "opacus", "dp-accounting",
