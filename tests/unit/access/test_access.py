@@ -495,6 +495,7 @@ def test_whoever_is_not_named_by_a_rule_gets_nothing() -> None:
         ("officer", "export"), ("officer", "account"), ("officer", "policy"), ("node", "read"),
         ("officer", "study"), ("researcher", "study"), ("officer", "review"), ("clinician", "review"),
         ("researcher", "review"), ("operator", "review"), ("officer", "contact"), ("vendor", "contact"),
+        ("officer", "exchange"), ("operator", "exchange"), ("officer", "outbreak"), ("operator", "outbreak"),
     }  # fmt: skip
 
 
