@@ -55,7 +55,7 @@ POLICIES = st.lists(_RULES, max_size=6).map(
 )
 
 
-def whole(text: str, facts: Facts) -> tuple[bool, tuple[str, ...]]:
+def whole(text: str | cedarpy.PolicySet, facts: Facts) -> tuple[bool, tuple[str, ...]]:
     """What Cedar says when it is handed all rules, as they are written, and everything anew."""
     seen = {name: getattr(facts, name) for name in Facts.__slots__ if name not in ("role", "action", "units")}
     asked: dict[str, Any] = {
