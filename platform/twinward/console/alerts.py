@@ -47,6 +47,7 @@ def add_alerts(router: APIRouter, console: Console) -> None:
             seen=[one for one in rows if not one["waits"]][:MOST_SHOWN],
             escalated=sum(one["escalated"] is not None for one in waiting),
             left=max(0, len(waiting) - MOST_SHOWN),
+            damaged=found.damaged,
         )
         shown.headers["cache-control"] = "no-store"
         return shown

@@ -28,7 +28,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str] | None = None, *, tim
             client.stream("POST", url, content=body, headers=said, extensions={"trace": connections.trace}) as answer,
         ):
             status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:  # the last: no name that IDNA knows
         raise Unavailable(f"the receiver of alerts does not answer: {type(error).__name__}") from None
     if not 200 <= status < 300:
         raise Unavailable(f"the receiver of alerts answers with status {status}")

@@ -92,10 +92,11 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Alerts that wait, and by which permits they are shown."""
+    """Alerts that wait, and by which permits they are shown. ``damaged``: patients whose alerts do not open."""
 
     alerts: Sequence[Alert]
     permits: Mapping[TwinId, Sequence[Permit]]
+    damaged: int
 
 
 class WardDesk:
@@ -158,11 +159,17 @@ class WardDesk:
             waiting = [one for one in twins if self._has_waiting(tables, one)]
         shown = self._leave.of_many(context, "alerts", waiting, LIVE_CATEGORIES | set(more))
         found: list[Alert] = []
+        damaged = 0
         with self._parts.database.reading() as tables:
             for twin, permits in shown.items():
                 if any(one.request.categories >= LIVE_CATEGORIES for one in permits):
-                    found += [one for one in tables.alerts.of(self._parts.keyring.keys(twin)) if not one.is_done]
-        return Waiting(sorted(found, key=_grave), shown)
+                    try:
+                        found += [one for one in tables.alerts.of(self._parts.keyring.keys(twin)) if not one.is_done]
+                    except NotFound:
+                        continue
+                    except RecordDamaged:  # what was altered of one patient keeps no other from being looked at
+                        damaged += 1
+        return Waiting(sorted(found, key=_grave), shown, damaged)
 
     def _has_waiting(self, tables: Tables, twin: TwinId) -> bool:
         """Whether there is anything to show of a twin: nobody is told of who has nothing. Hands nothing out."""
@@ -170,6 +177,8 @@ class WardDesk:
             return any(not one.is_done for one in tables.alerts.of(self._parts.keyring.keys(twin)))
         except NotFound:
             return False
+        except RecordDamaged:
+            return True
 
     def _devices(self, tables: Tables, begins: str) -> dict[TwinId, tuple[str, ...]]:
         """Who has devices, by the first of them."""

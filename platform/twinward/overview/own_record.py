@@ -96,6 +96,7 @@ def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
     withheld = RECORD_CATEGORIES - categories_in([one.request for one in permits])
     records = [one for permit in permits for one in node.vault.read_twin(permit) if one.content != DELETED]
     resources = [one.content for one in records if is_resource(one)]
+    unlike = len(records) - len(resources)
     measured, more = _measured(node, twin, permits, records)
     resources += measured
     said = []
@@ -104,8 +105,8 @@ def own_bundle(node: Node, context: AccessContext, twin: TwinId) -> bytes:
     if withheld:
         kinds = ", ".join(sorted(one.value for one in withheld))
         said.append(f"kept back, because it is given out by explicit consent only or consent forbids it: {kinds}")
-    if len(records) > len(resources):
-        said.append(f"{len(records) - len(resources)} recordings of monitors are not in this file: ask the hospital")
+    if unlike:
+        said.append(f"{unlike} recordings of monitors are not in this file: ask the hospital")
     if said:
         issues = [{"severity": "information", "code": "suppressed", "diagnostics": one} for one in said]
         resources.append(json.dumps({"resourceType": "OperationOutcome", "issue": issues}).encode())

@@ -13,6 +13,7 @@ from twinward.core.errors import NotFound, Refused
 from twinward.core.vocabulary import Category
 from twinward.node import Node
 from twinward.overview.people import human_name
+from twinward.vault.errors import RecordDamaged
 
 NAMED: Final = frozenset({Category.DEMOGRAPHICS})
 """What a ward asks for beside what it measures."""
@@ -23,7 +24,7 @@ def name_of(node: Node, permits: Sequence[Permit]) -> str:
     permit = next((one for one in permits if one.request.categories >= NAMED), None)
     if permit is None:
         return ""
-    with suppress(Refused, NotFound):  # withdrawn or erased since
+    with suppress(Refused, NotFound, RecordDamaged):  # withdrawn or erased since; or altered: the others have names
         for record in node.vault.read_twin(permit, record_type="Patient")[:1]:
             resource = msgspec.json.decode(record.content)
             return human_name(resource) if isinstance(resource, dict) else ""

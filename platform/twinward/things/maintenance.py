@@ -16,6 +16,8 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 LATELY_MS: Final = 28 * DAY_MS
 """Over which use is looked at to tell when hours run out."""
+FAR_MS: Final = 10_000 * DAY_MS
+"""Further ahead nothing is planned: a date made of seconds of use lies in no calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def used_ms(use: Sequence[Related], from_ms: int, to_ms: int) -> int:
 
 
 def _run_out_ms(use: Sequence[Related], begin_ms: int, limit_ms: int, now_ms: int) -> int | None:
-    """When so much use is reached, or was; None where it is not used."""
+    """When so much use is reached, or was; None where it is hardly used, or not at all."""
     left_ms = limit_ms
     for one in use:
         first = max(begin_ms, one.from_ms)
@@ -82,4 +84,5 @@ def _run_out_ms(use: Sequence[Related], begin_ms: int, limit_ms: int, now_ms: in
         left_ms -= lasted
     looked_ms = max(DAY_MS, now_ms - max(begin_ms, now_ms - LATELY_MS))
     lately_ms = used_ms(use, now_ms - looked_ms, now_ms)
-    return now_ms + left_ms * looked_ms // lately_ms if lately_ms else None
+    ahead_ms = left_ms * looked_ms // lately_ms if lately_ms else FAR_MS
+    return now_ms + ahead_ms if ahead_ms < FAR_MS else None

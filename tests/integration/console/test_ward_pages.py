@@ -16,10 +16,11 @@ from twinward.access.consent import Provision
 from twinward.access.interfaces import AccessContext, Principal
 from twinward.audit.models import AccessEvent, Filters
 from twinward.core.clock import FixedClock, iso
-from twinward.core.vocabulary import Category, Purpose, Role, TwinId
+from twinward.core.vocabulary import Action, Category, Purpose, Role, TwinId
 from twinward.live.intake.lines import read_lines
 from twinward.overview.log import permit_to_examine
 from twinward.overview.own_record import own_bundle
+from twinward.vault.interfaces import Record
 
 GATEWAY = AccessContext(Principal("icu-gateway", Role.SYSTEM), Purpose.RECORD_MANAGEMENT)
 BY_OFFICER = AccessContext(OFFICER, Purpose.RECORD_MANAGEMENT)
@@ -259,6 +260,10 @@ def test_a_patient_takes_along_what_was_measured_as_far_as_the_record_may_be(war
     ward.measure("bed-1", {"2823-3": 4.25})
     assert ("Potassium", 4.25) in measured()
     assert ("Oxygen saturation", 97) in measured() or len(measured()) > 1
+    recording = Record(twin, "Recording", Category.MONITORING, b"1 2 3")
+    permit = ward.house.node.access.decide(GATEWAY.request(Action.WRITE, twin, {Category.MONITORING}))
+    ward.house.node.vault.write(permit, [recording])
+    assert "1 recordings of monitors are not in this file" in own_bundle(ward.house.node, own, twin).decode()
     said = Provision(effect="deny", roles=(Role.PATIENT,), categories=(Category.LABS,))
     ward.house.node.access.set_consents(BY_OFFICER, [(twin, (said,))])
     assert "Potassium" not in dict(measured())

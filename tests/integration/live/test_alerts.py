@@ -168,6 +168,10 @@ def test_what_was_altered_of_one_patient_keeps_no_other_from_being_looked_at(war
     with pytest.raises(RecordDamaged):
         ward.live.watch.tick()
     assert ward.live.alerts.of(CARING, ben)[0].escalated_ms == ward.clock.now_ms()
+    with sqlite3.connect(ward.folder / "live.db") as file:
+        file.execute("UPDATE live_alert SET sealed = zeroblob(length(sealed)) WHERE twin = ?", (ann,))
+    found = ward.live.ward.alerts(CARING)
+    assert ([one.twin for one in found.alerts], found.damaged) == ([ben], 1)
 
 
 def test_a_no_to_the_node_is_not_told_again_at_each_look(ward: Ward) -> None:

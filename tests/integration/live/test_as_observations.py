@@ -75,7 +75,12 @@ def test_readings_are_among_a_patients_observations(web: TestClient, house: Hous
     read = web.get(f"/fhir/Observation/{lab['id']}", headers=ask(house))
     assert read.status_code == 200
     assert read.json()["subject"] == {"reference": patient}
-    for wrong in (lab["id"][:-1] + ("0" if lab["id"][-1] != "0" else "1"), f"live-{'0' * 32}-f{'0' * 25}", "live-x"):
+    for wrong in (
+        lab["id"][:-1] + ("0" if lab["id"][-1] != "0" else "1"),
+        f"live-{'0' * 32}-f{'0' * 25}",
+        f"live-{'0' * 32}-fa{'0' * 24}",
+        "live-x",
+    ):
         assert web.get(f"/fhir/Observation/{wrong}", headers=ask(house)).status_code == 404
     assert web.get(f"/fhir/Observation/{lab['id']}", headers=ask(house, "vendor")).status_code == 403
     _withheld(web, house, twin, patient, lab["id"])

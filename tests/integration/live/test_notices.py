@@ -11,7 +11,8 @@ import pytest
 from tests.integration.live.test_alerts import MINUTE, spo2
 from tests.integration.live.ward import CARING, Ward
 from tests.receiver import Receiver, receiver
-from twinward.core.errors import NotFound, StoreAltered
+from twinward.core.errors import NotFound, StoreAltered, Unavailable
+from twinward.core.receiver import post
 from twinward.live.alerts.delivery import Delivery
 from twinward.live.alerts.notices import KEPT_MS, RETRY_S
 from twinward.live.alerts.webhook import signature
@@ -138,3 +139,9 @@ def test_nothing_is_kept_where_nobody_is_told(ward: Ward) -> None:
     assert ward.live.delivery.counts() == (0, 0)
     with pytest.raises(NotFound, match="no receiver"):
         ward.live.delivery.revive()
+
+
+@pytest.mark.parametrize("url", ["http://a..b/", "http://xn--a/", f"http://{'a' * 64}.example/"])
+def test_an_address_with_a_name_that_cannot_be_is_one_that_does_not_answer(url: str) -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        post(url, b"{}")

@@ -71,6 +71,8 @@ def test_the_first_of_the_reasons_counts_and_service_begins_anew() -> None:
     found = service_of(thing, whole, [*broken, happened(What.SERVICED, 200)], now)
     assert (found.reason, found.used_h, found.faults) == ("hours", 40, 0)
     assert service_of(device(), whole, [], now).due_ms is None
+    second = Related("r", "vent-1", Relation.ASSIGNED_TO, "t", BEGIN, BEGIN + 1000, "a")
+    assert service_of(device(hours=500), [second], [], now).due_ms is None, "a date that no calendar has"
 
 
 def test_the_rule_is_the_published_one() -> None:

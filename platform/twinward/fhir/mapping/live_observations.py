@@ -89,9 +89,9 @@ def live_observations(twin: TwinId, subject: str, runs: Iterable[Run]) -> Iterat
 def place_of(resource_id: str) -> tuple[TwinId, Category, int] | None:
     """Whose an Observation of this id would be, of which category and from when; None for an id of another kind."""
     match = _ID.fullmatch(resource_id)
-    if match is None or int(match[2]) >= len(_ORDER):
+    if match is None or int(match[2], 16) >= len(_ORDER):
         return None
-    return TwinId(str(UUID(match[1]))), _ORDER[int(match[2])], int(match[3], 16)
+    return TwinId(str(UUID(match[1]))), _ORDER[int(match[2], 16)], int(match[3], 16)
 
 
 def place_from(record_id: str) -> tuple[int, int]:
