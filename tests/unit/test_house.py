@@ -29,6 +29,11 @@ def test_no_file_and_no_function_is_longer_than_what_reads_well() -> None:
     assert house.too_large() == []
 
 
+def test_no_files_of_crypto_and_ledger_import_each_other_in_a_circle() -> None:
+    for root in ("crypto", "ledger"):
+        assert house.counts(ROOT / root)["circle files"] == []
+
+
 @pytest.mark.parametrize("module", ["twinward.client", "twinward.cli.main"])
 def test_a_vendor_needs_neither_torch_nor_web3(module: str) -> None:
     program = (
