@@ -232,9 +232,11 @@ def _day(day: int) -> str:
 
 
 def _shown(one: OutbreakState) -> dict[str, Any]:
+    from twinward.outbreak.alerts import syndrome_word
+
     return {
         "alert": one.number,
-        "syndrome": one.said.syndrome.rstrip(b"\x00").decode("ascii", "replace"),
+        "syndrome": syndrome_word(one.said.syndrome),
         "day": _day(one.said.day),
         "counted": one.said.counted,
         "expected": one.said.expected_milli / 1000,

@@ -181,8 +181,8 @@ class Signed:
         try:
             key, signature = bytes.fromhex(found["public_key"]), bytes.fromhex(found["signature"])
             made = cls(found["transfer"], found["arrived"], found["hospital"], key, signature)
-            whole = isinstance(made.transfer, int) and isinstance(made.arrived, int) and isinstance(made.hospital, str)
-        except (KeyError, TypeError, ValueError):
+            whole = type(made.transfer) is type(made.arrived) is int and made.hospital.isprintable()
+        except (AttributeError, KeyError, TypeError, ValueError):
             whole = False
         if not whole or len(key) != 48 or len(signature) != 96:
             raise ExchangeInvalid("not the other hospital's half", hint="`twinward exchange settle --out` writes one")

@@ -14,7 +14,7 @@ from typing import Final
 
 from twinward.access.interfaces import AccessContext, AccessControl
 from twinward.core.vocabulary import Action
-from twinward.exchange.errors import ExchangeInvalid, NoSuchEntry, refusals_explained
+from twinward.exchange.errors import ExchangeInvalid, ExchangeRefused, NoSuchEntry, refusals_explained
 from twinward.exchange.models import (
     MAX_QUANTITY,
     MAX_TEXT,
@@ -140,7 +140,12 @@ class Exchange:
             number = contract.listing_of(terms.hospital_id, terms.request)
             if not number:
                 number = contract.list(kind, terms, sign=self._sign)
-            return self._listing_view(contract.listing(number))
+            found = contract.listing(number)
+        _require_same(
+            (kind, terms.resource, terms.quantity, terms.until_s),
+            (found.kind, found.resource, found.quantity, found.until_s),
+        )
+        return self._listing_view(found)
 
     def withdraw(self, by: AccessContext, listing: int) -> ListingView:
         """End a listing of this hospital before its time. Raises as ``enter``, and ``NoSuchEntry``."""
@@ -186,7 +191,11 @@ class Exchange:
             number = contract.transfer_of(giver, terms.request)
             if not number:
                 number = contract.promise(giver, terms, sign=self._sign)
-            return self.transfer(number)
+            made = contract.transfer(number)
+        _require_same(
+            (offer, need, quantity, *times), (made.offer, made.need, made.quantity, made.ship_by_s, made.receive_by_s)
+        )
+        return self.transfer(number)
 
     def ship(self, by: AccessContext, transfer: int) -> TransferView:
         """Say that what this hospital promised is on its way. Raises as ``promise``."""
@@ -233,9 +242,17 @@ class Exchange:
             message = self._contract().step_message("settle", transfer, NOBODY, word(arrived))
         return Signed(transfer, arrived, self._hospital, keys.bls_public_key, bls.sign(keys.bls_secret_key, message))
 
-    def settle(self, by: AccessContext, other: Signed) -> TransferView:
-        """Sign the other hospital's half, too, and settle the dispute. Raises as ``promise``."""
-        own = self.sign_settlement(by, other.transfer, other.arrived)
+    def settle(self, by: AccessContext, transfer: int, arrived: int, other: Signed) -> TransferView:
+        """Sign that so much arrived, as the other hospital did, and settle the dispute. Raises as ``promise``.
+
+        What is signed is what is said here: a half that says something else is refused before anything is signed.
+        """
+        if (other.transfer, other.arrived) != (transfer, arrived):
+            raise ExchangeInvalid(
+                f"the other hospital's half says that {other.arrived} arrived of transfer {other.transfer}",
+                hint="agree on one number; then each hospital signs it",
+            )
+        own = self.sign_settlement(by, transfer, arrived)
         halves = {name_id(one.hospital): one for one in (own, other)}
 
         def both(hospital_ids: Iterable[bytes], _message: bytes) -> HospitalSignature:
@@ -246,14 +263,14 @@ class Exchange:
 
         with refusals_explained():
             contract = self._contract()
-            giver, receiver = (one.hospital_id for one in self._ends(contract.transfer(other.transfer)))
+            giver, receiver = (one.hospital_id for one in self._ends(contract.transfer(transfer)))
             if set(halves) != {giver, receiver}:
                 raise ExchangeInvalid("these two halves are not of the transfer's two hospitals")
             try:
-                contract.settle(other.transfer, giver, receiver, other.arrived, sign=both)
+                contract.settle(transfer, giver, receiver, arrived, sign=both)
             except CryptoError:
                 raise ExchangeInvalid("the other hospital's half is no signature") from None
-        return self.transfer(other.transfer)
+        return self.transfer(transfer)
 
     def listings(self) -> list[ListingView]:
         """The newest offers and requests of all hospitals, oldest first. Raises ``ExchangeUnreachable``."""
@@ -330,6 +347,14 @@ class Exchange:
 
 def _request(text: str) -> bytes:
     return name_id(text) if text else secrets.token_bytes(32)
+
+
+def _require_same(asked: tuple[object, ...], stands: tuple[object, ...]) -> None:
+    """Raise ``ExchangeRefused`` where something else stands under an id than what is asked for."""
+    if asked != stands:
+        raise ExchangeRefused(
+            "something else was sent under this id before: it stands as it was", hint="take another --id"
+        )
 
 
 def _quantity(number: int, *, least: int = 1) -> int:

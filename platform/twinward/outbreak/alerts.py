@@ -63,8 +63,14 @@ def statement_of(syndrome: str, detector: Ears, counts: Sequence[int], last_day:
         last_day,
         counts[-1],
         round(detector.expected(counts, at) * 1000),
-        min(round(threshold * 1000), counts[-1] * 1000 - 1),
+        min(max(round(threshold * 1000), -_COUNTS * 1000), counts[-1] * 1000 - 1),  # C3's may lie anywhere below
     )
+
+
+def syndrome_word(kept: bytes) -> str:
+    """The syndrome behind 32 bytes of a file or the chain; what is no word of ours is shown in hexadecimal."""
+    text = kept.rstrip(b"\x00").decode("ascii", "replace")
+    return text if text in SYNDROMES else f"0x{kept.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Endorsement:
             numbers = [said.pop(name) for name in ("day", "counted", "expected_milli", "threshold_milli")]
             key, signature = bytes.fromhex(found["public_key"]), bytes.fromhex(found["signature"])
             whole = not said and all(type(one) is int and abs(one) < 1 << 63 for one in (*numbers, found["epoch"]))
+            whole = whole and 0 <= numbers[0] < _DAYS and found["epoch"] >= 0  # what the contract has words for
             whole = whole and [len(one) for one in (*words, key, signature)] == [32, 32, 48, 96]
             made = cls(OutbreakStatement(*words, *numbers), found["epoch"], key, signature)
         except (KeyError, TypeError, ValueError, RecursionError):
@@ -176,8 +183,7 @@ class OutbreakDesk:
             return [contract.alert(number) for number in range(max(1, last - SHOWN + 1), last + 1)]
 
     def _decide(self, by: AccessContext, step: str, said: OutbreakStatement) -> None:
-        syndrome = said.syndrome.rstrip(b"\x00").decode("ascii", "replace")
-        facts = (("syndrome", syndrome), ("day", str(said.day)), ("counted", str(said.counted)))
+        facts = (("syndrome", syndrome_word(said.syndrome)), ("day", str(said.day)), ("counted", str(said.counted)))
         detail = (("step", step), ("hospital", self._hospital), *facts, ("terms", said.terms.hex()))
         self._access.decide(by.request(Action.OUTBREAK, detail=detail))
 

@@ -7,9 +7,11 @@ multiple of 2^k; on each day the nodes that end with it are released, each as a 
 Invariants:
 
 * **One patient, one day.** Within a period a patient counts once for a syndrome, on the first day (``first_days``). So
-  a patient who is added, removed or changed in days changes at most ``levels`` nodes, each by 1: the L2 sensitivity of
-  everything that a period releases is √levels. Another day instead is one patient less and one more.
-* **One noise a node, drawn once.** A release is kept and given again, never drawn again: the caller's to see to.
+  a patient who is added or removed changes at most ``levels`` nodes, each by 1: the L2 sensitivity of everything that a
+  period releases is √levels. Another day instead is one patient less and one more: twice that, so it must not happen.
+* **A day that is released stays as it was counted.** Who comes to light late, with an earlier first day or without the
+  one counted, would be in the nodes of two days: the caller keeps the counts of released days, and hands over the same.
+* **One noise a node, drawn once.** A release is kept and given again, never drawn again: the caller's to see to, too.
 * Noise is discrete Gaussian, in shares: each of n hospitals adds ⌈v/honest⌉ + 4, so that what the honest ones add is
   at least v (``federation.privacy.dp_sum``, points 2 and 3). A period is one Gaussian mechanism of multiplier
   √(v/levels), and costs levels/v in 1/σ² on the ledger.

@@ -41,6 +41,10 @@ class Trial:
         """Raises ``BadInput``."""
         if not (1 <= self.honest <= self.hospitals <= 256 and 1 <= self.years <= 200 and 1 <= self.outbreaks <= 10_000):
             raise BadInput("1 to 200 years, 1 to 10000 outbreaks, and no more honest hospitals than there are")
+        if Ears(self.statistic, 1.0, self.baseline_days).days_needed > _FIRST:
+            raise BadInput(
+                f"an outbreak begins on day {_FIRST}: its baseline is not that long", hint="take a shorter one"
+            )
 
 
 @dataclass(frozen=True, slots=True)

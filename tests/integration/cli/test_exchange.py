@@ -83,9 +83,13 @@ def test_a_transfer_from_offer_to_receipt(home: Hospital, in_days: Callable[[flo
     forged["arrived"] = 0
     wrong = home.home.parent / "wrong.json"
     wrong.write_text(json.dumps(forged))
-    assert home.run("exchange", "settle", "--with", str(wrong), "--as", "olga", "--hospital", other).exit_code == 4
-    assert home.run("exchange", "settle", "--with", str(half), "--as", "olga").exit_code == 2
-    settled = home.asked("exchange", "settle", "--with", str(half), "--as", "olga", "--hospital", other)
+    settle = ["exchange", "settle", number, "--as", "olga"]
+    theirs = home.run(*settle, "--arrived", "2", "--with", str(wrong), "--hospital", other)
+    assert theirs.exit_code == 2  # nobody signs what a file says instead of what was typed
+    assert "0 arrived of transfer" in theirs.output
+    assert home.run(*settle, "--arrived", "0", "--with", str(wrong), "--hospital", other).exit_code == 4
+    assert home.run(*settle, "--arrived", "2", "--with", str(half)).exit_code == 2
+    settled = home.asked(*settle, "--arrived", "2", "--with", str(half), "--hospital", other)
     assert (settled["state"], settled["arrived"]) == ("settled", 2)
 
 
@@ -116,9 +120,10 @@ def test_who_may_and_what_is_malformed(home: Hospital, in_days: Callable[[float]
     assert home.run("exchange", "ship", "99", "--as", "olga").exit_code == 3
     assert home.run("exchange", "withdraw", "99", "--as", "olga").exit_code == 3
     bad = home.home.parent / "bad.json"
-    for content in ("", "[]", '{"transfer": 1}', "\x00"):
+    for content in ("", "[]", '{"transfer": 1}', "\x00", "[" * 99_999):
         bad.write_text(content)
-        assert home.run("exchange", "settle", "--with", str(bad), "--as", "olga").exit_code == 2
+        wrong = home.run("exchange", "settle", "1", "--arrived", "1", "--with", str(bad), "--as", "olga")
+        assert wrong.exit_code == 2
     assert run("exchange", "surge", "--ward", "north", "--at", "north=1:1:1").exit_code == 2
     simulated = run("exchange", "surge", "--ward", "a=9:1", "--ward", "b=9:.5", "--at", "a=3:5:9", "--runs", "2")
     assert "mean of 2 runs" in simulated.output
@@ -126,7 +131,10 @@ def test_who_may_and_what_is_malformed(home: Hospital, in_days: Callable[[float]
 
 def test_a_withdrawn_offer_and_a_cancelled_promise(home: Hospital, in_days: Callable[[float], str]) -> None:
     _, other = _hospitals(home)
-    offer = home.asked("exchange", "offer", "monitor", "4", "--until", in_days(3), "--as", "olga")["listing"]
+    offers = ["exchange", "offer", "monitor", "--until", in_days(3), "--as", "olga", "--id", "monitors", "4"]
+    offer = home.asked(*offers)["listing"]
+    assert home.asked(*offers)["listing"] == offer
+    assert home.run(*offers[:-1], "5").exit_code == 4  # an id that stands for something else
     need = home.asked(
         "exchange", "request", "monitor", "4", "--until", in_days(3), "--as", "olga", "--hospital", other
     )["listing"]

@@ -80,6 +80,15 @@ def test_what_is_no_signature_statistic_or_syndrome_is_refused(hospital: Hospita
     for content in ("", "[]", "{}", '{"statement": 1}', '{"statement": {}, "epoch": 2}', "[" * 5000):
         bad.write_text(content)
         assert hospital.run("outbreak", "raise", str(bad), "--as", "olga").exit_code == 2
+    numbers = {"day": 20_000, "counted": 9, "expected_milli": 1, "threshold_milli": 1}
+    said = numbers | {"syndrome": "1b" * 32, "terms": "22" * 32}
+    whole = {"epoch": 1, "public_key": "33" * 48, "signature": "44" * 96}
+    hospital.run("outbreak", "open")
+    for wrong in ({"day": -1}, {"day": 1 << 40}, {"counted": 1 << 63}, {"counted": True}, {}):
+        bad.write_text(json.dumps(whole | {"statement": said | wrong}))
+        refused = hospital.run("outbreak", "raise", str(bad), "--as", "olga")
+        assert refused.exit_code == 2, refused.output
+    assert "no hospital of the consortium" in refused.output
     sums = str(series(tmp_path / "sums.csv", 171))
     assert hospital.run("outbreak", "watch", sums, "--syndrome", "plague", "--as", "olga").exit_code == 2
     wrong = hospital.run("outbreak", "watch", sums, "--syndrome", "measles", "--statistic", "c4", "--as", "olga")
@@ -95,3 +104,4 @@ def test_a_simulation_says_what_privacy_costs_in_days() -> None:
     assert found["private"]["mean_days"] > 0
     assert found["exact"]["limit"] > 0
     assert run("outbreak", "simulate", "--levels", "9").exit_code == 2
+    assert run("outbreak", "simulate", "--baseline", "366", "--years", "1").exit_code == 2

@@ -128,7 +128,13 @@ def test_codes_details_and_halves_have_one_form() -> None:
     assert details_hash("call 123", b"s" * 16) != details_hash("call 123", b"t" * 16)
     half = Signed(1, 2, "north", b"k" * 48, b"s" * 96)
     assert Signed.parse(half.shown()) == half
-    for field, value in (("transfer", "1"), ("signature", "00"), ("public_key", "zz"), ("hospital", None)):
+    for field, value in (
+        ("transfer", True),
+        ("signature", "00"),
+        ("public_key", "zz"),
+        ("hospital", None),
+        ("hospital", "\ud800"),
+    ):
         with pytest.raises(ExchangeInvalid):
             Signed.parse(half.shown() | {field: value})
     with pytest.raises(ExchangeInvalid):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from twinward.core.errors import BadInput
+from twinward.outbreak.alerts import statement_of
 from twinward.outbreak.ears import Ears, Statistic
 from twinward.outbreak.seir import Epidemic, background, cases
 from twinward.outbreak.syndromes import ICD10, SNOMED, SYNDROMES, fingerprint
@@ -25,6 +26,14 @@ def test_c1_c2_and_c3_as_published() -> None:
     by_hand = sum(max(0.0, c2.score(longer, day) - 1) for day in (9, 10, 11))
     assert c3.score(longer, 11) == pytest.approx(by_hand)
     assert 11 in c3.alarms(longer)
+
+
+def test_what_is_said_of_any_days_fits_the_contracts_words() -> None:
+    huge = 2**53 - 1
+    said = statement_of("influenza", Ears(Statistic.C3, 2.0), [*[1] * 26, huge, huge, 1, 100], 20_000)
+    assert said is not None
+    assert max(map(abs, (said.expected_milli, said.threshold_milli))) < 2**63
+    assert said.threshold_milli < said.counted * 1000
 
 
 def test_days_that_are_alike_alarm_nobody_and_noise_widens_the_bound() -> None:

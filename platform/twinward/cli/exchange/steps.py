@@ -214,9 +214,9 @@ def dispute(
 
 
 def settle(
+    transfer: TransferArgument,
+    arrived: Annotated[int, typer.Option(min=0, help="How many arrived, both agree.")],
     account: AsOption,
-    transfer: Annotated[int | None, typer.Argument(min=1, help="Its number; with --arrived and --out.")] = None,
-    arrived: Annotated[int | None, typer.Option(min=0, help="How many arrived, both agree.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write this hospital's half here, for the other.")] = None,
     half: Annotated[Path | None, typer.Option("--with", help="The other hospital's half: settles it.")] = None,
     hospital: HospitalOption = "",
@@ -225,28 +225,30 @@ def settle(
 ) -> None:
     """Settle a dispute: one hospital writes its half with --out, the other settles it with --with.
 
+    Each says itself which transfer, and how many arrived: a half that says something else is refused.
+
     Exit codes: 0 signed or settled, 2 neither a half to write nor one to settle with, 3 no such transfer or account,
     4 refused, 6 may not, 7 no answer.
 
     Examples: twinward exchange settle 1 --arrived 2 --out half.json --as olga
-    · twinward exchange settle --with half.json --as otto
+    · twinward exchange settle 1 --arrived 2 --with half.json --as otto
     """
     with _exchange(hospital, account, home, as_json) as (desk, by):
         from twinward.exchange.models import Signed
 
-        if half is not None and transfer is None and arrived is None and out is None:
+        if half is not None and out is None:
             try:
                 found = json.loads(read_input(half))
-            except ValueError:
+            except (ValueError, RecursionError):
                 found = None
-            _show_transfer(desk.settle(by, Signed.parse(found)), as_json=as_json)
-        elif half is None and transfer is not None and arrived is not None and out is not None:
+            _show_transfer(desk.settle(by, transfer, arrived, Signed.parse(found)), as_json=as_json)
+        elif half is None and out is not None:
             file = OutputFile(out, as_json=as_json)
             signed = desk.sign_settlement(by, transfer, arrived)
             file.write(json.dumps(signed.shown()).encode())
             file.report({"file": str(file), **signed.shown()}, f"wrote {file}: hand it to the other hospital")
         else:
-            hint = "TRANSFER --arrived N --out FILE at one hospital, then --with FILE at the other"
+            hint = "--out FILE at one hospital, then --with FILE at the other"
             raise BadInput("give a half to write, or one to settle with", hint=hint)
 
 
